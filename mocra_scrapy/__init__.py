@@ -1,0 +1,1 @@
+"""Crash-safe, polite, operable distributed crawling for any Scrapy project."""

@@ -1,0 +1,1 @@
+"""Backends: one folder or module a server."""

@@ -1,0 +1,32 @@
+"""Every ``MOCRA_*`` setting: default, unit, meaning. One line each.
+
+How to add one: write the line here, its check in :mod:`mocra_scrapy.options`, its entry in ``docs/reference/settings.rst``
+(a test compares these), and a sentence in ``CHANGES.md``. Durations are seconds unless the name says otherwise.
+``None`` means "worked out from something else", which the comment names.
+"""
+
+from __future__ import annotations
+
+MOCRA_ENABLED = True  # False: Scrapy's own scheduler, as if the add-on were not there
+MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
+MOCRA_REDIS_OPTIONS: dict[str, object] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
+MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
+MOCRA_CRAWL: str | None = None  # the shared job's name; None: the spider's name
+MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
+MOCRA_LEASE = 60.0  # s without a sign of life after which a worker's requests go to others
+MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request is a dead letter
+MOCRA_QUEUE_ORDER: str | None = None  # "fifo" | "lifo"; None: as SCHEDULER_MEMORY_QUEUE says (Scrapy's default: lifo)
+MOCRA_PREFETCH: int | None = None  # requests leased ahead of the downloader; None: CONCURRENT_REQUESTS; 0: strict order
+MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callbacks are made to wait
+MOCRA_TURN_INTERVAL = 0.005  # s between two exchanges with the backend, at least
+MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)
+MOCRA_CLOSE = "finished"  # "finished": leave when the crawl is done everywhere | "idle": when this worker is | "never"
+MOCRA_KEEP_SEEN = False  # True: a new run remembers what the finished one has seen
+MOCRA_SEEN_TTL: float | None = None  # s for which a URL counts as seen, at least; None: as long as the run
+MOCRA_LOCAL_SEEN = 100_000  # fingerprints remembered in this process, so that known duplicates cost no message
+MOCRA_CODEC = "msgpack"  # "msgpack" | "pickle" (runs code from the store: only where you trust everybody) | a class
+MOCRA_ENTRY_MAX_BYTES = 1_048_576  # bytes of one stored request; larger ones stay with this worker
+MOCRA_REQUIRE_SERIALIZABLE = False  # True: a request that can't be stored is an error; False: it stays with this worker
+MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first
+MOCRA_START_TIMEOUT = 15.0  # s to wait for the backend at start before giving up
+MOCRA_STOP_TIMEOUT = 10.0  # s to hand back and flush at the end before leaving it to the lease

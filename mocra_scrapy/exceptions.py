@@ -1,0 +1,67 @@
+"""What can go wrong, as types.
+
+::
+
+    MocraError
+    ├── ConfigurationError      a setting, argument or file is wrong; the text names it and the fix
+    │   └── NotSupported        this backend can't do that; the text names one that can
+    ├── BackendError            the server behind a backend
+    │   ├── BackendUnavailable  no answer: away, refusing, restarting, failing over. Worth repeating
+    │   └── BackendCorrupted    an answer that makes no sense: foreign or damaged data
+    └── CodecError              a request <-> bytes
+        ├── UnserializableRequest   this request can't be stored; the text says which part and why
+        └── UnreadablePayload       these bytes are no request of ours; the text says why
+
+A lost lease is not here: it is an ordinary answer (``False``), see :class:`~mocra_scrapy.interfaces.IRequestQueue`.
+Errors of client libraries never cross a backend's border: they are translated, with ``from``.
+"""
+
+from __future__ import annotations
+
+
+class MocraError(Exception):
+    """Base class of every error that mocra_scrapy raises on purpose."""
+
+
+class ConfigurationError(MocraError):
+    """A setting, argument or file is wrong.
+
+    Args:
+        subject: what is wrong: a setting's name, a file and line, a URL without its password.
+        problem: what is wrong with it.
+        fix: what to write instead.
+    """
+
+    def __init__(self, subject: str, problem: str, fix: str) -> None:
+        super().__init__(f"{subject}: {problem}. {fix}")
+        self.subject = subject
+        self.problem = problem
+        self.fix = fix
+
+
+class NotSupported(ConfigurationError):
+    """The chosen backend can't do what was asked; the text names a backend or setting that can."""
+
+
+class BackendError(MocraError):
+    """The server behind a backend failed."""
+
+
+class BackendUnavailable(BackendError):
+    """The server gave no (usable) answer. Whether the call took effect is unknown: repeat it with the same call number."""
+
+
+class BackendCorrupted(BackendError):
+    """The server answered with something that none of our writers can have written."""
+
+
+class CodecError(MocraError):
+    """A request could not be turned into bytes, or back."""
+
+
+class UnserializableRequest(CodecError):
+    """This request can't be stored outside this process; the text names the part of it and the reason."""
+
+
+class UnreadablePayload(CodecError):
+    """These bytes can't be turned into a request of this spider; the text says why."""

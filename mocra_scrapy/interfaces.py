@@ -1,0 +1,211 @@
+"""The contracts, as rules that can be tested.
+
+Each rule carries a name in brackets; the conformance suite (``tests/conformance``) has a test with that name, and every
+backend passes all of them. A backend says ``@implementer(IRequestQueue)``; mypy-zope checks it statically and
+:func:`mocra_scrapy.backends.open_backend` checks third-party ones when they are opened.
+
+All methods are coroutines. What flows in bulk takes sequences and answers with sequences in the same order.
+Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; whether it took effect is then unknown.
+"""
+# ruff: noqa: N805 - methods of zope interfaces have no self
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zope.interface import Attribute, Interface
+
+from mocra_scrapy.models import (
+    Burial,
+    CrawlState,
+    DeadLetter,
+    Entry,
+    Exchange,
+    Finish,
+    Lease,
+    QueueOptions,
+    QueueSize,
+    ServerReport,
+    WorkerInfo,
+)
+
+
+class IBackend(Interface):
+    """Owns the connections to one server and makes the tools that work on it. Closes what it opened."""
+
+    url: str = Attribute("Where it is, without secrets, for logs.")
+    shared: bool = Attribute("Whether several processes can work on it together.")
+    durable: bool = Attribute("Whether what it stored outlives this process.")
+
+    async def open() -> ServerReport:
+        """Connect and look at the server.
+
+        Raises:
+            BackendUnavailable: nobody answers, or the password is wrong; the text says which.
+            ConfigurationError: the server can't do what is needed (too old, evicts keys of a queue, …).
+        """
+
+    def request_queue(crawl: str, options: QueueOptions) -> IRequestQueue:
+        """The queue of *crawl*. No I/O. Several calls with the same name share the stored state."""
+
+    async def close() -> None:
+        """Close every connection. May be called twice, and after a failed :meth:`open`."""
+
+
+class IRequestQueue(Interface):
+    """The requests of one crawl: each stored entry is handed out to one worker at a time until it is acknowledged.
+
+    States of an entry::
+
+        push ──► pending ──lease──► leased ──ack──► gone
+          │         ▲  ▲               │├──release──► pending   (same deliveries)
+          └► delayed┘  │               │├──bury─────► dead ──replay──► pending (deliveries = 1 again)
+           (until due) └──reclaim──────┘│              └──purge──► gone
+                        (deliveries+1)  └──reclaim, deliveries used up──► dead
+
+    **Workers.** A worker is a name that is unique for one run of one process, and calls in turn, one exchange at a time.
+    Leases belong to workers: as long as a worker calls within ``options.lease`` seconds it keeps all it holds.
+
+    **Calls** are numbered by the caller, strictly growing for a worker. A call that failed with ``BackendUnavailable`` is repeated
+    with the same number and the same arguments, and then has the effect and gives the answer of a single one.
+    """
+
+    options: QueueOptions = Attribute("What it was made with.")
+
+    async def join(worker: str) -> CrawlState:
+        """Announce *worker* and learn where the crawl stands.
+
+        * The first join of a crawl starts run 1 with seeding open. [the_first_join_starts_a_run]
+        * A join while a run is unfinished resumes it. [a_join_resumes_an_unfinished_run]
+        * A join after a finished run starts the next one, afresh: fingerprints are forgotten [a_join_after_the_end_starts_afresh]
+          unless ``options.keep_seen``. [keep_seen_keeps_the_fingerprints]
+        * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError. [shards_must_agree]
+        """
+
+    async def exchange(
+        worker: str,
+        call: int,
+        *,
+        push: Sequence[Entry] = (),
+        ack: Sequence[Lease] = (),
+        release: Sequence[Lease] = (),
+        bury: Sequence[Burial] = (),
+        want: int = 0,
+        full: Sequence[str] = (),
+        per_slot: int = 0,
+    ) -> Exchange:
+        """A worker's whole turn: one atomic step and one round trip per shard.
+
+        Pushing:
+
+        * An entry comes back byte for byte. [a_body_comes_back_byte_for_byte]
+        * Filter and store are one step: a fingerprint is stored once [a_fingerprint_is_stored_once], also within a call, and
+          stays known after ack [a_fingerprint_stays_seen_after_ack]; ``None`` is never filtered. [no_fingerprint_means_no_filtering]
+        * A delayed entry is handed out when its delay has passed, not before. [a_delayed_entry_waits]
+
+        Settling:
+
+        * ack removes an entry [ack_removes_the_entry]; a second ack is refused [a_second_ack_is_refused]; so is one by
+          anybody but the owner. [a_stale_owner_changes_nothing]
+        * release gives an entry back to the head of its queue, with the same deliveries. [release_gives_back_in_order]
+        * bury makes it a dead letter. [bury_makes_a_dead_letter]
+        * On all shards, what is pushed is stored before anything is acked. [children_are_stored_before_the_parent_goes]
+        * A refused ack still stores the call's pushes. [a_stale_ack_still_stores_its_children]
+
+        Leasing:
+
+        * A leased entry is hidden from everybody else. [a_leased_entry_is_hidden]
+        * Within a slot: higher priority first, then start entries last, then oldest first (newest first with ``lifo``, but for start
+          entries). [priority_then_order] [lifo_order] [start_entries_come_last]
+        * Between slots it is fair: a slot is served again when all others that have work were. [slots_take_turns]
+        * Nothing is leased from the slots named in *full* [full_slots_are_passed_over], at most *per_slot* (0: any number) from
+          each of the others. [per_slot_is_a_limit]
+        * *want* is a limit; 0 leases nothing and only settles and renews. [want_is_a_limit]
+
+        Dying:
+
+        * Each call renews all that the worker holds. [a_calling_worker_keeps_its_leases]
+        * What a worker held for longer than ``options.lease`` without a call is handed out again, at the head of its queue, with
+          one more delivery. [a_dead_workers_entries_return]
+        * The worker learns of it by ``lost``, keeps its name and goes on. [a_worker_that_was_declared_dead_goes_on]
+        * After ``options.max_deliveries`` hand-outs to workers that died it is a dead letter, reason
+          ``deliveries``. [too_many_deliveries_make_a_dead_letter]
+        * An entry that was lost with ``options.isolate_after`` workers is handed out only to a worker that holds no other such
+          suspect. [suspects_are_handed_out_alone]
+
+        Repeating:
+
+        * The same call again changes nothing and gives the same answer. [a_repeated_call_has_one_effect]
+
+        Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a limited number. A limit of 1,000 pushes,
+        1,000 settlements and 1,000 wanted leases a call is good manners; sizes beyond are accepted.
+
+        Raises:
+            BackendUnavailable: nothing is known about this call; repeat it.
+            BackendCorrupted: the server holds something under our keys that is not ours.
+        """
+
+    async def wait(worker: str, timeout: float) -> bool:
+        """Sleep until this worker has reason to call: ``True`` when woken, ``False`` after *timeout* seconds.
+
+        * A worker that wanted and got nothing is woken when another one pushes. [a_push_wakes_a_waiting_worker]
+        * All are woken when the run is finished. [the_end_wakes_everybody]
+        * A wake-up may come for nothing, and may be lost: callers poll now and then.
+        """
+
+    async def claim_seeding(worker: str) -> bool:
+        """Whether this worker, and nobody else, is to run ``start()``.
+
+        * One living worker at a time. [one_worker_seeds]
+        * When it dies or leaves without :meth:`complete_seeding`, another may. [seeding_is_taken_over]
+        * Never again in a run in which it was completed. [completed_seeding_is_remembered]
+        """
+
+    async def complete_seeding(worker: str) -> bool:
+        """All seeds are stored. ``False``: this worker is not (or no longer) the one that seeds."""
+
+    async def finish(worker: str) -> Finish:
+        """End the run if nothing is pending, delayed or leased on any shard and seeding is complete.
+
+        * Refused while there is work anywhere or seeding is not complete. [a_busy_crawl_does_not_finish]
+        * Exactly one call wins. [one_worker_wins_the_end]
+        * A push into a finished run opens it again; nothing is lost. [a_push_after_the_end_reopens]
+        * A finished, drained queue leaves nothing behind but the crawl's record, dead letters, and the fingerprints when
+          ``options.keep_seen``. [a_drained_queue_leaves_nothing_behind]
+        """
+
+    async def close_worker(worker: str) -> int:
+        """Sign off: give back all the worker holds, same deliveries, and forget it. Answers how many were given back.
+
+        [a_leaving_worker_gives_everything_back]
+        """
+
+    async def state() -> CrawlState:
+        """Where the crawl stands. Run 0: it never began."""
+
+    async def size() -> QueueSize:
+        """Counts over all shards. [size_counts_every_state]"""
+
+    async def workers() -> Sequence[WorkerInfo]:
+        """Everybody who joined and neither left nor was reclaimed. [workers_are_listed]"""
+
+    async def peek(limit: int = 10) -> Sequence[Entry]:
+        """Some pending entries, without leasing them; no fingerprints. [peek_changes_nothing]"""
+
+    async def dead(limit: int = 100, *, after: str | None = None) -> Sequence[DeadLetter]:
+        """Dead letters, oldest first; *after* is the id of the last one of the page before. [dead_letters_are_paged]"""
+
+    async def replay(ids: Sequence[str]) -> Sequence[bool]:
+        """Put dead letters back into the queue, as if never delivered. ``False``: no such letter. [replay_puts_back]"""
+
+    async def purge(ids: Sequence[str]) -> Sequence[bool]:
+        """Delete dead letters for good. ``False``: no such letter. [purge_deletes]"""
+
+    async def forget(fingerprints: Sequence[bytes]) -> Sequence[bool]:
+        """Let these fingerprints be stored once more. ``False``: was not known. [a_forgotten_fingerprint_is_new]"""
+
+    async def clear() -> None:
+        """Delete everything that is stored of this crawl, workers' leases included. [clear_deletes_everything]"""
+
+    async def close() -> None:
+        """Stop listening. The stored state stays. May be called twice."""

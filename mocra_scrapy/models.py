@@ -1,0 +1,236 @@
+"""The frozen values that cross the contracts of :mod:`mocra_scrapy.interfaces`.
+
+No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants that decide between workers are the
+server's clock, in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+#: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell neighbours apart.
+MIN_PRIORITY = -(2**51)
+MAX_PRIORITY = 2**51
+
+
+class Seeding(str, Enum):
+    """Where a run of a crawl stands with its ``start()``."""
+
+    OPEN = "open"  #: nobody runs it; the first worker that claims it may
+    CLAIMED = "claimed"  #: a living worker runs it
+    DONE = "done"  #: it was exhausted (or failed for good) and all it gave is stored
+
+
+class Finish(str, Enum):
+    """The answer of :meth:`~mocra_scrapy.interfaces.IRequestQueue.finish`."""
+
+    BUSY = "busy"  #: there is work somewhere, or seeding is not complete
+    WON = "won"  #: the run is finished, and it was this call that ended it
+    FINISHED = "finished"  #: the run was finished before
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How one crawl's queue behaves. All workers of a crawl must agree on ``shards``; the backend checks it.
+
+    Attributes:
+        lease: seconds without an exchange after which a worker counts as dead and loses all it holds.
+        max_deliveries: hand-outs after which an entry is a dead letter, 1 or more.
+        isolate_after: an entry that was lost with this many workers is handed out to a worker only while that
+            worker holds no other such *suspect*, so that the one page that kills processes is told from its neighbours.
+        lifo: whether the newest entry of a priority is handed out first. Start entries are always first in, first out.
+        seen_ttl: seconds for which a fingerprint is remembered at least (and 1.25 times that at most); ``None``: as long as the run.
+        keep_seen: whether a new run keeps the fingerprints of the finished one.
+        shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
+        max_dead: dead letters kept; the oldest go first.
+    """
+
+    lease: float = 60.0
+    max_deliveries: int = 5
+    isolate_after: int = 2
+    lifo: bool = False
+    seen_ttl: float | None = None
+    keep_seen: bool = False
+    shards: int | None = None
+    max_dead: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A request on its way into the queue.
+
+    Attributes:
+        body: the request, encoded; opaque to the queue.
+        slot: Scrapy's download slot; hand-out is fair between slots.
+        priority: higher is handed out sooner within its slot, as in :attr:`scrapy.Request.priority`;
+            from :data:`MIN_PRIORITY` to :data:`MAX_PRIORITY`.
+        fingerprint: at least 8 bytes; an entry whose fingerprint was stored before is not stored again.
+            ``None``: never filtered.
+        start: whether it comes from ``start()``: within a priority these come last, and first in, first out.
+        delay: seconds before it may be handed out, 0 or more.
+    """
+
+    body: bytes
+    slot: str = ""
+    priority: int = 0
+    fingerprint: bytes | None = None
+    start: bool = False
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to process one entry, for as long as the worker keeps calling.
+
+    Attributes:
+        token: opaque; names this hand-out and no other, over all of the worker's life. With the worker's name it is the fencing
+            token: it is worth nothing once the entry was taken away.
+        body, slot, priority, start: as they were pushed.
+        deliveries: 1 on the first hand-out, one more after each worker that died (not: released) holding it.
+        first_leased_at: server clock of the first hand-out to a worker that died with it; ``None`` when there was none.
+        shard: where it is stored.
+    """
+
+    token: str
+    body: bytes = field(repr=False)
+    slot: str = ""
+    priority: int = 0
+    start: bool = False
+    deliveries: int = 1
+    first_leased_at: float | None = None
+    shard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """A worker's wish to give an entry up: it becomes a dead letter.
+
+    Attributes:
+        lease: what it holds.
+        reason: one word, documented in ``docs/reference/dead-letters``: ``unreadable``, ``deliveries``, …
+        detail: for a person: the error, a traceback.
+    """
+
+    lease: Lease
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An entry that was given up.
+
+    Attributes:
+        id: opaque, for :meth:`~mocra_scrapy.interfaces.IRequestQueue.replay` and ``purge``.
+        worker: who held it last.
+        died_at: server clock, seconds since the epoch.
+        first_leased_at: as in :class:`Lease`.
+    """
+
+    id: str
+    reason: str
+    detail: str
+    body: bytes = field(repr=False)
+    slot: str = ""
+    priority: int = 0
+    start: bool = False
+    deliveries: int = 0
+    worker: str = ""
+    died_at: float = 0.0
+    first_leased_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSize:
+    """How many entries are in which state, and how many fingerprints are remembered."""
+
+    pending: int = 0
+    delayed: int = 0
+    leased: int = 0
+    dead: int = 0
+    seen: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Entries that somebody must still process: pending + delayed + leased."""
+        return self.pending + self.delayed + self.leased
+
+    def __add__(self, other: QueueSize) -> QueueSize:
+        return QueueSize(
+            self.pending + other.pending,
+            self.delayed + other.delayed,
+            self.leased + other.leased,
+            self.dead + other.dead,
+            self.seen + other.seen,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlState:
+    """Where a crawl stands.
+
+    Attributes:
+        run: 1 for the first run of a crawl, one more for each fresh start.
+        finished: whether this run has ended.
+        seeding: see :class:`Seeding`.
+        resumed: (answer of ``join`` only) whether the run had begun before.
+    """
+
+    run: int
+    finished: bool = False
+    seeding: Seeding = Seeding.OPEN
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The answer to one :meth:`~mocra_scrapy.interfaces.IRequestQueue.exchange`.
+
+    Attributes:
+        stored: for each push, whether it was new (``False``: its fingerprint was known, nothing was stored).
+        acked, released, buried: for each of these, whether the entry was still this worker's.
+        leases: at most as many as were wanted, in the order in which they should be processed.
+        size: counts after this call.
+        next_due: seconds until something may become leasable without anybody's call (a delay that ends, a worker that dies);
+            ``None``: nothing is waiting.
+        state: where the crawl stands.
+        lost: whether this worker had been declared dead since its last call, so that what it held was taken away.
+        reclaimed: entries that this call took from dead workers and gave back.
+        given_up: entries that this call took from dead workers and made dead letters.
+    """
+
+    stored: Sequence[bool]
+    acked: Sequence[bool]
+    released: Sequence[bool]
+    buried: Sequence[bool]
+    leases: Sequence[Lease]
+    size: QueueSize
+    next_due: float | None
+    state: CrawlState
+    lost: bool = False
+    reclaimed: int = 0
+    given_up: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker as the queue knows it: ``expires_in`` seconds of its lease are left (negative: it is dead)."""
+
+    name: str
+    expires_in: float
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What a backend found out about its server.
+
+    Attributes:
+        facts: for the log: version, mode, persistence…
+        warnings: sentences that say what is wrong with it and why it matters.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()

@@ -1,0 +1,71 @@
+"""One worker's numbered calls to an :class:`~mocra_scrapy.interfaces.IRequestQueue`, and the single verbs spelled in terms of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mocra_scrapy.interfaces import IRequestQueue
+from mocra_scrapy.models import Burial, Entry, Exchange, Lease
+
+
+class WorkerSession:
+    """Numbers the exchanges of one worker.
+
+    The scheduler, the tests and the commands all speak through it, so that the number of a call is chosen in one place.
+
+    Args:
+        queue: an opened queue that *worker* has joined.
+        worker: unique for this run of this process.
+    """
+
+    def __init__(self, queue: IRequestQueue, worker: str) -> None:
+        self.queue = queue
+        self.worker = worker
+        self.call = 0
+
+    async def exchange(
+        self,
+        *,
+        push: Sequence[Entry] = (),
+        ack: Sequence[Lease] = (),
+        release: Sequence[Lease] = (),
+        bury: Sequence[Burial] = (),
+        want: int = 0,
+        full: Sequence[str] = (),
+        per_slot: int = 0,
+        repeat: bool = False,
+    ) -> Exchange:
+        """The next call, or (``repeat``) the last one once more, for which all arguments must be the same."""
+        if not repeat:
+            self.call += 1
+        return await self.queue.exchange(
+            self.worker,
+            self.call,
+            push=push,
+            ack=ack,
+            release=release,
+            bury=bury,
+            want=want,
+            full=full,
+            per_slot=per_slot,
+        )
+
+    async def push(self, entries: Sequence[Entry]) -> Sequence[bool]:
+        """Store *entries*; for each whether it was new."""
+        return (await self.exchange(push=entries)).stored
+
+    async def lease(self, want: int) -> Sequence[Lease]:
+        """Up to *want* entries that may be fetched now."""
+        return (await self.exchange(want=want)).leases
+
+    async def ack(self, leases: Sequence[Lease]) -> Sequence[bool]:
+        """Remove finished entries; for each whether it was still ours."""
+        return (await self.exchange(ack=leases)).acked
+
+    async def release(self, leases: Sequence[Lease]) -> Sequence[bool]:
+        """Give entries back undelivered; for each whether it was still ours."""
+        return (await self.exchange(release=leases)).released
+
+    async def bury(self, burials: Sequence[Burial]) -> Sequence[bool]:
+        """Give entries up; for each whether it was still ours."""
+        return (await self.exchange(bury=burials)).buried
