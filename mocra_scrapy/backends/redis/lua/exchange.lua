@@ -1,0 +1,230 @@
+-- A worker's whole turn on one shard, see IRequestQueue.exchange.
+-- ARGV[1], packed: the list that the next line names.
+-- -> packed: {stored, acked, released, buried: strings of 0 and 1; groups {slot, rank, {item, ...}} of leases, in order;
+--    {pending, delayed, leased, dead, seen}; ms until next_due or -1; {run, finished, seeding}; lost; reclaimed; given_up}
+local worker, number, lease, most, isolate, lifo, ttl, max_dead, control, channel, push, ack, release, bury_, want, full, per_slot =
+    unpack(cmsgpack.unpack(ARGV[1]))
+local MINE = held_by(worker)
+local own = call('HMGET', MINE, '#', '!', '~')
+if not own[1] then  -- its first call, or it was declared dead
+    local last = call('GET', last_of(worker))
+    if last then
+        last = cmsgpack.unpack(last)
+        own[1], own[3] = last[1], last[2] == 1
+        call('DEL', last_of(worker))
+        call('HSET', MINE, '#', own[1])
+    end
+end
+local suspect = own[2] or nil
+local done = {'', '', '', '', own[3] and 1 or 0, 0, 0}  -- stored, acked, released, buried, lost, reclaimed, given_up
+local groups, leases = {}, 0
+
+local function flags(t) return table.concat(t) end
+
+local function group(slot, rank, item)
+    local last = groups[#groups]
+    if last and last[3] and last[1] == slot and last[2] == rank then last[3][#last[3] + 1] = item
+    else groups[#groups + 1] = {slot, rank, {item}} end
+end
+
+local function token(i) return string.format('%010x%04x', number, i) end
+
+local function answer()
+    local size = sizes()
+    local due = -1
+    if size[2] > 0 then due = math.max(0, tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) - now) end
+    if M.leased > 0 then
+        local first = call('ZRANGE', WORKERS, 0, 0, 'WITHSCORES')[2]
+        local left = first and math.max(0, tonumber(first) - now)
+        if left and (due < 0 or left < due) then due = left end
+    end
+    local state = control == 1 and crawl_state() or {0, 0, ''}
+    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7]})
+end
+
+-- Repeated: the answer of the first time, with the leases that are still held.
+if own[1] then
+    local last = cmsgpack.unpack(own[1])
+    if number < last[1] then return redis.error_reply('ERR mocra: the call numbers of a worker must grow') end
+    if last[1] == number then
+        done = last[2]
+        if own[3] then done[5] = 1 end
+        for i = 1, last[3] do
+            local placed = call('HGET', MINE, token(i))
+            if placed then
+                local rank, slot, item = unplace(placed)
+                group(slot, rank, item)
+            else
+                groups[#groups + 1] = {'', 1, false}  -- keeps the count: this one was taken away meanwhile
+            end
+        end
+        call('ZADD', WORKERS, text(now + lease), worker)
+        return answer()
+    end
+end
+
+call('ZADD', WORKERS, text(now + lease), worker)
+if own[3] then call('HDEL', MINE, '~') end
+rotate(ttl)
+
+-- ---------------------------------------------------------------- push
+local olds = older()
+local new, events = {}, 0  -- events: entries that became leasable by this call
+for _, g in ipairs(push) do
+    local slot, rank, delay, pairs_ = g[1], g[2], g[3], g[4]
+    local items = {}
+    for i = 1, #pairs_, 2 do
+        local fp = pairs_[i]
+        if fp == '' or (not known(olds, fp) and remember(fp, ttl)) then
+            M.seq = M.seq + 1
+            if delay > 0 then call('ZADD', DELAYED, text(now + delay), string.format('%014x', M.seq) .. place(rank, slot, '\0' .. pairs_[i + 1]))
+            else items[#items + 1] = '\0' .. pairs_[i + 1] end
+            new[#new + 1] = '1'
+            events = events + 1
+        else
+            new[#new + 1] = '0'
+        end
+    end
+    if #items > 0 then put(rank, slot, items, lifo == 1 and rank % 2 == 1) end
+end
+done[1] = flags(new)
+if #new > 0 then grow(ttl) end
+if control == 1 and events > 0 and call('HGET', CRAWL, 'fin') == '1' then
+    call('HSET', CRAWL, 'fin', 0, 'winner', '')  -- a push after the end opens the run again
+end
+
+-- ---------------------------------------------------------------- settle
+local function settled(t)
+    if t == suspect then call('HDEL', MINE, '!'); suspect = nil end
+end
+local out = {}
+for i, t in ipairs(ack) do
+    if call('HDEL', MINE, t) == 1 then out[i] = '1'; M.leased = math.max(0, M.leased - 1); settled(t) else out[i] = '0' end
+end
+done[2], out = flags(out), {}
+for i = #release, 1, -1 do  -- backwards: the first released is first in line again
+    local placed = call('HGET', MINE, release[i])
+    if placed then call('HDEL', MINE, release[i]); give_back(placed, isolate); settled(release[i]); out[i] = '1'; events = events + 1 else out[i] = '0' end
+end
+done[3], out = flags(out), {}
+for i, b in ipairs(bury_) do
+    local placed = call('HGET', MINE, b[1])
+    if placed then
+        local _, _, item = unplace(placed)
+        call('HDEL', MINE, b[1])
+        settled(b[1])
+        bury(placed, deliveries(item) + 1, b[2], b[3], worker, max_dead)
+        out[i] = '1'
+    else out[i] = '0' end
+end
+done[4] = flags(out)
+
+-- ---------------------------------------------------------------- what has become due, and what dead workers held
+for _, member in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', text(now), 'LIMIT', 0, 100)) do
+    call('ZREM', DELAYED, member)
+    local rank, slot, item = unplace(string.sub(member, 15))
+    put(rank, slot, {item}, lifo == 1 and rank % 2 == 1)
+    events = events + 1
+end
+local budget = 100
+for _, dead in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', text(now - 1), 'LIMIT', 0, 4)) do
+    local key = held_by(dead)
+    local tokens = tokens_of(key, budget + 1)
+    local taken = math.min(#tokens, budget)
+    for i = 1, taken do
+        local rank, slot, item = unplace(call('HGET', key, tokens[i]))
+        local count = deliveries(item) + 1
+        local placed = place(rank, slot, redelivered(item, now))
+        call('HDEL', key, tokens[i])
+        if count >= most then
+            bury(placed, count, 'deliveries', count .. ' workers died while they held it, the last one: ' .. dead, dead, max_dead)
+            done[7] = done[7] + 1
+        else
+            give_back(placed, isolate)
+            done[6], events = done[6] + 1, events + 1
+        end
+    end
+    budget = budget - taken
+    if #tokens > taken then call('HSET', key, '~', 1)
+    else
+        local left = call('HMGET', key, '#', '~')
+        if left[1] then call('SET', last_of(dead), cmsgpack.pack({left[1], (taken > 0 or left[2]) and 1 or 0}), 'PX', 3600000) end
+        call('DEL', key)
+        call('ZREM', WORKERS, dead)
+        call('ZREM', WAITING, dead)
+        if control == 1 then vacate_seeding(dead) end
+    end
+end
+
+-- ---------------------------------------------------------------- lease
+local avoid = {}
+for _, slot in ipairs(full) do avoid[slot] = true end
+local fields, given = {}, {}
+
+local function hand(slot, rank, item)
+    leases = leases + 1
+    local t = token(leases)
+    fields[#fields + 1] = t
+    fields[#fields + 1] = place(rank, slot, item)
+    group(slot, rank, item)
+    return t
+end
+
+if want > 0 and not suspect then
+    local placed = call('LINDEX', SUSPECT, 0)
+    if placed then
+        local rank, slot, item = unplace(placed)
+        if avoid[slot] then call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
+        else
+            call('LPOP', SUSPECT)
+            M.pend = math.max(0, M.pend - 1)
+            fields[#fields + 1] = '!'
+            fields[#fields + 1] = token(leases + 1)
+            hand(slot, rank, item)
+        end
+    end
+end
+while leases < want do
+    local slots = {}
+    for _, slot in ipairs(call('ZRANGEBYSCORE', READY, '-inf', text(now_us), 'LIMIT', 0, want - leases + #full)) do
+        if not avoid[slot] then slots[#slots + 1] = slot end
+    end
+    local quantum, before = math.ceil((want - leases) / #slots), leases
+    for _, slot in ipairs(slots) do
+        local n = math.min(quantum, want - leases)
+        if per_slot > 0 then
+            n = math.min(n, per_slot - (given[slot] or 0))
+            given[slot] = (given[slot] or 0) + n
+            if given[slot] >= per_slot then avoid[slot] = true; full[#full + 1] = slot end
+        end
+        if n > 0 then
+            for _, got in ipairs(take(slot, n)) do hand(slot, got[1], got[2]) end
+        end
+    end
+    if leases == before then break end
+end
+M.leased = M.leased + leases
+
+-- ---------------------------------------------------------------- wake those who wait, remember this call
+local waiting = call('ZCARD', WAITING)
+if leases > 0 then
+    if waiting > 0 then waiting = waiting - call('ZREM', WAITING, worker) end
+elseif want > 0 then
+    waiting = waiting + call('ZADD', WAITING, text(now), worker)
+end
+if waiting > 0 and M.pend > 0 and events > 0 then
+    local names = {}
+    local popped = call('ZPOPMIN', WAITING, math.min(waiting, M.pend, events))
+    for i = 1, #popped, 2 do
+        if popped[i] ~= worker then names[#names + 1] = popped[i] end
+    end
+    if #names > 0 then call('PUBLISH', channel, table.concat(names, '\n')) end
+end
+fields[#fields + 1] = '#'
+fields[#fields + 1] = cmsgpack.pack({number, done, leases})
+for i = 1, #fields, 2000 do
+    call('HSET', MINE, unpack(fields, i, math.min(i + 1999, #fields)))
+end
+sweep(16)
+save()
+return answer()

@@ -1,0 +1,2 @@
+-- -> {pending, delayed, leased, dead, seen}
+return sizes()

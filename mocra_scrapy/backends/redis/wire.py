@@ -1,0 +1,196 @@
+"""What travels between :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` and its scripts.
+
+The arguments of an exchange are one msgpack blob, not hundreds of arguments: both sides pack and unpack in C.
+The other side of everything here is written in ``lua/_prelude.lua`` (the key table) and ``lua/exchange.lua``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import msgpack
+
+from mocra_scrapy.exceptions import BackendCorrupted
+from mocra_scrapy.models import (
+    MAX_PRIORITY,
+    MIN_PRIORITY,
+    Burial,
+    CrawlState,
+    DeadLetter,
+    Entry,
+    Lease,
+    QueueSize,
+    Seeding,
+)
+
+#: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
+GROUP = 1000
+
+
+def fingerprint_number(fingerprint: bytes) -> str:
+    """The decimal 63-bit number that stands for a fingerprint (of at least 8 bytes) in the filter."""
+    if len(fingerprint) < 8:
+        raise ValueError(f"a fingerprint has at least 8 bytes, this one {len(fingerprint)}")
+    return str(int.from_bytes(fingerprint[:8], "big") >> 1)
+
+
+def rank_of(entry: Entry) -> int:
+    """Where an entry stands within its slot: a greater rank goes first."""
+    return 2 * min(max(entry.priority, MIN_PRIORITY), MAX_PRIORITY) + (0 if entry.start else 1)
+
+
+def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
+    """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to the same list."""
+    groups: list[list[Any]] = []
+    for (slot, rank, delay), run in groupby(entries, key=lambda e: (e.slot, rank_of(e), e.delay)):
+        flat: list[Any] = []
+        for entry in run:
+            flat.append("" if entry.fingerprint is None else fingerprint_number(entry.fingerprint))
+            flat.append(entry.body)
+        ms = max(1, round(delay * 1000)) if delay > 0 else 0
+        groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP]] for i in range(0, len(flat), 2 * GROUP))
+    return groups
+
+
+def open_item(item: bytes) -> tuple[int, float | None, bytes]:
+    """``(deliveries lost, when it was first lost, body)`` of a stored item; bytes that nobody of ours wrote pass as a body."""
+    if not item or item[0] == 0:
+        return 0, None, item[1:]
+    if len(item) < 9:
+        return 0, None, item
+    return item[0], struct.unpack(">d", item[1:9])[0] / 1000, item[9:]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+@dataclass(slots=True)
+class ShardAnswer:
+    """What one shard answered to an exchange."""
+
+    stored: list[bool]
+    acked: list[bool]
+    released: list[bool]
+    buried: list[bool]
+    leases: list[Lease]
+    size: QueueSize
+    next_due: float | None
+    state: CrawlState
+    lost: bool
+    reclaimed: int
+    given_up: int
+
+
+@dataclass(slots=True)
+class ShardTurn:
+    """What one shard is asked in an exchange; ``at`` lists remember where each part stood in the caller's sequences."""
+
+    push: list[Entry] = field(default_factory=list)
+    push_at: list[int] = field(default_factory=list)
+    ack: list[Lease] = field(default_factory=list)
+    ack_at: list[int] = field(default_factory=list)
+    release: list[Lease] = field(default_factory=list)
+    release_at: list[int] = field(default_factory=list)
+    bury: list[Burial] = field(default_factory=list)
+    bury_at: list[int] = field(default_factory=list)
+    want: int = 0
+
+    @property
+    def settles(self) -> bool:
+        return bool(self.ack or self.release or self.bury)
+
+
+def pack_turn(turn: ShardTurn, *head: Any, full: Sequence[str], per_slot: int) -> bytes:
+    """The argument of ``exchange.lua``; *head* is everything up to ``channel``, in its order."""
+    packed: bytes = msgpack.packb(
+        [
+            *head,
+            push_groups(turn.push),
+            [lease.token for lease in turn.ack],
+            [lease.token for lease in turn.release],
+            [[burial.lease.token, burial.reason, burial.detail] for burial in turn.bury],
+            turn.want,
+            list(full),
+            per_slot,
+        ],
+        use_bin_type=False,  # cmsgpack is older than the bin types
+        unicode_errors="surrogateescape",
+    )
+    return packed
+
+
+def _flags(raw: bytes) -> list[bool]:
+    return [flag == 0x31 for flag in raw]
+
+
+def _leases(groups: list[Any], number: int, shard: int) -> list[Lease]:
+    leases = []
+    place = 0
+    for slot, rank, items in groups:
+        name = _text(slot)
+        for item in items or (None,):
+            place += 1
+            if item is None:
+                continue
+            lost, first, body = open_item(item)
+            priority, normal = divmod(int(rank), 2)
+            leases.append(
+                Lease(f"{number:010x}{place:04x}", body, name, priority, not normal, lost + 1, first, shard),
+            )
+    return leases
+
+
+def open_answer(raw: Any, number: int, shard: int) -> ShardAnswer:
+    """What ``exchange.lua`` answered to call *number*."""
+    try:
+        stored, acked, released, buried, groups, size, due, state, lost, reclaimed, given_up = msgpack.unpackb(
+            raw, raw=True, strict_map_key=False
+        )
+        return ShardAnswer(
+            _flags(stored),
+            _flags(acked),
+            _flags(released),
+            _flags(buried),
+            _leases(groups, number, shard),
+            QueueSize(*map(int, size)),
+            None if due < 0 else due / 1000,
+            open_state(state),
+            bool(lost),
+            int(reclaimed),
+            int(given_up),
+        )
+    except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
+        raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
+
+
+def open_state(raw: Sequence[Any]) -> CrawlState:
+    """``[run, finished, seeding]`` as scripts answer it."""
+    seeding = raw[2] if isinstance(raw[2], bytes) else str(raw[2]).encode()
+    return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"))
+
+
+def open_letter(identity: bytes, raw: bytes) -> DeadLetter:
+    """A dead letter as it is stored."""
+    try:
+        slot, rank, count, first, body, reason, detail, worker, died = msgpack.unpackb(raw, raw=True)
+        priority, normal = divmod(int(rank), 2)
+        return DeadLetter(
+            identity.decode(),
+            _text(reason),
+            _text(detail),
+            body,
+            _text(slot),
+            priority,
+            not normal,
+            int(count),
+            _text(worker),
+            died / 1000,
+            None if first < 0 else first / 1000,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise BackendCorrupted(f"dead letter {identity!r} can't be read: {error}") from error
