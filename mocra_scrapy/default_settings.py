@@ -9,7 +9,9 @@ from __future__ import annotations
 
 MOCRA_ENABLED = True  # False: Scrapy's own scheduler, as if the add-on were not there
 MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
-MOCRA_REDIS_OPTIONS: dict[str, object] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
+MOCRA_REDIS_OPTIONS: dict[
+    str, object
+] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
 MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
 MOCRA_CRAWL: str | None = None  # the shared job's name; None: the spider's name
 MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
@@ -19,6 +21,7 @@ MOCRA_QUEUE_ORDER: str | None = None  # "fifo" | "lifo"; None: as SCHEDULER_MEMO
 MOCRA_PREFETCH: int | None = None  # requests leased ahead of the downloader; None: CONCURRENT_REQUESTS; 0: strict order
 MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callbacks are made to wait
 MOCRA_TURN_INTERVAL = 0.005  # s between two exchanges with the backend, at least
+MOCRA_FLUSH_INTERVAL = 0.05  # s that acks and new requests wait for company before they are sent, at most
 MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)
 MOCRA_CLOSE = "finished"  # "finished": leave when the crawl is done everywhere | "idle": when this worker is | "never"
 MOCRA_KEEP_SEEN = False  # True: a new run remembers what the finished one has seen

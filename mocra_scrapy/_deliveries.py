@@ -1,0 +1,93 @@
+"""Which requests are out, when each is finished, and what must be finished before it.
+
+A leased request is settled when the engine has let go of it *and* of every request that it caused and that only this process
+can hold (one that can't be serialised): a crash before that brings the leased one back, and with it the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from scrapy import Request
+
+from mocra_scrapy.models import Lease
+
+
+class Delivery:
+    """One request on its way through the engine.
+
+    Attributes:
+        lease: what is to be settled at the end; ``None`` for a local request and for seeding.
+        parent: the delivery that waits for this one.
+        waits_for: local children that are not finished.
+        ended: whether the engine let go of it.
+        fault: why it must not be acknowledged: ``(reason, detail)`` of a dead letter.
+    """
+
+    __slots__ = ("ended", "fault", "lease", "parent", "request", "settled", "waits_for")
+
+    def __init__(self, request: Request | None, lease: Lease | None, parent: Delivery | None) -> None:
+        self.request = request  # a strong reference keeps id(request) unique while it is out
+        self.lease = lease
+        self.parent = parent
+        self.waits_for = 0
+        self.ended = False
+        self.settled = False
+        self.fault: tuple[str, str] | None = None
+
+
+#: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and pipelines, as they run in tasks
+#: that are started from ``next_request``'s context. Only a hint: order on the wire, not this, keeps children before their parent.
+CURRENT: ContextVar[Delivery | None] = ContextVar("mocra_delivery", default=None)
+
+
+class Deliveries:
+    """The requests that are out.
+
+    Args:
+        settle: called once for each delivery that is finished, children included, in the order in which they finish.
+    """
+
+    def __init__(self, settle: Callable[[Delivery], None]) -> None:
+        self._settle = settle
+        self._out: dict[int, Delivery] = {}
+
+    def __len__(self) -> int:
+        return len(self._out)
+
+    def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> None:
+        """*request* goes to the engine."""
+        delivery = Delivery(request, lease, parent)
+        self._out[id(request)] = delivery
+        CURRENT.set(delivery)
+
+    def finished(self, request: Request) -> None:
+        """The engine let go of *request*. Requests that never came from here (inline downloads) are passed over."""
+        delivery = self._out.pop(id(request), None)
+        if delivery is not None:
+            self.end(delivery)
+
+    def end(self, delivery: Delivery) -> None:
+        """Nothing more comes from *delivery* itself."""
+        delivery.ended = True
+        self._maybe_settle(delivery)
+
+    def adopt(self, parent: Delivery | None) -> Delivery | None:
+        """A local child begins: its parent (``None``: there is none, or it is settled) waits for it from now on."""
+        if parent is None or parent.settled:
+            return None
+        parent.waits_for += 1
+        return parent
+
+    def _maybe_settle(self, delivery: Delivery) -> None:
+        current: Delivery | None = delivery
+        while current is not None and current.ended and not current.waits_for and not current.settled:
+            current.settled = True
+            self._settle(current)
+            parent = current.parent
+            if parent is not None:
+                parent.waits_for -= 1
+                if current.fault is not None and parent.fault is None:
+                    parent.fault = current.fault
+            current = parent

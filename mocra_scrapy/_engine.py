@@ -1,0 +1,114 @@
+"""The only file that touches Scrapy's private names. ``tests/unit/test_engine_names.py`` has one test per name.
+
+Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
+
+* when the engine lets go of a request: ``engine._slot.remove_request`` is called once per scheduled request, after callback output,
+  children and pipelines, with the object that ``next_request`` returned;
+* that the engine is about to close: ``engine._slot.close`` is called before requests in flight are waited for;
+* waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks again only every 5 seconds;
+* deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and first iterated after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+
+class Engine:
+    """What the scheduler needs of the engine of *crawler*; usable from ``Scheduler.open`` on.
+
+    In ``scrapy shell`` and in tests of a scheduler there may be no engine, or no slot: then there is nothing to hook.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._engine: Any = getattr(crawler, "engine", None)
+        self._slot: Any = getattr(self._engine, "_slot", None)
+        downloader = getattr(self._engine, "downloader", None)
+        self._downloader: Any = downloader
+        self._slots: Any = getattr(downloader, "slots", {})
+        self._active: Any = getattr(downloader, "active", ())
+        self._slot_key: Callable[[Request], str] = getattr(downloader, "get_slot_key", slot_of)
+        self._default_concurrency: int = getattr(downloader, "domain_concurrency", 8) or 0
+
+    def on_finished(self, done: Callable[[Request], None]) -> None:
+        """Call *done* with each request that the engine lets go of, inline requests included."""
+        if self._slot is None:
+            return
+        remove = self._slot.remove_request
+
+        def remove_request(request: Request) -> None:
+            try:
+                remove(request)
+            finally:
+                done(request)
+
+        self._slot.remove_request = remove_request
+
+    def on_closing(self, closing: Callable[[], None]) -> None:
+        """Call *closing* when the engine begins to close the spider, before it waits for requests in flight."""
+        if self._slot is None:
+            return
+        close = self._slot.close
+
+        def close_slot() -> Any:
+            closing()
+            return close()
+
+        self._slot.close = close_slot
+
+    def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
+        """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is no ``start()`` here."""
+        start = getattr(self._engine, "_start", None)
+        if start is None:
+            return False
+        self._engine._start = wrap(start)
+        return True
+
+    def wake(self) -> None:
+        """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is idle."""
+        if self._slot is not None and self._slot.closing is None:
+            self._slot.nextcall.schedule()
+
+    def close_spider(self, reason: str) -> None:
+        """Close the spider, in a task of its own."""
+        if self._engine is not None and self._slot is not None and self._slot.closing is None:
+            self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
+
+    @property
+    def downloading(self) -> int:
+        """Requests that occupy a place of the downloader."""
+        return len(self._active)
+
+    @property
+    def paused(self) -> bool:
+        return bool(getattr(self._engine, "paused", False))
+
+    def slot_of(self, request: Request) -> str:
+        """Scrapy's download slot of *request*."""
+        return self._slot_key(request)
+
+    def concurrency_of(self, slot: str) -> int:
+        """How many requests the downloader runs at once in *slot*; 0: any number."""
+        known = self._slots.get(slot)
+        if known is not None:
+            return int(known.concurrency)
+        settings = getattr(self._downloader, "per_slot_settings", {}).get(slot, {})
+        return int(settings.get("concurrency", self._default_concurrency))
+
+    def active_in(self, slot: str) -> int:
+        """Requests that *slot* holds, waiting and running."""
+        known = self._slots.get(slot)
+        return 0 if known is None else len(known.active)
+
+
+def slot_of(request: Request) -> str:
+    """The download slot as Scrapy works it out, for a downloader that doesn't tell."""
+    slot = request.meta.get("download_slot")
+    return slot if slot is not None else urlsplit(request.url).hostname or ""

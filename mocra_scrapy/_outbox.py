@@ -1,0 +1,95 @@
+"""What this worker has to tell the queue, in the order in which it happened.
+
+Order is what makes an acknowledgement safe: a prefix of this sequence is sent, all its pushes are stored before its acks are
+applied, so no parent is ever acknowledged before its children are stored, whoever they belong to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from scrapy import Request
+
+from mocra_scrapy.models import Burial, Entry, Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    entry: Entry
+    request: Request  # for request_dropped, when the queue knows it already
+
+
+@dataclass(slots=True)
+class Batch:
+    """A prefix of the outbox, sorted by kind."""
+
+    pushes: list[Push] = field(default_factory=list)
+    acks: list[Lease] = field(default_factory=list)
+    burials: list[Burial] = field(default_factory=list)
+    releases: list[Lease] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.pushes or self.acks or self.burials or self.releases)
+
+
+class Outbox:
+    """Pushes, acks and burials in order; releases beside them (nothing depends on these).
+
+    ``len()`` counts what is not confirmed yet, batches under way included.
+    """
+
+    def __init__(self) -> None:
+        self._ops: deque[Push | Lease | Burial] = deque()
+        self._releases: list[Lease] = []
+        self._sent = 0
+        self.put = 0  # operations ever put in, and…
+        self.confirmed = 0  # …ever confirmed: whoever noted `put` knows by this when all before it is stored
+
+    def __len__(self) -> int:
+        return len(self._ops) + len(self._releases) + self._sent
+
+    @property
+    def waiting(self) -> int:
+        """Operations that no batch has taken yet."""
+        return len(self._ops) + len(self._releases)
+
+    def push(self, entry: Entry, request: Request) -> None:
+        self._append(Push(entry, request))
+
+    def ack(self, lease: Lease) -> None:
+        self._append(lease)
+
+    def bury(self, burial: Burial) -> None:
+        self._append(burial)
+
+    def _append(self, op: Push | Lease | Burial) -> None:
+        self._ops.append(op)
+        self.put += 1
+
+    def release(self, leases: list[Lease]) -> None:
+        self._releases.extend(leases)
+
+    def take(self, most: int, most_bytes: int) -> Batch:
+        """The longest prefix with at most *most* operations and about *most_bytes* of bodies; at least one operation."""
+        batch = Batch(releases=self._releases[:most])
+        del self._releases[:most]
+        size = taken = 0
+        while self._ops and taken < most and size < most_bytes:
+            op = self._ops.popleft()
+            taken += 1
+            if isinstance(op, Push):
+                batch.pushes.append(op)
+                size += len(op.entry.body)
+            elif isinstance(op, Lease):
+                batch.acks.append(op)
+            else:
+                batch.burials.append(op)
+                size += len(op.detail)
+        self._sent = taken + len(batch.releases)
+        return batch
+
+    def confirm(self, batch: Batch) -> None:
+        """The queue answered for *batch*, the last one taken."""
+        self.confirmed += len(batch.pushes) + len(batch.acks) + len(batch.burials)
+        self._sent = 0

@@ -1,0 +1,128 @@
+"""Seeding: one worker of the cluster runs ``start()``; when it dies another one does; a finished seeding is remembered.
+
+Whoever takes over runs ``start()`` again from its beginning. What was stored already is filtered: by its fingerprint, or, for
+requests with ``dont_filter``, by one made of its place in ``start()`` and of what it is. So nothing is stored twice when ``start()``
+gives the same requests in the same order, and nothing is lost when it doesn't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from scrapy import Request
+
+from mocra_scrapy._deliveries import Deliveries, Delivery
+from mocra_scrapy.models import Seeding
+
+if TYPE_CHECKING:
+    from mocra_scrapy._outbox import Outbox
+    from mocra_scrapy._turns import Turns
+    from mocra_scrapy.runtime import Mocra
+
+logger = logging.getLogger(__name__)
+
+#: Seeds after which control is given back to the loop, whatever ``start()`` does: heartbeats must go out.
+BREATH = 50
+
+
+class Seeder:
+    """Stands between the engine and ``start()`` in each worker.
+
+    Attributes:
+        delivery: what local seeds (that can't be stored) have as their parent: seeding is complete when they are done.
+        settled: set when it is.
+    """
+
+    def __init__(self, mocra: Mocra, turns: Turns, outbox: Outbox, deliveries: Deliveries, outbox_max: int) -> None:
+        self._mocra = mocra
+        self._turns = turns
+        self._outbox = outbox
+        self._deliveries = deliveries
+        self._outbox_max = outbox_max
+        self._seed: Request | None = None
+        self._place = 0
+        self._stopped = asyncio.Event()
+        self.delivery = Delivery(None, None, None)
+        self.settled = asyncio.Event()
+
+    def is_seed(self, request: Request) -> bool:
+        """Whether *request* is the one that ``start()`` gave last (not a retry or a redirect of it)."""
+        return request is self._seed
+
+    def fingerprint(self, fingerprint: bytes | None, body: bytes) -> bytes:
+        """What names a seed: its own fingerprint, else its place and its content."""
+        if fingerprint is not None:
+            return fingerprint
+        return hashlib.blake2b(b"seed %d %d " % (self._turns.state.run, self._place) + body, digest_size=16).digest()
+
+    def stop(self) -> None:
+        """The worker closes: stop waiting."""
+        self._stopped.set()
+
+    async def run(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """What the engine iterates in place of *start*."""
+        if not await self._may_seed():
+            return
+        logger.info("This worker seeds run %d of crawl %r", self._turns.state.run, self._mocra.crawl)
+        try:
+            async for item in start:
+                self._place += 1
+                self._seed = item if isinstance(item, Request) else None
+                yield item
+                await self._breathe()
+        except Exception:
+            # Scrapy logs it and goes on with what it has; run again it would only fail again, on one worker after the other.
+            await self._complete()
+            raise
+        await self._complete()
+
+    async def nothing_to_seed(self) -> None:
+        """There is no ``start()`` in this process: don't keep the crawl waiting for one."""
+        if await self._mocra.queue.claim_seeding(self._mocra.worker):
+            await self._mocra.queue.complete_seeding(self._mocra.worker)
+
+    async def _may_seed(self) -> bool:
+        """Wait until it is clear who seeds."""
+        turns, mocra = self._turns, self._mocra
+        while not self._stopped.is_set():
+            if turns.state.finished or turns.state.seeding is Seeding.DONE:
+                return False
+            if await turns.insist(lambda _: mocra.queue.claim_seeding(mocra.worker)):
+                return True
+            await self._either(turns.changed())
+        return False
+
+    async def _breathe(self) -> None:
+        """Let the loop run now and then, and wait while too much is not stored yet: the only place where producers can wait."""
+        if self._place % BREATH == 0:
+            await asyncio.sleep(0)
+        while len(self._outbox) > self._outbox_max // 2 and not self._stopped.is_set():
+            self._turns.kick()
+            await self._either(self._turns.changed())
+
+    async def _complete(self) -> None:
+        """All seeds are out: wait until they are stored (local ones: done), then say so to the cluster."""
+        self._seed = None
+        turns, mocra = self._turns, self._mocra
+        await self._either(turns.stored())
+        self._deliveries.end(self.delivery)
+        await self._either(self.settled.wait())
+        if self._stopped.is_set() and not self.settled.is_set():
+            return  # whoever comes next seeds again
+        if not await turns.insist(lambda _: mocra.queue.complete_seeding(mocra.worker)):
+            logger.warning("Another worker has taken over the seeding of crawl %r meanwhile", mocra.crawl)
+        turns.kick()
+
+    async def _either(self, awaitable: Any) -> None:
+        """Wait for *awaitable* or for the end."""
+        tasks = [asyncio.ensure_future(awaitable), asyncio.ensure_future(self._stopped.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

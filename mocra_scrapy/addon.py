@@ -1,0 +1,50 @@
+"""``ADDONS = {"mocra_scrapy.Addon": 300}``: one line configures everything. The user's own settings always win."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy.exceptions import NotConfigured
+
+from mocra_scrapy import default_settings
+from mocra_scrapy.options import read_options
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+    from scrapy.settings import BaseSettings
+    from typing_extensions import Self
+
+#: Where they stand, the settings of a project, a spider's ``custom_settings`` or ``-s`` win: add-on priority is below all of these.
+COMPONENTS = {
+    "SCHEDULER": "mocra_scrapy.scheduler.Scheduler",
+    "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
+}
+
+
+class Addon:
+    """Sets the scheduler and the filter, and the default of every ``MOCRA_*`` setting.
+
+    ``MOCRA_ENABLED = False`` leaves the project as if the add-on were not there.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def update_settings(self, settings: BaseSettings) -> None:
+        """Called by Scrapy when the crawler is made.
+
+        Raises:
+            ConfigurationError: a ``MOCRA_*`` setting is wrong; told before anything is started.
+        """
+        for name in dir(default_settings):
+            if name.startswith("MOCRA_") and settings.get(name) is None:
+                settings.set(name, getattr(default_settings, name), "default")
+        if not settings.getbool("MOCRA_ENABLED"):
+            raise NotConfigured("MOCRA_ENABLED is false")
+        for name, path in COMPONENTS.items():
+            settings.set(name, path, "addon")
+        read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")

@@ -1,0 +1,79 @@
+"""The shards of one crawl: their keys, which slot lives where, and asking one or all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+from zlib import crc32
+
+from mocra_scrapy.backends.redis.client import RedisClient, Script, load_script
+
+T = TypeVar("T")
+
+STATE = load_script("state")
+
+
+def quote_name(crawl: str) -> str:
+    """*crawl* as a part of key names: no braces (hash tags), colons, blanks or glob characters."""
+    return "".join(c if c.isalnum() or c in "_.-" else "".join(f"%{b:02x}" for b in c.encode()) for c in crawl)
+
+
+async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
+    """All answers, in order; when some fail the first failure, but not before every call has ended."""
+    if len(calls) == 1:
+        return [await calls[0]]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    good: list[T] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        good.append(answer)
+    return good
+
+
+class Shards:
+    """Where the parts of a crawl are.
+
+    Args:
+        client: connected; owned by the backend.
+        prefix: what all key names begin with.
+        crawl: the crawl's name, any text.
+        wish: number of shards asked for; ``None``: what the crawl was begun with.
+        default: number of shards of a crawl that is begun without a wish.
+    """
+
+    def __init__(self, client: RedisClient, prefix: str, crawl: str, wish: int | None, default: int) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._name = quote_name(crawl)
+        self._default = default
+        self.wish = wish
+        self.count = wish or 0  # 0: not known before the first look at the crawl's record
+        self.channel = f"{prefix}:{self._name}:wake"
+
+    @property
+    def wish_argument(self) -> str:
+        """For ``join.lua``: the wish, or the default as a negative number."""
+        return str(self.wish or -self._default)
+
+    async def run(self, script: Script, shard: int, *args: Any) -> Any:
+        return await self._client.run(script, [f"{self._prefix}:{{{self._name}:{shard}}}:meta"], args)
+
+    async def known(self) -> int:
+        """How many there are."""
+        if not self.count:
+            record = await self.run(STATE, 0, "look")
+            self.count = int(record[3]) or self._default
+        return self.count
+
+    async def everywhere(self, one: Callable[[int], Awaitable[T]]) -> list[T]:
+        return await gather_all([one(shard) for shard in range(await self.known())])
+
+    def of(self, slot: str) -> int:
+        """The shard on which *slot* lives."""
+        return crc32(slot.encode("utf-8", "surrogateescape")) % self.count if self.count > 1 else 0
+
+    async def delete_everything(self) -> None:
+        await self._client.delete_keys(f"{self._prefix}:{{{self._name}:*}}:*")
+        self.count = self.wish or 0

@@ -1,0 +1,163 @@
+"""The ``MOCRA_*`` settings of one crawl, read once, checked, and frozen.
+
+Every check names the setting and the fix; nothing is guessed and nothing is clamped in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy import default_settings
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import QueueOptions
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+CLOSE_MODES = ("finished", "idle", "never")
+ORDERS = ("fifo", "lifo")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What :mod:`mocra_scrapy.default_settings` documents, in the types that the code uses."""
+
+    backend: str
+    redis_options: Mapping[str, Any]
+    key_prefix: str
+    crawl: str
+    queue: QueueOptions
+    prefetch: int
+    concurrency: int
+    outbox_max: int
+    turn_interval: float
+    flush_interval: float
+    idle_poll: float
+    close: str
+    local_seen: int
+    codec: str
+    entry_max_bytes: int
+    require_serializable: bool
+    start_timeout: float
+    stop_timeout: float
+    start_queue: bool
+
+
+class _Reader:
+    """Reads single settings, with the default of :mod:`~mocra_scrapy.default_settings` where the project has none."""
+
+    def __init__(self, settings: BaseSettings) -> None:
+        self._settings = settings
+
+    def value(self, name: str) -> Any:
+        value = self._settings.get(name)
+        return getattr(default_settings, name) if value is None else value
+
+    def number(self, name: str, least: float, most: float, what: str) -> float:
+        value = self.value(name)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not least <= number <= most:
+            raise ConfigurationError(name, f"{value!r} is not {what}", f"Set a number from {least:g} to {most:g}")
+        return number
+
+    def whole(self, name: str, least: int, most: int, what: str) -> int:
+        number = self.number(name, least, most, what)
+        if number != int(number):
+            raise ConfigurationError(name, f"{number!r} is not a whole number", "Leave out the fraction")
+        return int(number)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.value(name)
+        if value not in choices:
+            raise ConfigurationError(name, f"{value!r} is unknown", f"Set one of {', '.join(map(repr, choices))}")
+        return str(value)
+
+    def text(self, name: str, what: str) -> str:
+        value = self.value(name)
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigurationError(name, f"{value!r} is not {what}", "Set a text that is not empty")
+        return value
+
+    def flag(self, name: str) -> bool:
+        try:
+            return bool(self._settings.getbool(name, getattr(default_settings, name)))
+        except ValueError as error:
+            raise ConfigurationError(
+                name, f"{self.value(name)!r} is neither true nor false", "Set True or False"
+            ) from error
+
+
+def _order(read: _Reader, settings: BaseSettings) -> bool:
+    """Whether the newest request of a priority goes first: as Scrapy's own queue setting says, unless ours does."""
+    if read.value("MOCRA_QUEUE_ORDER") is not None:
+        return read.choice("MOCRA_QUEUE_ORDER", ORDERS) == "lifo"
+    queue = settings.get("SCHEDULER_MEMORY_QUEUE")
+    name = queue if isinstance(queue, str) else getattr(queue, "__name__", "")
+    return "fifo" not in name.rpartition(".")[2].lower()
+
+
+def _crawl_name(read: _Reader, spider_name: str) -> str:
+    name = spider_name if read.value("MOCRA_CRAWL") is None else read.text("MOCRA_CRAWL", "a name")
+    if len(name) > 200:
+        raise ConfigurationError("MOCRA_CRAWL", f"a name of {len(name)} characters", "Use 200 at most")
+    return name
+
+
+def _queue_options(read: _Reader, settings: BaseSettings) -> QueueOptions:
+    most = read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs")
+    shards, ttl = read.value("MOCRA_SHARDS"), read.value("MOCRA_SEEN_TTL")
+    return QueueOptions(
+        lease=read.number("MOCRA_LEASE", 1, 86_400, "a time in seconds"),
+        max_deliveries=most,
+        isolate_after=max(1, min(2, most - 1)),
+        lifo=_order(read, settings),
+        seen_ttl=None if ttl is None else read.number("MOCRA_SEEN_TTL", 1, 10 * 365 * 86_400, "a time in seconds"),
+        keep_seen=read.flag("MOCRA_KEEP_SEEN"),
+        shards=None if shards is None else read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards"),
+        max_dead=read.whole("MOCRA_MAX_DEAD", 1, 100_000_000, "a number of dead letters"),
+    )
+
+
+def read_options(settings: BaseSettings, spider_name: str) -> Options:
+    """The checked settings of a crawl.
+
+    Raises:
+        ConfigurationError: names the first setting that is wrong, and the fix.
+    """
+    read = _Reader(settings)
+    concurrency = settings.getint("CONCURRENT_REQUESTS")
+    if concurrency <= 0:
+        concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
+    prefetch = read.value("MOCRA_PREFETCH")
+    redis_options = read.value("MOCRA_REDIS_OPTIONS")
+    if not isinstance(redis_options, Mapping):
+        raise ConfigurationError("MOCRA_REDIS_OPTIONS", f"{type(redis_options).__name__} is no dict", "Set a dict")
+    return Options(
+        backend=read.text("MOCRA_BACKEND", "a URL"),
+        redis_options=dict(redis_options),
+        key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
+        crawl=_crawl_name(read, spider_name),
+        queue=_queue_options(read, settings),
+        prefetch=min(concurrency, 256)
+        if prefetch is None
+        else read.whole("MOCRA_PREFETCH", 0, 10_000, "a number of requests"),
+        concurrency=concurrency,
+        outbox_max=read.whole("MOCRA_OUTBOX_MAX", 1, 10_000_000, "a number of requests"),
+        turn_interval=read.number("MOCRA_TURN_INTERVAL", 0, 10, "a time in seconds"),
+        flush_interval=read.number("MOCRA_FLUSH_INTERVAL", 0, 10, "a time in seconds"),
+        idle_poll=read.number("MOCRA_IDLE_POLL", 0.05, 60, "a time in seconds"),
+        close=read.choice("MOCRA_CLOSE", CLOSE_MODES),
+        local_seen=read.whole("MOCRA_LOCAL_SEEN", 0, 100_000_000, "a number of fingerprints"),
+        codec=read.text("MOCRA_CODEC", "a codec"),
+        entry_max_bytes=read.whole("MOCRA_ENTRY_MAX_BYTES", 256, 512 * 1024 * 1024, "a size in bytes"),
+        require_serializable=read.flag("MOCRA_REQUIRE_SERIALIZABLE"),
+        start_timeout=read.number("MOCRA_START_TIMEOUT", 0, 3600, "a time in seconds"),
+        stop_timeout=read.number("MOCRA_STOP_TIMEOUT", 0, 3600, "a time in seconds"),
+        start_queue=bool(settings.get("SCHEDULER_START_MEMORY_QUEUE")),
+    )

@@ -1,0 +1,122 @@
+"""``Mocra``: what the components of one crawler share: the checked settings, the backend, this worker's name, its session."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from scrapy.utils.asyncio import is_asyncio_available
+
+from mocra_scrapy.backends import open_backend, redact_url
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.options import Options, read_options
+from mocra_scrapy.session import WorkerSession
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+    from mocra_scrapy.interfaces import IBackend, IRequestQueue
+    from mocra_scrapy.models import CrawlState
+
+logger = logging.getLogger(__name__)
+
+#: Commands that fetch a page or two for a person. They must not join a crawl that runs elsewhere under the same name.
+ONE_OFF_COMMANDS = frozenset({"bench", "check", "fetch", "parse", "shell", "view"})
+
+_runtimes: WeakKeyDictionary[Crawler, Mocra] = WeakKeyDictionary()
+
+
+def one_off_command() -> str | None:
+    """The name of the ``scrapy`` command that runs this process, if it is a one-off; such commands never touch the shared queue."""
+    if os.environ.get("SCRAPY_CHECK"):
+        return "check"
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.name.removesuffix(".exe") not in ("scrapy", "cmdline.py") and program.parent.name != "scrapy":
+        return None
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return words[0] if words and words[0] in ONE_OFF_COMMANDS else None
+
+
+def worker_name() -> str:
+    """A name that no other run of any process has: host, pid, and 32 random bits."""
+    host = "".join(c if c.isalnum() or c in ".-" else "-" for c in socket.gethostname())[:60]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Mocra:
+    """The suite in one crawler. ``Mocra.from_crawler(crawler)`` is the same object for all who ask.
+
+    Attributes:
+        options: the checked settings.
+        backend: made, and connected between :meth:`open` and :meth:`close`.
+        crawl: the shared job's name.
+        worker: this worker's name, unique for this run of this process.
+        queue, session: of this crawl.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self.one_off = one_off_command()
+        assert crawler.spidercls is not None
+        self.options: Options = read_options(crawler.settings, getattr(crawler.spidercls, "name", None) or "spider")
+        url = "memory://" if self.one_off else self.options.backend
+        self.crawl = self.options.crawl
+        self.worker = worker_name()
+        self.backend: IBackend = open_backend(url, prefix=self.options.key_prefix, options=self.options.redis_options)
+        if crawler.settings.get("JOBDIR") and not self.backend.durable and not self.one_off:
+            raise ConfigurationError(
+                "MOCRA_BACKEND",
+                f"{redact_url(url)!r} keeps nothing on disk, but JOBDIR asks for a crawl that can be resumed",
+                "Set MOCRA_BACKEND to a Redis URL, or take out JOBDIR, or keep Scrapy's scheduler with MOCRA_ENABLED = False",
+            )
+        self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
+        self.session = WorkerSession(self.queue, self.worker)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Mocra:
+        """The one of *crawler*, made when first asked for."""
+        known = _runtimes.get(crawler)
+        if known is None:
+            known = _runtimes[crawler] = cls(crawler)
+        return known
+
+    async def open(self) -> CrawlState:
+        """Connect, tell what the server is like, and join the crawl.
+
+        Raises:
+            ConfigurationError: no asyncio, a server that can't serve, other shards than the crawl was begun with.
+            BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
+        """
+        if not is_asyncio_available():
+            raise ConfigurationError(
+                "TWISTED_REACTOR",
+                "the reactor in use has no asyncio loop",
+                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
+            )
+        report = await self.backend.open()
+        facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
+        logger.info("Backend %s: %s", self.backend.url, facts or "ready")
+        for warning in report.warnings:
+            logger.warning("Backend %s: %s", self.backend.url, warning)
+        state = await self.queue.join(self.worker)
+        logger.info(
+            "Worker %s %s run %d of crawl %r",
+            self.worker,
+            "resumes" if state.resumed else "begins",
+            state.run,
+            self.crawl,
+        )
+        return state
+
+    async def close(self) -> None:
+        """Drop the connections. What the worker still held goes to others when its lease runs out."""
+        await self.queue.close()
+        await self.backend.close()

@@ -1,0 +1,19 @@
+"""Signals of the suite, beside Scrapy's. Connect with ``crawler.signals.connect(handler, signal=...)``.
+
+Handlers may be coroutine functions. Each signal's arguments stand in its comment and in ``docs/reference/signals``.
+"""
+
+from __future__ import annotations
+
+#: The crawl is finished everywhere. Sent on one worker of the cluster, once a run, before its spider closes.
+#: Arguments: ``spider``, ``crawl`` (str), ``run`` (int).
+crawl_finished = object()
+
+#: The backend stopped answering; the crawl pauses. Arguments: ``spider``, ``error`` (MocraError).
+backend_unavailable = object()
+
+#: The backend answers again. Arguments: ``spider``, ``seconds`` (float) it was away.
+backend_available = object()
+
+#: This worker was declared dead and what it held went to others (a pause longer than MOCRA_LEASE). Arguments: ``spider``.
+worker_lost = object()
