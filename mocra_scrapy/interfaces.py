@@ -77,6 +77,8 @@ class IRequestQueue(Interface):
 
         * The first join of a crawl starts run 1 with seeding open. [the_first_join_starts_a_run]
         * A join while a run is unfinished resumes it. [a_join_resumes_an_unfinished_run]
+        * A run that nobody works on, with nothing left and its seeding complete, counts as finished: whoever was to say so
+          left early. [an_exhausted_run_counts_as_finished]
         * A join after a finished run starts the next one, afresh: fingerprints are forgotten [a_join_after_the_end_starts_afresh]
           unless ``options.keep_seen``. [keep_seen_keeps_the_fingerprints]
         * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError. [shards_must_agree]

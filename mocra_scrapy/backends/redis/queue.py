@@ -32,6 +32,7 @@ from mocra_scrapy.models import (
     Lease,
     QueueOptions,
     QueueSize,
+    Seeding,
 )
 
 EXCHANGE, JOIN, LEAVE, SEEDING, FINISH = (
@@ -66,6 +67,7 @@ class RedisRequestQueue(RedisQueueInspection):
     # ------------------------------------------------------------------ coming and going
 
     async def join(self, worker: str) -> CrawlState:
+        await self._end_an_exhausted_run(worker)
         lease, keep = str(int(self.options.lease * 1000)), str(int(self.options.keep_seen))
         record = await self._shards.run(JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument)
         if record[0] == b"shards":
@@ -84,6 +86,12 @@ class RedisRequestQueue(RedisQueueInspection):
         )
         await self._wakeups.listen(worker)
         return CrawlState(run.run, run.finished, run.seeding, resumed=bool(int(record[3])))
+
+    async def _end_an_exhausted_run(self, worker: str) -> None:
+        """Everything is done and everybody is gone, but nobody said that it was finished: say so, so that a new run begins."""
+        state = await self.state()
+        if state.run and not state.finished and state.seeding is Seeding.DONE and not await self.workers():
+            await self.finish(worker)
 
     async def close_worker(self, worker: str) -> int:
         isolate = str(self.options.isolate_after)
