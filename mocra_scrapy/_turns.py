@@ -87,6 +87,11 @@ class Turns:
         self._due: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def may_be_over(self) -> bool:
+        """Whether the last answer leaves nothing to do for anybody."""
+        return self.state.finished or (self.state.seeding is Seeding.DONE and not self.size.unfinished)
+
     # ------------------------------------------------------------------ from outside
 
     def start(self, state: CrawlState) -> None:
@@ -239,16 +244,13 @@ class Turns:
     async def _maybe_end(self) -> None:
         if not self.wants_end or self._outbox:
             return
+        self.wants_end = False
         if self.state.finished:
-            self.wants_end = False
             await self._hooks.finished(False)
-        elif self.state.seeding is Seeding.DONE and not self.size.unfinished:
+        elif self.may_be_over:
             verdict = await self.insist(lambda _: self._mocra.queue.finish(self._mocra.worker))
-            self.wants_end = False
             if verdict is not Finish.BUSY:
                 await self._hooks.finished(verdict is Finish.WON)
-        else:
-            self.wants_end = False
 
     async def insist(self, call: Callable[[bool], Awaitable[T]]) -> T:
         """The answer of *call*, repeated (its argument says so) until the backend gives one."""

@@ -327,8 +327,8 @@ class Scheduler(BaseScheduler):
             self.outbox.release(list(exchange.leases))
         else:
             self.inbox.add(exchange.leases)
-        if exchange.leases or not self.has_pending_requests():
-            self.engine.wake()
+        if exchange.leases or batch or (self._turns is not None and self._turns.may_be_over):
+            self.engine.wake()  # to fetch, or to notice that nothing is left
 
     def _dropped(self, request: Request) -> None:
         """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""
@@ -359,7 +359,7 @@ class Scheduler(BaseScheduler):
             return
         if self.options.close == "idle" and turns.dry and not turns.size.delayed:
             return
-        if self.options.close == "finished" and not turns.wants_end:
+        if self.options.close == "finished" and turns.may_be_over and not turns.wants_end:
             turns.wants_end = True
             turns.kick()
         raise DontCloseSpider
