@@ -37,8 +37,8 @@ class IBackend(Interface):
     shared: bool = Attribute("Whether several processes can work on it together.")
     durable: bool = Attribute("Whether what it stored outlives this process.")
 
-    async def open() -> ServerReport:
-        """Connect and look at the server.
+    async def open(timeout: float = 15.0) -> ServerReport:
+        """Connect, within *timeout* seconds, and look at the server.
 
         Raises:
             BackendUnavailable: nobody answers, or the password is wrong; the text says which.

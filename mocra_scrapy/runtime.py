@@ -101,7 +101,7 @@ class Mocra:
                 "the reactor in use has no asyncio loop",
                 'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
             )
-        report = await self.backend.open()
+        report = await self.backend.open(self.options.start_timeout)
         facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:

@@ -1,1 +1,5 @@
-"""Redis, Valkey and compatible servers."""
+"""Redis, Valkey and compatible servers: single, Sentinel, Cluster."""
+
+from mocra_scrapy.backends.redis.backend import RedisBackend
+
+__all__ = ["RedisBackend"]

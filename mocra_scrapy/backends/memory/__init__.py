@@ -1,0 +1,77 @@
+"""``MemoryBackend``: all rules of :mod:`mocra_scrapy.interfaces` in one process, for development, tests and single crawls.
+
+=============  =====================================================================================================
+``slots.py``   pending entries: lists by slot and rank, and whose turn it is
+``seen.py``    the filter
+``crawl.py``   all that is stored of one crawl, and the steps that change it
+``wakeups.py`` workers that wait
+``queue.py``   :class:`MemoryRequestQueue`, the verbs of the contract
+=============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from zope.interface import implementer
+
+from mocra_scrapy.backends.memory.crawl import Crawl
+from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.models import QueueOptions, ServerReport
+
+
+class Store(dict[str, Crawl]):
+    """Crawls by name: what a server is to the other backends. Lives as long as a backend or queue holds it."""
+
+    __slots__ = ("__weakref__",)
+
+
+_named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
+
+
+@implementer(IBackend)
+class MemoryBackend:
+    """Everything in this process; gone with it.
+
+    Args:
+        url: ``memory://``, private to this object, or ``memory://NAME``, shared with all in this process that say the same
+            name and prefix, and gone when the last of them is.
+        prefix: sets apart stores of one name.
+        clock: seconds, never going back; decides when leases and delays end.
+        wall: seconds since the epoch, for what people read.
+
+    Not for several threads: whoever shares a name shares an event loop's thread.
+    """
+
+    shared = False
+    durable = False
+
+    def __init__(
+        self,
+        url: str = "memory://",
+        *,
+        prefix: str = "mocra",
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        name = url.partition("://")[2].rstrip("/")
+        if any(c in name for c in "/?#@"):
+            raise ConfigurationError("MOCRA_BACKEND", "memory:// takes a name and nothing else", "Write memory://NAME")
+        self.url = f"memory://{name}"
+        self._clock, self._wall = clock, wall
+        self._store = _named.setdefault((name, prefix), Store()) if name else Store()
+
+    async def open(self, timeout: float = 15.0) -> ServerReport:
+        return ServerReport({"server": "this process", "durable": "no"})
+
+    def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
+        stored = self._store.setdefault(crawl, Crawl())
+        # The queue holds the store: it must not split from what others find under this name once this backend is gone.
+        return MemoryRequestQueue(stored, options, clock=self._clock, wall=self._wall, owner=self._store)
+
+    async def close(self) -> None:
+        """Nothing is connected."""

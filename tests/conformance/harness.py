@@ -1,0 +1,240 @@
+"""What the suite needs of a backend beside its contract: two clients, a clock that can be moved, a look at what is left over."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.exceptions import BackendUnavailable
+from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.models import Entry, Lease, QueueOptions
+from mocra_scrapy.session import WorkerSession
+
+LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
+CRAWL = "crawl"
+
+
+def fp(name: object) -> bytes:
+    """A fingerprint as Scrapy's: 20 bytes."""
+    return hashlib.sha1(str(name).encode()).digest()
+
+
+def entries(*bodies: object, **more: Any) -> list[Entry]:
+    return [Entry(str(body).encode(), **more) for body in bodies]
+
+
+def bodies(leases: Sequence[Lease]) -> list[str]:
+    return [lease.body.decode() for lease in leases]
+
+
+class Harness(ABC):
+    """One backend under test.
+
+    Attributes:
+        shards: over how many parts its queues are spread, unless a test says otherwise.
+    """
+
+    shards = 1
+
+    def __init__(self) -> None:
+        self.backends: list[IBackend] = []
+        self.queues: list[IRequestQueue] = []
+
+    async def start(self) -> None:
+        self.backends = [self.make_backend(), self.second_backend()]
+        for backend in self.backends:
+            await backend.open()
+
+    async def stop(self) -> None:
+        for queue in self.queues:
+            await queue.close()
+        for backend in self.backends:
+            await backend.close()
+
+    @abstractmethod
+    def make_backend(self) -> IBackend:
+        """Not yet opened; its state is this harness's own."""
+
+    @abstractmethod
+    def second_backend(self) -> IBackend:
+        """Another client of the same state."""
+
+    @abstractmethod
+    async def advance(self, seconds: float) -> None:
+        """Let *seconds* pass, for leases and delays."""
+
+    @abstractmethod
+    async def residue(self, *, keep_seen: bool = False) -> set[str]:
+        """Names of what is stored, but for what a drained queue may keep: the crawl's record, dead letters, last calls of the dead."""
+
+    @abstractmethod
+    def answers_lost(self, queue: IRequestQueue) -> contextlib.AbstractContextManager[None]:
+        """While this lasts, *queue*'s exchanges take effect and then fail with BackendUnavailable."""
+
+    @abstractmethod
+    async def refuse(self, slot: str) -> bool:
+        """Make the server fail when something is stored in *slot*; ``False``: this backend has no parts that can fail alone."""
+
+    def queue(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRequestQueue:
+        options = {"lease": LEASE, "shards": self.shards, **options}
+        queue = self.backends[second].request_queue(crawl, QueueOptions(**options))
+        self.queues.append(queue)
+        return queue
+
+    async def worker(self, name: str, second: bool = False, **options: Any) -> WorkerSession:
+        """A joined worker with a queue object of its own."""
+        session = WorkerSession(self.queue(second, **options), name)
+        await session.queue.join(name)
+        return session
+
+    async def lease_all(self, session: WorkerSession, want: int = 100, **more: Any) -> list[Lease]:
+        """Lease until no shard has anything: one call may ask some of them only."""
+        leases: list[Lease] = []
+        empty = 0
+        while empty <= 2 * self.shards:
+            got = (await session.exchange(want=want, **more)).leases
+            leases += got
+            empty = 0 if got else empty + 1
+        return leases
+
+    async def die(self) -> None:
+        """Everybody who does not call from now on has died."""
+        await self.advance(LEASE + 1)
+
+
+class MemoryHarness(Harness):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.url = f"memory://{secrets.token_hex(8)}"
+
+    def make_backend(self) -> IBackend:
+        return MemoryBackend(self.url, clock=lambda: self.now)
+
+    second_backend = make_backend
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def residue(self, *, keep_seen: bool = False) -> set[str]:
+        left = set()
+        for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
+            parts = {"slots", "suspects", "delayed", "workers", "seen"} - ({"seen"} if keep_seen else set())
+            left |= {part for part in parts if len(getattr(crawl, part))}
+            left |= {f"slot {name}" for name in crawl.slots._slots}
+            if not crawl.wakeups.idle():
+                left.add("wakeups")
+        return left
+
+    @contextlib.contextmanager
+    def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
+        kept: Any = queue.exchange
+
+        async def lossy(*args: Any, **kwargs: Any) -> None:
+            await kept(*args, **kwargs)
+            raise BackendUnavailable("the answer got lost")
+
+        queue.exchange = lossy  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            queue.exchange = kept  # type: ignore[method-assign]
+
+    async def refuse(self, slot: str) -> bool:
+        return False
+
+
+class RedisHarness(Harness):
+    """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every script adds to the clock."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+        self.prefix = f"t{secrets.token_hex(6)}"
+        self.skew = 0
+        self.client = self._connect()
+
+    def _connect(self) -> Any:
+        import redis
+
+        return redis.Redis.from_url(self.url)
+
+    def make_backend(self) -> IBackend:
+        return open_backend(self.url, prefix=self.prefix)
+
+    second_backend = make_backend
+
+    def key(self, shard: int, name: str) -> str:
+        return f"{self.prefix}:{{{CRAWL}:{shard}}}:{name}"
+
+    async def advance(self, seconds: float) -> None:
+        self.skew += int(seconds * 1000)  # a total, for a drained shard's meta is deleted
+        for shard in range(self.shards):
+            self.client.hset(self.key(shard, "meta"), "skew", self.skew)
+
+    def keys(self) -> list[str]:
+        return [key.decode() for key in self.client.scan_iter(match=f"{self.prefix}:*", count=1000)]
+
+    async def residue(self, *, keep_seen: bool = False) -> set[str]:
+        left = set()
+        for key in self.keys():
+            name = key.partition("}:")[2] or key
+            allowed = name in {"crawl", "dead", "dead:at"} or name.startswith("last:")
+            if keep_seen:
+                allowed = allowed or name == "meta" or name.startswith("f:")
+            if not allowed:
+                left.add(name)
+        return left
+
+    @contextlib.contextmanager
+    def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
+        shards: Any = queue._shards  # type: ignore[attr-defined]
+        kept = shards.run
+
+        async def lossy(*args: Any, **kwargs: Any) -> None:
+            await kept(*args, **kwargs)
+            raise BackendUnavailable("the answer got lost")
+
+        shards.run = lossy
+        try:
+            yield
+        finally:
+            shards.run = kept
+
+    async def refuse(self, slot: str) -> bool:
+        if self.shards == 1:
+            return False
+        # A string where a list is expected, on whichever shard the slot lives.
+        for shard in range(self.shards):
+            self.client.set(self.key(shard, f"q:1:{slot}"), b"foreign")
+        return True
+
+    async def stop(self) -> None:
+        await super().stop()
+        for key in self.keys():
+            self.client.delete(key)
+        self.client.close()
+
+
+class ClusterHarness(RedisHarness):
+    shards = 3
+
+    def _connect(self) -> Any:
+        import redis
+
+        return redis.RedisCluster.from_url(self.url.replace("redis+cluster://", "redis://", 1))
+
+
+def make_harness(kind: str, request: Any) -> Harness:
+    """The harness *kind*; its server is started when a test first asks for it."""
+    if kind == "memory":
+        return MemoryHarness()
+    server = request.getfixturevalue("redis_url" if kind == "redis" else "redis_cluster")
+    url = str(getattr(server, "url", server))
+    return RedisHarness(url) if kind == "redis" else ClusterHarness(url)
