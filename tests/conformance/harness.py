@@ -45,6 +45,7 @@ class Harness(ABC):
     def __init__(self) -> None:
         self.backends: list[IBackend] = []
         self.queues: list[IRequestQueue] = []
+        self.crawls = {CRAWL}
 
     async def start(self) -> None:
         self.backends = [self.make_backend(), self.second_backend()]
@@ -83,6 +84,7 @@ class Harness(ABC):
 
     def queue(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRequestQueue:
         options = {"lease": LEASE, "shards": self.shards, **options}
+        self.crawls.add(crawl)
         queue = self.backends[second].request_queue(crawl, QueueOptions(**options))
         self.queues.append(queue)
         return queue
@@ -106,6 +108,12 @@ class Harness(ABC):
     async def die(self) -> None:
         """Everybody who does not call from now on has died."""
         await self.advance(LEASE + 1)
+
+    async def worker_of(self, crawl: str, name: str, second: bool = False, **options: Any) -> WorkerSession:
+        """A joined worker of another crawl."""
+        session = WorkerSession(self.queue(second, crawl, **options), name)
+        await session.queue.join(name)
+        return session
 
 
 class MemoryHarness(Harness):
@@ -170,13 +178,14 @@ class RedisHarness(Harness):
 
     second_backend = make_backend
 
-    def key(self, shard: int, name: str) -> str:
-        return f"{self.prefix}:{{{CRAWL}:{shard}}}:{name}"
+    def key(self, shard: int, name: str, crawl: str = CRAWL) -> str:
+        return f"{self.prefix}:{{{crawl}:{shard}}}:{name}"
 
     async def advance(self, seconds: float) -> None:
         self.skew += int(seconds * 1000)  # a total, for a drained shard's meta is deleted
-        for shard in range(self.shards):
-            self.client.hset(self.key(shard, "meta"), "skew", self.skew)
+        for crawl in self.crawls:
+            for shard in range(self.shards):
+                self.client.hset(self.key(shard, "meta", crawl), "skew", self.skew)
 
     def keys(self) -> list[str]:
         return [key.decode() for key in self.client.scan_iter(match=f"{self.prefix}:*", count=1000)]
@@ -228,7 +237,7 @@ class ClusterHarness(RedisHarness):
     def _connect(self) -> Any:
         import redis
 
-        return redis.RedisCluster.from_url(self.url.replace("redis+cluster://", "redis://", 1))
+        return redis.RedisCluster.from_url(self.url.replace("redis+cluster://", "redis://", 1).partition(",")[0])
 
 
 def make_harness(kind: str, request: Any) -> Harness:

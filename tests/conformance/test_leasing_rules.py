@@ -72,9 +72,8 @@ async def test_slots_take_turns(harness: Harness) -> None:
         assert len(set(order[at : at + 5])) == 5
     # Several at a time: an equal share each, and what small ones leave goes to the large.
     await a.push([Entry(b"", name) for name in ["big"] * 50 + ["x", "y", "z", "z"]])
-    assert Counter(x.slot for x in await a.lease(8)) == {"big": 2, "x": 1, "y": 1, "z": 2} or True
-    rest = await a.lease(46)
-    assert len(rest) == 46
+    assert Counter(x.slot for x in await a.lease(8)) == {"big": 4, "x": 1, "y": 1, "z": 2}
+    assert Counter(x.slot for x in await a.lease(100)) == {"big": 46}
     # A slot that becomes ready waits for those that wait longer, not for those that were served since.
     await a.push(entries(*range(9), slot="p"))
     await a.push(entries(*range(9), slot="q"))
@@ -100,7 +99,6 @@ async def test_per_slot_is_a_limit(harness: Harness) -> None:
     await a.push([Entry(b"", slot) for slot in ["a"] * 10 + ["b"] * 3 + ["c"]])
     assert Counter(x.slot for x in (await a.exchange(want=100, per_slot=2)).leases) == {"a": 2, "b": 2, "c": 1}
     assert Counter(x.slot for x in (await a.exchange(want=100, per_slot=3, full=["b"])).leases) == {"a": 3}
-    assert Counter(x.slot for x in (await a.exchange(want=2, per_slot=9)).leases).total() == 2 if False else True
     got = (await a.exchange(want=100, per_slot=0)).leases
     assert Counter(x.slot for x in got)["b"] == 1
 
@@ -108,7 +106,7 @@ async def test_per_slot_is_a_limit(harness: Harness) -> None:
 async def test_want_is_a_limit(harness: Harness) -> None:
     a = await harness.worker("a")
     await a.push([Entry(b"", f"s{i % 7}") for i in range(40)])
-    assert (await a.exchange()).leases == () or list((await a.exchange()).leases) == []
+    assert list((await a.exchange()).leases) == []
     assert (await a.queue.size()).leased == 0
     for want in (1, 2, 3, 5, 8):
         before = (await a.queue.size()).leased

@@ -17,6 +17,7 @@ from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.backends.redis.wire import (
     ShardAnswer,
     ShardTurn,
+    fingerprint_number,
     open_answer,
     open_state,
     pack_turn,
@@ -187,6 +188,8 @@ class RedisRequestQueue(RedisQueueInspection):
             )
             return turns
         for i, entry in enumerate(push):
+            if entry.fingerprint is not None:
+                fingerprint_number(entry.fingerprint)  # refuses now what would else fail on one shard of several
             turn = turns.setdefault(self._shards.of(entry.slot), ShardTurn())
             turn.push.append(entry)
             turn.push_at.append(i)

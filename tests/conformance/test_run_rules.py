@@ -1,0 +1,321 @@
+"""IRequestQueue: joining, seeding, the end of a run, wake-ups, leaving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import Burial, CrawlState, Entry, Finish, Seeding
+from mocra_scrapy.session import WorkerSession
+
+from .harness import LEASE, Harness, bodies, entries, fp
+
+
+async def end_run(session: WorkerSession) -> None:
+    assert await session.queue.claim_seeding(session.worker)
+    assert await session.queue.complete_seeding(session.worker)
+    assert await session.queue.finish(session.worker) is Finish.WON
+
+
+async def test_the_first_join_starts_a_run(harness: Harness) -> None:
+    queue = harness.queue()
+    assert await queue.state() == CrawlState(0)
+    assert await queue.join("a") == CrawlState(1, finished=False, seeding=Seeding.OPEN, resumed=False)
+    assert await harness.queue(second=True).state() == CrawlState(1)
+
+
+async def test_a_join_resumes_an_unfinished_run(harness: Harness) -> None:
+    a = await harness.worker("a")
+    await a.push([Entry(b"1", "s", fingerprint=fp(1))])
+    assert await harness.queue(second=True).join("b") == CrawlState(1, resumed=True)
+    await a.queue.claim_seeding("a")
+    assert (await harness.queue().join("c")).seeding is Seeding.CLAIMED
+    await a.queue.complete_seeding("a")
+    for name in "abc":
+        await a.queue.close_worker(name)
+    # Everybody left with work to do: whoever comes next goes on.
+    d = harness.queue(second=True)
+    assert await d.join("d") == CrawlState(1, seeding=Seeding.DONE, resumed=True)
+    session = WorkerSession(d, "d")
+    assert list(await session.push([Entry(b"1", "s", fingerprint=fp(1))])) == [False]
+    assert bodies(await harness.lease_all(session)) == ["1"]
+
+
+async def test_a_join_after_the_end_starts_afresh(harness: Harness) -> None:
+    a = await harness.worker("a")
+    seen = [Entry(b"", f"s{i}", fingerprint=fp(i)) for i in range(8)]
+    await a.push(seen)
+    await a.ack(await harness.lease_all(a))
+    await end_run(a)
+    assert await a.queue.state() == CrawlState(1, finished=True, seeding=Seeding.DONE)
+    b = harness.queue(second=True)
+    assert await b.join("b") == CrawlState(2, finished=False, seeding=Seeding.OPEN, resumed=False)
+    assert await a.queue.join("a") == CrawlState(2, resumed=True)
+    assert await b.claim_seeding("b")
+    assert list(await a.push(seen)) == [True] * 8
+
+
+async def test_an_exhausted_run_counts_as_finished(harness: Harness) -> None:
+    a = await harness.worker("a")
+    await a.push([Entry(b"1", "s", fingerprint=fp(1))])
+    await a.queue.claim_seeding("a")
+    await a.queue.complete_seeding("a")
+    (lease,) = await harness.lease_all(a)
+    await a.ack([lease])
+    # Somebody is there who may push or say that it is finished: the run goes on.
+    b = await harness.worker("b", second=True)
+    assert (await b.queue.state()).run == 1
+    await b.queue.close_worker("b")
+    await a.queue.close_worker("a")
+    # Everybody left before anybody said it.
+    c = harness.queue(second=True)
+    assert await c.join("c") == CrawlState(2, finished=False, seeding=Seeding.OPEN, resumed=False)
+    assert list(await WorkerSession(c, "c").push([Entry(b"1", "s", fingerprint=fp(1))])) == [True]
+    # Seeding was not complete: that run is not exhausted, only interrupted.
+    await c.claim_seeding("c")
+    session = WorkerSession(c, "c")
+    session.call = 1
+    await session.ack(await harness.lease_all(session))
+    await c.close_worker("c")
+    assert await harness.queue().join("d") == CrawlState(2, resumed=True)
+
+
+async def test_keep_seen_keeps_the_fingerprints(harness: Harness) -> None:
+    a = await harness.worker("a", keep_seen=True)
+    seen = [Entry(b"", f"s{i}", fingerprint=fp(i)) for i in range(8)]
+    await a.push(seen)
+    await a.ack(await harness.lease_all(a))
+    await end_run(a)
+    await a.queue.close_worker("a")
+    assert await harness.residue(keep_seen=True) == set()
+    b = await harness.worker("b", second=True, keep_seen=True)
+    assert await b.queue.state() == CrawlState(2)
+    assert list(await b.push([*seen, Entry(b"", "s1", fingerprint=fp("new"))])) == [False] * 8 + [True]
+    assert (await b.queue.size()).seen == 9
+
+
+async def test_shards_must_agree(harness: Harness) -> None:
+    await harness.queue(shards=2).join("a")
+    with pytest.raises(ConfigurationError, match=r"MOCRA_SHARDS.*2"):
+        await harness.queue(second=True, shards=5).join("b")
+    assert (await harness.queue(second=True, shards=2).join("b")).resumed
+    c = harness.queue(second=True, shards=None)
+    assert (await c.join("c")).resumed
+    await WorkerSession(c, "c").push([Entry(b"", f"s{i}") for i in range(20)])
+    size = await harness.queue(shards=2).size()
+    assert size.pending == 20
+
+
+# ---------------------------------------------------------------------- seeding
+
+
+async def test_one_worker_seeds(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    claims = await asyncio.gather(*(s.queue.claim_seeding(s.worker) for s in (a, b)))
+    assert sorted(claims) == [False, True]
+    seeder, other = (a, b) if claims[0] else (b, a)
+    assert (await other.queue.state()).seeding is Seeding.CLAIMED
+    assert await seeder.queue.claim_seeding(seeder.worker)  # it is still the one
+    assert not await other.queue.claim_seeding(other.worker)
+    assert not await other.queue.complete_seeding(other.worker)
+    await harness.advance(LEASE * 0.7)
+    await seeder.exchange()
+    await harness.advance(LEASE * 0.7)
+    assert not await other.queue.claim_seeding(other.worker)
+
+
+async def test_seeding_is_taken_over(harness: Harness) -> None:
+    a, b, c, d = [await harness.worker(name, second=name in "bd") for name in "abcd"]
+    assert await a.queue.claim_seeding("a")
+    await harness.die()
+    assert await b.queue.claim_seeding("b")
+    assert not await a.queue.complete_seeding("a")
+    assert not await a.queue.claim_seeding("a")
+    # Reclaimed by somebody's turn:
+    await harness.die()
+    await c.exchange(want=1)
+    assert (await c.queue.state()).seeding is Seeding.OPEN
+    assert await c.queue.claim_seeding("c")
+    # It left:
+    await c.queue.close_worker("c")
+    assert (await d.queue.state()).seeding is Seeding.OPEN
+    assert not await c.queue.complete_seeding("c")
+    assert await d.queue.claim_seeding("d")
+    assert await d.queue.complete_seeding("d")
+
+
+async def test_completed_seeding_is_remembered(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    assert not await a.queue.complete_seeding("a")
+    assert await a.queue.claim_seeding("a")
+    assert await a.queue.complete_seeding("a")
+    assert await a.queue.complete_seeding("a")  # repeated
+    assert not await b.queue.complete_seeding("b")
+    assert not await a.queue.claim_seeding("a")
+    await a.push(entries(1, slot="s"))
+    await a.queue.close_worker("a")
+    await harness.die()
+    await b.exchange(want=1)
+    assert not await b.queue.claim_seeding("b")
+    assert (await harness.queue().join("c")).seeding is Seeding.DONE
+
+
+# ---------------------------------------------------------------------- the end
+
+
+async def test_a_busy_crawl_does_not_finish(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    assert await a.queue.finish("a") is Finish.BUSY
+    await a.queue.claim_seeding("a")
+    assert await a.queue.finish("a") is Finish.BUSY
+    await a.queue.complete_seeding("a")
+    for slot in (f"s{i}" for i in range(6)):  # on any shard
+        await a.push([Entry(b"", slot, delay=40)])
+        assert await b.queue.finish("b") is Finish.BUSY
+        await harness.advance(41)
+        assert await b.queue.finish("b") is Finish.BUSY
+        held = await harness.lease_all(a)
+        assert len(held) == 1
+        assert await b.queue.finish("b") is Finish.BUSY
+        assert await a.queue.finish("a") is Finish.BUSY
+        await a.ack(held)
+    await a.push(entries(1, slot="s"))
+    (lease,) = await harness.lease_all(a)
+    await harness.die()  # held by a dead worker
+    assert await b.queue.finish("b") is Finish.BUSY
+    (lease,) = await harness.lease_all(b)
+    await b.bury([Burial(lease, "unreadable")])
+    assert not (await b.queue.state()).finished
+    assert await b.queue.finish("b") is Finish.WON  # a dead letter keeps nobody
+
+
+async def test_one_worker_wins_the_end(harness: Harness) -> None:
+    workers = [await harness.worker(f"w{i}", second=bool(i % 2)) for i in range(6)]
+    await workers[3].queue.claim_seeding("w3")
+    await workers[3].queue.complete_seeding("w3")
+    verdicts = await asyncio.gather(*(w.queue.finish(w.worker) for w in workers))
+    assert sorted(verdicts) == [Finish.FINISHED] * 5 + [Finish.WON]
+    for worker, verdict in zip(workers, verdicts, strict=True):
+        assert await worker.queue.finish(worker.worker) is verdict  # repeated: the same answer
+    assert (await workers[0].exchange()).state == CrawlState(1, finished=True, seeding=Seeding.DONE)
+
+
+async def test_a_push_after_the_end_reopens(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await end_run(a)
+    for i in range(6):  # whichever shard it goes to
+        answer = await b.exchange(push=[Entry(b"late", f"s{i}")])
+        assert answer.state == CrawlState(1, finished=False, seeding=Seeding.DONE)
+        assert not (await a.queue.state()).finished
+        assert await a.queue.finish("a") is Finish.BUSY
+        held = await harness.lease_all(a)
+        assert bodies(held) == ["late"]
+        await a.ack(held)
+        assert await b.queue.finish("b") is Finish.WON
+        assert await a.queue.finish("a") is Finish.FINISHED
+
+
+async def test_a_drained_queue_leaves_nothing_behind(harness: Harness) -> None:
+    a, b = await harness.worker("a", max_deliveries=2), await harness.worker("b", second=True, max_deliveries=2)
+    for i in range(400):
+        fingerprint = fp(i) if i % 3 else None
+        await a.push([Entry(b"x", f"s{i % 11}", i % 7 - 3, fingerprint, start=i % 5 == 0, delay=40.0 * (i % 2))])
+    await harness.advance(41)
+    first = await a.lease(50)
+    await a.release(first[:5])
+    await a.bury([Burial(lease, "unreadable") for lease in first[5:10]])
+    await harness.die()
+    while held := await harness.lease_all(b):
+        await b.release(held[:3])
+        await b.ack(held[3:])
+        if len(held) <= 3:
+            await b.ack(await harness.lease_all(b))
+    c = await harness.worker("c")
+    await end_run(c)
+    for session in (a, b, c):
+        await session.queue.close_worker(session.worker)
+    assert await harness.residue() == set()
+    size = await c.queue.size()
+    assert (size.unfinished, size.seen) == (0, 0)
+    assert size.dead >= 5
+    await c.queue.purge([letter.id for letter in await c.queue.dead(limit=1000)])
+    assert await harness.residue() == set()
+    assert (await c.queue.size()).dead == 0
+
+
+# ---------------------------------------------------------------------- wake-ups, leaving
+
+
+async def woken(sleeper: WorkerSession, provoke: Callable[[], Awaitable[object]]) -> bool:
+    """Whether *sleeper* is woken by *provoke*, tried until it is: the first wake-up may be lost."""
+    for _ in range(40):
+        while leases := await sleeper.lease(10):
+            await sleeper.ack(leases)
+        waiting = asyncio.ensure_future(sleeper.queue.wait(sleeper.worker, 0.25))
+        await asyncio.sleep(0)
+        await provoke()
+        if await waiting:
+            return True
+    return False
+
+
+async def sleeps(session: WorkerSession) -> bool:
+    """Whether *session*'s worker is left alone in the end: a wake-up or two may come for nothing."""
+    for _ in range(5):
+        if not await session.queue.wait(session.worker, 0.03):
+            return True
+    return False
+
+
+async def test_a_push_wakes_a_waiting_worker(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    assert list(await b.lease(10)) == []
+    assert await sleeps(b)
+    assert await woken(b, lambda: a.push(entries("x", slot="s")))
+    # Woken before it listens:
+    while leases := await b.lease(10):
+        await b.ack(leases)
+    await a.push(entries("y", slot="s"))
+    assert await b.queue.wait("b", 5) is True
+    while leases := await b.lease(10):
+        await b.ack(leases)
+    assert await sleeps(b)
+    # One that has all it wants sleeps on; a push that only it could have made does not wake itself.
+    await b.push(entries("own", slot="s"))
+    assert await sleeps(b)
+
+
+async def test_the_end_wakes_everybody(harness: Harness) -> None:
+    sleepers = [await harness.worker(name, second=True) for name in ("b", "c")]
+    a = await harness.worker("a")
+    for sleeper in sleepers:
+        assert await woken(sleeper, lambda: a.push(entries("x", slot="s")))
+        await sleeper.ack(await harness.lease_all(sleeper))
+        assert await sleeps(sleeper)
+    await a.queue.claim_seeding("a")
+    await a.queue.complete_seeding("a")
+    for sleeper in sleepers:
+        assert await sleeper.queue.wait(sleeper.worker, 5)
+        assert await sleeps(sleeper)
+    waiting = [asyncio.ensure_future(s.queue.wait(s.worker, 10)) for s in sleepers]
+    await asyncio.sleep(0)
+    assert await a.queue.finish("a") is Finish.WON
+    assert await asyncio.gather(*waiting) == [True, True]
+
+
+async def test_a_leaving_worker_gives_everything_back(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await a.push(entries(*range(300), slot="s"))
+    held = await harness.lease_all(a, want=290)
+    assert len(held) == 300
+    await a.ack(held[:10])
+    assert await a.queue.close_worker("a") == 290
+    assert [x.name for x in await b.queue.workers()] == ["b"]
+    assert await a.queue.close_worker("a") == 0
+    assert list(await a.ack(held[10:12])) == [False, False]
+    again = await harness.lease_all(b)
+    assert bodies(again) == [str(i) for i in range(10, 300)]
+    assert {x.deliveries for x in again} == {1}

@@ -1,0 +1,92 @@
+"""Servers for the whole session, started when the first test asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services import policy
+from tests.services.redis_server import RedisCluster, RedisServer, SentinelGroup, SocketRedis, TlsRedis, installed
+
+pytest_plugins = ["pytester"]
+pytest_terminal_summary = policy.pytest_terminal_summary
+
+HOW = "apt-get install redis-server redis-sentinel redis-tools openssl"
+
+
+def need_redis() -> None:
+    policy.need("redis-server", installed(), HOW)
+
+
+@pytest.fixture(scope="session")
+def redis_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for all tests that don't harm it."""
+    need_redis()
+    server = RedisServer(tmp_path_factory.mktemp("redis"), appendfsync="everysec")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_single: RedisServer) -> str:
+    """URL of the session's server, emptied."""
+    with redis_single.client() as client:
+        client.flushall()
+    return redis_single.url
+
+
+@pytest.fixture(scope="session")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    need_redis()
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def redis_cluster(_cluster: RedisCluster) -> str:
+    """URL of the session's cluster, emptied."""
+    _cluster.flush()
+    return _cluster.url
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server of the test's own, to stop and kill; it keeps what it was told across restarts."""
+    need_redis()
+    server = RedisServer(tmp_path_factory.mktemp("own-redis"), appendfsync="always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelGroup]:
+    need_redis()
+    group = SentinelGroup(tmp_path_factory.mktemp("sentinels"))
+    try:
+        group.start()
+        yield group
+    finally:
+        group.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRedis]:
+    need_redis()
+    server = TlsRedis(tmp_path_factory.mktemp("tls"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketRedis]:
+    need_redis()
+    server = SocketRedis(tmp_path_factory.mktemp("s"))
+    server.start()
+    yield server
+    server.kill()

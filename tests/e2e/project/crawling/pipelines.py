@@ -1,0 +1,21 @@
+"""Pipelines that take their time."""
+
+import asyncio
+import os
+
+
+class SlowPipeline:
+    """Says when an item came in and, later, when it is through."""
+
+    def __init__(self, crawler):
+        self.watch = next(e for e in crawler.extensions.middlewares if type(e).__name__ == "Watch")
+
+    @classmethod
+    def from_crawler(cls, crawler):
+        return cls(crawler)
+
+    async def process_item(self, item):
+        self.watch.tell("item_in", url=item["url"])
+        await asyncio.sleep(float(os.environ.get("SLOW", "0")))
+        self.watch.tell("item_through", url=item["url"])
+        return item

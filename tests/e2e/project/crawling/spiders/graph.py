@@ -1,0 +1,66 @@
+"""Follows every link, by the shortest code that does."""
+
+import scrapy
+
+
+class GraphSpider(scrapy.Spider):
+    name = "graph"
+
+    async def start(self):
+        yield scrapy.Request(f"{self.site}/{getattr(self, 'first', 'page/0')}")
+
+    def parse(self, response):
+        yield {"url": response.url}
+        for href in response.css("a::attr(href)").getall():
+            yield response.follow(href)
+
+
+class ListSpider(scrapy.Spider):
+    """Fetches what ``paths`` lists, separated by commas."""
+
+    name = "list"
+
+    def __init__(self, paths="", site="", **kwargs):
+        super().__init__(**kwargs)
+        self.site = site
+        self.start_urls = [f"{site}/{path}" for path in paths.split(",") if path]
+
+    def parse(self, response):
+        yield {"url": response.url}
+
+
+class SeedsSpider(scrapy.Spider):
+    """Many seeds, given slowly; half of them with dont_filter."""
+
+    name = "seeds"
+
+    async def start(self):
+        import asyncio
+
+        for n in range(int(self.seeds)):
+            if n % 10 == 0:
+                await asyncio.sleep(float(getattr(self, "pause", "0.05")))
+            yield scrapy.Request(f"{self.site}/ok/{n}", dont_filter=n % 2 == 0)
+
+    def parse(self, response):
+        yield {"url": response.url}
+
+
+class PoisonSpider(scrapy.Spider):
+    """One page kills its process, and there are many good ones."""
+
+    name = "poison"
+
+    async def start(self):
+        for n in range(int(self.pages)):
+            yield scrapy.Request(f"{self.site}/ok/{n}")
+            if n == 5:
+                yield scrapy.Request(f"{self.site}/ok/poison", callback=self.die)
+
+    def parse(self, response):
+        yield {"url": response.url}
+
+    def die(self, response):
+        import os
+
+        os._exit(7)

@@ -1,0 +1,75 @@
+"""Tells the test what happens: one line of JSON an event, appended to the file that WATCH names."""
+
+import asyncio
+import json
+import os
+import time
+
+from scrapy import signals
+
+from mocra_scrapy import signals as ours
+
+
+class Watch:
+    def __init__(self, crawler):
+        self.crawler = crawler
+        self.path = os.environ.get("WATCH")
+        self.longest = 0.0
+        self.task = None
+        connect = crawler.signals.connect
+        connect(self.opened, signals.spider_opened)
+        connect(self.closed, signals.spider_closed)
+        connect(self.item, signals.item_scraped)
+        connect(self.dropped, signals.request_dropped)
+        connect(self.finished, ours.crawl_finished)
+        connect(self.lost, ours.worker_lost)
+        connect(self.away, ours.backend_unavailable)
+        connect(self.back, ours.backend_available)
+
+    @classmethod
+    def from_crawler(cls, crawler):
+        return cls(crawler)
+
+    def tell(self, event, **facts):
+        if self.path:
+            line = json.dumps({"event": event, "pid": os.getpid(), "at": time.monotonic(), **facts}, default=str)
+            with open(self.path, "a") as file:
+                file.write(line + "\n")
+
+    def opened(self, spider):
+        self.tell("opened")
+        self.task = asyncio.ensure_future(self.measure())
+
+    async def measure(self):
+        """The longest time that the event loop did not come round."""
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.005)
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - last - 0.005)
+            last = now
+
+    def item(self, item, response, spider):
+        self.tell("item", item=item, url=response.url if response is not None else None)
+
+    def dropped(self, request, spider):
+        self.tell("dropped", url=request.url)
+
+    async def finished(self, spider, crawl, run):
+        await asyncio.sleep(0)
+        self.tell("finished", crawl=crawl, run=run)
+
+    def lost(self, spider):
+        self.tell("lost")
+
+    def away(self, spider, error):
+        self.longest = 0.0
+        self.tell("away", error=str(error))
+
+    def back(self, spider, seconds):
+        self.tell("back", seconds=seconds, stall=self.longest)
+
+    def closed(self, spider, reason):
+        if self.task is not None:
+            self.task.cancel()
+        self.tell("closed", reason=reason, stall=self.longest, stats=self.crawler.stats.get_stats())

@@ -1,0 +1,99 @@
+"""Real ``scrapy crawl`` processes, and what they did."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.services.processes import eventually
+
+PROJECT = Path(__file__).parent / "project"
+
+
+class Workers:
+    """Starts workers of one crawl and reads the events that the project's ``Watch`` extension writes."""
+
+    def __init__(self, folder: Path, backend: str, project: Path = PROJECT) -> None:
+        self.folder = folder
+        self.project = project
+        self.backend = backend
+        self.watch = folder / "events.jsonl"
+        self.all: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self, spider: str, environment: dict[str, str] | None = None, **arguments: Any
+    ) -> subprocess.Popen[bytes]:
+        """One worker; arguments in capitals are settings, others go to the spider."""
+        command = [sys.executable, "-m", "scrapy", "crawl", spider, "-L", "INFO"]
+        for name, value in arguments.items():
+            command += ["-s" if name.isupper() else "-a", f"{name}={value}"]
+        env = {
+            **os.environ,
+            "MOCRA_BACKEND": self.backend,
+            "WATCH": str(self.watch),
+            "PYTHONUNBUFFERED": "1",
+            **(environment or {}),
+        }
+        with (self.folder / f"worker{len(self.all)}.log").open("wb") as log:
+            worker = subprocess.Popen(
+                command, cwd=self.project, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self.all.append(worker)
+        return worker
+
+    def wait(self, seconds: float = 60) -> list[int]:
+        """Exit codes of all; those that don't end in time are killed and the test fails."""
+        deadline = time.monotonic() + seconds
+        try:
+            return [worker.wait(max(0.1, deadline - time.monotonic())) for worker in self.all]
+        except subprocess.TimeoutExpired as error:
+            logs = "\n".join(self.log(i)[-3000:] for i in range(len(self.all)))
+            raise AssertionError(f"a worker did not end within {seconds} s\n{logs}") from error
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        for worker in self.all:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.kill()
+                worker.wait()
+
+    def log(self, number: int = 0) -> str:
+        return (self.folder / f"worker{number}.log").read_text(errors="replace")
+
+    def events(self, kind: str | None = None, pid: int | None = None) -> list[dict[str, Any]]:
+        if not self.watch.exists():
+            return []
+        lines = self.watch.read_text().splitlines()
+        found = [json.loads(line) for line in lines if line.endswith("}")]
+        return [e for e in found if kind in (None, e["event"]) and pid in (None, e["pid"])]
+
+    def until(self, kind: str, count: int = 1, seconds: float = 30, **match: Any) -> dict[str, Any]:
+        """Wait until *count* events of a kind were seen; the last of them."""
+
+        def seen() -> list[dict[str, Any]]:
+            found = [e for e in self.events(kind) if all(e.get(k) == v for k, v in match.items())]
+            return found if len(found) >= count else []
+
+        try:
+            eventually(seen, seconds, f"{count} × {kind} {match}")
+        except TimeoutError as error:
+            logs = "\n".join(self.log(i)[-3000:] for i in range(len(self.all)))
+            raise AssertionError(f"{error}\n{logs}") from error
+        return seen()[-1]
+
+    def stats(self) -> dict[str, Any]:
+        """The stats of all workers that closed, added up."""
+        total: dict[str, Any] = {}
+        for event in self.events("closed"):
+            for name, value in event["stats"].items():
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    total[name] = total.get(name, 0) + value
+        return total

@@ -1,0 +1,51 @@
+"""The site that tests crawl, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class MockSite:
+    """``with MockSite(pages=2000) as site: site.url``, see :mod:`tests.mocksite.site` for what it serves."""
+
+    def __init__(self, pages: int = 100) -> None:
+        self.pages = pages
+        self.url = ""
+
+    def __enter__(self) -> MockSite:
+        command = [sys.executable, "-m", "tests.mocksite.site", str(self.pages)]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _get(self, path: str) -> bytes:
+        with urlopen(self.url + path, timeout=10) as answer:
+            body: bytes = answer.read()
+            return body
+
+    def arrivals(self) -> dict[str, list[float]]:
+        """Path -> when it was fetched."""
+        found: dict[str, list[float]] = json.loads(self._get("/_arrivals"))
+        return found
+
+    def count(self, path: str) -> int:
+        return len(self.arrivals().get(path, ()))
+
+    def reset(self) -> None:
+        self._get("/_reset")

@@ -1,0 +1,96 @@
+"""A deterministic site that remembers every arrival: ``python -m tests.mocksite.site PAGES``; prints its address.
+
+``/page/<n>``  a page of a graph in which all PAGES are reachable from ``/page/0``. Every 37th is slow (0.3 s); every 41st answers 503 the
+               first time; every 43rd closes its first connection without an answer
+``/ok/<any>``  a page without links           ``/slow/<seconds>``  the same, later
+``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
+``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
+``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+
+HEAD = "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{extra}\r\n"
+
+
+def links_of(n: int, pages: int) -> list[int]:
+    """Children of a binary tree, and some that others link to as well."""
+    tree = [t for t in (2 * n + 1, 2 * n + 2) if t < pages]
+    return tree + [(n * 31 + k * 97) % pages for k in range(4)]
+
+
+class Site:
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self.arrivals: dict[str, list[float]] = {}
+
+    async def answer(self, path: str) -> tuple[int, str, str] | None:
+        """``(status, body, extra headers)``; ``None``: close the connection."""
+        first = len(self.arrivals[path]) == 1
+        kind, _, rest = path.lstrip("/").partition("/")
+        if kind == "page":
+            n = int(rest)
+            if n and n % 37 == 0:
+                await asyncio.sleep(0.3)
+            if first and n and n % 43 == 0:
+                return None
+            if first and n and n % 41 == 0:
+                return 503, "busy", ""
+            return 200, html(f"/page/{t}" for t in links_of(n, self.pages)), ""
+        if kind == "slow":
+            await asyncio.sleep(float(rest.split("/")[0]))
+        elif kind == "status":
+            return int(rest.split("/")[0]), "as you like", ""
+        elif kind == "redirect":
+            return 302, "", f"Location: /{rest}\r\n"
+        elif kind == "drop":
+            return None
+        elif kind == "links":
+            return 200, html(f"/ok/{i}" for i in range(int(rest))), ""
+        elif kind not in ("ok", "robots.txt"):
+            return 404, "no such page", ""
+        return 200, html([]), ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                path = request.split(b" ", 2)[1].decode()
+                if path == "/_arrivals":
+                    status, body, extra = 200, json.dumps(self.arrivals), ""
+                elif path == "/_reset":
+                    self.arrivals.clear()
+                    status, body, extra = 200, "", ""
+                else:
+                    self.arrivals.setdefault(path, []).append(time.monotonic())
+                    answered = await self.answer(path)
+                    if answered is None:
+                        break
+                    status, body, extra = answered
+                data = body.encode()
+                head = HEAD.format(status=status, reason="X", kind="text/html", length=len(data), extra=extra)
+                writer.write(head.encode() + data)
+                await writer.drain()
+        writer.close()
+
+
+def html(paths: object) -> str:
+    anchors = "".join(f'<a href="{path}">{path}</a>' for path in paths)  # type: ignore[attr-defined]
+    return f"<html><title>page</title><body>{anchors}</body></html>"
+
+
+async def main() -> None:
+    site = Site(int(sys.argv[1]))
+    server = await asyncio.start_server(site.serve, "127.0.0.1", 0, backlog=1000)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

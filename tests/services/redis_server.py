@@ -1,0 +1,180 @@
+"""Real Redis servers: single, with TLS and ACL users, behind Sentinels, as a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.services.processes import Server, eventually, free_port
+
+PASSWORD = "a:b@c/d"  # noqa: S105 - has everything that must be percent-encoded
+
+
+def installed() -> bool:
+    return all(shutil.which(name) for name in ("redis-server", "redis-cli"))
+
+
+def _answers(**where: Any) -> bool:
+    with redis.Redis(socket_timeout=1, **where) as client, contextlib.suppress(redis.RedisError, OSError):
+        return bool(client.ping())
+    return False
+
+
+class RedisServer(Server):
+    """A single server. ``appendfsync`` is what a test of restarts wants: ``always`` or ``everysec``; ``None``: no file."""
+
+    def __init__(
+        self, folder: Path, *options: str, appendfsync: str | None = None, password: str | None = None
+    ) -> None:
+        self.port = free_port(below=55536)
+        self.password = password
+        persistence = ["--appendonly", "yes", "--appendfsync", appendfsync] if appendfsync else ["--appendonly", "no"]
+        if password:
+            persistence += ["--requirepass", password]
+        command = [
+            *("redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""),
+            *("--repl-diskless-sync-delay", "0", *persistence, *options),
+        ]
+        super().__init__(command, folder, lambda: _answers(port=self.port, password=password))
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, password=self.password, **options)
+
+
+class SocketRedis(Server):
+    """A server that listens on a unix socket only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "redis.sock"
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.path), "--dir", str(folder), "--save", ""]
+        super().__init__(command, folder, lambda: _answers(unix_socket_path=str(self.path)))
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.path}?db=0"
+
+
+class TlsRedis(Server):
+    """TLS only, with users: ``app`` (what the docs tell to grant), ``ro`` (may only read)."""
+
+    ACL = (
+        "user default off\n"
+        "user app on >{password} ~mocra:* &mocra:* +@all -@dangerous +info\n"
+        "user ro on >{password} ~mocra:* &mocra:* +@read +@connection\n"
+        "user admin on >{password} ~* &* +@all\n"
+    )
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port(below=55536)
+        self.ca = folder / "ca.crt"
+        self._certificates(folder)
+        (folder / "users.acl").write_text(self.ACL.format(password=PASSWORD))
+        files = {"cert-file": "srv.crt", "key-file": "srv.key", "ca-cert-file": "ca.crt"}
+        tls = [part for name, file in files.items() for part in (f"--tls-{name}", str(folder / file))]
+        command = [
+            *("redis-server", "--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--save", "", "--tls-auth-clients", "no", "--aclfile", str(folder / "users.acl"), *tls),
+        ]
+        super().__init__(command, folder, self._up)
+
+    def _up(self) -> bool:
+        return _answers(port=self.port, ssl=True, ssl_ca_certs=str(self.ca), username="admin", password=PASSWORD)
+
+    @staticmethod
+    def _certificates(folder: Path) -> None:
+        (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+        new = ["-newkey", "rsa:2048", "-nodes"]
+        for command in (
+            ["req", "-x509", *new, "-days", "30", "-subj", "/CN=test-ca", "-keyout", "ca.key", "-out", "ca.crt"],
+            ["req", *new, "-subj", "/CN=localhost", "-keyout", "srv.key", "-out", "srv.csr"],
+            ["x509", "-req", "-in", "srv.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30"]
+            + ["-extfile", "san", "-out", "srv.crt"],
+        ):
+            subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
+
+
+class SentinelGroup:
+    """A master, a replica, three Sentinels that fail over within about two seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.master = RedisServer(folder / "master", appendfsync="everysec")
+        self.replica = RedisServer(folder / "replica", "--replicaof", "127.0.0.1", str(self.master.port))
+        self.ports = [free_port() for _ in range(3)]
+        self.sentinels = [self._sentinel(port) for port in self.ports]
+
+    def _sentinel(self, port: int) -> Server:
+        folder = self.folder / f"sentinel{port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sentinel.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor mymaster 127.0.0.1 {self.master.port} 2\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        )
+        command = ["redis-server", str(folder / "sentinel.conf"), "--sentinel"]
+        return Server(command, folder, lambda: _answers(port=port))
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/mymaster/0"
+
+    def start(self) -> None:
+        self.master.start()
+        self.replica.start()
+        with self.replica.client() as client:
+            eventually(lambda: client.info("replication").get("master_link_status") == "up", 20, "the replica's link")
+        for sentinel in self.sentinels:
+            sentinel.start()
+        with redis.Redis(port=self.ports[0]) as client:
+
+            def agreed() -> bool:
+                state = client.execute_command("SENTINEL", "MASTER", "mymaster")
+                flat = state if isinstance(state, dict) else dict(zip(state[::2], state[1::2], strict=True))
+                text = {str(k, "ascii") if isinstance(k, bytes) else k: v for k, v in flat.items()}
+                return int(text["num-other-sentinels"]) == 2 and int(text["num-slaves"]) == 1
+
+            eventually(agreed, 20, "the Sentinels seeing one another")
+
+    def stop(self) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.kill()
+
+
+class RedisCluster:
+    """Three primaries, all hash slots assigned."""
+
+    def __init__(self, folder: Path, nodes: int = 3) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        self.nodes = [RedisServer(folder / f"node{i}", *options, appendfsync="everysec") for i in range(nodes)]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        hosts = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        command = ["redis-cli", "--cluster", "create", *hosts, "--cluster-replicas", "0", "--cluster-yes"]
+        subprocess.run(command, check=True, capture_output=True)
+        for node in self.nodes:
+            with node.client() as client:
+                eventually(lambda c=client: c.cluster("info").get("cluster_state") == "ok", 20, "the cluster's state")
+
+    def flush(self) -> None:
+        for node in self.nodes:
+            with node.client() as client:
+                client.flushall()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.kill()
