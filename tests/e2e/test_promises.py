@@ -163,7 +163,13 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) ->
 def test_p09_the_loop_is_never_blocked(site: MockSite, own_redis: RedisServer, tmp_path: Path) -> None:
     """The server is stopped for three seconds: meanwhile the event loop never pauses for 50 ms."""
     workers = Workers(tmp_path, own_redis.url)
-    workers.start("graph", site=site.url, MOCRA_REDIS_OPTIONS='{"socket_timeout": 0.5}', CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.05)
+    workers.start(
+        "graph",
+        site=site.url,
+        MOCRA_REDIS_OPTIONS='{"socket_timeout": 0.5}',
+        CONCURRENT_REQUESTS=4,
+        DOWNLOAD_DELAY=0.05,
+    )
     eventually(lambda: len(site.arrivals()) > 10)
     own_redis.pause()
     workers.until("away")
@@ -211,7 +217,14 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
         eventually(lambda: site.count("/slow/2/a"))
         key = "mocra:{list:0}:q:1:127.0.0.1"
         slot = "127.0.0.1"
-        for junk in (b"\x00\x80" + pickle.dumps(Bomb()), pickle.dumps(Bomb()), b"", b"\x00", b"\x00\x01\xff\xff", os.urandom(300)):
+        for junk in (
+            b"\x00\x80" + pickle.dumps(Bomb()),
+            pickle.dumps(Bomb()),
+            b"",
+            b"\x00",
+            b"\x00\x01\xff\xff",
+            os.urandom(300),
+        ):
             client.rpush(key, junk)
         client.zadd("mocra:{list:0}:ready", {slot: 1}, nx=True)
         workers.wait()
@@ -234,8 +247,16 @@ def test_p12_it_behaves_like_scrapy(site: MockSite, tmp_path: Path, redis_url: s
         workers.start("graph", site=site.url, **more)
         workers.wait()
         stats = workers.stats()
-        names = ("item_scraped_count", "response_received_count", "scheduler/enqueued", "scheduler/dequeued", "retry/count")
-        seen.append(({name: stats.get(name) for name in names}, sorted(site.arrivals()), workers.events("closed")[0]["reason"]))
+        names = (
+            "item_scraped_count",
+            "response_received_count",
+            "scheduler/enqueued",
+            "scheduler/dequeued",
+            "retry/count",
+        )
+        seen.append(
+            ({name: stats.get(name) for name in names}, sorted(site.arrivals()), workers.events("closed")[0]["reason"])
+        )
         assert stats["dupefilter/filtered"] > 0
         assert len(workers.events("dropped")) == stats["dupefilter/filtered"]
     assert seen[0] == seen[1] == seen[2]

@@ -120,7 +120,7 @@ class RedisClient:
             except BackendUnavailable as error:
                 if time.monotonic() >= deadline:
                     raise BackendUnavailable(
-                        f"{error}. Nobody answered within MOCRA_START_TIMEOUT = {timeout:g} s: is the server running, "
+                        f"{str(error).rstrip('.')}. Nobody answered within MOCRA_START_TIMEOUT = {timeout:g} s: is the server running, "
                         "is MOCRA_BACKEND right?"
                     ) from error
                 await self.close()

@@ -1,0 +1,53 @@
+# `make help` lists the targets. Each does the set-up that it needs.
+.DEFAULT_GOAL := help
+PYTHON_IN := .venv/bin/python
+OLDEST_IN := .venv-oldest/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## virtual environments and servers for tests
+	@tools/setup.sh test
+
+crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://localhost:6379/0 PAGES=2000 OUT=crawl-output
+	@tools/setup.sh crawl
+	@tools/crawl.sh
+
+quick: setup ## unit tests and the conformance suite on the in-process backend, within 30 s
+	$(PYTHON_IN) -m pytest -q tests/unit tests/conformance -m "not redis"
+
+test: setup lint types docs ## everything, within 15 minutes
+	rm -f .coverage .coverage.*
+	$(PYTHON_IN) -m coverage run -m pytest
+	$(PYTHON_IN) -m coverage combine -q
+	$(PYTHON_IN) -m coverage report
+	@$(MAKE) --no-print-directory oldest wheel-test
+
+oldest: setup ## the oldest Python found here and the oldest Scrapy supported
+	$(OLDEST_IN) -m pytest -q tests/unit tests/conformance tests/integration tests/e2e/test_promises.py
+
+wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
+	tools/wheel_test.sh
+
+template-test: setup ## render the project template and crawl with the result
+	$(PYTHON_IN) -m pytest -q tests/e2e/test_template.py
+
+lint: setup ## ruff
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: setup ## mypy --strict with mypy-zope
+	.venv/bin/mypy
+
+docs: setup ## docs/_build/html, warnings are errors
+	.venv/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: ## the figures of docs/benchmarks
+	@tools/setup.sh bench
+	$(PYTHON_IN) -m benchmarks all
+
+clean: ## what was built; environments too
+	rm -rf build dist .venv .venv-oldest .venv-wheel .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
+
+.PHONY: help setup crawl quick test oldest wheel-test template-test lint types docs bench clean

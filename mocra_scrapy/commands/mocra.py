@@ -1,0 +1,67 @@
+"""``scrapy mocra VERB``: one command of Scrapy's, a verb for each thing that a person does with a crawl.
+
+Scrapy imports this module in every call of ``scrapy``, without protection: nothing heavy is imported here. A verb is a class in a
+module of this folder, imported when it is used; how to add one: write it there, name it in ``VERBS``, describe it in
+``docs/reference/commands.rst``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scrapy.commands import ScrapyCommand
+from scrapy.exceptions import UsageError
+from scrapy.utils.conf import arglist_to_dict
+
+if TYPE_CHECKING:
+    from mocra_scrapy.commands.verb import Verb
+
+#: Name -> (module of this folder, what it does).
+VERBS = {
+    "startproject": ("startproject", "make a new project from the suite's template"),
+    "version": ("version", "print versions, and whether the project's backend answers"),
+}
+
+
+class Command(ScrapyCommand):
+    """Finds the verb and hands over."""
+
+    requires_project = False
+    requires_crawler_process = False
+    default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
+
+    def syntax(self) -> str:
+        return "<verb> [options]"
+
+    def short_desc(self) -> str:
+        return "Work with mocra_scrapy: " + ", ".join(VERBS)
+
+    def long_desc(self) -> str:
+        verbs = "; ".join(f"{name}: {text}" for name, (_, text) in VERBS.items())
+        return f"Verbs: {verbs}. `scrapy mocra help VERB` tells the options of one."
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        # What follows the verb is the verb's own: its options must not be taken for Scrapy's.
+        parser.add_argument("verb", nargs="?", metavar="verb", help="one of " + ", ".join(VERBS))
+        parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="see `scrapy mocra help VERB`")
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        name, rest = opts.verb, [*opts.rest, *args]
+        if name == "help" and rest:
+            name, rest = rest[0], ["--help"]
+        if name not in VERBS:
+            raise UsageError("" if name is None else f"Unknown verb {name!r}; there are: {', '.join(VERBS)}")
+        verb: Verb = import_module(f"mocra_scrapy.commands.{VERBS[name][0]}").verb()
+        parser = argparse.ArgumentParser(prog=f"scrapy mocra {name}", description=verb.__doc__)
+        verb.add_options(parser)
+        parser.add_argument("-s", "--set", action="append", default=[], metavar="NAME=VALUE", help="set a setting")
+        options = parser.parse_args(rest)
+        assert self.settings is not None
+        try:
+            self.settings.setdict(arglist_to_dict(options.set), priority="cmdline")
+        except ValueError as error:
+            raise UsageError("Invalid -s value, use -s NAME=VALUE", print_help=False) from error
+        self.exitcode = verb.run(options, self)

@@ -1,0 +1,54 @@
+#!/bin/sh
+# The main job on real pages: a project made from the suite's template crawls Python's own documentation, served on this machine.
+#
+#   make crawl                                                  one process, the embedded backend
+#   make crawl WORKERS=3 BACKEND=redis://localhost:6379/0       three processes
+#   make crawl PAGES=4000 OUT=/tmp/out
+set -eu
+cd "$(dirname "$0")/.."
+workers=${WORKERS:-1} backend=${BACKEND:-memory://} pages=${PAGES:-2000} out=${OUT:-crawl-output}
+bin=$PWD/.venv/bin
+case $workers in *[!0-9]* | 0 | "") echo "crawl: WORKERS=$workers is not a number of processes" >&2; exit 2 ;; esac
+case $pages in *[!0-9]* | 0 | "") echo "crawl: PAGES=$pages is not a number of pages" >&2; exit 2 ;; esac
+case $backend in
+memory:*) [ "$workers" = 1 ] || { echo "crawl: WORKERS=$workers needs a server: BACKEND=redis://localhost:6379/0" >&2; exit 2; } ;;
+esac
+
+rm -rf "$out/docs_crawl"
+mkdir -p "$out"
+"$bin/scrapy" mocra startproject docs_crawl "$out/docs_crawl" > "$out/startproject.log"
+"$bin/python" tools/pydoc_site.py --pages "$pages" > "$out/site.txt" &
+site=$!
+pids=
+trap 'kill $site $pids 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
+for _ in $(seq 200); do [ -s "$out/site.txt" ] && break; sleep 0.05; done
+url=$(cat "$out/site.txt")
+[ -n "$url" ] || { echo "crawl: the documentation server did not start" >&2; exit 1; }
+echo "crawl: $workers worker(s) on $backend crawl about $pages pages of $url"
+
+log=$PWD/$out/worker
+cd "$out/docs_crawl"
+number=0
+while [ "$number" -lt "$workers" ]; do
+    number=$((number + 1))
+    MOCRA_BACKEND=$backend "$bin/scrapy" crawl docs -a start="$url" -s LOGSTATS_INTERVAL=5 -s RETRY_ENABLED=False \
+        --logfile "$log$number.log" &
+    pids="$pids $!"
+done
+cd - >/dev/null
+
+# Progress, from the items' files that grow and Scrapy's own LogStats lines.
+tail -q -n 0 -F "$log"*.log 2>/dev/null | grep --line-buffered -E "Crawled [0-9]+ pages|seeds run|is finished|ERROR|WARNING" &
+tail=$!
+failed=0
+for pid in $pids; do wait "$pid" || failed=1; done
+pids=
+kill $tail 2>/dev/null || true
+pkill -P $$ tail 2>/dev/null || true
+
+items="$out/items.jsonl"
+cat "$out"/docs_crawl/items/*.jsonl > "$items" 2>/dev/null || true
+count=$(wc -l < "$items")
+echo "crawl: $count items in $items, logs in $out/worker*.log"
+[ "$failed" = 0 ] && [ "$count" -gt 0 ]

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Makes what the other targets need, once: virtual environments, and the servers that tests start.
+#
+#   tools/setup.sh crawl     .venv with the package and its Redis extra
+#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, Redis (apt, as root)
+#   tools/setup.sh bench     that, scrapy-redis and nginx
+#
+# PYTHON (newest of 3.10 or later that is found) and OLDEST_PYTHON (oldest) may be given.
+# Nothing is done twice: a stamp in each environment holds the checksum of what it was made from.
+set -eu
+cd "$(dirname "$0")/.."
+stage=${1:-test}
+
+# Every interpreter of 3.10 or later that can be found, as "minor path", oldest first.
+pythons() {
+    for python in $(command -v python3 || true) /usr/bin/python3 /usr/local/bin/python3 \
+        $(ls -d /usr/bin/python3.1[0-9] /usr/local/bin/python3.1[0-9] "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3 2>/dev/null || true); do
+        [ -x "$python" ] || continue
+        "$python" -c 'import sys; v = sys.version_info; v >= (3, 10) and v.releaselevel == "final" and print(v.minor, sys.executable)' 2>/dev/null || true
+    done | sort -n -u
+}
+
+apt_install() { # package …: as root on a system with apt; says what to do elsewhere
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        echo "setup: apt-get install $*"
+        apt-get -qq update >/dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+            echo "setup: apt-get could not install: $*" >&2
+    else
+        echo "setup: not root on a system with apt; install this yourself: $*" >&2
+    fi
+}
+
+environment() { # folder python requirement…: an environment from exactly these
+    folder=$1; python=$2; shift 2
+    stamp=$(cat pyproject.toml setup.cfg tools/setup.sh | { cat; echo "$python $*"; } | cksum)
+    [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$stamp" ] && return
+    echo "setup: $folder ($("$python" --version))"
+    rm -rf "$folder"
+    if ! "$python" -m venv "$folder" 2>/dev/null; then
+        rm -rf "$folder"
+        apt_install python3-venv
+        "$python" -m venv "$folder"
+    fi
+    "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@"
+    echo "$stamp" > "$folder/.stamp"
+}
+
+[ -n "$(pythons)" ] || apt_install python3 python3-venv
+newest=${PYTHON:-$(pythons | tail -1 | cut -d' ' -f2)}
+oldest=${OLDEST_PYTHON:-$(pythons | head -1 | cut -d' ' -f2)}
+[ -n "$newest" ] || { echo "setup: no Python 3.10 or later was found; give one with PYTHON=…" >&2; exit 1; }
+
+case $stage in
+crawl)
+    [ -f .venv/.stamp ] || environment .venv "$newest" -e ".[redis]"
+    ;;
+test | bench)
+    environment .venv "$newest" -e ".[test,docs,bench]"
+    environment .venv-oldest "$oldest" -e ".[test]" "scrapy==2.14.*"
+    if ! command -v redis-server >/dev/null || ! command -v redis-sentinel >/dev/null; then
+        apt_install redis-server redis-sentinel redis-tools
+        # Debian starts both as services; tests start their own.
+        for service in redis-server redis-sentinel; do
+            command -v service >/dev/null && service "$service" stop >/dev/null 2>&1 || true
+        done
+    fi
+    command -v openssl >/dev/null || apt_install openssl
+    [ "$stage" != bench ] || command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || apt_install nginx-light
+    ;;
+*)
+    echo "setup: crawl, test or bench, not $stage" >&2
+    exit 2
+    ;;
+esac
