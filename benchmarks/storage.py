@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import redis as sync_redis
-from mocra_scrapy._codec import load_codec
 from scrapy import Request, Spider
 from scrapy.utils.request import fingerprint
 
 from benchmarks.servers import redis_server
+from mocra_scrapy._codec import load_codec
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.models import Entry, QueueOptions
 from mocra_scrapy.session import WorkerSession

@@ -3,7 +3,7 @@
 from mocra_scrapy import __version__
 
 project = "mocra_scrapy"
-copyright = "mocra_scrapy contributors"  # noqa: A001
+copyright = "mocra_scrapy contributors"
 version = release = __version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -194,6 +194,7 @@ def test_random_turns_agree_with_the_model(bare_harness: Harness) -> None:
         stateful_step_count=30,
         deadline=None,
         database=None,
+        phases=[Phase.generate, *([Phase.shrink] if memory else [])],  # a server is too slow to shrink on
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )

@@ -97,7 +97,7 @@ class Theirs:
     def __init__(self, url: str, *, prefix: str, options: dict[str, object]) -> None:
         self.url, self.prefix, self.options = url, prefix, options
 
-    async def open(self) -> ServerReport:
+    async def open(self, timeout: float = 15.0) -> ServerReport:
         return ServerReport()
 
     def request_queue(self, crawl: str, options: QueueOptions) -> Any: ...
@@ -115,7 +115,7 @@ class Lacking:
 
     def __init__(self, url: str, **more: object) -> None: ...
 
-    async def open(self) -> ServerReport:
+    async def open(self, timeout: float = 15.0) -> ServerReport:
         return ServerReport()
 
     def request_queue(self, crawl: str) -> Any: ...

@@ -12,7 +12,7 @@ import redis
 
 from tests.services.processes import Server, eventually, free_port
 
-PASSWORD = "a:b@c/d"  # noqa: S105 - has everything that must be percent-encoded
+PASSWORD = "a:b@c/d"
 
 
 def installed() -> bool:
@@ -97,8 +97,23 @@ class TlsRedis(Server):
         for command in (
             ["req", "-x509", *new, "-days", "30", "-subj", "/CN=test-ca", "-keyout", "ca.key", "-out", "ca.crt"],
             ["req", *new, "-subj", "/CN=localhost", "-keyout", "srv.key", "-out", "srv.csr"],
-            ["x509", "-req", "-in", "srv.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30"]
-            + ["-extfile", "san", "-out", "srv.crt"],
+            [
+                "x509",
+                "-req",
+                "-in",
+                "srv.csr",
+                "-CA",
+                "ca.crt",
+                "-CAkey",
+                "ca.key",
+                "-CAcreateserial",
+                "-days",
+                "30",
+                "-extfile",
+                "san",
+                "-out",
+                "srv.crt",
+            ],
         ):
             subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
 

@@ -6,7 +6,8 @@ fairness within it need no agreement between shards; what needs one (children be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from zope.interface import implementer
 
@@ -41,6 +42,15 @@ EXCHANGE, JOIN, LEAVE, SEEDING, FINISH = (
 )
 
 
+@dataclass(slots=True)
+class _Call:
+    """A worker's last call: how its leases were divided, and, until all shards answered, what those that did said."""
+
+    number: int
+    shares: Mapping[int, int]
+    answers: dict[tuple[int, int], ShardAnswer] = field(default_factory=dict)
+
+
 @implementer(IRequestQueue)
 class RedisRequestQueue(RedisQueueInspection):
     """One crawl's queue.
@@ -62,7 +72,7 @@ class RedisRequestQueue(RedisQueueInspection):
         self._sizes: dict[int, QueueSize] = {}
         self._turn = 0
         self._held: dict[str, dict[int, int]] = {}  # worker -> shard -> entries it holds there
-        self._confirmed: dict[str, tuple[int, dict[tuple[int, int], ShardAnswer]]] = {}  # worker -> its last call
+        self._calls: dict[str, _Call] = {}  # worker -> its last call
         self._wakeups = Wakeups(client, self._shards.channel)
 
     # ------------------------------------------------------------------ coming and going
@@ -109,7 +119,7 @@ class RedisRequestQueue(RedisQueueInspection):
 
         given = sum(await self._shards.everywhere(leave))
         self._held.pop(worker, None)
-        self._confirmed.pop(worker, None)
+        self._calls.pop(worker, None)
         await self._wakeups.forget(worker)
         return given
 
@@ -136,9 +146,10 @@ class RedisRequestQueue(RedisQueueInspection):
         per_slot: int = 0,
     ) -> Exchange:
         await self._shards.known()
-        if self._confirmed.get(worker, (0,))[0] != call:
-            self._confirmed[worker] = (call, {})
-        turns = self._divide(worker, push, ack, release, bury, want)
+        known = self._calls.get(worker)
+        if known is None or known.number != call:
+            known = self._calls[worker] = _Call(call, self._shares(want))
+        turns = self._divide(worker, push, ack, release, bury, known.shares)
 
         async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
             return await self._ask(worker, 2 * call + phase, shard, turn, full=full, per_slot=per_slot)
@@ -160,6 +171,7 @@ class RedisRequestQueue(RedisQueueInspection):
             second[s].lost |= answer.lost
             second[s].reclaimed += answer.reclaimed
             second[s].given_up += answer.given_up
+        known.answers.clear()
         return await self._merge(turns, second, (len(push), len(ack), len(release), len(bury)))
 
     def _divide(  # noqa: PLR0917 - the parts of one turn
@@ -169,7 +181,7 @@ class RedisRequestQueue(RedisQueueInspection):
         ack: Sequence[Lease],
         release: Sequence[Lease],
         bury: Sequence[Burial],
-        want: int,
+        shares: Mapping[int, int],
     ) -> dict[int, ShardTurn]:
         """What each shard has to do with this turn. Shard 0 always has: the crawl's record is there."""
         turns: dict[int, ShardTurn] = {0: ShardTurn()}
@@ -184,7 +196,7 @@ class RedisRequestQueue(RedisQueueInspection):
                 list(everything[: len(release)]),
                 list(bury),
                 list(everything[: len(bury)]),
-                want,
+                shares.get(0, 0),
             )
             return turns
         for i, entry in enumerate(push):
@@ -208,13 +220,14 @@ class RedisRequestQueue(RedisQueueInspection):
         for shard, held in self._held.get(worker, {}).items():
             if held > 0:
                 turns.setdefault(shard, ShardTurn())  # each call renews all that the worker holds
-        if want > 0:
-            for shard, share in self._shares(want).items():
-                turns.setdefault(shard, ShardTurn()).want = share
+        for shard, share in shares.items():
+            turns.setdefault(shard, ShardTurn()).want = share
         return turns
 
     def _shares(self, want: int) -> dict[int, int]:
         """How many to ask of which shard: of those that have something if any is known to, else of all, in turn."""
+        if want <= 0:
+            return {}
         self._turn += 1
         order = [(s + self._turn) % self._shards.count for s in range(self._shards.count)]
         promising = [s for s in order if s not in self._sizes or self._sizes[s].pending > 0] or order
@@ -225,8 +238,8 @@ class RedisRequestQueue(RedisQueueInspection):
         self, worker: str, number: int, shard: int, turn: ShardTurn, *, full: Sequence[str], per_slot: int
     ) -> ShardAnswer:
         """One shard's part. An answer that came is kept, so that repeating the call asks only those that gave none."""
-        confirmed = self._confirmed[worker][1]
-        if (known := confirmed.get((number, shard))) is not None:
+        answers = self._calls[worker].answers
+        if (known := answers.get((number, shard))) is not None:
             return known
         options = self.options
         packed = pack_turn(
@@ -245,7 +258,7 @@ class RedisRequestQueue(RedisQueueInspection):
             per_slot=per_slot,
         )
         answer = open_answer(await self._shards.run(EXCHANGE, shard, packed), number, shard)
-        confirmed[number, shard] = answer
+        answers[number, shard] = answer
         settled = sum(answer.acked) + sum(answer.released) + sum(answer.buried)
         held = self._held.setdefault(worker, {})
         held[shard] = max(0, held.get(shard, 0) + len(answer.leases) - settled)

@@ -43,8 +43,16 @@ local function answer()
 end
 
 -- Repeated: the answer of the first time, with the leases that are still held.
+local half = {}  -- the first of a call's two steps (the even number): its number and answer are kept beside the second's
 if own[1] then
     local last = cmsgpack.unpack(own[1])
+    if last[4] == number then
+        done = last[5]
+        if own[3] then done[5] = 1 end
+        call('ZADD', WORKERS, text(now + lease), worker)
+        return answer()
+    end
+    if number % 2 == 1 and last[1] == number - 1 then half = {last[1], last[2]} end
     if number < last[1] then return redis.error_reply('ERR mocra: the call numbers of a worker must grow') end
     if last[1] == number then
         done = last[2]
@@ -181,6 +189,8 @@ if want > 0 and not suspect then
             fields[#fields + 1] = '!'
             fields[#fields + 1] = token(leases + 1)
             hand(slot, rank, item)
+            given[slot] = 1
+            if per_slot == 1 then avoid[slot] = true; full[#full + 1] = slot end
         end
     end
 end
@@ -221,7 +231,7 @@ if waiting > 0 and M.pend > 0 and events > 0 then
     if #names > 0 then call('PUBLISH', channel, table.concat(names, '\n')) end
 end
 fields[#fields + 1] = '#'
-fields[#fields + 1] = cmsgpack.pack({number, done, leases})
+fields[#fields + 1] = cmsgpack.pack({number, done, leases, half[1], half[2]})
 for i = 1, #fields, 2000 do
     call('HSET', MINE, unpack(fields, i, math.min(i + 1999, #fields)))
 end
