@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy import default_settings
+from mocra_scrapy.backends import open_backend
 from mocra_scrapy.options import read_options
+from mocra_scrapy.runtime import one_off_command
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -47,4 +49,6 @@ class Addon:
             raise NotConfigured("MOCRA_ENABLED is false")
         for name, path in COMPONENTS.items():
             settings.set(name, path, "addon")
-        read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
+        options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
+        if not one_off_command():
+            open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)  # no I/O: checks the URL

@@ -89,7 +89,7 @@ class Lease:
             token: it is worth nothing once the entry was taken away.
         body, slot, priority, start: as they were pushed.
         deliveries: 1 on the first hand-out, one more after each worker that died (not: released) holding it.
-        first_leased_at: server clock of the first hand-out to a worker that died with it; ``None`` when there was none.
+        first_lost_at: server clock when it was first taken back from a dead worker; ``None``: never.
         shard: where it is stored.
     """
 
@@ -99,7 +99,7 @@ class Lease:
     priority: int = 0
     start: bool = False
     deliveries: int = 1
-    first_leased_at: float | None = None
+    first_lost_at: float | None = None
     shard: int = 0
 
 
@@ -126,7 +126,7 @@ class DeadLetter:
         id: opaque, for :meth:`~mocra_scrapy.interfaces.IRequestQueue.replay` and ``purge``.
         worker: who held it last.
         died_at: server clock, seconds since the epoch.
-        first_leased_at: as in :class:`Lease`.
+        first_lost_at: as in :class:`Lease`.
     """
 
     id: str
@@ -139,7 +139,7 @@ class DeadLetter:
     deliveries: int = 0
     worker: str = ""
     died_at: float = 0.0
-    first_leased_at: float | None = None
+    first_lost_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Every check names the setting and the fix; nothing is guessed and nothing is cla
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,6 +125,19 @@ def _queue_options(read: _Reader, settings: BaseSettings) -> QueueOptions:
     )
 
 
+def _mapping(read: _Reader, name: str) -> dict[str, Any]:
+    """A dict, or the JSON of one (``-s``, the environment): as Scrapy's own ``getdict``."""
+    value = read.value(name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ConfigurationError(name, f"it is no JSON: {error}", 'Write, for example, {"socket_timeout": 2}') from None
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(name, f"{type(value).__name__} is no dict", "Set a dict")
+    return dict(value)
+
+
 def read_options(settings: BaseSettings, spider_name: str) -> Options:
     """The checked settings of a crawl.
 
@@ -135,12 +149,9 @@ def read_options(settings: BaseSettings, spider_name: str) -> Options:
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
     prefetch = read.value("MOCRA_PREFETCH")
-    redis_options = read.value("MOCRA_REDIS_OPTIONS")
-    if not isinstance(redis_options, Mapping):
-        raise ConfigurationError("MOCRA_REDIS_OPTIONS", f"{type(redis_options).__name__} is no dict", "Set a dict")
     return Options(
         backend=read.text("MOCRA_BACKEND", "a URL"),
-        redis_options=dict(redis_options),
+        redis_options=_mapping(read, "MOCRA_REDIS_OPTIONS"),
         key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
         crawl=_crawl_name(read, spider_name),
         queue=_queue_options(read, settings),

@@ -67,7 +67,12 @@ class Scheduler(BaseScheduler):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
+        """Raises ConfigurationError: a setting is wrong."""
+        try:
+            return cls(crawler)
+        except MocraError as error:
+            logger.critical("%s", error)  # Scrapy's own clean-up fails after this, and its traceback would be the last word
+            raise
 
     def _dupefilter(self, crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
         """``(filter, our own one or None, whether a foreign one decides)``, by ``DUPEFILTER_CLASS``."""

@@ -156,5 +156,5 @@ class Model:
             entry.start,
         )
         assert lease.deliveries == record.lost + 1
-        assert (lease.first_leased_at is None) == (record.lost == 0)
+        assert (lease.first_lost_at is None) == (record.lost == 0)
         record.state, record.owner, record.token, record.handed = LEASED, worker, lease.token, self.step()

@@ -43,10 +43,10 @@ async def test_a_dead_workers_entries_return(harness: Harness) -> None:
     assert [x.deliveries for x in first] == [2, 2, 2, 1, 1]
     assert answer.reclaimed == 3
     assert answer.given_up == 0
-    since = {x.first_leased_at for x in first[:3]}
+    since = {x.first_lost_at for x in first[:3]}
     assert None not in since
     assert min(x for x in since if x) > 1e9
-    assert {x.first_leased_at for x in first[3:]} == {None}
+    assert {x.first_lost_at for x in first[3:]} == {None}
     # Again, with more than a call may take: nothing is lost, the order stays, the first instant as well.
     await b.push(entries(*range(5, 330), slot="s"))
     await harness.lease_all(b)
@@ -57,7 +57,7 @@ async def test_a_dead_workers_entries_return(harness: Harness) -> None:
     again = await harness.lease_all(c)
     assert bodies(again) == [str(i) for i in range(330)]
     assert [x.deliveries for x in again] == [3] * 3 + [2] * 327
-    assert {x.first_leased_at for x in again[:3]} == since
+    assert {x.first_lost_at for x in again[:3]} == since
 
 
 async def test_a_worker_that_was_declared_dead_goes_on(harness: Harness) -> None:
@@ -119,8 +119,8 @@ async def test_too_many_deliveries_make_a_dead_letter(harness: Harness) -> None:
     assert (letter.deliveries, letter.worker) == (3, "w2")
     assert "3" in letter.detail
     assert "w2" in letter.detail
-    assert letter.first_leased_at is not None
-    assert letter.first_leased_at <= letter.died_at
+    assert letter.first_lost_at is not None
+    assert letter.first_lost_at <= letter.died_at
     size = await sessions[3].queue.size()
     assert (size.unfinished, size.dead) == (0, 1)
 

@@ -105,7 +105,7 @@ async def test_replay_puts_back(harness: Harness) -> None:
     assert (size.pending, size.dead) == (1, 1)
     (lease,) = await harness.lease_all(b)
     assert (lease.body, lease.slot, lease.priority, lease.start) == (b"x", "s", 4, True)
-    assert (lease.deliveries, lease.first_leased_at) == (1, None)
+    assert (lease.deliveries, lease.first_lost_at) == (1, None)
     assert list(await b.ack([lease])) == [True]
     assert list(await b.push([Entry(b"x", "s", fingerprint=fp("x"))])) == [False]  # replaying is not forgetting
 

@@ -27,7 +27,7 @@ async def test_a_body_comes_back_byte_for_byte(harness: Harness) -> None:
     assert len({x.token for x in leases if x.shard == leases[0].shard}) == sum(
         x.shard == leases[0].shard for x in leases
     )
-    assert {(x.deliveries, x.first_leased_at) for x in leases} == {(1, None)}
+    assert {(x.deliveries, x.first_lost_at) for x in leases} == {(1, None)}
     # The same after it went the long way: taken from a dead worker.
     await harness.die()
     b = await harness.worker("b", second=True, isolate_after=9)

@@ -59,7 +59,7 @@ async def test_release_gives_back_in_order(harness: Harness) -> None:
     assert list(await a.release(first)) == [True] * len(first)
     again = await harness.lease_all(b)
     assert bodies(again) == [str(i) for i in range(6)]
-    assert {(lease.deliveries, lease.first_leased_at) for lease in again} == {(1, None)}
+    assert {(lease.deliveries, lease.first_lost_at) for lease in again} == {(1, None)}
 
 
 async def test_bury_makes_a_dead_letter(harness: Harness) -> None:
@@ -72,7 +72,7 @@ async def test_bury_makes_a_dead_letter(harness: Harness) -> None:
     assert (letter.slot, letter.priority, letter.start, letter.deliveries) == ("s", 5, True, 1)
     assert letter.worker == "a"
     assert letter.died_at > 1e9
-    assert letter.first_leased_at is None
+    assert letter.first_lost_at is None
     size = await a.queue.size()
     assert (size.unfinished, size.dead) == (0, 1)
     # No more than max_dead are kept, the oldest go.

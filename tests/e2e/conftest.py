@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,22 @@ def site() -> Iterator[MockSite]:
 
 
 @pytest.fixture
-def workers(tmp_path: Path, redis_url: str) -> Iterator[Workers]:
+def workers_on(tmp_path: Path) -> Iterator[Callable[[str], Workers]]:
+    """Makes workers on a backend by its URL; none outlives the test."""
+    made: list[Workers] = []
+
+    def make(url: str) -> Workers:
+        folder = tmp_path / f"workers{len(made)}"
+        folder.mkdir()
+        made.append(Workers(folder, url))
+        return made[-1]
+
+    yield make
+    for workers in made:
+        workers.kill()
+
+
+@pytest.fixture
+def workers(workers_on: Callable[[str], Workers], redis_url: str) -> Workers:
     """Workers on the session's Redis."""
-    found = Workers(tmp_path, redis_url)
-    yield found
-    found.kill()
+    return workers_on(redis_url)

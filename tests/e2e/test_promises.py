@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,9 @@ def test_p02_done_means_done(site: MockSite, workers: Workers, tmp_path: Path) -
     assert [e["run"] for e in workers.events("finished")] == [1]
 
 
-def test_p03_filter_and_store_are_one_step(site: MockSite, own_redis: RedisServer, tmp_path: Path) -> None:
+def test_p03_filter_and_store_are_one_step(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
     """However the server dies while links are stored, each of them is fetched: none is known and yet not queued."""
-    workers = Workers(tmp_path, own_redis.url)
+    workers = workers_on(own_redis.url)
     workers.start("graph", site=site.url, first="page/0", MOCRA_LEASE=2)
     for fetched in (10, 40, 80):
         eventually(lambda n=fetched: len(site.arrivals()) >= n, 30)
@@ -160,9 +161,9 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) ->
     assert workers.stats()["mocra/queue/released"] >= 1
 
 
-def test_p09_the_loop_is_never_blocked(site: MockSite, own_redis: RedisServer, tmp_path: Path) -> None:
+def test_p09_the_loop_is_never_blocked(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
     """The server is stopped for three seconds: meanwhile the event loop never pauses for 50 ms."""
-    workers = Workers(tmp_path, own_redis.url)
+    workers = workers_on(own_redis.url)
     workers.start(
         "graph",
         site=site.url,
@@ -183,9 +184,9 @@ def test_p09_the_loop_is_never_blocked(site: MockSite, own_redis: RedisServer, t
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
 
 
-def test_p10_an_outage_pauses(site: MockSite, own_redis: RedisServer, tmp_path: Path) -> None:
+def test_p10_an_outage_pauses(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
     """The server is killed and started again: the crawl goes on, on the server, with nothing lost and nothing in memory instead."""
-    workers = Workers(tmp_path, own_redis.url)
+    workers = workers_on(own_redis.url)
     for _ in range(2):
         workers.start("graph", site=site.url, MOCRA_LEASE=5, CONCURRENT_REQUESTS=4)
     eventually(lambda: len(site.arrivals()) > 20)
@@ -236,13 +237,11 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
     assert "MOCRA_CODEC" in workers.log()
 
 
-def test_p12_it_behaves_like_scrapy(site: MockSite, tmp_path: Path, redis_url: str) -> None:
+def test_p12_it_behaves_like_scrapy(site: MockSite, workers_on: Callable[[str], Workers], redis_url: str) -> None:
     """The same spider with Scrapy's scheduler and with ours: the same pages, items, and stats that Scrapy documents."""
     seen = []
     for backend, more in (("memory://", {"MOCRA_ENABLED": "False"}), ("memory://", {}), (redis_url, {})):
-        folder = tmp_path / f"run{len(seen)}"
-        folder.mkdir()
-        workers = Workers(folder, backend)
+        workers = workers_on(backend)
         site.reset()
         workers.start("graph", site=site.url, **more)
         workers.wait()
