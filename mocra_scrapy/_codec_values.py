@@ -2,7 +2,7 @@
 
 msgpack alone turns tuples into lists and refuses sets and dates; here these are extension types. Subclasses (of dict, int, str, …) and
 instances of other classes are refused: stored as their base they would come back as something else, and their class could only be
-found again by importing what the store names.
+found again by importing what the store names. One exception, msgpack's own: ``bytearray`` and ``memoryview`` come back as ``bytes``.
 
 Extension types are part of the stored format: never renumber one.
 """
@@ -20,7 +20,7 @@ import msgpack
 
 from mocra_scrapy.exceptions import UnserializableRequest
 
-TUPLE, SET, FROZENSET, INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_, BYTEARRAY = range(1, 12)
+TUPLE, SET, FROZENSET, INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
 
 #: Nesting of values; deeper ones are refused rather than trusted to every reader's stack.
 DEEPEST = 64
@@ -96,8 +96,6 @@ class ValuePacker:
             return msgpack.ExtType(DECIMAL, str(value).encode())
         if kind is UUID:
             return msgpack.ExtType(UUID_, value.bytes)
-        if kind is bytearray:
-            return msgpack.ExtType(BYTEARRAY, bytes(value))
         raise UnserializableRequest(f"{kind.__module__}.{kind.__qualname__} can't be stored")
 
     @staticmethod
@@ -158,8 +156,6 @@ def _open_extension(code: int, data: bytes) -> Any:  # noqa: PLR0911 - a table o
         return Decimal(data.decode())
     if code == UUID_:
         return UUID(bytes=data)
-    if code == BYTEARRAY:
-        return bytearray(data)
     raise ValueError(f"unknown extension type {code}")
 
 

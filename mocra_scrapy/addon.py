@@ -51,4 +51,6 @@ class Addon:
             settings.set(name, path, "addon")
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         if not one_off_command():
-            open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)  # no I/O: checks the URL
+            open_backend(
+                options.backend, prefix=options.key_prefix, options=options.redis_options
+            )  # no I/O: checks the URL

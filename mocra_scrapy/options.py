@@ -132,7 +132,9 @@ def _mapping(read: _Reader, name: str) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise ConfigurationError(name, f"it is no JSON: {error}", 'Write, for example, {"socket_timeout": 2}') from None
+            raise ConfigurationError(
+                name, f"it is no JSON: {error}", 'Write, for example, {"socket_timeout": 2}'
+            ) from None
     if not isinstance(value, Mapping):
         raise ConfigurationError(name, f"{type(value).__name__} is no dict", "Set a dict")
     return dict(value)

@@ -17,21 +17,20 @@ from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.dupefilters import BaseDupeFilter, RFPDupeFilter
-from scrapy.exceptions import DontCloseSpider
 from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.misc import build_from_crawler, load_object
 
-from mocra_scrapy import signals
+from mocra_scrapy._answers import Answers
 from mocra_scrapy._codec import load_codec
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._engine import Engine
 from mocra_scrapy._inbox import Inbox, Local
-from mocra_scrapy._outbox import Batch, Outbox
+from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._seeding import Seeder
-from mocra_scrapy._turns import Hooks, Turns, describe
+from mocra_scrapy._turns import Turns
 from mocra_scrapy.dupefilters import RecentDupeFilter
 from mocra_scrapy.exceptions import MocraError, UnreadablePayload, UnserializableRequest
-from mocra_scrapy.models import Burial, Entry, Exchange, Lease
+from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -58,8 +57,6 @@ class Scheduler(BaseScheduler):
         self.df, self._recent, self._decides = self._dupefilter(crawler)
         self.inbox, self.outbox = Inbox(), Outbox()
         self._deliveries = Deliveries(self._settle)
-        self._run = 0
-        self._finished = False
         self._closing = False
         self._unserializable_told = False
         self._turns: Turns | None = None
@@ -71,7 +68,9 @@ class Scheduler(BaseScheduler):
         try:
             return cls(crawler)
         except MocraError as error:
-            logger.critical("%s", error)  # Scrapy's own clean-up fails after this, and its traceback would be the last word
+            logger.critical(
+                "%s", error
+            )  # Scrapy's own clean-up fails after this, and its traceback would be the last word
             raise
 
     def _dupefilter(self, crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
@@ -102,18 +101,20 @@ class Scheduler(BaseScheduler):
         self._codec = load_codec(self.options.codec, spider, self.options.entry_max_bytes)
         self.engine = Engine(self.crawler)
         state = await self.mocra.open()
-        self._run = state.run
         opened = self.df.open()
         if opened is not None:
             await opened
-        hooks = Hooks(self._answered, self._crawl_finished, self._away, self._back, self._broken)
-        self._turns = Turns(self.mocra, self.engine, self.inbox, self.outbox, hooks)
+        self._answers = Answers(
+            self.crawler, self.mocra, self.engine, self.inbox, self.outbox, filters=(self.df, self._recent)
+        )
+        self._turns = self._answers.turns = Turns(self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks)
         self._seeder = Seeder(self.mocra, self._turns, self.outbox, self._deliveries, self.options.outbox_max)
         self.engine.on_finished(self._deliveries.finished)
         self.engine.on_closing(self._hand_back)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()
-        self.crawler.signals.connect(self._on_idle, scrapy_signals.spider_idle)
+        self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
+        self._answers.run = state.run
         self._turns.start(state)
 
     @deferred_f_from_coro_f
@@ -158,6 +159,7 @@ class Scheduler(BaseScheduler):
             return
         self._closing = True
         if self._turns is not None:
+            self._answers.closing = True
             self._turns.leasing = False
             self.outbox.release(self.inbox.drain())
             self._turns.kick()
@@ -312,86 +314,3 @@ class Scheduler(BaseScheduler):
         else:
             self.outbox.ack(delivery.lease)
         self._kick()
-
-    def _answered(self, batch: Batch, exchange: Exchange) -> None:
-        for name, count in describe(exchange).items():
-            if count:
-                self.stats.inc_value(name, count)
-        new = sum(exchange.stored)
-        if new:
-            self.stats.inc_value("scheduler/enqueued", new)
-        if new < len(exchange.stored):
-            for push, stored in zip(batch.pushes, exchange.stored, strict=True):
-                if not stored:
-                    self._dropped(push.request)
-        if exchange.state.run != self._run:
-            self._next_run(exchange)
-        if exchange.lost:
-            self._lost()
-        if self._closing:
-            self.outbox.release(list(exchange.leases))
-        else:
-            self.inbox.add(exchange.leases)
-        if exchange.leases or batch or (self._turns is not None and self._turns.may_be_over):
-            self.engine.wake()  # to fetch, or to notice that nothing is left
-
-    def _dropped(self, request: Request) -> None:
-        """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""
-        self.df.log(request, self.spider)
-        self.crawler.signals.send_catch_log(scrapy_signals.request_dropped, request=request, spider=self.spider)
-
-    def _next_run(self, exchange: Exchange) -> None:
-        """Our run ended and somebody began the next one: what we have seen is forgotten there."""
-        logger.info("Run %d of crawl %r is over, run %d has begun", self._run, self.mocra.crawl, exchange.state.run)
-        self._run = exchange.state.run
-        if self._recent is not None:
-            self._recent.recent.clear()
-
-    def _lost(self) -> None:
-        """We were paused for longer than the lease: what waits in the inbox may be with others; give it back if it is not."""
-        logger.warning(
-            "This worker gave no sign of life for MOCRA_LEASE = %g s; what it held went to others",
-            self.options.queue.lease,
-        )
-        self.stats.inc_value("mocra/worker/lost")
-        self.outbox.release(self.inbox.drain())
-        self.crawler.signals.send_catch_log(signals.worker_lost, spider=self.spider)
-
-    def _on_idle(self) -> None:
-        """Nothing to do here. Whether the spider may close is a question to the whole cluster."""
-        turns = self._turns
-        if turns is None or self._closing or self._finished:
-            return
-        if self.options.close == "idle" and turns.dry and not turns.size.delayed:
-            return
-        if self.options.close == "finished" and turns.may_be_over and not turns.wants_end:
-            turns.wants_end = True
-            turns.kick()
-        raise DontCloseSpider
-
-    async def _crawl_finished(self, won: bool) -> None:
-        self._finished = True
-        if won:
-            logger.info("Run %d of crawl %r is finished", self._run, self.mocra.crawl)
-            self.stats.set_value("mocra/crawl/finished_here", True)
-            await self.crawler.signals.send_catch_log_async(
-                signals.crawl_finished, spider=self.spider, crawl=self.mocra.crawl, run=self._run
-            )
-        self.engine.wake()
-
-    def _away(self, error: MocraError) -> None:
-        logger.warning("Backend %s is away, the crawl pauses: %s", self.mocra.backend.url, error)
-        self.stats.inc_value("mocra/backend/outages")
-        self.crawler.signals.send_catch_log(signals.backend_unavailable, spider=self.spider, error=error)
-
-    def _back(self, seconds: float) -> None:
-        logger.info("Backend %s is back after %.1f s, the crawl goes on", self.mocra.backend.url, seconds)
-        self.stats.set_value(
-            "mocra/backend/outage_seconds", round(self.stats.get_value("mocra/backend/outage_seconds", 0) + seconds, 3)
-        )
-        self.crawler.signals.send_catch_log(signals.backend_available, spider=self.spider, seconds=seconds)
-
-    def _broken(self, error: BaseException) -> None:
-        self.stats.inc_value("mocra/worker/broken")
-        self._finished = True
-        self.engine.close_spider("mocra_error")

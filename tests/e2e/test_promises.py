@@ -35,7 +35,9 @@ def test_p02_done_means_done(site: MockSite, workers: Workers, tmp_path: Path) -
     assert [e["run"] for e in workers.events("finished")] == [1]
 
 
-def test_p03_filter_and_store_are_one_step(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
+def test_p03_filter_and_store_are_one_step(
+    site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]
+) -> None:
     """However the server dies while links are stored, each of them is fetched: none is known and yet not queued."""
     workers = workers_on(own_redis.url)
     workers.start("graph", site=site.url, first="page/0", MOCRA_LEASE=2)
@@ -161,7 +163,9 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) ->
     assert workers.stats()["mocra/queue/released"] >= 1
 
 
-def test_p09_the_loop_is_never_blocked(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
+def test_p09_the_loop_is_never_blocked(
+    site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]
+) -> None:
     """The server is stopped for three seconds: meanwhile the event loop never pauses for 50 ms."""
     workers = workers_on(own_redis.url)
     workers.start(
@@ -188,7 +192,8 @@ def test_p10_an_outage_pauses(site: MockSite, own_redis: RedisServer, workers_on
     """The server is killed and started again: the crawl goes on, on the server, with nothing lost and nothing in memory instead."""
     workers = workers_on(own_redis.url)
     for _ in range(2):
-        workers.start("graph", site=site.url, MOCRA_LEASE=5, CONCURRENT_REQUESTS=4)
+        workers.start("graph", site=site.url, MOCRA_LEASE=5, CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.02)
+    workers.until("opened", 2)
     eventually(lambda: len(site.arrivals()) > 20)
     own_redis.kill()
     workers.until("away", 2)
@@ -246,16 +251,15 @@ def test_p12_it_behaves_like_scrapy(site: MockSite, workers_on: Callable[[str], 
         workers.start("graph", site=site.url, **more)
         workers.wait()
         stats = workers.stats()
-        names = (
-            "item_scraped_count",
-            "response_received_count",
-            "scheduler/enqueued",
-            "scheduler/dequeued",
-            "retry/count",
-        )
-        seen.append(
-            ({name: stats.get(name) for name in names}, sorted(site.arrivals()), workers.events("closed")[0]["reason"])
-        )
+        # Twisted itself tries again when a kept-alive connection was dropped, so the number of Scrapy's own retries varies.
+        retried = stats["retry/count"]
+        counts = {
+            "items": stats["item_scraped_count"],
+            "responses": stats["response_received_count"],
+            "enqueued": stats["scheduler/enqueued"] - retried,
+            "dequeued": stats["scheduler/dequeued"] - retried,
+        }
+        seen.append((counts, sorted(site.arrivals()), workers.events("closed")[0]["reason"]))
         assert stats["dupefilter/filtered"] > 0
         assert len(workers.events("dropped")) == stats["dupefilter/filtered"]
     assert seen[0] == seen[1] == seen[2]

@@ -55,8 +55,8 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
     except theirs.ResponseError as error:
         raise _answered(url, prefix, str(error)) from error
-    except theirs.RedisError as error:
-        # RedisClusterException, SlotNotCoveredError…: the client can't reach the nodes that it needs
+    except (theirs.RedisError, theirs.RedisClusterException) as error:
+        # SlotNotCoveredError…: the client can't reach the nodes that it needs. The second is no subclass of the first
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.division import divide, gather_flags
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
 from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.backends.redis.wire import (
     ShardAnswer,
     ShardTurn,
-    fingerprint_number,
     open_answer,
     open_state,
     pack_turn,
@@ -149,7 +149,12 @@ class RedisRequestQueue(RedisQueueInspection):
         known = self._calls.get(worker)
         if known is None or known.number != call:
             known = self._calls[worker] = _Call(call, self._shares(want))
-        turns = self._divide(worker, push, ack, release, bury, known.shares)
+        turns = divide(self._shards, push, ack, release, bury)
+        for shard, held in self._held.get(worker, {}).items():
+            if held > 0:
+                turns.setdefault(shard, ShardTurn())  # each call renews all that the worker holds
+        for shard, share in known.shares.items():
+            turns.setdefault(shard, ShardTurn()).want = share
 
         async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
             return await self._ask(worker, 2 * call + phase, shard, turn, full=full, per_slot=per_slot)
@@ -173,56 +178,6 @@ class RedisRequestQueue(RedisQueueInspection):
             second[s].given_up += answer.given_up
         known.answers.clear()
         return await self._merge(turns, second, (len(push), len(ack), len(release), len(bury)))
-
-    def _divide(  # noqa: PLR0917 - the parts of one turn
-        self,
-        worker: str,
-        push: Sequence[Entry],
-        ack: Sequence[Lease],
-        release: Sequence[Lease],
-        bury: Sequence[Burial],
-        shares: Mapping[int, int],
-    ) -> dict[int, ShardTurn]:
-        """What each shard has to do with this turn. Shard 0 always has: the crawl's record is there."""
-        turns: dict[int, ShardTurn] = {0: ShardTurn()}
-        if self._shards.count == 1:
-            everything = range(max(len(push), len(ack), len(release), len(bury)))
-            turns[0] = ShardTurn(
-                list(push),
-                list(everything[: len(push)]),
-                list(ack),
-                list(everything[: len(ack)]),
-                list(release),
-                list(everything[: len(release)]),
-                list(bury),
-                list(everything[: len(bury)]),
-                shares.get(0, 0),
-            )
-            return turns
-        for i, entry in enumerate(push):
-            if entry.fingerprint is not None:
-                fingerprint_number(entry.fingerprint)  # refuses now what would else fail on one shard of several
-            turn = turns.setdefault(self._shards.of(entry.slot), ShardTurn())
-            turn.push.append(entry)
-            turn.push_at.append(i)
-        for i, lease in enumerate(ack):
-            turn = turns.setdefault(lease.shard, ShardTurn())
-            turn.ack.append(lease)
-            turn.ack_at.append(i)
-        for i, lease in enumerate(release):
-            turn = turns.setdefault(lease.shard, ShardTurn())
-            turn.release.append(lease)
-            turn.release_at.append(i)
-        for i, burial in enumerate(bury):
-            turn = turns.setdefault(burial.lease.shard, ShardTurn())
-            turn.bury.append(burial)
-            turn.bury_at.append(i)
-        for shard, held in self._held.get(worker, {}).items():
-            if held > 0:
-                turns.setdefault(shard, ShardTurn())  # each call renews all that the worker holds
-        for shard, share in shares.items():
-            turns.setdefault(shard, ShardTurn()).want = share
-        return turns
 
     def _shares(self, want: int) -> dict[int, int]:
         """How many to ask of which shard: of those that have something if any is known to, else of all, in turn."""
@@ -268,39 +223,19 @@ class RedisRequestQueue(RedisQueueInspection):
     async def _merge(
         self, turns: dict[int, ShardTurn], answers: dict[int, ShardAnswer], lengths: tuple[int, int, int, int]
     ) -> Exchange:
-        if self._shards.count == 1:
-            a = answers[0]
-            state = a.state
-            flags = [a.stored, a.acked, a.released, a.buried]
-            leases: Sequence[Lease] = a.leases
-            size = a.size
-        else:
-            flags = [[False] * n for n in lengths]
-            leases = []
-            for shard, turn in turns.items():
-                a = answers[shard]
-                for out, at, got in (
-                    (flags[0], turn.push_at, a.stored),
-                    (flags[1], turn.ack_at, a.acked),
-                    (flags[2], turn.release_at, a.released),
-                    (flags[3], turn.bury_at, a.buried),
-                ):
-                    for i, flag in zip(at, got, strict=True):
-                        out[i] = flag
-                leases.extend(a.leases)
-            size = sum((self._sizes.get(s, QueueSize()) for s in range(self._shards.count)), QueueSize())
-            state = answers[0].state
-            if state.finished and size.unfinished:
-                # Somebody pushed to another shard than the record's after the end: the run goes on.
-                state = open_state(await self._shards.run(STATE, 0, "reopen"))
-        stored, acked, released, buried = flags
+        stored, acked, released, buried = gather_flags(turns, answers, lengths)
+        size = sum((self._sizes.get(s, QueueSize()) for s in range(self._shards.count)), QueueSize())
+        state = answers[0].state
+        if state.finished and size.unfinished:
+            # Somebody pushed to another shard than the record's after the end: the run goes on.
+            state = open_state(await self._shards.run(STATE, 0, "reopen"))
         dues = [a.next_due for a in answers.values() if a.next_due is not None]
         return Exchange(
             stored,
             acked,
             released,
             buried,
-            leases,
+            [lease for a in answers.values() for lease in a.leases],
             size,
             min(dues, default=None),
             state,

@@ -1,0 +1,107 @@
+"""The public surface and ``docs/reference`` are the same list, both ways."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import mocra_scrapy
+from mocra_scrapy import default_settings, exceptions, interfaces, signals
+from mocra_scrapy.commands.mocra import VERBS
+
+CODE = Path(mocra_scrapy.__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def reference(name: str) -> str:
+    return (DOCS / "reference" / f"{name}.rst").read_text(encoding="utf-8")
+
+
+def sources() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in CODE.rglob("*.py"))
+
+
+def test_settings() -> None:
+    documented = dict(re.findall(r"^``(MOCRA_\w+)`` \(default ``(.*?)``", reference("settings"), re.MULTILINE))
+    defaults = {name: getattr(default_settings, name) for name in dir(default_settings) if name.startswith("MOCRA_")}
+    assert set(documented) == set(defaults)
+    for name, value in defaults.items():
+        assert documented[name].replace('"', "'") == repr(value), name
+    used = set(re.findall(r"\bMOCRA_[A-Z_]+[A-Z]\b", sources()))
+    assert used <= set(defaults), "a setting that no default names"
+
+
+def test_stats() -> None:
+    documented = re.findall(r"``(mocra/[\w/]+)``", reference("stats"))
+    assert len(documented) == len(set(documented))
+    assert set(documented) == set(re.findall(r'"(mocra/[\w/]+)"', sources()))
+
+
+def test_meta_keys() -> None:
+    code = set(re.findall(r'meta(?:\.get\(|\[)"(\w+)"', sources())) | set(
+        re.findall(r'"(mocra_\w+)" in \w*meta', sources())
+    )
+    documented = set(re.findall(r"^``(\w+)``$", reference("meta"), re.MULTILINE))
+    assert {key for key in code if not key.startswith("_")} <= documented | {"proxy"}
+    assert documented <= code | {"proxy", "download_slot"}
+
+
+def test_signals() -> None:
+    documented = set(re.findall(r"^   \* - ``(\w+)``", reference("signals"), re.MULTILINE))
+    assert documented == {name for name, value in vars(signals).items() if type(value) is object}
+
+
+def test_commands() -> None:
+    documented = set(re.findall(r"^``scrapy mocra (\w+)", reference("commands"), re.MULTILINE))
+    assert documented == set(VERBS)
+
+
+def test_dead_letter_reasons() -> None:
+    documented = set(re.findall(r"^   \* - ``(\w+)``", reference("dead-letters"), re.MULTILINE))
+    lua = "\n".join(path.read_text(encoding="utf-8") for path in CODE.rglob("*.lua"))
+    code = set(re.findall(r'Burial\(\w+, "(\w+)"', sources())) | set(re.findall(r"bury\(placed, count, '(\w+)'", lua))
+    code |= set(re.findall(r'fault = \("(\w+)"', sources()))
+    assert documented == code
+
+
+def test_keys_on_the_server() -> None:
+    prelude = next(CODE.rglob("_prelude.lua")).read_text(encoding="utf-8")
+    table = set(re.findall(r"^-- P (\S+?)(?::<.*|;.*)? +(?:zset|hash|list|set|string)", prelude, re.MULTILINE))
+    documented = set(re.findall(r"^   \* - ``(\w+)", reference("keys"), re.MULTILINE))
+    assert documented == {name.partition(":")[0] for name in table}
+
+
+@pytest.mark.parametrize("name", [n for n, v in vars(exceptions).items() if inspect.isclass(v)])
+def test_exceptions_are_drawn_in_the_tree(name: str) -> None:
+    assert name in (exceptions.__doc__ or "")
+
+
+def test_interfaces_are_documented() -> None:
+    assert "literalinclude:: ../../mocra_scrapy/interfaces.py" in reference("interfaces")
+    for name, value in vars(interfaces).items():
+        if name.startswith("I") and hasattr(value, "names") and value.__module__ == interfaces.__name__:
+            for method in value.names():
+                assert value[method].getDoc(), f"{name}.{method} has no docstring"
+
+
+def test_guarantees_name_tests_that_exist() -> None:
+    text = (DOCS / "guarantees.rst").read_text(encoding="utf-8")
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    named = re.findall(r"``(test_\w+)``", text)
+    assert len(named) >= 10
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    assert [p for p in re.findall(r"``(tests/[\w/]+\.py)``", text) if not (DOCS.parent / p).is_file()] == []
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        text = (DOCS.parent / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (DOCS.parent / target).exists(), f"{page}: {target}"
+
+
+def test_changes_name_the_version() -> None:
+    assert mocra_scrapy.__version__ in (DOCS.parent / "CHANGES.md").read_text(encoding="utf-8")

@@ -1,0 +1,158 @@
+"""One test for each private name of Scrapy's that ``_engine.py`` touches: a Scrapy that changes one fails here first, by name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scrapy import Request, Spider
+from scrapy.core import downloader
+from scrapy.core.engine import ExecutionEngine, _Slot
+from scrapy.crawler import Crawler
+from scrapy.settings import Settings
+
+from mocra_scrapy import _engine
+from mocra_scrapy._engine import Engine
+
+SOURCE = inspect.getsource(ExecutionEngine)
+SLOT = inspect.getsource(_Slot)
+
+
+def test_engine_slot() -> None:
+    assert "self._slot: " in SOURCE
+    assert "self._slot = _Slot(" in SOURCE
+
+
+def test_slot_remove_request() -> None:
+    """Called through the instance, once a scheduled request, after its pipelines."""
+    assert list(inspect.signature(_Slot.remove_request).parameters) == ["self", "request"]
+    assert "_slot.remove_request(" in SOURCE
+
+
+def test_slot_close() -> None:
+    """Called before requests in flight are waited for."""
+    assert "self._slot.close()" in SOURCE
+    assert inspect.signature(_Slot.close).parameters.keys() == {"self"}
+
+
+def test_slot_closing() -> None:
+    assert "self.closing: " in SLOT
+
+
+def test_slot_nextcall_schedule() -> None:
+    assert "self.nextcall" in SLOT
+    from scrapy.utils.reactor import CallLaterOnce
+
+    assert callable(CallLaterOnce.schedule)
+
+
+def test_engine_start() -> None:
+    """Made before ``scheduler.open``, iterated after it."""
+    assert "self._start = " in SOURCE
+    opening = inspect.getsource(ExecutionEngine.open_spider_async)
+    assert opening.index("self._start = ") < opening.index("scheduler.open(")
+
+
+def test_engine_close_spider_async() -> None:
+    assert "reason" in inspect.signature(ExecutionEngine.close_spider_async).parameters
+
+
+def test_engine_paused_and_downloader() -> None:
+    assert "self.paused" in SOURCE
+    assert "self.downloader" in SOURCE
+
+
+def test_downloader_slots() -> None:
+    crawler = Crawler(Spider, Settings({"CONCURRENT_REQUESTS_PER_DOMAIN": 3}))
+    source = inspect.getsource(downloader.Downloader)
+    for name in ("slots", "active", "get_slot_key", "domain_concurrency", "per_slot_settings"):
+        assert f"self.{name}" in source or hasattr(downloader.Downloader, name), name
+    signature = inspect.signature(downloader.Slot).parameters
+    slot = downloader.Slot(
+        concurrency=2, delay=0, **({"jitter": 0} if "jitter" in signature else {"randomize_delay": False})
+    )
+    assert (slot.concurrency, len(slot.active)) == (2, 0)
+    assert crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 3
+
+
+def test_no_other_file_touches_private_names() -> None:
+    package = Path(_engine.__file__).parent
+    private = {"_slot", "_start", "nextcall", "remove_request", "_engine_closing"}
+    for path in package.rglob("*.py"):
+        if path.name == "_engine.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in private:
+                owner = ast.unparse(node.value)
+                assert owner in ("self", "cls"), f"{path.name}: {ast.unparse(node)}"
+
+
+# ---------------------------------------------------------------------- what is made of them
+
+
+class FakeSlot:
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.closing = None
+        self.nextcall = self
+
+    def remove_request(self, request: Any) -> None:
+        self.told.append(("removed", request))
+        if request == "bad":
+            raise ValueError("not in progress")
+
+    def close(self) -> str:
+        self.told.append("closed")
+        return "deferred"
+
+    def schedule(self) -> None:
+        self.told.append("woken")
+
+
+def engine_with(slot: Any, **more: Any) -> Engine:
+    engine = type("E", (), {"_slot": slot, **more})()
+    return Engine(type("C", (), {"engine": engine})())  # type: ignore[arg-type]
+
+
+def test_finished_is_told_after_the_engine_let_go() -> None:
+    slot = FakeSlot()
+    engine = engine_with(slot)
+    engine.on_finished(lambda request: slot.told.append(("done", request)))  # type: ignore[arg-type]
+    slot.remove_request("r")
+    with pytest.raises(ValueError, match="not in progress"):
+        slot.remove_request("bad")
+    assert slot.told == [("removed", "r"), ("done", "r"), ("removed", "bad"), ("done", "bad")]
+
+
+def test_closing_is_told_before_requests_in_flight_are_waited_for() -> None:
+    slot = FakeSlot()
+    engine = engine_with(slot)
+    engine.on_closing(lambda: slot.told.append("closing"))
+    assert slot.close() == "deferred"  # type: ignore[comparison-overlap]
+    assert slot.told == ["closing", "closed"]
+
+
+def test_a_closing_engine_is_not_woken() -> None:
+    slot = FakeSlot()
+    engine = engine_with(slot)
+    engine.wake()
+    slot.closing = True  # type: ignore[assignment]
+    engine.wake()
+    assert slot.told == ["woken"]
+
+
+@pytest.mark.parametrize("crawler", [type("C", (), {})(), type("C", (), {"engine": None})()])
+def test_without_an_engine_nothing_is_hooked(crawler: Any) -> None:
+    engine = Engine(crawler)
+    engine.on_finished(print)
+    engine.on_closing(print)
+    engine.wake()
+    engine.close_spider("x")
+    assert not engine.wrap_start(lambda start: start)
+    assert engine.slot_of(Request("http://Site.test:8000/a")) == "site.test"
+    assert engine.slot_of(Request("data:,x")) == ""
+    assert engine.slot_of(Request("http://a.test", meta={"download_slot": "mine"})) == "mine"
+    assert (engine.concurrency_of("x"), engine.active_in("x"), engine.downloading, engine.paused) == (8, 0, 0, False)

@@ -1,0 +1,211 @@
+"""The scheduler's parts, each for itself: inbox, outbox, deliveries, the memory of recent fingerprints."""
+
+from __future__ import annotations
+
+from scrapy import Request
+
+from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
+from mocra_scrapy._inbox import Inbox, Local
+from mocra_scrapy._outbox import Outbox
+from mocra_scrapy.dupefilters import RecentFingerprints
+from mocra_scrapy.models import Burial, Entry, Lease
+
+
+def request(name: object = "", **more: int) -> Request:
+    return Request(f"http://s.test/{name}", **more)  # type: ignore[arg-type]
+
+
+def lease(name: str, slot: str = "s") -> Lease:
+    return Lease(name, name.encode(), slot)
+
+
+def anywhere(slot: str) -> bool:
+    return True
+
+
+def taken(inbox: Inbox) -> list[str]:
+    out = []
+    while (got := inbox.pop(anywhere)) is not None:
+        out.append(got.token if isinstance(got, Lease) else got.request.url[-1])
+    return out
+
+
+# ---------------------------------------------------------------------- inbox
+
+
+def test_slots_take_turns_in_the_inbox() -> None:
+    inbox = Inbox()
+    inbox.add(
+        [lease("a1", "a"), lease("a2", "a"), lease("a3", "a"), lease("b1", "b"), lease("c1", "c"), lease("c2", "c")]
+    )
+    assert (len(inbox), inbox.leased, inbox.held_in("a"), inbox.held_in("x")) == (6, 6, 3, 0)
+    assert taken(inbox) == ["a1", "b1", "c1", "a2", "c2", "a3"]
+    assert len(inbox) == 0
+
+
+def test_a_slot_without_room_is_passed_over() -> None:
+    inbox = Inbox()
+    inbox.add([lease("a1", "a"), lease("b1", "b"), lease("a2", "a")])
+    assert inbox.pop(lambda slot: slot == "b") == lease("b1", "b")
+    assert inbox.pop(lambda slot: slot == "b") is None
+    assert len(inbox) == 2
+    assert taken(inbox) == ["a1", "a2"]
+
+
+def test_local_requests_come_first_by_priority_then_in_order() -> None:
+    inbox = Inbox()
+    inbox.add([lease("L")])
+    for name, priority in (("1", 0), ("2", 5), ("3", 0), ("4", 5)):
+        inbox.add_local(Local(request(name, priority=priority), "s", None))
+    assert inbox.local == 4
+    assert taken(inbox) == ["2", "4", "1", "3", "L"]
+
+
+def test_draining_leaves_local_requests() -> None:
+    inbox = Inbox()
+    inbox.add([lease("a", "a"), lease("b", "b")])
+    inbox.add_local(Local(request("x"), "b", None))
+    assert [one.token for one in inbox.drain()] == ["a", "b"]
+    assert (inbox.leased, inbox.local) == (0, 1)
+    assert taken(inbox) == ["x"]
+    inbox.add([lease("a", "a")])
+    assert taken(inbox) == ["a"]
+
+
+# ---------------------------------------------------------------------- outbox
+
+
+def test_a_batch_is_a_prefix() -> None:
+    outbox = Outbox()
+    outbox.push(Entry(b"child"), request())
+    outbox.ack(lease("parent"))
+    outbox.push(Entry(b"later"), request())
+    outbox.bury(Burial(lease("bad"), "unreadable", "why"))
+    outbox.release([lease("r")])
+    assert (len(outbox), outbox.waiting, outbox.put) == (5, 5, 4)
+    batch = outbox.take(2, 10**6)
+    assert [p.entry.body for p in batch.pushes] == [b"child"]
+    assert [a.token for a in batch.acks] == ["parent"]
+    assert [r.token for r in batch.releases] == ["r"]
+    assert not batch.burials
+    assert (len(outbox), outbox.waiting, outbox.confirmed) == (5, 2, 0), "not confirmed: still here"
+    outbox.confirm(batch)
+    assert (len(outbox), outbox.waiting, outbox.confirmed) == (2, 2, 2)
+    rest = outbox.take(10, 10**6)
+    assert (len(rest.pushes), len(rest.burials)) == (1, 1)
+    outbox.confirm(rest)
+    assert outbox.confirmed == outbox.put
+    assert not outbox
+    assert not outbox.take(5, 5)
+
+
+def test_a_batch_is_bounded_in_bytes_but_never_empty() -> None:
+    outbox = Outbox()
+    for _ in range(5):
+        outbox.push(Entry(b"x" * 100), request())
+    assert len(outbox.take(100, 250).pushes) == 3
+    assert len(outbox.take(100, 1).pushes) == 1
+
+
+# ---------------------------------------------------------------------- deliveries
+
+
+class Settled:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.deliveries = Deliveries(lambda d: self.names.append(d.lease.token if d.lease else "local"))
+
+    def out(self, name: str) -> tuple[Request, Delivery]:
+        one = request(name)
+        self.deliveries.hand_out(one, lease(name), None)
+        current = CURRENT.get()
+        assert current is not None
+        return one, current
+
+
+def test_a_delivery_is_settled_once_by_identity() -> None:
+    box = Settled()
+    first, _ = box.out("a")
+    box.deliveries.finished(request("a"))  # an equal request that never came from here: an inline download
+    assert box.names == []
+    box.deliveries.finished(first)
+    box.deliveries.finished(first)
+    assert box.names == ["a"]
+    assert len(box.deliveries) == 0
+
+
+def test_a_parent_waits_for_its_local_children() -> None:
+    box = Settled()
+    parent_request, parent = box.out("parent")
+    children = []
+    for name in "xy":
+        waits = box.deliveries.adopt(parent)
+        child = request(name)
+        box.deliveries.hand_out(child, None, waits)
+        children.append(child)
+    grandchild = request("z")
+    box.deliveries.hand_out(grandchild, None, box.deliveries.adopt(CURRENT.get()))
+    box.deliveries.finished(parent_request)
+    box.deliveries.finished(children[0])
+    box.deliveries.finished(children[1])
+    assert box.names == ["local"], "y waits for z, the parent for y"
+    box.deliveries.finished(grandchild)
+    assert box.names == ["local", "local", "local", "parent"]
+
+
+def test_a_fault_of_a_child_is_its_parents() -> None:
+    box = Settled()
+    parent_request, parent = box.out("parent")
+    child = request("x")
+    box.deliveries.hand_out(child, None, box.deliveries.adopt(parent))
+    current = CURRENT.get()
+    assert current is not None
+    current.fault = ("child_lost", "why")
+    box.deliveries.finished(child)
+    box.deliveries.finished(parent_request)
+    assert parent.fault == ("child_lost", "why")
+
+
+def test_a_settled_parent_is_nobodys() -> None:
+    box = Settled()
+    parent_request, parent = box.out("parent")
+    box.deliveries.finished(parent_request)
+    assert box.deliveries.adopt(parent) is None
+    assert box.deliveries.adopt(None) is None
+
+
+# ---------------------------------------------------------------------- recent fingerprints
+
+
+def test_recent_fingerprints_are_bounded() -> None:
+    recent = RecentFingerprints(100)
+    for n in range(1000):
+        recent.add(b"%d" % n)
+        assert len(recent) <= 200
+    assert all(b"%d" % n in recent for n in range(900, 1000))
+    assert b"0" not in recent
+    recent.discard(b"999")
+    assert b"999" not in recent
+    recent.clear()
+    assert len(recent) == 0
+
+
+def test_a_size_of_zero_remembers_nothing() -> None:
+    recent = RecentFingerprints(0)
+    recent.add(b"a")
+    assert b"a" not in recent
+
+
+def test_recent_fingerprints_are_never_older_than_the_ttl() -> None:
+    now = 0.0
+    recent = RecentFingerprints(100, 8.0, clock=lambda: now)
+    added: dict[bytes, float] = {}
+    for step in range(200):
+        now = step / 4
+        name = b"%d" % step
+        recent.add(name)
+        added[name] = now
+        for known, at in added.items():
+            if now - at >= 8.0:
+                assert known not in recent, f"{known!r} is {now - at} s old"
+        assert name in recent

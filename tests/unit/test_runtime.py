@@ -1,0 +1,88 @@
+"""Which process this is: its worker's name, and whether it is a command for a person."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from scrapy import Spider
+from scrapy.crawler import Crawler
+from scrapy.settings import Settings
+
+from mocra_scrapy import Addon, Mocra
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.runtime import one_off_command, worker_name
+
+
+class BookSpider(Spider):
+    name = "books"
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/usr/bin/scrapy", "shell", "http://x"], "shell"),
+        (["/usr/bin/scrapy", "--nolog", "fetch", "http://x"], "fetch"),
+        (["/lib/scrapy/cmdline.py", "parse", "http://x"], "parse"),
+        (["/lib/scrapy/__main__.py", "bench"], "bench"),
+        (["C:/scrapy.exe", "view", "u"], "view"),
+        (["/usr/bin/scrapy", "crawl", "shell"], None),
+        (["/usr/bin/scrapy"], None),
+        (["myscript.py", "shell"], None),
+        ([], None),
+    ],
+)
+def test_one_off_commands(argv: list[str], command: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.delenv("SCRAPY_CHECK", raising=False)
+    assert one_off_command() == command
+
+
+def test_check_is_told_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRAPY_CHECK", "true")
+    assert one_off_command() == "check"
+
+
+def test_worker_names_differ() -> None:
+    names = {worker_name() for _ in range(100)}
+    assert len(names) == 100
+    assert all(all(c.isalnum() or c in ".-" for c in name) for name in names)
+
+
+def crawler(**settings: object) -> Crawler:
+    made = Crawler(BookSpider, Settings(settings))
+    return made
+
+
+def test_one_runtime_for_each_crawler() -> None:
+    one, other = crawler(), crawler()
+    assert Mocra.from_crawler(one) is Mocra.from_crawler(one)
+    assert Mocra.from_crawler(one) is not Mocra.from_crawler(other)
+    assert Mocra.from_crawler(one).crawl == "books"
+
+
+def test_a_one_off_command_has_a_queue_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["scrapy", "shell"])
+    runtime = Mocra.from_crawler(crawler(MOCRA_BACKEND="redis://localhost:1/0"))
+    assert runtime.backend.url.startswith("memory://")
+
+
+def test_jobdir_needs_a_backend_that_lasts(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    with pytest.raises(ConfigurationError, match="JOBDIR"):
+        Mocra.from_crawler(crawler(JOBDIR=str(tmp_path)))
+    assert Mocra.from_crawler(crawler(JOBDIR=str(tmp_path), MOCRA_BACKEND="redis://localhost:1/0"))
+
+
+def test_the_addon_tells_a_wrong_setting_before_anything_starts() -> None:
+    settings = Settings({"MOCRA_BACKEND": "reddis://localhost"})
+    with pytest.raises(ConfigurationError, match="Did you mean redis://"):
+        Addon(crawler()).update_settings(settings)
+
+
+def test_the_addon_leaves_what_the_user_chose() -> None:
+    settings = Settings({"SCHEDULER": "mine.Scheduler", "MOCRA_LEASE": 5}, priority="project")
+    Addon(crawler()).update_settings(settings)
+    assert settings["SCHEDULER"] == "mine.Scheduler"
+    assert settings["DUPEFILTER_CLASS"] == "mocra_scrapy.dupefilters.RecentDupeFilter"
+    assert settings["MOCRA_LEASE"] == 5
+    assert settings["MOCRA_CLOSE"] == "finished"
