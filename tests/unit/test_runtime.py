@@ -50,8 +50,7 @@ def test_worker_names_differ() -> None:
 
 
 def crawler(**settings: object) -> Crawler:
-    made = Crawler(BookSpider, Settings(settings))
-    return made
+    return Crawler(BookSpider, Settings(settings))
 
 
 def test_one_runtime_for_each_crawler() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from pathlib import Path
 
 from scrapy import signals
 
@@ -33,7 +34,7 @@ class Watch:
     def tell(self, event, **facts):
         if self.path:
             line = json.dumps({"event": event, "pid": os.getpid(), "at": time.monotonic(), **facts}, default=str)
-            with open(self.path, "a") as file:
+            with Path(self.path).open("a") as file:
                 file.write(line + "\n")
 
     def opened(self, spider):
