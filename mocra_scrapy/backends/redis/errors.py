@@ -57,6 +57,10 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
         raise _answered(url, prefix, str(error)) from error
     except (theirs.RedisError, theirs.RedisClusterException) as error:
         # SlotNotCoveredError…: the client can't reach the nodes that it needs. The second is no subclass of the first
+        if "Cluster mode is not enabled" in str(error):
+            raise ConfigurationError(
+                "MOCRA_BACKEND", f"{url} is no cluster", "Write redis://host:port/0 instead of redis+cluster://"
+            ) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
 
 
