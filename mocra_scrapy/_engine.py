@@ -28,7 +28,10 @@ class Engine:
     """
 
     def __init__(self, crawler: Crawler) -> None:
-        self._engine: Any = getattr(crawler, "engine", None)
+        try:
+            self._engine: Any = getattr(crawler, "engine", None)
+        except RuntimeError:  # Scrapy 2.18 and later: "not set yet"
+            self._engine = None
         self._slot: Any = getattr(self._engine, "_slot", None)
         downloader = getattr(self._engine, "downloader", None)
         self._downloader: Any = downloader
