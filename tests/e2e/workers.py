@@ -31,11 +31,11 @@ class Workers:
     ) -> subprocess.Popen[bytes]:
         """One worker; arguments in capitals are settings, others go to the spider."""
         command = [sys.executable, "-m", "scrapy", "crawl", spider, "-L", "INFO"]
+        command += ["-s", f"MOCRA_BACKEND={self.backend}"]
         for name, value in arguments.items():
             command += ["-s" if name.isupper() else "-a", f"{name}={value}"]
         env = {
             **os.environ,
-            "MOCRA_BACKEND": self.backend,
             "WATCH": str(self.watch),
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),

@@ -107,7 +107,7 @@ async def test_credentials_in_the_options(redis_tls: TlsRedis) -> None:
 
 async def test_a_certificate_of_a_stranger_is_refused(redis_tls: TlsRedis) -> None:
     opened = open_backend(f"rediss://app:x@127.0.0.1:{redis_tls.port}")
-    with pytest.raises(BackendUnavailable, match="(?i)certificate"):
+    with pytest.raises(BackendUnavailable, match=r"(?i)certificate"):
         await opened.open(0.2)
     await opened.close()
 

@@ -62,6 +62,9 @@ class Site:
             while True:
                 request = await reader.readuntil(b"\r\n\r\n")
                 path = request.split(b" ", 2)[1].decode()
+                for line in request.split(b"\r\n"):
+                    if line.lower().startswith(b"content-length:"):
+                        await reader.readexactly(int(line[15:]))
                 if path == "/_arrivals":
                     status, body, extra = 200, json.dumps(self.arrivals), ""
                 elif path == "/_reset":

@@ -26,6 +26,15 @@ PASSING = {
     "max number": "it has too many clients (maxclients)",
 }
 
+#: redis-py takes the word away from messages for which it has a class.
+CLASSES: tuple[tuple[type[Exception], str], ...] = (
+    (theirs.OutOfMemoryError, "OOM"),
+    (theirs.ReadOnlyError, "READONLY"),
+    (theirs.MasterDownError, "MASTERDOWN"),
+    (theirs.ClusterDownError, "CLUSTERDOWN"),
+    (theirs.TryAgainError, "TRYAGAIN"),
+)
+
 
 @contextmanager
 def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
@@ -54,7 +63,9 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
             raise _refused(url, prefix, text) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
     except theirs.ResponseError as error:
-        raise _answered(url, prefix, str(error)) from error
+        word = next((word for kind, word in CLASSES if isinstance(error, kind)), "")
+        text = str(error)
+        raise _answered(url, prefix, text if text.startswith(word) else f"{word} {text}") from error
     except (theirs.RedisError, theirs.RedisClusterException) as error:
         # SlotNotCoveredError…: the client can't reach the nodes that it needs. The second is no subclass of the first
         if "Cluster mode is not enabled" in str(error):

@@ -1,0 +1,40 @@
+"""Scrapy projects as their users have them, written by a test: none of them knows of the suite but for the one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+ONE_LINE = 'ADDONS = {"mocra_scrapy.Addon": 300}\n'
+SETTINGS = """\
+BOT_NAME = "shop"
+SPIDER_MODULES = ["shop.spiders"]
+NEWSPIDER_MODULE = "shop.spiders"
+TELNETCONSOLE_ENABLED = False
+"""
+
+
+def write_project(folder: Path, spider: str, settings: str = ONE_LINE, **files: str) -> Path:
+    """A project ``shop`` with one module of spiders; more files of its package by name."""
+    package = folder / "shop"
+    (package / "spiders").mkdir(parents=True)
+    (folder / "scrapy.cfg").write_text("[settings]\ndefault = shop.settings\n")
+    for init in (package, package / "spiders"):
+        (init / "__init__.py").write_text("")
+    (package / "settings.py").write_text(SETTINGS + textwrap.dedent(settings))
+    (package / "spiders" / "first.py").write_text(textwrap.dedent(spider))
+    for name, text in files.items():
+        (package / f"{name}.py").write_text(textwrap.dedent(text))
+    return folder
+
+
+def scrapy(project: Path, *arguments: str, seconds: float = 60, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one command of Scrapy in *project*, to its end."""
+    return run([sys.executable, "-m", "scrapy", *arguments], project, seconds, stdin)
+
+
+def run(command: Sequence[str], folder: Path, seconds: float = 60, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, input=stdin)
