@@ -33,14 +33,21 @@ _runtimes: WeakKeyDictionary[Crawler, Mocra] = WeakKeyDictionary()
 
 
 def one_off_command() -> str | None:
-    """The name of the ``scrapy`` command that runs this process, if it is a one-off; such commands never touch the shared queue."""
+    """The name of the ``scrapy`` command that runs this process, if it is a one-off; such commands never touch the shared queue.
+
+    Scrapy takes the command's name out of ``sys.argv``, so the process's original arguments are looked at.
+    """
     if os.environ.get("SCRAPY_CHECK"):
         return "check"
-    program = Path(sys.argv[0] if sys.argv else "")
-    if program.name.removesuffix(".exe") not in ("scrapy", "cmdline.py") and program.parent.name != "scrapy":
-        return None
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    return words[0] if words and words[0] in ONE_OFF_COMMANDS else None
+    arguments = sys.orig_argv
+    for i in range(1, len(arguments)):
+        program = Path(arguments[i])
+        module = arguments[i - 1] == "-m" and arguments[i] in ("scrapy", "scrapy.cmdline")
+        if module or program.name.removesuffix(".exe") == "scrapy" or program.parts[-2:] == ("scrapy", "cmdline.py"):
+            # Scrapy's own rule: the first word that is no option.
+            command = next((word for word in arguments[i + 1 :] if not word.startswith("-")), None)
+            return command if command in ONE_OFF_COMMANDS else None
+    return None
 
 
 def worker_name() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from pathlib import Path
@@ -197,7 +196,7 @@ def test_require_serializable_says_so(
     done = scrapy(project, "crawl", "shop", "-a", f"site={site.url}", "-s", f"MOCRA_BACKEND={redis_url}")
     assert done.returncode == 0
     assert "can't be kept: callback: " in done.stderr
-    assert not os.path.exists(project / "died")
+    assert not (project / "died").exists()
     assert set(site.arrivals()) == {"/ok/parent", "/ok/stored"}
     with redis_single.client() as client:
         assert client.hlen("mocra:{shop:0}:dead") == 1

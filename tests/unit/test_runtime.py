@@ -21,19 +21,23 @@ class BookSpider(Spider):
 @pytest.mark.parametrize(
     ("argv", "command"),
     [
-        (["/usr/bin/scrapy", "shell", "http://x"], "shell"),
-        (["/usr/bin/scrapy", "--nolog", "fetch", "http://x"], "fetch"),
-        (["/lib/scrapy/cmdline.py", "parse", "http://x"], "parse"),
-        (["/lib/scrapy/__main__.py", "bench"], "bench"),
-        (["C:/scrapy.exe", "view", "u"], "view"),
-        (["/usr/bin/scrapy", "crawl", "shell"], None),
-        (["/usr/bin/scrapy"], None),
-        (["myscript.py", "shell"], None),
+        (["python", "/usr/bin/scrapy", "shell", "http://x"], "shell"),
+        (["python", "-X", "dev", "/usr/bin/scrapy", "--nolog", "fetch", "http://x"], "fetch"),
+        (["python", "/lib/scrapy/cmdline.py", "parse", "http://x"], "parse"),
+        (["python", "-m", "scrapy", "bench"], "bench"),
+        (["python", "-m", "scrapy.cmdline", "view", "u"], "view"),
+        (["python", "-m", "coverage", "run", "-m", "scrapy", "shell"], "shell"),
+        (["python.exe", "C:/scrapy.exe", "view", "u"], "view"),
+        (["python", "/usr/bin/scrapy", "crawl", "shell"], None),
+        (["python", "/usr/bin/scrapy"], None),
+        (["python", "-m", "scrapy"], None),
+        (["python", "myscript.py", "shell"], None),
+        (["python", "-c", "x"], None),
         ([], None),
     ],
 )
 def test_one_off_commands(argv: list[str], command: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", argv)
     monkeypatch.delenv("SCRAPY_CHECK", raising=False)
     assert one_off_command() == command
 
@@ -61,7 +65,7 @@ def test_one_runtime_for_each_crawler() -> None:
 
 
 def test_a_one_off_command_has_a_queue_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["scrapy", "shell"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "/bin/scrapy", "shell"])
     runtime = Mocra.from_crawler(crawler(MOCRA_BACKEND="redis://localhost:1/0"))
     assert runtime.backend.url.startswith("memory://")
 

@@ -1,0 +1,93 @@
+"""A crawl's identity over its runs, and how workers leave: ``MOCRA_CRAWL``, ``MOCRA_KEEP_SEEN``, ``MOCRA_SEEN_TTL``, ``MOCRA_CLOSE``."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.e2e.workers import Workers
+from tests.mocksite import MockSite
+from tests.services.processes import eventually
+from tests.services.redis_server import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.e2e]
+
+
+def finish(workers: Workers, site: MockSite, **options: object) -> dict[str, list[float]]:
+    """One run to its end; what it fetched."""
+    site.reset()
+    workers.start("graph", site=site.url, **options)
+    workers.wait()
+    return site.arrivals()
+
+
+def test_keep_seen_fetches_only_what_is_new(site: MockSite, workers: Workers) -> None:
+    kept = {"MOCRA_KEEP_SEEN": True, "MOCRA_CRAWL": "kept", "site": site.url}
+    workers.start("list", paths="ok/a,ok/b", **kept)
+    workers.wait()
+    workers.start("list", paths="ok/a,ok/b,ok/c", **kept)
+    workers.wait()
+    # Spider.start_urls are given with dont_filter: seeds are always fetched, once a run.
+    assert {path: len(times) for path, times in site.arrivals().items()} == {"/ok/a": 2, "/ok/b": 2, "/ok/c": 1}
+    first = finish(workers, site, MOCRA_KEEP_SEEN=True)
+    assert len(first) == site.pages
+    again = finish(workers, site, MOCRA_KEEP_SEEN=True)
+    assert again == {}, "graph's seed is filtered like everything else"
+    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "graph"] == [1, 2]
+    assert len(finish(workers, site, MOCRA_KEEP_SEEN=False)) == site.pages, (
+        "a run that doesn't ask for it begins afresh"
+    )
+
+
+def test_two_crawls_do_not_meet(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
+    for name in ("one", "two: {with} odd*characters/ü"):
+        workers.start("list", site=site.url, paths="ok/a,ok/b", MOCRA_CRAWL=name)
+    workers.wait()
+    assert {len(times) for times in site.arrivals().values()} == {2}
+    assert len(workers.events("finished")) == 2
+    with redis_single.client() as client:
+        assert all(key.startswith(b"mocra:{") for key in client.scan_iter())
+
+
+def test_nothing_is_left_but_the_record(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
+    finish(workers, site)
+    with redis_single.client() as client:
+        assert sorted(client.scan_iter()) == [b"mocra:{graph:0}:crawl"]
+
+
+def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers: Workers) -> None:
+    slow = workers.start("list", site=site.url, paths="slow/3/a", MOCRA_CLOSE="idle")
+    eventually(lambda: site.count("/slow/3/a"))
+    idle = workers.start("list", site=site.url, MOCRA_CLOSE="idle")
+    assert idle.wait(20) == 0
+    assert slow.poll() is None, "the other one still fetches"
+    workers.wait()
+    assert site.count("/slow/3/a") == 1
+
+
+def test_close_never_waits_for_more(site: MockSite, workers: Workers) -> None:
+    waiting = workers.start("list", site=site.url, paths="ok/a", MOCRA_CLOSE="never")
+    eventually(lambda: site.count("/ok/a"))
+    workers.start("list", site=site.url, paths="ok/b,ok/c", MOCRA_CLOSE="idle", MOCRA_LEASE=2)
+    # The first one has seeded this run, so the second finds nothing to do and goes; the first stays.
+    assert workers.all[1].wait(20) == 0
+    assert waiting.poll() is None
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(20) == 0
+    assert workers.events("closed", pid=waiting.pid)[0]["reason"] == "shutdown"
+    assert not workers.events("finished")
+
+
+def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(site: MockSite, workers: Workers) -> None:
+    """The second signal ends the process without closing anything: the lease brings back what it held."""
+    hasty = workers.start("list", site=site.url, paths="slow/30/a,ok/b", MOCRA_LEASE=1)
+    eventually(lambda: site.count("/slow/30/a"))
+    hasty.send_signal(signal.SIGINT)
+    eventually(lambda: "shutting down gracefully" in workers.log())
+    hasty.send_signal(signal.SIGINT)
+    hasty.wait(10)
+    second = workers.start("list", site=site.url, MOCRA_LEASE=1, DOWNLOAD_TIMEOUT=1, RETRY_ENABLED=False)
+    assert second.wait(30) == 0
+    assert site.count("/slow/30/a") == 2
+    assert len(workers.events("finished")) == 1
