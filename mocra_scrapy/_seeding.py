@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request
 
 from mocra_scrapy._deliveries import Deliveries, Delivery
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.models import Seeding
 
 if TYPE_CHECKING:
@@ -123,6 +124,4 @@ class Seeder:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)

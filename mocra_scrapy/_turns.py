@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy._outbox import Batch
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendUnavailable, MocraError
 from mocra_scrapy.models import CrawlState, Exchange, Finish, QueueSize, Seeding
 
@@ -119,10 +120,8 @@ class Turns:
 
     async def stop(self) -> None:
         """End the tasks. What was not confirmed is left to the lease."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        await end_tasks(tasks)
 
     # ------------------------------------------------------------------ the loop
 

@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
 #   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, Redis (apt, as root)
-#   tools/setup.sh bench     that, scrapy-redis and nginx
+#   tools/setup.sh bench     that and scrapy-redis
 #
 # PYTHON (newest of 3.10 or later that is found) and OLDEST_PYTHON (oldest) may be given.
 # Nothing is done twice: a stamp in each environment holds the checksum of what it was made from.
@@ -66,7 +66,6 @@ test | bench)
         done
     fi
     command -v openssl >/dev/null || apt_install openssl
-    [ "$stage" != bench ] || command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || apt_install nginx-light
     ;;
 *)
     echo "setup: crawl, test or bench, not $stage" >&2

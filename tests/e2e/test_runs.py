@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -91,3 +94,62 @@ def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(site: MockSite, workers: 
     assert second.wait(30) == 0
     assert site.count("/slow/30/a") == 2
     assert len(workers.events("finished")) == 1
+
+
+def test_a_start_that_fails_is_not_run_for_ever(site: MockSite, workers: Workers) -> None:
+    """Scrapy logs it and goes on with what it gave; running it again elsewhere would only fail again."""
+    for _ in range(2):
+        workers.start("failing_start", site=site.url)
+    assert workers.wait() == [0, 0]
+    assert set(site.arrivals()) == {"/ok/0", "/ok/1", "/ok/2"}
+    # Scrapy 2.19 has a reason of its own for the worker whose start() failed.
+    reasons = sorted(e["reason"] for e in workers.events("closed"))
+    assert reasons in (["finished", "finished"], ["finished", "start_error"])
+    assert (workers.log(0) + workers.log(1)).count("ValueError: no more seeds") == 1
+
+
+def test_a_worker_leaves_in_time_when_the_backend_is_away(
+    site: MockSite, workers_on: Callable[[str], Workers], own_redis: RedisServer
+) -> None:
+    """What it could not tell any more goes to others when its lease runs out."""
+    workers = workers_on(own_redis.url)
+    options = {
+        "site": site.url,
+        "MOCRA_STOP_TIMEOUT": 0.5,
+        "MOCRA_LEASE": 1,
+        "MOCRA_REDIS_OPTIONS": '{"socket_timeout": 0.3}',
+        "DOWNLOAD_DELAY": 0.02,
+        "RANDOMIZE_DOWNLOAD_DELAY": False,
+    }
+    leaving = workers.start("graph", **options)
+    eventually(lambda: len(site.arrivals()) > 30)
+    own_redis.pause()
+    workers.until("away")
+    told = time.monotonic()
+    leaving.send_signal(signal.SIGTERM)
+    assert leaving.wait(20) == 0
+    assert time.monotonic() - told < 10
+    own_redis.resume()
+    assert "within MOCRA_STOP_TIMEOUT = 0.5 s" in workers.log()
+    assert workers.stats()["mocra/worker/left_unflushed"] > 0
+    workers.start("graph", **options)
+    workers.wait()
+    assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
+    assert len(workers.events("finished")) == 1
+
+
+def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, workers: Workers) -> None:
+    """Stopped; meanwhile the run was finished by another worker and a new one began: it forgets what it has seen and helps."""
+    sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    eventually(lambda: len(site.arrivals()) > 30)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    workers.until("finished", 1)
+    assert workers.all[1].wait(20) == 0
+    workers.start("graph", site=site.url, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.05)
+    workers.until("opened", 3)
+    os.kill(sleeper.pid, signal.SIGCONT)
+    workers.wait()
+    assert [e["run"] for e in workers.events("finished")] == [1, 2]
+    assert "Run 1 of crawl 'graph' is over, run 2 has begun" in workers.log(0)
+    assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"

@@ -338,3 +338,22 @@ async def test_closing_hands_back() -> None:
         await eventually(lambda: len(scheduler.inbox) == 3)
     size = await backend.request_queue("c", QueueOptions()).size()
     assert (size.pending, size.leased) == (3, 0)
+
+
+async def test_an_error_in_the_suite_closes_this_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can't be repeated must not hang: the spider closes with a reason of its own, and the log says why."""
+    async with opened(MOCRA_STOP_TIMEOUT=0) as scheduler:
+        closed: list[str] = []
+        monkeypatch.setattr(scheduler.engine, "close_spider", closed.append)
+
+        async def broken(*args: Any, **kwargs: Any) -> None:
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(scheduler.mocra.session, "exchange", broken)
+        scheduler.enqueue_request(Request(URLS[0]))
+        await eventually(lambda: closed == ["mocra_error"])
+        assert "this worker stops" in caplog.text
+        assert scheduler.stats.get_value("mocra/worker/broken") == 1
+        scheduler._answers.on_idle()  # nothing keeps it open

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from scrapy import Request
 
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._inbox import Inbox, Local
 from mocra_scrapy._outbox import Outbox
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.dupefilters import RecentFingerprints
 from mocra_scrapy.models import Burial, Entry, Lease
 
@@ -209,3 +212,28 @@ def test_recent_fingerprints_are_never_older_than_the_ttl() -> None:
             if now - at >= 8.0:
                 assert known not in recent, f"{known!r} is {now - at} s old"
         assert name in recent
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
+    swallowed = []
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                swallowed.append(1)
+                if len(swallowed) > 2:
+                    raise
+
+    async def failing() -> None:
+        raise ValueError("dropped")
+
+    tasks = [asyncio.ensure_future(stubborn()), asyncio.ensure_future(failing())]
+    await asyncio.sleep(0)
+    await end_tasks(tasks)
+    assert all(task.done() for task in tasks)
+    await end_tasks([])

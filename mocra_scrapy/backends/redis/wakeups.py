@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.redis.client import RedisClient
 
 
@@ -58,5 +59,4 @@ class Wakeups:
         """Stop reading. May be called twice."""
         task, self._stop = self._stop, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks([task])

@@ -64,3 +64,14 @@ class PoisonSpider(scrapy.Spider):
         import os
 
         os._exit(7)
+
+
+class FailingStartSpider(ListSpider):
+    """Its ``start()`` breaks in the middle."""
+
+    name = "failing_start"
+
+    async def start(self):
+        for n in range(3):
+            yield scrapy.Request(f"{self.site}/ok/{n}")
+        raise ValueError("no more seeds")
