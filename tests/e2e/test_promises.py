@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
@@ -103,13 +104,13 @@ def test_p06_a_poison_page_becomes_a_dead_letter(site: MockSite, workers: Worker
 def test_p07_the_end_comes_once_and_for_all(site: MockSite, workers: Workers) -> None:
     """Three workers and one slow last page: nobody leaves early, nobody waits for long, one of them says so."""
     for _ in range(3):
-        workers.start("list", site=site.url, paths="slow/2/last,ok/1,ok/2")
+        workers.start("list", site=site.url, paths="slow/5/last,ok/1,ok/2")
     workers.until("opened", 3)
     workers.wait()
     assert [e["reason"] for e in workers.events("closed")] == ["finished"] * 3
     assert len(workers.events("finished")) == 1
-    assert site.count("/slow/2/last") == 1
-    ended = site.arrivals()["/slow/2/last"][0] + 2
+    assert site.count("/slow/5/last") == 1
+    ended = site.arrivals()["/slow/5/last"][0] + 5
     assert all(e["at"] >= ended for e in workers.events("closed"))
     noticed = [e["at"] for e in workers.events("closed")]
     assert max(noticed) - min(noticed) < 2
@@ -148,19 +149,31 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
 
 
 def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) -> None:
-    """What was leased ahead goes to others at once, while a page in flight may take its time."""
-    paths = ",".join(["slow/3/a", *(f"slow/3/{n}" for n in range(20))])
+    """What was leased ahead goes to others at once, while pages in flight may take their time."""
+    paths = ",".join([*(f"slow/8/{n}" for n in range(4)), *(f"ok/{n}" for n in range(20))])
     leaving = workers.start("list", site=site.url, paths=paths, CONCURRENT_REQUESTS=4, CONCURRENT_REQUESTS_PER_DOMAIN=4)
     eventually(lambda: len(site.arrivals()) == 4)
-    told = time.monotonic()
     leaving.send_signal(signal.SIGTERM)
-    workers.start("list", site=site.url, paths="", CONCURRENT_REQUESTS=32, CONCURRENT_REQUESTS_PER_DOMAIN=32)
-    eventually(lambda: len(site.arrivals()) == 21)
+    eventually(lambda: "shutting down gracefully" in workers.log())
+    told = time.monotonic()
+    with redis_of(workers) as client:
+        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 1, "the inbox handed back")
+    assert time.monotonic() - told < 1
+    workers.start("list", site=site.url, paths="")
+    eventually(lambda: len(site.arrivals()) == 24)
     assert leaving.poll() is None, "the pages in flight were not waited for"
-    assert time.monotonic() - told < 3
     workers.wait()
     assert all(len(times) == 1 for times in site.arrivals().values())
     assert workers.stats()["mocra/queue/released"] >= 1
+
+
+def redis_of(workers: Workers) -> redis.Redis:
+    return redis.Redis.from_url(workers.backend)
+
+
+def held_by(client: redis.Redis, pid: int) -> bytes:
+    """The key of what a worker holds: its leases, and one field for its last call."""
+    return next(client.scan_iter(match=f"mocra:*:w:*-{pid}-*"), b"gone")
 
 
 def test_p09_the_loop_is_never_blocked(

@@ -60,13 +60,12 @@ def test_nothing_is_left_but_the_record(site: MockSite, workers: Workers, redis_
 
 
 def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers: Workers) -> None:
-    slow = workers.start("list", site=site.url, paths="slow/3/a", MOCRA_CLOSE="idle")
-    eventually(lambda: site.count("/slow/3/a"))
+    slow = workers.start("list", site=site.url, paths="slow/60/a", MOCRA_CLOSE="idle")
+    eventually(lambda: site.count("/slow/60/a"))
     idle = workers.start("list", site=site.url, MOCRA_CLOSE="idle")
     assert idle.wait(20) == 0
     assert slow.poll() is None, "the other one still fetches"
-    workers.wait()
-    assert site.count("/slow/3/a") == 1
+    assert site.count("/slow/60/a") == 1
 
 
 def test_close_never_waits_for_more(site: MockSite, workers: Workers) -> None:
@@ -100,8 +99,9 @@ def test_a_start_that_fails_is_not_run_for_ever(site: MockSite, workers: Workers
     """Scrapy logs it and goes on with what it gave; running it again elsewhere would only fail again."""
     for _ in range(2):
         workers.start("failing_start", site=site.url)
+    workers.until("opened", 2)
     assert workers.wait() == [0, 0]
-    assert set(site.arrivals()) == {"/ok/0", "/ok/1", "/ok/2"}
+    assert set(site.arrivals()) == {"/slow/5/0", "/ok/1", "/ok/2"}
     # Scrapy 2.19 has a reason of its own for the worker whose start() failed.
     reasons = sorted(e["reason"] for e in workers.events("closed"))
     assert reasons in (["finished", "finished"], ["finished", "start_error"])

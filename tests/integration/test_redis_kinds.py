@@ -77,6 +77,13 @@ async def test_single(redis_url: str) -> None:
         await a_whole_crawl(on)
 
 
+@pytest.mark.parametrize(("product", "name"), [("redis-6.2", "Redis 6.2"), ("valkey", "Valkey ")])
+async def test_the_oldest_redis_and_valkey(other_server: Callable[[str], RedisServer], product: str, name: str) -> None:
+    async with backend(other_server(product).url) as on:
+        assert (await on.open()).facts["server"].startswith(name)
+        await a_whole_crawl(on)
+
+
 async def test_cluster(redis_cluster: str) -> None:
     async with backend(f"{redis_cluster}?shards=5") as on:
         await a_whole_crawl(on, "spread")

