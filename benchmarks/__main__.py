@@ -1,4 +1,4 @@
-"""``python -m benchmarks [crawls|storage|all] [--quick] [--repeats N] [--json FILE]``."""
+"""``python -m benchmarks [crawls|storage|scale|wakeups|all] [--quick] [--repeats N] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, storage
+from benchmarks import crawls, scale, storage, wakeups
 
 
 def machine() -> str:
@@ -32,7 +32,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=("all", "crawls", "storage"))
+    parser.add_argument("what", nargs="?", default="all", choices=("all", "crawls", "storage", "scale", "wakeups"))
     parser.add_argument("--quick", action="store_true", help="small sizes and few rows: about three minutes")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -42,6 +42,13 @@ def main() -> None:
     if arguments.what in ("all", "storage"):
         result["storage"] = storage.main(arguments.quick)
         print("\n" + "\n".join(f"{k}: {v}" for k, v in result["storage"].items()))
+    if arguments.what in ("all", "wakeups"):
+        result["wakeups"] = wakeups.main(arguments.quick)
+        print("\n" + "\n".join(f"{k}: {v}" for k, v in result["wakeups"].items()))
+    if arguments.what in ("all", "scale"):
+        result["scale"] = scale.main(arguments.quick)
+        for rows in result["scale"].values():
+            print("\n" + table(rows))
     if arguments.what in ("all", "crawls"):
         result["crawls"] = crawls.measure(quick=arguments.quick, repeats=arguments.repeats)
         print("\n" + table(result["crawls"]))

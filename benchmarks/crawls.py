@@ -64,14 +64,14 @@ def contestants(rtts: list[float], worker_counts: list[int]) -> list[tuple[str, 
     for workers in worker_counts:
         for rtt in rtts:
             rows += [("scrapy-redis", rtt, workers), ("mocra-redis", rtt, workers)]
-    return rows
+    return [*rows, ("plain-tuned", 0, 1), ("scrapy-redis-tuned", 0, 1), ("mocra-fast", 0, 1)]
 
 
 def one_run(row: Row, base: str, port: int, flat: int, settings: dict[str, Any]) -> None:
     """Run one contestant once and add what it did to its row."""
     with redis.Redis(port=port) as server:
         server.flushall()
-        uses_redis = row.contestant in ("scrapy-redis", "mocra-redis")
+        uses_redis = row.contestant.startswith(("scrapy-redis", "mocra-redis", "mocra-fast"))
         job: dict[str, Any] = {"site": base, "contestant": row.contestant, "flat": flat, "settings": settings}
         if not uses_redis:
             row.add(run_workers(job, 1), None, None)

@@ -13,7 +13,6 @@ from typing import Any
 from scrapy import Request, Spider
 from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
-from scrapy.utils.reactor import install_reactor
 
 COMMON = {
     "LOG_LEVEL": "ERROR",
@@ -34,7 +33,7 @@ def settings_of(job: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {**COMMON, **job.get("settings", {})}
     if contestant == "jobdir":
         settings["JOBDIR"] = tempfile.mkdtemp(prefix="bench-jobdir-")
-    elif contestant == "scrapy-redis":
+    elif contestant.startswith("scrapy-redis"):
         settings |= {
             "SCHEDULER": "scrapy_redis.scheduler.Scheduler",
             "DUPEFILTER_CLASS": "scrapy_redis.dupefilter.RFPDupeFilter",
@@ -43,6 +42,10 @@ def settings_of(job: dict[str, Any]) -> dict[str, Any]:
         }
     elif contestant.startswith("mocra"):
         settings |= {"ADDONS": {"mocra_scrapy.Addon": 300}, "MOCRA_BACKEND": redis or "memory://"}
+    if contestant == "mocra-fast":
+        settings["MOCRA_FAST"] = True
+    elif contestant.endswith("-tuned"):  # what MOCRA_FAST sets, by hand
+        settings |= {"CONCURRENT_ITEMS": 8, "ASYNCIO_EVENT_LOOP": "uvloop.Loop"}
     return settings
 
 
@@ -71,11 +74,7 @@ class BenchSpider(Spider):
 
 def main() -> None:
     job = json.loads(sys.argv[1])
-    if job.get("uvloop"):
-        install_reactor("twisted.internet.asyncioreactor.AsyncioSelectorReactor", "uvloop.Loop")
-    process = AsyncCrawlerProcess(
-        {**settings_of(job), **({"ASYNCIO_EVENT_LOOP": "uvloop.Loop"} if job.get("uvloop") else {})}
-    )
+    process = AsyncCrawlerProcess(settings_of(job))
     crawler = process.create_crawler(BenchSpider)
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.time()

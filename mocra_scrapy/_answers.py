@@ -79,6 +79,7 @@ class Answers:
             for push, stored in zip(batch.pushes, exchange.stored, strict=True):
                 if not stored:
                     self._dropped(push.request)
+        self.engine.listen_again()
         if exchange.state.run != self.run:
             self._next_run(exchange)
         if exchange.lost:

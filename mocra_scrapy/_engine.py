@@ -16,6 +16,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydispatch.dispatcher import getAllReceivers, liveReceivers
+from scrapy import signals
+from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
+
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -28,6 +32,8 @@ class Engine:
     """
 
     def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self.unheard = False
         try:
             self._engine: Any = getattr(crawler, "engine", None)
         except RuntimeError:  # Scrapy 2.18 and later: "not set yet"
@@ -73,6 +79,34 @@ class Engine:
             return False
         self._engine._start = wrap(start)
         return True
+
+    def on_crawl(self, known: Callable[[Request], bool]) -> None:
+        """Ask *known* about each request before Scrapy sends signals for it, as long as nobody hears these (:meth:`listen_again`).
+
+        Nine of ten links of a page are known; the signals cost more than the answer. ``engine.crawl`` is public, its replacement
+        behaves like it for every request that is not a known duplicate.
+        """
+        if self._engine is None or not hasattr(self._engine, "crawl"):
+            return
+        crawl = self._engine.crawl
+
+        def crawl_unknown(request: Request) -> None:
+            if not (self.unheard and known(request)):
+                crawl(request)
+
+        self._engine.crawl = crawl_unknown
+        self.listen_again()
+
+    def listen_again(self) -> None:
+        """Find out whether anybody hears of requests that are scheduled or dropped. Scrapy's own offsite filter doesn't count: what is
+        known has passed it before."""
+        heard = (
+            receiver
+            for signal in (signals.request_scheduled, signals.request_dropped)
+            for receiver in liveReceivers(getAllReceivers(self._crawler, signal))
+            if type(getattr(receiver, "__self__", None)) is not OffsiteMiddleware
+        )
+        self.unheard = next(iter(heard), None) is None
 
     def wake(self) -> None:
         """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is idle."""

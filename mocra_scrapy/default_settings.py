@@ -8,6 +8,9 @@ How to add one: write the line here, its check in :mod:`mocra_scrapy.options`, i
 from __future__ import annotations
 
 MOCRA_ENABLED = True  # False: Scrapy's own scheduler, as if the add-on were not there
+MOCRA_FAST = (
+    False  # True: Scrapy settings that make a page cheaper where the project has none of its own, see docs/guides/speed
+)
 MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
 MOCRA_REDIS_OPTIONS: dict[
     str, object

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scrapy.dupefilters import BaseDupeFilter
-from scrapy.utils.request import referer_str
+from scrapy.utils.request import RequestFingerprinter, referer_str
 
 from mocra_scrapy.options import read_options
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+
+#: URLs of which the fingerprint is remembered, up to twice as many: about 200 bytes each.
+KNOWN_LINKS = 20_000
 
 
 class RecentFingerprints:
@@ -65,6 +68,44 @@ class RecentFingerprints:
         self._born = now
 
 
+class KnownLinks:
+    """Fingerprints by URL: most links of a page were seen before, and to work one out costs 10–20 µs (canonical form, JSON, SHA-1).
+
+    Only for Scrapy's own fingerprinter, of which it is known what it looks at: method, URL, body, and ``meta["verbatim_url"]``. For
+    any other one :func:`fingerprint_function` uses that one as it is.
+    """
+
+    def __init__(self, fingerprint: Callable[[Request], bytes], size: int) -> None:
+        self._fingerprint = fingerprint
+        self._size = size
+        self._new: dict[str, bytes] = {}
+        self._old: dict[str, bytes] = {}
+
+    def __call__(self, request: Request) -> bytes:
+        if request.method != "GET" or request.body or "verbatim_url" in request.meta:
+            return self._fingerprint(request)
+        url = request.url
+        known = self._new.get(url)
+        if known is not None:
+            return known
+        known = self._old.get(url)
+        if known is None:
+            known = self._fingerprint(request)
+        if len(self._new) >= self._size:
+            self._new, self._old = {}, self._new
+        self._new[url] = known
+        return known
+
+
+def fingerprint_function(crawler: Crawler, size: int = KNOWN_LINKS) -> Callable[[Request], bytes]:
+    """The crawler's own fingerprinter, remembering what it said where that is safe."""
+    fingerprinter = crawler.request_fingerprinter
+    assert fingerprinter is not None
+    if type(fingerprinter) is RequestFingerprinter:
+        return KnownLinks(fingerprinter.fingerprint, size)
+    return fingerprinter.fingerprint
+
+
 class RecentDupeFilter(BaseDupeFilter):
     """``DUPEFILTER_CLASS`` of the suite: Scrapy's :class:`~scrapy.dupefilters.RFPDupeFilter` with a bounded memory.
 
@@ -72,12 +113,12 @@ class RecentDupeFilter(BaseDupeFilter):
     """
 
     def __init__(self, crawler: Crawler) -> None:
-        assert crawler.request_fingerprinter is not None
-        self.fingerprint = crawler.request_fingerprinter.fingerprint
+        self.fingerprint = fingerprint_function(crawler)
         options = read_options(crawler.settings, "")
         self.recent = RecentFingerprints(options.local_seen, options.queue.seen_ttl)
         self.debug = crawler.settings.getbool("DUPEFILTER_DEBUG")
         self._told = False
+        self._stats = crawler.stats
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -102,6 +143,5 @@ class RecentDupeFilter(BaseDupeFilter):
                 " (see DUPEFILTER_DEBUG to show all duplicates)"
             )
             logger.debug(text, {"request": request}, extra={"spider": spider})
-        stats = spider.crawler.stats
-        assert stats is not None
-        stats.inc_value("dupefilter/filtered")
+        assert self._stats is not None
+        self._stats.inc_value("dupefilter/filtered")

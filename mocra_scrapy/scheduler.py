@@ -110,6 +110,7 @@ class Scheduler(BaseScheduler):
         self._seeder = Seeder(self.mocra, self._turns, self.outbox, self._deliveries, self.options.outbox_max)
         self.engine.on_finished(self._deliveries.finished)
         self.engine.on_closing(self._hand_back)
+        self.engine.on_crawl(self._known)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()
         self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
@@ -188,10 +189,9 @@ class Scheduler(BaseScheduler):
                 return False
         elif not request.dont_filter:
             assert self._recent is not None
-            fingerprint = self._recent.fingerprint(request)
-            if fingerprint in self._recent.recent:
-                self._recent.log(request, self.spider)
+            if self._known(request):
                 return False
+            fingerprint = self._recent.fingerprint(request)
         slot = self.engine.slot_of(request)
         try:
             body = self._codec.encode(request)
@@ -205,6 +205,14 @@ class Scheduler(BaseScheduler):
         self.outbox.push(Entry(body, slot, request.priority, fingerprint, start), request)
         self._remember(fingerprint)
         self._kick()
+        return True
+
+    def _known(self, request: Request) -> bool:
+        """Whether this process knows *request* to be a duplicate; it is counted then."""
+        recent = self._recent
+        if recent is None or request.dont_filter or recent.fingerprint(request) not in recent.recent:
+            return False
+        recent.log(request, self.spider)
         return True
 
     def _remember(self, fingerprint: bytes | None) -> None:

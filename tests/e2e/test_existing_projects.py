@@ -126,6 +126,9 @@ CLOSES = """
 """
 
 
+FILTERED = re.compile(r"'dupefilter/filtered': (\d+)")
+
+
 def crawl(project: Path, site: MockSite, backend: str, *more: str) -> tuple[list[str], str, str]:
     """Items as sorted JSON, the finish reason, the log."""
     site.reset()
@@ -146,8 +149,9 @@ def crawl(project: Path, site: MockSite, backend: str, *more: str) -> tuple[list
 def test_a_project_runs_unchanged(spider: str, site: MockSite, tmp_path: Path, redis_url: str) -> None:
     plain = write_project(tmp_path / "plain", spider, "")
     ours = write_project(tmp_path / "ours", spider, ONE_LINE)
-    expected, reason, _ = crawl(plain, site, "unused")
+    expected, reason, plain_log = crawl(plain, site, "unused")
     paths = set(site.arrivals())
+    filtered = FILTERED.findall(plain_log)
     assert len(expected) > 10
     for backend in ("memory://", redis_url):
         items, ended, log = crawl(ours, site, backend)
@@ -155,6 +159,7 @@ def test_a_project_runs_unchanged(spider: str, site: MockSite, tmp_path: Path, r
         if spider is not START_URLS:  # with a depth limit the order decides which depth a page has
             assert items == expected
             assert set(site.arrivals()) == paths
+            assert FILTERED.findall(log) == filtered, "known links are counted, whoever answered"
         assert ended == reason == "finished"
         assert log.count("ValueError: a bug in a callback") == (1 if spider is ASYNC else 0)
         assert "Unhandled error" not in log

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scrapy import Request, Spider
+from scrapy import Request, Spider, signals
 from scrapy.core import downloader
 from scrapy.core.engine import ExecutionEngine, _Slot
 from scrapy.crawler import Crawler
@@ -156,3 +156,43 @@ def test_without_an_engine_nothing_is_hooked(crawler: Any) -> None:
     assert engine.slot_of(Request("data:,x")) == ""
     assert engine.slot_of(Request("http://a.test", meta={"download_slot": "mine"})) == "mine"
     assert (engine.concurrency_of("x"), engine.active_in("x"), engine.downloading, engine.paused) == (8, 0, 0, False)
+
+
+def test_known_requests_are_answered_before_signals_that_nobody_hears() -> None:
+    from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
+    from scrapy.signalmanager import SignalManager
+
+    class Crawler:
+        def __init__(self) -> None:
+            self.signals = SignalManager(self)
+            self.asked: list[Any] = []
+            self.engine = type("E", (), {"_slot": None, "crawl": staticmethod(self.asked.append)})()
+
+    crawler = Crawler()
+    engine = Engine(crawler)  # type: ignore[arg-type]
+    offsite = OffsiteMiddleware.__new__(OffsiteMiddleware)
+    crawler.signals.connect(offsite.request_scheduled, signals.request_scheduled)
+    engine.on_crawl(lambda request: str(request) == "known")
+    for request in ("known", "new"):
+        crawler.engine.crawl(request=request)
+    assert crawler.asked == ["new"]
+
+    def hears(request: Any, spider: Any) -> None: ...
+
+    for signal in (signals.request_scheduled, signals.request_dropped):
+        crawler.signals.connect(hears, signal)
+        engine.listen_again()
+        crawler.engine.crawl(request="known")
+        assert crawler.asked.pop() == "known", "somebody hears it: Scrapy's own way"
+        crawler.signals.disconnect(hears, signal)
+    engine.listen_again()
+    crawler.engine.crawl(request="known")
+    assert crawler.asked == ["new"]
+
+
+def test_engine_crawl() -> None:
+    """Public; the scraper looks it up on the instance each time."""
+    from scrapy.core import scraper
+
+    assert "engine.crawl(request=" in inspect.getsource(scraper)
+    assert list(inspect.signature(ExecutionEngine.crawl).parameters) == ["self", "request"]

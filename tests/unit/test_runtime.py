@@ -89,3 +89,16 @@ def test_the_addon_leaves_what_the_user_chose() -> None:
     assert settings["DUPEFILTER_CLASS"] == "mocra_scrapy.dupefilters.RecentDupeFilter"
     assert settings["MOCRA_LEASE"] == 5
     assert settings["MOCRA_CLOSE"] == "finished"
+
+
+def test_fast_is_asked_for_and_below_the_users_own() -> None:
+    plain, fast = Settings(), Settings({"MOCRA_FAST": True}, priority="project")
+    theirs = Settings(
+        {"MOCRA_FAST": True, "CONCURRENT_ITEMS": 50, "ASYNCIO_EVENT_LOOP": "mine.Loop"}, priority="project"
+    )
+    for settings in (plain, fast, theirs):
+        Addon.update_pre_crawler_settings(settings)
+        Addon(crawler()).update_settings(settings)
+    assert (plain["CONCURRENT_ITEMS"], plain["ASYNCIO_EVENT_LOOP"]) == (100, None)
+    assert (fast["CONCURRENT_ITEMS"], fast["ASYNCIO_EVENT_LOOP"]) == (8, "uvloop.Loop")
+    assert (theirs["CONCURRENT_ITEMS"], theirs["ASYNCIO_EVENT_LOOP"]) == (50, "mine.Loop")
