@@ -97,6 +97,10 @@ class Engine:
         self._engine.crawl = crawl_unknown
         self.listen_again()
 
+    def crawl(self, request: Request) -> None:
+        """Schedule *request*, as the engine does with what ``start()`` gives."""
+        self._engine.crawl(request)
+
     def listen_again(self) -> None:
         """Find out whether anybody hears of requests that are scheduled or dropped. Scrapy's own offsite filter doesn't count: what is
         known has passed it before."""

@@ -23,6 +23,31 @@ class Local:
     parent: Delivery | None
 
 
+class Recall:
+    """Request objects that this process made and stored not long ago, by what was stored.
+
+    When the queue hands such a request back to the worker that made it, the object itself goes to the engine, as with Scrapy's own queue in
+    memory: no decoding, and what Scrapy has worked out for it (parsed URL, fingerprint) is still there.
+
+    Keeps *size* to twice *size* of them; 0: none.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._new: dict[bytes, Request] = {}
+        self._old: dict[bytes, Request] = {}
+
+    def keep(self, body: bytes, request: Request) -> None:
+        if len(self._new) >= self._size:
+            self._new, self._old = {}, self._new
+        if self._size:
+            self._new[body] = request
+
+    def take(self, body: bytes) -> Request | None:
+        """The object; each is given out once."""
+        return self._new.pop(body, None) or self._old.pop(body, None)
+
+
 class Inbox:
     """Slots take turns; a slot without room in the downloader is passed over, so that nobody waits behind a slow host.
 

@@ -20,6 +20,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.models import Seeding
 
 if TYPE_CHECKING:
+    from mocra_scrapy._engine import Engine
     from mocra_scrapy._outbox import Outbox
     from mocra_scrapy._turns import Turns
     from mocra_scrapy.runtime import Mocra
@@ -38,12 +39,13 @@ class Seeder:
         settled: set when it is.
     """
 
-    def __init__(self, mocra: Mocra, turns: Turns, outbox: Outbox, deliveries: Deliveries, outbox_max: int) -> None:
+    def __init__(self, mocra: Mocra, engine: Engine, turns: Turns, outbox: Outbox, deliveries: Deliveries) -> None:
         self._mocra = mocra
+        self._options = mocra.options
+        self._engine = engine
         self._turns = turns
         self._outbox = outbox
         self._deliveries = deliveries
-        self._outbox_max = outbox_max
         self._seed: Request | None = None
         self._place = 0
         self._stopped = asyncio.Event()
@@ -71,15 +73,27 @@ class Seeder:
         logger.info("This worker seeds run %d of crawl %r", self._turns.state.run, self._mocra.crawl)
         try:
             async for item in start:
+                if self._stopped.is_set():
+                    return  # interrupted: whoever comes next seeds again
                 self._place += 1
-                self._seed = item if isinstance(item, Request) else None
-                yield item
+                if isinstance(item, Request):
+                    self._give(item)
+                else:
+                    yield item
                 await self._breathe()
         except Exception:
             # Scrapy logs it and goes on with what it has; run again it would only fail again, on one worker after the other.
             await self._complete()
             raise
         await self._complete()
+
+    def _give(self, request: Request) -> None:
+        """Schedule a seed as the engine would, but not at its pace: that of this one downloader, while others wait for work."""
+        self._seed = request
+        try:
+            self._engine.crawl(request)
+        finally:
+            self._seed = None
 
     async def nothing_to_seed(self) -> None:
         """There is no ``start()`` in this process: don't keep the crawl waiting for one."""
@@ -101,13 +115,19 @@ class Seeder:
         """Let the loop run now and then, and wait while too much is not stored yet: the only place where producers can wait."""
         if self._place % BREATH == 0:
             await asyncio.sleep(0)
-        while len(self._outbox) > self._outbox_max // 2 and not self._stopped.is_set():
+        while self._enough() and not self._stopped.is_set():
             self._turns.kick()
             await self._either(self._turns.changed())
 
+    def _enough(self) -> bool:
+        """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is there can be fetched."""
+        turns = self._turns
+        return len(self._outbox) > self._options.outbox_max // 2 or (
+            turns.size.pending > self._options.seeds_ahead and not turns.dry
+        )
+
     async def _complete(self) -> None:
         """All seeds are out: wait until they are stored (local ones: done), then say so to the cluster."""
-        self._seed = None
         turns, mocra = self._turns, self._mocra
         await self._either(turns.stored())
         self._deliveries.end(self.delivery)

@@ -23,6 +23,9 @@ MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request
 MOCRA_QUEUE_ORDER: str | None = None  # "fifo" | "lifo"; None: as SCHEDULER_MEMORY_QUEUE says (Scrapy's default: lifo)
 MOCRA_PREFETCH: int | None = None  # requests leased ahead of the downloader; None: CONCURRENT_REQUESTS; 0: strict order
 MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callbacks are made to wait
+MOCRA_SEEDS_AHEAD = (
+    10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
+)
 MOCRA_TURN_INTERVAL = 0.005  # s between two exchanges with the backend, at least
 MOCRA_FLUSH_INTERVAL = 0.05  # s that acks and new requests wait for company before they are sent, at most
 MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)

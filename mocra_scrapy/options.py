@@ -34,6 +34,7 @@ class Options:
     prefetch: int
     concurrency: int
     outbox_max: int
+    seeds_ahead: int
     turn_interval: float
     flush_interval: float
     idle_poll: float
@@ -162,6 +163,7 @@ def read_options(settings: BaseSettings, spider_name: str) -> Options:
         else read.whole("MOCRA_PREFETCH", 0, 10_000, "a number of requests"),
         concurrency=concurrency,
         outbox_max=read.whole("MOCRA_OUTBOX_MAX", 1, 10_000_000, "a number of requests"),
+        seeds_ahead=read.whole("MOCRA_SEEDS_AHEAD", 0, 1_000_000_000, "a number of requests"),
         turn_interval=read.number("MOCRA_TURN_INTERVAL", 0, 10, "a time in seconds"),
         flush_interval=read.number("MOCRA_FLUSH_INTERVAL", 0, 10, "a time in seconds"),
         idle_poll=read.number("MOCRA_IDLE_POLL", 0.05, 60, "a time in seconds"),

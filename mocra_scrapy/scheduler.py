@@ -24,7 +24,7 @@ from mocra_scrapy._answers import Answers
 from mocra_scrapy._codec import load_codec
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._engine import Engine
-from mocra_scrapy._inbox import Inbox, Local
+from mocra_scrapy._inbox import Inbox, Local, Recall
 from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._seeding import Seeder
 from mocra_scrapy._turns import Turns
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+
+#: Requests that are kept as objects until the queue hands them back, see :class:`~mocra_scrapy._inbox.Recall`.
+RECALL = 1000
 
 
 class Scheduler(BaseScheduler):
@@ -55,7 +58,7 @@ class Scheduler(BaseScheduler):
         assert crawler.stats is not None
         self.stats = crawler.stats
         self.df, self._recent, self._decides = self._dupefilter(crawler)
-        self.inbox, self.outbox = Inbox(), Outbox()
+        self.inbox, self.outbox, self._recall = Inbox(), Outbox(), Recall(RECALL)
         self._deliveries = Deliveries(self._settle)
         self._closing = False
         self._unserializable_told = False
@@ -107,7 +110,7 @@ class Scheduler(BaseScheduler):
             self.crawler, self.mocra, self.engine, self.inbox, self.outbox, filters=(self.df, self._recent)
         )
         self._turns = self._answers.turns = Turns(self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks)
-        self._seeder = Seeder(self.mocra, self._turns, self.outbox, self._deliveries, self.options.outbox_max)
+        self._seeder = Seeder(self.mocra, self.engine, self._turns, self.outbox, self._deliveries)
         self.engine.on_finished(self._deliveries.finished)
         self.engine.on_closing(self._hand_back)
         self.engine.on_crawl(self._known)
@@ -203,6 +206,7 @@ class Scheduler(BaseScheduler):
             fingerprint = seeder.fingerprint(fingerprint, body)
         start = self.options.start_queue and bool(request.meta.get("is_start_request"))
         self.outbox.push(Entry(body, slot, request.priority, fingerprint, start), request)
+        self._recall.keep(body, request)
         self._remember(fingerprint)
         self._kick()
         return True
@@ -283,6 +287,9 @@ class Scheduler(BaseScheduler):
 
     def _open(self, lease: Lease) -> Request | None:
         """The leased request; one that can't be read becomes a dead letter, and the crawl goes on."""
+        request = self._recall.take(lease.body)
+        if request is not None:
+            return request
         try:
             return self._codec.decode(lease.body)
         except UnreadablePayload as error:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 from twisted.internet import asyncioreactor
 
+from mocra_scrapy._inbox import Recall
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.session import WorkerSession
 
@@ -162,14 +164,18 @@ async def test_start_requests_are_like_others_without_their_queue() -> None:
         assert [(await dequeue(scheduler)).url for _ in range(2)] == URLS[:2]
 
 
-async def test_callbacks_and_all_attributes_come_back() -> None:
+@pytest.mark.parametrize("recalled", [0, 10])
+async def test_callbacks_and_all_attributes_come_back(recalled: int) -> None:
+    """From what was stored, and as the object that is still at hand."""
     async with opened() as scheduler:
+        scheduler._recall = Recall(recalled)
         spider: Any = scheduler.spider
         request = Request(
             URLS[0], spider.other, errback=spider.parse, meta={"k": (1, {2})}, cb_kwargs={"n": 1}, flags=["f"]
         )
         scheduler.enqueue_request(request)
         back = await dequeue(scheduler)
+        assert (back is request) == bool(recalled)
         assert {name: getattr(back, name) for name in Request.attributes} == {
             name: getattr(request, name) for name in Request.attributes
         }
@@ -357,3 +363,41 @@ async def test_an_error_in_the_suite_closes_this_worker(
         assert "this worker stops" in caplog.text
         assert scheduler.stats.get_value("mocra/worker/broken") == 1
         scheduler._answers.on_idle()  # nothing keeps it open
+
+
+async def test_seeds_wait_while_there_is_enough() -> None:
+    """``start()`` is driven at its own pace, but not without bound."""
+    async with opened(MOCRA_SEEDS_AHEAD=100, MOCRA_PREFETCH=10, CONCURRENT_REQUESTS=10) as scheduler:
+        crawled = 0
+
+        def crawl(request: Request) -> None:
+            nonlocal crawled
+            crawled += 1
+            scheduler.enqueue_request(request)
+
+        seeder = scheduler._seeder
+        assert seeder is not None
+        scheduler._turns.state = replace(scheduler._turns.state, seeding=Seeding.OPEN)  # type: ignore[union-attr]
+        await scheduler.mocra.queue.clear()
+        await scheduler.mocra.queue.join(scheduler.mocra.worker)
+        scheduler.engine.crawl = crawl  # type: ignore[method-assign]
+
+        async def start() -> AsyncIterator[Request]:
+            for n in range(2000):
+                yield Request(f"http://foo.test/{n}")
+
+        async def drive() -> None:
+            async for _ in seeder.run(start()):
+                raise AssertionError("requests are scheduled, not given to the engine")
+
+        task = asyncio.ensure_future(drive())
+        await eventually(lambda: crawled >= 100)
+        taken = 0
+        while taken < 2000:
+            assert crawled - taken <= 100 + 200 + 50 + 20, "what is pending, a batch, a breath, what is leased"
+            if scheduler.next_request() is None:
+                await asyncio.sleep(0.001)
+            else:
+                taken += 1
+        await task
+        assert (await scheduler.mocra.queue.state()).seeding is Seeding.DONE

@@ -56,6 +56,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_START_TIMEOUT", -1),
         ("MOCRA_STOP_TIMEOUT", "x"),
         ("MOCRA_OUTBOX_MAX", 0),
+        ("MOCRA_SEEDS_AHEAD", -1),
         ("MOCRA_LOCAL_SEEN", -1),
         ("MOCRA_MAX_DEAD", 0),
     ],

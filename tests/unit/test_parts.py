@@ -10,7 +10,7 @@ from scrapy import Request
 from scrapy.utils.request import RequestFingerprinter, fingerprint
 
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
-from mocra_scrapy._inbox import Inbox, Local
+from mocra_scrapy._inbox import Inbox, Local, Recall
 from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints, fingerprint_function
@@ -76,6 +76,23 @@ def test_draining_leaves_local_requests() -> None:
     assert taken(inbox) == ["x"]
     inbox.add([lease("a", "a")])
     assert taken(inbox) == ["a"]
+
+
+# ---------------------------------------------------------------------- recall
+
+
+def test_an_object_is_recalled_once() -> None:
+    recall = Recall(2)
+    kept = [request(n) for n in range(5)]
+    for n, one in enumerate(kept):
+        recall.keep(b"%d" % n, one)
+    assert recall.take(b"4") is kept[4]
+    assert recall.take(b"4") is None
+    assert recall.take(b"3") is kept[3]
+    assert recall.take(b"0") is None, "bounded"
+    none = Recall(0)
+    none.keep(b"x", kept[0])
+    assert none.take(b"x") is None
 
 
 # ---------------------------------------------------------------------- outbox
