@@ -289,6 +289,27 @@ async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
         await queue.close()
 
 
+async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: str, redis_single: RedisServer) -> None:
+    async with backend(redis_url) as on:
+        queue, _ = await started(on)
+        await queue.join("killed")
+        killed = WorkerSession(queue, "killed")
+        assert not await killed.lease(1)  # it held nothing, but its last call is remembered
+        await queue.claim_seeding("w")
+        await queue.complete_seeding("w")
+        assert await queue.finish("w") is Finish.WON
+        await queue.close_worker("w")
+        with redis_single.client() as client:
+            left = {key: client.pttl(key) for key in client.scan_iter()}
+            assert left.keys() == {b"mocra:{c:0}:crawl", b"mocra:{c:0}:workers", b"mocra:{c:0}:w:killed"}
+            assert left.pop(b"mocra:{c:0}:crawl") == -1
+            assert all(0 < ttl <= 3_600_000 for ttl in left.values())
+            # It was only slow: as soon as it has work again it is remembered without a limit.
+            await killed.push([Entry(b"1", "s")])
+            assert client.pttl("mocra:{c:0}:workers") == client.pttl("mocra:{c:0}:w:killed") == -1
+        await queue.close()
+
+
 async def test_wake_ups_survive_a_restart(own_redis: RedisServer) -> None:
     async with backend(own_redis.url, **FAST) as one, backend(own_redis.url, **FAST) as two:
         waiting, hungry = await started(one, "hungry")

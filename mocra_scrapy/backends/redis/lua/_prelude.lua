@@ -11,9 +11,9 @@
 -- P i:<slot>       zset    the slot's ranks other than 0 and 1, best first (score = -rank)          those lists are empty
 -- P suspect        list    placed items that were lost with several workers                         empty
 -- P delayed        zset    '<14 hex digits>' .. placed item -> due, ms                              empty
--- P workers        zset    worker -> end of its lease, ms                                           it leaves or dies
+-- P workers        zset    worker -> end of its lease, ms                                           it leaves or dies; an hour after the end
 -- P w:<worker>     hash    token -> placed item; '#' its last call, '!' the suspect it holds,       it leaves or dies
---                          '~' set when something was taken from it
+--                          '~' set when something was taken from it                                 an hour after the end
 -- P last:<worker>  string  of a worker that died: its last call and whether something was taken     an hour later, or it leaves
 -- P waiting        zset    worker -> since when it waits for a wake-up                              woken, or it got something
 -- P dead           hash    id -> packed letter; P dead:at  zset  id -> ms when it died              replayed, purged, over max_dead
@@ -34,6 +34,7 @@ local READY, SUSPECT, DELAYED = P .. 'ready', P .. 'suspect', P .. 'delayed'
 local WORKERS, WAITING, CRAWL = P .. 'workers', P .. 'waiting', P .. 'crawl'
 local DEAD, DEAD_AT = P .. 'dead', P .. 'dead:at'
 local call = redis.call
+local AFTERGLOW = 3600000  -- ms that what dead workers leave is kept
 
 local FIELDS = {'pend', 'leased', 'seq', 'run', 'fg', 'fl', 'fs', 'fc', 'fb', 'fo', 'fx', 'skew'}
 local raw = call('HMGET', META, unpack(FIELDS))

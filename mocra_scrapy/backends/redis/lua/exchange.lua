@@ -156,7 +156,7 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', text(now - 1), 'LIM
     if #tokens > taken then call('HSET', key, '~', 1)
     else
         local left = call('HMGET', key, '#', '~')
-        if left[1] then call('SET', last_of(dead), cmsgpack.pack({left[1], (taken > 0 or left[2]) and 1 or 0}), 'PX', 3600000) end
+        if left[1] then call('SET', last_of(dead), cmsgpack.pack({left[1], (taken > 0 or left[2]) and 1 or 0}), 'PX', AFTERGLOW) end
         call('DEL', key)
         call('ZREM', WORKERS, dead)
         call('ZREM', WAITING, dead)
@@ -235,6 +235,7 @@ fields[#fields + 1] = cmsgpack.pack({number, done, leases, half[1], half[2]})
 for i = 1, #fields, 2000 do
     call('HSET', MINE, unpack(fields, i, math.min(i + 1999, #fields)))
 end
+if M.leased > 0 or M.pend > 0 or events > 0 then call('PERSIST', MINE); call('PERSIST', WORKERS) end  -- see finish.lua
 sweep(16)
 save()
 return answer()

@@ -17,6 +17,9 @@ if verb == 'end' then
 end
 if size[1] + size[2] + size[3] > 0 or (M.run ~= 0 and M.run ~= tonumber(ARGV[3])) then return 0 end
 call('DEL', WAITING)
+-- Workers that were killed at the end: nobody may come to clean up after them. Whoever works on takes the time limit off again.
+for _, worker in ipairs(call('ZRANGE', WORKERS, 0, 199)) do call('PEXPIRE', held_by(worker), AFTERGLOW) end
+call('PEXPIRE', WORKERS, AFTERGLOW)
 if ARGV[2] ~= '1' and (M.fc > 0 or #older() > 0) then drop_filter() end
 if sweep(256) then save(); return 1 end
 if ARGV[2] == '1' then save()
