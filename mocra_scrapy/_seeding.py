@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
+from scrapy.exceptions import CloseSpider
 
 from mocra_scrapy._deliveries import Deliveries, Delivery
 from mocra_scrapy._tasks import end_tasks
@@ -81,6 +82,10 @@ class Seeder:
                 else:
                     yield item
                 await self._breathe()
+        except CloseSpider as closing:
+            # The crawl is interrupted, not seeded. Scrapy before 2.18 does not close for this, and we would wait for ever.
+            self._engine.close_spider(closing.reason or "cancelled")
+            raise
         except Exception:
             # Scrapy logs it and goes on with what it has; run again it would only fail again, on one worker after the other.
             await self._complete()

@@ -109,6 +109,18 @@ def test_a_start_that_fails_is_not_run_for_ever(site: MockSite, workers: Workers
     assert len(failed) == 1
 
 
+def test_close_spider_in_start_interrupts_the_crawl(site: MockSite, workers: Workers) -> None:
+    """The next run resumes it, and seeds what is missing."""
+    first = workers.start("failing_start", site=site.url, enough=1)
+    assert first.wait(30) == 0
+    assert workers.events("closed")[0]["reason"] == "enough"
+    assert not workers.events("finished")
+    workers.start("failing_start", site=site.url, whole=1)
+    workers.wait()
+    assert set(site.arrivals()) == {"/slow/5/0", "/ok/1", "/ok/2"}
+    assert [e["run"] for e in workers.events("finished")] == [1]
+
+
 def test_a_worker_leaves_in_time_when_the_backend_is_away(
     site: MockSite, workers_on: Callable[[str], Workers], own_redis: RedisServer
 ) -> None:

@@ -1,6 +1,7 @@
 """Follows every link, by the shortest code that does."""
 
 import scrapy
+from scrapy.exceptions import CloseSpider
 
 
 class GraphSpider(scrapy.Spider):
@@ -74,4 +75,18 @@ class FailingStartSpider(ListSpider):
     async def start(self):
         for path in ("slow/5/0", "ok/1", "ok/2"):
             yield scrapy.Request(f"{self.site}/{path}")
-        raise ValueError("no more seeds")
+        if getattr(self, "enough", None):
+            raise CloseSpider("enough")
+        if not getattr(self, "whole", None):
+            raise ValueError("no more seeds")
+
+
+class HostsSpider(GraphSpider):
+    """The same graph, but each page is a slot of its own, as pages of many hosts are."""
+
+    name = "hosts"
+
+    def parse(self, response):
+        yield {"url": response.url}
+        for href in response.css("a::attr(href)").getall():
+            yield response.follow(href, meta={"download_slot": href})
