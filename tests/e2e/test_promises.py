@@ -136,10 +136,11 @@ def test_p07_an_interrupted_run_resumes_and_a_finished_one_begins_afresh(site: M
 
 def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
     """The worker that runs start() dies in the middle: another one gives all seeds, and none is fetched twice for it."""
-    seeder = workers.start("seeds", site=site.url, seeds=300, MOCRA_LEASE=1)
-    eventually(lambda: len(site.arrivals()) > 50)
-    workers.start("seeds", site=site.url, seeds=300, pause="0", MOCRA_LEASE=1)
+    seeder = workers.start("seeds", site=site.url, seeds=300, hold_at=150, MOCRA_LEASE=1)
+    eventually(lambda: len(site.arrivals()) == 150, 30)
+    workers.start("seeds", site=site.url, seeds=300, MOCRA_LEASE=1)
     workers.until("opened", 2)
+    assert len(site.arrivals()) == 150, "the other one seeds while this one lives"
     seeder.kill()
     workers.wait()
     arrivals = site.arrivals()

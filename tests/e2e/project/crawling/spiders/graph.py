@@ -31,7 +31,7 @@ class ListSpider(scrapy.Spider):
 
 
 class SeedsSpider(scrapy.Spider):
-    """Many seeds, given slowly; half of them with dont_filter."""
+    """Many seeds, half of them with dont_filter; stops in the middle if ``hold_at`` says where."""
 
     name = "seeds"
 
@@ -39,8 +39,8 @@ class SeedsSpider(scrapy.Spider):
         import asyncio
 
         for n in range(int(self.seeds)):
-            if n % 10 == 0:
-                await asyncio.sleep(float(getattr(self, "pause", "0.05")))
+            if n == int(getattr(self, "hold_at", -1)):
+                await asyncio.sleep(600)
             yield scrapy.Request(f"{self.site}/ok/{n}", dont_filter=n % 2 == 0)
 
     def parse(self, response):
