@@ -24,7 +24,7 @@ if hasattr(default_settings, "TWISTED_REACTOR_ENABLED"):
 @pytest.mark.redis
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_crawl_is_interrupted_killed_and_finished(loop: str, site: MockSite, workers: Workers) -> None:
-    options = {"site": site.url, "MOCRA_LEASE": 1, "CONCURRENT_REQUESTS": 4, **LOOPS[loop]}
+    options = {"site": site.url, "MOCRA_LEASE": 1, "CONCURRENT_REQUESTS": 4, "DOWNLOAD_DELAY": 0.01, **LOOPS[loop]}
     first = workers.start("graph", **options)
     eventually(lambda: len(site.arrivals()) > 20)
     first.send_signal(signal.SIGTERM)

@@ -69,7 +69,7 @@ def test_p04_a_stale_owner_changes_nothing(site: MockSite, workers: Workers) -> 
 
 def test_p05_repeats_are_bounded_and_counted(site: MockSite, workers: Workers) -> None:
     """What is fetched twice is at most what the killed worker held, and the stats say how many."""
-    victim = workers.start("graph", site=site.url, MOCRA_LEASE=1, CONCURRENT_REQUESTS=8)
+    victim = workers.start("graph", site=site.url, MOCRA_LEASE=1, CONCURRENT_REQUESTS=8, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 40)
     victim.kill()
     workers.start("graph", site=site.url, MOCRA_LEASE=1, CONCURRENT_REQUESTS=8)
@@ -117,7 +117,7 @@ def test_p07_the_end_comes_once_and_for_all(site: MockSite, workers: Workers) ->
 
 
 def test_p07_an_interrupted_run_resumes_and_a_finished_one_begins_afresh(site: MockSite, workers: Workers) -> None:
-    first = workers.start("graph", site=site.url)
+    first = workers.start("graph", site=site.url, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 30)
     first.send_signal(signal.SIGTERM)
     first.wait(30)

@@ -153,7 +153,7 @@ def test_a_worker_leaves_in_time_when_the_backend_is_away(
 
 def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, workers: Workers) -> None:
     """Stopped; meanwhile the run was finished by another worker and a new one began: it forgets what it has seen and helps."""
-    sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 30)
     os.kill(sleeper.pid, signal.SIGSTOP)
     workers.start("graph", site=site.url, MOCRA_LEASE=1)
