@@ -33,7 +33,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=("all", "crawls", "storage", "scale", "wakeups"))
-    parser.add_argument("--quick", action="store_true", help="small sizes and few rows: about three minutes")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rows: some minutes")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
