@@ -56,11 +56,17 @@ class Deliveries:
     def __len__(self) -> int:
         return len(self._out)
 
-    def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> None:
-        """*request* goes to the engine."""
+    def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> Request:
+        """*request*, which goes to the engine; a copy, if that very object is out already.
+
+        A callback may yield ``response.request`` again; the object must not stand for two deliveries at once.
+        """
+        if id(request) in self._out:
+            request = request.copy()
         delivery = Delivery(request, lease, parent)
         self._out[id(request)] = delivery
         CURRENT.set(delivery)
+        return request
 
     def finished(self, request: Request) -> None:
         """The engine let go of *request*. Requests that never came from here (inline downloads) are passed over."""

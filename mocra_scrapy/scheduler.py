@@ -261,13 +261,12 @@ class Scheduler(BaseScheduler):
             return None
         while (got := self.inbox.pop(self._has_room)) is not None:
             if isinstance(got, Local):
-                self._deliveries.hand_out(got.request, None, got.parent)
                 self.stats.inc_value("scheduler/dequeued/memory")
                 self.stats.inc_value("scheduler/dequeued")
-                return got.request
+                return self._deliveries.hand_out(got.request, None, got.parent)
             request = self._open(got)
             if request is not None:
-                self._deliveries.hand_out(request, got, None)
+                request = self._deliveries.hand_out(request, got, None)
                 self.stats.inc_value("scheduler/dequeued")
                 if self._turns is not None and self.inbox.leased * 2 <= self.options.prefetch:
                     self._turns.kick()

@@ -284,6 +284,24 @@ async def test_a_request_that_cannot_be_kept_makes_its_parent_a_dead_letter() ->
         assert scheduler.stats.get_value("mocra/scheduler/enqueue_failed") == 1
 
 
+@pytest.mark.parametrize("local", [False, True])
+async def test_the_same_object_may_be_yielded_again_while_it_is_out(local: bool) -> None:
+    """``yield response.request`` from its own callback: both deliveries are settled, each for itself."""
+    async with opened() as scheduler:
+        callback = (lambda response: None) if local else None
+        scheduler.enqueue_request(Request(URLS[0], callback, dont_filter=True))
+        first = await eventually(scheduler.next_request)
+        scheduler.enqueue_request(first)
+        second = await eventually(scheduler.next_request)
+        assert second is not first
+        assert second.url == first.url
+        scheduler._deliveries.finished(first)
+        scheduler._deliveries.finished(second)
+        await drained(scheduler)
+        assert len(scheduler._deliveries) == 0
+        assert scheduler.stats.get_value("mocra/queue/acked", 0) == (0 if local else 2)
+
+
 async def test_unreadable_entries_become_dead_letters() -> None:
     from mocra_scrapy.models import Entry
 
