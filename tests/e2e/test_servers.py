@@ -15,11 +15,11 @@ from tests.services.redis_server import PASSWORD, RedisServer, SentinelGroup, So
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 
-def survives_a_kill(site: MockSite, workers: Workers) -> None:
+def survives_a_kill(site: MockSite, workers: Workers, spider: str = "graph") -> None:
     """Two workers, one of them killed: everything is fetched, and the end comes once."""
     options = {"site": site.url, "MOCRA_LEASE": 1, "CONCURRENT_REQUESTS": 4, "DOWNLOAD_DELAY": 0.005}
     for _ in range(2):
-        workers.start("graph", **options)
+        workers.start(spider, **options)
     workers.until("opened", 2)
     eventually(lambda: len(site.arrivals()) > 30)
     workers.all[0].kill()
@@ -31,15 +31,7 @@ def survives_a_kill(site: MockSite, workers: Workers) -> None:
 
 def test_cluster_with_shards(site: MockSite, workers_on: Callable[[str], Workers], redis_cluster: str) -> None:
     """Many slots, so that parents and children live on different shards: each page is a slot of its own."""
-    workers = workers_on(f"{redis_cluster}?shards=3")
-    workers.start("hosts", site=site.url, MOCRA_LEASE=1)
-    workers.start("hosts", site=site.url, MOCRA_LEASE=1)
-    workers.until("opened", 2)
-    eventually(lambda: len(site.arrivals()) > 30)
-    workers.all[0].kill()
-    workers.wait()
-    assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
-    assert [event["run"] for event in workers.events("finished")] == [1]
+    survives_a_kill(site, workers_on(f"{redis_cluster}?shards=3"), "hosts")
 
 
 def test_one_slot_on_a_cluster(site: MockSite, workers_on: Callable[[str], Workers], redis_cluster: str) -> None:

@@ -18,6 +18,7 @@ from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
 from mocra_scrapy.models import Entry, Exchange, Finish, QueueOptions
 from mocra_scrapy.session import WorkerSession
+from tests.services import processes
 from tests.services.faultproxy import FaultProxy
 from tests.services.redis_server import PASSWORD, RedisServer, SentinelGroup, SocketRedis, TlsRedis
 
@@ -163,9 +164,7 @@ async def test_a_foreign_prefix_is_refused_by_the_acl(redis_tls: TlsRedis) -> No
 
 
 async def test_nobody_answers() -> None:
-    from tests.services.processes import free_port
-
-    opened = open_backend(f"redis://127.0.0.1:{free_port()}", options=FAST)
+    opened = open_backend(f"redis://127.0.0.1:{processes.free_port()}", options=FAST)
     with pytest.raises(BackendUnavailable, match=r"MOCRA_START_TIMEOUT = 0.3 s: is the server running"):
         await opened.open(0.3)
     await opened.close()
@@ -274,12 +273,9 @@ async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
         queue, session = await started(on)
         await session.push([Entry(b"%d" % i, "s", fingerprint=sha1(b"%d" % i).digest()) for i in range(20)])
         held = list(await session.lease(5))
-        with sentinels.replica.client() as client:
-            client_offset = lambda: client.info("replication")["master_repl_offset"]  # noqa: E731
-            from tests.services.processes import eventually
-
-            with sentinels.master.client() as master:
-                eventually(lambda: client_offset() >= master.info("replication")["master_repl_offset"], 10)
+        with sentinels.replica.client() as replica, sentinels.master.client() as master:
+            written = master.info("replication")["master_repl_offset"]
+            processes.eventually(lambda: replica.info("replication")["master_repl_offset"] >= written, 10)
         sentinels.master.kill()
         answer = await insist(lambda repeat: session.exchange(ack=held, want=100, repeat=repeat), 60)
         assert list(answer.acked) == [True] * 5

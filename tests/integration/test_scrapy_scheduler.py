@@ -3,89 +3,26 @@ asynchronous queue behind the same synchronous seam), asked of ours on the memor
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from scrapy import Request, Spider, signals
 from scrapy.core.scheduler import BaseScheduler, BaseSchedulerMeta
-from scrapy.exceptions import DontCloseSpider
-from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.test import get_crawler
-from twisted.internet import asyncioreactor
+from scrapy.dupefilters import BaseDupeFilter
 
 from mocra_scrapy._inbox import Recall
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.models import QueueOptions, Seeding
+from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.session import WorkerSession
+from tests.integration.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
 
-URLS = [f"http://foo.test/{name}" for name in "abc"]
-PRIORITIES = [
-    ("http://foo.test/a", -2),
-    ("http://foo.test/d", 1),
-    ("http://foo.test/b", -1),
-    ("http://foo.test/c", 0),
-    ("http://foo.test/e", 2),
-]
+pytestmark = pytest.mark.usefixtures("asyncio_reactor")
 
 
-class OneSpider(Spider):
-    name = "one"
-
-    def parse(self, response: Any) -> None: ...
-
-    def other(self, response: Any) -> None: ...
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _reactor() -> Iterator[None]:
-    """Deferreds of a scheduler's ``open`` and ``close`` need to know which kind it is; nothing here runs it."""
-    loop = asyncio.new_event_loop()
-    asyncioreactor.install(loop)
-    yield
-    from twisted.internet import reactor
-
-    reactor.disconnectAll()  # type: ignore[attr-defined]
-    loop.close()
-
-
-@asynccontextmanager
-async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
-    settings = {"SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_TURN_INTERVAL": 0, **settings}
-    crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
-    crawler.spider = crawler._create_spider()
-    scheduler = Scheduler.from_crawler(crawler)
-    await maybe_deferred_to_future(scheduler.open(crawler.spider))  # type: ignore[arg-type]
-    try:
-        yield scheduler
-    finally:
-        await maybe_deferred_to_future(scheduler.close("finished"))  # type: ignore[arg-type]
-
-
-async def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 5
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come true"
-        await asyncio.sleep(0.001)
-    return found
-
-
-async def dequeue(scheduler: Scheduler) -> Request:
-    """As the engine: ask, and ask again when woken."""
-    request = await eventually(scheduler.next_request)
-    scheduler._deliveries.finished(request)
-    found: Request = request
-    return found
-
-
-async def drained(scheduler: Scheduler) -> None:
-    await eventually(lambda: not scheduler.has_pending_requests())
-    await eventually(lambda: not scheduler._turns or not scheduler._turns.size.unfinished)
+class Everything(BaseDupeFilter):
+    def request_seen(self, request: Request) -> bool:
+        return True
 
 
 # ---------------------------------------------------------------------- the interface
@@ -234,14 +171,6 @@ async def test_base_dupefilter_filters_nothing(caplog: pytest.LogCaptureFixture)
         assert [(await dequeue(scheduler)).url for _ in range(3)] == [URLS[0]] * 3
 
 
-from scrapy.dupefilters import BaseDupeFilter  # noqa: E402
-
-
-class Everything(BaseDupeFilter):
-    def request_seen(self, request: Request) -> bool:
-        return True
-
-
 # ---------------------------------------------------------------------- stats, what can't be stored, the end
 
 
@@ -256,166 +185,3 @@ async def test_stats_are_scrapys() -> None:
         assert scheduler.stats.get_value("scheduler/dequeued") == 3
         assert scheduler.stats.get_value("mocra/queue/acked") == 3
         assert scheduler.stats.get_value("scheduler/enqueued/memory") is None
-
-
-async def test_what_cannot_be_stored_stays_here(caplog: pytest.LogCaptureFixture) -> None:
-    async with opened() as scheduler:
-        for n in range(3):
-            assert scheduler.enqueue_request(Request(URLS[n], callback=lambda response: None))
-        assert not scheduler.enqueue_request(Request(URLS[0])), "its fingerprint is known here"
-        assert caplog.text.count("Unable to serialize request") == 1
-        assert "is not a method of spider 'one'" in caplog.text
-        assert [(await dequeue(scheduler)).url for _ in range(3)] == URLS
-        assert scheduler.stats.get_value("mocra/scheduler/unserializable") == 3
-        assert scheduler.stats.get_value("scheduler/dequeued/memory") == 3
-        await drained(scheduler)
-
-
-async def test_a_request_that_cannot_be_kept_makes_its_parent_a_dead_letter() -> None:
-    async with opened(MOCRA_REQUIRE_SERIALIZABLE=True) as scheduler:
-        scheduler.enqueue_request(Request(URLS[0]))
-        parent = await eventually(scheduler.next_request)
-        assert scheduler.enqueue_request(Request(URLS[1], callback=lambda response: None)) is False
-        scheduler._deliveries.finished(parent)
-        await drained(scheduler)
-        (letter,) = await scheduler.mocra.queue.dead()
-        assert letter.reason == "child_lost"
-        assert URLS[1] in letter.detail
-        assert scheduler.stats.get_value("mocra/scheduler/enqueue_failed") == 1
-
-
-@pytest.mark.parametrize("local", [False, True])
-async def test_the_same_object_may_be_yielded_again_while_it_is_out(local: bool) -> None:
-    """``yield response.request`` from its own callback: both deliveries are settled, each for itself."""
-    async with opened() as scheduler:
-        callback = (lambda response: None) if local else None
-        scheduler.enqueue_request(Request(URLS[0], callback, dont_filter=True))
-        first = await eventually(scheduler.next_request)
-        scheduler.enqueue_request(first)
-        second = await eventually(scheduler.next_request)
-        assert second is not first
-        assert second.url == first.url
-        scheduler._deliveries.finished(first)
-        scheduler._deliveries.finished(second)
-        await drained(scheduler)
-        assert len(scheduler._deliveries) == 0
-        assert scheduler.stats.get_value("mocra/queue/acked", 0) == (0 if local else 2)
-
-
-async def test_unreadable_entries_become_dead_letters() -> None:
-    from mocra_scrapy.models import Entry
-
-    async with opened() as scheduler:
-        await scheduler.mocra.queue.join("other")
-        await WorkerSession(scheduler.mocra.queue, "other").push([Entry(b"foreign", "foo.test")])
-        scheduler.enqueue_request(Request(URLS[0]))
-        assert (await dequeue(scheduler)).url == URLS[0]
-        assert scheduler._turns is not None
-        await eventually(lambda: scheduler._turns.size.dead == 1 or scheduler.next_request())  # type: ignore[union-attr]
-        (letter,) = await scheduler.mocra.queue.dead()
-        assert letter.reason == "unreadable"
-
-
-async def test_an_idle_worker_stays_while_there_is_work() -> None:
-    async with opened() as scheduler:
-        with pytest.raises(DontCloseSpider):
-            scheduler._answers.on_idle()
-        scheduler.enqueue_request(Request(URLS[0]))
-        await dequeue(scheduler)
-        await drained(scheduler)
-        with pytest.raises(DontCloseSpider):
-            scheduler._answers.on_idle()  # asks the cluster…
-        await eventually(lambda: scheduler._answers.finished)
-        scheduler._answers.on_idle()  # …which says: it is over
-        assert scheduler.stats.get_value("mocra/crawl/finished_here") is True
-
-
-@pytest.mark.parametrize(("mode", "leaves"), [("idle", True), ("never", False)])
-async def test_close_modes(mode: str, leaves: bool) -> None:
-    async with opened(MOCRA_CLOSE=mode) as scheduler:
-        scheduler.enqueue_request(Request(URLS[0]))
-        await dequeue(scheduler)
-        await drained(scheduler)
-        scheduler.next_request()
-        turns = scheduler._turns
-        assert turns is not None
-        await eventually(lambda: turns.dry)
-        if leaves:
-            scheduler._answers.on_idle()
-        else:
-            with pytest.raises(DontCloseSpider):
-                scheduler._answers.on_idle()
-
-
-async def test_closing_twice_and_half_open() -> None:
-    crawler = get_crawler(OneSpider, {}, prevent_warnings=False)
-    scheduler = Scheduler.from_crawler(crawler)
-    await maybe_deferred_to_future(scheduler.close("shutdown"))  # type: ignore[arg-type]
-    await maybe_deferred_to_future(scheduler.close("shutdown"))  # type: ignore[arg-type]
-
-
-async def test_closing_hands_back() -> None:
-    backend = open_backend("memory://test-handback")
-    async with opened(MOCRA_BACKEND="memory://test-handback", MOCRA_CRAWL="c") as scheduler:
-        for url in URLS:
-            scheduler.enqueue_request(Request(url))
-        await eventually(lambda: len(scheduler.inbox) == 3)
-    size = await backend.request_queue("c", QueueOptions()).size()
-    assert (size.pending, size.leased) == (3, 0)
-
-
-async def test_an_error_in_the_suite_closes_this_worker(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What can't be repeated must not hang: the spider closes with a reason of its own, and the log says why."""
-    async with opened(MOCRA_STOP_TIMEOUT=0) as scheduler:
-        closed: list[str] = []
-        monkeypatch.setattr(scheduler.engine, "close_spider", closed.append)
-
-        async def broken(*args: Any, **kwargs: Any) -> None:
-            raise ZeroDivisionError("a bug")
-
-        monkeypatch.setattr(scheduler.mocra.session, "exchange", broken)
-        scheduler.enqueue_request(Request(URLS[0]))
-        await eventually(lambda: closed == ["mocra_error"])
-        assert "this worker stops" in caplog.text
-        assert scheduler.stats.get_value("mocra/worker/broken") == 1
-        scheduler._answers.on_idle()  # nothing keeps it open
-
-
-async def test_seeds_wait_while_there_is_enough() -> None:
-    """``start()`` is driven at its own pace, but not without bound."""
-    async with opened(MOCRA_SEEDS_AHEAD=100, MOCRA_PREFETCH=10, CONCURRENT_REQUESTS=10) as scheduler:
-        crawled = 0
-
-        def crawl(request: Request) -> None:
-            nonlocal crawled
-            crawled += 1
-            scheduler.enqueue_request(request)
-
-        seeder = scheduler._seeder
-        assert seeder is not None
-        scheduler._turns.state = replace(scheduler._turns.state, seeding=Seeding.OPEN)  # type: ignore[union-attr]
-        await scheduler.mocra.queue.clear()
-        await scheduler.mocra.queue.join(scheduler.mocra.worker)
-        scheduler.engine.crawl = crawl  # type: ignore[method-assign]
-
-        async def start() -> AsyncIterator[Request]:
-            for n in range(2000):
-                yield Request(f"http://foo.test/{n}")
-
-        async def drive() -> None:
-            async for _ in seeder.run(start()):
-                raise AssertionError("requests are scheduled, not given to the engine")
-
-        task = asyncio.ensure_future(drive())
-        await eventually(lambda: crawled >= 100)
-        taken = 0
-        while taken < 2000:
-            assert crawled - taken <= 100 + 200 + 50 + 20, "what is pending, a batch, a breath, what is leased"
-            if scheduler.next_request() is None:
-                await asyncio.sleep(0.001)
-            else:
-                taken += 1
-        await task
-        assert (await scheduler.mocra.queue.state()).seeding is Seeding.DONE

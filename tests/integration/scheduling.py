@@ -1,0 +1,80 @@
+"""A scheduler of ours without an engine around it, on the memory backend."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from scrapy import Request, Spider
+from scrapy.utils.defer import maybe_deferred_to_future
+from scrapy.utils.test import get_crawler
+from twisted.internet import asyncioreactor
+
+from mocra_scrapy.scheduler import Scheduler
+
+URLS = [f"http://foo.test/{name}" for name in "abc"]
+PRIORITIES = [
+    ("http://foo.test/a", -2),
+    ("http://foo.test/d", 1),
+    ("http://foo.test/b", -1),
+    ("http://foo.test/c", 0),
+    ("http://foo.test/e", 2),
+]
+
+
+class OneSpider(Spider):
+    name = "one"
+
+    def parse(self, response: Any) -> None: ...
+
+    def other(self, response: Any) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def asyncio_reactor() -> Iterator[None]:
+    """Deferreds of a scheduler's ``open`` and ``close`` need to know which kind it is; nothing here runs it."""
+    loop = asyncio.new_event_loop()
+    asyncioreactor.install(loop)
+    yield
+    from twisted.internet import reactor
+
+    reactor.disconnectAll()  # type: ignore[attr-defined]
+    loop.close()
+
+
+@asynccontextmanager
+async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
+    settings = {"SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_TURN_INTERVAL": 0, **settings}
+    crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
+    crawler.spider = crawler._create_spider()
+    scheduler = Scheduler.from_crawler(crawler)
+    await maybe_deferred_to_future(scheduler.open(crawler.spider))  # type: ignore[arg-type]
+    try:
+        yield scheduler
+    finally:
+        await maybe_deferred_to_future(scheduler.close("finished"))  # type: ignore[arg-type]
+
+
+async def eventually(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 5
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.001)
+    return found
+
+
+async def dequeue(scheduler: Scheduler) -> Request:
+    """As the engine: ask, and ask again when woken."""
+    request = await eventually(scheduler.next_request)
+    scheduler._deliveries.finished(request)
+    found: Request = request
+    return found
+
+
+async def drained(scheduler: Scheduler) -> None:
+    await eventually(lambda: not scheduler.has_pending_requests())
+    await eventually(lambda: not scheduler._turns or not scheduler._turns.size.unfinished)
