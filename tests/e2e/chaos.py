@@ -1,6 +1,6 @@
 """A crawl under fire: workers killed, one paused for longer than its lease, the server killed and started again.
 
-    python -m tests.e2e.chaos                              ours: nothing may be lost
+    python -m tests.e2e.chaos                              ours: nothing may be lost; mocra-fast: with MOCRA_FAST
     python -m tests.e2e.chaos --scheduler scrapy-redis     the same fire on scrapy-redis: how many pages it loses
 
 Moments are drawn by ``--seed`` over the crawl's progress, not over time, so that a slow machine is tormented as often as a fast one.
@@ -63,14 +63,15 @@ class Chaos:
         self.server = server
         self.random = random.Random(seed)
         self.kills = kills
-        self.ours = scheduler == "mocra"
+        self.ours = scheduler.startswith("mocra")
+        self.fast = scheduler == "mocra-fast"
         self.workers = Workers(folder, server.url)
         self.alive: list[subprocess.Popen[bytes]] = []
         self.report = Report(scheduler, site.pages, seed)
 
     def start(self) -> None:
         settings = (
-            {"MOCRA_LEASE": LEASE, "MOCRA_KEEP_SEEN": True}
+            {"MOCRA_LEASE": LEASE, "MOCRA_KEEP_SEEN": True, "MOCRA_FAST": self.fast}
             if self.ours
             else {**SCRAPY_REDIS, "REDIS_URL": self.server.url}
         )
@@ -169,7 +170,7 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scheduler", choices=["mocra", "scrapy-redis"], default="mocra")
+    parser.add_argument("--scheduler", choices=["mocra", "mocra-fast", "scrapy-redis"], default="mocra")
     parser.add_argument("--pages", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)

@@ -16,11 +16,12 @@ PAGES, KILLS = 2000, 6
 
 
 @pytest.mark.timeout(300)
-def test_nothing_is_lost_under_fire(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheduler", ["mocra", "mocra-fast"])
+def test_nothing_is_lost_under_fire(scheduler: str, tmp_path: Path) -> None:
     """2,000 pages, slow and failing ones among them; six SIGKILLs, a SIGSTOP longer than the lease, a dead server."""
     need_redis()
     seed = int(os.environ.get("CHAOS_SEED", "7"))
-    report, server, workers = run("mocra", tmp_path, PAGES, seed, KILLS)
+    report, server, workers = run(scheduler, tmp_path, PAGES, seed, KILLS)
     try:
         assert (report.kills, report.pauses, report.restarts) == (KILLS, 1, 1), report
         assert report.lost == [], report
