@@ -14,7 +14,7 @@ case $backend in
 memory:*) [ "$workers" = 1 ] || { echo "crawl: WORKERS=$workers needs a server: BACKEND=redis://localhost:6379/0" >&2; exit 2; } ;;
 esac
 
-rm -rf "$out/docs_crawl"
+rm -rf "$out/docs_crawl" "$out"/worker*.log
 mkdir -p "$out"
 "$bin/scrapy" mocra startproject docs_crawl "$out/docs_crawl" > "$out/startproject.log"
 "$bin/python" tools/pydoc_site.py --pages "$pages" > "$out/site.txt" &
@@ -30,16 +30,18 @@ echo "crawl: $workers worker(s) on $backend crawl about $pages pages of $url"
 log=$PWD/$out/worker
 cd "$out/docs_crawl"
 number=0
+set --
 while [ "$number" -lt "$workers" ]; do
     number=$((number + 1))
     MOCRA_BACKEND=$backend "$bin/scrapy" crawl docs -a start="$url" -s LOGSTATS_INTERVAL=5 -s RETRY_ENABLED=False \
         --logfile "$log$number.log" &
     pids="$pids $!"
+    set -- "$@" "$log$number.log"
 done
 cd - >/dev/null
 
-# Progress, from the items' files that grow and Scrapy's own LogStats lines.
-tail -q -n 0 -F "$log"*.log 2>/dev/null | grep --line-buffered -E "Crawled [0-9]+ pages|seeds run|is finished|ERROR|WARNING" &
+# Progress: Scrapy's own LogStats lines, and what went wrong.
+tail --pid=$$ -q -n +1 -F "$@" 2>/dev/null | grep --line-buffered -E "Crawled [0-9]+ pages|seeds run|is finished|ERROR|WARNING" &
 tail=$!
 failed=0
 for pid in $pids; do wait "$pid" || failed=1; done
