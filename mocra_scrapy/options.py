@@ -5,13 +5,11 @@ Every check names the setting and the fix; nothing is guessed and nothing is cla
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy import default_settings
+from mocra_scrapy._reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
 
@@ -48,54 +46,7 @@ class Options:
     start_queue: bool
 
 
-class _Reader:
-    """Reads single settings, with the default of :mod:`~mocra_scrapy.default_settings` where the project has none."""
-
-    def __init__(self, settings: BaseSettings) -> None:
-        self._settings = settings
-
-    def value(self, name: str) -> Any:
-        value = self._settings.get(name)
-        return getattr(default_settings, name) if value is None else value
-
-    def number(self, name: str, least: float, most: float, what: str) -> float:
-        value = self.value(name)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if isinstance(value, bool) or not least <= number <= most:
-            raise ConfigurationError(name, f"{value!r} is not {what}", f"Set a number from {least:g} to {most:g}")
-        return number
-
-    def whole(self, name: str, least: int, most: int, what: str) -> int:
-        number = self.number(name, least, most, what)
-        if number != int(number):
-            raise ConfigurationError(name, f"{number!r} is not a whole number", "Leave out the fraction")
-        return int(number)
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        value = self.value(name)
-        if value not in choices:
-            raise ConfigurationError(name, f"{value!r} is unknown", f"Set one of {', '.join(map(repr, choices))}")
-        return str(value)
-
-    def text(self, name: str, what: str) -> str:
-        value = self.value(name)
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigurationError(name, f"{value!r} is not {what}", "Set a text that is not empty")
-        return value
-
-    def flag(self, name: str) -> bool:
-        try:
-            return bool(self._settings.getbool(name, getattr(default_settings, name)))
-        except ValueError as error:
-            raise ConfigurationError(
-                name, f"{self.value(name)!r} is neither true nor false", "Set True or False"
-            ) from error
-
-
-def _order(read: _Reader, settings: BaseSettings) -> bool:
+def _order(read: Reader, settings: BaseSettings) -> bool:
     """Whether the newest request of a priority goes first: as Scrapy's own queue setting says, unless ours does."""
     if read.value("MOCRA_QUEUE_ORDER") is not None:
         return read.choice("MOCRA_QUEUE_ORDER", ORDERS) == "lifo"
@@ -104,14 +55,14 @@ def _order(read: _Reader, settings: BaseSettings) -> bool:
     return "fifo" not in name.rpartition(".")[2].lower()
 
 
-def _crawl_name(read: _Reader, spider_name: str) -> str:
+def _crawl_name(read: Reader, spider_name: str) -> str:
     name = spider_name if read.value("MOCRA_CRAWL") is None else read.text("MOCRA_CRAWL", "a name")
     if len(name) > 200:
         raise ConfigurationError("MOCRA_CRAWL", f"a name of {len(name)} characters", "Use 200 at most")
     return name
 
 
-def _queue_options(read: _Reader, settings: BaseSettings) -> QueueOptions:
+def _queue_options(read: Reader, settings: BaseSettings) -> QueueOptions:
     most = read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs")
     shards, ttl = read.value("MOCRA_SHARDS"), read.value("MOCRA_SEEN_TTL")
     return QueueOptions(
@@ -126,35 +77,20 @@ def _queue_options(read: _Reader, settings: BaseSettings) -> QueueOptions:
     )
 
 
-def _mapping(read: _Reader, name: str) -> dict[str, Any]:
-    """A dict, or the JSON of one (``-s``, the environment): as Scrapy's own ``getdict``."""
-    value = read.value(name)
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise ConfigurationError(
-                name, f"it is no JSON: {error}", 'Write, for example, {"socket_timeout": 2}'
-            ) from None
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(name, f"{type(value).__name__} is no dict", "Set a dict")
-    return dict(value)
-
-
 def read_options(settings: BaseSettings, spider_name: str) -> Options:
     """The checked settings of a crawl.
 
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read = _Reader(settings)
+    read = Reader(settings)
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
     prefetch = read.value("MOCRA_PREFETCH")
     return Options(
         backend=read.text("MOCRA_BACKEND", "a URL"),
-        redis_options=_mapping(read, "MOCRA_REDIS_OPTIONS"),
+        redis_options=read.mapping("MOCRA_REDIS_OPTIONS"),
         key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
         crawl=_crawl_name(read, spider_name),
         queue=_queue_options(read, settings),

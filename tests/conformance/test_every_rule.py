@@ -1,4 +1,4 @@
-"""The rules of ``interfaces.py`` and the tests of this folder are the same list."""
+"""The rules of ``mocra_scrapy.interfaces`` and the tests of this folder are the same list."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from mocra_scrapy import interfaces
 HERE = Path(__file__).parent
 
 
+def _contracts() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(interfaces.__file__).parent.glob("*.py")))
+
+
 def rules() -> list[str]:
-    return re.findall(r"\[([a-z0-9]+(?:_[a-z0-9]+)+)\]", Path(interfaces.__file__).read_text(encoding="utf-8"))
+    return re.findall(r"\[([a-z0-9]+(?:_[a-z0-9]+)+)\]", _contracts())
 
 
 def covered() -> list[str]:

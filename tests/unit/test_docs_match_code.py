@@ -80,11 +80,14 @@ def test_exceptions_are_drawn_in_the_tree(name: str) -> None:
 
 
 def test_interfaces_are_documented() -> None:
-    assert "literalinclude:: ../../mocra_scrapy/interfaces.py" in reference("interfaces")
-    for name, value in vars(interfaces).items():
-        if name.startswith("I") and hasattr(value, "names") and value.__module__ == interfaces.__name__:
-            for method in value.names():
-                assert value[method].getDoc(), f"{name}.{method} has no docstring"
+    shown = set(re.findall(r"literalinclude:: ../../mocra_scrapy/interfaces/(\w+)\.py", reference("interfaces")))
+    assert shown == {
+        Path(module.__file__ or "").stem for module in vars(interfaces).values() if inspect.ismodule(module)
+    }
+    assert set(interfaces.__all__) == {name for name, value in vars(interfaces).items() if hasattr(value, "names")}
+    for name in interfaces.__all__:
+        for method in vars(interfaces)[name].names():
+            assert vars(interfaces)[name][method].getDoc(), f"{name}.{method} has no docstring"
 
 
 def test_guarantees_name_tests_that_exist() -> None:

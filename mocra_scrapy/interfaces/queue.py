@@ -1,12 +1,4 @@
-"""The contracts, as rules that can be tested.
-
-Each rule carries a name in brackets; the conformance suite (``tests/conformance``) has a test with that name, and every
-backend passes all of them. A backend says ``@implementer(IRequestQueue)``; mypy-zope checks it statically and
-:func:`mocra_scrapy.backends.open_backend` checks third-party ones when they are opened.
-
-All methods are coroutines. What flows in bulk takes sequences and answers with sequences in the same order.
-Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; whether it took effect is then unknown.
-"""
+"""The queue of a crawl's requests."""
 # ruff: noqa: N805 - methods of zope interfaces have no self
 
 from __future__ import annotations
@@ -25,31 +17,8 @@ from mocra_scrapy.models import (
     Lease,
     QueueOptions,
     QueueSize,
-    ServerReport,
     WorkerInfo,
 )
-
-
-class IBackend(Interface):
-    """Owns the connections to one server and makes the tools that work on it. Closes what it opened."""
-
-    url: str = Attribute("Where it is, without secrets, for logs.")
-    shared: bool = Attribute("Whether several processes can work on it together.")
-    durable: bool = Attribute("Whether what it stored outlives this process.")
-
-    async def open(timeout: float = 15.0) -> ServerReport:
-        """Connect, within *timeout* seconds, and look at the server.
-
-        Raises:
-            BackendUnavailable: nobody answers, or the password is wrong; the text says which.
-            ConfigurationError: the server can't do what is needed (too old, evicts keys of a queue, …).
-        """
-
-    def request_queue(crawl: str, options: QueueOptions) -> IRequestQueue:
-        """The queue of *crawl*. No I/O. Several calls with the same name share the stored state."""
-
-    async def close() -> None:
-        """Close every connection. May be called twice, and after a failed :meth:`open`."""
 
 
 class IRequestQueue(Interface):

@@ -1,12 +1,8 @@
-"""The frozen values that cross the contracts of :mod:`mocra_scrapy.interfaces`.
-
-No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants that decide between workers are the
-server's clock, in seconds since the epoch.
-"""
+"""What crosses :class:`~mocra_scrapy.interfaces.IRequestQueue`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -221,16 +217,3 @@ class WorkerInfo:
     name: str
     expires_in: float
     held: int
-
-
-@dataclass(frozen=True, slots=True)
-class ServerReport:
-    """What a backend found out about its server.
-
-    Attributes:
-        facts: for the log: version, mode, persistence…
-        warnings: sentences that say what is wrong with it and why it matters.
-    """
-
-    facts: Mapping[str, str] = field(default_factory=dict)
-    warnings: Sequence[str] = ()

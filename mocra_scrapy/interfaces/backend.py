@@ -1,0 +1,48 @@
+"""What a backend is: the connections to one server, and the tools that work on it."""
+# ruff: noqa: N805 - methods of zope interfaces have no self
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
+from mocra_scrapy.interfaces.queue import IRequestQueue
+from mocra_scrapy.models import QueueOptions, ServerReport
+
+
+class IBackend(Interface):
+    """Owns the connections to one server and makes the tools that work on it. Closes what it opened."""
+
+    url: str = Attribute("Where it is, without secrets, for logs.")
+    shared: bool = Attribute("Whether several processes can work on it together.")
+    durable: bool = Attribute("Whether what it stored outlives this process.")
+
+    async def open(timeout: float = 15.0) -> ServerReport:
+        """Connect, within *timeout* seconds, and look at the server.
+
+        Raises:
+            BackendUnavailable: nobody answers, or the password is wrong; the text says which.
+            ConfigurationError: the server can't do what is needed (too old, evicts keys of a queue, …).
+        """
+
+    def request_queue(crawl: str, options: QueueOptions) -> IRequestQueue:
+        """The queue of *crawl*. No I/O. Several calls with the same name share the stored state."""
+
+    def election(role: str) -> IElection:
+        """The office named *role*. No I/O. Several calls with the same name share the stored state.
+
+        Raises:
+            NotSupported: this backend has no elections; the text names one that has. So for each of the tools below.
+        """
+
+    def locks() -> ILocks:
+        """Locks and semaphores by name. No I/O."""
+
+    def shared_values(namespace: str) -> IShared:
+        """The named values of *namespace*. No I/O."""
+
+    def worker_registry() -> IWorkers:
+        """Who is there. No I/O."""
+
+    async def close() -> None:
+        """Close every connection. May be called twice, and after a failed :meth:`open`."""

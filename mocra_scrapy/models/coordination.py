@@ -1,0 +1,65 @@
+"""What crosses the contracts of :mod:`mocra_scrapy.interfaces.coordination`, and what a backend tells of its server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """An office and who holds it.
+
+    Attributes:
+        role: the office.
+        leader: the candidate that holds it.
+        number: the fencing token: greater than that of every term before.
+        expires_in: seconds that are left of the lease, by the server's clock when it answered.
+    """
+
+    role: str
+    leader: str
+    number: int
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A place in a lock or semaphore. ``number`` is its fencing token, ``expires_in`` as in :class:`Term`."""
+
+    name: str
+    owner: str
+    number: int
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class SharedValue:
+    """A named value: ``None`` and version 0 when there never was one; ``fence``: greatest term that wrote it, 0: none did."""
+
+    value: bytes | None
+    version: int
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker tells of itself: ``facts`` is JSON data (host, pid, versions, what it holds, rates, memory, last error, …)."""
+
+    worker: str
+    crawl: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What a backend found out about its server.
+
+    Attributes:
+        facts: for the log: version, mode, persistence…
+        warnings: sentences that say what is wrong with it and why it matters.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
