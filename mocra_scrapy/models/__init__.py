@@ -20,10 +20,13 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState
 
 __all__ = [
+    "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "Booking",
     "Burial",
     "CrawlState",
     "DeadLetter",
@@ -32,11 +35,15 @@ __all__ = [
     "Finish",
     "Grant",
     "Lease",
+    "LimitChange",
     "QueueOptions",
     "QueueSize",
+    "Reservation",
     "Seeding",
     "ServerReport",
     "SharedValue",
+    "SlotLimit",
+    "SlotState",
     "Term",
     "WorkerInfo",
     "WorkerReport",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+
+from mocra_scrapy.models.throttle import SlotLimit
 
 #: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell neighbours apart.
 MIN_PRIORITY = -(2**51)
@@ -41,6 +43,8 @@ class QueueOptions:
         keep_seen: whether a new run keeps the fingerprints of the finished one.
         shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
         max_dead: dead letters kept; the oldest go first.
+        limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and ``full`` and ``per_slot`` bound it.
+        lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for each.
     """
 
     lease: float = 60.0
@@ -51,6 +55,8 @@ class QueueOptions:
     keep_seen: bool = False
     shards: int | None = None
     max_dead: int = 100_000
+    limit: SlotLimit | None = None
+    lookahead: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Entry:
             ``None``: never filtered.
         start: whether it comes from ``start()``: within a priority these come last, and first in, first out.
         delay: seconds before it may be handed out, 0 or more.
+        scopes: whose limits it counts for beside its slot's, each beginning with ``@``.
     """
 
     body: bytes
@@ -74,6 +81,7 @@ class Entry:
     fingerprint: bytes | None = None
     start: bool = False
     delay: float = 0.0
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,8 @@ class Lease:
         deliveries: 1 on the first hand-out, one more after each worker that died (not: released) holding it.
         first_lost_at: server clock when it was first taken back from a dead worker; ``None``: never.
         shard: where it is stored.
+        wait: seconds after this answer before it may depart.
+        scopes: as they were pushed.
     """
 
     token: str
@@ -97,6 +107,8 @@ class Lease:
     deliveries: int = 1
     first_lost_at: float | None = None
     shard: int = 0
+    wait: float = 0.0
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,7 @@ class DeadLetter:
         id: opaque, for :meth:`~mocra_scrapy.interfaces.IRequestQueue.replay` and ``purge``.
         worker: who held it last.
         died_at: server clock, seconds since the epoch.
-        first_lost_at: as in :class:`Lease`.
+        first_lost_at, scopes: as in :class:`Lease`.
     """
 
     id: str
@@ -136,6 +148,7 @@ class DeadLetter:
     worker: str = ""
     died_at: float = 0.0
     first_lost_at: float | None = None
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +208,11 @@ class Exchange:
         lost: whether this worker had been declared dead since its last call, so that what it held was taken away.
         reclaimed: entries that this call took from dead workers and gave back.
         given_up: entries that this call took from dead workers and made dead letters.
+        places: slots and scopes of which this worker has another number of places now, and how many: more, or (others ask for some)
+            fewer, which it confirms by ``keep`` as soon as no more are in use.
+        crowded: slots that have something for this worker but no place: others have them all.
+        held: slots and scopes of which this worker has something that nobody may start for so many seconds; 0: this has been lifted.
+            Told once.
     """
 
     stored: Sequence[bool]
@@ -208,6 +226,9 @@ class Exchange:
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
+    places: Mapping[str, int] = field(default_factory=dict)
+    crowded: Sequence[str] = ()
+    held: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
