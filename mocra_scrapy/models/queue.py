@@ -44,6 +44,7 @@ class QueueOptions:
         shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
         max_dead: dead letters kept; the oldest go first.
         limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and ``full`` and ``per_slot`` bound it.
+        scopes: whether entries may have scopes: then the whole crawl is on one shard.
         lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for each.
     """
 
@@ -57,6 +58,7 @@ class QueueOptions:
     max_dead: int = 100_000
     limit: SlotLimit | None = None
     lookahead: float = 0.25
+    scopes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

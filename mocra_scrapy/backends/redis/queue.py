@@ -70,7 +70,7 @@ class RedisRequestQueue(RedisQueueInspection):
     ) -> None:
         self.options = options
         self.crawl = crawl
-        self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
+        self._shards = Shards(client, prefix, crawl, options.shards, 1 if options.scopes else default_shards)
         self._sizes: dict[int, QueueSize] = {}
         self._turn = 0
         self._held: dict[str, dict[int, int]] = {}  # worker -> shard -> entries it holds there
@@ -90,6 +90,12 @@ class RedisRequestQueue(RedisQueueInspection):
                 f"Set it to {int(record[1])}, or leave it out, or delete the crawl first",
             )
         self._shards.count = int(record[4])
+        if self.options.scopes and self._shards.count > 1:
+            raise ConfigurationError(
+                "MOCRA_THROTTLE",
+                f"it has scopes, which hold on one shard only, but crawl {self.crawl!r} was begun with {self._shards.count}",
+                "Take out the scopes, or clear the crawl and begin it again",
+            )
         run = open_state(record)
         await gather_all(
             [
