@@ -9,6 +9,7 @@ from scrapy import signals as scrapy_signals
 from scrapy.exceptions import DontCloseSpider
 
 from mocra_scrapy import signals
+from mocra_scrapy._places import Places, names_of
 from mocra_scrapy._turns import Hooks, Turns, describe
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Answers:
         outbox: Outbox,
         *,
         filters: tuple[BaseDupeFilter, RecentDupeFilter | None],
+        places: Places | None = None,
     ) -> None:
         assert crawler.stats is not None
         assert crawler.spider is not None
@@ -60,6 +62,7 @@ class Answers:
         self.inbox = inbox
         self.outbox = outbox
         self.df, self._recent = filters
+        self._places = places
         self.run = 0
         self.finished = False
         self.closing = False
@@ -86,10 +89,33 @@ class Answers:
             self._lost()
         if self.closing:
             self.outbox.release(list(exchange.leases))
-        else:
+        elif self._places is None:
             self.inbox.add(exchange.leases)
+        else:
+            self._take_in(exchange, self._places)
         if exchange.leases or batch or self.turns.may_be_over:
             self.engine.wake()  # to fetch, or to notice that nothing is left
+
+    def _take_in(self, exchange: Exchange, places: Places) -> None:
+        """Leases of slots that have limits over the cluster."""
+        limits = self.options.limits
+        self.inbox.add(
+            exchange.leases,
+            lambda lease: lease.wait > 0 or any(limits.of(name).interval for name in names_of(lease)),
+        )
+        for lease in exchange.leases:
+            places.came(lease)
+            places.tell(names_of(lease))
+        for name, count in exchange.places.items():
+            if not name.startswith("@"):
+                self.engine.widen(name, count)
+        held = {name for name, seconds in exchange.held.items() if seconds > 0}
+        if held:
+            # Somebody was told to wait: what waits here goes back, to be held where it keeps nobody waiting.
+            back = self.inbox.take_out(lambda lease: not held.isdisjoint(names_of(lease)))
+            places.went_back(back)
+            self.outbox.release(back)
+            self.stats.inc_value("mocra/throttle/held", len(held))
 
     def _dropped(self, request: Request) -> None:
         """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""
@@ -110,7 +136,11 @@ class Answers:
             self.options.queue.lease,
         )
         self.stats.inc_value("mocra/worker/lost")
-        self.outbox.release(self.inbox.drain())
+        back = self.inbox.drain()
+        self.outbox.release(back)
+        if self._places is not None:
+            self._places.went_back(back)
+            self._places.lost()
         self.crawler.signals.send_catch_log(signals.worker_lost, spider=self.spider)
 
     def on_idle(self) -> None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import NotConfigured
+from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
 from mocra_scrapy.backends import open_backend
@@ -23,6 +24,14 @@ COMPONENTS = {
     "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
 }
 
+
+#: Component dicts of Scrapy and what is put into them, unless the project has placed it itself (``None``: nowhere). By name: the add-on's
+#: module is imported by every command.
+ADDED = {
+    "DOWNLOADER_MIDDLEWARES": {
+        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950
+    },  # behind the cache
+}
 
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
 #: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
@@ -61,10 +70,15 @@ class Addon:
             raise NotConfigured("MOCRA_ENABLED is false")
         for name, path in COMPONENTS.items():
             settings.set(name, path, "addon")
+        for name, components in ADDED.items():
+            for path, order in components.items():
+                settings.setdefault_in_component_priority_dict(name, load_object(path), order)
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
-        options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
+        options = read_options(
+            settings, getattr(self._crawler.spidercls, "name", None) or "spider", self._crawler.spidercls
+        )
         if not one_off_command():
             open_backend(
                 options.backend, prefix=options.key_prefix, options=options.redis_options

@@ -19,6 +19,9 @@ from mocra_scrapy.options import Options, read_options
 from mocra_scrapy.session import WorkerSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy import Request
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
@@ -88,6 +91,8 @@ class Mocra:
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
+        #: Whether the queue has booked the departure of a request that is out; the scheduler knows.
+        self.departed: Callable[[Request], bool] = lambda request: False
         self.session = WorkerSession(self.queue, self.worker)
 
     @classmethod

@@ -59,6 +59,9 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_SEEDS_AHEAD", -1),
         ("MOCRA_LOCAL_SEEN", -1),
         ("MOCRA_MAX_DEAD", 0),
+        ("MOCRA_THROTTLE_SCOPE", "world"),
+        ("MOCRA_THROTTLE", ["60/m"]),
+        ("MOCRA_THROTTLE_ON_OUTAGE", "run"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
