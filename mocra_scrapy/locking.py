@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Part of the time to live after which belief ends, so that it ends before the server's own does.
 BELIEF = 0.8
-POLL = 2.0  # s between two attempts while nobody tells of a release, at most
+FIRST_POLL, POLL = 0.1, 2.0  # s between two attempts while nobody tells of a release, at most
 PATIENCE = 5.0  # s for the release
 
 
@@ -96,12 +96,13 @@ class Lock:
             raise RuntimeError("a Lock is used once")
         self._body = asyncio.current_task()
         deadline = None if self._timeout is None else self._clock() + self._timeout
+        pause = FIRST_POLL
         while (grant := await self._try()) is None:
             left = POLL if deadline is None else deadline - self._clock()
             if left <= 0:
                 raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
-            pause = min(POLL, self._ttl) * random.uniform(0.5, 1.0)  # noqa: S311
-            await self._locks.wait(self.name, min(pause, left))
+            await self._locks.wait(self.name, min(pause * random.uniform(0.5, 1.0), left))  # noqa: S311
+            pause = min(2 * pause, POLL, self._ttl)
         self.number = grant.number
         self._cancelling = _cancelling(self._body)
         self._renewer = asyncio.create_task(self._renew(), name=f"mocra lock {self.name}")
