@@ -122,6 +122,11 @@ class Engine:
         if self._engine is not None and self._slot is not None and self._slot.closing is None:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
 
+    def set_concurrency(self, number: int) -> None:
+        """``CONCURRENT_REQUESTS`` from now on."""
+        if self._downloader is not None:
+            self._downloader.total_concurrency = number
+
     @property
     def downloading(self) -> int:
         """Requests that occupy a place of the downloader."""

@@ -6,9 +6,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import NotConfigured
+from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination_options import read_coordination
 from mocra_scrapy.options import read_options
 from mocra_scrapy.runtime import one_off_command
 
@@ -23,6 +25,12 @@ COMPONENTS = {
     "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
 }
 
+#: Beside the project's own; ``EXTENSIONS = {"…": None}`` takes one out.
+EXTENSIONS = (
+    "mocra_scrapy.extensions.control.WorkerControl",
+    "mocra_scrapy.extensions.leader.LeaderElection",
+    "mocra_scrapy.extensions.workers.WorkerReports",
+)
 
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
 #: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
@@ -61,10 +69,13 @@ class Addon:
             raise NotConfigured("MOCRA_ENABLED is false")
         for name, path in COMPONENTS.items():
             settings.set(name, path, "addon")
+        for path in EXTENSIONS:
+            settings.setdefault_in_component_priority_dict("EXTENSIONS", load_object(path), 0)
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
+        read_coordination(settings)
         if not one_off_command():
             open_backend(
                 options.backend, prefix=options.key_prefix, options=options.redis_options

@@ -147,8 +147,8 @@ class Candidate:
 
     # ------------------------------------------------------------------ life
 
-    async def open(self) -> None:
-        """Contend from now on. No I/O here; an absent backend is only waited for."""
+    def start(self) -> None:
+        """Contend from now on, in a task of the running loop. An absent backend is only waited for."""
         if self._loop is None:
             self._loop = asyncio.create_task(self._contend(), name=f"mocra candidate {self.name}")
 
@@ -166,7 +166,7 @@ class Candidate:
             await self._resign(term)
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        self.start()
         return self
 
     async def __aexit__(

@@ -118,6 +118,7 @@ class Scheduler(BaseScheduler):
             await self._seeder.nothing_to_seed()
         self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
         self._answers.run = state.run
+        self.mocra.flow.attach(self, self._turns, self.engine, self._seeder, self._deliveries)
         self._turns.start(state)
 
     @deferred_f_from_coro_f
@@ -256,7 +257,7 @@ class Scheduler(BaseScheduler):
 
     def next_request(self) -> Request | None:
         """The next request that this worker holds and whose slot has room; ``None``: nothing now, the engine is woken later."""
-        if self._closing or len(self.outbox) > self.options.outbox_max:
+        if self._closing or self.mocra.flow.holding or len(self.outbox) > self.options.outbox_max:
             self._nothing()
             return None
         while (got := self.inbox.pop(self._has_room)) is not None:
@@ -268,7 +269,7 @@ class Scheduler(BaseScheduler):
             if request is not None:
                 request = self._deliveries.hand_out(request, got, None)
                 self.stats.inc_value("scheduler/dequeued")
-                if self._turns is not None and self.inbox.leased * 2 <= self.options.prefetch:
+                if self._turns is not None and self.inbox.leased * 2 <= self.mocra.options.prefetch:
                     self._turns.kick()
                 return request
         self._nothing()

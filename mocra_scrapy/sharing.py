@@ -6,16 +6,16 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendError, ConfigurationError, MocraError
+from mocra_scrapy.models import SharedValue
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IShared
-    from mocra_scrapy.models import SharedValue
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ Listener = Callable[[T, T], object]
 
 #: Seconds between two looks at what changed, for messages that were lost (jittered).
 REFRESH = 10.0
+NOTHING = SharedValue(None, 0)
 LARGEST = 1_048_576  # bytes of one value
 
 
@@ -85,7 +86,7 @@ class Shared(Generic[T]):
         Raises:
             BackendUnavailable: no answer.
         """
-        self._heard(await self._space.store.get(self.name))
+        self.heard(await self._space.store.get(self.name))
         return self._value
 
     async def set(self, value: T) -> None:
@@ -97,7 +98,7 @@ class Shared(Generic[T]):
         """
         stored = await self._space.store.put(self.name, self._encode(value))
         assert stored is not None  # a put without conditions is not refused
-        self._heard(stored)
+        self.heard(stored)
 
     async def reset(self) -> None:
         """Delete it: back to the default."""
@@ -123,7 +124,7 @@ class Shared(Generic[T]):
             value = change(self._decoded(current, keep=self._value))
             stored = await self._space.store.put(self.name, self._encode(value), version=current.version)
             if stored is not None:
-                self._heard(stored)
+                self.heard(stored)
                 return value
             tries = min(tries + 1, 8)
             await asyncio.sleep(0.001 * tries * random.random())  # noqa: S311
@@ -168,8 +169,8 @@ class Shared(Generic[T]):
                 logger.error("Shared value %r in the store is not usable, %r is kept: %s", self.name, keep, error)
             return keep
 
-    def _heard(self, found: SharedValue) -> None:
-        """Versions grow, so an answer that was overtaken is known by its version; only a deletion has none."""
+    def heard(self, found: SharedValue) -> None:
+        """The store said so. Versions grow, so an answer that was overtaken is known by its version; only a deletion has none."""
         if found.version <= self.version and found.value is not None:
             return
         old, self._value = self._value, self._decoded(found, keep=self._value)
@@ -224,6 +225,12 @@ class SharedSpace:
                 await self._catch_up()
             except BackendError as error:
                 logger.warning("Shared values are the defaults until the backend answers: %s", error)
+            self.start()
+
+    def start(self) -> None:
+        """Follow the changes from now on, in tasks of the running loop; the first answers come soon."""
+        if not self._tasks:
+            self._look_at(self._values)
             self._tasks = [
                 asyncio.create_task(self._listen(), name="mocra shared values"),
                 asyncio.create_task(self._follow(), name="mocra shared values, refresh"),
@@ -252,13 +259,22 @@ class SharedSpace:
 
     async def _catch_up(self) -> None:
         self._kicked.clear()
-        while self._stale:
-            name = self._stale.pop()
-            try:
-                await self._values[name].refresh()
-            except MocraError:
-                self._look_at([name])
-                raise
+        stale, self._stale = self._stale, set()  # what changes while we read is stale again
+        try:
+            found = await self._read(sorted(stale))
+        except MocraError:
+            self._look_at(stale)
+            raise
+        for name in stale:
+            self._values[name].heard(found.get(name, NOTHING))
+
+    async def _read(self, names: list[str]) -> Mapping[str, SharedValue]:
+        """One round trip."""
+        if len(names) < 2:
+            return {name: await self.store.get(name) for name in names}
+        first, last = names[0], names[-1]  # the least and the greatest: what these two share all share
+        shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+        return await self.store.everything(first[:shared])
 
     async def close(self) -> None:
         """Stop following. May be called twice."""

@@ -246,14 +246,14 @@ async def test_a_crowd_has_one_leader_at_a_time(clock: Clock, office: Office) ->
     crowd = [Candidate(office, f"c{i}", clock=clock, **FAST) for i in range(5)]  # type: ignore[arg-type]
     numbers: list[int] = []
     for one in crowd:
-        await one.open()
+        one.start()
     for _ in range(6):
         await eventually(lambda: any(one.is_leader for one in crowd))
         (leader,) = (one for one in crowd if one.is_leader)
         assert leader.number is not None
         numbers.append(leader.number)
         await leader.close()
-        await leader.open()
+        leader.start()
         clock.now += 0.05
     assert numbers == sorted(set(numbers))
     for one in crowd:

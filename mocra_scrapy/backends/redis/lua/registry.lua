@@ -18,6 +18,9 @@ if verb == 'announce' then
         call('ZREM', ALIVE, gone)
         call('HDEL', REPORTS, gone)
     end
+    for _, key in ipairs({ALIVE, REPORTS}) do  -- of the last one nothing stays
+        if call('PTTL', key) < tonumber(ARGV[3]) then call('PEXPIRE', key, ARGV[3]) end
+    end
 else
     call('ZREM', ALIVE, worker)
     call('HDEL', REPORTS, worker)
