@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from scrapy import signals as scrapy_signals
-from scrapy.exceptions import DontCloseSpider
+from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
+from mocra_scrapy._flow import DRAINED
 from mocra_scrapy._places import Places, names_of
 from mocra_scrapy._turns import Hooks, Turns, describe
 
@@ -87,7 +88,7 @@ class Answers:
             self._next_run(exchange)
         if exchange.lost:
             self._lost()
-        if self.closing:
+        if not self.turns.leasing:
             self.outbox.release(list(exchange.leases))
         elif self._places is None:
             self.inbox.add(exchange.leases)
@@ -145,10 +146,12 @@ class Answers:
 
     def on_idle(self) -> None:
         """Nothing to do here. Whether the spider may close is a question to the whole cluster."""
-        turns = self.turns
+        turns, flow = self.turns, self.mocra.flow
         if self.closing or self.finished:
             return
-        if self.options.close == "idle" and turns.dry and not turns.size.delayed:
+        if flow.draining:
+            raise CloseSpider(DRAINED)
+        if self.options.close == "idle" and not flow.paused and turns.dry and not turns.size.delayed:
             return
         if self.options.close == "finished" and turns.may_be_over and not turns.wants_end:
             turns.wants_end = True

@@ -144,6 +144,11 @@ class Engine:
         if known is not None and known.concurrency < concurrency:
             known.concurrency = concurrency
 
+    def set_concurrency(self, number: int) -> None:
+        """``CONCURRENT_REQUESTS`` from now on."""
+        if self._downloader is not None:
+            self._downloader.total_concurrency = number
+
     @property
     def downloading(self) -> int:
         """Requests that occupy a place of the downloader."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mocra_scrapy._inbox import Inbox
     from mocra_scrapy._outbox import Outbox
     from mocra_scrapy._places import Places
+    from mocra_scrapy.options import Options
     from mocra_scrapy.runtime import Mocra
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Turns:
         state: where the crawl stands, as the last answer said.
         size: counts of the last answer.
         dry: the last look found nothing to lease; looks again when woken, when something is due, or after the idle poll.
-        leasing: whether new work is taken (``False`` while closing).
+        leasing: whether new work is taken (``False`` while closing, paused, draining).
         wants_end: the spider is idle, and asks whether the crawl is finished.
         round_trips: exchanges that were answered.
     """
@@ -71,7 +72,6 @@ class Turns:
         self, mocra: Mocra, engine: Engine, inbox: Inbox, outbox: Outbox, hooks: Hooks, *, places: Places | None = None
     ) -> None:
         self._mocra = mocra
-        self._options = mocra.options
         self._engine = engine
         self._inbox = inbox
         self._outbox = outbox
@@ -92,6 +92,10 @@ class Turns:
         self._idle = 0.0
         self._due: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def _options(self) -> Options:
+        return self._mocra.options  # some of them change while a crawl runs
 
     @property
     def may_be_over(self) -> bool:

@@ -10,6 +10,7 @@ from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination_options import read_coordination
 from mocra_scrapy.options import read_options
 from mocra_scrapy.runtime import one_off_command
 
@@ -24,13 +25,17 @@ COMPONENTS = {
     "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
 }
 
-
 #: Component dicts of Scrapy and what is put into them, unless the project has placed it itself (``None``: nowhere). By name: the add-on's
 #: module is imported by every command.
 ADDED = {
     "DOWNLOADER_MIDDLEWARES": {
         "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950
     },  # behind the cache
+    "EXTENSIONS": {
+        "mocra_scrapy.extensions.control.WorkerControl": 0,
+        "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.workers.WorkerReports": 0,
+    },
 }
 
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
@@ -79,6 +84,7 @@ class Addon:
         options = read_options(
             settings, getattr(self._crawler.spidercls, "name", None) or "spider", self._crawler.spidercls
         )
+        read_coordination(settings)
         if not one_off_command():
             open_backend(
                 options.backend, prefix=options.key_prefix, options=options.redis_options

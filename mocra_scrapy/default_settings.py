@@ -44,3 +44,10 @@ MOCRA_THROTTLE_SCOPE = (
 )
 MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
 MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"
+MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
+MOCRA_HEARTBEAT_TTL = 30.0  # s without one after which it is off the list
+MOCRA_LEADER_ROLES: list[str] = []  # offices for which every worker stands, beside those that code asks for
+MOCRA_LEADER_LEASE = 15.0  # s for which an office is taken
+MOCRA_LEADER_RENEW = 5.0  # s between two renewals
+MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
+MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win an office, ± a quarter

@@ -17,3 +17,10 @@ backend_available = object()
 
 #: This worker was declared dead and what it held went to others (a pause longer than MOCRA_LEASE). Arguments: ``spider``.
 worker_lost = object()
+
+#: This worker leads an office. Arguments: ``spider``, ``role`` (str), ``term`` (:class:`~mocra_scrapy.models.Term`).
+leader_elected = object()
+
+#: It leads it no more: resigned, lost by a pause or an outage, or deposed by hand.
+#: Arguments: ``spider``, ``role`` (str), ``term`` (the one that ended).
+leader_lost = object()
