@@ -44,6 +44,11 @@ class MockSite:
         found: dict[str, list[float]] = json.loads(self._get("/_arrivals"))
         return found
 
+    def peaks(self) -> dict[str, int]:
+        """Group of ``/busy`` pages -> the most that were under way at once."""
+        found: dict[str, int] = json.loads(self._get("/_peaks"))
+        return found
+
     def count(self, path: str) -> int:
         return len(self.arrivals().get(path, ()))
 

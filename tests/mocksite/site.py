@@ -5,6 +5,8 @@
 ``/ok/<any>``  a page without links           ``/slow/<seconds>``  the same, later
 ``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
+``/busy/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
+``/_peaks``  JSON: group -> the most of them at once
 ``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
 """
 
@@ -29,6 +31,8 @@ class Site:
     def __init__(self, pages: int) -> None:
         self.pages = pages
         self.arrivals: dict[str, list[float]] = {}
+        self.busy: dict[str, int] = {}
+        self.peaks: dict[str, int] = {}
 
     async def answer(self, path: str) -> tuple[int, str, str] | None:
         """``(status, body, extra headers)``; ``None``: close the connection."""
@@ -43,6 +47,13 @@ class Site:
             if first and n and n % 41 == 0:
                 return 503, "busy", ""
             return 200, html(f"/page/{t}" for t in links_of(n, self.pages)), ""
+        if kind == "busy":
+            group, seconds, _ = rest.split("/", 2)
+            self.busy[group] = self.busy.get(group, 0) + 1
+            self.peaks[group] = max(self.busy[group], self.peaks.get(group, 0))
+            await asyncio.sleep(float(seconds))
+            self.busy[group] -= 1
+            return 200, html([]), ""
         if kind == "slow":
             await asyncio.sleep(float(rest.split("/")[0]))
         elif kind == "status":
@@ -65,8 +76,8 @@ class Site:
                 for line in request.split(b"\r\n"):
                     if line.lower().startswith(b"content-length:"):
                         await reader.readexactly(int(line[15:]))
-                if path == "/_arrivals":
-                    status, body, extra = 200, json.dumps(self.arrivals), ""
+                if path in ("/_arrivals", "/_peaks"):
+                    status, body, extra = 200, json.dumps(getattr(self, path[2:])), ""
                 elif path == "/_reset":
                     self.arrivals.clear()
                     status, body, extra = 200, "", ""

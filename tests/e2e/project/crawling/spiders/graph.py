@@ -90,3 +90,20 @@ class HostsSpider(GraphSpider):
         yield {"url": response.url}
         for href in response.css("a::attr(href)").getall():
             yield response.follow(href, meta={"download_slot": href})
+
+
+class PoliteSpider(scrapy.Spider):
+    """``hosts``: ``path:slot:pages[:scope]``, separated by commas; of each host so many pages ``path<n>``, in turn."""
+
+    name = "polite"
+
+    async def start(self):
+        hosts = [host.split(":") for host in self.hosts.split(",")]
+        for n in range(max(int(host[2]) for host in hosts)):
+            for path, slot, pages, *scopes in hosts:
+                if n < int(pages):
+                    meta = {"download_slot": slot, **({"mocra_scopes": scopes} if scopes else {})}
+                    yield scrapy.Request(f"{self.site}/{path}{n}", meta=meta)
+
+    def parse(self, response):
+        yield {"url": response.url}
