@@ -15,9 +15,9 @@
 -- P workers        zset    worker -> end of its lease, ms                                           it leaves or dies; an hour after the end
 -- P w:<worker>     hash    token -> placed item; '#' its last call, '!' the suspect it holds,       it leaves or dies
 --                          '~' set when something was taken from it; '@' packed {name -> places to  an hour after the end
---                          come down to}, {name -> us of a hold}; '+<name>' places it has
+--                          come down to}, {name -> us of a hold}
 -- P last:<worker>  string  of a worker that died: its last call and whether something was taken     an hour later, or it leaves
--- P pl:<name>      hash    worker -> requests of a slot or scope that it may have out                  they are given back, it leaves or dies
+-- P places         hash    name of a slot or scope -> packed {worker, requests that it may have out, …}  they are given back; the run is finished
 -- P ask:<name>     hash    worker -> ms when it found no place                                          5 s later
 -- P asking         zset    the names of these                                                            5 s later
 -- P limits         hash    name -> packed {interval us, burst, concurrency, jitter}                    the run is finished
@@ -258,12 +258,6 @@ local function tokens_of(key, most)  -- what a worker holds, newest first: pushe
     table.sort(out, function(a, b) return a > b end)
     for i = #out, most + 1, -1 do out[i] = nil end
     return out
-end
-
-local function free_places(worker)
-    for _, field in ipairs(call('HKEYS', held_by(worker))) do
-        if string.byte(field) == 43 then call('HDEL', P .. 'pl:' .. string.sub(field, 2), worker) end
-    end
 end
 
 local function give_back(placed, isolate)  -- as it is, first in line; a suspect to where suspects wait

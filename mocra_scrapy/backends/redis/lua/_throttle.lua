@@ -3,12 +3,13 @@
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if d >= tat - (burst - 1) *
 -- interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead, so a fast list is served in batches.
-local LIMITS, LIVE, TAT, HOLD, ASKING = P .. 'limits', P .. 'live', P .. 'tat', P .. 'hold', P .. 'asking'
+local LIMITS, LIVE, TAT, HOLD, PLACES, ASKING = P .. 'limits', P .. 'live', P .. 'tat', P .. 'hold', P .. 'places', P .. 'asking'
 local MANY = 1000000  -- places of what has no limit of concurrency
 local ASKED = 5000  -- ms after which a worker that found no place no longer counts, unless it comes again
 local D  -- the crawl's default limit: {interval us, burst, concurrency, jitter}
 
-local there, in_force, tats, moved, seats = {}, {}, {}, {}, {}
+local there, in_force, tats, helds, moved, seats, alive = {}, {}, {}, {}, {}, {}, {}
+local fetched = {[LIMITS] = {}, [LIVE] = {}, [PLACES] = {}}  -- fields that were asked for beforehand
 
 local function is_there(key)  -- asked once a call: most crawls have no special limits at all
     if there[key] == nil then there[key] = call('EXISTS', key) == 1 end
@@ -22,14 +23,41 @@ local function names_of(list)
     return out
 end
 
+-- Asks for all that is stored of names, one call a key: what a call to Redis costs is mostly the call.
+local function fetch(names)
+    if #names == 0 then return end
+    for key, fields in pairs(fetched) do
+        if is_there(key) then
+            for i, raw in ipairs(call('HMGET', key, unpack(names))) do fields[names[i]] = raw end
+        else
+            for _, name in ipairs(names) do fields[name] = false end
+        end
+    end
+    for key, scores in pairs({[TAT] = tats, [HOLD] = helds}) do
+        local got = is_there(key) and call('ZMSCORE', key, unpack(names))
+        for i, name in ipairs(names) do
+            if scores[name] == nil then scores[name] = got and tonumber(got[i] or 0) or 0 end
+        end
+    end
+end
+
+local function field(key, name)
+    local raw = fetched[key][name]
+    if raw == nil then
+        raw = is_there(key) and call('HGET', key, name)
+        fetched[key][name] = raw
+    end
+    return raw
+end
+
 local function limit_of(name)
     local l = in_force[name]
     if l then return l end
-    local set = is_there(LIMITS) and call('HGET', LIMITS, name)
+    local set = field(LIMITS, name)
     if set then l = cmsgpack.unpack(set)
     elseif string.byte(name) == 64 then l = {0, 1, 0, 0}
     else l = {D[1], D[2], D[3], D[4]} end
-    local live = is_there(LIVE) and call('HGET', LIVE, name)
+    local live = field(LIVE, name)
     if live then
         local v = cmsgpack.unpack(live)
         for i = 1, 3 do
@@ -45,7 +73,7 @@ end
 local function set_limits(told)  -- {name, interval us, burst, concurrency, jitter} each
     for _, t in ipairs(told) do
         call('HSET', LIMITS, t[1], cmsgpack.pack({t[2], t[3], t[4], t[5]}))
-        there[LIMITS], in_force[t[1]] = true, nil
+        there[LIMITS], in_force[t[1]], fetched[LIMITS][t[1]] = true, nil, nil
     end
 end
 
@@ -56,11 +84,15 @@ local function tat_of(name)
     return tats[name]
 end
 
+local function held_of(name)
+    if helds[name] == nil then helds[name] = is_there(HOLD) and tonumber(call('ZSCORE', HOLD, name) or 0) or 0 end
+    return helds[name]
+end
+
 local function departure(names)  -- the earliest instant for one more; math.huge while one of them is paused
     local at = now_us
     for _, name in ipairs(names) do
-        local held = is_there(HOLD) and call('ZSCORE', HOLD, name)
-        if held then at = math.max(at, tonumber(held)) end
+        at = math.max(at, held_of(name))
         local tat = tat_of(name)
         if tat > 0 then
             local l = limit_of(name)
@@ -100,30 +132,52 @@ local function fits(names, most, horizon)  -- how many may depart until then
 end
 
 local function save_departures()
-    for name in pairs(moved) do call('ZADD', TAT, text(tats[name]), name) end
+    if not next(moved) then return end
+    local args = {}
+    for name in pairs(moved) do
+        args[#args + 1] = text(tats[name])
+        args[#args + 1] = name
+    end
+    call('ZADD', TAT, unpack(args))
     for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
-        if next(moved) and is_there(key) then
-            local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 16)
-            if #old > 0 then call('ZREM', key, unpack(old)) end
-        end
+        local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
+        if #old > 0 then call('ZREM', key, unpack(old)) end
     end
 end
 
 -- ---------------------------------------------------------------- places
 
+local function lives(worker)
+    if alive[worker] == nil then
+        local ends = call('ZSCORE', WORKERS, worker)
+        alive[worker] = ends and tonumber(ends) >= now or false
+    end
+    return alive[worker]
+end
+
+local function holders_of(name)  -- {worker -> places}; those of workers that left or died are nobody's
+    local raw, out = field(PLACES, name), {}
+    if raw then
+        local flat = cmsgpack.unpack(raw)
+        for i = 1, #flat, 2 do
+            if lives(flat[i]) then out[flat[i]] = flat[i + 1] end
+        end
+    end
+    return out
+end
+
 local function seats_of(name, me)
     local s = seats[name]
     if s then return s end
-    s = {mine = 0, total = 0, holders = {}, asking = 0, parties = 1}
-    local flat = call('HGETALL', P .. 'pl:' .. name)
-    for i = 1, #flat, 2 do
-        local n = tonumber(flat[i + 1])
+    s = {mine = 0, total = 0, holders = holders_of(name), asking = 0, parties = 1}
+    for holder, n in pairs(s.holders) do
         s.total = s.total + n
-        if flat[i] == me then s.mine = n else s.holders[flat[i]] = n; s.parties = s.parties + 1 end
+        if holder == me then s.mine = n else s.parties = s.parties + 1 end
     end
+    s.holders[me] = nil
     s.was = s.mine
     if is_there(ASKING) and call('ZSCORE', ASKING, name) then
-        flat = call('HGETALL', P .. 'ask:' .. name)
+        local flat = call('HGETALL', P .. 'ask:' .. name)
         for i = 1, #flat, 2 do
             if flat[i] ~= me and now - tonumber(flat[i + 1]) < ASKED then
                 s.asking = s.asking + 1
@@ -197,32 +251,46 @@ local function sit(names, me, loads)
     end
 end
 
-local function save_places(me, fields)  -- fields: of the worker's own hash, so that whoever cleans up after it finds its places
+local function pack_holders(holders, me, mine)  -- nil: nobody has any
+    local flat = {}
+    for holder, n in pairs(holders) do
+        if holder ~= me then flat[#flat + 1] = holder; flat[#flat + 1] = n end
+    end
+    if mine > 0 then flat[#flat + 1] = me; flat[#flat + 1] = mine end
+    return #flat > 0 and cmsgpack.pack(flat) or nil
+end
+
+local function save_places(me)  -- -> names of which me has more places now
+    local set, names = {}, {}
     for name, s in pairs(seats) do
         if s.mine > s.was then
-            call('HSET', P .. 'pl:' .. name, me, s.mine)
+            set[#set + 1] = name
+            set[#set + 1] = pack_holders(s.holders, me, s.mine)
+            names[#names + 1] = name
             if is_there(ASKING) then call('HDEL', P .. 'ask:' .. name, me) end
-            fields[#fields + 1] = '+' .. name
-            fields[#fields + 1] = s.mine
         end
     end
+    for i = 1, #set, 2000 do call('HSET', PLACES, unpack(set, i, math.min(i + 1999, #set))) end
+    return names
 end
 
 local function keep_places(keep, me, notes)  -- gives back all but so many -> of how many names that others ask for
-    local missed = 0
-    for name, n in pairs(keep) do
-        local have = tonumber(call('HGET', P .. 'pl:' .. name, me) or 0)
-        if n < have then
-            if n > 0 then
-                call('HSET', P .. 'pl:' .. name, me, n)
-                call('HSET', held_by(me), '+' .. name, n)
-            else
-                call('HDEL', P .. 'pl:' .. name, me)
-                call('HDEL', held_by(me), '+' .. name)
-            end
+    local names, missed, set, gone = {}, 0, {}, {}
+    for name in pairs(keep) do names[#names + 1] = name end
+    if #names == 0 or not is_there(PLACES) then return 0 end
+    for i, raw in ipairs(call('HMGET', PLACES, unpack(names))) do
+        local name = names[i]
+        fetched[PLACES][name] = raw
+        local holders, n = holders_of(name), keep[name]
+        if n < (holders[me] or 0) then
+            local packed = pack_holders(holders, me, n)
+            if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
+            fetched[PLACES][name] = packed or false
             if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
         end
         if notes[name] and n <= notes[name] then notes[name] = nil end
     end
+    if #set > 0 then call('HSET', PLACES, unpack(set)) end
+    if #gone > 0 then call('HDEL', PLACES, unpack(gone)) end
     return missed
 end

@@ -51,7 +51,7 @@ local function answer()
         local left = soon and (tonumber(soon) - now_us) / 1000
         if left and left < 3.2e10 and (due < 0 or left < due) then due = math.ceil(left) end
         for i, at in ipairs(done[8]) do waits[i] = math.max(0, math.floor(at - now_us)) end
-        for _, name in ipairs(done[9]) do places[name] = tonumber(call('HGET', P .. 'pl:' .. name, worker) or 0) end
+        for _, name in ipairs(done[9]) do places[name] = seats_of(name, worker).mine end
         for name, n in pairs(notes) do places[name] = n end
         for name, at in pairs(done[11]) do held[name] = math.max(0, math.floor(at - now_us)) end
     end
@@ -184,7 +184,6 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', text(now - 1), 'LIM
     else
         local left = call('HMGET', key, '#', '~')
         if left[1] then call('SET', last_of(dead), cmsgpack.pack({left[1], (taken > 0 or left[2]) and 1 or 0}), 'PX', AFTERGLOW) end
-        free_places(dead)
         call('DEL', key)
         call('ZREM', WORKERS, dead)
         call('ZREM', WAITING, dead)
@@ -272,6 +271,13 @@ if throttled then
             if not closed[slot] then slots[#slots + 1] = slot end
         end
         if #slots == 0 then break end
+        local names = {}
+        for _, list in ipairs(slots) do
+            for _, name in ipairs(names_of(list)) do
+                if not seats[name] then names[#names + 1] = name end
+            end
+        end
+        fetch(names)
         local quantum = math.ceil((want - leases) / #slots)
         looks = looks - #slots
         for _, slot in ipairs(slots) do
@@ -279,10 +285,7 @@ if throttled then
         end
     end
     save_departures()
-    save_places(worker, fields)
-    for name, s in pairs(seats) do
-        if s.mine > s.was then done[9][#done[9] + 1] = name end
-    end
+    done[9] = save_places(worker)
 end
 while not throttled and leases < want do
     local slots = {}

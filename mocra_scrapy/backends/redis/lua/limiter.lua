@@ -6,11 +6,10 @@ local function wake(names)
     if #names > 0 then call('PUBLISH', channel, table.concat(names, '\n')) end
 end
 
-local function holders_of(name) return call('HKEYS', P .. 'pl:' .. name) end
-
 local function tell(name, until_us)  -- those that have something of it: nothing departs before
-    local names = holders_of(name)
-    for _, worker in ipairs(names) do
+    local names = {}
+    for worker in pairs(holders_of(name)) do
+        names[#names + 1] = worker
         local notes, holds = notes_of(worker)
         holds[name] = until_us
         note(worker, notes, holds)
@@ -37,7 +36,11 @@ end
 
 if verb == 'reserve' then  -- a: {{name, ...}, max_wait us} each, and limits -> us to wait or, not booked, -1 - us; for each
     set_limits(a[2])
-    local out = {}
+    local out, names = {}, {}
+    for _, wish in ipairs(a[1]) do
+        for _, name in ipairs(wish[1]) do names[#names + 1] = name end
+    end
+    fetch(names)
     for i, wish in ipairs(a[1]) do
         local at = departure(wish[1])
         local wait = math.min(at - now_us, 3600000000)  -- paused: ask again in an hour
@@ -70,7 +73,7 @@ end
 if verb == 'look' then
     local l, at, live = limit_of(name), departure({name}), call('HGET', LIVE, name)
     local v, places, pending = live and cmsgpack.unpack(live) or {-1, -1, -1}, 0, 0
-    for _, n in ipairs(call('HVALS', P .. 'pl:' .. name)) do places = places + tonumber(n) end
+    for _, n in pairs(holders_of(name)) do places = places + n end
     if string.byte(name) ~= 64 then
         for _, rank in ipairs({'0', '1', unpack(call('ZRANGE', P .. 'i:' .. name, 0, 99))}) do
             pending = pending + call('LLEN', P .. 'q:' .. rank .. ':' .. name)
@@ -88,7 +91,7 @@ elseif verb == 'slow' then  -- a: {name, floor us, recovery, most us, calm ms} -
     v[4], v[5], v[6], v[7] = math.min(a[4], math.max(a[2], 2 * interval)), now, a[3], a[2]
 end
 if v[1] < 0 and v[2] < 0 and v[3] < 0 and v[4] == 0 then call('HDEL', LIVE, name) else call('HSET', LIVE, name, cmsgpack.pack(v)) end
-there[LIVE], in_force[name] = nil, nil
+there[LIVE], in_force[name], fetched[LIVE][name] = nil, nil, nil
 local l = limit_of(name)
 if verb == 'change' then  -- what a longer interval booked must not outlast the change
     local tat, held = call('ZSCORE', TAT, name), call('ZSCORE', HOLD, name)
