@@ -6,6 +6,7 @@
 ``crawl.py``   all that is stored of one crawl, and the steps that change it
 ``wakeups.py`` workers that wait
 ``throttle.py`` limits of slots; ``handout.py``: who gets what within them; ``limiter.py``: their verbs
+``circuits.py`` outcomes and open slots; ``breaker.py``: the verbs of the breaker
 ``queue.py``   :class:`MemoryRequestQueue`, the verbs of the contract
 =============  =====================================================================================================
 """
@@ -18,12 +19,13 @@ from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.memory.breaker import MemoryBreaker
 from mocra_scrapy.backends.memory.crawl import Crawl
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
-from mocra_scrapy.models import QueueOptions, ServerReport
+from mocra_scrapy.interfaces import IBackend, IBreaker, IRateLimiter, IRequestQueue
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 class Store(dict[str, Crawl]):
@@ -78,6 +80,10 @@ class MemoryBackend:
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
         stored = self._store.setdefault(crawl, Crawl())
         return MemoryRateLimiter(stored, options, clock=self._clock, owner=self._store)
+
+    def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
+        stored = self._store.setdefault(crawl, Crawl())
+        return MemoryBreaker(stored, rules, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     async def close(self) -> None:
         """Nothing is connected."""

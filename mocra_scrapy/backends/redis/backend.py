@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.redis.breaker import RedisBreaker
 from mocra_scrapy.backends.redis.check import check_server
 from mocra_scrapy.backends.redis.client import RedisClient
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.url import parse_url
-from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
-from mocra_scrapy.models import QueueOptions, ServerReport
+from mocra_scrapy.interfaces import IBackend, IBreaker, IRateLimiter, IRequestQueue
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 @implementer(IBackend)
@@ -45,6 +46,9 @@ class RedisBackend:
 
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
         return RedisRateLimiter(self._client, self._prefix, crawl, options, self._target.shards)
+
+    def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
+        return RedisBreaker(self._client, self._prefix, crawl, rules, options, self._target.shards)
 
     async def close(self) -> None:
         await self._client.close()

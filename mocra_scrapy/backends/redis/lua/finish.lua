@@ -23,7 +23,7 @@ for _, worker in ipairs(call('ZRANGE', WORKERS, 0, 199)) do
     call('PEXPIRE', held_by(worker), AFTERGLOW)
 end
 call('PEXPIRE', WORKERS, AFTERGLOW)
-call('DEL', P .. 'limits', P .. 'live')
+call('DEL', P .. 'limits', P .. 'live', P .. 'br', P .. 'br:at')
 call('ZREMRANGEBYSCORE', P .. 'hold', 'inf', 'inf')
 for _, name in ipairs({'tat', 'hold'}) do  -- a site that asked us to wait is not asked again by the next run before; join takes the limit off
     local last = call('ZRANGE', P .. name, -1, -1, 'WITHSCORES')[2]
