@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy import default_settings
+from mocra_scrapy._placing import place_throttling
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.options import read_options
 from mocra_scrapy.runtime import one_off_command
@@ -64,6 +65,7 @@ class Addon:
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
+        place_throttling(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         if not one_off_command():
             open_backend(

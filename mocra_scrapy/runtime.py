@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -89,6 +90,7 @@ class Mocra:
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
         self.session = WorkerSession(self.queue, self.worker)
+        self._leaving: list[Callable[[], Awaitable[None]]] = []
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -126,7 +128,13 @@ class Mocra:
         )
         return state
 
+    def on_close(self, leave: Callable[[], Awaitable[None]]) -> None:
+        """Await *leave* while the backend is still connected, when this worker leaves. It has a deadline of its own and never raises."""
+        self._leaving.append(leave)
+
     async def close(self) -> None:
         """Drop the connections. What the worker still held goes to others when its lease runs out."""
+        while self._leaving:
+            await self._leaving.pop()()
         await self.queue.close()
         await self.backend.close()

@@ -48,7 +48,7 @@ class RedisBackend:
         return RedisRateLimiter(self._client, self._prefix, crawl, options, self._target.shards)
 
     def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
-        return RedisBreaker(self._client, self._prefix, crawl, rules, options, self._target.shards)
+        return RedisBreaker(self._client, self._prefix, crawl, options, self._target.shards, rules=rules)
 
     async def close(self) -> None:
         await self._client.close()

@@ -95,9 +95,10 @@ class RedisBreaker:
         client: RedisClient,
         prefix: str,
         crawl: str,
-        rules: BreakerRules,
         options: QueueOptions,
         default_shards: int = 1,
+        *,
+        rules: BreakerRules,
     ) -> None:
         self.rules = rules
         self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
