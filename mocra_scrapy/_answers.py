@@ -6,9 +6,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from scrapy import signals as scrapy_signals
-from scrapy.exceptions import DontCloseSpider
+from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
+from mocra_scrapy._flow import DRAINED
+from mocra_scrapy._places import Places, names_of
 from mocra_scrapy._turns import Hooks, Turns, describe
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Answers:
         outbox: Outbox,
         *,
         filters: tuple[BaseDupeFilter, RecentDupeFilter | None],
+        places: Places | None = None,
     ) -> None:
         assert crawler.stats is not None
         assert crawler.spider is not None
@@ -60,6 +63,7 @@ class Answers:
         self.inbox = inbox
         self.outbox = outbox
         self.df, self._recent = filters
+        self._places = places
         self.run = 0
         self.finished = False
         self.closing = False
@@ -84,12 +88,35 @@ class Answers:
             self._next_run(exchange)
         if exchange.lost:
             self._lost()
-        if self.closing:
+        if not self.turns.leasing:
             self.outbox.release(list(exchange.leases))
-        else:
+        elif self._places is None:
             self.inbox.add(exchange.leases)
+        else:
+            self._take_in(exchange, self._places)
         if exchange.leases or batch or self.turns.may_be_over:
             self.engine.wake()  # to fetch, or to notice that nothing is left
+
+    def _take_in(self, exchange: Exchange, places: Places) -> None:
+        """Leases of slots that have limits over the cluster."""
+        limits = self.options.limits
+        self.inbox.add(
+            exchange.leases,
+            lambda lease: lease.wait > 0 or any(limits.of(name).interval for name in names_of(lease)),
+        )
+        for lease in exchange.leases:
+            places.came(lease)
+            places.tell(names_of(lease))
+        for name, count in exchange.places.items():
+            if not name.startswith("@"):
+                self.engine.widen(name, count)
+        held = {name for name, seconds in exchange.held.items() if seconds > 0}
+        if held:
+            # Somebody was told to wait: what waits here goes back, to be held where it keeps nobody waiting.
+            back = self.inbox.take_out(lambda lease: not held.isdisjoint(names_of(lease)))
+            places.went_back(back)
+            self.outbox.release(back)
+            self.stats.inc_value("mocra/throttle/held", len(held))
 
     def _dropped(self, request: Request) -> None:
         """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""
@@ -110,15 +137,21 @@ class Answers:
             self.options.queue.lease,
         )
         self.stats.inc_value("mocra/worker/lost")
-        self.outbox.release(self.inbox.drain())
+        back = self.inbox.drain()
+        self.outbox.release(back)
+        if self._places is not None:
+            self._places.went_back(back)
+            self._places.lost()
         self.crawler.signals.send_catch_log(signals.worker_lost, spider=self.spider)
 
     def on_idle(self) -> None:
         """Nothing to do here. Whether the spider may close is a question to the whole cluster."""
-        turns = self.turns
+        turns, flow = self.turns, self.mocra.flow
         if self.closing or self.finished:
             return
-        if self.options.close == "idle" and turns.dry and not turns.size.delayed:
+        if flow.draining:
+            raise CloseSpider(DRAINED)
+        if self.options.close == "idle" and not flow.paused and turns.dry and not turns.size.delayed:
             return
         if self.options.close == "finished" and turns.may_be_over and not turns.wants_end:
             turns.wants_end = True

@@ -22,10 +22,11 @@ class Delivery:
         parent: the delivery that waits for this one.
         waits_for: local children that are not finished.
         ended: whether the engine let go of it.
+        names: slots and scopes of which it has a place, until it left the downloader.
         fault: why it must not be acknowledged: ``(reason, detail)`` of a dead letter.
     """
 
-    __slots__ = ("ended", "fault", "lease", "parent", "request", "settled", "waits_for")
+    __slots__ = ("ended", "fault", "lease", "names", "parent", "request", "settled", "waits_for")
 
     def __init__(self, request: Request | None, lease: Lease | None, parent: Delivery | None) -> None:
         self.request = request  # a strong reference keeps id(request) unique while it is out
@@ -35,6 +36,7 @@ class Delivery:
         self.ended = False
         self.settled = False
         self.fault: tuple[str, str] | None = None
+        self.names: tuple[str, ...] = ()
 
 
 #: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and pipelines, as they run in tasks
@@ -47,10 +49,14 @@ class Deliveries:
 
     Args:
         settle: called once for each delivery that is finished, children included, in the order in which they finish.
+        left: called once for each leased request that no longer takes a place of its slot and scopes, with their names.
     """
 
-    def __init__(self, settle: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self, settle: Callable[[Delivery], None], left: Callable[[tuple[str, ...]], None] = lambda names: None
+    ) -> None:
         self._settle = settle
+        self._left = left
         self._out: dict[int, Delivery] = {}
 
     def __len__(self) -> int:
@@ -64,14 +70,33 @@ class Deliveries:
         if id(request) in self._out:
             request = request.copy()
         delivery = Delivery(request, lease, parent)
+        if lease is not None:
+            delivery.names = (lease.slot, *lease.scopes)
         self._out[id(request)] = delivery
         CURRENT.set(delivery)
         return request
+
+    def departed(self, request: Request) -> bool:
+        """Whether *request* is out by a lease, so that the queue has booked its departure."""
+        delivery = self._out.get(id(request))
+        return delivery is not None and delivery.lease is not None
+
+    def downloaded(self, request: Request) -> None:
+        """*request* left the downloader."""
+        delivery = self._out.get(id(request))
+        if delivery is not None:
+            self._leave(delivery)
+
+    def _leave(self, delivery: Delivery) -> None:
+        names, delivery.names = delivery.names, ()
+        if names:
+            self._left(names)
 
     def finished(self, request: Request) -> None:
         """The engine let go of *request*. Requests that never came from here (inline downloads) are passed over."""
         delivery = self._out.pop(id(request), None)
         if delivery is not None:
+            self._leave(delivery)
             self.end(delivery)
 
     def end(self, delivery: Delivery) -> None:

@@ -6,6 +6,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
   children and pipelines, with the object that ``next_request`` returned;
 * that the engine is about to close: ``engine._slot.close`` is called before requests in flight are waited for;
 * waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks again only every 5 seconds;
+* not waiting for a slot's delay a second time: ``downloader._get_slot``;
 * deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and first iterated after it.
 """
 
@@ -121,6 +122,32 @@ class Engine:
         """Close the spider, in a task of its own."""
         if self._engine is not None and self._slot is not None and self._slot.closing is None:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
+
+    def no_local_delay(self) -> None:
+        """Slots that the downloader makes from now on wait for nothing between two requests: the queue has waited already."""
+        get_slot = getattr(self._downloader, "_get_slot", None)
+        if get_slot is None:
+            return
+
+        def without_delay(request: Request, *args: Any) -> tuple[str, Any]:
+            known = len(self._slots)
+            key, slot = get_slot(request, *args)
+            if len(self._slots) != known:
+                slot.delay = 0.0
+            return key, slot
+
+        self._downloader._get_slot = without_delay
+
+    def widen(self, slot: str, concurrency: int) -> None:
+        """Let the downloader run so many requests of *slot* at once, if it would run fewer."""
+        known = self._slots.get(slot)
+        if known is not None and known.concurrency < concurrency:
+            known.concurrency = concurrency
+
+    def set_concurrency(self, number: int) -> None:
+        """``CONCURRENT_REQUESTS`` from now on."""
+        if self._downloader is not None:
+            self._downloader.total_concurrency = number
 
     @property
     def downloading(self) -> int:

@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakKeyDictionary
 
 from mocra_scrapy._feedback_options import FeedbackOptions, read_feedback
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import LimitChange, SlotState
-from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
-    from scrapy.crawler import Crawler
+    from mocra_scrapy.runtime import Mocra
 
 T = TypeVar("T")
 
@@ -31,9 +29,6 @@ QUIET = 30.0  # s between two log lines about the same slot
 
 #: Works out a change of a slot's limit from how it stands; ``None``: nothing is to be changed.
 Changer = Callable[[SlotState], "LimitChange | None"]
-
-_all: WeakKeyDictionary[Crawler, Notices] = WeakKeyDictionary()
-
 
 @dataclass(slots=True)
 class Note:
@@ -52,7 +47,7 @@ class Note:
 
 
 class Notices:
-    """The notes of one crawler; :meth:`from_crawler` gives the same object to all who ask.
+    """The notes of one crawler, a part of its :class:`~mocra_scrapy.runtime.Mocra`: ``mocra.part(Notices)``.
 
     A note takes no place of the downloader and no time of anybody: it waits here until the backend takes it, together with what comes
     after it for the same slot. What the backend did not take when the worker leaves is lost, and counted.
@@ -61,11 +56,12 @@ class Notices:
         floors: slot -> interval below which an adaptation must not go (``Crawl-delay``).
     """
 
-    def __init__(self, crawler: Crawler) -> None:
-        assert crawler.stats is not None
-        self.options: FeedbackOptions = read_feedback(crawler.settings)
-        self._mocra = Mocra.from_crawler(crawler)
-        self._stats = crawler.stats
+    def __init__(self, mocra: Mocra) -> None:
+        """Raises ConfigurationError: a setting is wrong."""
+        stats = mocra.crawler.stats
+        assert stats is not None
+        self.options: FeedbackOptions = read_feedback(mocra.crawler.settings)
+        self._mocra, self._stats = mocra, stats
         self._notes: dict[str, Note] = {}
         self._there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -75,20 +71,12 @@ class Notices:
         self._idle = asyncio.Event()
         self.floors: dict[str, float] = {}
 
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Notices:
-        known = _all.get(crawler)
-        if known is None:
-            known = _all[crawler] = cls(crawler)
-        return known
-
     # ------------------------------------------------------------------ from outside
 
-    def start(self) -> None:
-        """The backend is open: begin to tell. May be called twice."""
-        if self._task is None:
+    async def open(self) -> None:
+        """The backend is there: begin to tell."""
+        if self.options.cluster:
             self._task = asyncio.create_task(self._run(), name="mocra notices")
-            self._mocra.on_close(self.close)
 
     def hold(self, slot: str, seconds: float, why: str) -> None:
         """Nobody departs for so long. Nothing is told when a hold that was told before lasts about as long."""

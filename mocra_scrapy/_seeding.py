@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
@@ -40,13 +40,23 @@ class Seeder:
         settled: set when it is.
     """
 
-    def __init__(self, mocra: Mocra, engine: Engine, turns: Turns, outbox: Outbox, deliveries: Deliveries) -> None:
+    def __init__(
+        self,
+        mocra: Mocra,
+        engine: Engine,
+        turns: Turns,
+        outbox: Outbox,
+        deliveries: Deliveries,
+        *,
+        starving: Callable[[], bool],
+    ) -> None:
         self._mocra = mocra
         self._options = mocra.options
         self._engine = engine
         self._turns = turns
         self._outbox = outbox
         self._deliveries = deliveries
+        self._starving = starving
         self._seed: Request | None = None
         self._place = 0
         self._stopped = asyncio.Event()
@@ -111,9 +121,12 @@ class Seeder:
         while not self._stopped.is_set():
             if turns.state.finished or turns.state.seeding is Seeding.DONE:
                 return False
-            if await turns.insist(lambda _: mocra.queue.claim_seeding(mocra.worker)):
+            if not turns.leasing:
+                await self._either(turns.changed())  # paused
+            elif await turns.insist(lambda _: mocra.queue.claim_seeding(mocra.worker)):
                 return True
-            await self._either(turns.changed())
+            else:
+                await self._either(turns.changed())
         return False
 
     async def _breathe(self) -> None:
@@ -125,10 +138,12 @@ class Seeder:
             await self._either(self._turns.changed())
 
     def _enough(self) -> bool:
-        """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is there can be fetched."""
+        """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is there can be fetched; or paused."""
         turns = self._turns
-        return len(self._outbox) > self._options.outbox_max // 2 or (
-            turns.size.pending > self._options.seeds_ahead and not turns.dry
+        return (
+            not turns.leasing
+            or len(self._outbox) > self._options.outbox_max // 2
+            or (turns.size.pending > self._options.seeds_ahead and not self._starving())
         )
 
     async def _complete(self) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mocra_scrapy._engine import Engine
     from mocra_scrapy._inbox import Inbox
     from mocra_scrapy._outbox import Outbox
+    from mocra_scrapy._places import Places
+    from mocra_scrapy.options import Options
     from mocra_scrapy.runtime import Mocra
 
 logger = logging.getLogger(__name__)
@@ -61,18 +63,21 @@ class Turns:
         state: where the crawl stands, as the last answer said.
         size: counts of the last answer.
         dry: the last look found nothing to lease; looks again when woken, when something is due, or after the idle poll.
-        leasing: whether new work is taken (``False`` while closing).
+        leasing: whether new work is taken (``False`` while closing, paused, draining).
         wants_end: the spider is idle, and asks whether the crawl is finished.
         round_trips: exchanges that were answered.
     """
 
-    def __init__(self, mocra: Mocra, engine: Engine, inbox: Inbox, outbox: Outbox, hooks: Hooks) -> None:
+    def __init__(
+        self, mocra: Mocra, engine: Engine, inbox: Inbox, outbox: Outbox, hooks: Hooks, *, places: Places | None = None
+    ) -> None:
         self._mocra = mocra
-        self._options = mocra.options
         self._engine = engine
         self._inbox = inbox
         self._outbox = outbox
         self._hooks = hooks
+        self._places = places  # None: limits of slots hold in this worker only
+        self._woken = False
         self.state = CrawlState(0)
         self.size = QueueSize()
         self.dry = False
@@ -87,6 +92,10 @@ class Turns:
         self._idle = 0.0
         self._due: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def _options(self) -> Options:
+        return self._mocra.options  # some of them change while a crawl runs
 
     @property
     def may_be_over(self) -> bool:
@@ -146,6 +155,7 @@ class Turns:
         while True:
             if await self._mocra.queue.wait(self._mocra.worker, 3600):
                 self.dry = False
+                self._woken = True  # whoever wakes us has something to tell
                 self.kick()
 
     def _idle_for(self) -> float:
@@ -169,6 +179,8 @@ class Turns:
     def _urgent(self) -> bool:
         """Whether waiting for company would cost time: the engine starves, the inbox runs low, or a batch is full."""
         waiting = self._outbox.waiting
+        if self._woken:
+            return True
         if waiting >= BATCH or not self.leasing or self.wants_end:
             return waiting > 0 or self.wants_end
         if waiting and not self._inbox:
@@ -189,14 +201,29 @@ class Turns:
 
     def _fetchable(self) -> int:
         """Leased requests in the inbox for which the downloader has room."""
+        if self._places is not None:
+            return self._inbox.leased - self._inbox.timed()  # what was leased has a place, or will have one soon
         fetchable = 0
         for slot in self._inbox.slots:
             held, room = self._inbox.held_in(slot), self._engine.concurrency_of(slot)
             fetchable += max(0, min(held, 2 * room - self._engine.active_in(slot))) if room else held
         return fetchable
 
+    def _bounds(self, want: int) -> dict[str, Any]:
+        """What bounds the leases of an exchange: for the cluster, what this worker has and gives back…"""
+        if self._places is None:
+            full, per_slot = self._limits() if want else ([], 0)
+            return {"full": full, "per_slot": per_slot}
+        keep = self._places.keep()
+        return {
+            "full": self._places.crowded() if want else (),
+            "loads": self._places.loads() if want else {},
+            "keep": keep,
+            "limits": self._places.limits(),
+        }
+
     def _limits(self) -> tuple[list[str], int]:
-        """Slots of which this worker has enough, and how many of each other slot it takes at a time."""
+        """…for itself: slots of which this worker has enough, and how many of each other slot it takes at a time."""
         full = []
         for slot in self._inbox.slots:
             room = self._engine.concurrency_of(slot)
@@ -207,7 +234,8 @@ class Turns:
     async def _turn(self) -> None:
         batch = self._outbox.take(BATCH, BATCH_BYTES)
         want = self._want()
-        full, per_slot = self._limits() if want else ([], 0)
+        bounds = self._bounds(want)
+        self._woken = False
         self._last = time.monotonic()
         self._idle = self._idle_for()
         self._due = None
@@ -218,9 +246,8 @@ class Turns:
                 release=batch.releases,
                 bury=batch.burials,
                 want=want,
-                full=full,
-                per_slot=per_slot,
                 repeat=repeat,
+                **bounds,
             )
         )
         self.round_trips += 1
@@ -236,6 +263,8 @@ class Turns:
             self._due = time.monotonic() + exchange.next_due + random.uniform(0.001, 0.02)  # noqa: S311
             if exchange.next_due <= 0:
                 self.dry = False
+        if self._places is not None:
+            self._places.answered(exchange, bounds["keep"])
         self._hooks.answered(batch, exchange)
         self._changed.set()
         await self._maybe_end()

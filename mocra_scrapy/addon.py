@@ -6,10 +6,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import NotConfigured
+from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
-from mocra_scrapy._placing import place_throttling
+from mocra_scrapy._breaker_options import read_breaker
+from mocra_scrapy._feedback_options import read_feedback
+from mocra_scrapy._placing import place_autothrottle
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination_options import read_coordination
 from mocra_scrapy.options import read_options
 from mocra_scrapy.runtime import one_off_command
 
@@ -24,6 +28,21 @@ COMPONENTS = {
     "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
 }
 
+#: Component dicts of Scrapy and what is put into them, unless the project has placed it itself (``None``: nowhere). By name: the add-on's
+#: module is imported by every command.
+ADDED = {
+    "DOWNLOADER_MIDDLEWARES": {
+        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950,  # behind the cache
+        # Next to the downloader: whatever another middleware makes of an answer, it was seen before.
+        "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,
+    },
+    "EXTENSIONS": {
+        "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
+        "mocra_scrapy.extensions.control.WorkerControl": 0,
+        "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.workers.WorkerReports": 0,
+    },
+}
 
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
 #: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
@@ -62,11 +81,19 @@ class Addon:
             raise NotConfigured("MOCRA_ENABLED is false")
         for name, path in COMPONENTS.items():
             settings.set(name, path, "addon")
+        for name, components in ADDED.items():
+            for path, order in components.items():
+                settings.setdefault_in_component_priority_dict(name, load_object(path), order)
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
-        place_throttling(settings)
-        options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
+        read_feedback(settings)
+        read_breaker(settings)
+        place_autothrottle(settings)
+        options = read_options(
+            settings, getattr(self._crawler.spidercls, "name", None) or "spider", self._crawler.spidercls
+        )
+        read_coordination(settings)
         if not one_off_command():
             open_backend(
                 options.backend, prefix=options.key_prefix, options=options.redis_options

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from scrapy.dupefilters import BaseDupeFilter
+from scrapy.dupefilters import BaseDupeFilter, RFPDupeFilter
+from scrapy.utils.misc import build_from_crawler, load_object
 from scrapy.utils.request import RequestFingerprinter, referer_str
 
 from mocra_scrapy.options import read_options
@@ -145,3 +146,19 @@ class RecentDupeFilter(BaseDupeFilter):
             logger.debug(text, {"request": request}, extra={"spider": spider})
         assert self._stats is not None
         self._stats.inc_value("dupefilter/filtered")
+
+
+def choose_filter(crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
+    """``(filter, our own one or None, whether a foreign one decides)``, by ``DUPEFILTER_CLASS``."""
+    cls = load_object(crawler.settings["DUPEFILTER_CLASS"])
+    if cls in (RFPDupeFilter, RecentDupeFilter):
+        ours = RecentDupeFilter.from_crawler(crawler)
+        return ours, ours, False
+    foreign = build_from_crawler(cls, crawler)
+    if cls is not BaseDupeFilter:
+        logger.warning(
+            "DUPEFILTER_CLASS is %s: it decides alone, in each worker for itself; the cluster's filter is off. "
+            "Take it out to filter over the whole cluster, or set REQUEST_FINGERPRINTER_CLASS to say what a duplicate is",
+            cls.__qualname__,
+        )
+    return foreign, None, True

@@ -81,6 +81,7 @@ def _queue_options(read: Reader, settings: BaseSettings, limits: Limits) -> Queu
         shards=None if shards is None else read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards"),
         max_dead=read.whole("MOCRA_MAX_DEAD", 1, 100_000_000, "a number of dead letters"),
         limit=limits.default if limits.cluster else None,
+        rules=limits.digest(),
         scopes=limits.uses_scopes,
     )
 

@@ -7,25 +7,35 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary, ref
 
 from scrapy.utils.asyncio import is_asyncio_available
 
+from mocra_scrapy._flow import Flow
+from mocra_scrapy._parts import P, Parts, Sharing
 from mocra_scrapy.backends import open_backend, redact_url
+from mocra_scrapy.coordination_options import read_coordination
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.locking import Lock
 from mocra_scrapy.options import Options, read_options
 from mocra_scrapy.session import WorkerSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy import Request
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
+    from mocra_scrapy.leadership import Candidate
     from mocra_scrapy.models import CrawlState
+    from mocra_scrapy.sharing import Shared
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Commands that fetch a page or two for a person. They must not join a crawl that runs elsewhere under the same name.
 ONE_OFF_COMMANDS = frozenset({"bench", "check", "fetch", "parse", "shell", "view"})
@@ -61,11 +71,13 @@ class Mocra:
     """The suite in one crawler. ``Mocra.from_crawler(crawler)`` is the same object for all who ask.
 
     Attributes:
-        options: the checked settings.
+        options: the checked settings; live ones as they are now. ``own_options`` are the project's.
+        coordination: those of coordination.
         backend: made, and connected between :meth:`open` and :meth:`close`.
         crawl: the shared job's name.
         worker: this worker's name, unique for this run of this process.
         queue, session, limiter: of this crawl.
+        flow: what this worker was told: pause, drain, stop.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -74,9 +86,13 @@ class Mocra:
     def __init__(self, crawler: Crawler) -> None:
         self.one_off = one_off_command()
         assert crawler.spidercls is not None
+        self._crawler, self.settings = ref(crawler), crawler.settings
         self.options: Options = read_options(
             crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", crawler.spidercls
         )
+        self.own_options = self.options
+        self.coordination = read_coordination(crawler.settings)
+        self.flow, self._parts = Flow(), Parts()
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -89,8 +105,16 @@ class Mocra:
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
+        #: Whether the queue has booked the departure of a request that is out; the scheduler knows.
+        self.departed: Callable[[Request], bool] = lambda request: False
         self.session = WorkerSession(self.queue, self.worker)
-        self._leaving: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def crawler(self) -> Crawler:
+        """Whose it is."""
+        crawler = self._crawler()  # weak: this object is a value of a dictionary with weak keys
+        assert crawler is not None
+        return crawler
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -126,15 +150,31 @@ class Mocra:
             state.run,
             self.crawl,
         )
+        if not self.one_off:
+            await self._parts.open()
         return state
 
-    def on_close(self, leave: Callable[[], Awaitable[None]]) -> None:
-        """Await *leave* while the backend is still connected, when this worker leaves. It has a deadline of its own and never raises."""
-        self._leaving.append(leave)
+    def part(self, cls: type[P]) -> P:
+        """The one of *cls* (made with this object as its only argument), opened and closed with the backend."""
+        return self._parts.get(cls, lambda: cls(self))  # type: ignore[call-arg]
+
+    def leader(self, role: str) -> Candidate:
+        """This worker as a candidate for the office *role*: see :class:`~mocra_scrapy.leadership.Candidate`."""
+        from mocra_scrapy.extensions.leader import LeaderElection
+
+        return self.part(LeaderElection).leader(role)
+
+    def lock(self, name: str, **arguments: Any) -> Lock:
+        """``async with mocra.lock("login:account-7", ttl=30) as lock``: see :class:`~mocra_scrapy.locking.Lock` for arguments."""
+        return Lock(self.part(Sharing).locks, name, self.worker, **arguments)
+
+    def shared(self, name: str, default: T, *, namespace: str = "") -> Shared[T]:
+        """A value that all workers share, by default all crawls on this backend: see :class:`~mocra_scrapy.sharing.Shared`."""
+        return self.part(Sharing).space(namespace).value(name, default)
 
     async def close(self) -> None:
         """Drop the connections. What the worker still held goes to others when its lease runs out."""
-        while self._leaving:
-            await self._leaving.pop()()
+        await self._parts.close(self.options.stop_timeout)
         await self.queue.close()
         await self.backend.close()
+        self.flow.detach()

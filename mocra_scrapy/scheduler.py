@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.core.scheduler import BaseScheduler
-from scrapy.dupefilters import BaseDupeFilter, RFPDupeFilter
 from scrapy.utils.defer import deferred_f_from_coro_f
-from scrapy.utils.misc import build_from_crawler, load_object
 
 from mocra_scrapy._answers import Answers
 from mocra_scrapy._codec import load_codec
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._engine import Engine
-from mocra_scrapy._inbox import Inbox, Local, Recall
+from mocra_scrapy._handout import HandOut
+from mocra_scrapy._inbox import Inbox, Local
 from mocra_scrapy._outbox import Outbox
+from mocra_scrapy._places import Places
 from mocra_scrapy._seeding import Seeder
 from mocra_scrapy._turns import Turns
-from mocra_scrapy.dupefilters import RecentDupeFilter
-from mocra_scrapy.exceptions import MocraError, UnreadablePayload, UnserializableRequest
-from mocra_scrapy.models import Burial, Entry, Lease
+from mocra_scrapy.dupefilters import choose_filter
+from mocra_scrapy.exceptions import MocraError, UnserializableRequest
+from mocra_scrapy.models import Burial, Entry
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
-
-#: Requests that are kept as objects until the queue hands them back, see :class:`~mocra_scrapy._inbox.Recall`.
-RECALL = 1000
 
 
 class Scheduler(BaseScheduler):
@@ -57,9 +54,15 @@ class Scheduler(BaseScheduler):
         self.options = self.mocra.options
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.df, self._recent, self._decides = self._dupefilter(crawler)
-        self.inbox, self.outbox, self._recall = Inbox(), Outbox(), Recall(RECALL)
-        self._deliveries = Deliveries(self._settle)
+        self.df, self._recent, self._decides = choose_filter(crawler)
+        self.inbox, self.outbox = Inbox(), Outbox()
+        limits = self.options.limits
+        self._places = (
+            Places(lambda name: limits.of(name) if limits.special(name) else None) if limits.cluster else None
+        )
+        self._deliveries = Deliveries(self._settle, self._left)
+        self.mocra.departed = self._deliveries.departed
+        self._hand_out = HandOut(self.inbox, self.outbox, self._deliveries, places=self._places, stats=self.stats)
         self._closing = False
         self._unserializable_told = False
         self._turns: Turns | None = None
@@ -75,21 +78,6 @@ class Scheduler(BaseScheduler):
             logger.critical("%s", error)
             raise
 
-    def _dupefilter(self, crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
-        """``(filter, our own one or None, whether a foreign one decides)``, by ``DUPEFILTER_CLASS``."""
-        cls = load_object(crawler.settings["DUPEFILTER_CLASS"])
-        if cls in (RFPDupeFilter, RecentDupeFilter):
-            ours = RecentDupeFilter.from_crawler(crawler)
-            return ours, ours, False
-        foreign = build_from_crawler(cls, crawler)
-        if cls is not BaseDupeFilter:
-            logger.warning(
-                "DUPEFILTER_CLASS is %s: it decides alone, in each worker for itself; the cluster's filter is off. "
-                "Take it out to filter over the whole cluster, or set REQUEST_FINGERPRINTER_CLASS to say what a duplicate is",
-                cls.__qualname__,
-            )
-        return foreign, None, True
-
     # ------------------------------------------------------------------ opening and closing
 
     @deferred_f_from_coro_f
@@ -100,30 +88,49 @@ class Scheduler(BaseScheduler):
             ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`.
         """
         self.spider = spider
-        self._codec = load_codec(self.options.codec, spider, self.options.entry_max_bytes)
-        self.engine = Engine(self.crawler)
+        self._codec = self._hand_out.codec = load_codec(self.options.codec, spider, self.options.entry_max_bytes)
+        self.engine = self._hand_out.engine = Engine(self.crawler)
         state = await self.mocra.open()
         opened = self.df.open()
         if opened is not None:
             await opened
         self._answers = Answers(
-            self.crawler, self.mocra, self.engine, self.inbox, self.outbox, filters=(self.df, self._recent)
+            self.crawler,
+            self.mocra,
+            self.engine,
+            self.inbox,
+            self.outbox,
+            filters=(self.df, self._recent),
+            places=self._places,
         )
-        self._turns = self._answers.turns = Turns(self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks)
-        self._seeder = Seeder(self.mocra, self.engine, self._turns, self.outbox, self._deliveries)
+        self._turns = self._answers.turns = Turns(
+            self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks, places=self._places
+        )
+        self._seeder = Seeder(
+            self.mocra, self.engine, self._turns, self.outbox, self._deliveries, starving=self._starving
+        )
         self.engine.on_finished(self._deliveries.finished)
+        if self._places is not None:
+            self.engine.no_local_delay()
+            self.crawler.signals.connect(self._deliveries.downloaded, scrapy_signals.request_left_downloader)
+            logger.info(
+                "Delays and concurrency of a slot hold for all workers of crawl %r together (MOCRA_THROTTLE_SCOPE)",
+                self.mocra.crawl,
+            )
         self.engine.on_closing(self._hand_back)
         self.engine.on_crawl(self._known)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()
         self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
         self._answers.run = state.run
+        self.mocra.flow.attach(self, self._turns, self.engine, self._seeder, self._deliveries)
         self._turns.start(state)
 
     @deferred_f_from_coro_f
     async def close(self, reason: str) -> None:
         """Hand back what was not started, store what is left, leave. Never longer than ``MOCRA_STOP_TIMEOUT``; never raises."""
         self._hand_back()
+        self._hand_out.cancel()
         if self._turns is not None:
             await self._leave(self._turns)
         closed = self.df.close(reason)
@@ -164,7 +171,7 @@ class Scheduler(BaseScheduler):
         if self._turns is not None:
             self._answers.closing = True
             self._turns.leasing = False
-            self.outbox.release(self.inbox.drain())
+            self._hand_out.give_back(self.inbox.drain())
             self._turns.kick()
         if self._seeder is not None:
             self._seeder.stop()
@@ -205,8 +212,12 @@ class Scheduler(BaseScheduler):
         if seed and seeder is not None:
             fingerprint = seeder.fingerprint(fingerprint, body)
         start = self.options.start_queue and bool(request.meta.get("is_start_request"))
-        self.outbox.push(Entry(body, slot, request.priority, fingerprint, start), request)
-        self._recall.keep(body, request)
+        scopes: tuple[str, ...] = ()
+        if self._places is not None:
+            scopes = self.options.limits.scopes_of(slot, request)
+            self._places.tell((slot, *scopes))
+        self.outbox.push(Entry(body, slot, request.priority, fingerprint, start, scopes=scopes), request)
+        self._hand_out.recall.keep(body, request)
         self._remember(fingerprint)
         self._kick()
         return True
@@ -256,47 +267,34 @@ class Scheduler(BaseScheduler):
 
     def next_request(self) -> Request | None:
         """The next request that this worker holds and whose slot has room; ``None``: nothing now, the engine is woken later."""
-        if self._closing or len(self.outbox) > self.options.outbox_max:
+        if self._closing or self.mocra.flow.holding or len(self.outbox) > self.options.outbox_max:
             self._nothing()
             return None
-        while (got := self.inbox.pop(self._has_room)) is not None:
-            if isinstance(got, Local):
-                self.stats.inc_value("scheduler/dequeued/memory")
-                self.stats.inc_value("scheduler/dequeued")
-                return self._deliveries.hand_out(got.request, None, got.parent)
-            request = self._open(got)
-            if request is not None:
-                request = self._deliveries.hand_out(request, got, None)
-                self.stats.inc_value("scheduler/dequeued")
-                if self._turns is not None and self.inbox.leased * 2 <= self.options.prefetch:
-                    self._turns.kick()
-                return request
+        request = self._hand_out.next()
+        if request is not None:
+            if self._turns is not None and self.inbox.leased * 2 <= self.mocra.options.prefetch:
+                self._turns.kick()
+            return request
         self._nothing()
         return None
 
     def _nothing(self) -> None:
         CURRENT.set(None)
+        if self.outbox.waiting:
+            self._kick()
         if self._turns is not None and not self.inbox and not self._turns.hungry:
             self._turns.hungry = True
             self._turns.kick()
+        self._hand_out.wake_for_departure()
 
-    def _has_room(self, slot: str) -> bool:
-        room = self.engine.concurrency_of(slot)
-        return not room or self.engine.active_in(slot) < room
+    def _starving(self) -> bool:
+        """Whether nothing that is pending can be fetched by this worker."""
+        return self._turns is not None and self._turns.dry and not self._hand_out.can_start()
 
-    def _open(self, lease: Lease) -> Request | None:
-        """The leased request; one that can't be read becomes a dead letter, and the crawl goes on."""
-        request = self._recall.take(lease.body)
-        if request is not None:
-            return request
-        try:
-            return self._codec.decode(lease.body)
-        except UnreadablePayload as error:
-            logger.error("A stored request of slot %r can't be read and is a dead letter now: %s", lease.slot, error)
-            self.stats.inc_value("mocra/scheduler/unreadable")
-            self.outbox.bury(Burial(lease, "unreadable", str(error)))
-            self._kick()
-            return None
+    def _left(self, names: tuple[str, ...]) -> None:
+        """A request left the downloader; somebody may have its place."""
+        if self._places is not None:
+            self._places.left(names)
 
     def has_pending_requests(self) -> bool:
         """Whether this worker has anything to fetch or to tell. What other workers have keeps it open by ``spider_idle``."""

@@ -29,3 +29,10 @@ breaker_closed = object()
 #: The crawl failed too often; this worker closes (reason ``mocra_error_threshold``). Sent on every worker.
 #: Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
 breaker_tripped = object()
+
+#: This worker leads an office. Arguments: ``spider``, ``role`` (str), ``term`` (:class:`~mocra_scrapy.models.Term`).
+leader_elected = object()
+
+#: It leads it no more: resigned, lost by a pause or an outage, or deposed by hand.
+#: Arguments: ``spider``, ``role`` (str), ``term`` (the one that ended).
+leader_lost = object()

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -94,6 +95,13 @@ class Limits:
     def special(self, name: str) -> bool:
         """Whether the store has to be told of it."""
         return self.of(name) != (SlotLimit() if name.startswith("@") else self.default)
+
+    def digest(self) -> str:
+        """Names these limits, but for the default: that is told with each exchange."""
+        if not (self.slots or self.own or self.patterns):
+            return ""
+        told = repr((sorted(self.slots.items()), sorted(self.own.items()), list(self.patterns.items())))
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
     @property
     def uses_scopes(self) -> bool:

@@ -19,7 +19,7 @@ from mocra_scrapy._error_classes import kind_of_exception, kind_of_status
 from mocra_scrapy._notices import Notices
 from mocra_scrapy._retry_after import retry_after
 from mocra_scrapy.models import LimitChange, SlotState
-from mocra_scrapy.runtime import one_off_command
+from mocra_scrapy.runtime import Mocra, one_off_command
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -55,12 +55,11 @@ class FeedbackMiddleware:
         self.crawler = crawler
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.notices = Notices.from_crawler(crawler)
+        self.notices = Mocra.from_crawler(crawler).part(Notices)
         self.options = self.notices.options
         self._listeners: list[Listener] = []
         self._out: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # departed when
         self._engine: Engine | None = None
-        crawler.signals.connect(self._opened, scrapy_signals.spider_opened)
         parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
         if parsed is not None and self.options.cluster and self.options.crawl_delay:
             crawler.signals.connect(self._robots_parsed, parsed)
@@ -72,11 +71,6 @@ class FeedbackMiddleware:
     def listen(self, listener: Listener) -> None:
         """Tell *listener* how each download ended."""
         self._listeners.append(listener)
-
-    def _opened(self, spider: Spider) -> None:
-        self._engine = Engine(self.crawler)
-        if self.options.cluster:
-            self.notices.start()
 
     def _slot_of(self, request: Request) -> str:
         if self._engine is None:

@@ -14,7 +14,7 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy._notices import Notices
 from mocra_scrapy.models import LimitChange, SlotState
-from mocra_scrapy.runtime import one_off_command
+from mocra_scrapy.runtime import Mocra, one_off_command
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -62,17 +62,13 @@ class AutoThrottle:
         self.debug: bool = settings.getbool("AUTOTHROTTLE_DEBUG")
         self.mindelay: float = settings.getfloat("DOWNLOAD_DELAY")
         self.maxdelay: float = settings.getfloat("AUTOTHROTTLE_MAX_DELAY")
-        self._notices = Notices.from_crawler(crawler)
+        self._notices = Mocra.from_crawler(crawler).part(Notices)
         self._seen: dict[str, Seen] = {}
-        crawler.signals.connect(self._opened, scrapy_signals.spider_opened)
         crawler.signals.connect(self._downloaded, scrapy_signals.response_downloaded)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
-
-    def _opened(self, spider: Spider) -> None:
-        self._notices.start()
 
     def _downloaded(self, response: Response, request: Request, spider: Spider) -> None:
         slot, latency = request.meta.get("download_slot"), request.meta.get("download_latency")

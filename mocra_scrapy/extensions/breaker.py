@@ -19,13 +19,15 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
-from mocra_scrapy.runtime import Mocra, one_off_command
+from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
     from typing_extensions import Self
+
+    from mocra_scrapy.interfaces import IBreaker
 
 logger = logging.getLogger(__name__)
 
@@ -44,31 +46,31 @@ class BreakerExtension:
     told in bulk by a task of its own. A report that nobody took is not repeated: it counted once or not at all.
 
     Attributes:
-        breaker: of this crawl, for looks and resets; ``None`` while the spider is not open.
+        breaker: of this crawl, for looks and resets.
     """
 
-    def __init__(self, crawler: Crawler) -> None:
+    def __init__(self, mocra: Mocra) -> None:
         """Raises ConfigurationError: the setting is wrong; NotConfigured: there is none."""
+        crawler = mocra.crawler
         rules = read_breaker(crawler.settings)
-        if rules is None or one_off_command() is not None:
+        if rules is None or mocra.one_off:
             raise NotConfigured
         assert crawler.stats is not None
         self.crawler, self.stats, self.rules = crawler, crawler.stats, rules
-        self.mocra = Mocra.from_crawler(crawler)
-        self.breaker = self.mocra.backend.breaker(self.mocra.crawl, rules, self.mocra.options.queue)
+        self.breaker: IBreaker = mocra.backend.breaker(mocra.crawl, rules, mocra.options.queue)
         self._waiting: dict[tuple[str, str, bool], tuple[int, float]] = {}  # -> how many, when the youngest departed
         self._there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._trip: float | None = None  # the last one when we came; None: not known yet
-        crawler.signals.connect(self._opened, scrapy_signals.spider_opened)
         crawler.signals.connect(self._parse_failed, scrapy_signals.spider_error)
         crawler.signals.connect(self._item_failed, scrapy_signals.item_error)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
+        return Mocra.from_crawler(crawler).part(cls)
 
-    def _opened(self, spider: Spider) -> None:
+    async def open(self) -> None:
+        """Begin to listen and to report."""
         self._engine = Engine(self.crawler)
         middleware = self.crawler.get_downloader_middleware(FeedbackMiddleware)
         if middleware is None:
@@ -76,7 +78,6 @@ class BreakerExtension:
         else:
             middleware.listen(self._downloaded)
         self._task = asyncio.create_task(self._run(), name="mocra breaker")
-        self.mocra.on_close(self.close)
 
     async def close(self) -> None:
         """What was not told is dropped: nobody is left who would do anything about it."""

@@ -52,6 +52,8 @@ class IRequestQueue(Interface):
           left early. [an_exhausted_run_counts_as_finished]
         * A join after a finished run starts the next one, afresh: fingerprints are forgotten [a_join_after_the_end_starts_afresh]
           unless ``options.keep_seen``. [keep_seen_keeps_the_fingerprints]
+        * A worker with other ``options.rules`` than the last one makes the store forget the limits of single slots.
+          [other_rules_forget_what_was_told]
         * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError. [shards_must_agree]
         """
 

@@ -44,6 +44,7 @@ class QueueOptions:
         shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
         max_dead: dead letters kept; the oldest go first.
         limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and ``full`` and ``per_slot`` bound it.
+        rules: names the settings behind limits of single slots; a worker that joins with others makes the store forget what was told.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
         lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for each.
     """
@@ -58,6 +59,7 @@ class QueueOptions:
     max_dead: int = 100_000
     limit: SlotLimit | None = None
     lookahead: float = 0.25
+    rules: str = ""
     scopes: bool = False
 
 

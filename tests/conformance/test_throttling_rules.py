@@ -246,3 +246,12 @@ async def test_held_slots_keep_nobody_waiting(harness: Harness) -> None:
     await harness.advance(due + SLACK)
     assert len(await harness.lease_all(a, want=50)) == 300
     assert (await a.exchange(want=10)).size.pending == 0
+
+
+async def test_other_rules_forget_what_was_told(harness: Harness) -> None:
+    a = await harness.worker("a", **ONE, limit=SlotLimit(), rules="one")
+    await a.exchange(limits={"s": SlotLimit(interval=100)})
+    await harness.worker("b", **ONE, limit=SlotLimit(), rules="one")
+    assert (await harness.limiter(**ONE, limit=SlotLimit()).look("s")).limit.interval == 100
+    await harness.worker("c", second=True, **ONE, limit=SlotLimit(), rules="two")
+    assert (await harness.limiter(**ONE, limit=SlotLimit()).look("s")).limit.interval == 0

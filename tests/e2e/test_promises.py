@@ -158,7 +158,7 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) ->
     eventually(lambda: "shutting down gracefully" in workers.log())
     told = time.monotonic()
     with redis_of(workers) as client:
-        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 1, "the inbox handed back")
+        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 2, 5, "the inbox handed back")
     assert time.monotonic() - told < 1
     workers.start("list", site=site.url, paths="")
     eventually(lambda: len(site.arrivals()) == 24)

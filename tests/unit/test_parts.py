@@ -25,7 +25,7 @@ def lease(name: str, slot: str = "s") -> Lease:
     return Lease(name, name.encode(), slot)
 
 
-def anywhere(slot: str) -> bool:
+def anywhere(key: tuple[str, ...], leased: bool) -> bool:
     return True
 
 
@@ -52,8 +52,8 @@ def test_slots_take_turns_in_the_inbox() -> None:
 def test_a_slot_without_room_is_passed_over() -> None:
     inbox = Inbox()
     inbox.add([lease("a1", "a"), lease("b1", "b"), lease("a2", "a")])
-    assert inbox.pop(lambda slot: slot == "b") == lease("b1", "b")
-    assert inbox.pop(lambda slot: slot == "b") is None
+    assert inbox.pop(lambda key, leased: key == ("b",)) == lease("b1", "b")
+    assert inbox.pop(lambda key, leased: key == ("b",)) is None
     assert len(inbox) == 2
     assert taken(inbox) == ["a1", "a2"]
 

@@ -69,6 +69,9 @@ class MemoryRequestQueue:
                 f"Set it to {crawl.shards}, or leave it out, or delete the crawl first",
             )
         resumed = crawl.begin_or_resume(self.options.keep_seen, wish or 1)
+        if crawl.throttle.rules != self.options.rules:
+            crawl.throttle.rules = self.options.rules
+            crawl.throttle.limits.clear()
         self._renew(worker)
         return CrawlState(crawl.run, crawl.finished, crawl.seeding, resumed)
 

@@ -50,6 +50,7 @@ class Throttle:
     """See the table above. Nothing here knows of entries."""
 
     def __init__(self) -> None:
+        self.rules = ""
         self.limits: dict[str, SlotLimit] = {}
         self.changes: dict[str, LimitChange] = {}
         self.slowed: dict[str, Slowed] = {}

@@ -78,6 +78,14 @@ def make_client(target: RedisTarget) -> Any:
     return redis.asyncio.Redis(host=host, port=port, **arguments)
 
 
+def make_listener(target: RedisTarget) -> Any:
+    """A client for messages. Any node of a cluster passes them on; one that answers is taken."""
+    if target.kind != "cluster":
+        return make_client(target)
+    host, port = random.choice(list(target.hosts))  # noqa: S311
+    return redis.asyncio.Redis(host=host, port=port, **_arguments(target))
+
+
 async def close_client(client: Any) -> None:
     """Close a client of redis-py and, which it doesn't do by itself, its connections to Sentinels."""
     manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
@@ -207,12 +215,7 @@ class Subscriber:
                     await close_client(client)
 
     def _client(self) -> Any:
-        """A client of its own. Any node of a cluster passes messages on; one that answers is taken."""
-        if self._target.kind != "cluster":
-            return make_client(self._target)
-        host, port = random.choice(list(self._target.hosts))  # noqa: S311
-        arguments = _arguments(self._target)
-        return redis.asyncio.Redis(host=host, port=port, **arguments)
+        return make_listener(self._target)
 
     async def close(self) -> None:
         """Nothing is held between two messages but what the iteration itself closes."""

@@ -82,7 +82,8 @@ class RedisRequestQueue(RedisQueueInspection):
     async def join(self, worker: str) -> CrawlState:
         await self._end_an_exhausted_run(worker)
         lease, keep = str(int(self.options.lease * 1000)), str(int(self.options.keep_seen))
-        record = await self._shards.run(JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument)
+        rules = self.options.rules
+        record = await self._shards.run(JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules)
         if record[0] == b"shards":
             raise ConfigurationError(
                 "MOCRA_SHARDS",
@@ -99,7 +100,7 @@ class RedisRequestQueue(RedisQueueInspection):
         run = open_state(record)
         await gather_all(
             [
-                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0")
+                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules)
                 for s in range(1, self._shards.count)
             ],
         )

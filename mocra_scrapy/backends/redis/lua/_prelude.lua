@@ -18,7 +18,8 @@
 --                          come down to}, {name -> us of a hold}; '+<name>' places it has
 -- P last:<worker>  string  of a worker that died: its last call and whether something was taken     an hour later, or it leaves
 -- P pl:<name>      hash    worker -> requests of a slot or scope that it may have out                  they are given back, it leaves or dies
--- P ask:<name>     hash    worker -> ms when it found no place;  P asking  zset  names of these         5 s later
+-- P ask:<name>     hash    worker -> ms when it found no place                                          5 s later
+-- P asking         zset    the names of these                                                            5 s later
 -- P limits         hash    name -> packed {interval us, burst, concurrency, jitter}                    the run is finished
 -- P live           hash    name -> packed {interval us, burst, concurrency: changed, or -1;            the run is finished
 --                          interval us that failures brought about, ms since, recovery a minute, floor us;
@@ -39,7 +40,7 @@
 --
 -- meta: pend (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came between), run
 --       fg, fl, fs, fc, fb: the filter's generation, level, split pointer, members, birth (ms); fo: older generations, packed
---       fx: buckets to be deleted, packed; skew: ms added to the server's clock (tests move time with it)
+--       rules: names the limits that workers told; fx: buckets to be deleted, packed; skew: ms added to the server's clock (tests move time with it)
 local META = KEYS[1]
 local P = string.sub(META, 1, -5)
 local READY, SUSPECT, DELAYED = P .. 'ready', P .. 'suspect', P .. 'delayed'
@@ -48,7 +49,7 @@ local DEAD, DEAD_AT = P .. 'dead', P .. 'dead:at'
 local call = redis.call
 local AFTERGLOW = 3600000  -- ms that what dead workers leave is kept
 
-local FIELDS = {'pend', 'leased', 'seq', 'run', 'fg', 'fl', 'fs', 'fc', 'fb', 'fo', 'fx', 'skew'}
+local FIELDS = {'pend', 'leased', 'seq', 'run', 'fg', 'fl', 'fs', 'fc', 'fb', 'fo', 'fx', 'skew', 'rules'}
 local raw = call('HMGET', META, unpack(FIELDS))
 local M = {}
 for i, name in ipairs(FIELDS) do M[name] = raw[i] or nil end

@@ -1,5 +1,5 @@
 -- A worker announces itself on one shard. ARGV: worker, lease ms, control (1: this is shard 0), run (0 on shard 0: it decides),
--- keep_seen, shards (negative: no wish, this many if the crawl is new). -> {run, finished, seeding, resumed, shards}, or {'shards', n} when the stored number is another one.
+-- keep_seen, shards, rules (shards negative: no wish, this many if the crawl is new). -> {run, finished, seeding, resumed, shards}, or {'shards', n} when the stored number is another one.
 local worker, lease, control, run, keep, shards = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local resumed, state = 1, {run, 0, 'open'}
 if control then
@@ -18,6 +18,10 @@ end
 if M.run ~= run then
     if M.run > 0 and not keep then drop_filter() end
     M.run = run
+end
+if ARGV[7] ~= (M.rules or '') then  -- other settings: what was told of single slots is not what they say now
+    call('DEL', P .. 'limits')
+    M.rules = ARGV[7]
 end
 call('ZADD', WORKERS, text(now + lease), worker)
 call('PERSIST', P .. 'tat')

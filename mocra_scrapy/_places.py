@@ -1,0 +1,161 @@
+"""What this worker may have out of each slot and scope, and what it has: the client side of "Throttling" in
+:class:`~mocra_scrapy.interfaces.IRequestQueue`.
+
+A *name* is a slot or a scope. A request is *out* from its hand-out to the engine until it left the downloader; *waiting* while it is in
+the inbox. Instants are :func:`time.monotonic`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from mocra_scrapy.models import Exchange, Lease, SlotLimit
+
+#: Seconds for which a name that had no place for this worker is not asked for again.
+CROWDED = 0.2
+#: Names that are passed over at a time, so that a message stays short.
+MOST_CROWDED = 200
+
+
+def names_of(lease: Lease) -> tuple[str, ...]:
+    """The slot and the scopes that a leased request counts for."""
+    return (lease.slot, *lease.scopes)
+
+
+class Places:
+    """See above.
+
+    Args:
+        limit_of: the limit that settings give a name, to tell it to the store; ``None``: the store's default is right.
+    """
+
+    def __init__(
+        self, limit_of: Callable[[str], SlotLimit | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit_of = limit_of
+        self._clock = clock
+        self._places: dict[str, int] = {}
+        self._target: dict[str, int] = {}  # others ask for some: come down to so many
+        self._out: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._held: dict[str, float] = {}
+        self._crowded: dict[str, float] = {}
+        self._told: set[str] = set()
+        self._to_tell: dict[str, SlotLimit] = {}
+
+    # ------------------------------------------------------------------ what the worker does
+
+    def tell(self, names: Iterable[str]) -> None:
+        """Requests of *names* were seen: the store learns their limits with the next exchange, if these are special."""
+        for name in names:
+            if name not in self._told:
+                if len(self._told) > 200_000:
+                    self._told.clear()
+                self._told.add(name)
+                limit = self._limit_of(name)
+                if limit is not None:
+                    self._to_tell[name] = limit
+
+    def came(self, lease: Lease) -> None:
+        """*lease* waits in the inbox."""
+        self._waiting.update(names_of(lease))
+
+    def went_back(self, leases: Iterable[Lease]) -> None:
+        """These were taken out of the inbox without being started."""
+        for lease in leases:
+            self._sink(self._waiting, names_of(lease))
+
+    def started(self, lease: Lease) -> None:
+        names = names_of(lease)
+        self._sink(self._waiting, names)
+        self._out.update(names)
+
+    def left(self, names: Iterable[str]) -> None:
+        """A request left the downloader."""
+        self._sink(self._out, names)
+
+    @staticmethod
+    def _sink(counter: Counter[str], names: Iterable[str]) -> None:
+        for name in names:
+            if counter[name] > 1:
+                counter[name] -= 1
+            else:
+                del counter[name]
+
+    def may_start(self, names: Iterable[str]) -> bool:
+        """Whether one more request of all *names* may go out now."""
+        return all(
+            self._out[name] < min(self._places.get(name, 0), self._target.get(name, 1 << 30)) for name in names
+        ) and not (self._held and any(self.held(name) for name in names))
+
+    def held(self, name: str) -> float:
+        """Seconds for which nothing of *name* may depart; 0: it may."""
+        until = self._held.get(name)
+        if until is None:
+            return 0.0
+        left = until - self._clock()
+        if left <= 0:
+            del self._held[name]
+        return max(0.0, left)
+
+    def places(self, name: str) -> int:
+        return self._places.get(name, 0)
+
+    # ------------------------------------------------------------------ what an exchange says
+
+    def loads(self) -> dict[str, int]:
+        return dict(self._out + self._waiting)
+
+    def crowded(self) -> list[str]:
+        """Names that are passed over for now."""
+        now = self._clock()
+        self._crowded = {name: until for name, until in self._crowded.items() if until > now}
+        return list(self._crowded)
+
+    def keep(self) -> dict[str, int]:
+        """What is given back: all of what nothing is left of, and what others ask for as far as it is free."""
+        keep = {name: 0 for name in self._places if not self._out[name] and not self._waiting[name]}
+        for name, target in self._target.items():
+            if name in self._places and name not in keep:
+                keep[name] = max(self._out[name], target)
+        for name, places in keep.items():
+            if places:
+                self._places[name] = min(self._places[name], places)
+            else:
+                del self._places[name]  # not only when it is confirmed: nothing may start on it meanwhile
+                self._target.pop(name, None)
+        return keep
+
+    def limits(self) -> dict[str, SlotLimit]:
+        told, self._to_tell = self._to_tell, {}
+        return told
+
+    def answered(self, exchange: Exchange, kept: Mapping[str, int]) -> None:
+        """Take in what the store said to a call that gave back all but *kept*."""
+        now = self._clock()
+        for name, places in exchange.places.items():
+            have = self._places.get(name, 0)
+            if places >= have:
+                self._places[name] = places
+                self._target.pop(name, None)
+            else:
+                self._target[name] = places
+        for name, places in kept.items():
+            if name in self._target and name not in exchange.places and places <= self._target[name]:
+                del self._target[name]
+        for name in exchange.crowded[:MOST_CROWDED]:
+            self._crowded[name] = now + CROWDED
+        if len(self._crowded) > MOST_CROWDED:
+            self._crowded = dict(list(self._crowded.items())[-MOST_CROWDED:])
+        for name, seconds in exchange.held.items():
+            if seconds > 0:
+                self._held[name] = now + seconds
+            else:
+                self._held.pop(name, None)
+
+    def lost(self) -> None:
+        """This worker was declared dead: its places went to others."""
+        self._places.clear()
+        self._target.clear()
