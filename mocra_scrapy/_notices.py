@@ -30,6 +30,7 @@ QUIET = 30.0  # s between two log lines about the same slot
 #: Works out a change of a slot's limit from how it stands; ``None``: nothing is to be changed.
 Changer = Callable[[SlotState], "LimitChange | None"]
 
+
 @dataclass(slots=True)
 class Note:
     """What is to be told of one slot. *until*: of a hold, on the monotonic clock."""

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: The reason with which a spider closes when the crawl's threshold was passed.
 REASON = "mocra_error_threshold"
-GATHER = 0.25  # s that outcomes wait for company
+GATHER, SOON = 0.25, 0.05  # s that outcomes wait for company; when there is a failure among them
 LISTEN = 2.0  # s between two reports of a worker that has nothing to tell: it hears of the crawl's end there
 AWAY = 1.0  # s after a report that nobody took
 MOST = 1000  # slots in one report
@@ -59,7 +59,7 @@ class BreakerExtension:
         self.crawler, self.stats, self.rules = crawler, crawler.stats, rules
         self.breaker: IBreaker = mocra.backend.breaker(mocra.crawl, rules, mocra.options.queue)
         self._waiting: dict[tuple[str, str, bool], tuple[int, float]] = {}  # -> how many, when the youngest departed
-        self._there = asyncio.Event()
+        self._there, self._bad = asyncio.Event(), asyncio.Event()  # something waits to be told; a failure does
         self._task: asyncio.Task[None] | None = None
         self._trip: float | None = None  # the last one when we came; None: not known yet
         crawler.signals.connect(self._parse_failed, scrapy_signals.spider_error)
@@ -103,6 +103,7 @@ class BreakerExtension:
     def _count(self, slot: str, kind: str, departed: float, *, download: bool) -> None:
         if kind:
             self.stats.inc_value(f"mocra/breaker/failures/{kind}")
+            self._bad.set()
         key = (slot, kind, download)
         count, youngest = self._waiting.get(key, (0, departed))
         self._waiting[key] = (count + 1, max(youngest, departed))
@@ -117,7 +118,8 @@ class BreakerExtension:
 
     async def _run(self) -> None:
         while True:
-            pause = GATHER
+            pause = SOON
+            self._bad.clear()
             try:
                 self._heed(await self.breaker.report(self._take()))
             except MocraError as error:
@@ -128,11 +130,11 @@ class BreakerExtension:
                 logger.exception("A report to the breaker failed")
                 self.stats.inc_value("mocra/breaker/reports_lost")
                 pause = AWAY
+            await asyncio.sleep(pause)
             if not self._waiting:
                 self._there.clear()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._there.wait(), LISTEN)
-            await asyncio.sleep(pause)
+                await _wait(self._there, LISTEN)
+            await _wait(self._bad, GATHER - SOON)
 
     def _heed(self, verdict: Verdict) -> None:
         for change in verdict.changes:
@@ -189,6 +191,11 @@ class BreakerExtension:
             kinds=dict(trip.kinds),
         )
         self._engine.close_spider(REASON)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def described(kinds: Any) -> str:

@@ -12,7 +12,16 @@ from typing import Any
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.interfaces import IBackend, IBreaker, IElection, ILocks, IRateLimiter, IRequestQueue, IShared, IWorkers
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IBreaker,
+    IElection,
+    ILocks,
+    IRateLimiter,
+    IRequestQueue,
+    IShared,
+    IWorkers,
+)
 from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions
 from mocra_scrapy.session import WorkerSession
 

@@ -49,3 +49,10 @@ class MockSite:
 
     def reset(self) -> None:
         self._get("/_reset")
+
+    def repair(self) -> None:
+        """``/sick/…`` answers from now on."""
+        self._get("/_repair")
+
+    def ask_for_crawl_delay(self, seconds: float) -> None:
+        self._get(f"/_robots/{seconds}")

@@ -5,6 +5,8 @@
 ``/ok/<any>``  a page without links           ``/slow/<seconds>``  the same, later
 ``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
+``/sick/<any>``  answers 500 until ``/_repair`` is fetched      ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
+``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
 ``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
 """
 
@@ -29,6 +31,8 @@ class Site:
     def __init__(self, pages: int) -> None:
         self.pages = pages
         self.arrivals: dict[str, list[float]] = {}
+        self.sick = True
+        self.robots = ""
 
     async def answer(self, path: str) -> tuple[int, str, str] | None:
         """``(status, body, extra headers)``; ``None``: close the connection."""
@@ -53,7 +57,13 @@ class Site:
             return None
         elif kind == "links":
             return 200, html(f"/ok/{i}" for i in range(int(rest))), ""
-        elif kind not in ("ok", "robots.txt"):
+        elif kind == "sick" and self.sick:
+            return 500, "sick", ""
+        elif kind == "busy" and first:
+            return 503, "busy", f"Retry-After: {rest.split('/')[0]}\r\n"
+        elif kind == "robots.txt" and self.robots:
+            return 200, f"User-agent: *\nCrawl-delay: {self.robots}\n", ""
+        elif kind not in ("ok", "robots.txt", "sick", "busy"):
             return 404, "no such page", ""
         return 200, html([]), ""
 
@@ -67,6 +77,12 @@ class Site:
                         await reader.readexactly(int(line[15:]))
                 if path == "/_arrivals":
                     status, body, extra = 200, json.dumps(self.arrivals), ""
+                elif path == "/_repair" or path.startswith("/_robots/"):
+                    if path == "/_repair":
+                        self.sick = False
+                    else:
+                        self.robots = path.rpartition("/")[2]
+                    status, body, extra = 200, "", ""
                 elif path == "/_reset":
                     self.arrivals.clear()
                     status, body, extra = 200, "", ""

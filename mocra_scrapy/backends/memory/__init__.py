@@ -32,7 +32,16 @@ from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared, Namespace
 from mocra_scrapy.backends.memory.workers import MemoryWorkers, Seen
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.interfaces import IBackend, IBreaker, IElection, ILocks, IRateLimiter, IRequestQueue, IShared, IWorkers
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IBreaker,
+    IElection,
+    ILocks,
+    IRateLimiter,
+    IRequestQueue,
+    IShared,
+    IWorkers,
+)
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 

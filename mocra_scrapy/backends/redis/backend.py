@@ -17,7 +17,16 @@ from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.shared import RedisShared
 from mocra_scrapy.backends.redis.url import parse_url
 from mocra_scrapy.backends.redis.workers import RedisWorkers
-from mocra_scrapy.interfaces import IBackend, IBreaker, IElection, ILocks, IRateLimiter, IRequestQueue, IShared, IWorkers
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IBreaker,
+    IElection,
+    ILocks,
+    IRateLimiter,
+    IRequestQueue,
+    IShared,
+    IWorkers,
+)
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
