@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from scrapy import Request
 from scrapy import signals as scrapy_signals
@@ -73,6 +74,8 @@ class AutoThrottle:
     def _downloaded(self, response: Response, request: Request, spider: Spider) -> None:
         slot, latency = request.meta.get("download_slot"), request.meta.get("download_latency")
         if slot is None or latency is None or request.meta.get("autothrottle_dont_adjust_delay", False) is True:
+            return
+        if urlsplit(request.url).path == "/robots.txt":  # it may be about to say how slow we have to be
             return
         if len(self._seen) >= MOST and slot not in self._seen:
             self._seen.clear()
