@@ -9,6 +9,9 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
+from mocra_scrapy._breaker_options import read_breaker
+from mocra_scrapy._feedback_options import read_feedback
+from mocra_scrapy._placing import place_autothrottle
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination_options import read_coordination
 from mocra_scrapy.options import read_options
@@ -29,9 +32,12 @@ COMPONENTS = {
 #: module is imported by every command.
 ADDED = {
     "DOWNLOADER_MIDDLEWARES": {
-        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950
-    },  # behind the cache
+        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950,  # behind the cache
+        # Next to the downloader: whatever another middleware makes of an answer, it was seen before.
+        "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,
+    },
     "EXTENSIONS": {
+        "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
@@ -81,6 +87,9 @@ class Addon:
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
+        read_feedback(settings)
+        read_breaker(settings)
+        place_autothrottle(settings)
         options = read_options(
             settings, getattr(self._crawler.spidercls, "name", None) or "spider", self._crawler.spidercls
         )

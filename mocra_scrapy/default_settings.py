@@ -44,6 +44,15 @@ MOCRA_THROTTLE_SCOPE = (
 )
 MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
 MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"
+MOCRA_THROTTLE_FEEDBACK_STATUSES = [429, 503]  # answers that halve the rate of their slot; empty: none
+MOCRA_THROTTLE_FEEDBACK_FLOOR = 0.1  # s between two requests of a slot that had no limit and is slowed down
+MOCRA_THROTTLE_FEEDBACK_MOST = 60.0  # s between two requests of a slot that is slowed down, at most
+MOCRA_THROTTLE_FEEDBACK_RECOVERY = 0.05  # part by which the interval of a slowed slot shrinks a minute
+MOCRA_THROTTLE_FEEDBACK_CALM = 5.0  # s after a slot was slowed down in which it is not slowed down again
+MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt raises a slot's interval (Scrapy 2.18 and later)
+MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
+MOCRA_RETRY_AFTER_CAP = 3600.0  # s that Retry-After of a response is believed, at most
+MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
 MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
 MOCRA_HEARTBEAT_TTL = 30.0  # s without one after which it is off the list
 MOCRA_LEADER_ROLES: list[str] = []  # offices for which every worker stands, beside those that code asks for

@@ -18,6 +18,18 @@ backend_available = object()
 #: This worker was declared dead and what it held went to others (a pause longer than MOCRA_LEASE). Arguments: ``spider``.
 worker_lost = object()
 
+#: A slot failed too often and is held by all workers. Sent on the worker whose report opened it.
+#: Arguments: ``spider``, ``slot`` (str), ``hold`` (float, s), ``times`` (int, openings in a row), ``failed``, ``total`` (int, downloads
+#: in the window; of a failed probe: this report's), ``kinds`` (dict: kind of failure -> number).
+breaker_opened = object()
+
+#: Probes of an open slot went well: it is as before. Sent on the worker whose report closed it. Arguments: ``spider``, ``slot`` (str).
+breaker_closed = object()
+
+#: The crawl failed too often; this worker closes (reason ``mocra_error_threshold``). Sent on every worker.
+#: Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
+breaker_tripped = object()
+
 #: This worker leads an office. Arguments: ``spider``, ``role`` (str), ``term`` (:class:`~mocra_scrapy.models.Term`).
 leader_elected = object()
 

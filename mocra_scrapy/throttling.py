@@ -209,6 +209,20 @@ def _default_jitter(settings: BaseSettings) -> float:
     return 0.5 if settings.getbool("RANDOMIZE_DOWNLOAD_DELAY", True) else 0.0
 
 
+def _begins_with(settings: BaseSettings, default: SlotLimit) -> SlotLimit:
+    """What AutoThrottle begins with, where ours is in use (see ``_placing``)."""
+    components = {**settings.getdict("EXTENSIONS_BASE"), **settings.getdict("EXTENSIONS")}
+    ours = "mocra_scrapy.extensions.autothrottle"
+    placed = [
+        at for key, at in components.items() if ours in (getattr(key, "__module__", ""), str(key).rpartition(".")[0])
+    ]
+    in_use = bool(placed) and None not in placed and settings.getfloat("AUTOTHROTTLE_TARGET_CONCURRENCY") > 0
+    if not in_use or not settings.getbool("AUTOTHROTTLE_ENABLED"):
+        return default
+    start = _number(settings.get("AUTOTHROTTLE_START_DELAY"), "AUTOTHROTTLE_START_DELAY", 0, LONGEST)
+    return replace(default, interval=max(default.interval, start))
+
+
 def read_limits(settings: BaseSettings, spider: object = None) -> Limits:
     """The limits of a crawl; *spider*, an instance or its class, may have a ``download_delay``.
 
@@ -221,6 +235,7 @@ def read_limits(settings: BaseSettings, spider: object = None) -> Limits:
         delay = settings.get("DOWNLOAD_DELAY") or 0
     per_domain = settings.getint("CONCURRENT_REQUESTS_PER_IP", 0) or settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
     default = SlotLimit(_number(delay, "DOWNLOAD_DELAY", 0, LONGEST), 1, max(0, per_domain), _default_jitter(settings))
+    default = _begins_with(settings, default)
     slots = {
         name: SlotLimit(
             _number(s.get("delay", default.interval), f"DOWNLOAD_SLOTS[{name!r}]['delay']", 0, LONGEST),

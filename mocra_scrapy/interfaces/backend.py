@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from zope.interface import Attribute, Interface
 
+from mocra_scrapy.interfaces.breaker import IBreaker
 from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.queue import IRequestQueue
-from mocra_scrapy.models import QueueOptions, ServerReport
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 class IBackend(Interface):
@@ -31,6 +32,9 @@ class IBackend(Interface):
 
     def rate_limiter(crawl: str, options: QueueOptions) -> IRateLimiter:
         """The limits of *crawl*, on the state of its queue. No I/O."""
+
+    def breaker(crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
+        """The circuits of *crawl*'s slots, on the state of its queue and its limits. No I/O."""
 
     def election(role: str) -> IElection:
         """The office named *role*. No I/O. Several calls with the same name share the stored state.

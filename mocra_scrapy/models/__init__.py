@@ -4,6 +4,19 @@ No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants 
 server's clock, in seconds since the epoch.
 """
 
+from mocra_scrapy.models.breaker import (
+    BUCKETS,
+    BreakerChange,
+    BreakerRules,
+    BreakerState,
+    Circuit,
+    Outcome,
+    Tally,
+    Threshold,
+    Trip,
+    Verdict,
+    tally,
+)
 from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
@@ -23,11 +36,16 @@ from mocra_scrapy.models.queue import (
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState
 
 __all__ = [
+    "BUCKETS",
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
     "Booking",
+    "BreakerChange",
+    "BreakerRules",
+    "BreakerState",
     "Burial",
+    "Circuit",
     "CrawlState",
     "DeadLetter",
     "Entry",
@@ -36,6 +54,7 @@ __all__ = [
     "Grant",
     "Lease",
     "LimitChange",
+    "Outcome",
     "QueueOptions",
     "QueueSize",
     "Reservation",
@@ -44,7 +63,12 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "Tally",
     "Term",
+    "Threshold",
+    "Trip",
+    "Verdict",
     "WorkerInfo",
     "WorkerReport",
+    "tally",
 ]

@@ -12,8 +12,17 @@ from typing import Any
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IRateLimiter, IRequestQueue, IShared, IWorkers
-from mocra_scrapy.models import Entry, Lease, QueueOptions
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IBreaker,
+    IElection,
+    ILocks,
+    IRateLimiter,
+    IRequestQueue,
+    IShared,
+    IWorkers,
+)
+from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions
 from mocra_scrapy.session import WorkerSession
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
@@ -126,6 +135,10 @@ class Harness(ABC):
     def limiter(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRateLimiter:
         options = {"lease": LEASE, "shards": self.shards, **options}
         return self.backends[second].rate_limiter(crawl, QueueOptions(**options))
+
+    def breaker(self, rules: BreakerRules, second: bool = False, crawl: str = CRAWL, **options: Any) -> IBreaker:
+        options = {"lease": LEASE, "shards": self.shards, **options}
+        return self.backends[second].breaker(crawl, rules, QueueOptions(**options))
 
     async def worker(self, name: str, second: bool = False, **options: Any) -> WorkerSession:
         """A joined worker with a queue object of its own."""

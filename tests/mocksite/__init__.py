@@ -45,7 +45,7 @@ class MockSite:
         return found
 
     def peaks(self) -> dict[str, int]:
-        """Group of ``/busy`` pages -> the most that were under way at once."""
+        """Group of ``/crowd`` pages -> the most that were under way at once."""
         found: dict[str, int] = json.loads(self._get("/_peaks"))
         return found
 
@@ -54,3 +54,10 @@ class MockSite:
 
     def reset(self) -> None:
         self._get("/_reset")
+
+    def repair(self) -> None:
+        """``/sick/…`` answers from now on."""
+        self._get("/_repair")
+
+    def ask_for_crawl_delay(self, seconds: float) -> None:
+        self._get(f"/_robots/{seconds}")

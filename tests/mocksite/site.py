@@ -5,8 +5,10 @@
 ``/ok/<any>``  a page without links           ``/slow/<seconds>``  the same, later
 ``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
-``/busy/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
+``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
 ``/_peaks``  JSON: group -> the most of them at once
+``/sick/<any>``  answers 500 until ``/_repair`` is fetched      ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
+``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
 ``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
 """
 
@@ -31,8 +33,10 @@ class Site:
     def __init__(self, pages: int) -> None:
         self.pages = pages
         self.arrivals: dict[str, list[float]] = {}
-        self.busy: dict[str, int] = {}
+        self.crowds: dict[str, int] = {}
         self.peaks: dict[str, int] = {}
+        self.sick = True
+        self.robots = ""
 
     async def answer(self, path: str) -> tuple[int, str, str] | None:
         """``(status, body, extra headers)``; ``None``: close the connection."""
@@ -47,12 +51,12 @@ class Site:
             if first and n and n % 41 == 0:
                 return 503, "busy", ""
             return 200, html(f"/page/{t}" for t in links_of(n, self.pages)), ""
-        if kind == "busy":
+        if kind == "crowd":
             group, seconds, _ = rest.split("/", 2)
-            self.busy[group] = self.busy.get(group, 0) + 1
-            self.peaks[group] = max(self.busy[group], self.peaks.get(group, 0))
+            self.crowds[group] = self.crowds.get(group, 0) + 1
+            self.peaks[group] = max(self.crowds[group], self.peaks.get(group, 0))
             await asyncio.sleep(float(seconds))
-            self.busy[group] -= 1
+            self.crowds[group] -= 1
             return 200, html([]), ""
         if kind == "slow":
             await asyncio.sleep(float(rest.split("/")[0]))
@@ -64,7 +68,13 @@ class Site:
             return None
         elif kind == "links":
             return 200, html(f"/ok/{i}" for i in range(int(rest))), ""
-        elif kind not in ("ok", "robots.txt"):
+        elif kind == "sick" and self.sick:
+            return 500, "sick", ""
+        elif kind == "busy" and first:
+            return 503, "busy", f"Retry-After: {rest.split('/')[0]}\r\n"
+        elif kind == "robots.txt" and self.robots:
+            return 200, f"User-agent: *\nCrawl-delay: {self.robots}\n", ""
+        elif kind not in ("ok", "robots.txt", "sick", "busy"):
             return 404, "no such page", ""
         return 200, html([]), ""
 
@@ -78,6 +88,12 @@ class Site:
                         await reader.readexactly(int(line[15:]))
                 if path in ("/_arrivals", "/_peaks"):
                     status, body, extra = 200, json.dumps(getattr(self, path[2:])), ""
+                elif path == "/_repair" or path.startswith("/_robots/"):
+                    if path == "/_repair":
+                        self.sick = False
+                    else:
+                        self.robots = path.rpartition("/")[2]
+                    status, body, extra = 200, "", ""
                 elif path == "/_reset":
                     self.arrivals.clear()
                     status, body, extra = 200, "", ""

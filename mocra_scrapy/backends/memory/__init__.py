@@ -1,19 +1,12 @@
 """``MemoryBackend``: all rules of :mod:`mocra_scrapy.interfaces` in one process, for development, tests and single crawls.
 
-``slots.py``   pending entries: lists by slot and rank, and whose turn it is
-``seen.py``    the filter
-``crawl.py``   all that is stored of one crawl, and the steps that change it
-``wakeups.py`` workers that wait
-``throttle.py`` limits of slots; ``handout.py``: who gets what within them; ``limiter.py``: their verbs
-``queue.py``   :class:`MemoryRequestQueue`, the verbs of the contract
-=============  =====================================================================================================
-=======
 ===============  ===================================================================================================
 ``slots.py``     pending entries: lists by slot and rank, and whose turn it is
 ``seen.py``      the filter
 ``crawl.py``     all that is stored of one crawl, and the steps that change it
 ``wakeups.py``   workers that wait
 ``throttle.py``  limits of slots; ``handout.py``: who gets what within them; ``limiter.py``: their verbs
+``circuits.py``  outcomes and open slots; ``breaker.py``: the verbs of the breaker
 ``queue.py``     :class:`MemoryRequestQueue`, the verbs of the contract
 ``election.py``  :class:`MemoryElection`, offices
 ``locks.py``     :class:`MemoryLocks`
@@ -30,6 +23,7 @@ from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.memory.breaker import MemoryBreaker
 from mocra_scrapy.backends.memory.crawl import Crawl
 from mocra_scrapy.backends.memory.election import MemoryElection, Office
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
@@ -38,8 +32,17 @@ from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared, Namespace
 from mocra_scrapy.backends.memory.workers import MemoryWorkers, Seen
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IRateLimiter, IRequestQueue, IShared, IWorkers
-from mocra_scrapy.models import QueueOptions, ServerReport
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IBreaker,
+    IElection,
+    ILocks,
+    IRateLimiter,
+    IRequestQueue,
+    IShared,
+    IWorkers,
+)
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 class Store(dict[str, Crawl]):
@@ -101,6 +104,10 @@ class MemoryBackend:
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
         stored = self._store.setdefault(crawl, Crawl())
         return MemoryRateLimiter(stored, options, clock=self._clock, owner=self._store)
+
+    def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
+        stored = self._store.setdefault(crawl, Crawl())
+        return MemoryBreaker(stored, rules, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     # What these hold of the store is the store's own: they split from it no more than a queue does.
 

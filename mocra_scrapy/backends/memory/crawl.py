@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from itertools import count, islice
 from math import isinf
 
+from mocra_scrapy.backends.memory.circuits import Circuits
 from mocra_scrapy.backends.memory.seen import Seen
 from mocra_scrapy.backends.memory.slots import Item, Slots
 from mocra_scrapy.backends.memory.throttle import Throttle, names_of
@@ -87,6 +88,7 @@ class Crawl:
         self.winner = ""
         self.slots = Slots()
         self.throttle = Throttle()
+        self.circuits = Circuits()
         self.suspects: deque[Item] = deque()
         self.delayed: list[tuple[float, int, Item]] = []  # heap: due, number, item
         self.workers: dict[str, Worker] = {}

@@ -50,6 +50,7 @@ class MemoryRateLimiter:
 
     async def resume(self, name: str) -> None:
         self._crawl.throttle.lift(name, self._clock())
+        self._crawl.circuits.half_open(name, self._clock())
         self._wake(name)
         self._stir()
 

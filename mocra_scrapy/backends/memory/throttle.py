@@ -54,6 +54,7 @@ class Throttle:
         self.limits: dict[str, SlotLimit] = {}
         self.changes: dict[str, LimitChange] = {}
         self.slowed: dict[str, Slowed] = {}
+        self.probing: dict[str, float] = {}  # opened by the breaker: one at a time, until then at the latest
         self.held: dict[str, float] = {}
         self.tat: dict[str, float] = {}
         self.places: dict[str, dict[str, int]] = {}
@@ -71,6 +72,8 @@ class Throttle:
         if change is not None:
             told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
             limit = replace(limit, **told)
+        if self.probing.get(name, now) > now:
+            limit = replace(limit, burst=1, concurrency=1)
         slowed = self.slowed.get(name)
         if slowed is not None:
             left = slowed.now(now, limit.interval)
@@ -121,6 +124,13 @@ class Throttle:
         if not math.isinf(until):
             self.tat[name] = max(self.tat.get(name, now), until + (limit.burst - 1) * limit.interval)
         self._tell(name, self.held[name])
+
+    def probe(self, name: str, until: float) -> None:
+        """One at a time for now: those that have more places than one are asked for them."""
+        self.probing[name] = until
+        for worker, places in self.places.get(name, {}).items():
+            if places > 1:
+                self.notes.setdefault(worker, {})[name] = 1
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
@@ -224,6 +234,7 @@ class Throttle:
         self.limits.clear()
         self.changes.clear()
         self.slowed.clear()
+        self.probing.clear()
         self.held = {name: until for name, until in self.held.items() if now < until < math.inf}
         self.tat = {name: tat for name, tat in self.tat.items() if tat > now}
 

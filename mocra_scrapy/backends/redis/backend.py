@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.redis.breaker import RedisBreaker
 from mocra_scrapy.backends.redis.channels import Channels
 from mocra_scrapy.backends.redis.check import check_server
 from mocra_scrapy.backends.redis.client import RedisClient
@@ -16,8 +17,17 @@ from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.shared import RedisShared
 from mocra_scrapy.backends.redis.url import parse_url
 from mocra_scrapy.backends.redis.workers import RedisWorkers
-from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IRateLimiter, IRequestQueue, IShared, IWorkers
-from mocra_scrapy.models import QueueOptions, ServerReport
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IBreaker,
+    IElection,
+    ILocks,
+    IRateLimiter,
+    IRequestQueue,
+    IShared,
+    IWorkers,
+)
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 @implementer(IBackend)
@@ -51,6 +61,9 @@ class RedisBackend:
 
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
         return RedisRateLimiter(self._client, self._prefix, crawl, options, self._target.shards)
+
+    def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
+        return RedisBreaker(self._client, self._prefix, crawl, options, self._target.shards, rules=rules)
 
     def election(self, role: str) -> IElection:
         return RedisElection(self._client, self._prefix, role)

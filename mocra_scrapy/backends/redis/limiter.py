@@ -14,7 +14,7 @@ from mocra_scrapy.backends.redis.wire import pack_limit
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
 
-LIMITER = load_script("limiter", "_prelude", "_throttle")
+LIMITER = load_script("limiter", "_prelude", "_throttle", "_hold")
 
 
 @implementer(IRateLimiter)

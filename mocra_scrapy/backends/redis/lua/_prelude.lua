@@ -22,7 +22,10 @@
 -- P asking         zset    the names of these                                                            5 s later
 -- P limits         hash    name -> packed {interval us, burst, concurrency, jitter}                    the run is finished
 -- P live           hash    name -> packed {interval us, burst, concurrency: changed, or -1;            the run is finished
---                          interval us that failures brought about, ms since, recovery a minute, floor us}
+--                          interval us that failures brought about, ms since, recovery a minute, floor us;
+--                          ms until which one request at a time goes, as the breaker wants it}
+-- P br             hash    slot -> packed, see _hold.lua: outcomes and whether it is open; '@': the crawl    the run is finished; with br:at
+-- P br:at          zset    slot -> ms when the breaker forgets it                                          that is over
 -- P tat            zset    name -> us when the next departure without a burst is on time, _throttle.lua  that is over
 -- P hold           zset    name -> us before which nothing departs; inf: paused                         that is over, resumed; the run is finished
 -- P waiting        zset    worker -> since when it waits for a wake-up                              woken, or it got something

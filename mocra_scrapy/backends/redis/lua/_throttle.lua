@@ -63,6 +63,7 @@ local function limit_of(name)
         for i = 1, 3 do
             if v[i] >= 0 then l[i] = v[i] end
         end
+        if (v[8] or 0) > now then l[2], l[3] = 1, 1 end  -- opened by the breaker: one at a time
         local left = v[4] > 0 and v[4] * (1 - v[6]) ^ ((now - v[5]) / 60000) or 0
         if left > math.max(l[1], v[7] / 2) then l[1], l[2], l[5] = left, 1, v[5] end
     end

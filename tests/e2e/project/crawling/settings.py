@@ -10,3 +10,4 @@ TELNETCONSOLE_ENABLED = False
 ROBOTSTXT_OBEY = False
 RETRY_TIMES = 2
 EXTENSIONS = {"crawling.watch.Watch": 0}
+MOCRA_THROTTLE_FEEDBACK_STATUSES = []  # pages of the mock site answer 503 once: that is not what most tests are about

@@ -25,6 +25,8 @@ class Watch:
         connect(self.finished, ours.crawl_finished)
         connect(self.lost, ours.worker_lost)
         connect(self.away, ours.backend_unavailable)
+        for name in ("breaker_opened", "breaker_closed", "breaker_tripped"):
+            connect(getattr(self, name), getattr(ours, name))
         connect(self.back, ours.backend_available)
 
     @classmethod
@@ -69,6 +71,15 @@ class Watch:
 
     def back(self, spider, seconds):
         self.tell("back", seconds=seconds, stall=self.longest)
+
+    def breaker_opened(self, spider, slot, hold, times, failed, total, kinds):
+        self.tell("breaker_opened", slot=slot, hold=hold, times=times, failed=failed, total=total, kinds=kinds)
+
+    def breaker_closed(self, spider, slot):
+        self.tell("breaker_closed", slot=slot)
+
+    def breaker_tripped(self, spider, failed, total, kinds):
+        self.tell("breaker_tripped", failed=failed, total=total, kinds=kinds)
 
     def closed(self, spider, reason):
         if self.task is not None:

@@ -1,0 +1,64 @@
+"""What the breaker knows of one crawl: outcomes by parts of the window, and who is open since when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mocra_scrapy.models import BUCKETS, Tally, Threshold, Trip
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of a slot, or of the crawl.
+
+    Attributes:
+        buckets: part of the window -> ``[downloads, failures, {kind: failures}]``.
+        opened, until: when it was opened and until when it is held; ``until`` 0: it is closed.
+        times: openings in a row.
+        successes: probes that went well.
+        expires: when it is forgotten.
+    """
+
+    buckets: dict[int, tuple[int, int, dict[str, int]]] = field(default_factory=dict)
+    until: float = 0.0
+    times: int = 0
+    successes: int = 0
+    expires: float = math.inf
+
+    def count(self, one: Tally, threshold: Threshold, now: float) -> None:
+        part = int(now / (threshold.window / BUCKETS))
+        self.buckets = {n: bucket for n, bucket in self.buckets.items() if n > part - BUCKETS}
+        total, failed, kinds = self.buckets.get(part, (0, 0, {}))
+        self.buckets[part] = (total + one.total, failed + one.failed, _added(kinds, one.kinds))
+        self.expires = now + threshold.window
+
+    def summed(self, threshold: Threshold | None, now: float) -> tuple[int, int, dict[str, int]]:
+        first = -math.inf if threshold is None else int(now / (threshold.window / BUCKETS)) - BUCKETS
+        total, failed, kinds = 0, 0, dict[str, int]()
+        for n, bucket in self.buckets.items():
+            if n > first:
+                total, failed, kinds = total + bucket[0], failed + bucket[1], _added(kinds, bucket[2])
+        return total, failed, kinds
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {kind: one.get(kind, 0) + other.get(kind, 0) for kind in (*one, *other)}
+
+
+@dataclass(slots=True)
+class Circuits:
+    """Of one crawl, shared by all its breakers."""
+
+    run: int = 0
+    slots: dict[str, Record] = field(default_factory=dict)
+    crawl: Record = field(default_factory=Record)
+    trip: Trip | None = None
+    tripped_at: float = -math.inf
+
+    def half_open(self, slot: str, now: float) -> None:
+        """Its hold was ended by hand: what departs from now on tries the site."""
+        record = self.slots.get(slot)
+        if record is not None and record.until > now:
+            record.until = now

@@ -1,0 +1,155 @@
+"""``FeedbackMiddleware``: sees each answer before anybody else does, and tells the cluster what the site said."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import scrapy
+from scrapy import Request
+from scrapy import signals as scrapy_signals
+from scrapy.exceptions import NotConfigured
+
+from mocra_scrapy._engine import Engine
+from mocra_scrapy._error_classes import kind_of_exception, kind_of_status
+from mocra_scrapy._notices import Notices
+from mocra_scrapy._retry_after import retry_after
+from mocra_scrapy.models import LimitChange, SlotState
+from mocra_scrapy.runtime import Mocra, one_off_command
+
+if TYPE_CHECKING:
+    from scrapy import Spider
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+#: Called with the slot, the kind of failure (empty: none) and the seconds since the request departed.
+Listener = Callable[[str, str, float], None]
+
+
+class FeedbackMiddleware:
+    """Next to the downloader, so that it sees each attempt once: also those that the retry middleware takes away, not what a cache answers.
+
+    =============================  ====================================================================================
+    the site says                  the cluster does
+    =============================  ====================================================================================
+    ``Retry-After``, with a status  holds the slot so long, ``MOCRA_RETRY_AFTER_CAP`` at most
+    of 400 or more
+    429, 503                       halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
+    ``Crawl-delay`` in robots.txt  raises the slot's interval to it, unless it is longer (Scrapy 2.18 and later)
+    =============================  ====================================================================================
+
+    It never waits: notes are told by a task of their own. With ``MOCRA_THROTTLE_SCOPE = "worker"`` nothing is told.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        """Raises ConfigurationError: a setting is wrong; NotConfigured: a command that fetches a page for a person."""
+        if one_off_command() is not None:
+            raise NotConfigured
+        self.crawler = crawler
+        assert crawler.stats is not None
+        self.stats = crawler.stats
+        self.notices = Mocra.from_crawler(crawler).part(Notices)
+        self.options = self.notices.options
+        self._listeners: list[Listener] = []
+        self._out: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # departed when
+        self._engine: Engine | None = None
+        parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
+        if parsed is not None and self.options.cluster and self.options.crawl_delay:
+            crawler.signals.connect(self._robots_parsed, parsed)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell *listener* how each download ended."""
+        self._listeners.append(listener)
+
+    def _slot_of(self, request: Request) -> str:
+        if self._engine is None:
+            self._engine = Engine(self.crawler)
+        return self._engine.slot_of(request)
+
+    # ------------------------------------------------------------------ downloads
+
+    def process_request(self, request: Request, spider: Spider | None = None) -> None:
+        self._out[request] = time.monotonic()
+
+    def process_response(self, request: Request, response: Response, spider: Spider | None = None) -> Response:
+        departed = self._out.pop(request, None)
+        if departed is None:  # another middleware's answer, a cache's for example
+            return response
+        slot = self._slot_of(request)
+        self._tell(slot, kind_of_status(response.status), departed)
+        if response.status >= 400 and self.options.cluster:
+            self._heed(slot, response)
+        return response
+
+    def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
+        departed = self._out.pop(request, None)
+        kind = kind_of_exception(exception) if departed is not None else ""
+        if departed is not None and kind:
+            self._tell(self._slot_of(request), kind, departed)
+
+    def _tell(self, slot: str, kind: str, departed: float) -> None:
+        age = time.monotonic() - departed
+        for listener in self._listeners:
+            listener(slot, kind, age)
+
+    def _heed(self, slot: str, response: Response) -> None:
+        header = response.headers.get("Retry-After")
+        if header is not None:
+            seconds = retry_after(header, time.time(), self.options.retry_after)
+            if seconds is None:
+                self.stats.inc_value("mocra/throttle/retry_after_malformed")
+                logger.debug("Slot %s: Retry-After %r says nothing", slot, header[:100])
+            elif seconds > 0:
+                self.notices.hold(slot, seconds, f"Retry-After, status {response.status}")
+        if response.status in self.options.statuses:
+            self.notices.slow_down(slot)
+
+    # ------------------------------------------------------------------ robots.txt
+
+    def _robots_parsed(self, robotparser: Any, request: Request) -> None:
+        agent = self._agent(request)
+        try:
+            delay = robotparser.crawl_delay(agent)
+            seconds = 0.0 if delay is None else float(delay)
+        except (TypeError, ValueError, OverflowError, AttributeError):
+            seconds = math.nan
+        if math.isnan(seconds) or seconds < 0:
+            self.stats.inc_value("mocra/throttle/crawl_delay_malformed")
+            return
+        if not seconds:
+            return
+        seconds = min(seconds, self.options.crawl_delay)
+        slot, floors = self._slot_of(request), self.notices.floors
+        self.stats.inc_value("mocra/throttle/crawl_delays")
+        if len(floors) < 100_000:
+            floors[slot] = seconds
+        self.notices.change(slot, at_least(seconds, self.notices.own(slot)), "Crawl-delay in robots.txt")
+
+    def _agent(self, request: Request) -> str | bytes:
+        """Who we are, as Scrapy's own robots middleware finds out."""
+        settings = self.crawler.settings
+        named: str | bytes | None = settings.get("ROBOTSTXT_USER_AGENT") or request.headers.get("User-Agent")
+        return named or settings.get("USER_AGENT") or f"Scrapy/{scrapy.__version__}"
+
+
+def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | None]:
+    """Raises a slot's interval to *seconds* unless it is longer, by a change or by its *own* settings. Other changes stay."""
+
+    def changer(state: SlotState) -> LimitChange | None:
+        in_force = own if state.change.interval is None else state.change.interval
+        if in_force >= seconds:
+            return None
+        return LimitChange(seconds, state.change.burst, state.change.concurrency)
+
+    return changer

@@ -1,0 +1,171 @@
+"""What sites tell us, and what becomes of those that fail: real workers, a real server, a site that records arrivals."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from scrapy import signals as scrapy_signals
+
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.interfaces import IBackend, IRateLimiter
+from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, QueueOptions
+from tests.e2e.workers import Workers
+from tests.mocksite import MockSite
+from tests.services.processes import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.e2e]
+
+#: Retries come back at once, as often as it takes.
+PATIENT = {"RETRY_TIMES": 1000, "MOCRA_RETRY_BASE": 0}
+
+
+def arrivals(site: MockSite, folder: str) -> list[float]:
+    """When pages of a folder were fetched, in order."""
+    return sorted(at for path, times in site.arrivals().items() if path.startswith(f"/{folder}/") for at in times)
+
+
+def fetched(workers: Workers, folder: str) -> int:
+    """Different pages of which an item was made."""
+    return len({event["url"] for event in workers.events("item") if f"/{folder}/" in event["url"]})
+
+
+async def on_backend(url: str, do: Callable[[IBackend], Coroutine[Any, Any, Any]]) -> Any:
+    """As a script of an operator does it, in a process that is no worker."""
+    backend = open_backend(url)
+    await backend.open()
+    try:
+        return await do(backend)
+    finally:
+        await backend.close()
+
+
+async def on_limiter(url: str, do: Callable[[IRateLimiter], Coroutine[Any, Any, Any]]) -> Any:
+    return await on_backend(url, lambda backend: do(backend.rate_limiter("two_hosts", QueueOptions())))
+
+
+def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: Workers) -> None:
+    rules = {"slot": {"failures": 10, "window": 60}, "hold": 1.5, "longest": 3, "probes": 2}
+    more = {"MOCRA_BREAKER": json.dumps(rules), "MOCRA_THROTTLE": '{"localhost": {"rate": "50/s"}}', **PATIENT}
+    for _ in range(2):
+        workers.start("two_hosts", site=site.url, bad="sick", pages=30, **more)
+    opened = workers.until("breaker_opened", 1)
+    assert (opened["slot"], opened["hold"], opened["times"]) == ("localhost", 1.5, 1)
+    assert opened["kinds"] == {"http_5xx": opened["failed"]}
+    eventually(lambda: fetched(workers, "ok") == 30, 30, "the healthy host is not concerned")
+    again = workers.until("breaker_opened", 3)
+    assert again["hold"] == 3
+    times = [event["at"] for event in workers.events("breaker_opened")]
+    hits = arrivals(site, "sick")
+    assert len([at for at in hits if at < times[0]]) <= 60
+    for since, until in zip(times, [at + hold for at, hold in zip(times, (1.5, 3, 3), strict=False)], strict=False):
+        assert [at for at in hits if since + 0.5 < at < until - 0.2] == [], "nobody comes while it is held"
+    assert len([at for at in hits if times[0] + 0.5 < at]) <= 3 * 4, "only probes"
+    site.repair()
+    workers.until("breaker_closed", 1)
+    assert workers.wait(60) == [0, 0]
+    assert fetched(workers, "sick") == 30, "what was held was kept"
+    assert len(workers.events("finished")) == 1
+    stats = workers.stats()
+    assert stats["mocra/breaker/opened"] == len(workers.events("breaker_opened"))
+    assert stats["mocra/breaker/closed"] == 1
+    assert stats["mocra/breaker/failures/http_5xx"] == len(hits)
+    assert "Slot localhost is held for 1.5 s by all workers" in workers.log(0) + workers.log(1)
+
+
+def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers: Workers) -> None:
+    rules = json.dumps({"crawl": {"failures": 40, "window": 60, "count": ["status"]}})
+    more = {"MOCRA_BREAKER": rules, "MOCRA_THROTTLE": '{"localhost": {"rate": "30/s"}}', **PATIENT}
+    for _ in range(2):
+        workers.start("two_hosts", site=site.url, bad="sick", pages=30, **more)
+    assert workers.wait(60) == [0, 0]
+    assert [event["reason"] for event in workers.events("closed")] == ["mocra_error_threshold"] * 2
+    assert len(workers.events("breaker_tripped")) == 2
+    assert not workers.events("finished")
+    assert len(arrivals(site, "sick")) < 150
+    site.repair()
+    workers.start("two_hosts", site=site.url, bad="sick", pages=30, **more)
+    assert workers.wait(60)[2] == 0
+    assert "resumes run 1" in workers.log(2)
+    assert (fetched(workers, "sick"), fetched(workers, "ok")) == (30, 30)
+    assert len(workers.events("finished")) == 1
+
+
+def test_retry_after_holds_the_host_on_all_workers(site: MockSite, workers: Workers) -> None:
+    limits = json.dumps({"localhost": "20/s", "127.0.0.1": "20/s"})
+    for _ in range(2):
+        workers.start(
+            "two_hosts", site=site.url, bad="ok/b", first="busy/2/first", pages=50, MOCRA_THROTTLE=limits, **PATIENT
+        )
+    assert workers.wait(60) == [0, 0]
+    asked, served = sorted(site.arrivals()["/busy/2/first"])
+    assert served - asked >= 1.9
+    bad = [at for at in arrivals(site, "ok/b") if asked + 0.5 < at < asked + 1.9]
+    good = [at for at in arrivals(site, "ok") if asked + 0.5 < at < asked + 1.9]
+    assert bad == []
+    assert len(good) >= 10, "the other host goes on"
+    assert workers.stats()["mocra/throttle/holds"] >= 1
+    assert "Slot localhost is held for" in workers.log(0) + workers.log(1)
+    assert fetched(workers, "ok") == 100
+
+
+async def test_an_operator_pauses_changes_and_resumes_a_slot(site: MockSite, workers: Workers, redis_url: str) -> None:
+    """By the contract, from a process that is no worker of the crawl."""
+    limits = json.dumps({"localhost": "20/s", "127.0.0.1": "20/s"})
+    for _ in range(2):
+        workers.start("two_hosts", site=site.url, bad="ok/b", pages=60, MOCRA_THROTTLE=limits)
+    eventually(lambda: len(arrivals(site, "ok/b")) >= 5, 30)
+    await on_limiter(redis_url, lambda limiter: limiter.pause("localhost"))
+    paused = time.monotonic()
+    eventually(lambda: len(arrivals(site, "ok")) - len(arrivals(site, "ok/b")) == 60, 30, "the other host goes on")
+    assert [at for at in arrivals(site, "ok/b") if at > paused + 0.5] == []
+    state = await on_limiter(redis_url, lambda limiter: limiter.look("localhost"))
+    assert state.paused
+    assert all(worker.poll() is None for worker in workers.all), "a paused slot is no end"
+    await on_limiter(redis_url, lambda limiter: limiter.change("localhost", LimitChange(interval=0.002)))
+    await on_limiter(redis_url, lambda limiter: limiter.resume("localhost"))
+    resumed = time.monotonic()
+    assert workers.wait(30) == [0, 0]
+    assert fetched(workers, "ok/b") == 60
+    assert max(arrivals(site, "ok/b")) - resumed < 2.0, "at 20/s it takes 2.5 s"
+
+
+async def test_a_breaker_is_looked_at_and_reset_from_outside(site: MockSite, workers: Workers, redis_url: str) -> None:
+    rules = json.dumps({"slot": {"failures": 5, "window": 60}, "hold": 600})
+    workers.start("two_hosts", site=site.url, bad="sick", pages=10, MOCRA_BREAKER=rules, **PATIENT)
+    workers.until("breaker_opened")
+    site.repair()
+
+    async def look_and_reset(backend: IBackend) -> list[Circuit]:
+        breaker = backend.breaker("two_hosts", BreakerRules(), QueueOptions())
+        states = [state.circuit for state in await breaker.tripped()]
+        assert await breaker.reset("localhost")
+        return states
+
+    assert await on_backend(redis_url, look_and_reset) == [Circuit.OPEN]
+    assert workers.wait(30) == [0]
+    assert fetched(workers, "sick") == 10
+
+
+def test_crawl_delay_and_latency_become_limits_of_the_cluster(site: MockSite, workers: Workers) -> None:
+    """AutoThrottle's delay and robots.txt hold for both workers together."""
+    site.ask_for_crawl_delay(0.15)
+    more = {
+        "ROBOTSTXT_OBEY": True,
+        "AUTOTHROTTLE_ENABLED": True,
+        "AUTOTHROTTLE_START_DELAY": 0.3,
+        "RANDOMIZE_DOWNLOAD_DELAY": False,
+    }
+    for _ in range(2):
+        workers.start("list", site=site.url, paths=",".join(f"ok/{n}" for n in range(24)), **more)
+    assert workers.wait(60) == [0, 0]
+    times = arrivals(site, "ok")
+    assert len(times) == 24
+    assert times[-1] - times[0] < 23 * 0.3, "it became faster than it began"
+    if hasattr(scrapy_signals, "robots_parsed"):  # Scrapy 2.18
+        assert workers.stats()["mocra/throttle/crawl_delays"] == 2
+        assert times[-1] - times[0] > 23 * 0.15 * 0.95, "not faster than the site asks for"
+    assert workers.stats()["mocra/throttle/changed"] >= 1
