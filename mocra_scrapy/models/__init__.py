@@ -5,12 +5,11 @@ server's clock, in seconds since the epoch.
 """
 
 from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
+from mocra_scrapy.models.letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
     MIN_PRIORITY,
-    Burial,
     CrawlState,
-    DeadLetter,
     Entry,
     Exchange,
     Finish,
@@ -22,8 +21,10 @@ from mocra_scrapy.models.queue import (
 )
 
 __all__ = [
+    "EVERY_LETTER",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "REASONS",
     "Burial",
     "CrawlState",
     "DeadLetter",
@@ -32,6 +33,7 @@ __all__ = [
     "Finish",
     "Grant",
     "Lease",
+    "LetterFilter",
     "QueueOptions",
     "QueueSize",
     "Seeding",

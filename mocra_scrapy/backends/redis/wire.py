@@ -20,7 +20,6 @@ from mocra_scrapy.models import (
     MIN_PRIORITY,
     Burial,
     CrawlState,
-    DeadLetter,
     Entry,
     Lease,
     QueueSize,
@@ -65,7 +64,8 @@ def open_item(item: bytes) -> tuple[int, float | None, bytes]:
     return item[0], struct.unpack(">d", item[1:9])[0] / 1000, item[9:]
 
 
-def _text(raw: bytes) -> str:
+def as_text(raw: bytes) -> str:
+    """A name or text as it was before it was packed."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -105,6 +105,21 @@ class ShardTurn:
         return bool(self.ack or self.release or self.bury)
 
 
+def burial_argument(burial: Burial) -> list[Any]:
+    """What ``exchange.lua`` is told of one burial; the last part is stored with the letter as it is."""
+    fingerprint = burial.fingerprint
+    more = [
+        int(burial.done),
+        burial.url,
+        b"" if fingerprint is None else fingerprint,
+        "" if fingerprint is None else fingerprint_number(fingerprint),
+        burial.retries,
+        -1 if burial.first_failed_at is None else round(burial.first_failed_at * 1000),
+    ]
+    body = burial.body
+    return [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
+
+
 def pack_turn(turn: ShardTurn, *head: Any, full: Sequence[str], per_slot: int) -> bytes:
     """The argument of ``exchange.lua``; *head* is everything up to ``channel``, in its order."""
     packed: bytes = msgpack.packb(
@@ -113,7 +128,7 @@ def pack_turn(turn: ShardTurn, *head: Any, full: Sequence[str], per_slot: int) -
             push_groups(turn.push),
             [lease.token for lease in turn.ack],
             [lease.token for lease in turn.release],
-            [[burial.lease.token, burial.reason, burial.detail] for burial in turn.bury],
+            [burial_argument(burial) for burial in turn.bury],
             turn.want,
             list(full),
             per_slot,
@@ -132,7 +147,7 @@ def _leases(groups: list[Any], number: int, shard: int) -> list[Lease]:
     leases = []
     place = 0
     for slot, rank, items in groups:
-        name = _text(slot)
+        name = as_text(slot)
         for item in items or (None,):
             place += 1
             if item is None:
@@ -172,25 +187,3 @@ def open_state(raw: Sequence[Any]) -> CrawlState:
     """``[run, finished, seeding]`` as scripts answer it."""
     seeding = raw[2] if isinstance(raw[2], bytes) else str(raw[2]).encode()
     return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"))
-
-
-def open_letter(identity: bytes, raw: bytes) -> DeadLetter:
-    """A dead letter as it is stored."""
-    try:
-        slot, rank, count, first, body, reason, detail, worker, died = msgpack.unpackb(raw, raw=True)
-        priority, normal = divmod(int(rank), 2)
-        return DeadLetter(
-            identity.decode(),
-            _text(reason),
-            _text(detail),
-            body,
-            _text(slot),
-            priority,
-            not normal,
-            int(count),
-            _text(worker),
-            died / 1000,
-            None if first < 0 else first / 1000,
-        )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise BackendCorrupted(f"dead letter {identity!r} can't be read: {error}") from error
