@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import NotConfigured
+from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
+from mocra_scrapy._failure_options import read_failure_options
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.options import read_options
 from mocra_scrapy.runtime import one_off_command
@@ -27,6 +30,25 @@ COMPONENTS = {
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
 #: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
 FAST = {"CONCURRENT_ITEMS": 8}
+
+
+#: What stands in place of a component of Scrapy's own, at its place.
+BUILT_INS = {
+    "scrapy.downloadermiddlewares.retry.RetryMiddleware": (
+        "DOWNLOADER_MIDDLEWARES",
+        "mocra_scrapy.downloadermiddlewares.retry.RetryMiddleware",
+    ),
+}
+
+
+def replace_built_ins(settings: BaseSettings) -> None:
+    """Put ours in place of Scrapy's, unless the project says something about Scrapy's: switches it off, moves it, has its own."""
+    for path, (name, ours) in BUILT_INS.items():
+        theirs = load_object(path)
+        if any(load_object(key) is theirs for key in settings.getdict(name)):
+            continue
+        with suppress(KeyError):  # a project has emptied the …_BASE
+            settings.replace_in_component_priority_dict(f"{name}_BASE", theirs, load_object(ours))
 
 
 class Addon:
@@ -61,9 +83,11 @@ class Addon:
             raise NotConfigured("MOCRA_ENABLED is false")
         for name, path in COMPONENTS.items():
             settings.set(name, path, "addon")
+        replace_built_ins(settings)
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
+        read_failure_options(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         if not one_off_command():
             open_backend(

@@ -106,7 +106,9 @@ async def test_a_request_may_leave_records(harness: Harness) -> None:
     assert (record.priority, record.deliveries, record.worker) == (3, 1, "a")
     assert letters[2].first_failed_at == letters[2].died_at > 1e9
     assert (letters[2].url, letters[2].fingerprint, letters[2].retries) == ("", None, 0)
-    # In a later call it is not ours any more.
+    # The same call again writes nothing more; in a later one it is not ours any more.
+    assert list((await a.exchange(bury=burials, ack=[], repeat=True)).buried) == [True, True, True]
+    assert (await a.queue.size()).dead == 3
     assert list(await a.bury(burials)) == [False, False, False]
     assert (await a.queue.size()).dead == 3
 
