@@ -46,3 +46,8 @@ MOCRA_RETRY_AFTER_CAP = 3600.0  # s that Retry-After of a response is believed, 
 MOCRA_DELAY_MAX = 2_592_000.0  # s that mocra_delay and mocra_not_before may ask for, at most (30 days)
 MOCRA_START_TIMEOUT = 15.0  # s to wait for the backend at start before giving up
 MOCRA_STOP_TIMEOUT = 10.0  # s to hand back and flush at the end before leaving it to the lease
+MOCRA_THROTTLE_SCOPE = (
+    "cluster"  # "cluster": delays and concurrency of a slot hold for all workers together | "worker": for each
+)
+MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
+MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"

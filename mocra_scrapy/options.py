@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mocra_scrapy._reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.throttling import Limits, read_limits
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -44,6 +45,7 @@ class Options:
     start_timeout: float
     stop_timeout: float
     start_queue: bool
+    limits: Limits
 
 
 def _order(read: Reader, settings: BaseSettings) -> bool:
@@ -62,9 +64,13 @@ def _crawl_name(read: Reader, spider_name: str) -> str:
     return name
 
 
-def _queue_options(read: Reader, settings: BaseSettings) -> QueueOptions:
+def _queue_options(read: Reader, settings: BaseSettings, limits: Limits) -> QueueOptions:
     most = read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs")
     shards, ttl = read.value("MOCRA_SHARDS"), read.value("MOCRA_SEEN_TTL")
+    if limits.uses_scopes and shards is not None and read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards") > 1:
+        raise ConfigurationError(
+            "MOCRA_SHARDS", "scopes of MOCRA_THROTTLE hold on one shard only", "Set it to 1, or take out the scopes"
+        )
     return QueueOptions(
         lease=read.number("MOCRA_LEASE", 1, 86_400, "a time in seconds"),
         max_deliveries=most,
@@ -75,16 +81,18 @@ def _queue_options(read: Reader, settings: BaseSettings) -> QueueOptions:
         shards=None if shards is None else read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards"),
         max_dead=read.whole("MOCRA_MAX_DEAD", 1, 100_000_000, "a number of dead letters"),
         dead_ttl=read.number("MOCRA_DEAD_TTL", 0, 10 * 365 * 86_400, "a time in seconds") or None,
+        limit=limits.default if limits.cluster else None,
+        scopes=limits.uses_scopes,
     )
 
 
-def read_options(settings: BaseSettings, spider_name: str) -> Options:
-    """The checked settings of a crawl.
+def read_options(settings: BaseSettings, spider_name: str, spider: object = None) -> Options:
+    """The checked settings of a crawl; *spider*: its class, see :func:`mocra_scrapy.throttling.read_limits`.
 
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read = Reader(settings)
+    read, limits = Reader(settings), read_limits(settings, spider)
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
@@ -94,7 +102,7 @@ def read_options(settings: BaseSettings, spider_name: str) -> Options:
         redis_options=read.mapping("MOCRA_REDIS_OPTIONS"),
         key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
         crawl=_crawl_name(read, spider_name),
-        queue=_queue_options(read, settings),
+        queue=_queue_options(read, settings, limits),
         prefetch=min(concurrency, 256)
         if prefetch is None
         else read.whole("MOCRA_PREFETCH", 0, 10_000, "a number of requests"),
@@ -112,4 +120,5 @@ def read_options(settings: BaseSettings, spider_name: str) -> Options:
         start_timeout=read.number("MOCRA_START_TIMEOUT", 0, 3600, "a time in seconds"),
         stop_timeout=read.number("MOCRA_STOP_TIMEOUT", 0, 3600, "a time in seconds"),
         start_queue=bool(settings.get("SCHEDULER_START_MEMORY_QUEUE")),
+        limits=limits,
     )

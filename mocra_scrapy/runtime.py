@@ -21,7 +21,7 @@ from mocra_scrapy.session import WorkerSession
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from mocra_scrapy.interfaces import IBackend, IRequestQueue
+    from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
     from mocra_scrapy.models import CrawlState
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Mocra:
         backend: made, and connected between :meth:`open` and :meth:`close`.
         crawl: the shared job's name.
         worker: this worker's name, unique for this run of this process.
-        queue, session: of this crawl.
+        queue, session, limiter: of this crawl.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -73,7 +73,9 @@ class Mocra:
     def __init__(self, crawler: Crawler) -> None:
         self.one_off = one_off_command()
         assert crawler.spidercls is not None
-        self.options: Options = read_options(crawler.settings, getattr(crawler.spidercls, "name", None) or "spider")
+        self.options: Options = read_options(
+            crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", crawler.spidercls
+        )
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -85,6 +87,7 @@ class Mocra:
                 "Set MOCRA_BACKEND to a Redis URL, or take out JOBDIR, or keep Scrapy's scheduler with MOCRA_ENABLED = False",
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
+        self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
         self.session = WorkerSession(self.queue, self.worker)
 
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Burial, Entry, Exchange, Lease
+from mocra_scrapy.models import Burial, Entry, Exchange, Lease, SlotLimit
 
 
 class WorkerSession:
@@ -33,6 +34,9 @@ class WorkerSession:
         want: int = 0,
         full: Sequence[str] = (),
         per_slot: int = 0,
+        loads: Mapping[str, int] = MappingProxyType({}),
+        keep: Mapping[str, int] = MappingProxyType({}),
+        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
         repeat: bool = False,
     ) -> Exchange:
         """The next call, or (``repeat``) the last one once more, for which all arguments must be the same."""
@@ -48,6 +52,9 @@ class WorkerSession:
             want=want,
             full=full,
             per_slot=per_slot,
+            loads=loads,
+            keep=keep,
+            limits=limits,
         )
 
     async def push(self, entries: Sequence[Entry]) -> Sequence[bool]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from zope.interface import Attribute, Interface
 
 from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
+from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.models import QueueOptions, ServerReport
 
@@ -27,6 +28,9 @@ class IBackend(Interface):
 
     def request_queue(crawl: str, options: QueueOptions) -> IRequestQueue:
         """The queue of *crawl*. No I/O. Several calls with the same name share the stored state."""
+
+    def rate_limiter(crawl: str, options: QueueOptions) -> IRateLimiter:
+        """The limits of *crawl*, on the state of its queue. No I/O."""
 
     def election(role: str) -> IElection:
         """The office named *role*. No I/O. Several calls with the same name share the stored state.

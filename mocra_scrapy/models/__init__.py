@@ -19,12 +19,15 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState
 
 __all__ = [
     "EVERY_LETTER",
+    "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
     "REASONS",
+    "Booking",
     "Burial",
     "CrawlState",
     "DeadLetter",
@@ -34,11 +37,15 @@ __all__ = [
     "Grant",
     "Lease",
     "LetterFilter",
+    "LimitChange",
     "QueueOptions",
     "QueueSize",
+    "Reservation",
     "Seeding",
     "ServerReport",
     "SharedValue",
+    "SlotLimit",
+    "SlotState",
     "Term",
     "WorkerInfo",
     "WorkerReport",

@@ -53,7 +53,7 @@ class DeadLetter:
         deliveries: hand-outs it had, the last one included.
         worker: who held it last.
         died_at: server clock, seconds since the epoch.
-        first_lost_at: as in :class:`Lease`.
+        first_lost_at, scopes: as in :class:`Lease`.
         done, url, fingerprint, retries: as in :class:`Burial`; unknown for what the queue itself gave up.
         first_failed_at: when it first failed or was first lost, as far as anybody knows; ``died_at`` at the latest.
     """
@@ -69,6 +69,7 @@ class DeadLetter:
     worker: str = ""
     died_at: float = 0.0
     first_lost_at: float | None = None
+    scopes: tuple[str, ...] = ()
     done: bool = False
     url: str = ""
     fingerprint: bytes | None = None

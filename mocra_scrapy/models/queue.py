@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+
+from mocra_scrapy.models.throttle import SlotLimit
 
 #: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell neighbours apart.
 MIN_PRIORITY = -(2**51)
@@ -42,6 +44,9 @@ class QueueOptions:
         shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
         max_dead: dead letters kept; the oldest go first.
         dead_ttl: seconds for which a dead letter is kept; ``None``: without limit.
+        limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and ``full`` and ``per_slot`` bound it.
+        scopes: whether entries may have scopes: then the whole crawl is on one shard.
+        lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for each.
     """
 
     lease: float = 60.0
@@ -53,6 +58,9 @@ class QueueOptions:
     shards: int | None = None
     max_dead: int = 100_000
     dead_ttl: float | None = None
+    limit: SlotLimit | None = None
+    lookahead: float = 0.25
+    scopes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class Entry:
             ``None``: never filtered.
         start: whether it comes from ``start()``: within a priority these come last, and first in, first out.
         delay: seconds before it may be handed out, 0 or more.
+        scopes: whose limits it counts for beside its slot's, each beginning with ``@``.
     """
 
     body: bytes
@@ -76,6 +85,7 @@ class Entry:
     fingerprint: bytes | None = None
     start: bool = False
     delay: float = 0.0
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ class Lease:
         deliveries: 1 on the first hand-out, one more after each worker that died (not: released) holding it.
         first_lost_at: server clock when it was first taken back from a dead worker; ``None``: never.
         shard: where it is stored.
+        wait: seconds after this answer before it may depart.
+        scopes: as they were pushed.
     """
 
     token: str
@@ -99,6 +111,8 @@ class Lease:
     deliveries: int = 1
     first_lost_at: float | None = None
     shard: int = 0
+    wait: float = 0.0
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +172,11 @@ class Exchange:
         lost: whether this worker had been declared dead since its last call, so that what it held was taken away.
         reclaimed: entries that this call took from dead workers and gave back.
         given_up: entries that this call took from dead workers and made dead letters.
+        places: slots and scopes of which this worker has another number of places now, and how many: more, or (others ask for some)
+            fewer, which it confirms by ``keep`` as soon as no more are in use.
+        crowded: slots that have something for this worker but no place: others have them all.
+        held: slots and scopes of which this worker has something that nobody may start for so many seconds; 0: this has been lifted.
+            Told once.
     """
 
     stored: Sequence[bool]
@@ -171,6 +190,9 @@ class Exchange:
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
+    places: Mapping[str, int] = field(default_factory=dict)
+    crowded: Sequence[str] = ()
+    held: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
 from mocra_scrapy.models import Entry, Lease, QueueOptions
 from mocra_scrapy.session import WorkerSession
 
@@ -88,6 +88,10 @@ class Harness(ABC):
         queue = self.backends[second].request_queue(crawl, QueueOptions(**options))
         self.queues.append(queue)
         return queue
+
+    def limiter(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRateLimiter:
+        options = {"lease": LEASE, "shards": self.shards, **options}
+        return self.backends[second].rate_limiter(crawl, QueueOptions(**options))
 
     async def worker(self, name: str, second: bool = False, **options: Any) -> WorkerSession:
         """A joined worker with a queue object of its own."""

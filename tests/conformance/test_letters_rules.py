@@ -177,6 +177,16 @@ async def test_letters_are_filtered(harness: Harness) -> None:
     middle = every[6].died_at
     assert await found(since=middle) == [x.detail for x in every if x.died_at >= middle]
     assert await found(until=middle) == [x.detail for x in every if x.died_at < middle]
+    # A slot is meant whatever scopes its requests have beside it; a replay keeps these.
+    await a.push([Entry(b"scoped", "host", scopes=("@account",))])
+    (lease,) = await harness.lease_all(a)
+    await a.bury([Burial(lease, "retry", "scoped")])
+    (letter,) = await reader.dead(where=LetterFilter(slot="host"))
+    assert (letter.slot, letter.scopes) == ("host", ("@account",))
+    await reader.replay([letter.id])
+    (lease,) = await harness.lease_all(a)
+    assert (lease.slot, lease.scopes) == ("host", ("@account",))
+    await a.ack([lease])
     # Pages are full as long as there are enough.
     some = LetterFilter(reason="item")
     first = list(await reader.dead(3, where=some))

@@ -114,7 +114,7 @@ class Chaos:
             return
         with self.server.client() as client:
             for key in client.scan_iter(match=f"mocra:{{{CRAWL}:0}}:w:*-{pid}-*"):
-                self.report.held += sum(len(token) == 14 for token in client.hkeys(key))
+                self.report.held += sum(len(token) == 14 and token.isalnum() for token in client.hkeys(key))
 
     def kill(self) -> None:
         """SIGKILL, and another one in its place. Stopped first, so that what it held can be counted."""

@@ -5,6 +5,7 @@
 ``seen.py``    the filter
 ``crawl.py``   all that is stored of one crawl, and the steps that change it
 ``wakeups.py`` workers that wait
+``throttle.py`` limits of slots; ``handout.py``: who gets what within them; ``limiter.py``: their verbs
 ``queue.py``   :class:`MemoryRequestQueue`, the verbs of the contract
 =============  =====================================================================================================
 """
@@ -18,9 +19,10 @@ from weakref import WeakValueDictionary
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.crawl import Crawl
+from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
 from mocra_scrapy.models import QueueOptions, ServerReport
 
 
@@ -72,6 +74,10 @@ class MemoryBackend:
         stored = self._store.setdefault(crawl, Crawl())
         # The queue holds the store: it must not split from what others find under this name once this backend is gone.
         return MemoryRequestQueue(stored, options, clock=self._clock, wall=self._wall, owner=self._store)
+
+    def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
+        stored = self._store.setdefault(crawl, Crawl())
+        return MemoryRateLimiter(stored, options, clock=self._clock, owner=self._store)
 
     async def close(self) -> None:
         """Nothing is connected."""

@@ -7,13 +7,16 @@ Instants named ``now`` are the injected monotonic clock, ``wall`` is seconds sin
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from math import isinf
 
 from mocra_scrapy.backends.memory.letters import Letters
 from mocra_scrapy.backends.memory.seen import Seen
 from mocra_scrapy.backends.memory.slots import Item, Slots
+from mocra_scrapy.backends.memory.throttle import Throttle
 from mocra_scrapy.backends.memory.wakeups import Wakeups
 from mocra_scrapy.models import Burial, CrawlState, QueueOptions, QueueSize, Seeding
 
@@ -33,6 +36,10 @@ class Answered:
     released: list[bool] = field(default_factory=list)
     buried: list[bool] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    departs: list[float] = field(default_factory=list)  # an instant for each token
+    names: list[str] = field(default_factory=list)  # slots and scopes whose places changed
+    crowded: list[str] = field(default_factory=list)
+    held: dict[str, float] = field(default_factory=dict)
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
@@ -80,6 +87,7 @@ class Crawl:
         self.seeding, self.seeder = Seeding.OPEN, ""
         self.winner = ""
         self.slots = Slots()
+        self.throttle = Throttle()
         self.suspects: deque[Item] = deque()
         self.delayed: list[tuple[float, int, Item]] = []  # heap: due, number, item
         self.workers: dict[str, Worker] = {}
@@ -102,10 +110,13 @@ class Crawl:
         return len(self.slots) + len(self.suspects)
 
     def next_due(self, now: float) -> float | None:
-        """Seconds until a delay ends or a worker that holds something dies; ``None``: neither can happen."""
+        """Seconds until a delay ends, a slot may be served again, or a worker that holds something dies; ``None``: none of these."""
         instants = [worker.expires for worker in self.workers.values() if worker.held]
         if self.delayed:
             instants.append(self.delayed[0][0])
+        released = self.slots.next_release()
+        if released is not None and not isinf(released):
+            instants.append(released)
         return max(0.0, min(instants) - now) if instants else None
 
     # ------------------------------------------------------------------ the run
@@ -158,6 +169,7 @@ class Crawl:
 
     def _forget(self, worker: Worker) -> None:
         del self.workers[worker.name]
+        self.throttle.forget(worker.name)
         self.wakeups.forget(worker.name)
         if self.seeding is Seeding.CLAIMED and self.seeder == worker.name:
             self.seeding, self.seeder = Seeding.OPEN, ""
@@ -230,11 +242,11 @@ class Crawl:
         self.give_back(item, options.isolate_after)
         return True
 
-    def take_suspect(self, avoid: frozenset[str]) -> Item | None:
-        """The next suspect of a slot that is not to be avoided. Those passed over go to the end of their line."""
+    def take_suspect(self, allowed: Callable[[str], bool]) -> Item | None:
+        """The next suspect of a slot that *allowed* lets go. Those passed over go to the end of their line."""
         for _ in range(min(BUDGET, len(self.suspects))):
             item = self.suspects.popleft()
-            if item.slot not in avoid:
+            if allowed(item.slot):
                 return item
             self.suspects.append(item)
         return None

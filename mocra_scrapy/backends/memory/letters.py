@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy.backends.memory.seen import fingerprint_number
 from mocra_scrapy.backends.memory.slots import Item, item_of
+from mocra_scrapy.backends.memory.throttle import names_of
 from mocra_scrapy.models import EVERY_LETTER, Burial, DeadLetter, Entry, LetterFilter, QueueOptions
 from mocra_scrapy.models.letters import first_failure
 
@@ -47,6 +48,7 @@ class Letters:
         """A letter of *item*, handed out once more than it was lost; of a reason and detail, if the queue itself gave it up."""
         number = f"{next(self._numbers):016d}"
         said = burial if isinstance(burial, Burial) else None
+        slot, *scopes = names_of(item.slot)
         reason, detail = (burial.reason, burial.detail) if isinstance(burial, Burial) else burial
         self._letters[number] = (
             now,
@@ -55,13 +57,14 @@ class Letters:
                 reason,
                 detail,
                 item.body if said is None or said.body is None else said.body,
-                item.slot,
+                slot,
                 item.priority,
                 item.start,
                 item.lost + 1,
                 worker,
                 wall,
                 item.first,
+                tuple(scopes),
                 done=said is not None and said.done,
                 url=said.url if said else "",
                 fingerprint=said.fingerprint if said else None,
@@ -120,7 +123,7 @@ class MemoryDeadLetters:
         letters = [store.pop(one) for one in ids]
         for letter in letters:
             if letter is not None:
-                entry = Entry(letter.body, letter.slot, letter.priority, None, letter.start)
+                entry = Entry(letter.body, letter.slot, letter.priority, None, letter.start, scopes=letter.scopes)
                 crawl.put_new(item_of(entry), self.options.lifo)
                 if forget and letter.fingerprint is not None:
                     crawl.seen.discard(fingerprint_number(letter.fingerprint))

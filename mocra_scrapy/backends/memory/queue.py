@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, islice, zip_longest
+from types import MappingProxyType
 
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.crawl import Answered, Crawl, Worker
+from mocra_scrapy.backends.memory.handout import HandOut
 from mocra_scrapy.backends.memory.letters import MemoryDeadLetters, check_burials
 from mocra_scrapy.backends.memory.seen import fingerprint_number
 from mocra_scrapy.backends.memory.slots import Item, item_of
+from mocra_scrapy.backends.memory.throttle import names_of
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
+    LONGEST,
     Burial,
     CrawlState,
     Entry,
@@ -23,6 +27,7 @@ from mocra_scrapy.models import (
     QueueOptions,
     QueueSize,
     Seeding,
+    SlotLimit,
     WorkerInfo,
 )
 
@@ -100,6 +105,7 @@ class MemoryRequestQueue(MemoryDeadLetters):
         if crawl.seeding is not Seeding.DONE or crawl.size().unfinished:
             return Finish.BUSY
         crawl.finished, crawl.winner = True, worker
+        crawl.throttle.end_run(self._clock())
         if not self.options.keep_seen:
             crawl.seen.clear()
         crawl.wake_all()
@@ -119,6 +125,9 @@ class MemoryRequestQueue(MemoryDeadLetters):
         want: int = 0,
         full: Sequence[str] = (),
         per_slot: int = 0,
+        loads: Mapping[str, int] = MappingProxyType({}),
+        keep: Mapping[str, int] = MappingProxyType({}),
+        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
     ) -> Exchange:
         # Looked at before anything changes: a bad fingerprint must not leave half a call behind.
         numbers = [None if entry.fingerprint is None else fingerprint_number(entry.fingerprint) for entry in push]
@@ -132,12 +141,17 @@ class MemoryRequestQueue(MemoryDeadLetters):
             return self._answer(me, me.last)
         done = me.last = Answered(call, lost=me.lost)
         me.lost = False
-        ready = self._push(push, numbers, done)
+        done.held = crawl.throttle.holds.pop(worker, {})
+        crawl.throttle.limits.update(limits)
+        ready = self._push(push, numbers, done) + crawl.throttle.keep(worker, keep)
         ready += self._settle(me, ack, release, bury, done)
         ready += crawl.promote(self._clock(), self.options.lifo)
         done.reclaimed, done.given_up = crawl.reclaim(self._clock(), self._wall(), self.options)
         ready += done.reclaimed
-        self._lease(me, want, frozenset(full), per_slot, done)
+        if self.options.limit is None:
+            self._lease(me, want, frozenset(full), per_slot, done)
+        else:
+            self._lease_within_limits(me, want, full, loads, done)
         if done.tokens:
             crawl.wakeups.fed(worker)
         elif want > 0:
@@ -188,12 +202,37 @@ class MemoryRequestQueue(MemoryDeadLetters):
         crawl = self._crawl
         given: dict[str, int] = {}
         if want > 0 and me.suspect is None:
-            suspect = crawl.take_suspect(full)
+            suspect = crawl.take_suspect(lambda slot: slot not in full)
             if suspect is not None:
                 me.suspect = self._hand(me, suspect, done)
                 given[suspect.slot] = 1
         for item in crawl.slots.take(want - len(done.tokens), full, per_slot, given):
             self._hand(me, item, done)
+
+    def _lease_within_limits(
+        self, me: Worker, want: int, full: Sequence[str], loads: Mapping[str, int], done: Answered
+    ) -> None:
+        """The same, where slots have limits."""
+        crawl, now = self._crawl, self._clock()
+        out = HandOut(crawl.slots, crawl.throttle, self.options, worker=me.name, loads=loads, avoid=full, now=now)
+        if want > 0 and me.suspect is None:
+            due = now
+
+            def allowed(key: str) -> bool:
+                nonlocal due
+                room, due = out.allowed(key)
+                return room > 0 and due <= now + self.options.lookahead
+
+            suspect = crawl.take_suspect(allowed)
+            if suspect is not None:
+                out.give(suspect, due)
+        out.serve(want)
+        for item, departs in out.taken:
+            token = self._hand(me, item, done)
+            if item.lost >= self.options.isolate_after:
+                me.suspect = token
+            done.departs.append(departs)
+        done.names, done.crowded = list(out.names), list(out.crowded)
 
     def _hand(self, me: Worker, item: Item, done: Answered) -> str:
         token = f"{next(self._crawl.tokens):x}"
@@ -203,12 +242,28 @@ class MemoryRequestQueue(MemoryDeadLetters):
 
     def _answer(self, me: Worker, done: Answered) -> Exchange:
         """What was done, with the leases that are still held and the counts of now."""
-        leases = []
-        for token in done.tokens:
-            item = me.held.get(token)
+        leases, now, throttle = [], self._clock(), self._crawl.throttle
+        for token, departs in zip_longest(done.tokens, done.departs, fillvalue=now):
+            item = me.held.get(str(token))
             if item is not None:
-                deliveries = item.lost + 1
-                leases.append(Lease(token, item.body, item.slot, item.priority, item.start, deliveries, item.first))
+                slot, *scopes = names_of(item.slot)
+                wait = max(0.0, float(departs) - now)
+                leases.append(
+                    Lease(
+                        str(token),
+                        item.body,
+                        slot,
+                        item.priority,
+                        item.start,
+                        item.lost + 1,
+                        item.first,
+                        wait=wait,
+                        scopes=tuple(scopes),
+                    )
+                )
+        places = {name: throttle.places.get(name, {}).get(me.name, 0) for name in done.names}
+        places.update(throttle.notes.get(me.name, {}))
+        held = {name: min(max(0.0, until - now), LONGEST) for name, until in done.held.items()}
         return Exchange(
             tuple(done.stored),
             tuple(done.acked),
@@ -221,6 +276,9 @@ class MemoryRequestQueue(MemoryDeadLetters):
             done.lost or me.lost,
             done.reclaimed,
             done.given_up,
+            places,
+            tuple(done.crowded),
+            held,
         )
 
     async def wait(self, worker: str, timeout: float) -> bool:
@@ -243,7 +301,7 @@ class MemoryRequestQueue(MemoryDeadLetters):
 
     async def peek(self, limit: int = 10) -> Sequence[Entry]:
         items = islice(chain(self._crawl.slots, self._crawl.suspects), max(0, limit))
-        return [Entry(item.body, item.slot, item.priority, None, item.start) for item in items]
+        return [Entry(item.body, names_of(item.slot)[0], item.priority, None, item.start) for item in items]
 
     async def forget(self, fingerprints: Sequence[bytes]) -> Sequence[bool]:
         numbers = [fingerprint_number(fingerprint) for fingerprint in fingerprints]

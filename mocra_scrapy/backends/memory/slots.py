@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
+from mocra_scrapy.backends.memory.throttle import BETWEEN
 from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Entry
 
 
@@ -14,6 +15,7 @@ class Item:
     """A stored entry.
 
     Attributes:
+        slot: the list that it waits in: its slot and, behind it, its scopes.
         rank: ``2 * priority + 1``, or ``2 * priority`` for an entry of ``start()``: these come last within a priority.
         lost: hand-outs to workers that died.
         first: seconds since the epoch when it was first taken from a dead worker.
@@ -40,7 +42,7 @@ class Item:
 def item_of(entry: Entry) -> Item:
     """*entry* as it is stored: without fingerprint and delay."""
     priority = min(max(entry.priority, MIN_PRIORITY), MAX_PRIORITY)
-    return Item(entry.body, entry.slot, 2 * priority + (0 if entry.start else 1))
+    return Item(entry.body, BETWEEN.join((entry.slot, *entry.scopes)), 2 * priority + (0 if entry.start else 1))
 
 
 class Slot:
@@ -90,18 +92,62 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: OrderedDict[str, Slot] = OrderedDict()
+        self._held: dict[str, Slot] = {}  # those whose turn is not before an instant…
+        self._until: list[
+            tuple[float, str]
+        ] = []  # …which this heap has; entries of slots that are no longer held are passed over
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Item]:
-        for slot in self._slots.values():
+        for slot in (*self._slots.values(), *self._held.values()):
             yield from slot
+
+    def pending_in(self, name: str) -> int:
+        """Items of all lists of slot *name*."""
+        slots = [s for each in (self._slots, self._held) for n, s in each.items() if n.partition(BETWEEN)[0] == name]
+        return sum(len(items) for slot in slots for items in slot.lists.values())
+
+    # ------------------------------------------------------------------ those that must wait
+
+    def hold(self, name: str, until: float) -> None:
+        """Pass *name* over until that instant (which may be infinite)."""
+        self._held[name] = self._slots.pop(name)
+        heappush(self._until, (until, name))
+
+    def release(self, now: float = 0.0, *, all_held: bool = False) -> None:
+        """Let those take turns again whose instant has come, or all (their limits changed: each is looked at when its turn comes)."""
+        if all_held:
+            self._slots.update(self._held)
+            self._held.clear()
+            self._until.clear()
+        while self._until and self._until[0][0] <= now:
+            name = heappop(self._until)[1]
+            if name in self._held:
+                self._slots[name] = self._held.pop(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether *name* has something and takes turns."""
+        return name in self._slots
+
+    def next_release(self) -> float | None:
+        """When the first of those that are held may go on; ``None``: none is."""
+        while self._until and self._until[0][1] not in self._held:
+            heappop(self._until)
+        return self._until[0][0] if self._until else None
+
+    # ------------------------------------------------------------------ turns
+
+    def turns(self, most: int, avoid: Iterable[str]) -> list[str]:
+        """Up to *most* slots that come next, but for those to avoid."""
+        closed = set(avoid)
+        return [name for name in islice(self._slots, most + len(closed)) if name not in closed][:most]
 
     def put(self, item: Item, *, front: bool) -> None:
         """Store *item*; *front*: it is the next of its slot and rank to be handed out."""
-        slot = self._slots.get(item.slot)
+        slot = self._slots.get(item.slot) or self._held.get(item.slot)
         if slot is None:
             slot = self._slots[item.slot] = Slot()
         slot.put(item, front)
@@ -128,14 +174,14 @@ class Slots:
                 most = min(quantum, want - len(taken))
                 if per_slot:
                     most = min(most, per_slot - given.get(name, 0))
-                got = self._serve(name, most)
+                got = self.serve(name, most)
                 taken += got
                 given[name] = given.get(name, 0) + len(got)
                 if 0 < per_slot <= given[name]:
                     closed.add(name)
         return taken
 
-    def _serve(self, name: str, most: int) -> list[Item]:
+    def serve(self, name: str, most: int) -> list[Item]:
         """One slot's turn; it goes to the end of the line, or out of it."""
         slot = self._slots[name]
         taken = slot.take(most) if most > 0 else []

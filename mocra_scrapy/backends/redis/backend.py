@@ -8,9 +8,10 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.check import check_server
 from mocra_scrapy.backends.redis.client import RedisClient
+from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.url import parse_url
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
 from mocra_scrapy.models import QueueOptions, ServerReport
 
 
@@ -41,6 +42,9 @@ class RedisBackend:
 
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
         return RedisRequestQueue(self._client, self._prefix, crawl, options, self._target.shards)
+
+    def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
+        return RedisRateLimiter(self._client, self._prefix, crawl, options, self._target.shards)
 
     async def close(self) -> None:
         await self._client.close()

@@ -34,10 +34,11 @@ class Script:
         self.sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis names scripts by it
 
 
-def load_script(name: str) -> Script:
-    """``lua/_prelude.lua`` and ``lua/<name>.lua``."""
+def load_script(name: str, *preludes: str) -> Script:
+    """``lua/<prelude>.lua``, one behind the other (``_prelude.lua`` where none is named), and ``lua/<name>.lua``."""
     folder = resources.files("mocra_scrapy.backends.redis") / "lua"
-    return Script(name, (folder / "_prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8"))
+    parts = [*(preludes or ("_prelude",)), name]
+    return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts))
 
 
 def _arguments(target: RedisTarget) -> dict[str, Any]:

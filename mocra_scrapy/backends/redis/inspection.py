@@ -8,7 +8,7 @@ from typing import Any
 from mocra_scrapy.backends.redis.client import load_script
 from mocra_scrapy.backends.redis.letters import RedisDeadLetters
 from mocra_scrapy.backends.redis.shards import STATE
-from mocra_scrapy.backends.redis.wire import fingerprint_number, open_item, open_state
+from mocra_scrapy.backends.redis.wire import BETWEEN, fingerprint_number, open_item, open_state
 from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "workers", "peek", "forget"))
@@ -47,7 +47,7 @@ class RedisQueueInspection(RedisDeadLetters):
             flat = await self._shards.run(PEEK, shard, str(limit - len(entries))) if limit > len(entries) else []
             for i in range(0, len(flat), 3):
                 priority, normal = divmod(int(flat[i + 1]), 2)
-                slot = flat[i].decode("utf-8", "surrogateescape")
+                slot = flat[i].decode("utf-8", "surrogateescape").partition(BETWEEN)[0]
                 entries.append(Entry(open_item(flat[i + 2])[2], slot, priority, None, not normal))
         return entries
 

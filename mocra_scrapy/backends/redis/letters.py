@@ -10,7 +10,7 @@ import msgpack
 
 from mocra_scrapy.backends.redis.client import load_script
 from mocra_scrapy.backends.redis.shards import STATE, Shards
-from mocra_scrapy.backends.redis.wire import as_text
+from mocra_scrapy.backends.redis.wire import BETWEEN, _text
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import EVERY_LETTER, DeadLetter, LetterFilter, QueueOptions
 from mocra_scrapy.models.letters import first_failure
@@ -24,24 +24,26 @@ PART, LOOK = 200, 200
 def open_letter(identity: str, raw: bytes) -> DeadLetter:
     """A dead letter as it is stored; those of version 0.1 lack the last part."""
     try:
-        slot, rank, count, first, body, reason, detail, worker, died, *rest = msgpack.unpackb(raw, raw=True)
+        key, rank, count, first, body, reason, detail, worker, died, *rest = msgpack.unpackb(raw, raw=True)
         done, url, fingerprint, _, retries, failed = rest[0] if rest else (0, b"", b"", b"", 0, -1)
+        slot, *scopes = _text(key).split(BETWEEN)
         priority, normal = divmod(int(rank), 2)
         died_at, lost_at = died / 1000, None if first < 0 else first / 1000
         return DeadLetter(
             identity,
-            as_text(reason),
-            as_text(detail),
+            _text(reason),
+            _text(detail),
             body,
-            as_text(slot),
+            slot,
             priority,
             not normal,
             int(count),
-            as_text(worker),
+            _text(worker),
             died_at,
             lost_at,
+            tuple(scopes),
             bool(done),
-            as_text(url),
+            _text(url),
             fingerprint or None,
             int(retries),
             first_failure(died_at, lost_at, None if failed < 0 else failed / 1000),
@@ -119,7 +121,7 @@ class RedisDeadLetters:
             counts: Counter[str] = Counter()
             async for flat in self._search(shard, "count", where or EVERY_LETTER):
                 for name, number in zip(flat[::2], flat[1::2], strict=True):
-                    counts[as_text(name)] += int(number)
+                    counts[_text(name)] += int(number)
             return counts
 
         return sum(await self._shards.everywhere(one), Counter())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from zope.interface import implementer
 
@@ -17,6 +18,7 @@ from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
 from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.backends.redis.wire import (
+    Bounds,
     ShardAnswer,
     ShardTurn,
     open_answer,
@@ -35,11 +37,11 @@ from mocra_scrapy.models import (
     QueueOptions,
     QueueSize,
     Seeding,
+    SlotLimit,
 )
 
-EXCHANGE, JOIN, LEAVE, SEEDING, FINISH = (
-    load_script(name) for name in ("exchange", "join", "leave", "seeding", "finish")
-)
+EXCHANGE = load_script("exchange", "_prelude", "_throttle")
+JOIN, LEAVE, SEEDING, FINISH = (load_script(name) for name in ("join", "leave", "seeding", "finish"))
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class RedisRequestQueue(RedisQueueInspection):
     ) -> None:
         self.options = options
         self.crawl = crawl
-        self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
+        self._shards = Shards(client, prefix, crawl, options.shards, 1 if options.scopes else default_shards)
         self._sizes: dict[int, QueueSize] = {}
         self._turn = 0
         self._held: dict[str, dict[int, int]] = {}  # worker -> shard -> entries it holds there
@@ -88,6 +90,12 @@ class RedisRequestQueue(RedisQueueInspection):
                 f"Set it to {int(record[1])}, or leave it out, or delete the crawl first",
             )
         self._shards.count = int(record[4])
+        if self.options.scopes and self._shards.count > 1:
+            raise ConfigurationError(
+                "MOCRA_THROTTLE",
+                f"it has scopes, which hold on one shard only, but crawl {self.crawl!r} was begun with {self._shards.count}",
+                "Take out the scopes, or clear the crawl and begin it again",
+            )
         run = open_state(record)
         await gather_all(
             [
@@ -144,6 +152,9 @@ class RedisRequestQueue(RedisQueueInspection):
         want: int = 0,
         full: Sequence[str] = (),
         per_slot: int = 0,
+        loads: Mapping[str, int] = MappingProxyType({}),
+        keep: Mapping[str, int] = MappingProxyType({}),
+        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
     ) -> Exchange:
         await self._shards.known()
         known = self._calls.get(worker)
@@ -156,8 +167,12 @@ class RedisRequestQueue(RedisQueueInspection):
         for shard, share in known.shares.items():
             turns.setdefault(shard, ShardTurn()).want = share
 
+        for name in (*keep, *limits):
+            turns.setdefault(self._shards.of(name), ShardTurn())
+        bounds = Bounds(full, per_slot, loads, keep, limits)
+
         async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
-            return await self._ask(worker, 2 * call + phase, shard, turn, full=full, per_slot=per_slot)
+            return await self._ask(worker, 2 * call + phase, shard, turn, bounds)
 
         # Children are stored before their parent goes: where these are on different shards, in two steps.
         pushing = {s for s, t in turns.items() if t.push}
@@ -176,6 +191,8 @@ class RedisRequestQueue(RedisQueueInspection):
             second[s].lost |= answer.lost
             second[s].reclaimed += answer.reclaimed
             second[s].given_up += answer.given_up
+            second[s].places = {**answer.places, **second[s].places}
+            second[s].held = {**answer.held, **second[s].held}
         known.answers.clear()
         return await self._merge(turns, second, (len(push), len(ack), len(release), len(bury)))
 
@@ -189,9 +206,7 @@ class RedisRequestQueue(RedisQueueInspection):
         each, rest = divmod(want, len(promising))
         return {s: each + (1 if i < rest else 0) for i, s in enumerate(promising) if each or i < rest}
 
-    async def _ask(
-        self, worker: str, number: int, shard: int, turn: ShardTurn, *, full: Sequence[str], per_slot: int
-    ) -> ShardAnswer:
+    async def _ask(self, worker: str, number: int, shard: int, turn: ShardTurn, bounds: Bounds) -> ShardAnswer:
         """One shard's part. An answer that came is kept, so that repeating the call asks only those that gave none."""
         answers = self._calls[worker].answers
         if (known := answers.get((number, shard))) is not None:
@@ -209,8 +224,8 @@ class RedisRequestQueue(RedisQueueInspection):
             [options.max_dead, int((options.dead_ttl or 0) * 1000)],
             int(shard == 0),
             self._shards.channel,
-            full=full,
-            per_slot=per_slot,
+            bounds=self._shards.part(bounds, shard),
+            options=options,
         )
         answer = open_answer(await self._shards.run(EXCHANGE, shard, packed), number, shard)
         answers[number, shard] = answer
@@ -242,6 +257,9 @@ class RedisRequestQueue(RedisQueueInspection):
             any(a.lost for a in answers.values()),
             sum(a.reclaimed for a in answers.values()),
             sum(a.given_up for a in answers.values()),
+            {name: n for a in answers.values() for name, n in a.places.items()},
+            [name for a in answers.values() for name in a.crowded],
+            {name: seconds for a in answers.values() for name, seconds in a.held.items()},
         )
 
     async def wait(self, worker: str, timeout: float) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from mocra_scrapy.backends.redis.client import RedisClient, Script, load_script
+from mocra_scrapy.backends.redis.wire import Bounds
 
 T = TypeVar("T")
 
@@ -73,6 +74,18 @@ class Shards:
     def of(self, slot: str) -> int:
         """The shard on which *slot* lives."""
         return crc32(slot.encode("utf-8", "surrogateescape")) % self.count if self.count > 1 else 0
+
+    def part(self, bounds: Bounds, shard: int) -> Bounds:
+        """What of *bounds* concerns *shard*. Scopes live on one shard only, see ``MOCRA_THROTTLE``."""
+        if self.count == 1:
+            return bounds
+        return Bounds(
+            [name for name in bounds.full if self.of(name) == shard],
+            bounds.per_slot,
+            {name: n for name, n in bounds.loads.items() if self.of(name) == shard},
+            {name: n for name, n in bounds.keep.items() if self.of(name) == shard},
+            {name: limit for name, limit in bounds.limits.items() if self.of(name) == shard},
+        )
 
     async def delete_everything(self) -> None:
         await self._client.delete_keys(f"{self._prefix}:{{{self._name}:*}}:*")

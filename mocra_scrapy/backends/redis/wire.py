@@ -7,7 +7,7 @@ The other side of everything here is written in ``lua/_prelude.lua`` (the key ta
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -16,18 +16,23 @@ import msgpack
 
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
+    LONGEST,
     MAX_PRIORITY,
     MIN_PRIORITY,
     Burial,
     CrawlState,
     Entry,
     Lease,
+    QueueOptions,
     QueueSize,
     Seeding,
+    SlotLimit,
 )
 
 #: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
 GROUP = 1000
+#: Between a slot and its scopes in the name of a list.
+BETWEEN = "\x1f"
 
 
 def fingerprint_number(fingerprint: bytes) -> str:
@@ -42,10 +47,20 @@ def rank_of(entry: Entry) -> int:
     return 2 * min(max(entry.priority, MIN_PRIORITY), MAX_PRIORITY) + (0 if entry.start else 1)
 
 
+def list_of(entry: Entry) -> str:
+    """The list in which an entry waits: its slot and, behind it, its scopes."""
+    return BETWEEN.join((entry.slot, *entry.scopes)) if entry.scopes else entry.slot
+
+
+def pack_limit(limit: SlotLimit) -> list[Any]:
+    """As ``_throttle.lua`` knows it: interval in us, burst, concurrency, jitter."""
+    return [round(limit.interval * 1e6), limit.burst, limit.concurrency, limit.jitter]
+
+
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
     """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to the same list."""
     groups: list[list[Any]] = []
-    for (slot, rank, delay), run in groupby(entries, key=lambda e: (e.slot, rank_of(e), e.delay)):
+    for (slot, rank, delay), run in groupby(entries, key=lambda e: (list_of(e), rank_of(e), e.delay)):
         flat: list[Any] = []
         for entry in run:
             flat.append("" if entry.fingerprint is None else fingerprint_number(entry.fingerprint))
@@ -64,7 +79,7 @@ def open_item(item: bytes) -> tuple[int, float | None, bytes]:
     return item[0], struct.unpack(">d", item[1:9])[0] / 1000, item[9:]
 
 
-def as_text(raw: bytes) -> str:
+def _text(raw: bytes) -> str:
     """A name or text as it was before it was packed."""
     return raw.decode("utf-8", "surrogateescape")
 
@@ -84,6 +99,9 @@ class ShardAnswer:
     lost: bool
     reclaimed: int
     given_up: int
+    places: dict[str, int]
+    crowded: list[str]
+    held: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -120,7 +138,18 @@ def burial_argument(burial: Burial) -> list[Any]:
     return [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
 
 
-def pack_turn(turn: ShardTurn, *head: Any, full: Sequence[str], per_slot: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds the leases of a call, beside how many are wanted; see ``IRequestQueue.exchange``."""
+
+    full: Sequence[str] = ()
+    per_slot: int = 0
+    loads: Mapping[str, int] = field(default_factory=dict)
+    keep: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, SlotLimit] = field(default_factory=dict)
+
+
+def pack_turn(turn: ShardTurn, *head: Any, bounds: Bounds, options: QueueOptions) -> bytes:
     """The argument of ``exchange.lua``; *head* is everything up to ``channel``, in its order."""
     packed: bytes = msgpack.packb(
         [
@@ -130,8 +159,13 @@ def pack_turn(turn: ShardTurn, *head: Any, full: Sequence[str], per_slot: int) -
             [lease.token for lease in turn.release],
             [burial_argument(burial) for burial in turn.bury],
             turn.want,
-            list(full),
-            per_slot,
+            list(bounds.full),
+            bounds.per_slot,
+            0 if options.limit is None else pack_limit(options.limit),
+            round(options.lookahead * 1e6),
+            dict(bounds.loads),
+            dict(bounds.keep),
+            [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()],
         ],
         use_bin_type=False,  # cmsgpack is older than the bin types
         unicode_errors="surrogateescape",
@@ -139,15 +173,21 @@ def pack_turn(turn: ShardTurn, *head: Any, full: Sequence[str], per_slot: int) -
     return packed
 
 
+def _pairs(table: Any) -> Iterable[tuple[bytes, Any]]:
+    """A table of Lua as a map: an empty one comes as a list."""
+    return table.items() if isinstance(table, dict) else ()
+
+
 def _flags(raw: bytes) -> list[bool]:
     return [flag == 0x31 for flag in raw]
 
 
-def _leases(groups: list[Any], number: int, shard: int) -> list[Lease]:
+def _leases(groups: list[Any], number: int, shard: int, waits: list[Any]) -> list[Lease]:
     leases = []
     place = 0
-    for slot, rank, items in groups:
-        name = as_text(slot)
+    for key, rank, items in groups:
+        name, *more = _text(key).split(BETWEEN)
+        scopes = tuple(more)
         for item in items or (None,):
             place += 1
             if item is None:
@@ -155,7 +195,18 @@ def _leases(groups: list[Any], number: int, shard: int) -> list[Lease]:
             lost, first, body = open_item(item)
             priority, normal = divmod(int(rank), 2)
             leases.append(
-                Lease(f"{number:010x}{place:04x}", body, name, priority, not normal, lost + 1, first, shard),
+                Lease(
+                    f"{number:010x}{place:04x}",
+                    body,
+                    name,
+                    priority,
+                    not normal,
+                    lost + 1,
+                    first,
+                    shard,
+                    waits[place - 1] / 1e6 if waits else 0.0,
+                    scopes,
+                ),
             )
     return leases
 
@@ -163,21 +214,38 @@ def _leases(groups: list[Any], number: int, shard: int) -> list[Lease]:
 def open_answer(raw: Any, number: int, shard: int) -> ShardAnswer:
     """What ``exchange.lua`` answered to call *number*."""
     try:
-        stored, acked, released, buried, groups, size, due, state, lost, reclaimed, given_up = msgpack.unpackb(
-            raw, raw=True, strict_map_key=False
-        )
+        (
+            stored,
+            acked,
+            released,
+            buried,
+            groups,
+            size,
+            due,
+            state,
+            lost,
+            reclaimed,
+            given_up,
+            waits,
+            places,
+            crowded,
+            held,
+        ) = msgpack.unpackb(raw, raw=True, strict_map_key=False)
         return ShardAnswer(
             _flags(stored),
             _flags(acked),
             _flags(released),
             _flags(buried),
-            _leases(groups, number, shard),
+            _leases(groups, number, shard, waits),
             QueueSize(*map(int, size)),
             None if due < 0 else due / 1000,
             open_state(state),
             bool(lost),
             int(reclaimed),
             int(given_up),
+            {_text(name): int(n) for name, n in _pairs(places)},
+            [_text(name) for name in crowded or ()],
+            {_text(name): min(us / 1e6, LONGEST) for name, us in _pairs(held)},
         )
     except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error

@@ -6,15 +6,24 @@
 -- key              type    holds                                                                    gone when
 -- P meta           hash    counters and the filter's shape, see below                               the run is finished, unless seen is kept
 -- P crawl          hash    (shard 0 only) run, fin, seed, seeder, winner, shards                    clear
--- P ready          zset    slot -> server time in us since when it waits for its turn               the slot has nothing pending
+-- P ready          zset    slot -> server time in us since when it waits for its turn, or before     the slot has nothing pending
+--                          which it can't be served
 -- P q:<rank>:<slot>  list  items, the next to be handed out on the left                             empty
 -- P i:<slot>       zset    the slot's ranks other than 0 and 1, best first (score = -rank)          those lists are empty
 -- P suspect        list    placed items that were lost with several workers                         empty
 -- P delayed        zset    '<14 hex digits>' .. placed item -> due, ms                              empty
 -- P workers        zset    worker -> end of its lease, ms                                           it leaves or dies; an hour after the end
 -- P w:<worker>     hash    token -> placed item; '#' its last call, '!' the suspect it holds,       it leaves or dies
---                          '~' set when something was taken from it                                 an hour after the end
+--                          '~' set when something was taken from it; '@' packed {name -> places to  an hour after the end
+--                          come down to}, {name -> us of a hold}; '+<name>' places it has
 -- P last:<worker>  string  of a worker that died: its last call and whether something was taken     an hour later, or it leaves
+-- P pl:<name>      hash    worker -> requests of a slot or scope that it may have out                  they are given back, it leaves or dies
+-- P ask:<name>     hash    worker -> ms when it found no place;  P asking  zset  names of these         5 s later
+-- P limits         hash    name -> packed {interval us, burst, concurrency, jitter}                    the run is finished
+-- P live           hash    name -> packed {interval us, burst, concurrency: changed, or -1;            the run is finished
+--                          interval us that failures brought about, ms since, recovery a minute, floor us}
+-- P tat            zset    name -> us when the next departure without a burst is on time, _throttle.lua  that is over
+-- P hold           zset    name -> us before which nothing departs; inf: paused                         that is over, resumed; the run is finished
 -- P waiting        zset    worker -> since when it waits for a wake-up                              woken, or it got something
 -- P dead           hash    id -> packed letter; P dead:at  zset  id -> ms when it died              replayed, purged, over max_dead; dead_ttl
 -- P f:<gen>:<n>    set     bucket n of the filter: decimal 63-bit numbers, small enough for intset  the run is finished; seen_ttl
@@ -255,11 +264,17 @@ local function last_of(worker) return P .. 'last:' .. worker end
 local function tokens_of(key, most)  -- what a worker holds, newest first: pushed to the front in this order the oldest is next
     local out = {}
     for _, token in ipairs(call('HKEYS', key)) do
-        if #token == 14 then out[#out + 1] = token end
+        if string.find(token, '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$') then out[#out + 1] = token end
     end
     table.sort(out, function(a, b) return a > b end)
     for i = #out, most + 1, -1 do out[i] = nil end
     return out
+end
+
+local function free_places(worker)
+    for _, field in ipairs(call('HKEYS', held_by(worker))) do
+        if string.byte(field) == 43 then call('HDEL', P .. 'pl:' .. string.sub(field, 2), worker) end
+    end
 end
 
 local function give_back(placed, isolate)  -- as it is, first in line; a suspect to where suspects wait

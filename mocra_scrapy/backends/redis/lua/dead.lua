@@ -36,7 +36,7 @@ if verb == 'page' or verb == 'ids' or verb == 'count' then
         if packed then
             local letter = cmsgpack.unpack(packed)
             local is_done = letter[10] and letter[10][1] or 0
-            if (by_reason == 0 or letter[6] == reason) and (by_slot == 0 or letter[1] == slot) and (done < 0 or done == is_done) then
+            if (by_reason == 0 or letter[6] == reason) and (by_slot == 0 or string.match(letter[1], '^[^\31]*') == slot) and (done < 0 or done == is_done) then
                 found = found + 1
                 if verb == 'count' then counts[letter[6]] = (counts[letter[6]] or 0) + 1
                 else out[#out + 1] = id end

@@ -2,11 +2,17 @@
 -- ARGV[1], packed: the list that the next line names; max_dead: {how many letters are kept, ms for how long or 0};
 -- bury_: {token, reason, detail, 1 when a replay puts back another body, that body, the last part of a letter} each.
 -- -> packed: {stored, acked, released, buried: strings of 0 and 1; groups {slot, rank, {item, ...}} of leases, in order;
---    {pending, delayed, leased, dead, seen}; ms until next_due or -1; {run, finished, seeding}; lost; reclaimed; given_up}
-local worker, number, lease, most, isolate, lifo, ttl, max_dead, control, channel, push, ack, release, bury_, want, full, per_slot =
+--    {pending, delayed, leased, dead, seen}; ms until next_due or -1; {run, finished, seeding}; lost; reclaimed; given_up;
+--    us that each lease must wait; {name -> places}; crowded names; {name -> us of a hold}}
+local worker, number, lease, most, isolate, lifo, ttl, max_dead, control, channel, push, ack, release, bury_, want, full, per_slot,
+    default, lookahead, loads, keep, limits =
     unpack(cmsgpack.unpack(ARGV[1]))
 local MINE = held_by(worker)
 local own = call('HMGET', MINE, '#', '!', '~')
+local throttled = default ~= 0
+D = throttled and default or {0, 1, 0, 0}
+local notes, holds = {}, {}
+if throttled then notes, holds = notes_of(worker) end
 if not own[1] then  -- its first call, or it was declared dead
     local last = call('GET', last_of(worker))
     if last then
@@ -17,7 +23,8 @@ if not own[1] then  -- its first call, or it was declared dead
     end
 end
 local suspect = own[2] or nil
-local done = {'', '', '', '', own[3] and 1 or 0, 0, 0}  -- stored, acked, released, buried, lost, reclaimed, given_up
+-- stored, acked, released, buried, lost, reclaimed, given_up; us when each lease departs, names it got places of, crowded, holds
+local done = {'', '', '', '', own[3] and 1 or 0, 0, 0, {}, {}, {}, {}}
 local groups, leases = {}, 0
 
 local function flags(t) return table.concat(t) end
@@ -39,8 +46,18 @@ local function answer()
         local left = first and math.max(0, tonumber(first) - now)
         if left and (due < 0 or left < due) then due = left end
     end
+    local waits, places, held = {}, {}, {}
+    if throttled then
+        local soon = call('ZRANGEBYSCORE', READY, '(' .. text(now_us), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+        local left = soon and (tonumber(soon) - now_us) / 1000
+        if left and left < 3.2e10 and (due < 0 or left < due) then due = math.ceil(left) end
+        for i, at in ipairs(done[8]) do waits[i] = math.max(0, math.floor(at - now_us)) end
+        for _, name in ipairs(done[9]) do places[name] = tonumber(call('HGET', P .. 'pl:' .. name, worker) or 0) end
+        for name, n in pairs(notes) do places[name] = n end
+        for name, at in pairs(done[11]) do held[name] = math.max(0, math.floor(at - now_us)) end
+    end
     local state = control == 1 and crawl_state() or {0, 0, ''}
-    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7]})
+    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7], waits, places, done[10], held})
 end
 
 -- Repeated: the answer of the first time, with the leases that are still held.
@@ -77,9 +94,19 @@ if own[3] then call('HDEL', MINE, '~') end
 rotate(ttl)
 expire_letters(max_dead[2])
 
+local events = 0  -- entries, and places that others ask for, that became free by this call
+if throttled then
+    set_limits(limits)
+    done[11] = holds
+    local told = next(holds)
+    local before = cmsgpack.pack(notes)
+    events = keep_places(keep, worker, notes)
+    if told or cmsgpack.pack(notes) ~= before then note(worker, notes, {}) end
+end
+
 -- ---------------------------------------------------------------- push
 local olds = older()
-local new, events = {}, 0  -- events: entries that became leasable by this call
+local new = {}
 for _, g in ipairs(push) do
     local slot, rank, delay, pairs_ = g[1], g[2], g[3], g[4]
     local items = {}
@@ -166,6 +193,7 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', text(now - 1), 'LIM
     else
         local left = call('HMGET', key, '#', '~')
         if left[1] then call('SET', last_of(dead), cmsgpack.pack({left[1], (taken > 0 or left[2]) and 1 or 0}), 'PX', AFTERGLOW) end
+        free_places(dead)
         call('DEL', key)
         call('ZREM', WORKERS, dead)
         call('ZREM', WAITING, dead)
@@ -174,9 +202,10 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', text(now - 1), 'LIM
 end
 
 -- ---------------------------------------------------------------- lease
-local avoid = {}
+local avoid, closed = {}, {}
 for _, slot in ipairs(full) do avoid[slot] = true end
 local fields, given = {}, {}
+local horizon = now_us + lookahead
 
 local function hand(slot, rank, item)
     leases = leases + 1
@@ -187,23 +216,84 @@ local function hand(slot, rank, item)
     return t
 end
 
+-- Where slots have limits: how many entries of a list this worker may have now; 0 also tells why by what it does to the list's turn.
+local function allowed(list, names, most)
+    for _, name in ipairs(names) do
+        if avoid[name] then return 0 end
+    end
+    if departure(names) > horizon then return 0 end
+    local room, crowded = room_for(names, worker, loads)
+    if crowded then
+        avoid[crowded] = true
+        done[10][#done[10] + 1] = crowded
+    end
+    return math.min(room, most)
+end
+
+local function out_of(list, names, rank, item)  -- one departs
+    local at = departure(names)
+    book(names, at)
+    done[8][#done[8] + 1] = at
+    for _, name in ipairs(names) do loads[name] = (loads[name] or 0) + 1 end
+    return hand(list, rank, item)
+end
+
+local function serve(list, most)
+    local names, paced = names_of(list), false
+    most = allowed(list, names, most)
+    for _, name in ipairs(names) do
+        if limit_of(name)[1] > 0 then paced = true end
+    end
+    if most > 0 and paced then most = fits(names, most, horizon) end
+    if most > 0 then
+        for _, got in ipairs(take(list, most)) do out_of(list, names, got[1], got[2]) end
+        sit(names, worker, loads)
+    else closed[#closed + 1] = list; closed[list] = true end
+    local at = departure(names)
+    if at > horizon then call('ZADD', READY, 'XX', text(at - lookahead), list) end
+end
+
 if want > 0 and not suspect then
     local placed = call('LINDEX', SUSPECT, 0)
     if placed then
         local rank, slot, item = unplace(placed)
-        if avoid[slot] then call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
+        local names = throttled and names_of(slot)
+        if avoid[slot] or (throttled and allowed(slot, names, 1) == 0) then call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
         else
             call('LPOP', SUSPECT)
             M.pend = math.max(0, M.pend - 1)
             fields[#fields + 1] = '!'
             fields[#fields + 1] = token(leases + 1)
-            hand(slot, rank, item)
+            if throttled then
+                out_of(slot, names, rank, item)
+                sit(names, worker, loads)
+            else hand(slot, rank, item) end
             given[slot] = 1
             if per_slot == 1 then avoid[slot] = true; full[#full + 1] = slot end
         end
     end
 end
-while leases < want do
+if throttled then
+    local looks = want + 200
+    while leases < want and looks > 0 do
+        local slots = {}
+        for _, slot in ipairs(call('ZRANGEBYSCORE', READY, '-inf', text(now_us), 'LIMIT', 0, want - leases + #closed)) do
+            if not closed[slot] then slots[#slots + 1] = slot end
+        end
+        if #slots == 0 then break end
+        local quantum = math.ceil((want - leases) / #slots)
+        looks = looks - #slots
+        for _, slot in ipairs(slots) do
+            if leases < want then serve(slot, math.min(quantum, want - leases)) end
+        end
+    end
+    save_departures()
+    save_places(worker, fields)
+    for name, s in pairs(seats) do
+        if s.mine > s.was then done[9][#done[9] + 1] = name end
+    end
+end
+while not throttled and leases < want do
     local slots = {}
     for _, slot in ipairs(call('ZRANGEBYSCORE', READY, '-inf', text(now_us), 'LIMIT', 0, want - leases + #full)) do
         if not avoid[slot] then slots[#slots + 1] = slot end

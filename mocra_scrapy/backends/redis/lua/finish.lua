@@ -18,8 +18,18 @@ end
 if size[1] + size[2] + size[3] > 0 or (M.run ~= 0 and M.run ~= tonumber(ARGV[3])) then return 0 end
 call('DEL', WAITING)
 -- Workers that were killed at the end: nobody may come to clean up after them. Whoever works on takes the time limit off again.
-for _, worker in ipairs(call('ZRANGE', WORKERS, 0, 199)) do call('PEXPIRE', held_by(worker), AFTERGLOW) end
+for _, worker in ipairs(call('ZRANGE', WORKERS, 0, 199)) do
+    free_places(worker)
+    call('PEXPIRE', held_by(worker), AFTERGLOW)
+end
 call('PEXPIRE', WORKERS, AFTERGLOW)
+call('DEL', P .. 'limits', P .. 'live')
+call('ZREMRANGEBYSCORE', P .. 'hold', 'inf', 'inf')
+for _, name in ipairs({'tat', 'hold'}) do  -- a site that asked us to wait is not asked again by the next run before; join takes the limit off
+    local last = call('ZRANGE', P .. name, -1, -1, 'WITHSCORES')[2]
+    if last and tonumber(last) > now_us then call('PEXPIRE', P .. name, math.ceil((tonumber(last) - now_us) / 1000))
+    else call('DEL', P .. name) end
+end
 if ARGV[2] ~= '1' and (M.fc > 0 or #older() > 0) then drop_filter() end
 if sweep(256) then save(); return 1 end
 if ARGV[2] == '1' then save()

@@ -20,6 +20,8 @@ if M.run ~= run then
     M.run = run
 end
 call('ZADD', WORKERS, text(now + lease), worker)
+call('PERSIST', P .. 'tat')
+call('PERSIST', P .. 'hold')
 call('PERSIST', WORKERS)  -- the end of the run before may have given it a time limit, see finish.lua
 save()
 return {state[1], state[2], state[3], resumed, shards}

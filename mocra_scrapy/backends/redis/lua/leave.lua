@@ -16,6 +16,7 @@ if given > 0 then
     end
 end
 if #tokens > 200 then return {given, 1} end
+free_places(worker)
 call('DEL', key, last_of(worker))
 call('ZREM', WORKERS, worker)
 call('ZREM', WAITING, worker)

@@ -1,0 +1,243 @@
+"""Limits, departures and places of one crawl's slots and scopes. ``now`` is the injected clock, in seconds.
+
+=============  =================================================================================================
+``limits``     name -> as the settings say; ``changes``: as somebody changed it; ``slowed``: what failures brought about
+``tat``        name -> theoretical arrival time of GCRA: when a departure without any burst would be on time
+``held``       name -> nobody departs before; infinite: paused
+``places``     name -> worker -> requests that this worker may have out
+``asking``     name -> worker -> since when it found no place, or fewer than its share
+=============  =================================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mocra_scrapy.models import LimitChange, SlotLimit, SlotState
+
+#: Places of a slot without a limit of concurrency.
+MANY = 1_000_000
+#: Seconds after which a worker that found no place is no longer taken into account, unless it comes again.
+ASKED = 5.0
+#: Separates a slot from its scopes in the name of the list in which its entries wait.
+BETWEEN = "\x1f"
+
+
+def names_of(key: str) -> list[str]:
+    """The slot and the scopes whose limits count for a list of entries."""
+    return key.split(BETWEEN)
+
+
+@dataclass(slots=True)
+class Slowed:
+    """An interval that failures have brought about: halved rate, since when, the part it recovers a minute, the least one."""
+
+    interval: float
+    since: float
+    recovery: float
+    floor: float
+
+    def now(self, now: float, own: float) -> float:
+        """What is left of it; 0: it has recovered to the limit's own interval."""
+        left = self.interval * (1 - self.recovery) ** ((now - self.since) / 60)
+        return left if left > max(own, self.floor / 2) else 0.0
+
+
+class Throttle:
+    """See the table above. Nothing here knows of entries."""
+
+    def __init__(self) -> None:
+        self.limits: dict[str, SlotLimit] = {}
+        self.changes: dict[str, LimitChange] = {}
+        self.slowed: dict[str, Slowed] = {}
+        self.held: dict[str, float] = {}
+        self.tat: dict[str, float] = {}
+        self.places: dict[str, dict[str, int]] = {}
+        self.asking: dict[str, dict[str, float]] = {}
+        self.notes: dict[str, dict[str, int]] = {}  # worker -> name -> places that it is asked to come down to
+        self.holds: dict[str, dict[str, float]] = {}  # worker -> name -> until when, not told yet
+        self._random = random.Random()  # noqa: S311 - jitter
+
+    # ------------------------------------------------------------------ limits
+
+    def limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
+        """What is in force."""
+        limit = self.limits.get(name, SlotLimit() if name.startswith("@") else default)
+        change = self.changes.get(name)
+        if change is not None:
+            told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
+            limit = replace(limit, **told)
+        slowed = self.slowed.get(name)
+        if slowed is not None:
+            left = slowed.now(now, limit.interval)
+            if left:
+                return replace(limit, interval=left, burst=1)
+            del self.slowed[name]
+        return limit
+
+    def slow_down(self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float]) -> float:
+        """Double the interval; *rule*: floor, recovery, most, calm."""
+        floor, recovery, most, calm = rule
+        interval = self.limit_of(name, default, now).interval
+        slowed = self.slowed.get(name)
+        if slowed is not None and now - slowed.since < calm:
+            return interval
+        interval = min(most, max(floor, 2 * interval))
+        self.slowed[name] = Slowed(interval, now, recovery, floor)
+        return interval
+
+    # ------------------------------------------------------------------ departures
+
+    def departure(self, names: Iterable[str], default: SlotLimit, now: float) -> float:
+        """The earliest instant at which one more may depart; infinite while one of *names* is paused."""
+        earliest = now
+        for name in names:
+            earliest = max(earliest, self.held.get(name, now))
+            tat = self.tat.get(name)
+            if tat is not None:
+                limit = self.limit_of(name, default, now)
+                earliest = max(earliest, tat - (limit.burst - 1) * limit.interval)
+        return earliest
+
+    def book(self, names: Iterable[str], at: float, default: SlotLimit, now: float) -> None:
+        """One departs at *at*."""
+        for name in names:
+            limit = self.limit_of(name, default, now)
+            if limit.interval:
+                varied = limit.interval * (1 + limit.jitter * self._random.uniform(-1, 1))
+                self.tat[name] = max(at, self.tat.get(name, at)) + varied
+        if len(self.tat) > 10_000:
+            self.tat = {name: tat for name, tat in self.tat.items() if tat > now}
+
+    def hold(self, name: str, until: float, default: SlotLimit, now: float) -> None:
+        """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time, without a burst."""
+        self.held = {held: end for held, end in self.held.items() if end > now}
+        self.held[name] = max(self.held.get(name, now), until)
+        limit = self.limit_of(name, default, now)
+        if not math.isinf(until):
+            self.tat[name] = max(self.tat.get(name, now), until + (limit.burst - 1) * limit.interval)
+        self._tell(name, self.held[name])
+
+    def lift(self, name: str, now: float) -> None:
+        """End a hold."""
+        self.held.pop(name, None)
+        self.tat.pop(name, None)
+        self._tell(name, now)
+
+    def _tell(self, name: str, until: float) -> None:
+        for worker in self.places.get(name, ()):
+            self.holds.setdefault(worker, {})[name] = until
+
+    def change(self, name: str, change: LimitChange, default: SlotLimit, now: float) -> None:
+        """Set (or with an empty one take back) what differs from the settings."""
+        if change == LimitChange():
+            self.changes.pop(name, None)
+        else:
+            self.changes[name] = change
+        limit = self.limit_of(name, default, now)
+        if name in self.tat:  # what a longer interval booked must not outlast the change
+            start = max(now, self.held.get(name, now))
+            self.tat[name] = min(self.tat[name], (now if math.isinf(start) else start) + limit.burst * limit.interval)
+
+    # ------------------------------------------------------------------ places
+
+    def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int, bool]:
+        """``(places it has, places it may have now, its fair share, whether others ask)``."""
+        holders = self.places.get(name, {})
+        asking = {w for w, at in self.asking.get(name, {}).items() if w != worker and now - at < ASKED}
+        mine = holders.get(worker, 0)
+        fair = max(1, concurrency // len({worker, *holders, *asking}))
+        cap = mine + max(0, concurrency - sum(holders.values()))
+        return mine, (max(mine, min(cap, fair)) if asking else cap), fair, bool(asking)
+
+    def room(
+        self, worker: str, names: Sequence[str], loads: Mapping[str, int], default: SlotLimit, now: float
+    ) -> tuple[int, str]:
+        """How many entries *worker* may have more; and, where that is none for want of places, the name that lacks them."""
+        limits = [self.limit_of(name, default, now) for name in names]
+        each = 1 if any(limit.interval for limit in limits) else 2
+        room = MANY
+        for name, limit in zip(names, limits, strict=True):
+            concurrency = limit.concurrency or MANY
+            _, cap, fair, _ = self._share(name, worker, concurrency, now)
+            here = each * cap - loads.get(name, 0)
+            if here <= 0 and cap < fair:
+                self._ask(name, worker, fair, now)
+                return 0, name
+            room = min(room, here)
+        return max(0, room), ""
+
+    def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
+        self.asking.setdefault(name, {})[worker] = now
+        for holder, places in self.places.get(name, {}).items():
+            if holder != worker and places > fair:
+                self.notes.setdefault(holder, {})[name] = fair
+
+    def sit(self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float) -> None:
+        """Give *worker* places for what it has now, as far as there are any."""
+        for name in names:
+            concurrency = self.limit_of(name, default, now).concurrency or MANY
+            mine, cap, _, _ = self._share(name, worker, concurrency, now)
+            wanted = min(cap, loads.get(name, 0))
+            if wanted > mine:
+                self.places.setdefault(name, {})[worker] = wanted
+                self.asking.get(name, {}).pop(worker, None)
+
+    def keep(self, worker: str, keep: Mapping[str, int]) -> int:
+        """*worker* gives back all but so many places; of how many names that others ask for."""
+        missed = 0
+        for name, places in keep.items():
+            holders = self.places.get(name, {})
+            if places < holders.get(worker, 0):
+                holders[worker] = places
+                if places <= 0:
+                    self._stand_up(name, worker)
+                missed += bool(self.asking.get(name))
+            note = self.notes.get(worker, {})
+            if name in note and places <= note[name]:
+                del note[name]
+        return missed
+
+    def _stand_up(self, name: str, worker: str) -> None:
+        holders = self.places.get(name, {})
+        holders.pop(worker, None)
+        if not holders:
+            self.places.pop(name, None)
+
+    def forget(self, worker: str) -> None:
+        """*worker* left or died."""
+        for name in [name for name, holders in self.places.items() if worker in holders]:
+            self._stand_up(name, worker)
+        for name in list(self.asking):
+            self.asking[name].pop(worker, None)
+            if not self.asking[name]:
+                del self.asking[name]
+        self.notes.pop(worker, None)
+        self.holds.pop(worker, None)
+
+    def end_run(self, now: float) -> None:
+        """Limits, changes and pauses end with the run; what a site asked us to wait for does not."""
+        self.limits.clear()
+        self.changes.clear()
+        self.slowed.clear()
+        self.held = {name: until for name, until in self.held.items() if now < until < math.inf}
+        self.tat = {name: tat for name, tat in self.tat.items() if tat > now}
+
+    # ------------------------------------------------------------------ looks
+
+    def look(self, name: str, default: SlotLimit, now: float, pending: int) -> SlotState:
+        limit = self.limit_of(name, default, now)
+        due = self.departure([name], default, now)
+        slowed = self.slowed.get(name)
+        return SlotState(
+            limit,
+            0.0 if math.isinf(due) else due - now,
+            math.isinf(due),
+            0.0 if slowed is None else limit.interval,
+            self.changes.get(name, LimitChange()),
+            sum(self.places.get(name, {}).values()),
+            pending,
+        )

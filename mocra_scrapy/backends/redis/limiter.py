@@ -1,0 +1,100 @@
+"""``RedisRateLimiter``: the verbs of :class:`~mocra_scrapy.interfaces.IRateLimiter`, on the keys of the crawl's queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgpack
+from zope.interface import implementer
+
+from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.shards import Shards, gather_all
+from mocra_scrapy.backends.redis.wire import pack_limit
+from mocra_scrapy.interfaces import IRateLimiter
+from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
+
+LIMITER = load_script("limiter", "_prelude", "_throttle")
+
+
+@implementer(IRateLimiter)
+class RedisRateLimiter:
+    """The limits of one crawl; see :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` for the arguments.
+
+    A reservation whose answer was lost is not repeated here: a departure that nobody uses costs one interval, nothing more.
+    """
+
+    def __init__(
+        self, client: RedisClient, prefix: str, crawl: str, options: QueueOptions, default_shards: int = 1
+    ) -> None:
+        self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
+        self._default = pack_limit(options.limit or SlotLimit())
+
+    async def _ask(self, verb: str, shard: int, *arguments: Any) -> Any:
+        packed = msgpack.packb(
+            [verb, self._default, self._shards.channel, arguments],
+            use_bin_type=False,  # cmsgpack is older than the bin types
+            unicode_errors="surrogateescape",
+        )
+        return await self._shards.run(LIMITER, shard, packed)
+
+    async def _on(self, name: str, verb: str, *arguments: Any) -> Any:
+        await self._shards.known()
+        return await self._ask(verb, self._shards.of(name), name, *arguments)
+
+    async def reserve(
+        self, wishes: Sequence[Reservation], *, limits: Mapping[str, SlotLimit] | None = None
+    ) -> Sequence[Booking]:
+        await self._shards.known()
+        groups: dict[int, list[int]] = {}
+        for i, wish in enumerate(wishes):
+            groups.setdefault(self._shards.of(wish.names[0]), []).append(i)
+        told = [[name, *pack_limit(limit)] for name, limit in (limits or {}).items()]
+        for name in limits or ():
+            groups.setdefault(self._shards.of(name), [])
+
+        async def ask(shard: int, places: list[int]) -> list[bytes]:
+            some = [[list(wishes[i].names), round(wishes[i].max_wait * 1e6)] for i in places]
+            mine = [one for one in told if self._shards.of(one[0]) == shard]
+            return list(await self._ask("reserve", shard, some, mine))
+
+        answers = await gather_all([ask(shard, places) for shard, places in groups.items()])
+        bookings = [Booking(0.0, False)] * len(wishes)
+        for places, answer in zip(groups.values(), answers, strict=True):
+            for i, text in zip(places, answer, strict=True):
+                us = float(text)
+                bookings[i] = Booking(us / 1e6, True) if us >= 0 else Booking((-1 - us) / 1e6, False)
+        return bookings
+
+    async def hold(self, name: str, seconds: float) -> None:
+        await self._on(name, "hold", round(max(0.0, seconds) * 1e6))
+
+    async def pause(self, name: str) -> None:
+        await self._on(name, "hold", -1)
+
+    async def resume(self, name: str) -> None:
+        await self._on(name, "resume")
+
+    async def slow_down(self, name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
+        rule = [round(floor * 1e6), recovery, round(most * 1e6), round(calm * 1000)]
+        return float(await self._on(name, "slow", *rule)) / 1e6
+
+    async def change(self, name: str, change: LimitChange) -> None:
+        interval = -1 if change.interval is None else round(change.interval * 1e6)
+        burst = -1 if change.burst is None else change.burst
+        concurrency = -1 if change.concurrency is None else change.concurrency
+        await self._on(name, "change", interval, burst, concurrency)
+
+    async def look(self, name: str) -> SlotState:
+        raw = msgpack.unpackb(await self._on(name, "look"), raw=True)
+        interval, burst, concurrency, jitter, wait, slowed, *change, places, pending = raw
+        told = [None if part < 0 else part for part in change]
+        return SlotState(
+            SlotLimit(interval / 1e6, int(burst), int(concurrency), float(jitter)),
+            max(0.0, wait / 1e6),
+            wait < 0,
+            slowed / 1e6,
+            LimitChange(None if told[0] is None else told[0] / 1e6, told[1], told[2]),
+            int(places),
+            int(pending),
+        )

@@ -1,0 +1,99 @@
+-- The verbs of IRateLimiter on one shard. ARGV[1], packed: {verb, {default limit}, channel, what the verb needs}.
+local verb, default, channel, a = unpack(cmsgpack.unpack(ARGV[1]))
+D = default
+
+local function wake(names)
+    if #names > 0 then call('PUBLISH', channel, table.concat(names, '\n')) end
+end
+
+local function holders_of(name) return call('HKEYS', P .. 'pl:' .. name) end
+
+local function tell(name, until_us)  -- those that have something of it: nothing departs before
+    local names = holders_of(name)
+    for _, worker in ipairs(names) do
+        local notes, holds = notes_of(worker)
+        holds[name] = until_us
+        note(worker, notes, holds)
+    end
+    wake(names)
+end
+
+local function stir(name)  -- its limit changed: its lists are looked at again, by those who found nothing
+    if string.byte(name) == 64 then
+        -- Lists of a scope are not known by it: all that wait are looked at, a limited number a time, the rest when their time comes.
+        for _, list in ipairs(call('ZRANGEBYSCORE', READY, '(' .. text(now_us), '+inf', 'LIMIT', 0, 1000)) do
+            if string.find(list, '\31' .. name, 1, true) then call('ZADD', READY, 'XX', text(now_us), list) end
+        end
+    else
+        call('ZADD', READY, 'XX', text(now_us), name)
+        for _, list in ipairs(call('ZRANGEBYSCORE', READY, '(' .. text(now_us), '+inf', 'LIMIT', 0, 1000)) do
+            if string.sub(list, 1, #name + 1) == name .. '\31' then call('ZADD', READY, 'XX', text(now_us), list) end
+        end
+    end
+    local waiting = call('ZRANGE', WAITING, 0, 99)
+    if #waiting > 0 then call('ZREM', WAITING, unpack(waiting)) end
+    wake(waiting)
+end
+
+if verb == 'reserve' then  -- a: {{name, ...}, max_wait us} each, and limits -> us to wait or, not booked, -1 - us; for each
+    set_limits(a[2])
+    local out = {}
+    for i, wish in ipairs(a[1]) do
+        local at = departure(wish[1])
+        local wait = math.min(at - now_us, 3600000000)  -- paused: ask again in an hour
+        if at - now_us <= wish[2] then
+            book(wish[1], at)
+            out[i] = text(wait)
+        else out[i] = text(-1 - wait) end
+    end
+    save_departures()
+    return out
+end
+local name = a[1]
+if verb == 'hold' then  -- a: {name, us; negative: until resumed}
+    local at = a[2] < 0 and math.huge or now_us + a[2]
+    call('ZADD', HOLD, 'GT', text(at), name)
+    if a[2] >= 0 then
+        local l = limit_of(name)
+        call('ZADD', TAT, 'GT', text(at + (l[2] - 1) * l[1]), name)  -- and after that no burst
+    end
+    tell(name, math.min(tonumber(call('ZSCORE', HOLD, name)), now_us + 3.2e13))
+    return 1
+end
+if verb == 'resume' then
+    call('ZREM', HOLD, name)
+    call('ZREM', TAT, name)
+    tell(name, now_us)
+    stir(name)
+    return 1
+end
+if verb == 'look' then
+    local l, at, live = limit_of(name), departure({name}), call('HGET', LIVE, name)
+    local v, places, pending = live and cmsgpack.unpack(live) or {-1, -1, -1}, 0, 0
+    for _, n in ipairs(call('HVALS', P .. 'pl:' .. name)) do places = places + tonumber(n) end
+    if string.byte(name) ~= 64 then
+        for _, rank in ipairs({'0', '1', unpack(call('ZRANGE', P .. 'i:' .. name, 0, 99))}) do
+            pending = pending + call('LLEN', P .. 'q:' .. rank .. ':' .. name)
+        end
+    end
+    return cmsgpack.pack({l[1], l[2], l[3], l[4], at == math.huge and -1 or at - now_us, l[5] and l[1] or 0, v[1], v[2], v[3], places, pending})
+end
+local live = call('HGET', LIVE, name)
+local v = live and cmsgpack.unpack(live) or {-1, -1, -1, 0, 0, 0, 0}
+if verb == 'change' then  -- a: {name, interval us, burst, concurrency}, -1 each: as the settings say
+    v[1], v[2], v[3] = a[2], a[3], a[4]
+elseif verb == 'slow' then  -- a: {name, floor us, recovery, most us, calm ms} -> interval us
+    local interval = limit_of(name)[1]
+    if v[4] > 0 and now - v[5] < a[5] then return text(interval) end
+    v[4], v[5], v[6], v[7] = math.min(a[4], math.max(a[2], 2 * interval)), now, a[3], a[2]
+end
+if v[1] < 0 and v[2] < 0 and v[3] < 0 and v[4] == 0 then call('HDEL', LIVE, name) else call('HSET', LIVE, name, cmsgpack.pack(v)) end
+there[LIVE], in_force[name] = nil, nil
+local l = limit_of(name)
+if verb == 'change' then  -- what a longer interval booked must not outlast the change
+    local tat, held = call('ZSCORE', TAT, name), call('ZSCORE', HOLD, name)
+    local start = held and tonumber(held) < math.huge and math.max(now_us, tonumber(held)) or now_us
+    if tat then call('ZADD', TAT, text(math.min(tonumber(tat), start + l[2] * l[1])), name) end
+    stir(name)
+end
+return text(l[1])

@@ -1,0 +1,82 @@
+"""What crosses the contracts about throttling: limits, what a worker has of a slot, bookings.
+
+A *limit* belongs to a slot (Scrapy's download slot, usually a host) or to a *scope*: a name that requests of many slots share, such as
+an account or a proxy gateway. Names of scopes begin with ``@``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Longest interval, hold and delay, in seconds (366 days): what is beyond is a mistake, and would leave the range of the server's clock.
+LONGEST = 366 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLimit:
+    """How the whole cluster may use a slot or scope.
+
+    Attributes:
+        interval: seconds between two departures; 0: no limit.
+        burst: departures that may come at once after a rest, 1 or more.
+        concurrency: requests that may be out at once; 0: any number.
+        jitter: each interval is drawn from ``interval * (1 - jitter)`` to ``interval * (1 + jitter)``, 0 to 1.
+    """
+
+    interval: float = 0.0
+    burst: int = 1
+    concurrency: int = 0
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """What is changed of a limit while the crawl runs; ``None``: left as the settings say. Replaces the change before."""
+
+    interval: float | None = None
+    burst: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A wish to depart.
+
+    Attributes:
+        names: the slot and the scopes that it counts for, one or more, all on one shard with the first.
+        max_wait: seconds; if it would have to wait longer nothing is booked.
+    """
+
+    names: tuple[str, ...]
+    max_wait: float = LONGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """The answer to a :class:`Reservation`: go in *wait* seconds; not *booked*: ask again then."""
+
+    wait: float
+    booked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """A slot or scope as the store knows it.
+
+    Attributes:
+        limit: in force now: as set, changed, and slowed down.
+        wait: seconds until the next departure may be booked for now; 0: at once.
+        paused: whether somebody stopped it until further notice.
+        slowed: the interval that failures have brought about, in seconds; 0: none.
+        change: what was changed of the settings' limit.
+        places: requests that may be out now, over all workers that have some.
+        pending: entries that wait in it (of a scope: 0).
+    """
+
+    limit: SlotLimit
+    wait: float = 0.0
+    paused: bool = False
+    slowed: float = 0.0
+    change: LimitChange = LimitChange()
+    places: int = 0
+    pending: int = 0

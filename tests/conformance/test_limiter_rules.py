@@ -1,0 +1,190 @@
+"""IRateLimiter: departures beside the queue's hand-out, holds, live changes. Only moved clocks count."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from mocra_scrapy.models import LimitChange, Reservation, SlotLimit
+
+from .harness import Harness, bodies, entries
+
+SLACK = 5.0
+ONE: dict[str, Any] = {"shards": 1, "lease": 1e6}
+SLOW = {"floor": 1.0, "recovery": 0.5, "most": 600.0, "calm": 10.0}
+
+
+async def waits(limiter: Any, *names: str, max_wait: float = 1e6) -> list[float]:
+    """One reservation each; those that were not booked are negative."""
+    got = await limiter.reserve([Reservation((name,), max_wait) for name in names])
+    return [booking.wait if booking.booked else -booking.wait for booking in got]
+
+
+def near(value: float, expected: float) -> bool:
+    return expected - SLACK <= value <= expected + 0.001
+
+
+async def test_bookings_and_leases_share_one_state(harness: Harness) -> None:
+    limit = SlotLimit(interval=100)
+    a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
+    await a.push(entries(*range(4), slot="s"))
+    assert await waits(limiter, "s") == [0]
+    assert list((await a.exchange(want=5)).leases) == []
+    await harness.advance(101)
+    assert bodies((await a.exchange(want=5)).leases) == ["0"]
+    assert near((await waits(limiter, "s"))[0], 100)
+
+
+async def test_a_long_wait_is_not_booked(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=100))
+    assert await waits(limiter, "s", max_wait=0) == [0]
+    for _ in range(3):
+        (wait,) = await waits(limiter, "s", max_wait=50)
+        assert near(-wait, 100)
+    (wait,) = await waits(limiter, "s", max_wait=150)
+    assert near(wait, 100)
+
+
+async def test_a_booking_waits_for_all_its_names(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=10))
+    limits = {"@account": SlotLimit(interval=100)}
+    both = [Reservation(("s", "@account"))]
+    assert [b.wait for b in await limiter.reserve(both, limits=limits)] == [0]
+    (booking,) = await limiter.reserve([Reservation(("t", "@account"))])
+    assert near(booking.wait, 100)
+    assert (await waits(limiter, "u")) == [0]
+    assert near((await waits(limiter, "t"))[0], 110)
+
+
+async def test_bookings_keep_the_rate(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=10, burst=4))
+    departures: list[float] = []
+    now = 0.0
+    for pause in (0, 0, 33, 5, 1000, 0, 11, 2, 70):
+        await harness.advance(pause)
+        now += pause
+        departures += [now + wait for wait in await waits(limiter, "s", "s", "s", "s", "s", max_wait=60) if wait >= 0]
+    assert len(departures) > 20
+    departures.sort()
+    for i, first in enumerate(departures):
+        for count, last in enumerate(departures[i:], 1):
+            assert count <= 4 + (last - first + SLACK) / 10
+
+
+async def test_a_hold_stops_everybody(harness: Harness) -> None:
+    limit = SlotLimit(concurrency=4)
+    a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
+    await a.push([*entries(*range(10), slot="s"), *entries("free", slot="t")])
+    held = list((await a.exchange(want=2, full=["t"])).leases)
+    assert len(held) == 2
+    await a.queue.wait("a", 0.2)  # listens from now on
+    waiting = asyncio.ensure_future(a.queue.wait("a", 30))
+    await asyncio.sleep(0)
+    await limiter.hold("s", 200)
+    assert await waiting
+    answer = await a.exchange(want=10)
+    assert near(answer.held["s"], 200)
+    assert (await a.exchange(want=10)).held == {}
+    assert bodies(answer.leases) == ["free"]
+    assert answer.next_due is not None
+    assert near(answer.next_due, 200)
+    assert near(-(await waits(limiter, "s", max_wait=10))[0], 200)
+    await harness.advance(201)
+    assert len((await a.exchange(want=10, loads={"s": 2})).leases) == 6
+
+
+async def test_a_hold_never_shortens(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit())
+    await limiter.hold("s", 300)
+    await limiter.hold("s", 20)
+    assert near((await limiter.look("s")).wait, 300)
+    await limiter.hold("s", 0)
+    await harness.advance(250)
+    assert near((await limiter.look("s")).wait, 50)
+
+
+async def test_one_failure_halves_once(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=2, burst=5))
+    rule = {**SLOW, "calm": 1000.0}
+    assert [round(await limiter.slow_down("s", **rule), 1) for _ in range(3)] == [4.0, 4.0, 4.0]
+    state = await limiter.look("s")
+    assert (round(state.limit.interval, 1), state.limit.burst) == (4.0, 1)
+    assert round(state.slowed, 1) == 4.0
+    assert round(await limiter.slow_down("free", floor=1, recovery=0.1, most=60, calm=5), 1) == 2 * 2.0
+    assert round(await limiter.slow_down("@scope", floor=3, recovery=0.1, most=60, calm=5), 1) == 3.0
+    many = [await limiter.slow_down("t", floor=1, recovery=0.001, most=50, calm=0) for _ in range(9)]
+    assert max(many) == 50
+
+
+async def test_the_rate_recovers(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=2))
+    await limiter.slow_down("s", **SLOW)
+    await harness.advance(11)
+    interval = await limiter.slow_down("s", **SLOW)
+    assert 4 < interval <= 8
+    await harness.advance(60)
+    half = (await limiter.look("s")).limit.interval
+    assert interval / 2 * 0.9 < half <= interval / 2 * 1.001
+    await harness.advance(120)
+    state = await limiter.look("s")
+    assert (state.limit.interval, state.slowed) == (2, 0)
+
+
+async def test_a_change_holds_at_once(harness: Harness) -> None:
+    limit = SlotLimit(interval=1000, concurrency=2)
+    a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
+    await a.push(entries(*range(50), slot="s"))
+    assert len((await a.exchange(want=10)).leases) == 1
+    assert list((await a.exchange(want=10, loads={"s": 1})).leases) == []
+    await limiter.change("s", LimitChange(interval=0, concurrency=5))
+    assert len((await a.exchange(want=50, loads={"s": 1})).leases) == 9
+    state = await limiter.look("s")
+    assert (state.limit.interval, state.limit.concurrency, state.change) == (0, 5, LimitChange(0, None, 5))
+    await limiter.change("s", LimitChange(interval=500))
+    assert (await limiter.look("s")).limit == SlotLimit(500, 1, 2)
+    await limiter.change("s", LimitChange())
+    assert (await limiter.look("s")).limit == limit
+    assert (await limiter.look("t")).limit == limit
+
+
+async def test_a_paused_slot_waits_for_its_resumption(harness: Harness) -> None:
+    limit = SlotLimit(concurrency=4)
+    a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
+    await a.push(entries(*range(10), slot="s"))
+    assert len((await a.exchange(want=2)).leases) == 2
+    await limiter.pause("s")
+    answer = await a.exchange(want=10, loads={"s": 2})
+    assert answer.held["s"] > 1000
+    assert list(answer.leases) == []
+    state = await limiter.look("s")
+    assert (state.paused, state.pending) == (True, 8)
+    await harness.advance(5000)
+    await limiter.hold("s", 1)
+    assert list((await a.exchange(want=10, loads={"s": 2})).leases) == []
+    (booking,) = await limiter.reserve([Reservation(("s",))])
+    assert not booking.booked
+    await limiter.resume("s")
+    answer = await a.exchange(want=10, loads={"s": 2})
+    assert answer.held == {"s": 0}
+    assert len(answer.leases) == 6
+    assert not (await limiter.look("s")).paused
+
+
+async def test_a_look_tells_what_is_in_force(harness: Harness) -> None:
+    limit = SlotLimit(interval=3, burst=2, concurrency=7, jitter=0.5)
+    limiter = harness.limiter(**ONE, limit=limit)
+    state = await limiter.look("s")
+    assert (state.limit, state.wait, state.paused, state.slowed, state.places, state.pending) == (
+        limit,
+        0,
+        False,
+        0,
+        0,
+        0,
+    )
+    assert state.change == LimitChange()
+    assert (await limiter.look("@scope")).limit == SlotLimit()
+    own = SlotLimit(0.5, 3, 1, 0.25)
+    await limiter.reserve([], limits={"s": own, "@scope": own})
+    assert (await limiter.look("s")).limit == own
+    assert (await limiter.look("@scope")).limit == own
