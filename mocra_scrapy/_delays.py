@@ -31,6 +31,14 @@ def backoff(attempt: int, base: float, cap: float) -> float:
     return random.uniform(0, min(cap, base * 2.0 ** min(attempt - 1, 60)))  # noqa: S311
 
 
+def number(value: Any) -> float | None:
+    """*value* as a float, those without end included; ``None``: it is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    bounded = max(min(value, 1e300), -1e300)  # an int may be more than a float can hold
+    return None if math.isnan(value if isinstance(value, float) else 0.0) else float(bounded)
+
+
 class Wishes:
     """What ``mocra_delay`` and ``mocra_not_before`` ask for.
 
@@ -69,9 +77,10 @@ class Wishes:
         return seconds
 
     def _delay(self, request: Request, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value < 0:
+        seconds = number(value)
+        if seconds is None or seconds < 0:
             return self._bad(request, "mocra_delay", value, "Set a number of seconds, 0 or more")
-        return float(min(value, 1e300))
+        return seconds
 
     def _instant(self, request: Request, value: Any) -> float:
         fix = "Set seconds since the epoch, or a datetime with a time zone"
@@ -79,9 +88,10 @@ class Wishes:
             if value.tzinfo is None:
                 return self._bad(request, "mocra_not_before", value, f"It has no time zone. {fix}")
             return value.timestamp() - self._wall()
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        instant = number(value)
+        if instant is None:
             return self._bad(request, "mocra_not_before", value, fix)
-        return float(min(value, 1e300)) - self._wall()
+        return instant - self._wall()
 
     def _bad(self, request: Request, key: str, value: Any, fix: str) -> float:
         self._stats.inc_value("mocra/delay/refused")

@@ -59,6 +59,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_SEEDS_AHEAD", -1),
         ("MOCRA_LOCAL_SEEN", -1),
         ("MOCRA_MAX_DEAD", 0),
+        ("MOCRA_DEAD_TTL", -1),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
@@ -70,7 +71,9 @@ def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
 
 
 def test_every_setting_is_checked_by_a_test_above() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
+    """In this file, or in that of its area: ``test_<area>_options.py``."""
+    files = sorted(Path(__file__).parent.glob("test_*options.py"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in files)
     assert [name for name in NAMES if f'("{name}", ' not in source] == ["MOCRA_ENABLED", "MOCRA_FAST"]
 
 
