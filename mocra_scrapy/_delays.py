@@ -35,8 +35,9 @@ def number(value: Any) -> float | None:
     """*value* as a float, those without end included; ``None``: it is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    bounded = max(min(value, 1e300), -1e300)  # an int may be more than a float can hold
-    return None if math.isnan(value if isinstance(value, float) else 0.0) else float(bounded)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return float(max(min(value, 1e300), -1e300))  # an int may be more than a float can hold
 
 
 class Wishes:
