@@ -6,12 +6,50 @@ can hold (one that can't be serialised): a crash before that brings the leased o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 from scrapy import Request
 
 from mocra_scrapy.models import Lease
+
+
+class Failures(NamedTuple):
+    """What went wrong before, carried by the stored request in ``meta["mocra_failures"]`` and taken out when it is handed out.
+
+    Attributes:
+        times: how often it was put back into the queue because it had failed.
+        first_at: when it first failed, seconds since the epoch.
+        errors: how many of these were errors of its callback.
+    """
+
+    times: int = 0
+    first_at: float | None = None
+    errors: int = 0
+
+    def one_more(self, *, error: bool = False) -> list[Any]:
+        """What the next entry is to carry."""
+        return [self.times + 1, time.time() if self.first_at is None else self.first_at, self.errors + error]
+
+
+NO_FAILURES = Failures()
+
+#: The greater, the graver, see :meth:`Delivery.fail`. An error in the callback says more than the download that led to it.
+GRAVITY = {"download": 1, "callback": 2, "retry": 3, "child_lost": 4}
+
+
+def take_failures(request: Request) -> Failures:
+    """What *request* carries; nobody but us sees it. Foreign values count for nothing."""
+    carried = request.meta.pop("mocra_failures", None)
+    if carried is None:
+        return NO_FAILURES
+    try:
+        number, first_at, errors = carried
+        return Failures(int(number), float(first_at), int(errors))
+    except (TypeError, ValueError):
+        return NO_FAILURES
 
 
 class Delivery:
@@ -23,10 +61,12 @@ class Delivery:
         waits_for: local children that are not finished.
         ended: whether the engine let go of it.
         names: slots and scopes of which it has a place, until it left the downloader.
-        fault: why it must not be acknowledged: ``(reason, detail)`` of a dead letter.
+        fault: why it must not simply be acknowledged: ``(reason, detail)`` of a dead letter.
+        records: what went wrong with single items of it, for dead letters that are only records.
+        failures: what its entry carried of earlier failures.
     """
 
-    __slots__ = ("ended", "fault", "lease", "names", "parent", "request", "settled", "waits_for")
+    __slots__ = ("ended", "failures", "fault", "lease", "names", "parent", "records", "request", "settled", "waits_for")
 
     def __init__(self, request: Request | None, lease: Lease | None, parent: Delivery | None) -> None:
         self.request = request  # a strong reference keeps id(request) unique while it is out
@@ -37,6 +77,19 @@ class Delivery:
         self.settled = False
         self.fault: tuple[str, str] | None = None
         self.names: tuple[str, ...] = ()
+        self.records: list[str] = []
+        self.failures = NO_FAILURES
+
+    def fail(self, reason: str, detail: str) -> None:
+        """It did not go well. Of several reasons the gravest is kept, of equal ones the first."""
+        if self.fault is None or GRAVITY.get(reason, 0) > GRAVITY.get(self.fault[0], 0):
+            self.fault = (reason, detail)
+
+    def inherit(self, child: Delivery) -> None:
+        """What went wrong with a child that can't be stored is this one's: only replaying this one makes the child again."""
+        if child.fault is not None:
+            self.fail(child.fault[0], f"{child.request}, made by this request\n{child.fault[1]}")
+        self.records += child.records
 
 
 #: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and pipelines, as they run in tasks
@@ -72,6 +125,7 @@ class Deliveries:
         delivery = Delivery(request, lease, parent)
         if lease is not None:
             delivery.names = (lease.slot, *lease.scopes)
+        delivery.failures = take_failures(request)
         self._out[id(request)] = delivery
         CURRENT.set(delivery)
         return request
@@ -119,6 +173,5 @@ class Deliveries:
             parent = current.parent
             if parent is not None:
                 parent.waits_for -= 1
-                if current.fault is not None and parent.fault is None:
-                    parent.fault = current.fault
+                parent.inherit(current)
             current = parent

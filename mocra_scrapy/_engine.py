@@ -7,6 +7,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 * that the engine is about to close: ``engine._slot.close`` is called before requests in flight are waited for;
 * waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks again only every 5 seconds;
 * not waiting for a slot's delay a second time: ``downloader._get_slot``;
+* which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and ``scraper.call_spider_async`` (public names);
 * deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and first iterated after it.
 """
 
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
+from scrapy.http import Response
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -72,6 +74,37 @@ class Engine:
             return close()
 
         self._slot.close = close_slot
+
+    def on_download_failed(self, failed: Callable[[Any], None]) -> None:
+        """Call *failed* with the Failure of each download that no errback took.
+
+        A Failure that reaches ``scraper.enqueue_scrape`` is one of the download; what comes out of ``call_spider_async`` unchanged was
+        not taken. A spider middleware's own exception passes only the second, and ``spider_error`` tells of it.
+        """
+        scraper = getattr(self._engine, "scraper", None)
+        if scraper is None:
+            return
+        enqueue, call = scraper.enqueue_scrape, scraper.call_spider_async
+        failures: dict[int, Any] = {}
+
+        def enqueue_scrape(result: Any, *args: Any, **kwargs: Any) -> Any:
+            if not isinstance(result, Response):
+                failures[id(result)] = result
+            return enqueue(result, *args, **kwargs)
+
+        def call_spider_async(result: Any, request: Request) -> Any:
+            return call(result, request) if isinstance(result, Response) else call_errback(result, request)
+
+        async def call_errback(failure: Any, request: Request) -> Any:
+            download = failures.pop(id(failure), None)
+            try:
+                return await call(failure, request)
+            except Exception as error:
+                if download is not None and error is failure.value:
+                    failed(failure)
+                raise
+
+        scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is no ``start()`` here."""

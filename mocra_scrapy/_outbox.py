@@ -40,7 +40,7 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._ops: deque[Push | Lease | Burial] = deque()
+        self._ops: deque[Push | Lease | tuple[Burial, ...]] = deque()
         self._releases: list[Lease] = []
         self._sent = 0
         self.put = 0  # operations ever put in, and…
@@ -60,10 +60,11 @@ class Outbox:
     def ack(self, lease: Lease) -> None:
         self._append(lease)
 
-    def bury(self, burial: Burial) -> None:
-        self._append(burial)
+    def bury(self, *burials: Burial) -> None:
+        """Of one lease: they travel together, for the entry is gone with the first."""
+        self._append(burials)
 
-    def _append(self, op: Push | Lease | Burial) -> None:
+    def _append(self, op: Push | Lease | tuple[Burial, ...]) -> None:
         self._ops.append(op)
         self.put += 1
 
@@ -84,12 +85,12 @@ class Outbox:
             elif isinstance(op, Lease):
                 batch.acks.append(op)
             else:
-                batch.burials.append(op)
-                size += len(op.detail)
+                batch.burials.extend(op)
+                size += sum(len(burial.detail) for burial in op)
         self._sent = taken + len(batch.releases)
         return batch
 
     def confirm(self, batch: Batch) -> None:
         """The queue answered for *batch*, the last one taken."""
-        self.confirmed += len(batch.pushes) + len(batch.acks) + len(batch.burials)
+        self.confirmed += self._sent - len(batch.releases)
         self._sent = 0

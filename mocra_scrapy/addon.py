@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy import default_settings
 from mocra_scrapy._breaker_options import read_breaker
+from mocra_scrapy._failure_options import read_failure_options
 from mocra_scrapy._feedback_options import read_feedback
 from mocra_scrapy._placing import place_autothrottle
 from mocra_scrapy.backends import open_backend
@@ -49,6 +51,26 @@ ADDED = {
 FAST = {"CONCURRENT_ITEMS": 8}
 
 
+#: What stands in place of a component of Scrapy's own, at its place.
+BUILT_INS = {
+    "scrapy.downloadermiddlewares.retry.RetryMiddleware": (
+        "DOWNLOADER_MIDDLEWARES",
+        "mocra_scrapy.downloadermiddlewares.retry.RetryMiddleware",
+    ),
+}
+
+
+def replace_built_ins(settings: BaseSettings) -> None:
+    """Put ours in place of Scrapy's, unless the project says something about Scrapy's: switches it off, moves it, has its own."""
+    for path, (name, ours) in BUILT_INS.items():
+        theirs = load_object(path)
+        if any(load_object(key) is theirs for key in settings.getdict(name)):
+            continue
+        with suppress(KeyError):  # a project has emptied the …_BASE
+            # By its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+            settings.replace_in_component_priority_dict(f"{name}_BASE", theirs, cast("type", ours))
+
+
 class Addon:
     """Sets the scheduler and the filter, and the default of every ``MOCRA_*`` setting.
 
@@ -84,9 +106,11 @@ class Addon:
         for name, components in ADDED.items():
             for path, order in components.items():
                 settings.setdefault_in_component_priority_dict(name, load_object(path), order)
+        replace_built_ins(settings)
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
+        read_failure_options(settings)
         read_feedback(settings)
         read_breaker(settings)
         place_autothrottle(settings)

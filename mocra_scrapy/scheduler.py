@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,21 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 
 from mocra_scrapy._answers import Answers
 from mocra_scrapy._codec import load_codec
+from mocra_scrapy._delays import Wishes
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._engine import Engine
+from mocra_scrapy._failure_options import read_failure_options
 from mocra_scrapy._handout import HandOut
 from mocra_scrapy._inbox import Inbox, Local
+from mocra_scrapy._keeping import Keeper
 from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._places import Places
 from mocra_scrapy._seeding import Seeder
+from mocra_scrapy._settling import Settling
 from mocra_scrapy._turns import Turns
 from mocra_scrapy.dupefilters import choose_filter
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
-from mocra_scrapy.models import Burial, Entry
+from mocra_scrapy.models import Entry
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -63,8 +66,11 @@ class Scheduler(BaseScheduler):
         self._deliveries = Deliveries(self._settle, self._left)
         self.mocra.departed = self._deliveries.departed
         self._hand_out = HandOut(self.inbox, self.outbox, self._deliveries, places=self._places, stats=self.stats)
+        failing = read_failure_options(crawler.settings)
+        self._wishes = Wishes(failing.delay_max, self.stats)
+        self._keeper = Keeper(crawler, self.inbox, self._deliveries, self.options.require_serializable)
+        self._settling = Settling(crawler, failing, self.outbox, self.mocra.one_off)
         self._closing = False
-        self._unserializable_told = False
         self._turns: Turns | None = None
         self._seeder: Seeder | None = None
 
@@ -89,7 +95,8 @@ class Scheduler(BaseScheduler):
         """
         self.spider = spider
         self._codec = self._hand_out.codec = load_codec(self.options.codec, spider, self.options.entry_max_bytes)
-        self.engine = self._hand_out.engine = Engine(self.crawler)
+        self.engine = self._hand_out.engine = self._keeper.engine = Engine(self.crawler)
+        self._settling.listen(self._codec, self.engine, None if self._recent is None else self._recent.fingerprint)
         state = await self.mocra.open()
         opened = self.df.open()
         if opened is not None:
@@ -168,6 +175,7 @@ class Scheduler(BaseScheduler):
         if self._closing:
             return
         self._closing = True
+        self._keeper.stop()
         if self._turns is not None:
             self._answers.closing = True
             self._turns.leasing = False
@@ -186,7 +194,7 @@ class Scheduler(BaseScheduler):
         try:
             return self._enqueue(request)
         except Exception as error:
-            self._child_failed(request, error)
+            self._settling.child_failed(request, error)
             return False
 
     def _enqueue(self, request: Request) -> bool:
@@ -202,11 +210,12 @@ class Scheduler(BaseScheduler):
             if self._known(request):
                 return False
             fingerprint = self._recent.fingerprint(request)
-        slot = self.engine.slot_of(request)
+        delay, slot = self._wishes.take(request), self.engine.slot_of(request)
         try:
             body = self._codec.encode(request)
         except UnserializableRequest as error:
-            self._keep(request, slot, seeder.delivery if seed and seeder else CURRENT.get(), error)
+            parent = seeder.delivery if seed and seeder else CURRENT.get()
+            self._keeper.keep(Local(request, slot, parent), error, delay)
             self._remember(fingerprint)
             return True
         if seed and seeder is not None:
@@ -216,7 +225,7 @@ class Scheduler(BaseScheduler):
         if self._places is not None:
             scopes = self.options.limits.scopes_of(slot, request)
             self._places.tell((slot, *scopes))
-        self.outbox.push(Entry(body, slot, request.priority, fingerprint, start, scopes=scopes), request)
+        self.outbox.push(Entry(body, slot, request.priority, fingerprint, start, delay, scopes), request)
         self._hand_out.recall.keep(body, request)
         self._remember(fingerprint)
         self._kick()
@@ -237,33 +246,6 @@ class Scheduler(BaseScheduler):
     def _kick(self) -> None:
         if self._turns is not None:
             self._turns.kick()
-
-    def _keep(self, request: Request, slot: str, parent: Delivery | None, error: UnserializableRequest) -> None:
-        """A request that can't be stored waits here, in memory, and its parent waits for it."""
-        if self.options.require_serializable:
-            raise error
-        if not self._unserializable_told or self.crawler.settings.getbool("SCHEDULER_DEBUG"):
-            self._unserializable_told = True
-            logger.warning(
-                "Unable to serialize request: %s - reason: %s - it stays with this worker, in memory; no more such requests"
-                " will be logged (stats are collected as mocra/scheduler/unserializable)",
-                request,
-                error,
-                extra={"spider": self.spider},
-            )
-        self.stats.inc_value("mocra/scheduler/unserializable")
-        self.stats.inc_value("scheduler/enqueued/memory")
-        self.stats.inc_value("scheduler/enqueued")
-        self.inbox.add_local(Local(request, slot, self._deliveries.adopt(parent)))
-        self.engine.wake()
-
-    def _child_failed(self, request: Request, error: Exception) -> None:
-        detail = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        logger.error("Request %s can't be kept: %s", request, error, exc_info=not isinstance(error, MocraError))
-        self.stats.inc_value("mocra/scheduler/enqueue_failed")
-        parent = CURRENT.get()
-        if parent is not None and not parent.settled:
-            parent.fault = ("child_lost", f"{request}\n{detail}")
 
     def next_request(self) -> Request | None:
         """The next request that this worker holds and whose slot has room; ``None``: nothing now, the engine is woken later."""
@@ -298,10 +280,10 @@ class Scheduler(BaseScheduler):
 
     def has_pending_requests(self) -> bool:
         """Whether this worker has anything to fetch or to tell. What other workers have keeps it open by ``spider_idle``."""
-        return bool(self.inbox) or bool(self.outbox)
+        return bool(self.inbox) or bool(self.outbox) or bool(self._keeper)
 
     def __len__(self) -> int:
-        return len(self.inbox) + self.outbox.waiting
+        return len(self.inbox) + len(self._keeper) + self.outbox.waiting
 
     @property
     def mqs(self) -> Collection[Any]:
@@ -316,12 +298,7 @@ class Scheduler(BaseScheduler):
     # ------------------------------------------------------------------ what happens between
 
     def _settle(self, delivery: Delivery) -> None:
-        if delivery.lease is None:
-            if self._seeder is not None and delivery is self._seeder.delivery:
-                self._seeder.settled.set()
-            return
-        if delivery.fault is not None:
-            self.outbox.bury(Burial(delivery.lease, *delivery.fault))
-        else:
-            self.outbox.ack(delivery.lease)
+        if self._seeder is not None and delivery is self._seeder.delivery:
+            self._seeder.settled.set()
+        self._settling.settle(delivery)
         self._kick()

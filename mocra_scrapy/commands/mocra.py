@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Name -> (module of this folder, what it does).
 VERBS = {
+    "dead": ("dead", "list, show, replay, purge or export what was given up"),
     "startproject": ("startproject", "make a new project from the suite's template"),
     "version": ("version", "print versions, and whether the project's backend answers"),
 }

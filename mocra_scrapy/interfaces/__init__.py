@@ -11,7 +11,18 @@ Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; wheth
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
 from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
+from mocra_scrapy.interfaces.letters import IDeadLetters
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.queue import IRequestQueue
 
-__all__ = ["IBackend", "IBreaker", "IElection", "ILocks", "IRateLimiter", "IRequestQueue", "IShared", "IWorkers"]
+__all__ = [
+    "IBackend",
+    "IBreaker",
+    "IDeadLetters",
+    "IElection",
+    "ILocks",
+    "IRateLimiter",
+    "IRequestQueue",
+    "IShared",
+    "IWorkers",
+]

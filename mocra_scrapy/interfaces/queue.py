@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from zope.interface import Attribute, Interface
+from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.letters import IDeadLetters
 from mocra_scrapy.models import (
     Burial,
     CrawlState,
-    DeadLetter,
     Entry,
     Exchange,
     Finish,
@@ -23,7 +23,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(Interface):
+class IRequestQueue(IDeadLetters):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it is acknowledged.
 
     States of an entry::
@@ -86,7 +86,8 @@ class IRequestQueue(Interface):
         * ack removes an entry [ack_removes_the_entry]; a second ack is refused [a_second_ack_is_refused]; so is one by
           anybody but the owner. [a_stale_owner_changes_nothing]
         * release gives an entry back to the head of its queue, with the same deliveries. [release_gives_back_in_order]
-        * bury makes it a dead letter. [bury_makes_a_dead_letter]
+        * bury makes it a dead letter [bury_makes_a_dead_letter]; several burials of one lease in a call make as many letters, one
+          with ``done`` is the record of a request that is done. [a_request_may_leave_records]
         * On all shards, what is pushed is stored before anything is acked. [children_are_stored_before_the_parent_goes]
         * A refused ack still stores the call's pushes. [a_stale_ack_still_stores_its_children]
 
@@ -186,15 +187,6 @@ class IRequestQueue(Interface):
 
     async def peek(limit: int = 10) -> Sequence[Entry]:
         """Some pending entries, without leasing them; no fingerprints. [peek_changes_nothing]"""
-
-    async def dead(limit: int = 100, *, after: str | None = None) -> Sequence[DeadLetter]:
-        """Dead letters, oldest first; *after* is the id of the last one of the page before. [dead_letters_are_paged]"""
-
-    async def replay(ids: Sequence[str]) -> Sequence[bool]:
-        """Put dead letters back into the queue, as if never delivered. ``False``: no such letter. [replay_puts_back]"""
-
-    async def purge(ids: Sequence[str]) -> Sequence[bool]:
-        """Delete dead letters for good. ``False``: no such letter. [purge_deletes]"""
 
     async def forget(fingerprints: Sequence[bytes]) -> Sequence[bool]:
         """Let these fingerprints be stored once more. ``False``: was not known. [a_forgotten_fingerprint_is_new]"""

@@ -18,12 +18,11 @@ from mocra_scrapy.models.breaker import (
     tally,
 )
 from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
+from mocra_scrapy.models.letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
     MIN_PRIORITY,
-    Burial,
     CrawlState,
-    DeadLetter,
     Entry,
     Exchange,
     Finish,
@@ -37,9 +36,11 @@ from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservat
 
 __all__ = [
     "BUCKETS",
+    "EVERY_LETTER",
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "REASONS",
     "Booking",
     "BreakerChange",
     "BreakerRules",
@@ -53,6 +54,7 @@ __all__ = [
     "Finish",
     "Grant",
     "Lease",
+    "LetterFilter",
     "LimitChange",
     "Outcome",
     "QueueOptions",

@@ -43,6 +43,7 @@ class QueueOptions:
         keep_seen: whether a new run keeps the fingerprints of the finished one.
         shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
         max_dead: dead letters kept; the oldest go first.
+        dead_ttl: seconds for which a dead letter is kept; ``None``: without limit.
         limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and ``full`` and ``per_slot`` bound it.
         rules: names the settings behind limits of single slots; a worker that joins with others makes the store forget what was told.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
@@ -57,6 +58,7 @@ class QueueOptions:
     keep_seen: bool = False
     shards: int | None = None
     max_dead: int = 100_000
+    dead_ttl: float | None = None
     limit: SlotLimit | None = None
     lookahead: float = 0.25
     rules: str = ""
@@ -112,46 +114,6 @@ class Lease:
     first_lost_at: float | None = None
     shard: int = 0
     wait: float = 0.0
-    scopes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Burial:
-    """A worker's wish to give an entry up: it becomes a dead letter.
-
-    Attributes:
-        lease: what it holds.
-        reason: one word, documented in ``docs/reference/dead-letters``: ``unreadable``, ``deliveries``, …
-        detail: for a person: the error, a traceback.
-    """
-
-    lease: Lease
-    reason: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An entry that was given up.
-
-    Attributes:
-        id: opaque, for :meth:`~mocra_scrapy.interfaces.IRequestQueue.replay` and ``purge``.
-        worker: who held it last.
-        died_at: server clock, seconds since the epoch.
-        first_lost_at, scopes: as in :class:`Lease`.
-    """
-
-    id: str
-    reason: str
-    detail: str
-    body: bytes = field(repr=False)
-    slot: str = ""
-    priority: int = 0
-    start: bool = False
-    deliveries: int = 0
-    worker: str = ""
-    died_at: float = 0.0
-    first_lost_at: float | None = None
     scopes: tuple[str, ...] = ()
 
 

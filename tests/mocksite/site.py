@@ -9,6 +9,8 @@
 ``/_peaks``  JSON: group -> the most of them at once
 ``/sick/<any>``  answers 500 until ``/_repair`` is fetched      ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
 ``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
+``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from then on: a status, ``503+2`` with
+               ``Retry-After: 2``, ``503+date`` with a date two to three seconds ahead, ``drop``, ``hang`` (no answer for a minute)
 ``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
 """
 
@@ -19,6 +21,7 @@ import contextlib
 import json
 import sys
 import time
+from email.utils import formatdate
 
 HEAD = "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{extra}\r\n"
 
@@ -66,6 +69,9 @@ class Site:
             return 302, "", f"Location: /{rest}\r\n"
         elif kind == "drop":
             return None
+        elif kind == "moods":
+            moods = rest.split("/")[0].split(",")
+            return await self.in_the_mood(moods[min(len(self.arrivals[path]), len(moods)) - 1])
         elif kind == "links":
             return 200, html(f"/ok/{i}" for i in range(int(rest))), ""
         elif kind == "sick" and self.sick:
@@ -77,6 +83,17 @@ class Site:
         elif kind not in ("ok", "robots.txt", "sick", "busy"):
             return 404, "no such page", ""
         return 200, html([]), ""
+
+    async def in_the_mood(self, mood: str) -> tuple[int, str, str] | None:
+        if mood == "drop":
+            return None
+        if mood == "hang":
+            await asyncio.sleep(60)
+        status, _, after = mood.partition("+")
+        if after == "date":
+            after = formatdate(time.time() + 3, usegmt=True)  # whole seconds: between two and three from now
+        extra = f"Retry-After: {after}\r\n" if after else ""
+        return (int(status) if status.isdecimal() else 200), html([]), extra
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):

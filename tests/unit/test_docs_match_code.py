@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import mocra_scrapy
 from mocra_scrapy import default_settings, exceptions, interfaces, signals
+from mocra_scrapy._deliveries import GRAVITY
+from mocra_scrapy._settling import STATS
+from mocra_scrapy.commands import dead
 from mocra_scrapy.commands.mocra import VERBS
+from mocra_scrapy.models import REASONS, DeadLetter
 
 CODE = Path(mocra_scrapy.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,10 +47,11 @@ def test_stats() -> None:
 
 
 def test_meta_keys() -> None:
-    code = set(re.findall(r'meta(?:\.get\(|\[)"(\w+)"', sources())) | set(
+    code = set(re.findall(r'meta(?:\.get\(|\.pop\(|\[)"(\w+)"', sources())) | set(
         re.findall(r'"(mocra_\w+)" in \w*meta', sources())
     )
-    documented = set(re.findall(r"^``(\w+)``$", reference("meta"), re.MULTILINE))
+    heads = re.findall(r"^(``\w+``(?:, ``\w+``)*)$", reference("meta"), re.MULTILINE)
+    documented = {key for head in heads for key in re.findall(r"\w+", head)}
     assert {key for key in code if not key.startswith("_")} <= documented | {"proxy"}
     assert documented <= code | {"proxy", "download_slot"}
 
@@ -60,11 +67,34 @@ def test_commands() -> None:
 
 
 def test_dead_letter_reasons() -> None:
-    documented = set(re.findall(r"^   \* - ``(\w+)``", reference("dead-letters"), re.MULTILINE))
+    text = reference("dead-letters").partition("Errors in callbacks")[0]
+    documented = set(re.findall(r"^   \* - ``(\w+)``", text, re.MULTILINE))
     lua = "\n".join(path.read_text(encoding="utf-8") for path in CODE.rglob("*.lua"))
-    code = set(re.findall(r'Burial\(\w+, "(\w+)"', sources())) | set(re.findall(r"bury\(placed, count, '(\w+)'", lua))
-    code |= set(re.findall(r'fault = \("(\w+)"', sources()))
-    assert documented == code
+    given = set(re.findall(r'Burial\(\s*\w+, "(\w+)"', sources())) | set(
+        re.findall(r"bury\(placed, count, '(\w+)'", lua)
+    )
+    given |= set(re.findall(r'\.fail\(\s*"(\w+)"', sources()))
+    assert documented == set(REASONS) == given
+    assert {f"mocra/dead/{reason}" for reason in STATS} == set(STATS.values())
+    assert set(STATS) == set(REASONS) - {"deliveries", "unreadable"}, "these have stats of their own"
+    assert set(GRAVITY) == set(STATS) - {"item"}
+
+
+def test_dead_letter_fields() -> None:
+    text = reference("dead-letters").partition("Fields")[2]
+    heads = re.findall(r"^   \* - (``\w+``(?:, ``\w+``)*)$", text, re.MULTILINE)
+    assert {name for head in heads for name in re.findall(r"\w+", head)} == {f.name for f in fields(DeadLetter)}
+
+
+def test_options_of_the_dead_command() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    dead.verb().add_options(parser)
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    text = reference("commands")
+    assert flags <= set(re.findall(r"(?<![\w-])(--?[a-z]+)", text))
+    actions = next(action for action in parser._actions if action.dest == "action")
+    assert f"``scrapy mocra dead {'|'.join(actions.choices or ())} " in text
+    assert set(re.findall(r"^   ``(\w+)(?: ID …)?``$", text, re.MULTILINE)) == set(actions.choices or ())
 
 
 def test_keys_on_the_server() -> None:

@@ -90,6 +90,18 @@ def test_no_other_file_touches_private_names() -> None:
                 assert owner in ("self", "cls"), f"{path.name}: {ast.unparse(node)}"
 
 
+def test_engine_scraper() -> None:
+    """Public; looked up on the instance each time, with what was downloaded, or the Failure, first."""
+    from scrapy.core import scraper
+
+    assert "self.scraper" in SOURCE
+    assert "self.scraper.enqueue_scrape(" in SOURCE
+    assert list(inspect.signature(scraper.Scraper.call_spider_async).parameters) == ["self", "result", "request"]
+    assert list(inspect.signature(scraper.Scraper.enqueue_scrape).parameters)[:3] == ["self", "result", "request"]
+    scrape = inspect.getsource(scraper.Scraper._scrape)
+    assert scrape.count("self.call_spider_async") == 2
+
+
 # ---------------------------------------------------------------------- what is made of them
 
 
@@ -196,3 +208,42 @@ def test_engine_crawl() -> None:
 
     assert "engine.crawl(request=" in inspect.getsource(scraper)
     assert list(inspect.signature(ExecutionEngine.crawl).parameters) == ["self", "request"]
+
+
+async def test_failed_downloads_that_no_errback_takes_are_told() -> None:
+    from scrapy.http import Response
+
+    class Failing:
+        def __init__(self, value: Exception) -> None:
+            self.value = value
+
+    class Scraper:
+        def enqueue_scrape(self, result: Any, request: Any, spider: Any = None) -> str:
+            return "enqueued"
+
+        async def call_spider_async(self, result: Any, request: Any) -> Any:
+            if isinstance(request, Exception):
+                raise request
+            return "output"
+
+    told: list[Any] = []
+    scraper = Scraper()
+    engine_with(FakeSlot(), scraper=scraper).on_download_failed(told.append)
+    down, mine = Failing(OSError("down")), Failing(ValueError("of a spider middleware"))
+    assert scraper.enqueue_scrape(down, "r", spider=None) == "enqueued"
+    with pytest.raises(OSError, match="down"):
+        await scraper.call_spider_async(down, down.value)
+    assert told == [down]
+    # Taken by an errback; an errback's own exception; never downloaded; a response.
+    scraper.enqueue_scrape(down, "r")
+    assert await scraper.call_spider_async(down, "r") == "output"
+    scraper.enqueue_scrape(down, "r")
+    with pytest.raises(KeyError):
+        await scraper.call_spider_async(down, KeyError("of the errback"))
+    with pytest.raises(ValueError, match="middleware"):
+        await scraper.call_spider_async(mine, mine.value)
+    page = Response("http://s.test/")
+    scraper.enqueue_scrape(page, "r")
+    with pytest.raises(KeyError):
+        await scraper.call_spider_async(page, KeyError("of the callback"))
+    assert told == [down]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scrapy import Request
 from scrapy.utils.request import RequestFingerprinter, fingerprint
 
-from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
+from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery, Failures
 from mocra_scrapy._inbox import Inbox, Local, Recall
 from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._tasks import end_tasks
@@ -183,10 +183,59 @@ def test_a_fault_of_a_child_is_its_parents() -> None:
     box.deliveries.hand_out(child, None, box.deliveries.adopt(parent))
     current = CURRENT.get()
     assert current is not None
-    current.fault = ("child_lost", "why")
+    current.fail("child_lost", "why")
+    current.records.append("an item")
     box.deliveries.finished(child)
     box.deliveries.finished(parent_request)
-    assert parent.fault == ("child_lost", "why")
+    assert parent.fault == ("child_lost", "<GET http://s.test/x>, made by this request\nwhy")
+    assert parent.records == ["an item"]
+
+
+def test_the_gravest_fault_counts_and_of_equal_ones_the_first() -> None:
+    delivery = Delivery(None, None, None)
+    for reason, kept in (
+        ("download", "download 0"),
+        ("callback", "callback 1"),
+        ("download", "callback 1"),
+        ("callback", "callback 1"),
+        ("retry", "retry 4"),
+        ("callback", "retry 4"),
+        ("child_lost", "child_lost 6"),
+    ):
+        delivery.fail(reason, kept.rpartition(" ")[2] if kept.startswith(reason) else "later")
+        assert delivery.fault is not None
+        assert " ".join(delivery.fault) == kept
+
+
+def test_what_a_stored_request_carries_is_taken_out_at_hand_out() -> None:
+    box = Settled()
+    for carried, failures in (
+        ([2, 1000.5, 1], Failures(2, 1000.5, 1)),
+        (None, Failures()),
+        ("nonsense", Failures()),
+        ([1], Failures()),
+        ([1, "soon", 0], Failures()),
+    ):
+        given = box.deliveries.hand_out(Request("http://s.test/", meta={"mocra_failures": carried}), lease("x"), None)
+        assert given.meta == {}
+        current = CURRENT.get()
+        assert current is not None
+        assert current.failures == failures
+    assert Failures(2, 1000.5, 1).one_more() == [3, 1000.5, 1]
+    number, first_at, errors = Failures().one_more(error=True)
+    assert (number, errors) == (1, 1)
+    assert first_at > 1e9
+
+
+def test_burials_of_one_entry_travel_together() -> None:
+    outbox = Outbox()
+    outbox.ack(lease("a"))
+    outbox.bury(*(Burial(lease("b"), "item", "x" * 10) for _ in range(5)))
+    outbox.ack(lease("c"))
+    batch = outbox.take(2, 1000)
+    assert (len(batch.acks), len(batch.burials), len(outbox)) == (1, 5, 3)
+    outbox.confirm(batch)
+    assert (outbox.confirmed, outbox.put, len(outbox)) == (2, 3, 1)
 
 
 def test_a_settled_parent_is_nobodys() -> None:

@@ -6,20 +6,20 @@ Instants named ``now`` are the injected monotonic clock, ``wall`` is seconds sin
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import count, islice
+from itertools import count
 from math import isinf
 
 from mocra_scrapy.backends.memory.circuits import Circuits
+from mocra_scrapy.backends.memory.letters import Letters
 from mocra_scrapy.backends.memory.seen import Seen
 from mocra_scrapy.backends.memory.slots import Item, Slots
-from mocra_scrapy.backends.memory.throttle import Throttle, names_of
+from mocra_scrapy.backends.memory.throttle import Throttle
 from mocra_scrapy.backends.memory.wakeups import Wakeups
-from mocra_scrapy.models import CrawlState, DeadLetter, QueueOptions, QueueSize, Seeding
+from mocra_scrapy.models import Burial, CrawlState, QueueOptions, QueueSize, Seeding
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
 BUDGET = 100
@@ -79,6 +79,7 @@ class Crawl:
         self.wakeups = Wakeups()
         self.tokens = count(1)  # survives clear(): a lease from before must not fit an entry from after
         self._numbers = count(1)
+        self.dead = Letters()
         self.clear()
 
     def clear(self) -> None:
@@ -93,7 +94,7 @@ class Crawl:
         self.delayed: list[tuple[float, int, Item]] = []  # heap: due, number, item
         self.workers: dict[str, Worker] = {}
         self.departed: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # those that died: forgotten when, worker
-        self.dead: OrderedDict[str, DeadLetter] = OrderedDict()
+        self.dead.clear()
         self.seen = Seen()
         self.wakeups.clear()
 
@@ -119,11 +120,6 @@ class Crawl:
         if released is not None and not isinf(released):
             instants.append(released)
         return max(0.0, min(instants) - now) if instants else None
-
-    def page(self, limit: int, after: str | None) -> list[DeadLetter]:
-        """Dead letters, oldest first: their ids sort by age."""
-        first = 0 if after is None else bisect_right(list(self.dead), after)
-        return list(islice(self.dead.values(), first, first + max(0, limit)))
 
     # ------------------------------------------------------------------ the run
 
@@ -196,25 +192,11 @@ class Crawl:
         else:
             self.slots.put(item, front=True)
 
-    def bury(self, item: Item, why: tuple[str, str], worker: str, wall: float, most: int) -> None:
-        """Make *item*, handed out once more than it was lost, a dead letter; *why*: reason and detail."""
-        number = f"{next(self._numbers):016d}"
-        slot, *scopes = names_of(item.slot)
-        self.dead[number] = DeadLetter(
-            number,
-            *why,
-            item.body,
-            slot,
-            item.priority,
-            item.start,
-            item.lost + 1,
-            worker,
-            wall,
-            item.first,
-            tuple(scopes),
-        )
-        while len(self.dead) > most:
-            self.dead.popitem(last=False)
+    def bury(
+        self, item: Item, why: Burial | tuple[str, str], worker: str, *, now: float, wall: float, most: int
+    ) -> None:
+        """Make *item* a dead letter."""
+        self.dead.add(item, why, worker, now=now, wall=wall, most=most)
 
     def promote(self, now: float, lifo: bool) -> int:
         """Line up delayed entries that are due, :data:`BUDGET` at most; how many."""
@@ -238,7 +220,7 @@ class Crawl:
                 item = worker.drop(token)
                 assert item is not None
                 worker.lost = True
-                if self._lost_with(worker.name, item, wall, options):
+                if self._lost_with(worker.name, item, now, wall, options):
                     back += 1
                 else:
                     up += 1
@@ -249,14 +231,14 @@ class Crawl:
                 self.departed[worker.name] = (now + REMEMBER, worker)
         return back, up
 
-    def _lost_with(self, name: str, item: Item, wall: float, options: QueueOptions) -> bool:
+    def _lost_with(self, name: str, item: Item, now: float, wall: float, options: QueueOptions) -> bool:
         """Count one more hand-out of *item* that was lost; whether it goes on (``False``: it is a dead letter)."""
         if item.first is None:
             item.first = wall
         hand_outs = item.lost + 1
         if hand_outs >= options.max_deliveries:
             detail = f"{hand_outs} workers died while they held it, the last one: {name}"
-            self.bury(item, ("deliveries", detail), name, wall, options.max_dead)
+            self.bury(item, ("deliveries", detail), name, now=now, wall=wall, most=options.max_dead)
             return False
         item.lost = hand_outs
         self.give_back(item, options.isolate_after)

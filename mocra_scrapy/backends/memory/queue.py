@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.crawl import Answered, Crawl, Worker
 from mocra_scrapy.backends.memory.handout import HandOut
+from mocra_scrapy.backends.memory.letters import MemoryDeadLetters, check_burials
 from mocra_scrapy.backends.memory.seen import fingerprint_number
 from mocra_scrapy.backends.memory.slots import Item, item_of
 from mocra_scrapy.backends.memory.throttle import names_of
@@ -19,7 +20,6 @@ from mocra_scrapy.models import (
     LONGEST,
     Burial,
     CrawlState,
-    DeadLetter,
     Entry,
     Exchange,
     Finish,
@@ -33,7 +33,7 @@ from mocra_scrapy.models import (
 
 
 @implementer(IRequestQueue)
-class MemoryRequestQueue:
+class MemoryRequestQueue(MemoryDeadLetters):
     """One crawl's queue.
 
     Args:
@@ -134,8 +134,10 @@ class MemoryRequestQueue:
     ) -> Exchange:
         # Looked at before anything changes: a bad fingerprint must not leave half a call behind.
         numbers = [None if entry.fingerprint is None else fingerprint_number(entry.fingerprint) for entry in push]
+        check_burials(bury)
         crawl, me = self._crawl, self._renew(worker)
         crawl.seen.age(self._clock(), self.options.seen_ttl)
+        crawl.dead.expire(self._clock(), self.options.dead_ttl)
         if me.last is not None and call <= me.last.call:
             if call < me.last.call:
                 raise ValueError(f"the call numbers of a worker must grow: {call} after {me.last.call}")
@@ -188,11 +190,14 @@ class MemoryRequestQueue:
             if item is not None:
                 self._crawl.give_back(item, self.options.isolate_after)
         done.released.reverse()
+        dropped: dict[str, Item | None] = {}  # several burials of one lease make as many letters
         for burial in bury:
-            item = me.drop(burial.lease.token)
+            token = burial.lease.token
+            item = dropped[token] if token in dropped else dropped.setdefault(token, me.drop(token))
             done.buried.append(item is not None)
             if item is not None:
-                self._crawl.bury(item, (burial.reason, burial.detail), me.name, self._wall(), self.options.max_dead)
+                now, wall, most = self._clock(), self._wall(), self.options.max_dead
+                self._crawl.bury(item, burial, me.name, now=now, wall=wall, most=most)
         return sum(done.released)
 
     def _lease(self, me: Worker, want: int, full: frozenset[str], per_slot: int, done: Answered) -> None:
@@ -289,6 +294,7 @@ class MemoryRequestQueue:
 
     async def size(self) -> QueueSize:
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
+        self._crawl.dead.expire(self._clock(), self.options.dead_ttl)
         return self._crawl.size()
 
     async def workers(self) -> Sequence[WorkerInfo]:
@@ -299,22 +305,6 @@ class MemoryRequestQueue:
     async def peek(self, limit: int = 10) -> Sequence[Entry]:
         items = islice(chain(self._crawl.slots, self._crawl.suspects), max(0, limit))
         return [Entry(item.body, names_of(item.slot)[0], item.priority, None, item.start) for item in items]
-
-    async def dead(self, limit: int = 100, *, after: str | None = None) -> Sequence[DeadLetter]:
-        return self._crawl.page(limit, after)
-
-    async def replay(self, ids: Sequence[str]) -> Sequence[bool]:
-        letters = [self._crawl.dead.pop(one, None) for one in ids]
-        for letter in letters:
-            if letter is not None:
-                entry = Entry(letter.body, letter.slot, letter.priority, None, letter.start, scopes=letter.scopes)
-                self._crawl.put_new(item_of(entry), self.options.lifo)
-        if any(letters):
-            self._crawl.wakeups.wake_hungry()
-        return [letter is not None for letter in letters]
-
-    async def purge(self, ids: Sequence[str]) -> Sequence[bool]:
-        return [self._crawl.dead.pop(one, None) is not None for one in ids]
 
     async def forget(self, fingerprints: Sequence[bytes]) -> Sequence[bool]:
         numbers = [fingerprint_number(fingerprint) for fingerprint in fingerprints]

@@ -222,7 +222,7 @@ class RedisRequestQueue(RedisQueueInspection):
             options.isolate_after,
             int(options.lifo),
             int((options.seen_ttl or 0) * 1000),
-            options.max_dead,
+            [options.max_dead, int((options.dead_ttl or 0) * 1000)],
             int(shard == 0),
             self._shards.channel,
             bounds=self._shards.part(bounds, shard),

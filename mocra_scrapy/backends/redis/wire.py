@@ -21,7 +21,6 @@ from mocra_scrapy.models import (
     MIN_PRIORITY,
     Burial,
     CrawlState,
-    DeadLetter,
     Entry,
     Lease,
     QueueOptions,
@@ -81,6 +80,7 @@ def open_item(item: bytes) -> tuple[int, float | None, bytes]:
 
 
 def _text(raw: bytes) -> str:
+    """A name or text as it was before it was packed."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -123,6 +123,21 @@ class ShardTurn:
         return bool(self.ack or self.release or self.bury)
 
 
+def burial_argument(burial: Burial) -> list[Any]:
+    """What ``exchange.lua`` is told of one burial; the last part is stored with the letter as it is."""
+    fingerprint = burial.fingerprint
+    more = [
+        int(burial.done),
+        burial.url,
+        b"" if fingerprint is None else fingerprint,
+        "" if fingerprint is None else fingerprint_number(fingerprint),
+        burial.retries,
+        -1 if burial.first_failed_at is None else round(burial.first_failed_at * 1000),
+    ]
+    body = burial.body
+    return [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What bounds the leases of a call, beside how many are wanted; see ``IRequestQueue.exchange``."""
@@ -142,7 +157,7 @@ def pack_turn(turn: ShardTurn, *head: Any, bounds: Bounds, options: QueueOptions
             push_groups(turn.push),
             [lease.token for lease in turn.ack],
             [lease.token for lease in turn.release],
-            [[burial.lease.token, burial.reason, burial.detail] for burial in turn.bury],
+            [burial_argument(burial) for burial in turn.bury],
             turn.want,
             list(bounds.full),
             bounds.per_slot,
@@ -240,27 +255,3 @@ def open_state(raw: Sequence[Any]) -> CrawlState:
     """``[run, finished, seeding]`` as scripts answer it."""
     seeding = raw[2] if isinstance(raw[2], bytes) else str(raw[2]).encode()
     return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"))
-
-
-def open_letter(identity: bytes, raw: bytes) -> DeadLetter:
-    """A dead letter as it is stored."""
-    try:
-        key, rank, count, first, body, reason, detail, worker, died = msgpack.unpackb(raw, raw=True)
-        slot, *scopes = _text(key).split(BETWEEN)
-        priority, normal = divmod(int(rank), 2)
-        return DeadLetter(
-            identity.decode(),
-            _text(reason),
-            _text(detail),
-            body,
-            slot,
-            priority,
-            not normal,
-            int(count),
-            _text(worker),
-            died / 1000,
-            None if first < 0 else first / 1000,
-            tuple(scopes),
-        )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise BackendCorrupted(f"dead letter {identity!r} can't be read: {error}") from error

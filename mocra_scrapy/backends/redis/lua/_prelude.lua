@@ -29,7 +29,7 @@
 -- P tat            zset    name -> us when the next departure without a burst is on time, _throttle.lua  that is over
 -- P hold           zset    name -> us before which nothing departs; inf: paused                         that is over, resumed; the run is finished
 -- P waiting        zset    worker -> since when it waits for a wake-up                              woken, or it got something
--- P dead           hash    id -> packed letter; P dead:at  zset  id -> ms when it died              replayed, purged, over max_dead
+-- P dead           hash    id -> packed letter; P dead:at  zset  id -> ms when it died              replayed, purged, over max_dead; dead_ttl
 -- P f:<gen>:<n>    set     bucket n of the filter: decimal 63-bit numbers, small enough for intset  the run is finished; seen_ttl
 --
 -- item:        '\0' .. body, or char(deliveries) .. 8 bytes (double, ms when it was first taken from a dead worker) .. body
@@ -37,6 +37,8 @@
 -- rank:        2 * priority + 1, or 2 * priority for an entry of start(): so start entries come last within a priority
 -- token:       10 hex digits of the call that leased, 4 of its place in it: unique for a worker, also after a fail-over
 --              that lost writes, when a counter of the server's would give the same number twice
+-- letter:      {slot, rank, hand-outs, ms when first lost or -1, body, reason, detail, worker, ms when it died,
+--               {done, url, fingerprint, its number or '', retries, ms when it first failed or -1}}; the last part is missing in old ones
 --
 -- meta: pend (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came between), run
 --       fg, fl, fs, fc, fb: the filter's generation, level, split pointer, members, birth (ms); fo: older generations, packed
@@ -196,6 +198,16 @@ local function remember(fp, ttl)  -- true when it is new
     return true
 end
 
+local function forget(olds, fp)  -- true when it was known
+    local known_ = false
+    if M.fc > 0 and call('SREM', bucket(M.fg, M.fl, M.fs, fp), fp) == 1 then M.fc, known_ = M.fc - 1, true end
+    for _, g in ipairs(olds) do
+        if g[4] > 0 and call('SREM', bucket(g[1], g[2], g[3], fp), fp) == 1 then g[4], known_ = g[4] - 1, true end
+    end
+    if known_ and #olds > 0 then M.fo = cmsgpack.pack(olds) end
+    return known_
+end
+
 local function grow(ttl)  -- bounded: splits at most four buckets
     for _ = 1, 4 do
         local low = 2 ^ M.fl
@@ -274,19 +286,35 @@ local function give_back(placed, isolate)  -- as it is, first in line; a suspect
     M.leased = math.max(0, M.leased - 1)
 end
 
-local function bury(placed, count, reason, detail, worker, most)  -- makes it a dead letter; count: hand-outs it had
+local function drop_letters(ids)
+    if #ids == 0 then return end
+    call('HDEL', DEAD, unpack(ids))
+    call('ZREM', DEAD_AT, unpack(ids))
+end
+
+local function expire_letters(ttl)  -- bounded; those that are too old and still there are passed over, see dead.lua
+    if ttl > 0 then drop_letters(call('ZRANGEBYSCORE', DEAD_AT, '-inf', text(now - ttl), 'LIMIT', 0, 100)) end
+end
+
+-- Stores a dead letter. count: hand-outs it had; keep: {how many letters, ms for how long or 0}; body: what a replay puts back;
+-- more: the last part of a letter, see above.
+local function write_letter(placed, count, reason, detail, worker, keep, body, more)
     local rank, slot, item = unplace(placed)
     M.seq = M.seq + 1
     local id = string.format('%013.0f-%08.0f', now, M.seq % 100000000)
-    call('HSET', DEAD, id, cmsgpack.pack({slot, rank, count, first_of(item) or -1, body_of(item), reason, detail, worker, now}))
+    local letter = {slot, rank, count, first_of(item) or -1, body or body_of(item), reason, detail, worker, now, more}
+    call('HSET', DEAD, id, cmsgpack.pack(letter))
     call('ZADD', DEAD_AT, text(now), id)
-    M.leased = math.max(0, M.leased - 1)
-    local over = math.min(100, call('ZCARD', DEAD_AT) - most)
-    if over > 0 then
-        local old = call('ZRANGE', DEAD_AT, 0, over - 1)
-        call('HDEL', DEAD, unpack(old))
-        call('ZREM', DEAD_AT, unpack(old))
+    local over = math.min(100, call('ZCARD', DEAD_AT) - keep[1])
+    if over > 0 then drop_letters(call('ZRANGE', DEAD_AT, 0, over - 1)) end
+    for _, key in ipairs({DEAD, DEAD_AT}) do  -- nobody may come to clean up: with the last letter the keys go by themselves
+        if keep[2] > 0 then call('PEXPIREAT', key, text(now - M.skew + keep[2])) else call('PERSIST', key) end
     end
+end
+
+local function bury(placed, count, reason, detail, worker, keep)  -- a leased entry becomes a dead letter
+    write_letter(placed, count, reason, detail, worker, keep, nil, {0, '', '', '', 0, -1})
+    M.leased = math.max(0, M.leased - 1)
 end
 
 local function crawl_state()
@@ -299,8 +327,9 @@ local function vacate_seeding(worker)  -- a seeder that dies or leaves lets anot
     if c[1] == 'claimed' and c[2] == worker then call('HSET', CRAWL, 'seed', 'open', 'seeder', '') end
 end
 
-local function sizes()
+local function sizes(dead_ttl)
     local pending = M.pend
     if pending == 0 and call('EXISTS', READY) == 1 then pending = 1 end  -- never "empty" while a slot has something
-    return {pending, call('ZCARD', DELAYED), M.leased, call('ZCARD', DEAD_AT), seen()}
+    local oldest = (dead_ttl or 0) > 0 and '(' .. text(now - dead_ttl) or '-inf'
+    return {pending, call('ZCARD', DELAYED), M.leased, call('ZCOUNT', DEAD_AT, oldest, '+inf'), seen()}
 end

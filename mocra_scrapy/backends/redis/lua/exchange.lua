@@ -1,5 +1,6 @@
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
--- ARGV[1], packed: the list that the next line names.
+-- ARGV[1], packed: the list that the next line names; max_dead: {how many letters are kept, ms for how long or 0};
+-- bury_: {token, reason, detail, 1 when a replay puts back another body, that body, the last part of a letter} each.
 -- -> packed: {stored, acked, released, buried: strings of 0 and 1; groups {slot, rank, {item, ...}} of leases, in order;
 --    {pending, delayed, leased, dead, seen}; ms until next_due or -1; {run, finished, seeding}; lost; reclaimed; given_up;
 --    us that each lease must wait; {name -> places}; crowded names; {name -> us of a hold}}
@@ -37,7 +38,7 @@ end
 local function token(i) return string.format('%010x%04x', number, i) end
 
 local function answer()
-    local size = sizes()
+    local size = sizes(max_dead[2])
     local due = -1
     if size[2] > 0 then due = math.max(0, tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) - now) end
     if M.leased > 0 then
@@ -91,6 +92,7 @@ end
 call('ZADD', WORKERS, text(now + lease), worker)
 if own[3] then call('HDEL', MINE, '~') end
 rotate(ttl)
+expire_letters(max_dead[2])
 
 local events = 0  -- entries, and places that others ask for, that became free by this call
 if throttled then
@@ -142,15 +144,22 @@ for i = #release, 1, -1 do  -- backwards: the first released is first in line ag
     if placed then call('HDEL', MINE, release[i]); give_back(placed, isolate); settled(release[i]); out[i] = '1'; events = events + 1 else out[i] = '0' end
 end
 done[3], out = flags(out), {}
+local dropped = {}  -- several burials of one lease make as many letters
 for i, b in ipairs(bury_) do
-    local placed = call('HGET', MINE, b[1])
-    if placed then
-        local _, _, item = unplace(placed)
-        call('HDEL', MINE, b[1])
-        settled(b[1])
-        bury(placed, deliveries(item) + 1, b[2], b[3], worker, max_dead)
-        out[i] = '1'
-    else out[i] = '0' end
+    local t = b[1]
+    if dropped[t] == nil then
+        dropped[t] = call('HGET', MINE, t) or false
+        if dropped[t] then
+            call('HDEL', MINE, t)
+            settled(t)
+            M.leased = math.max(0, M.leased - 1)
+        end
+    end
+    if dropped[t] then
+        local _, _, item = unplace(dropped[t])
+        write_letter(dropped[t], deliveries(item) + 1, b[2], b[3], worker, max_dead, b[4] == 1 and b[5] or nil, b[6])
+    end
+    out[i] = dropped[t] and '1' or '0'
 end
 done[4] = flags(out)
 

@@ -1,2 +1,2 @@
--- -> {pending, delayed, leased, dead, seen}
-return sizes()
+-- ARGV[1]: ms for which dead letters are kept, or 0 -> {pending, delayed, leased, dead, seen}
+return sizes(tonumber(ARGV[1]))

@@ -19,3 +19,12 @@ class SlowPipeline:
         await asyncio.sleep(float(os.environ.get("SLOW", "0")))
         self.watch.tell("item_through", url=item["url"])
         return item
+
+
+class BreakingPipeline:
+    """Fails on what is bad."""
+
+    def process_item(self, item):
+        if item["url"].endswith("bad"):
+            raise RuntimeError("no room for bad things")
+        return item

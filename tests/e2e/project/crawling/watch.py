@@ -53,7 +53,7 @@ class Watch:
             last = now
 
     def item(self, item, response, spider):
-        self.tell("item", item=item, url=response.url if response is not None else None)
+        self.tell("item", item=item, url=getattr(response, "url", None))  # of an errback it is a Failure
 
     def dropped(self, request, spider):
         self.tell("dropped", url=request.url)

@@ -1,0 +1,286 @@
+"""What becomes of requests that fail, by a scheduler of ours without an engine around it; the retry middleware on it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from scrapy import Request, signals
+from scrapy.exceptions import IgnoreRequest, NotConfigured
+from scrapy.http import Response
+from twisted.python.failure import Failure
+
+from mocra_scrapy import _settling
+from mocra_scrapy._deliveries import CURRENT
+from mocra_scrapy.downloadermiddlewares.retry import RetryMiddleware
+from mocra_scrapy.models import DeadLetter
+from mocra_scrapy.scheduler import Scheduler
+from tests.integration.scheduling import URLS, drained, eventually, opened
+
+pytestmark = pytest.mark.usefixtures("asyncio_reactor")
+
+
+def broken(text: str = "broken", kind: type[Exception] = ValueError) -> Failure:
+    try:
+        raise kind(text)
+    except kind:
+        return Failure()
+
+
+def tell(scheduler: Scheduler, signal: object, **more: Any) -> None:
+    scheduler.crawler.signals.send_catch_log(signal, spider=scheduler.spider, response=None, **more)
+
+
+async def taken(scheduler: Scheduler, *requests: Request) -> Request:
+    """The next request, as the engine gets it."""
+    for request in requests:
+        scheduler.enqueue_request(request)
+    found: Request = await eventually(scheduler.next_request)
+    return found
+
+
+async def letters(scheduler: Scheduler) -> list[DeadLetter]:
+    await drained(scheduler)
+    return list(await scheduler.mocra.queue.dead())
+
+
+async def test_items_leave_records_and_the_request_is_done() -> None:
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        for n in range(13):
+            tell(scheduler, signals.item_error, item={"n": n, "long": "x" * 3000}, failure=broken())
+        scheduler._deliveries.finished(request)
+        found = await letters(scheduler)
+        assert len(found) == _settling.RECORDS == 10
+        assert {(x.reason, x.done, x.url) for x in found} == {("item", True, URLS[0])}
+        assert found[0].detail.startswith("{'n': 0, 'long': 'xxx")
+        assert found[0].detail.count("x") < 2100
+        assert "ValueError: broken" in found[0].detail
+        assert found[9].detail.startswith("3 more items of this request failed; this one:\n{'n': 9")
+        assert scheduler.stats.get_value("mocra/dead/item") == 10
+        assert (await scheduler.mocra.queue.size()).unfinished == 0
+
+
+async def test_an_item_that_cannot_be_shown() -> None:
+    class Shy:
+        def __repr__(self) -> str:
+            raise RuntimeError("not for you")
+
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        tell(scheduler, signals.item_error, item=Shy(), failure=broken())
+        scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert "an item whose repr() fails: RuntimeError('not for you')" in letter.detail
+
+
+@pytest.mark.parametrize(("policy", "done"), [("ack", True), ("dead", False)])
+async def test_items_and_an_error_of_the_callback(policy: str, done: bool) -> None:
+    async with opened(MOCRA_ON_ERROR=policy) as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        tell(scheduler, signals.item_error, item={}, failure=broken())
+        tell(scheduler, signals.spider_error, failure=broken("of the callback"))
+        scheduler._deliveries.finished(request)
+        found = await letters(scheduler)
+        assert [(x.reason, x.done) for x in found] == [("callback", done), ("item", done)]
+        assert scheduler.stats.get_value("mocra/queue/buried") == 2
+
+
+async def test_a_detail_is_bounded_and_without_passwords() -> None:
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        tell(scheduler, signals.spider_error, failure=broken("http://u:hunter2@p/ " + "é" * 40_000 + " the end"))
+        scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert len(letter.detail.encode()) <= _settling.DETAIL_BYTES
+        assert letter.detail.startswith("Traceback")
+        assert letter.detail.rstrip().endswith("the end")
+        assert "bytes left out" in letter.detail
+        assert "hunter2" not in letter.detail
+
+
+async def test_what_was_ignored_on_purpose_is_no_letter() -> None:
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        scheduler._settling.download_failed(broken(kind=IgnoreRequest))
+        scheduler._deliveries.finished(request)
+        assert await letters(scheduler) == []
+        request = await taken(scheduler, Request(URLS[1]))
+        scheduler._settling.download_failed(broken(kind=OSError))
+        scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert (letter.reason, letter.done) == ("download", False)
+
+
+async def test_what_a_local_child_meets_with_is_its_parents() -> None:
+    """Only replaying the parent makes the child again."""
+    async with opened() as scheduler:
+        parent = await taken(scheduler, Request(URLS[0]))
+        scheduler.enqueue_request(Request(URLS[1], callback=lambda response: None))
+        scheduler._deliveries.finished(parent)
+        child = await taken(scheduler)
+        tell(scheduler, signals.spider_error, failure=broken("in the child"))
+        scheduler._deliveries.finished(child)
+        (letter,) = await letters(scheduler)
+        assert (letter.reason, letter.url) == ("callback", URLS[0])
+        assert letter.detail.startswith(f"<GET {URLS[1]}>, made by this request\nTraceback")
+
+
+async def test_what_nobody_can_replay_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as scheduler:
+        CURRENT.set(None)
+        orphan = await taken(scheduler, Request(URLS[0], callback=lambda response: None))
+        tell(scheduler, signals.spider_error, failure=broken("of an orphan"))
+        scheduler._deliveries.finished(orphan)
+        assert await letters(scheduler) == []
+        assert scheduler.stats.get_value("mocra/dead/unkept") == 1
+        assert "failed (callback) and can't be kept as a dead letter" in caplog.text
+        assert "of an orphan" in caplog.text
+
+
+async def test_errors_are_retried_as_often_as_is_allowed() -> None:
+    settings = {"MOCRA_ON_ERROR": "retry", "MOCRA_MAX_DELIVERIES": 3, "MOCRA_RETRY_BASE": 0.01}
+    async with opened(**settings) as scheduler:
+        scheduler.enqueue_request(Request(URLS[0], priority=7, meta={"mine": 1}))
+        for attempt in range(3):
+            request = await taken(scheduler)
+            assert (request.meta, request.priority) == ({"mine": 1}, 7)
+            tell(scheduler, signals.spider_error, failure=broken(f"attempt {attempt}"))
+            scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert (letter.reason, letter.done, letter.retries) == ("callback", False, 2)
+        assert "attempt 2" in letter.detail
+        assert letter.first_failed_at < letter.died_at
+        assert scheduler.stats.get_value("mocra/retry/errors") == 2
+        # A replay has all its attempts again.
+        await scheduler.mocra.queue.replay([letter.id])
+        request = await taken(scheduler)
+        assert request.meta == {"mine": 1}
+        current = CURRENT.get()
+        assert current is not None
+        assert current.failures.errors == 0
+        scheduler._deliveries.finished(request)
+        assert await letters(scheduler) == []
+
+
+async def test_a_lost_child_is_graver_than_an_error_that_is_to_be_retried() -> None:
+    async with opened(MOCRA_ON_ERROR="retry", MOCRA_REQUIRE_SERIALIZABLE=True) as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        scheduler.enqueue_request(Request(URLS[1], callback=lambda response: None))
+        tell(scheduler, signals.spider_error, failure=broken())
+        scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert letter.reason == "child_lost"
+
+
+async def test_a_fingerprinter_that_refuses_costs_no_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+
+        def refuse(request: Request) -> bytes:
+            raise RuntimeError("no fingerprint")
+
+        scheduler._settling._fingerprint = refuse
+        tell(scheduler, signals.spider_error, failure=broken())
+        scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert letter.fingerprint is None
+
+
+async def test_a_local_request_waits_and_keeps_its_worker() -> None:
+    async with opened() as scheduler:
+        scheduler.enqueue_request(Request(URLS[0], callback=lambda response: None, meta={"mocra_delay": 0.2}))
+        assert scheduler.has_pending_requests()
+        assert len(scheduler) == 1
+        assert scheduler.next_request() is None
+        began = time.monotonic()
+        request = await taken(scheduler)
+        assert time.monotonic() - began > 0.1
+        assert request.meta == {}
+        scheduler._deliveries.finished(request)
+        await drained(scheduler)
+
+
+# ---------------------------------------------------------------------- the retry middleware
+
+
+def middleware(scheduler: Scheduler) -> RetryMiddleware:
+    return RetryMiddleware.from_crawler(scheduler.crawler)
+
+
+def busy(**headers: str) -> Response:
+    return Response(URLS[0], status=503, headers=headers)
+
+
+async def test_a_retry_carries_its_wish_and_its_history() -> None:
+    async with opened(MOCRA_RETRY_BASE=10, MOCRA_RETRY_AFTER_CAP=50) as scheduler:
+        retrying = middleware(scheduler)
+        for headers, least, most in (
+            ({}, 0, 10),
+            ({"Retry-After": "7"}, 7, 7),
+            ({"Retry-After": "700"}, 50, 50),
+            ({"Retry-After": "Fri, 31 Dec 9999 00:00:00 GMT"}, 50, 50),
+            ({"Retry-After": "-7"}, 0, 10),
+            ({"Retry-After": "soon"}, 0, 10),
+        ):
+            request = await taken(scheduler, Request(URLS[0], dont_filter=True))
+            again = retrying.process_response(request, busy(**headers))
+            assert isinstance(again, Request)
+            assert least <= again.meta["mocra_delay"] <= most
+            assert again.meta["mocra_failures"][0] == again.meta["retry_times"] == 1
+            scheduler._deliveries.finished(request)
+        request = await taken(scheduler, Request(URLS[0], dont_filter=True))
+        again = retrying.process_response(request, busy(**{"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}))
+        assert isinstance(again, Request)
+        assert "mocra_delay" not in again.meta
+        scheduler._deliveries.finished(request)
+        assert scheduler.stats.get_value("mocra/retry/told") == 4
+        assert scheduler.stats.get_value("mocra/retry/delayed") == 6
+        assert scheduler.stats.get_value("retry/count") == 7
+
+
+async def test_requests_that_bypass_the_scheduler_are_retried_as_scrapy_does() -> None:
+    async with opened() as scheduler:
+        retrying = middleware(scheduler)
+        request = await taken(scheduler, Request(URLS[0]))
+        inline = Request(URLS[1])
+        again = retrying.process_response(inline, busy(**{"Retry-After": "7"}))
+        assert isinstance(again, Request)
+        assert set(again.meta) == {"retry_times"}
+        inline.meta["max_retry_times"] = 0
+        assert retrying.process_response(inline, response := busy()) is response
+        scheduler._deliveries.finished(request)
+        assert await letters(scheduler) == [], "what was given up is not the request in whose course it was made"
+
+
+@pytest.mark.parametrize(("meta", "count"), [({}, 1), ({"dont_retry": True}, 0)])
+async def test_what_is_given_up(meta: dict[str, Any], count: int) -> None:
+    async with opened(RETRY_TIMES=0) as scheduler:
+        retrying = middleware(scheduler)
+        request = await taken(scheduler, Request(URLS[0], meta=meta))
+        assert retrying.process_response(request, response := busy()) is response
+        assert retrying.process_response(request, fine := Response(URLS[0], status=404)) is fine
+        scheduler._deliveries.finished(request)
+        found = await letters(scheduler)
+        assert [x.detail for x in found] == ["Given up after 0 retries: 503 Service Unavailable"] * count
+
+
+async def test_exceptions_are_given_up_as_well() -> None:
+    async with opened(RETRY_TIMES=0) as scheduler:
+        retrying = middleware(scheduler)
+        request = await taken(scheduler, Request(URLS[0]))
+        assert retrying.process_exception(request, KeyError("not to be retried")) is None
+        scheduler._deliveries.finished(request)
+        request = await taken(scheduler, Request(URLS[1]))
+        assert retrying.process_exception(request, TimeoutError("too late")) is None
+        scheduler._deliveries.finished(request)
+        (letter,) = await letters(scheduler)
+        assert letter.url == URLS[1]
+        assert "TimeoutError: too late" in letter.detail
+
+
+async def test_it_can_be_switched_off() -> None:
+    async with opened(RETRY_ENABLED=False) as scheduler:
+        with pytest.raises(NotConfigured):
+            middleware(scheduler)

@@ -1,0 +1,41 @@
+"""The settings about failures: every wrong value is told by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scrapy.settings import Settings
+
+from mocra_scrapy._failure_options import read_failure_options
+from mocra_scrapy.exceptions import ConfigurationError
+
+
+def test_defaults_are_accepted() -> None:
+    options = read_failure_options(Settings())
+    assert (options.on_error, options.dead_retries, options.retry_base) == ("ack", True, 1.0)
+    given = {"MOCRA_RETRY_BASE": "0", "MOCRA_ON_ERROR": "retry", "MOCRA_DEAD_RETRIES": "False"}
+    options = read_failure_options(Settings(given))
+    assert (options.on_error, options.dead_retries, options.retry_base) == ("retry", False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MOCRA_RETRY_BASE", -1),
+        ("MOCRA_RETRY_BASE", "soon"),
+        ("MOCRA_RETRY_CAP", float("nan")),
+        ("MOCRA_RETRY_CAP", float("inf")),
+        ("MOCRA_RETRY_AFTER_CAP", -0.5),
+        ("MOCRA_DELAY_MAX", True),
+        ("MOCRA_DELAY_MAX", 1e12),
+        ("MOCRA_ON_ERROR", "ignore"),
+        ("MOCRA_ON_ERROR", 1),
+        ("MOCRA_DEAD_RETRIES", "perhaps"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read_failure_options(Settings({name: value}))
+    assert raised.value.subject == name
+    assert raised.value.fix
