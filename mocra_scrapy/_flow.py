@@ -63,8 +63,10 @@ class Flow:
         self._opened = True
 
     def detach(self) -> None:
-        """The worker is closed: what belongs to it can go."""
+        """The worker is closed: let go of its parts, and with them of the crawler, which would never be collected otherwise."""
         self._turns = self.engine = None
+        for name in ("_seeder", "_holder", "_out"):
+            self.__dict__.pop(name, None)
         self._attached.clear()
 
     def when_attached(self, call: Callable[[], None]) -> None:

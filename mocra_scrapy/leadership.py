@@ -185,6 +185,8 @@ class Candidate:
                 logger.debug("Candidate %s: %s", self.name, error)
             except ConfigurationError as error:
                 logger.error("Candidate %s can't contend: %s", self.name, error)
+            except Exception:
+                logger.exception("Candidate %s can't contend", self.name)  # but never gives up
             await asyncio.sleep(self._jittered(self._retry))
 
     def _jittered(self, seconds: float) -> float:
@@ -225,7 +227,7 @@ class Candidate:
                 if self._clock() >= self._until:
                     break  # stopped in between: is_leader has said no, so this term is over for good
                 self._until, pause = sent + self._deadline, self._renew
-            except (BackendError, ConfigurationError, asyncio.TimeoutError) as error:
+            except Exception as error:
                 logger.warning("%s can't renew its term %d of %r: %s", self.name, term.number, term.role, error)
                 pause = self._jittered(min(self._retry, self._renew))
         self._lose(term)

@@ -134,8 +134,8 @@ class Lock:
                 kept = await asyncio.wait_for(
                     self._locks.renew(self.name, self.owner, self.number, self._ttl), self._until - sent
                 )
-            except (BackendError, ConfigurationError, asyncio.TimeoutError) as error:
-                logger.debug("Lock %r: %s", self.name, error)
+            except Exception as error:  # whatever it was: the clock decides
+                logger.warning("Lock %r can't be renewed: %s", self.name, error)
                 pause = self._ttl / 20
                 continue
             if not kept:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
+from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import is_asyncio_available
 
 from mocra_scrapy._flow import Flow
 from mocra_scrapy._parts import P, Parts, Sharing
 from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination_options import read_coordination
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.locking import Lock
 from mocra_scrapy.options import Options, read_options
 from mocra_scrapy.session import WorkerSession
@@ -157,6 +158,13 @@ class Mocra:
     def part(self, cls: type[P]) -> P:
         """The one of *cls* (made with this object as its only argument), opened and closed with the backend."""
         return self._parts.get(cls, lambda: cls(self))  # type: ignore[call-arg]
+
+    def extension(self, cls: type[P]) -> P:
+        """The same for a component that the add-on enables: a backend that lacks its tool disables it, which Scrapy tells in the log."""
+        try:
+            return self.part(cls)
+        except NotSupported as error:
+            raise NotConfigured(str(error)) from error
 
     def leader(self, role: str) -> Candidate:
         """This worker as a candidate for the office *role*: see :class:`~mocra_scrapy.leadership.Candidate`."""

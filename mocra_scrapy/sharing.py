@@ -253,8 +253,8 @@ class SharedSpace:
                 self._look_at(self._values)
             try:
                 await self._catch_up()
-            except MocraError as error:
-                logger.debug("Shared values: %s", error)
+            except Exception as error:  # whatever it was: it must not go deaf
+                logger.debug("Shared values: %s", error, exc_info=not isinstance(error, MocraError))
                 await asyncio.sleep(random.uniform(0.2, 0.5))  # noqa: S311
 
     async def _catch_up(self) -> None:
@@ -262,7 +262,7 @@ class SharedSpace:
         stale, self._stale = self._stale, set()  # what changes while we read is stale again
         try:
             found = await self._read(sorted(stale))
-        except MocraError:
+        except BaseException:
             self._look_at(stale)
             raise
         for name in stale:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 #: Name -> (module of this folder, what it does).
 VERBS = {
     "dead": ("dead", "list, show, replay, purge or export what was given up"),
+    "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "startproject": ("startproject", "make a new project from the suite's template"),
     "version": ("version", "print versions, and whether the project's backend answers"),
+    "workers": ("workers", "list the workers of a crawl"),
 }
 
 

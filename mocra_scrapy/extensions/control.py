@@ -41,7 +41,7 @@ class WorkerControl:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return Mocra.from_crawler(crawler).part(cls)
+        return Mocra.from_crawler(crawler).extension(cls)
 
     @staticmethod
     def _check(name: str, value: Any) -> Any:

@@ -61,7 +61,7 @@ class WorkerReports:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return Mocra.from_crawler(crawler).part(cls)
+        return Mocra.from_crawler(crawler).extension(cls)
 
     def _spider_error(self, failure: Any, response: Any) -> None:
         text = _CREDENTIALS.sub("//***@", f"{failure.type.__name__}: {failure.getErrorMessage()}")

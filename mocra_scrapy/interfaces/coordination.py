@@ -1,5 +1,8 @@
 """Who leads, who holds what, what all know, who is there.
 
+Numbers and versions are microseconds of the server's clock, or one more than the last: so they grow also over a deletion by hand and a
+server that came back empty, as long as its clock does not go back then.
+
 Names are any text. Owners, candidates and workers are names that no other run of any process has
 (:func:`mocra_scrapy.runtime.worker_name`). Time is the server's; leases are seconds.
 """
@@ -33,7 +36,7 @@ class IElection(Interface):
     async def renew(candidate: str, number: int, lease: float) -> bool:
         """Keep the office for *lease* seconds from now.
 
-        ``False``: the term is over. [a_stale_term_is_not_renewed]
+        ``False``: the term is over, be it that another one leads or only that it ran out. [a_stale_term_is_not_renewed]
         """
 
     async def resign(candidate: str, number: int) -> bool:
@@ -47,9 +50,10 @@ class ILocks(Interface):
     """Locks, and semaphores of *limit* places, by name. Nobody but the owner releases; nobody holds for ever."""
 
     async def acquire(name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        """Take one place for *ttl* seconds; ``None``: all *limit* are taken. Doesn't wait.
+        """Take one place for *ttl* seconds; ``None``: all *limit* are taken. Doesn't wait; who comes next is a matter of luck.
 
-        * No more than *limit* owners at a time. [a_lock_has_one_owner] [a_semaphore_has_limited_places]
+        * No more than *limit* owners at a time; who asks says how many, so all should say the same.
+          [a_lock_has_one_owner] [a_semaphore_has_limited_places]
         * An owner that holds it already gets the same grant, renewed: so a repeated call is harmless. [acquiring_again_is_renewing]
         * Each grant of a name has a greater number than all before. [grants_grow]
         * A place that was not renewed in time is free. [an_expired_lock_is_free]
@@ -89,7 +93,8 @@ class IShared(Interface):
         """Store *value* (``None``: delete it).
 
         * Each change gives a greater version than all before, deletion included. [versions_grow]
-        * With *version* only if that is the current one (0: only if there is none); else ``None``. [a_stale_version_changes_nothing]
+        * With *version* only if that is the current one (0: only if there is none, or it was deleted); else ``None``.
+          [a_stale_version_changes_nothing]
         * With *fence* (a term's number) only if no greater one has written this name; it is remembered with the value, also over
           deletion. [a_stale_fence_changes_nothing]
         * A name once written with a fence takes no writes without one from those who give a *version*; without either a person
@@ -100,6 +105,8 @@ class IShared(Interface):
         """Names that changed, for ever; ``"*"`` at the beginning and whenever some may have been missed.
 
         [every_watcher_hears_of_a_change] [a_cut_off_watcher_catches_up]
+
+        End the task that iterates, or close the iterator: nothing else ends it.
         """
 
     async def close() -> None:

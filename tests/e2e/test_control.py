@@ -19,7 +19,7 @@ from tests.services.processes import eventually
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 T = TypeVar("T")
-SLOW = {"CONCURRENT_REQUESTS": 2, "DOWNLOAD_DELAY": 0.05, "RANDOMIZE_DOWNLOAD_DELAY": False, "MOCRA_HEARTBEAT": 0.2}
+SLOW = {"CONCURRENT_REQUESTS": 2, "DOWNLOAD_DELAY": 0.1, "RANDOMIZE_DOWNLOAD_DELAY": False, "MOCRA_HEARTBEAT": 0.2}
 
 
 def tell(workers: Workers, what: Callable[[Control], Awaitable[T]], crawl: str = "graph") -> T:
@@ -68,6 +68,7 @@ def test_pause_and_resume(site: MockSite, workers: Workers) -> None:
     """Within a second, on both workers; over a restart; nothing is lost, nothing is fetched twice."""
     for _ in range(2):
         workers.start("graph", site=site.url, **SLOW)
+    workers.until("opened", 2)  # an order is for those who are there
     eventually(lambda: arrived(site) > 10)
     tell(workers, lambda control: control.pause())
     told = time.monotonic()
@@ -124,6 +125,7 @@ def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Wor
     """An order is for those who are there: the next worker resumes the run. ``start()`` that waits does not hinder draining."""
     for _ in range(2):
         workers.start("graph", site=site.url, **SLOW)
+    workers.until("opened", 2)  # an order is for those who are there
     eventually(lambda: arrived(site) > 10)
     told = time.monotonic()
     tell(workers, lambda control: control.stop())

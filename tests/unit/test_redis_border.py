@@ -168,3 +168,16 @@ async def test_info_may_be_forbidden() -> None:
     wrong = ConfigurationError("MOCRA_BACKEND", "h refuses the password", "Check")
     with pytest.raises(ConfigurationError):
         await check_server(Answering(error=wrong))  # type: ignore[arg-type]
+
+
+def test_a_write_to_a_connection_that_was_just_reset_is_an_outage() -> None:
+    """asyncio of Python 3.13 and uvloop raise errors of other kinds for it; a programming error stays one."""
+    lost = AttributeError("'NoneType' object has no attribute '_add_writer'")
+    closed = RuntimeError(
+        "unable to perform operation on <TCPTransport closed=True reading=False>; the handler is closed"
+    )
+    for error in (lost, closed):
+        with pytest.raises(BackendUnavailable, match="connection was lost"), translated("redis://h"):
+            raise error
+    with pytest.raises(AttributeError), translated("redis://h"):
+        raise AttributeError("'str' object has no attribute 'wrong'")

@@ -18,7 +18,8 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.redis.client import RedisClient, close_client, make_listener
 
 EVERYTHING = "*"
-FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError)  # the last: redis-py's "not connected"
+#: The last two: redis-py's "not connected", and what asyncio and uvloop raise when something is written to a lost connection.
+FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError, AttributeError)
 PROBE = 10.0  # s of silence after which the connection is probed, and again until it counts as dead
 
 

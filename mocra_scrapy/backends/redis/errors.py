@@ -62,6 +62,11 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
         if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "invalid password")):
             raise _refused(url, prefix, text) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
+    except (AttributeError, RuntimeError) as error:
+        # What asyncio (3.13) and uvloop raise when something is written to a connection that was reset a moment before.
+        if not _lost_transport(error):
+            raise
+        raise BackendUnavailable(f"{url}: the connection was lost") from error
     except theirs.ResponseError as error:
         word = next((word for kind, word in CLASSES if isinstance(error, kind)), "")
         text = str(error)
@@ -73,6 +78,11 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
                 "MOCRA_BACKEND", f"{url} is no cluster", "Write redis://host:port/0 instead of redis+cluster://"
             ) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
+
+
+def _lost_transport(error: BaseException) -> bool:
+    text = str(error)
+    return "_add_writer" in text or "closed" in text
 
 
 def _text(error: BaseException) -> str:
