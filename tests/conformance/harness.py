@@ -12,7 +12,7 @@ from typing import Any
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IRequestQueue, IShared, IWorkers
 from mocra_scrapy.models import Entry, Lease, QueueOptions
 from mocra_scrapy.session import WorkerSession
 
@@ -46,6 +46,7 @@ class Harness(ABC):
         self.backends: list[IBackend] = []
         self.queues: list[IRequestQueue] = []
         self.crawls = {CRAWL}
+        self.coordinated: list[ILocks | IShared] = []
 
     async def start(self) -> None:
         self.backends = [self.make_backend(), self.second_backend()]
@@ -55,6 +56,9 @@ class Harness(ABC):
     async def stop(self) -> None:
         for queue in self.queues:
             await queue.close()
+        for tool in self.coordinated:
+            await tool.close()
+            await tool.close()
         for backend in self.backends:
             await backend.close()
 
@@ -81,6 +85,36 @@ class Harness(ABC):
     @abstractmethod
     async def refuse(self, slot: str) -> bool:
         """Make the server fail when something is stored in *slot*; ``False``: this backend has no parts that can fail alone."""
+
+    @abstractmethod
+    async def wipe(self) -> None:
+        """Somebody deletes everything that coordination stored. The clock goes on."""
+
+    @abstractmethod
+    async def cut_off(self) -> None:
+        """Connections of those who listen for changes break."""
+
+    def coordinates(self, tag: str) -> None:  # noqa: B027 - in one process there is one clock
+        """A thing of coordination is used from now on: its clock moves, too."""
+
+    def election(self, role: str = "boss", second: bool = False) -> IElection:
+        self.coordinates(f"+lead:{role}")
+        return self.backends[second].election(role)
+
+    def locks(self, *names: str, second: bool = False) -> ILocks:
+        for name in names or ("door",):
+            self.coordinates(f"+lock:{name}")
+        self.coordinated.append(locks := self.backends[second].locks())
+        return locks
+
+    def shared(self, namespace: str = "place", second: bool = False) -> IShared:
+        self.coordinates(f"+shared:{namespace}")
+        self.coordinated.append(shared := self.backends[second].shared_values(namespace))
+        return shared
+
+    def registry(self, second: bool = False) -> IWorkers:
+        self.coordinates("+workers")
+        return self.backends[second].worker_registry()
 
     def queue(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRequestQueue:
         options = {"lease": LEASE, "shards": self.shards, **options}
@@ -157,6 +191,14 @@ class MemoryHarness(Harness):
     async def refuse(self, slot: str) -> bool:
         return False
 
+    async def wipe(self) -> None:
+        store: Any = self.backends[0]._store  # type: ignore[attr-defined]
+        for part in (store.offices, store.locks, store.namespaces, store.workers):
+            part.clear()
+
+    async def cut_off(self) -> None:
+        """Nothing can be cut in one process."""
+
 
 class RedisHarness(Harness):
     """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every script adds to the clock."""
@@ -166,6 +208,7 @@ class RedisHarness(Harness):
         self.url = url
         self.prefix = f"t{secrets.token_hex(6)}"
         self.skew = 0
+        self.tags: set[str] = set()
         self.client = self._connect()
 
     def _connect(self) -> Any:
@@ -186,6 +229,21 @@ class RedisHarness(Harness):
         for crawl in self.crawls:
             for shard in range(self.shards):
                 self.client.hset(self.key(shard, "meta", crawl), "skew", self.skew)
+        for tag in self.tags:
+            self.coordinates(tag)
+
+    def coordinates(self, tag: str) -> None:
+        self.tags.add(tag)
+        if self.skew:
+            self.client.set(f"{self.prefix}:{{{tag}}}:skew", self.skew)
+
+    async def wipe(self) -> None:
+        for key in self.keys():
+            if not key.endswith(":skew"):
+                self.client.delete(key)
+
+    async def cut_off(self) -> None:
+        self.client.client_kill_filter(_type="pubsub")
 
     def keys(self) -> list[str]:
         return [key.decode() for key in self.client.scan_iter(match=f"{self.prefix}:*", count=1000)]
@@ -233,6 +291,10 @@ class RedisHarness(Harness):
 
 class ClusterHarness(RedisHarness):
     shards = 3
+
+    async def cut_off(self) -> None:
+        for node in self.client.get_nodes():
+            node.redis_connection.client_kill_filter(_type="pubsub")
 
     def _connect(self) -> Any:
         import redis

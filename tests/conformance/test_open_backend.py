@@ -16,7 +16,7 @@ from zope.interface import implementer
 from mocra_scrapy import backends
 from mocra_scrapy.backends import REDIS_SCHEMES, open_backend, redact_url
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.interfaces import IBackend
 from mocra_scrapy.models import Entry, QueueOptions, ServerReport
 
@@ -102,6 +102,15 @@ class Theirs:
 
     def request_queue(self, crawl: str, options: QueueOptions) -> Any: ...
 
+    def election(self, role: str) -> Any:
+        raise NotSupported("theirs://", "it has no elections", "Use redis:// for MOCRA_BACKEND")
+
+    def locks(self) -> Any: ...
+
+    def shared_values(self, namespace: str) -> Any: ...
+
+    def worker_registry(self) -> Any: ...
+
     async def close(self) -> None: ...
 
 
@@ -139,7 +148,14 @@ def test_a_third_party_backend_is_told_what_it_lacks(monkeypatch: pytest.MonkeyP
     install(monkeypatch, f"{__name__}:Lacking")
     with pytest.raises(ConfigurationError) as raised:
         open_backend("theirs://:hunter2@host")
-    for part in ("add 'close'", "add 'shared'", "add 'durable'", "signature of 'request_queue'", "Lacking"):
+    for part in (
+        "add 'close'",
+        "add 'shared'",
+        "add 'durable'",
+        "add 'election'",
+        "signature of 'request_queue'",
+        "Lacking",
+    ):
         assert part in str(raised.value)
     assert "'open'" not in str(raised.value)
     install(monkeypatch, f"{__name__}:no_such_class")

@@ -70,6 +70,10 @@ def test_dead_letter_reasons() -> None:
 def test_keys_on_the_server() -> None:
     prelude = next(CODE.rglob("_prelude.lua")).read_text(encoding="utf-8")
     table = set(re.findall(r"^-- P (\S+?)(?::<.*|;.*)? +(?:zset|hash|list|set|string)", prelude, re.MULTILINE))
+    coordination = next(CODE.rglob("_coordination.lua")).read_text(encoding="utf-8")
+    table |= set(re.findall(r"^-- P(?:\{\+.*?\}|…) (\w+) +(?:zset|hash|string) ", coordination, re.MULTILINE)) - {
+        "skew"
+    }
     documented = set(re.findall(r"^   \* - ``(\w+)", reference("keys"), re.MULTILINE))
     assert documented == {name.partition(":")[0] for name in table}
 

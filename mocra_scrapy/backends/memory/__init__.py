@@ -1,12 +1,16 @@
 """``MemoryBackend``: all rules of :mod:`mocra_scrapy.interfaces` in one process, for development, tests and single crawls.
 
-=============  =====================================================================================================
-``slots.py``   pending entries: lists by slot and rank, and whose turn it is
-``seen.py``    the filter
-``crawl.py``   all that is stored of one crawl, and the steps that change it
-``wakeups.py`` workers that wait
-``queue.py``   :class:`MemoryRequestQueue`, the verbs of the contract
-=============  =====================================================================================================
+===============  ===================================================================================================
+``slots.py``     pending entries: lists by slot and rank, and whose turn it is
+``seen.py``      the filter
+``crawl.py``     all that is stored of one crawl, and the steps that change it
+``wakeups.py``   workers that wait
+``queue.py``     :class:`MemoryRequestQueue`, the verbs of the contract
+``election.py``  :class:`MemoryElection`, offices
+``locks.py``     :class:`MemoryLocks`
+``shared.py``    :class:`MemoryShared`, named values
+``workers.py``   :class:`MemoryWorkers`, who is there
+===============  ===================================================================================================
 """
 
 from __future__ import annotations
@@ -18,16 +22,27 @@ from weakref import WeakValueDictionary
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.crawl import Crawl
+from mocra_scrapy.backends.memory.election import MemoryElection, Office
+from mocra_scrapy.backends.memory.locks import Lock, MemoryLocks
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
+from mocra_scrapy.backends.memory.shared import MemoryShared, Namespace
+from mocra_scrapy.backends.memory.workers import MemoryWorkers, Seen
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IRequestQueue, IShared, IWorkers
 from mocra_scrapy.models import QueueOptions, ServerReport
 
 
 class Store(dict[str, Crawl]):
-    """Crawls by name: what a server is to the other backends. Lives as long as a backend or queue holds it."""
+    """Crawls by name, and what coordination stores: what a server is to the other backends. Lives as long as a backend or tool holds it."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "locks", "namespaces", "offices", "workers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offices: dict[str, Office] = {}
+        self.locks: dict[str, Lock] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        self.workers: dict[str, Seen] = {}
 
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
@@ -72,6 +87,20 @@ class MemoryBackend:
         stored = self._store.setdefault(crawl, Crawl())
         # The queue holds the store: it must not split from what others find under this name once this backend is gone.
         return MemoryRequestQueue(stored, options, clock=self._clock, wall=self._wall, owner=self._store)
+
+    # What these hold of the store is the store's own: they split from it no more than a queue does.
+
+    def election(self, role: str) -> IElection:
+        return MemoryElection(self._store, role, self._clock, self._wall)
+
+    def locks(self) -> ILocks:
+        return MemoryLocks(self._store, self._clock, self._wall)
+
+    def shared_values(self, namespace: str) -> IShared:
+        return MemoryShared(self._store, namespace, self._wall)
+
+    def worker_registry(self) -> IWorkers:
+        return MemoryWorkers(self._store, self._clock)
 
     async def close(self) -> None:
         """Nothing is connected."""

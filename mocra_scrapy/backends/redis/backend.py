@@ -6,11 +6,16 @@ from collections.abc import Mapping
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.redis.channels import Channels
 from mocra_scrapy.backends.redis.check import check_server
 from mocra_scrapy.backends.redis.client import RedisClient
+from mocra_scrapy.backends.redis.election import RedisElection
+from mocra_scrapy.backends.redis.locks import RedisLocks
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
+from mocra_scrapy.backends.redis.shared import RedisShared
 from mocra_scrapy.backends.redis.url import parse_url
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
+from mocra_scrapy.backends.redis.workers import RedisWorkers
+from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IRequestQueue, IShared, IWorkers
 from mocra_scrapy.models import QueueOptions, ServerReport
 
 
@@ -33,6 +38,7 @@ class RedisBackend:
         self._prefix = prefix
         self._target = parse_url(url, options, redacted)
         self._client = RedisClient(self._target, prefix)
+        self._channels = Channels(self._client)
 
     async def open(self, timeout: float = 15.0) -> ServerReport:
         """Connect within *timeout* seconds and look at the server."""
@@ -42,5 +48,18 @@ class RedisBackend:
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
         return RedisRequestQueue(self._client, self._prefix, crawl, options, self._target.shards)
 
+    def election(self, role: str) -> IElection:
+        return RedisElection(self._client, self._prefix, role)
+
+    def locks(self) -> ILocks:
+        return RedisLocks(self._client, self._prefix, self._channels)
+
+    def shared_values(self, namespace: str) -> IShared:
+        return RedisShared(self._client, self._prefix, namespace, self._channels)
+
+    def worker_registry(self) -> IWorkers:
+        return RedisWorkers(self._client, self._prefix)
+
     async def close(self) -> None:
+        await self._channels.close()
         await self._client.close()

@@ -34,10 +34,10 @@ class Script:
         self.sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis names scripts by it
 
 
-def load_script(name: str) -> Script:
-    """``lua/_prelude.lua`` and ``lua/<name>.lua``."""
+def load_script(name: str, prelude: str = "_prelude") -> Script:
+    """``lua/<prelude>.lua`` and ``lua/<name>.lua``."""
     folder = resources.files("mocra_scrapy.backends.redis") / "lua"
-    return Script(name, (folder / "_prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8"))
+    return Script(name, (folder / f"{prelude}.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8"))
 
 
 def _arguments(target: RedisTarget) -> dict[str, Any]:
@@ -75,6 +75,14 @@ def make_client(target: RedisTarget) -> Any:
         return watchers.master_for(target.master, **arguments)
     host, port = target.hosts[0]
     return redis.asyncio.Redis(host=host, port=port, **arguments)
+
+
+def make_listener(target: RedisTarget) -> Any:
+    """A client for messages. Any node of a cluster passes them on; one that answers is taken."""
+    if target.kind != "cluster":
+        return make_client(target)
+    host, port = random.choice(list(target.hosts))  # noqa: S311
+    return redis.asyncio.Redis(host=host, port=port, **_arguments(target))
 
 
 async def close_client(client: Any) -> None:
@@ -206,12 +214,7 @@ class Subscriber:
                     await close_client(client)
 
     def _client(self) -> Any:
-        """A client of its own. Any node of a cluster passes messages on; one that answers is taken."""
-        if self._target.kind != "cluster":
-            return make_client(self._target)
-        host, port = random.choice(list(self._target.hosts))  # noqa: S311
-        arguments = _arguments(self._target)
-        return redis.asyncio.Redis(host=host, port=port, **arguments)
+        return make_listener(self._target)
 
     async def close(self) -> None:
         """Nothing is held between two messages but what the iteration itself closes."""

@@ -1,0 +1,48 @@
+"""``RedisWorkers``: a sorted set of workers by when they fall off the list, and a hash of what they said last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgpack
+from zope.interface import implementer
+
+from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.election import milliseconds
+from mocra_scrapy.interfaces import IWorkers
+from mocra_scrapy.models import WorkerReport
+
+REGISTRY = load_script("registry", "_coordination")
+
+
+def open_report(raw: bytes) -> WorkerReport | None:
+    """A stored report; ``None``: nothing of ours."""
+    try:
+        worker, crawl, facts = msgpack.unpackb(raw)
+        known = json.loads(facts)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+    good = isinstance(worker, str) and isinstance(crawl, str) and isinstance(known, dict)
+    return WorkerReport(worker, crawl, known) if good else None
+
+
+@implementer(IWorkers)
+class RedisWorkers:
+    """See :class:`~mocra_scrapy.interfaces.IWorkers`."""
+
+    def __init__(self, client: RedisClient, prefix: str) -> None:
+        self._client = client
+        self._keys = [f"{prefix}:{{+workers}}:alive"]
+
+    async def announce(self, report: WorkerReport, ttl: float) -> None:
+        packed = msgpack.packb([report.worker, report.crawl, json.dumps(dict(report.facts))])
+        await self._client.run(REGISTRY, self._keys, ["announce", report.worker, milliseconds(ttl), packed])
+
+    async def leave(self, worker: str) -> None:
+        await self._client.run(REGISTRY, self._keys, ["leave", worker])
+
+    async def workers(self, crawl: str | None = None) -> Sequence[WorkerReport]:
+        raw = await self._client.run(REGISTRY, self._keys, ["list", ""])
+        reports = [report for one in raw if one and (report := open_report(one)) is not None]
+        return sorted((r for r in reports if crawl in (None, r.crawl)), key=lambda report: report.worker)

@@ -1,0 +1,138 @@
+"""ILocks: locks and semaphores."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from .harness import Harness
+
+
+async def test_a_lock_has_one_owner(harness: Harness) -> None:
+    locks, others = harness.locks("door", "gate"), harness.locks(second=True)
+    got = await asyncio.gather(*(one.acquire("door", f"o{i}", 10) for i in range(4) for one in (locks, others)))
+    grants = [grant for grant in got if grant is not None]
+    assert len({(grant.owner, grant.number) for grant in grants}) == 1
+    assert grants[0].name == "door"
+    assert 0 < grants[0].expires_in <= 10
+    assert await locks.acquire("gate", "x", 10), "another name is free"
+
+
+async def test_a_semaphore_has_limited_places(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    got = [await (locks, others)[i % 2].acquire("door", f"o{i}", 10 + i, limit=3) for i in range(5)]
+    assert [grant is not None for grant in got] == [True, True, True, False, False]
+    assert got[1] is not None
+    assert await others.release("door", "o1", got[1].number)
+    assert await locks.acquire("door", "o4", 10, limit=3)
+    assert await locks.acquire("door", "o5", 10, limit=3) is None
+    await harness.advance(10.5)
+    assert await locks.acquire("door", "o5", 10, limit=3), "o0 and o4 ran out"
+    assert await locks.acquire("door", "o6", 10, limit=3)
+    assert await locks.acquire("door", "o7", 10, limit=3) is None
+
+
+async def test_acquiring_again_is_renewing(harness: Harness) -> None:
+    locks = harness.locks()
+    first = await locks.acquire("door", "a", 10)
+    assert first is not None
+    await harness.advance(6)
+    again = await harness.locks(second=True).acquire("door", "a", 10)
+    assert again is not None
+    assert again.number == first.number
+    await harness.advance(6)
+    assert await locks.acquire("door", "b", 10) is None
+    await harness.advance(5)
+    late = await locks.acquire("door", "a", 10)
+    assert late is not None
+    assert late.number > first.number
+
+
+async def test_grants_grow(harness: Harness) -> None:
+    locks = harness.locks()
+    numbers = []
+    for i in range(6):
+        grant = await locks.acquire("door", f"o{i}", 5)
+        assert grant is not None
+        numbers.append(grant.number)
+        match i % 3:
+            case 0:
+                assert await locks.release("door", f"o{i}", grant.number)
+            case 1:
+                await harness.advance(6 if i < 3 else 500_000)
+            case _:
+                await harness.wipe()
+    assert numbers == sorted(set(numbers))
+
+
+async def test_an_expired_lock_is_free(harness: Harness) -> None:
+    locks = harness.locks()
+    assert await locks.acquire("door", "a", 5)
+    await harness.advance(4.5)
+    assert await locks.acquire("door", "b", 5) is None
+    await harness.advance(0.6)
+    assert await locks.acquire("door", "b", 5)
+
+
+async def test_a_lost_lock_is_not_renewed(harness: Harness) -> None:
+    locks = harness.locks()
+    grant = await locks.acquire("door", "a", 5)
+    assert grant is not None
+    await harness.advance(4)
+    assert await locks.renew("door", "a", grant.number, 5)
+    assert not await locks.renew("door", "b", grant.number, 5)
+    assert not await locks.renew("door", "a", grant.number + 1, 5)
+    await harness.advance(4)
+    assert await locks.acquire("door", "b", 5) is None
+    await harness.advance(2)
+    assert not await locks.renew("door", "a", grant.number, 5), "it ran out"
+    second = await locks.acquire("door", "b", 5)
+    assert second is not None
+    assert not await locks.renew("door", "a", grant.number, 5)
+    await harness.wipe()
+    assert not await locks.renew("door", "b", second.number, 5)
+
+
+async def test_only_the_owner_releases(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    old = await locks.acquire("door", "a", 5)
+    assert old is not None
+    assert not await others.release("door", "b", old.number)
+    assert not await others.release("door", "a", old.number - 1)
+    await harness.advance(6)
+    new = await others.acquire("door", "b", 5)
+    assert new is not None
+    assert not await locks.release("door", "a", old.number)
+    assert await locks.acquire("door", "c", 5) is None
+    assert await others.release("door", "b", new.number)
+    assert not await others.release("door", "b", new.number), "once"
+    assert await locks.acquire("door", "c", 5)
+
+
+async def test_a_release_wakes_those_who_wait(harness: Harness) -> None:
+    locks, others = harness.locks("a: {b}"), harness.locks(second=True)
+    while await others.wait("a: {b}", 0.3):
+        pass  # it listens from now on: the first wake-up may come for nothing
+    grant = await locks.acquire("a: {b}", "a", 60)
+    assert grant is not None
+    for waited in (0.05, 30):
+        assert await others.acquire("a: {b}", "b", 60) is None
+        began = time.monotonic()
+        waiting = asyncio.ensure_future(others.wait("a: {b}", waited))
+        await asyncio.sleep(0)
+        if waited == 30:
+            assert await locks.release("a: {b}", "a", grant.number)
+        assert await waiting == (waited == 30)
+        assert time.monotonic() - began < 10
+    assert await others.acquire("a: {b}", "b", 60)
+
+
+async def test_holders_are_listed(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    assert list(await locks.holders("door")) == []
+    grants = [await locks.acquire("door", f"ö {i}", 10 * i, limit=3) for i in (1, 2, 3)]
+    await harness.advance(12)
+    found = sorted(await others.holders("door"), key=lambda grant: grant.owner)
+    assert [(grant.owner, grant.number) for grant in found] == [(g.owner, g.number) for g in grants[1:] if g]
+    assert 6 < found[0].expires_in <= 8
+    assert {grant.name for grant in found} == {"door"}
