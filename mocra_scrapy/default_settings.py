@@ -39,3 +39,7 @@ MOCRA_REQUIRE_SERIALIZABLE = False  # True: a request that can't be stored is an
 MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first
 MOCRA_START_TIMEOUT = 15.0  # s to wait for the backend at start before giving up
 MOCRA_STOP_TIMEOUT = 10.0  # s to hand back and flush at the end before leaving it to the lease
+MOCRA_CRON: object = None  # the jobs of `scrapy cron`: a path, or a dict; None: cron.toml, or [tool.mocra.cron]
+MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: BOT_NAME
+MOCRA_CRON_DIR = ".mocra-cron"  # folder for logs of runs, and for the state on memory://
+MOCRA_CRON_LEASE = 30.0  # s without a sign of life after which a run counts as lost

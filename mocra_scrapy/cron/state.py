@@ -102,6 +102,7 @@ class JobState:
         last: the last instant that was decided; none up to it fires again. ``None``: never seen.
         identity: the schedule that *last* belongs to; empty while nothing is due (paused, disabled): that time is not caught up.
         missed: instants that were missed, ever.
+        broken: what is stored can't be read; nothing is decided until a person has deleted it (never stored).
     """
 
     last: int | None = None
@@ -109,6 +110,7 @@ class JobState:
     paused: bool = False
     missed: int = 0
     runs: tuple[Run, ...] = ()
+    broken: bool = False
 
     def run(self, run_id: str) -> Run | None:
         return next((run for run in self.runs if run.id == run_id), None)
