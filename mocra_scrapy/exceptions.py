@@ -5,6 +5,9 @@
     MocraError
     ├── ConfigurationError      a setting, argument or file is wrong; the text names it and the fix
     │   └── NotSupported        this backend can't do that; the text names one that can
+    ├── LockError               a lock of coordination
+    │   ├── LockLost            it was lost while it was held; what was done since may have met another owner's work
+    │   └── LockTimeout         it was not free in time
     ├── BackendError            the server behind a backend
     │   ├── BackendUnavailable  no answer: away, refusing, restarting, failing over. Worth repeating
     │   └── BackendCorrupted    an answer that makes no sense: foreign or damaged data
@@ -41,6 +44,18 @@ class ConfigurationError(MocraError):
 
 class NotSupported(ConfigurationError):
     """The chosen backend can't do what was asked; the text names a backend or setting that can."""
+
+
+class LockError(MocraError):
+    """A lock could not be got, or was lost."""
+
+
+class LockLost(LockError):
+    """The lock was lost while its body ran: by a pause or an outage longer than its time to live. The body was cancelled."""
+
+
+class LockTimeout(LockError):
+    """The lock was not free within the time that its caller would wait."""
 
 
 class BackendError(MocraError):

@@ -19,6 +19,10 @@ RULES = {
     "default_settings",
     "_version",
     "_tasks",
+    "_suspendable",
+    "leadership",
+    "locking",
+    "sharing",
 }  # floor 2: no I/O, no Scrapy
 CLIENTS = {"redis": ROOT / "backends" / "redis", "confluent_kafka": ROOT / "backends" / "kafka"}
 NO_NAMES = {"utils", "common", "helpers", "manager", "service", "misc", "base"}

@@ -1,0 +1,260 @@
+"""``Candidate``: what it believes, and when. The clock is the test's; short waits of the loop are real."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
+from mocra_scrapy.leadership import Candidate
+from mocra_scrapy.models import Term
+
+
+class Clock:
+    """One for the server and the candidates. It stands still but for ``now +=``."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Office:
+    """An election whose server can be made to fail, or to answer late."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.real = MemoryBackend(clock=clock).election("boss")
+        self.away = False
+        self.calls: list[str] = []
+        self.before: Callable[[str], None] = lambda verb: None
+        self.after: Callable[[str], None] = lambda verb: None
+
+    def __getattr__(self, verb: str) -> Any:
+        async def call(*args: Any) -> Any:
+            self.calls.append(verb)
+            self.before(verb)
+            if self.away:
+                raise BackendUnavailable("away")
+            answer = await getattr(self.real, verb)(*args)
+            self.after(verb)
+            return answer
+
+        return call
+
+
+FAST = {"lease": 0.6, "renew": 0.02, "deadline": 0.4, "retry": 0.02}
+
+
+async def eventually(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 20
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.002)
+    return found
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def office(clock: Clock) -> Office:
+    return Office(clock)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"renew": 0}, {"renew": 10}, {"deadline": 15}, {"deadline": 16}, {"retry": 0}, {"lease": 9}]
+)
+def test_times_that_do_not_fit_are_refused(wrong: dict[str, float], office: Office) -> None:
+    with pytest.raises(ConfigurationError, match="renew < deadline < lease"):
+        Candidate(office, "a", **wrong)  # type: ignore[arg-type]
+
+
+async def test_belief_ends_by_the_clock_and_not_by_a_timer(clock: Clock, office: Office) -> None:
+    async with Candidate(office, "a", clock=clock) as a:  # type: ignore[arg-type]
+        term = await a.elected()
+        assert (a.is_leader, a.number, a.term) == (True, term.number, term)
+        clock.now += 9.9
+        assert a.is_leader
+        clock.now += 0.2  # the loop has run nothing in between, as after a suspension
+        assert (a.is_leader, a.number, a.term) == (False, None, None)
+        found = await office.real.leader()
+        assert found is not None, "the lease goes on: belief ended first"
+    assert not a.is_leader
+
+
+async def test_belief_begins_before_the_request_is_sent(clock: Clock, office: Office) -> None:
+    def slow(verb: str) -> None:
+        clock.now += 4.0
+
+    office.before = slow
+    async with Candidate(office, "a", clock=clock) as a:  # type: ignore[arg-type]
+        await a.elected()
+        clock.now += 5.9
+        assert a.is_leader
+        clock.now += 0.2
+        assert not a.is_leader, "10 s from before the request was sent"
+
+
+async def test_an_answer_that_came_too_late_is_not_believed(clock: Clock, office: Office) -> None:
+    def late(verb: str) -> None:
+        if office.calls.count("campaign") == 1:
+            clock.now += 0.5
+
+    office.after = late
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        await eventually(lambda: "campaign" in office.calls)
+        assert not a.is_leader
+        term = await a.elected()
+        assert office.calls[:2] == ["campaign", "campaign"]
+        assert term.number > 0
+
+
+async def test_a_stopped_leader_is_lost_for_good_and_contends_again(clock: Clock, office: Office) -> None:
+    told: list[tuple[str, Term]] = []
+    async with Candidate(
+        office,  # type: ignore[arg-type]
+        "a",
+        clock=clock,
+        **FAST,
+        elected=lambda term: told.append(("elected", term)),
+        lost=lambda term: told.append(("lost", term)),
+    ) as a:
+        first = await a.elected()
+        clock.now += 1.0
+        other = await office.real.campaign("b", 0.6)
+        assert other is not None
+        await eventually(lambda: ("lost", first) in told)
+        assert not a.is_leader
+        clock.now += 1.0
+        again = await a.elected()
+        assert again.number > other.number > first.number
+    assert [kind for kind, _ in told] == ["elected", "lost", "elected", "lost"]
+
+
+async def test_a_term_that_was_taken_away_is_over_at_once(clock: Clock, office: Office) -> None:
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        term = await a.elected()
+        assert await office.real.resign("a", term.number)  # by hand
+        assert await office.real.campaign("b", 1000)
+        await eventually(lambda: not a.is_leader)
+        assert clock.now == 100.0
+
+
+async def test_an_outage_shorter_than_the_deadline_changes_nothing(clock: Clock, office: Office) -> None:
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        term = await a.elected()
+        office.away, office.calls = True, []
+        await eventually(lambda: office.calls.count("renew") >= 2)
+        assert a.number == term.number
+        office.away, office.calls = False, []
+        await eventually(lambda: "renew" in office.calls)
+        assert a.number == term.number
+
+
+async def test_an_outage_longer_than_the_deadline_ends_the_term_and_contention_goes_on(
+    clock: Clock, office: Office
+) -> None:
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        first = await a.elected()
+        office.away = True
+        clock.now += 0.41
+        await eventually(lambda: office.calls[-2:] == ["campaign", "campaign"])
+        assert not a.is_leader
+        clock.now += 1.0
+        office.away = False
+        assert (await a.elected()).number > first.number
+
+
+async def test_tasks_live_as_long_as_a_term(clock: Clock, office: Office) -> None:
+    log: list[str] = []
+    running = 0
+
+    async def work(term: Term) -> None:
+        nonlocal running
+        running += 1
+        assert running == 1, "two terms at once"
+        log.append("begun")
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)  # it takes its time
+            log.append("ended")
+            raise
+        finally:
+            running -= 1
+
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        a.task(work)
+        assert log == []
+        await eventually(lambda: log == ["begun"])
+        clock.now += 1.0
+        await eventually(lambda: log == ["begun", "ended", "begun"])
+    assert log == ["begun", "ended"] * 2
+
+
+async def test_tasks_end_before_the_resignation(clock: Clock, office: Office) -> None:
+    async with Candidate(office, "a", clock=clock) as a:  # type: ignore[arg-type]
+
+        @a.task
+        async def work(term: Term) -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                office.calls.append("work ended")
+
+        await a.elected()
+        await asyncio.sleep(0.01)
+    assert office.calls[-2:] == ["work ended", "resign"]
+    assert await office.real.leader() is None
+    await a.close()
+    assert office.calls.count("resign") == 1
+
+
+async def test_a_leader_whose_task_fails_steps_down(
+    clock: Clock, office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(term: Term) -> None:
+        raise ZeroDivisionError
+
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        a.task(fails)
+        await eventually(lambda: "resign" in office.calls)
+        async with Candidate(office, "b", clock=clock, **FAST) as b:  # type: ignore[arg-type]
+            await b.elected()
+    assert "steps down" in caplog.text
+
+
+async def test_closing_without_a_server_is_quiet(clock: Clock, office: Office) -> None:
+    office.away = True
+    async with Candidate(office, "a", clock=clock, **FAST):  # type: ignore[arg-type]
+        await eventually(lambda: len(office.calls) > 2)
+    office.away = False
+    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        await a.elected()
+        office.away = True
+
+
+async def test_a_crowd_has_one_leader_at_a_time(clock: Clock, office: Office) -> None:
+    crowd = [Candidate(office, f"c{i}", clock=clock, **FAST) for i in range(5)]  # type: ignore[arg-type]
+    numbers: list[int] = []
+    for one in crowd:
+        await one.open()
+    for _ in range(6):
+        await eventually(lambda: any(one.is_leader for one in crowd))
+        (leader,) = (one for one in crowd if one.is_leader)
+        assert leader.number is not None
+        numbers.append(leader.number)
+        await leader.close()
+        await leader.open()
+        clock.now += 0.05
+    assert numbers == sorted(set(numbers))
+    for one in crowd:
+        await one.close()
