@@ -48,9 +48,15 @@ class Crawl:
         Path(order.log).parent.mkdir(parents=True, exist_ok=True)
         Path(order.report).unlink(missing_ok=True)
         command = order.command or (sys.executable, "-m", "mocra_scrapy.cron.crawl", order.spider)
-        told = {"spider": order.spider, "args": order.args, "settings": order.settings, "report": order.report, "run": order.run}
+        told = {
+            "spider": order.spider,
+            "args": order.args,
+            "settings": order.settings,
+            "report": order.report,
+            "run": order.run,
+        }
         with Path(order.log).open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
         self._began = self._clock()
@@ -99,10 +105,12 @@ class Crawl:
         stats = stats or {}
         finish = str(stats.get("finish_reason", ""))
         items, errors = stats.get("item_scraped_count", 0), stats.get("log_count/ERROR", 0)
-        outcome, reason = self._judge(code, finish, {**stats, "exit_code": code, "items": items, "errors": errors}, known)
+        outcome, reason = self._judge(
+            code, finish, {**stats, "exit_code": code, "items": items, "errors": errors}, known
+        )
         return Result(outcome, reason, code, finish, items if known else None, errors if known else None)
 
-    def _judge(self, code: int, finish: str, stats: dict[str, Any], known: bool) -> tuple[str, str]:
+    def _judge(self, code: int, finish: str, stats: dict[str, Any], known: bool) -> tuple[str, str]:  # noqa: PLR0911 - a table
         order = self._order
         if self.stopped == "timeout":
             return "timeout", f"it took longer than timeout = {order.timeout:g} s"

@@ -7,6 +7,7 @@ Every error names the file, the line, the key and the fix.
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from mocra_scrapy.cron.lines import line_of
 from mocra_scrapy.cron.schedule import BadSchedule, Schedule
 from mocra_scrapy.cron.words import did_you_mean
 from mocra_scrapy.exceptions import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 FILE = "cron.toml"
 SECTIONS = ("defaults", "jobs")
@@ -58,12 +61,16 @@ def find_source(setting: Any, folder: Path) -> Source:
         return Source(path, ("tool", "mocra", "cron") if path.name == "pyproject.toml" else ())
     if setting is not None:
         raise ConfigurationError(
-            "MOCRA_CRON", f"{setting!r} is neither a path nor a dict", 'Set a path, or {"jobs": {"prices": {"spider": …, "schedule": …}}}'
+            "MOCRA_CRON",
+            f"{setting!r} is neither a path nor a dict",
+            'Set a path, or {"jobs": {"prices": {"spider": …, "schedule": …}}}',
         )
     if (folder / FILE).is_file():
         return Source(folder / FILE)
     project = folder / "pyproject.toml"
-    if project.is_file() and line_of(project.read_text(encoding="utf-8", errors="replace"), ("tool", "mocra", "cron", "jobs")):
+    if project.is_file() and line_of(
+        project.read_text(encoding="utf-8", errors="replace"), ("tool", "mocra", "cron", "jobs")
+    ):
         return Source(project, ("tool", "mocra", "cron"))
     raise ConfigurationError(
         str(folder / FILE),
@@ -93,12 +100,49 @@ def load_jobs(source: Source) -> dict[str, Job]:
         data: Any = toml.loads(text)
     except toml.TOMLDecodeError as error:
         problem, _, place = str(error).partition(" (at ")
-        line = place.removeprefix("line ").partition(",")[0]
-        at = f"{source}:{line}" if line.isdigit() else f"{source}:{text.count(chr(10)) + 1}"
-        raise ConfigurationError(at, f"it is no TOML: {problem}", "See https://toml.io for how it is written") from error
+        at = place.removeprefix("line ").partition(",")[0]
+        at = f"{source}:{at if at.isdigit() else text.count(chr(10)) + 1}"
+        raise ConfigurationError(
+            at, f"it is no TOML: {problem}", "See https://toml.io for how it is written"
+        ) from error
     for name in source.table:
         data = data.get(name, {}) if isinstance(data, Mapping) else {}
     return _Tables(text, source, data).jobs()
+
+
+class JobsFile:
+    """The jobs of a source, read again when it changes; a wrong one is told of, and the old jobs are kept.
+
+    Raises:
+        ConfigurationError: it is wrong from the beginning.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._stamp = source.stamp()
+        self.jobs = load_jobs(source)
+
+    def reload(self) -> bool:
+        """Whether the jobs are new."""
+        stamp = self.source.stamp()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            jobs = load_jobs(self.source)
+        except ConfigurationError as error:
+            logger.error("The new jobs file is wrong, the old jobs are kept: %s", error)
+            return False
+        old, self.jobs = self.jobs, jobs
+        new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
+        logger.info(
+            "Read %s again: %d jobs, new: %s, gone: %s",
+            self.source,
+            len(jobs),
+            ", ".join(new) or "none",
+            ", ".join(gone) or "none",
+        )
+        return True
 
 
 class _Tables:
@@ -110,13 +154,15 @@ class _Tables:
     def _error(self, path: tuple[str, ...], problem: str, fix: str) -> ConfigurationError:
         whole = self._source.table + path
         line = line_of(self._text, whole) if self._text else None
-        return ConfigurationError(f"{self._source}{f':{line}' if line else ''}: {'.'.join(path) or 'file'}", problem, fix)
+        return ConfigurationError(
+            f"{self._source}{f':{line}' if line else ''}: {'.'.join(path) or 'file'}", problem, fix
+        )
 
     def jobs(self) -> dict[str, Job]:
         for section in self._section((), self._data):
             if section not in SECTIONS:
                 nested = section in KEYS
-                fix = f"Write it below [defaults] or [jobs.NAME]" if nested else did_you_mean(section, SECTIONS)
+                fix = "Write it below [defaults] or [jobs.NAME]" if nested else did_you_mean(section, SECTIONS)
                 raise self._error((section,), "unknown key", fix or "There are [defaults] and [jobs.NAME]")
         defaults = self._values(("defaults",), self._data.get("defaults", {}))
         tables = self._section(("jobs",), self._data.get("jobs", {}))
@@ -144,7 +190,11 @@ class _Tables:
     def _job(self, name: str, table: Any, defaults: dict[str, Any]) -> Job:
         path = ("jobs", name)
         if not NAME.fullmatch(name):
-            raise self._error(path, f"{name!r} can't be the name of a job", "Use letters, digits, _ . and -, 100 at most: it names files")
+            raise self._error(
+                path,
+                f"{name!r} can't be the name of a job",
+                "Use letters, digits, _ . and -, 100 at most: it names files",
+            )
         own = self._values(path, table)
         values = {**defaults, **own}
         for key in ("args", "settings"):
@@ -165,6 +215,8 @@ class _Tables:
         job = Job(name=name, **values)
         if job.workers > 1 and job.executor != "queue":
             raise self._error(
-                (*path, "workers"), "several workers need waiting ones", 'Add executor = "queue", and start `scrapy mocra worker` that often'
+                (*path, "workers"),
+                "several workers need waiting ones",
+                'Add executor = "queue", and start `scrapy mocra worker` that often',
             )
         return job

@@ -1,4 +1,5 @@
-"""``python -m mocra_scrapy.cron.crawl SPIDER``: ``scrapy crawl SPIDER`` with a report of its stats. What to crawl comes on the standard input.
+"""``python -m mocra_scrapy.cron.crawl SPIDER``: ``scrapy crawl SPIDER`` with a report of its stats. What to crawl comes on the standard
+input.
 
 Arguments and settings may hold passwords, so they don't stand on the command line; and settings keep their types.
 """

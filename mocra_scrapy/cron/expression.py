@@ -1,8 +1,8 @@
 """Expressions over a run's stats: ``item_scraped_count > 100 and log_count/ERROR == 0``. Pure; nothing of it is ever evaluated as Python.
 
-The text is parsed by :mod:`ast`, and a short list of its nodes has a meaning here: ``and or not``, comparisons, ``+ - *``, numbers, texts, ``True``,
-``False``, ``None``, and names. A name is a stat, written as Scrapy logs it, slashes and dots included; one that was never counted is 0.
-``exit_code``, ``finish_reason``, ``items`` and ``errors`` are those of the run.
+The text is parsed by :mod:`ast`, and a short list of its nodes has a meaning here: ``and or not``, comparisons, ``+ - *``, numbers, texts,
+``True``, ``False``, ``None``, and names. A name is a stat, written as Scrapy logs it, slashes and dots included; one that was never
+counted is 0. ``exit_code``, ``finish_reason``, ``items`` and ``errors`` are those of the run.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _parts(node: ast.AST) -> list[ast.expr] | None:
     return None
 
 
-def _value(node: ast.AST, stats: Mapping[str, Any]) -> Any:
+def _value(node: ast.AST, stats: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - one for each kind of node
     name = _name(node)
     if name is not None:
         return stats.get(name, 0)

@@ -1,4 +1,5 @@
-"""The state of a single runner in a file, for ``memory://``: an :class:`~mocra_scrapy.interfaces.IShared` whose every change is an atomic replace.
+"""The state of a single runner in a file, for ``memory://``: an :class:`~mocra_scrapy.interfaces.IShared` whose every change is an atomic
+replace.
 
 Everything stands in one folder::
 
@@ -56,7 +57,7 @@ class _File:
         try:
             data = json.loads(self.path.read_bytes())
             if not isinstance(data["values"], dict) or not isinstance(data["clock"], int):
-                raise TypeError("not a state of ours")
+                raise TypeError("not a state of ours")  # noqa: TRY301
         except FileNotFoundError:
             return {"clock": 0, "values": {}}
         except (ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
 """``python -m mocra_scrapy.cron.launch``: starts one run, watches over it, and stores how it ended. One process for each run.
 
-It lives apart from the runner: when that one dies, or another one leads, runs go on, keep their time-outs, and are recorded. It claims the run by
-a compare-and-set first, so of several launchers of one run, one goes on. Its order comes on the standard input.
+It lives apart from the runner: when that one dies, or another one leads, runs go on, keep their time-outs, and are recorded. It claims the
+run by a compare-and-set first, so of several launchers of one run, one goes on. Its order comes on the standard input.
 
 Exit codes: 0 the run was started and recorded, 2 the order can't be read, 3 not to be started (any more), 4 the backend was away.
 """
@@ -100,7 +100,9 @@ class Launcher:
             return
         self._signed_at = time.monotonic()
         try:
-            await asyncio.wait_for(self._store.signs.give(self._order.job, self._order.worker, self._order.lease), self._order.lease / 3)
+            await asyncio.wait_for(
+                self._store.signs.give(self._order.job, self._order.worker, self._order.lease), self._order.lease / 3
+            )
         except (BackendError, asyncio.TimeoutError) as error:
             logger.warning("No sign of life could be given: %s", error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import subprocess
 import sys
@@ -53,7 +55,7 @@ class Launches:
         with tempfile.TemporaryFile() as told, self.log.open("ab") as log:
             told.write(order.to_bytes())
             told.seek(0)
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 (sys.executable, "-m", "mocra_scrapy.cron.launch", order.run),
                 cwd=self._project,
                 stdin=told,
@@ -79,6 +81,12 @@ class Launches:
     def next_try(self) -> float | None:
         """Monotonic time at which one may be started again; ``None``: nothing waits for that."""
         return min((one.again_at for one in self._all.values() if one.again_at), default=None)
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Until all have ended, or *stop* is set."""
+        while self.living() and not stop.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.1)
 
     def terminate(self) -> None:
         """Tell all to stop their crawls."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scrapy.settings import SETTINGS_PRIORITIES
 from scrapy.utils.conf import closest_scrapy_cfg
 
 from mocra_scrapy._reader import Reader
@@ -75,6 +76,10 @@ def read_cron_options(settings: BaseSettings, file: str | None = None) -> CronOp
         project=project,
         source_setting=Path.cwd() / file if file else source,
         lease=read.number("MOCRA_CRON_LEASE", 1, 3600, "a time in seconds"),
-        given={name: settings.get(name) for name in settings if settings.getpriority(name) == 40},
+        given={
+            name: settings.get(name)
+            for name in settings
+            if settings.getpriority(name) == SETTINGS_PRIORITIES["cmdline"]
+        },
         start_timeout=common.start_timeout,
     )

@@ -1,4 +1,5 @@
-"""What a launcher is told: which run, where its state is, how to crawl. Handed over on its standard input, where no ``ps`` shows secrets."""
+"""What a launcher is told: which run, where its state is, how to crawl. Handed over on its standard input, where no ``ps`` shows
+secrets."""
 
 from __future__ import annotations
 
@@ -60,7 +61,14 @@ class Order:
 
 
 def order_for(
-    job: Job, run: Run, worker: str, address: Address, *, lease: float, settings: Mapping[str, Any], command: tuple[str, ...] = ()
+    job: Job,
+    run: Run,
+    worker: str,
+    address: Address,
+    *,
+    lease: float,
+    settings: Mapping[str, Any],
+    command: tuple[str, ...] = (),
 ) -> Order:
     """The order that starts *run* of *job*; *settings* are those that the runner itself was given, the job's win."""
     name = run.id.partition("@")[2].replace(":", "")

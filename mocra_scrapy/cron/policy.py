@@ -108,7 +108,9 @@ def _new_instants(job: Job, state: JobState, now: float) -> JobState:
     state = replace(state, last=instants[-1], missed=state.missed + len(missed))
     if missed:
         count = f"{'more than ' if more else ''}{len(missed)} instant{'s' if len(missed) > 1 else ''}"
-        reason = f"{count} up to {utc(missed[-1])}: nobody could start them within misfire_grace = {job.misfire_grace:g} s"
+        reason = (
+            f"{count} up to {utc(missed[-1])}: nobody could start them within misfire_grace = {job.misfire_grace:g} s"
+        )
         state = state.with_run(end(_run(job, missed[-1], "scheduled"), "missed", reason, now))
     for instant in caught:
         state = state.with_run(_run(job, instant, "catch-up"))

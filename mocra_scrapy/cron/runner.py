@@ -1,8 +1,8 @@
 """The loop of ``scrapy cron run``: one of all runners leads; it decides what is due, stores that, and starts launchers.
 
-What is lost when a runner dies between two of its steps? Nothing: an instant is decided by the compare-and-set that moves the stored last instant
-on; an intent that was stored but given to no launcher, or to one that died, is given to another one by whoever leads next; of several launchers
-one starts the run, by a compare-and-set of its own.
+What is lost when a runner dies between two of its steps? Nothing: an instant is decided by the compare-and-set that moves the stored last
+instant on; an intent that was stored but given to no launcher, or to one that died, is given to another one by whoever leads next; of
+several launchers one starts the run, by a compare-and-set of its own.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.cron.config import load_jobs
+from mocra_scrapy.cron.config import JobsFile
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.launching import Launches
 from mocra_scrapy.cron.options import CronOptions
@@ -22,7 +22,7 @@ from mocra_scrapy.cron.order import order_for
 from mocra_scrapy.cron.policy import decide, next_due, remove
 from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, end, retry, utc
 from mocra_scrapy.cron.store import Store, Stored
-from mocra_scrapy.exceptions import BackendError, ConfigurationError
+from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.leadership import Candidate
 from mocra_scrapy.models import Term
 from mocra_scrapy.runtime import worker_name
@@ -41,6 +41,9 @@ class Runner:
         wall: seconds since the epoch; decides what is due.
         clock: monotonic seconds; decides who is silent for too long.
         command: what runs a crawl, for tests; empty: the real thing.
+
+    Raises:
+        ConfigurationError: the jobs file is wrong.
     """
 
     def __init__(
@@ -55,37 +58,49 @@ class Runner:
         self.name = worker_name()
         self.store = Store(options.address)
         self.launches = Launches(self.store.folder, options.project)
-        self.jobs: dict[str, Job] = {}
-        self._source = options.source()
-        self._stamp = self._source.stamp()
+        self.file = JobsFile(options.source())
         self._silent: dict[str, float] = {}
         self._told: dict[str, tuple[str, str]] = {}
         self._changed = asyncio.Event()
 
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        return self.file.jobs
+
     # ------------------------------------------------------------------ life
 
     async def open(self) -> None:
-        """Read the jobs and connect.
+        """Connect.
 
         Raises:
-            ConfigurationError: the jobs file is wrong, or (on ``memory://``) another runner lives.
+            ConfigurationError: on ``memory://``, another runner lives.
             BackendUnavailable: nobody answered.
         """
-        self.jobs = load_jobs(self._source)
         await self.store.open(self._options.start_timeout)
         if self.store.files is not None:
             self.store.files.take()
-        logger.info("%d jobs of %s, state on %s", len(self.jobs), self._source, self.store)
+        logger.info("%d jobs of %s, state on %s", len(self.jobs), self.file.source, self.store)
 
-    async def run(self, stop: asyncio.Event, **lease: float) -> None:
-        """Contend and lead until *stop*; then resign. Runs that go on are left to their launchers. *lease*: see :class:`Candidate`."""
-        candidate = Candidate(self.store.election, self.name, **lease)
+    async def run(self, stop: asyncio.Event, lease: float = 15.0) -> None:
+        """Contend and lead until *stop*; then resign. Runs that go on are left to their launchers.
+
+        Another runner takes over within *lease* seconds and a retry.
+        """
+        candidate = Candidate(
+            self.store.election,
+            self.name,
+            lease=lease,
+            renew=lease / 3,
+            deadline=lease * 2 / 3,
+            retry=min(2.0, lease / 3),
+        )
         candidate.task(self._lead)
         async with candidate:
             while not stop.is_set():
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), RELOAD)
-                self.reload()
+                if self.file.reload():
+                    self._changed.set()
 
     async def once(self, patience: float = 60.0) -> bool:
         """Decide and start what is due now, wait until it has started, and resign. ``False``: another runner leads."""
@@ -105,27 +120,6 @@ class Runner:
 
     async def close(self) -> None:
         await self.store.close()
-
-    def reload(self) -> None:
-        """Read the jobs file again if it changed; a wrong one is told of and the old jobs are kept."""
-        stamp = self._source.stamp()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            jobs = load_jobs(self._source)
-        except ConfigurationError as error:
-            logger.error("The new jobs file is wrong, the old jobs are kept: %s", error)
-            return
-        old, self.jobs = self.jobs, jobs
-        logger.info(
-            "Read %s again: %d jobs, new: %s, gone: %s",
-            self._source,
-            len(jobs),
-            ", ".join(jobs.keys() - old.keys()) or "none",
-            ", ".join(old.keys() - jobs.keys()) or "none",
-        )
-        self._changed.set()
 
     # ------------------------------------------------------------------ leading
 

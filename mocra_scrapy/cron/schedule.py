@@ -1,11 +1,12 @@
 """When a job is due: cron expressions, time zones, and the two days of a year on which clocks change. Pure.
 
-:mod:`croniter` reads the fields and steps through local times, as on a clock without a zone; what a local time means on days when clocks change
-is decided here (croniter 7.0 itself fires ``30 1 * * *`` twice in autumn and adds a run of ``0 */2 * * *`` in spring):
+:mod:`croniter` reads the fields and steps through local times, as on a clock without a zone; what a local time means on days when clocks
+change is decided here (croniter 7.0 itself fires ``30 1 * * *`` twice in autumn and adds a run of ``0 */2 * * *`` in spring):
 
-* A job at **fixed** times (neither the minute nor the hour field begins with ``*`` or ``H/``) runs once for each of its times: a time that is left
-  out in spring runs at the first instant after the gap, a time that comes twice in autumn runs the first time.
-* Any other job follows **elapsed** time: it runs whenever the clock shows a matching time, so not at all in a gap, and in both of the repeated hours.
+* A job at **fixed** times (neither the minute nor the hour field begins with ``*`` or ``H/``) runs once for each of its times: a time that
+  is left out in spring runs at the first instant after the gap, a time that comes twice in autumn runs the first time.
+* Any other job follows **elapsed** time: it runs whenever the clock shows a matching time, so not at all in a gap, and in both of the
+  repeated hours.
 
 That is what Debian's cron does. Instants are whole seconds since the epoch.
 """
@@ -116,19 +117,23 @@ class Schedule:
         try:
             croniter.expand(text, hash_id=self._hash, second_at_beginning=True, strict=True)
         except (CroniterError, ValueError, TypeError) as error:
-            raise BadSchedule(f"{text!r} never comes", "Such days are not in such months; change one of them") from error
+            raise BadSchedule(
+                f"{text!r} never comes", "Such days are not in such months; change one of them"
+            ) from error
         return fields
 
     def _check_field(self, i: int, field: str) -> None:
         name, (low, high) = FIELDS[i], RANGES[i]
         if _RANDOM.search(field):
             raise BadSchedule(
-                f"{field!r} in the field {name!r} is another number at each start", "Write H: a number made from the job's name"
+                f"{field!r} in the field {name!r} is another number at each start",
+                "Write H: a number made from the job's name",
             )
         steps = [int(step) for step in _STEP.findall(field)]
         if any(step > high for step in steps):
             raise BadSchedule(
-                f"the step of {field!r} in the field {name!r} is longer than {high - low + 1}", f"Write {low}, or a smaller step"
+                f"the step of {field!r} in the field {name!r} is longer than {high - low + 1}",
+                f"Write {low}, or a smaller step",
             )
         alone = ["*"] * 6
         alone[i] = field

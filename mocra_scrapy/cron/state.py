@@ -10,8 +10,8 @@ States of a run::
        └──► ended: skipped (another run is going on), missed, cancelled
 
 The value holds the last scheduled instant beside the runs, so the step that moves it on is the step that stores the intent: no instant is
-forgotten and none is intended twice. The start itself is a compare-and-set of whoever starts the crawl (:func:`claim`), so an intent that was
-given to two launchers is started by one.
+forgotten and none is intended twice. The start itself is a compare-and-set of whoever starts the crawl (:func:`claim`), so an intent that
+was given to two launchers is started by one.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def _lean(thing: Any) -> dict[str, Any]:
 
 
 def encode(state: JobState) -> bytes:
-    runs = [{**_lean(run), **({"parts": [_lean(part) for part in run.parts]} if run.parts else {})} for run in state.runs]
+    runs = [
+        {**_lean(run), **({"parts": [_lean(part) for part in run.parts]} if run.parts else {})} for run in state.runs
+    ]
     return json.dumps({**_lean(state), "v": 1, "runs": runs}, separators=(",", ":")).encode()
 
 
@@ -166,7 +168,7 @@ def decode(name: str, raw: bytes | None) -> JobState:
     try:
         data = json.loads(raw)
         if data.pop("v") != 1:
-            raise ValueError("written by another version")
+            raise ValueError("written by another version")  # noqa: TRY301
         runs = []
         for one in data.pop("runs"):
             parts = tuple(Part(**_known(Part, part)) for part in one.pop("parts", ()))
