@@ -207,10 +207,8 @@ class Check(_Looking):
             if job.spider not in known:
                 wrong += 1
                 fix = did_you_mean(job.spider, known) or f"There are {', '.join(sorted(known)) or 'none'}"
-                print(
-                    f"Error: {source}: jobs.{job.name}.spider: the project has no spider {job.spider!r}. {fix}",
-                    file=sys.stderr,
-                )
+                where = source.place(("jobs", job.name, "spider"))
+                print(f"Error: {where}: the project has no spider {job.spider!r}. {fix}", file=sys.stderr)
             elif job.executor == "queue" and Store(options.address).single:
                 print(f'{job.name}: executor = "queue" on memory:// reaches workers on this machine only')
         if wrong:

@@ -38,6 +38,13 @@ class Source:
     def __str__(self) -> str:
         return "MOCRA_CRON" if self.path is None else str(self.path)
 
+    def place(self, path: tuple[str, ...], text: str | None = None) -> str:
+        """``cron.toml:12: jobs.prices.spider``; *text*: the file's content, if it is known."""
+        if text is None:
+            text = "" if self.path is None else self.path.read_text(encoding="utf-8", errors="replace")
+        line = line_of(text, self.table + path)
+        return f"{self}{f':{line}' if line else ''}: {'.'.join(path) or 'file'}"
+
     def stamp(self) -> str:
         """Changes when the content does: the hash of it, since two writes within one tick of the file system's clock look the same."""
         if self.path is None:
@@ -68,15 +75,28 @@ def find_source(setting: Any, folder: Path) -> Source:
     if (folder / FILE).is_file():
         return Source(folder / FILE)
     project = folder / "pyproject.toml"
-    if project.is_file() and line_of(
-        project.read_text(encoding="utf-8", errors="replace"), ("tool", "mocra", "cron", "jobs")
-    ):
+    if project.is_file() and _has_jobs(project):
         return Source(project, ("tool", "mocra", "cron"))
     raise ConfigurationError(
         str(folder / FILE),
         "there is no jobs file",
         f"Write {FILE} with a table [jobs.NAME] for each job, or [tool.mocra.cron.jobs.NAME] in pyproject.toml, or set MOCRA_CRON",
     )
+
+
+def _toml() -> Any:
+    return import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+
+def _has_jobs(project: Path) -> bool:
+    """Whether a ``pyproject.toml`` has a part of ours; one that can't be read has none, and is others' business."""
+    try:
+        data: Any = _toml().loads(project.read_text(encoding="utf-8", errors="replace"))
+    except ValueError:
+        return False
+    for name in ("tool", "mocra", "cron"):
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data is not None
 
 
 def load_jobs(source: Source) -> dict[str, Job]:
@@ -95,7 +115,7 @@ def load_jobs(source: Source) -> dict[str, Job]:
         raise ConfigurationError(f"{source}:{line}", "it is not UTF-8", "Save the file as UTF-8") from error
     except OSError as error:
         raise ConfigurationError(str(source), f"it can't be read: {error.strerror}", "Name a file that can") from error
-    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    toml = _toml()
     try:
         data: Any = toml.loads(text)
     except toml.TOMLDecodeError as error:
@@ -152,11 +172,7 @@ class _Tables:
         self._text, self._source, self._data = text, source, data
 
     def _error(self, path: tuple[str, ...], problem: str, fix: str) -> ConfigurationError:
-        whole = self._source.table + path
-        line = line_of(self._text, whole) if self._text else None
-        return ConfigurationError(
-            f"{self._source}{f':{line}' if line else ''}: {'.'.join(path) or 'file'}", problem, fix
-        )
+        return ConfigurationError(self._source.place(path, self._text), problem, fix)
 
     def jobs(self) -> dict[str, Job]:
         for section in self._section((), self._data):

@@ -123,8 +123,8 @@ class FileShared:
 
     async def watch(self) -> AsyncIterator[str]:
         """Looks at the file now and then: there is no word of what changed, so each change is ``"*"``."""
-        yield "*"
         before = self._stamp()
+        yield "*"
         while True:
             await asyncio.sleep(LOOK)
             now = self._stamp()

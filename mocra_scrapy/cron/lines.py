@@ -39,7 +39,8 @@ def line_of(text: str, path: Sequence[str]) -> int | None:
                 inside = marks[0] if len(marks) % 2 else ""
             else:
                 continue
-            # A table that holds what was looked for counts; one beside it doesn't.
-            if wanted[: len(found)] == found and len(found) > best:
-                best, best_line = len(found), number
+            # What holds the value counts, and what is part of it; what stands beside it doesn't.
+            shared = min(len(found), len(wanted))
+            if wanted[:shared] == found[:shared] and shared > best:
+                best, best_line = shared, number
     return best_line

@@ -57,7 +57,7 @@ class Runner:
         self._options, self._wall, self._clock, self._command = options, wall, clock, command
         self.name = worker_name()
         self.store = Store(options.address)
-        self.launches = Launches(self.store.folder, options.project)
+        self.launches = Launches(self.store.folder, options.project, clock)
         self.file = JobsFile(options.source())
         self._silent: dict[str, float] = {}
         self._told: dict[str, tuple[str, str]] = {}
