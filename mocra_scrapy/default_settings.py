@@ -66,3 +66,7 @@ MOCRA_LEADER_LEASE = 15.0  # s for which an office is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals
 MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
 MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win an office, ± a quarter
+MOCRA_CRON: object = None  # the jobs of `scrapy cron`: a path, or a dict; None: cron.toml, or [tool.mocra.cron]
+MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: BOT_NAME
+MOCRA_CRON_DIR = ".mocra-cron"  # folder for logs of runs, and for the state on memory://
+MOCRA_CRON_LEASE = 30.0  # s without a sign of life after which a run counts as lost

@@ -23,13 +23,23 @@ VERBS = {
     "dead": ("dead", "list, show, replay, purge or export what was given up"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "startproject": ("startproject", "make a new project from the suite's template"),
+    "worker": ("worker", "run the crawls that `scrapy cron` starts on waiting workers"),
     "version": ("version", "print versions, and whether the project's backend answers"),
     "workers": ("workers", "list the workers of a crawl"),
 }
 
 
 class Command(ScrapyCommand):
-    """Finds the verb and hands over."""
+    """Finds the verb and hands over.
+
+    Attributes:
+        family: the command's own name.
+        verbs: name -> (module of this folder, what it does); ``module:Class`` where a module has several.
+    """
+
+    family = "mocra"
+    purpose = "Work with mocra_scrapy"
+    verbs: ClassVar[dict[str, tuple[str, str]]] = VERBS
 
     requires_project = False
     requires_crawler_process = False
@@ -39,26 +49,27 @@ class Command(ScrapyCommand):
         return "<verb> [options]"
 
     def short_desc(self) -> str:
-        return "Work with mocra_scrapy: " + ", ".join(VERBS)
+        return f"{self.purpose}: " + ", ".join(self.verbs)
 
     def long_desc(self) -> str:
-        verbs = "; ".join(f"{name}: {text}" for name, (_, text) in VERBS.items())
-        return f"Verbs: {verbs}. `scrapy mocra help VERB` tells the options of one."
+        verbs = "; ".join(f"{name}: {text}" for name, (_, text) in self.verbs.items())
+        return f"Verbs: {verbs}. `scrapy {self.family} help VERB` tells the options of one."
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         # What follows the verb is the verb's own: its options must not be taken for Scrapy's.
-        parser.add_argument("verb", nargs="?", metavar="verb", help="one of " + ", ".join(VERBS))
-        parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="see `scrapy mocra help VERB`")
+        parser.add_argument("verb", nargs="?", metavar="verb", help="one of " + ", ".join(self.verbs))
+        parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help=f"see `scrapy {self.family} help VERB`")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         name, rest = opts.verb, [*opts.rest, *args]
         if name == "help" and rest:
             name, rest = rest[0], ["--help"]
-        if name not in VERBS:
-            raise UsageError("" if name is None else f"Unknown verb {name!r}; there are: {', '.join(VERBS)}")
-        verb: Verb = import_module(f"mocra_scrapy.commands.{VERBS[name][0]}").verb()
-        parser = argparse.ArgumentParser(prog=f"scrapy mocra {name}", description=verb.__doc__)
+        if name not in self.verbs:
+            raise UsageError("" if name is None else f"Unknown verb {name!r}; there are: {', '.join(self.verbs)}")
+        module, _, attribute = self.verbs[name][0].partition(":")
+        verb: Verb = getattr(import_module(f"mocra_scrapy.commands.{module}"), attribute or "verb")()
+        parser = argparse.ArgumentParser(prog=f"scrapy {self.family} {name}", description=verb.__doc__)
         verb.add_options(parser)
         parser.add_argument("-s", "--set", action="append", default=[], metavar="NAME=VALUE", help="set a setting")
         options = parser.parse_args(rest)

@@ -1,0 +1,164 @@
+"""What a job is, and every key of the jobs file with its check. Pure.
+
+How to add a key: a field of :class:`Job`, a line in :data:`KEYS`, an entry in ``docs/reference/cron.rst`` (a test compares them).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mocra_scrapy.cron.expression import BadExpression, Expression
+from mocra_scrapy.cron.schedule import Schedule
+from mocra_scrapy.cron.words import did_you_mean
+
+CONCURRENCY = ("forbid", "allow", "replace", "queue")
+CATCH_UP = ("none", "last", "all")
+EXECUTORS = ("process", "queue")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+MONTH = 31 * 86_400.0
+
+
+class Wrong(ValueError):
+    """A value that can't be; ``problem`` and ``fix`` are sentences without a full stop."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem}. {fix}")
+        self.problem, self.fix = problem, fix
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, checked. Attributes: the keys of the jobs file, see ``docs/reference/cron``; durations are seconds."""
+
+    name: str
+    spider: str
+    schedule: Schedule
+    args: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    concurrency: str = "forbid"
+    max_queued: int = 10
+    misfire_grace: float = 300.0
+    catch_up: str = "none"
+    jitter: float = 0.0
+    timeout: float = 0.0
+    stop_grace: float = 30.0
+    retries: int = 0
+    retry_delay: float = 60.0
+    success: Expression | None = None
+    executor: str = "process"
+    workers: int = 1
+    enabled: bool = True
+    tags: tuple[str, ...] = ()
+    history: int = 50
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Wrong(f"{value!r} is no text", "Write a text in quotes that is not empty")
+    return value
+
+
+def _choice(*known: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in known:
+            guess = did_you_mean(value, known) if isinstance(value, str) else ""
+            raise Wrong(f"{value!r} is unknown", guess or f"Write one of {', '.join(map(repr, known))}")
+        return str(value)
+
+    return check
+
+
+def _number(least: float, most: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise Wrong(f"{value!r} is no number", "Write seconds, without quotes and units: 15 minutes are 900")
+        if not least <= value <= most:
+            raise Wrong(f"{value!r} is out of range", f"Write a number from {least:g} to {most:g}")
+        return float(value)
+
+    return check
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise Wrong(f"{value!r} is not possible", f"Write a whole number from {least} to {most}")
+        return value
+
+    return check
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"{value!r} is neither true nor false", "Write true or false, without quotes")
+    return value
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise Wrong(f"{value!r} is no table", 'Write { name = "value" }')
+    return dict(value)
+
+
+def _args(value: Any) -> dict[str, str]:
+    args = {}
+    for name, one in _table(value).items():
+        if not isinstance(one, (str, int, float)):
+            raise Wrong(f"the argument {name!r} is {one!r}", "Spiders are given texts: write one in quotes")
+        args[name] = str(one).lower() if isinstance(one, bool) else str(one)
+    return args
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    for name in _table(value):
+        if not name.isupper():
+            raise Wrong(f"{name!r} is no name of a setting", f"Write {name.upper()!r}, or move it to args")
+    return dict(value)
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) and tag for tag in value):
+        raise Wrong(f"{value!r} is no list of texts", 'Write ["daily", "shop"]')
+    return tuple(value)
+
+
+def _success(value: Any) -> Expression:
+    try:
+        return Expression(_text(value))
+    except BadExpression as error:
+        raise Wrong(str(error), 'Write, for example, "item_scraped_count > 0 and log_count/ERROR == 0"') from error
+
+
+class Key(NamedTuple):
+    """A key of the jobs file: what makes a checked value of what was written."""
+
+    check: Callable[[Any], Any]
+    required: bool = False
+
+
+KEYS: dict[str, Key] = {
+    "spider": Key(_text, required=True),
+    "schedule": Key(_text, required=True),
+    "timezone": Key(_text),
+    "args": Key(_args),
+    "settings": Key(_settings),
+    "concurrency": Key(_choice(*CONCURRENCY)),
+    "max_queued": Key(_whole(1, 1000)),
+    "misfire_grace": Key(_number(1, MONTH)),
+    "catch_up": Key(_choice(*CATCH_UP)),
+    "jitter": Key(_number(0, 86_400)),
+    "timeout": Key(_number(0, MONTH)),
+    "stop_grace": Key(_number(0, 3600)),
+    "retries": Key(_whole(0, 100)),
+    "retry_delay": Key(_number(0, MONTH)),
+    "success": Key(_success),
+    "executor": Key(_choice(*EXECUTORS)),
+    "workers": Key(_whole(1, 1000)),
+    "enabled": Key(_flag),
+    "tags": Key(_tags),
+    "history": Key(_whole(1, 1000)),
+}

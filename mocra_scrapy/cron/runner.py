@@ -1,0 +1,245 @@
+"""The loop of ``scrapy cron run``: one of all runners leads; it decides what is due, stores that, and starts launchers.
+
+What is lost when a runner dies between two of its steps? Nothing: an instant is decided by the compare-and-set that moves the stored last
+instant on; an intent that was stored but given to no launcher, or to one that died, is given to another one by whoever leads next; of
+several launchers one starts the run, by a compare-and-set of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.cron.config import JobsFile
+from mocra_scrapy.cron.jobs import Job
+from mocra_scrapy.cron.launching import Launches
+from mocra_scrapy.cron.options import CronOptions
+from mocra_scrapy.cron.order import order_for
+from mocra_scrapy.cron.policy import decide, next_due, remove
+from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, end, retry, utc
+from mocra_scrapy.cron.store import Store, Stored
+from mocra_scrapy.exceptions import BackendError
+from mocra_scrapy.leadership import Candidate
+from mocra_scrapy.models import Term
+from mocra_scrapy.runtime import worker_name
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at everything, at most; at the jobs file; after a failure.
+LOOK, RELOAD, AGAIN = 5.0, 1.0, 1.0
+
+
+class Runner:
+    """One runner.
+
+    Args:
+        options: see :class:`~mocra_scrapy.cron.options.CronOptions`.
+        wall: seconds since the epoch; decides what is due.
+        clock: monotonic seconds; decides who is silent for too long.
+        command: what runs a crawl, for tests; empty: the real thing.
+
+    Raises:
+        ConfigurationError: the jobs file is wrong.
+    """
+
+    def __init__(
+        self,
+        options: CronOptions,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        command: tuple[str, ...] = (),
+    ) -> None:
+        self._options, self._wall, self._clock, self._command = options, wall, clock, command
+        self.name = worker_name()
+        self.store = Store(options.address)
+        self.launches = Launches(self.store.folder, options.project, clock)
+        self.file = JobsFile(options.source())
+        self._silent: dict[str, float] = {}
+        self._told: dict[str, tuple[str, str]] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        return self.file.jobs
+
+    # ------------------------------------------------------------------ life
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            ConfigurationError: on ``memory://``, another runner lives.
+            BackendUnavailable: nobody answered.
+        """
+        await self.store.open(self._options.start_timeout)
+        if self.store.files is not None:
+            self.store.files.take()
+        logger.info("%d jobs of %s, state on %s", len(self.jobs), self.file.source, self.store)
+
+    async def run(self, stop: asyncio.Event, lease: float = 15.0) -> None:
+        """Contend and lead until *stop*; then resign. Runs that go on are left to their launchers.
+
+        Another runner takes over within *lease* seconds and a retry.
+        """
+        candidate = Candidate(
+            self.store.election,
+            self.name,
+            lease=lease,
+            renew=lease / 3,
+            deadline=lease * 2 / 3,
+            retry=min(2.0, lease / 3),
+        )
+        candidate.task(self._lead)
+        async with candidate:
+            while not stop.is_set():
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(stop.wait(), RELOAD)
+                if self.file.reload():
+                    self._changed.set()
+
+    async def once(self, patience: float = 60.0) -> bool:
+        """Decide and start what is due now, wait until it has started, and resign. ``False``: another runner leads."""
+        term = await self.store.election.campaign(self.name, 30.0)
+        if term is None:
+            return False
+        deadline = self._clock() + patience
+        while True:
+            await self.look(term.number)
+            starting = [run for run in await self._intended() if run.executor == "process"]
+            if not starting or self._clock() > deadline:
+                break
+            await self.store.election.renew(self.name, term.number, 30.0)
+            await asyncio.sleep(0.2)
+        await self.store.election.resign(self.name, term.number)
+        return True
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    # ------------------------------------------------------------------ leading
+
+    async def _lead(self, term: Term) -> None:
+        logger.info("%s leads, term %d", self.name, term.number)
+        self._silent.clear()
+        watcher = asyncio.create_task(self._listen())
+        try:
+            while True:
+                try:
+                    pause = await self.look(term.number)
+                except BackendError as error:
+                    logger.warning("%s; nothing is started until it answers", error)
+                    pause = AGAIN
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), pause)
+                self._changed.clear()
+        finally:
+            await end_tasks([watcher])
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async for _ in self.store.watch():
+                    self._changed.set()
+            except BackendError:
+                await asyncio.sleep(AGAIN)
+
+    async def look(self, number: int) -> float:
+        """Decide about every job in term *number*, and start what is to be started. Seconds until the next look is due."""
+        states = await self.store.everything()
+        dues = []
+        for job in list(self.jobs.values()):
+            state = await self._decide(job, states.get(job.name, Stored(JobState())), number)
+            due = None if state is None else next_due(job, state, self._wall())
+            dues += [due] if due is not None else []
+        for name in states.keys() - self.jobs.keys():
+            old = states[name]
+            new = old.state if old.state.broken else remove(old.state, self._wall())
+            if new != old.state:
+                await self.store.put(name, old, new, fence=number)
+        pause = min(dues, default=self._wall() + LOOK) - self._wall()
+        tries = self.launches.next_try()
+        if tries is not None:
+            pause = min(pause, tries - self._clock())
+        return max(0.0, min(pause, LOOK))
+
+    async def _decide(self, job: Job, old: Stored, number: int) -> JobState | None:
+        """The state after the decision; ``None``: a later term has written, or the state can't be read."""
+        if old.state.broken:
+            return None
+        while True:
+            lost = await self._lost(job, old.state)
+            new = decide(job, old.state, self._wall(), launching=self.launches.living(), lost=lost)
+            new = self._give_up(job, new)
+            if new == old.state:
+                break
+            stored = await self.store.put(job.name, old, new, fence=number)
+            if stored is not None:
+                break
+            old = await self.store.get(job.name)
+            if old.fence > number:
+                logger.warning("A later term than %d has decided about %s", number, job.name)
+                return None
+        self._tell(new)
+        for run in new.runs:
+            if run.state == INTENDED and run.executor == "process":
+                self._launch(job, run)
+            else:
+                self.launches.forget(run.id)
+        return new
+
+    def _launch(self, job: Job, run: Run) -> None:
+        options = self._options
+        order = order_for(
+            job, run, worker_name(), options.address, lease=options.lease, settings=options.given, command=self._command
+        )
+        try:
+            self.launches.start(run.id, order)
+        except OSError as error:
+            logger.error("No launcher could be started: %s", error)
+
+    def _give_up(self, job: Job, state: JobState) -> JobState:
+        for run in state.runs:
+            if run.state == INTENDED and run.id in self.launches.hopeless():
+                reason = f"launchers could not start it; see {self.launches.log}"
+                state = state.with_run(end(run, "failed", reason, self._wall()))
+                state = retry(state, run.id, job.retries, job.retry_delay, self._wall())
+        return state
+
+    async def _lost(self, job: Job, state: JobState) -> frozenset[str]:
+        """Workers of unfinished parts that gave no sign of life for longer than the lease, as long as somebody was there to see it."""
+        open_parts = frozenset(part.worker for run in state.runs for part in run.parts if part.ended is None)
+        if not open_parts:
+            return frozenset()
+        alive = await self.store.signs.alive(job.name, open_parts)
+        now = self._clock()
+        for worker in alive:
+            self._silent.pop(worker, None)
+        silent = {worker: self._silent.setdefault(worker, now) for worker in open_parts - alive}
+        # One lease more than the lock has: after an outage a launcher needs time to sign again.
+        return frozenset(worker for worker, since in silent.items() if now - since > self._options.lease)
+
+    async def _intended(self) -> list[Run]:
+        states = await self.store.everything()
+        return [run for name in self.jobs if name in states for run in states[name].state.runs if run.state == INTENDED]
+
+    def _tell(self, state: JobState) -> None:
+        """Log what became of each run, once."""
+        for run in state.runs:
+            now = (run.state, run.outcome)
+            if self._told.get(run.id) == now:
+                continue
+            new, self._told[run.id] = run.id not in self._told, now
+            if run.state == ENDED and not (new and run.ended is not None and run.ended < self._wall() - LOOK - 60):
+                level = logging.INFO if run.outcome == "succeeded" else logging.WARNING
+                logger.log(level, "Run %s %s%s", run.id, run.outcome, f": {run.reason}" if run.reason else "")
+            elif run.state == RUNNING:
+                logger.info("Run %s is going on, log %s", run.id, run.parts[0].log)
+            elif run.state != ENDED:
+                logger.info("Run %s is %s, due %s", run.id, run.state, utc(run.due))
+        if len(self._told) > 50_000:
+            self._told = {run.id: (run.state, run.outcome) for run in state.runs}

@@ -1,0 +1,259 @@
+"""What is stored of a job: one shared value, changed by compare-and-set only. Pure.
+
+States of a run::
+
+    (an instant came, a person triggered, a failed run is retried)
+       │
+    waiting ──due──► intended ──claimed by a launcher──► running ──all parts ended──► ended: succeeded, failed, timeout,
+       │               ▲   │                                                          cancelled, replaced, stopped, lost
+       │          queued   └──nobody could start it in time──► ended: missed
+       └──► ended: skipped (another run is going on), missed, cancelled
+
+The value holds the last scheduled instant beside the runs, so the step that moves it on is the step that stores the intent: no instant is
+forgotten and none is intended twice. The start itself is a compare-and-set of whoever starts the crawl (:func:`claim`), so an intent that
+was given to two launchers is started by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from mocra_scrapy.exceptions import BackendCorrupted
+
+WAITING, QUEUED, INTENDED, RUNNING, ENDED = "waiting", "queued", "intended", "running", "ended"
+OUTCOMES = ("succeeded", "failed", "timeout", "cancelled", "replaced", "stopped", "lost", "missed", "skipped")
+KINDS = ("scheduled", "catch-up", "manual")
+RETRIED = frozenset({"failed", "timeout", "stopped", "lost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process that crawls in a run; a run of ``executor = "queue"`` may have several.
+
+    Attributes:
+        worker: name of the launcher, unique; it holds the lock of this name while it lives.
+        started, ended: wall clock of its machine, seconds since the epoch.
+        exit_code: of the crawl; negative: ended by that signal.
+        items, errors: from its stats; ``None``: it wrote none.
+    """
+
+    worker: str
+    host: str = ""
+    pid: int = 0
+    started: float = 0.0
+    ended: float | None = None
+    outcome: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    finish_reason: str = ""
+    items: int | None = None
+    errors: int | None = None
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job.
+
+    Attributes:
+        id: ``job@instant``, ``job@instant#2`` for its second attempt, ``job@instant+xxxx`` when a person asked for it.
+        instant: when the schedule (or the person) wanted it.
+        due: when it may start: the instant and its jitter, or the time of a retry.
+        stop: why it has been asked to stop; empty: it hasn't.
+        places: how many workers may join it.
+        args: what a person gave beside the job's arguments.
+    """
+
+    id: str
+    instant: int
+    due: float
+    kind: str = "scheduled"
+    attempt: int = 1
+    state: str = WAITING
+    outcome: str = ""
+    reason: str = ""
+    intended: float | None = None
+    ended: float | None = None
+    stop: str = ""
+    executor: str = "process"
+    places: int = 1
+    args: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether it counts as going on for the concurrency policy."""
+        return self.state in (INTENDED, RUNNING)
+
+    @property
+    def started(self) -> float | None:
+        return self.parts[0].started if self.parts else None
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """All that is stored of a job.
+
+    Attributes:
+        last: the last instant that was decided; none up to it fires again. ``None``: never seen.
+        identity: the schedule that *last* belongs to; empty while nothing is due (paused, disabled): that time is not caught up.
+        missed: instants that were missed, ever.
+        broken: what is stored can't be read; nothing is decided until a person has deleted it (never stored).
+    """
+
+    last: int | None = None
+    identity: str = ""
+    paused: bool = False
+    missed: int = 0
+    runs: tuple[Run, ...] = ()
+    broken: bool = False
+
+    def run(self, run_id: str) -> Run | None:
+        return next((run for run in self.runs if run.id == run_id), None)
+
+    def with_run(self, run: Run) -> JobState:
+        """With *run* in place of the one of its id, or as the newest."""
+        if self.run(run.id) is None:
+            return replace(self, runs=(*self.runs, run))
+        return replace(self, runs=tuple(run if old.id == run.id else old for old in self.runs))
+
+    def trimmed(self, history: int) -> JobState:
+        """With the newest *history* runs that ended, and all others."""
+        ended = [run.id for run in self.runs if run.state == ENDED]
+        gone = set(ended[: max(0, len(ended) - history)])
+        return replace(self, runs=tuple(run for run in self.runs if run.id not in gone)) if gone else self
+
+
+def utc(instant: float) -> str:
+    """``2026-11-24T02:30:00Z``."""
+    return datetime.fromtimestamp(instant, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def run_id(job: str, instant: int, attempt: int = 1, mark: str = "") -> str:
+    return f"{job}@{utc(instant)}{f'+{mark}' if mark else ''}{f'#{attempt}' if attempt > 1 else ''}"
+
+
+# ---------------------------------------------------------------------- bytes
+
+
+def _lean(thing: Any) -> dict[str, Any]:
+    """Fields that differ from their default: a value holds fifty runs."""
+    out = {}
+    for spec in fields(thing):
+        value = getattr(thing, spec.name)
+        if value != spec.default and not (isinstance(value, (tuple, dict)) and not value):
+            out[spec.name] = value
+    return out
+
+
+def encode(state: JobState) -> bytes:
+    runs = [
+        {**_lean(run), **({"parts": [_lean(part) for part in run.parts]} if run.parts else {})} for run in state.runs
+    ]
+    return json.dumps({**_lean(state), "v": 1, "runs": runs}, separators=(",", ":")).encode()
+
+
+def decode(name: str, raw: bytes | None) -> JobState:
+    """The state of the job *name*; ``None``: nothing is stored, the state of a job that was never seen.
+
+    Raises:
+        BackendCorrupted: these bytes are none of ours.
+    """
+    if raw is None:
+        return JobState()
+    try:
+        data = json.loads(raw)
+        if data.pop("v") != 1:
+            raise ValueError("written by another version")  # noqa: TRY301
+        runs = []
+        for one in data.pop("runs"):
+            parts = tuple(Part(**_known(Part, part)) for part in one.pop("parts", ()))
+            runs.append(Run(**_known(Run, one), parts=parts))
+        return JobState(**_known(JobState, data), runs=tuple(runs))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackendCorrupted(f"The state of the cron job {name!r} can't be read: {error}") from error
+
+
+def _known(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What *cls* has a field for: a newer version may have written more."""
+    names = {spec.name for spec in fields(cls)}
+    return {name: value for name, value in data.items() if name in names}
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """For ``scrapy cron history --json``."""
+    return asdict(run)
+
+
+# ---------------------------------------------------------------------- steps
+
+
+def claim(state: JobState, run: str, part: Part) -> JobState | None:
+    """Start *run* as *part*; ``None``: it is not to be started (any more), or not by one more.
+
+    Claiming again by the same name changes nothing: the outcome of a call that got no answer is found out by repeating it.
+    """
+    found = state.run(run)
+    if found is None:
+        return None
+    if any(one.worker == part.worker for one in found.parts):
+        return state
+    over = any(one.ended is not None for one in found.parts)
+    if not found.active or found.stop or over or len(found.parts) >= found.places:
+        return None
+    return state.with_run(replace(found, state=RUNNING, parts=(*found.parts, part)))
+
+
+def end_part(state: JobState, run: str, part: Part) -> JobState:
+    """Store how *part* ended. The run ends with its last part, by the worst outcome of all. Nothing changes if it was ended before."""
+    found = state.run(run)
+    assert part.ended is not None
+    if found is None or not any(one.worker == part.worker and one.ended is None for one in found.parts):
+        return state
+    parts = tuple(part if one.worker == part.worker else one for one in found.parts)
+    found = replace(found, parts=parts)
+    if any(one.ended is None for one in parts):
+        return state.with_run(found)
+    order = ("succeeded", "cancelled", "replaced", "stopped", "lost", "timeout", "failed")
+    worst = max(parts, key=lambda one: order.index(one.outcome) if one.outcome in order else len(order))
+    return state.with_run(end(found, worst.outcome, worst.reason, part.ended))
+
+
+def end(run: Run, outcome: str, reason: str, now: float) -> Run:
+    return replace(run, state=ENDED, outcome=outcome, reason=reason, ended=now)
+
+
+def retry(state: JobState, run: str, retries: int, delay: float, now: float) -> JobState:
+    """Add the next attempt of a run that ended badly, if there is one left. Twice is the same as once."""
+    found = state.run(run)
+    if found is None or found.state != ENDED or found.outcome not in RETRIED or found.attempt > retries:
+        return state
+    base = found.id.partition("#")[0]
+    attempt = found.attempt + 1
+    if state.run(f"{base}#{attempt}") is not None:
+        return state
+    again = Run(
+        id=f"{base}#{attempt}",
+        instant=found.instant,
+        due=now + delay,
+        kind=found.kind,
+        attempt=attempt,
+        executor=found.executor,
+        places=found.places,
+        args=found.args,
+    )
+    return state.with_run(again)
+
+
+def ask_to_stop(state: JobState, run: str, why: str, now: float) -> JobState:
+    """Ask a run to stop, *why* being its outcome then; one that did not start ends at once."""
+    found = state.run(run)
+    if found is None or found.state == ENDED or found.stop:
+        return state
+    if found.state != RUNNING:
+        return state.with_run(end(found, why, "before it started", now))
+    return state.with_run(replace(found, stop=why))
