@@ -16,10 +16,15 @@ local function is_there(key)  -- asked once a call: most crawls have no special 
     return there[key]
 end
 
+local split = {}
 local function names_of(list)
-    if not string.find(list, '\31', 1, true) then return {list} end
-    local out = {}
-    for name in string.gmatch(list .. '\31', '(.-)\31') do out[#out + 1] = name end
+    local out = split[list]
+    if out then return out end
+    if string.find(list, '\31', 1, true) then
+        out = {}
+        for name in string.gmatch(list .. '\31', '(.-)\31') do out[#out + 1] = name end
+    else out = {list} end
+    split[list] = out
     return out
 end
 
@@ -53,6 +58,7 @@ end
 local function limit_of(name)
     local l = in_force[name]
     if l then return l end
+    if string.byte(name) ~= 64 and not is_there(LIMITS) and not is_there(LIVE) then return D end
     local set = field(LIMITS, name)
     if set then l = cmsgpack.unpack(set)
     elseif string.byte(name) == 64 then l = {0, 1, 0, 0}
@@ -193,6 +199,7 @@ end
 local function share(name, me)  -- places that it may have now, its fair share
     local s, concurrency = seats_of(name, me), limit_of(name)[3]
     if concurrency == 0 then concurrency = MANY end
+    if s.parties == 1 then return concurrency, concurrency end  -- nobody else is there
     local fair = math.max(1, math.floor(concurrency / s.parties))
     local cap = s.mine + math.max(0, concurrency - s.total)
     if s.asking > 0 then cap = math.max(s.mine, math.min(cap, fair)) end
@@ -252,7 +259,14 @@ local function sit(names, me, loads)
     end
 end
 
+local single = {}  -- what is stored where one worker has n places and nobody else has any
+local function alone(me, n)
+    if not single[n] then single[n] = cmsgpack.pack({me, n}) end
+    return single[n]
+end
+
 local function pack_holders(holders, me, mine)  -- nil: nobody has any
+    if next(holders) == nil then return mine > 0 and alone(me, mine) or nil end
     local flat = {}
     for holder, n in pairs(holders) do
         if holder ~= me then flat[#flat + 1] = holder; flat[#flat + 1] = n end
@@ -261,18 +275,16 @@ local function pack_holders(holders, me, mine)  -- nil: nobody has any
     return #flat > 0 and cmsgpack.pack(flat) or nil
 end
 
-local function save_places(me)  -- -> names of which me has more places now
-    local set, names = {}, {}
+local function save_places(me)
+    local set = {}
     for name, s in pairs(seats) do
         if s.mine > s.was then
             set[#set + 1] = name
             set[#set + 1] = pack_holders(s.holders, me, s.mine)
-            names[#names + 1] = name
             if is_there(ASKING) then call('HDEL', P .. 'ask:' .. name, me) end
         end
     end
     for i = 1, #set, 2000 do call('HSET', PLACES, unpack(set, i, math.min(i + 1999, #set))) end
-    return names
 end
 
 local function keep_places(keep, me, notes)  -- gives back all but so many -> of how many names that others ask for
@@ -281,9 +293,11 @@ local function keep_places(keep, me, notes)  -- gives back all but so many -> of
     if #names == 0 or not is_there(PLACES) then return 0 end
     for i, raw in ipairs(call('HMGET', PLACES, unpack(names))) do
         local name = names[i]
+        local n = keep[name]
         fetched[PLACES][name] = raw
-        local holders, n = holders_of(name), keep[name]
+        local holders = n == 0 and raw == alone(me, 1) and {[me] = 1} or holders_of(name)
         if n < (holders[me] or 0) then
+            holders[me] = nil
             local packed = pack_holders(holders, me, n)
             if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
             fetched[PLACES][name] = packed or false

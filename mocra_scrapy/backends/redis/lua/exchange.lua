@@ -23,8 +23,8 @@ if not own[1] then  -- its first call, or it was declared dead
     end
 end
 local suspect = own[2] or nil
--- stored, acked, released, buried, lost, reclaimed, given_up; us when each lease departs, names it got places of, crowded, holds
-local done = {'', '', '', '', own[3] and 1 or 0, 0, 0, {}, {}, {}, {}}
+-- stored, acked, released, buried, lost, reclaimed, given_up; us when each lease departs (empty: all now), crowded, holds
+local done = {'', '', '', '', own[3] and 1 or 0, 0, 0, {}, {}, {}}
 local groups, leases = {}, 0
 
 local function flags(t) return table.concat(t) end
@@ -52,12 +52,16 @@ local function answer()
         local left = soon and (tonumber(soon) - now_us) / 1000
         if left and left < 3.2e10 and (due < 0 or left < due) then due = math.ceil(left) end
         for i, at in ipairs(done[8]) do waits[i] = math.max(0, math.floor(at - now_us)) end
-        for _, name in ipairs(done[9]) do places[name] = seats_of(name, worker).mine end
+        for _, g in ipairs(groups) do
+            if g[3] then
+                for _, name in ipairs(names_of(g[1])) do places[name] = seats_of(name, worker).mine end
+            end
+        end
         for name, n in pairs(notes) do places[name] = n end
-        for name, at in pairs(done[11]) do held[name] = math.max(0, math.floor(at - now_us)) end
+        for name, at in pairs(done[10]) do held[name] = math.max(0, math.floor(at - now_us)) end
     end
     local state = control == 1 and crawl_state() or {0, 0, ''}
-    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7], waits, places, done[10], held})
+    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7], waits, places, done[9], held})
 end
 
 -- Repeated: the answer of the first time, with the leases that are still held.
@@ -97,7 +101,7 @@ expire_letters(max_dead[2])
 local events = 0  -- entries, and places that others ask for, that became free by this call
 if throttled then
     set_limits(limits)
-    done[11] = holds
+    done[10] = holds
     local told = next(holds)
     local before = cmsgpack.pack(notes)
     events = keep_places(keep, worker, notes)
@@ -215,40 +219,53 @@ local function hand(slot, rank, item)
     return t
 end
 
--- Where slots have limits: how many entries of a list this worker may have now; 0 also tells why by what it does to the list's turn.
-local function allowed(list, names, most)
+-- Where slots have limits: how many entries of a list this worker may have now, and when the next one departs.
+local function allowed(names, most)
     for _, name in ipairs(names) do
-        if avoid[name] then return 0 end
+        if avoid[name] then return 0, now_us end
     end
-    if departure(names) > horizon then return 0 end
+    local at = departure(names)
+    if at > horizon then return 0, at end
     local room, crowded = room_for(names, worker, loads)
     if crowded then
         avoid[crowded] = true
-        done[10][#done[10] + 1] = crowded
+        done[9][#done[9] + 1] = crowded
     end
-    return math.min(room, most)
+    return math.min(room, most), at
 end
 
-local function out_of(list, names, rank, item)  -- one departs
-    local at = departure(names)
+local function is_paced(names)
+    for _, name in ipairs(names) do
+        if limit_of(name)[1] > 0 then return true end
+    end
+    return false
+end
+
+local function depart(names)  -- books one departure
+    local at, waits = departure(names), done[8]
     book(names, at)
-    done[8][#done[8] + 1] = at
-    for _, name in ipairs(names) do loads[name] = (loads[name] or 0) + 1 end
-    return hand(list, rank, item)
+    for i = #waits + 1, leases do waits[i] = 0 end  -- those before it go at once
+    waits[leases + 1] = at
+end
+
+local function count_in(names, n)
+    for _, name in ipairs(names) do loads[name] = (loads[name] or 0) + n end
+    sit(names, worker, loads)
 end
 
 local function serve(list, most)
-    local names, paced = names_of(list), false
-    most = allowed(list, names, most)
-    for _, name in ipairs(names) do
-        if limit_of(name)[1] > 0 then paced = true end
-    end
-    if most > 0 and paced then most = fits(names, most, horizon) end
-    if most > 0 then
-        for _, got in ipairs(take(list, most)) do out_of(list, names, got[1], got[2]) end
-        sit(names, worker, loads)
+    local names = names_of(list)
+    local paced, n, at = is_paced(names), allowed(names, most)
+    if n > 0 and paced then n = fits(names, n, horizon) end
+    if n > 0 then
+        local got = take(list, n)
+        for _, pair in ipairs(got) do
+            if paced then depart(names) end
+            hand(list, pair[1], pair[2])
+        end
+        count_in(names, #got)
+        if paced then at = departure(names) end
     else closed[#closed + 1] = list; closed[list] = true end
-    local at = departure(names)
     if at > horizon then call('ZADD', READY, 'XX', text(at - lookahead), list) end
 end
 
@@ -257,16 +274,17 @@ if want > 0 and not suspect then
     if placed then
         local rank, slot, item = unplace(placed)
         local names = throttled and names_of(slot)
-        if avoid[slot] or (throttled and allowed(slot, names, 1) == 0) then call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
+        if avoid[slot] or (throttled and (allowed(names, 1)) == 0) then call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
         else
             call('LPOP', SUSPECT)
             M.pend = math.max(0, M.pend - 1)
             fields[#fields + 1] = '!'
             fields[#fields + 1] = token(leases + 1)
             if throttled then
-                out_of(slot, names, rank, item)
-                sit(names, worker, loads)
-            else hand(slot, rank, item) end
+                depart(names)
+                count_in(names, 1)
+            end
+            hand(slot, rank, item)
             given[slot] = 1
             if per_slot == 1 then avoid[slot] = true; full[#full + 1] = slot end
         end
@@ -294,7 +312,10 @@ if throttled then
         end
     end
     save_departures()
-    done[9] = save_places(worker)
+    save_places(worker)
+    if #done[8] > 0 then
+        for i = #done[8] + 1, leases do done[8][i] = 0 end
+    end
 end
 while not throttled and leases < want do
     local slots = {}
