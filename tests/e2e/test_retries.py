@@ -143,7 +143,10 @@ SPIDER = """
         ONE_LINE + "MOCRA_ENABLED = False\n",
         ONE_LINE + 'SCHEDULER = "scrapy.core.scheduler.Scheduler"\n',
         ONE_LINE + "MOCRA_RETRY_AFTER_CAP = 0\n",
-        ONE_LINE + 'DOWNLOADER_MIDDLEWARES = {"scrapy.downloadermiddlewares.retry.RetryMiddleware": 540}\n',
+        # Not believed: else the slot as a whole would be held for that long, whoever retries.
+        ONE_LINE
+        + 'DOWNLOADER_MIDDLEWARES = {"scrapy.downloadermiddlewares.retry.RetryMiddleware": 540}\n'
+        + "MOCRA_RETRY_AFTER_CAP = 0\n",
     ],
     ids=["plain", "off", "other scheduler", "never believed", "Scrapy's own"],
 )
