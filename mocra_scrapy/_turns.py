@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mocra_scrapy._engine import Engine
     from mocra_scrapy._inbox import Inbox
     from mocra_scrapy._outbox import Outbox
+    from mocra_scrapy._packing import PackedCodec
     from mocra_scrapy.runtime import Mocra
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Turns:
         leasing: whether new work is taken (``False`` while closing).
         wants_end: the spider is idle, and asks whether the crawl is finished.
         round_trips: exchanges that were answered.
+        packing: fetches what leases need to be read; ended with these tasks.
     """
 
     def __init__(self, mocra: Mocra, engine: Engine, inbox: Inbox, outbox: Outbox, hooks: Hooks) -> None:
@@ -80,6 +82,7 @@ class Turns:
         self.wants_end = False
         self.hungry = False
         self.round_trips = 0
+        self.packing: PackedCodec | None = None
         self.unanswered: float | None = None  # since when the backend is away
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()
@@ -122,6 +125,8 @@ class Turns:
         """End the tasks. What was not confirmed is left to the lease."""
         tasks, self._tasks = self._tasks, []
         await end_tasks(tasks)
+        if self.packing is not None:
+            await self.packing.close()
 
     # ------------------------------------------------------------------ the loop
 
@@ -236,6 +241,8 @@ class Turns:
             self._due = time.monotonic() + exchange.next_due + random.uniform(0.001, 0.02)  # noqa: S311
             if exchange.next_due <= 0:
                 self.dry = False
+        if self.packing is not None:
+            await self.packing.arrived(exchange.leases, self.insist)  # nobody sees a lease that can't be read yet
         self._hooks.answered(batch, exchange)
         self._changed.set()
         await self._maybe_end()

@@ -21,11 +21,11 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.misc import build_from_crawler, load_object
 
 from mocra_scrapy._answers import Answers
-from mocra_scrapy._codec import load_codec
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._engine import Engine
 from mocra_scrapy._inbox import Inbox, Local, Recall
 from mocra_scrapy._outbox import Outbox
+from mocra_scrapy._packing import PackedCodec
 from mocra_scrapy._seeding import Seeder
 from mocra_scrapy._turns import Turns
 from mocra_scrapy.dupefilters import RecentDupeFilter
@@ -100,16 +100,16 @@ class Scheduler(BaseScheduler):
             ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`.
         """
         self.spider = spider
-        self._codec = load_codec(self.options.codec, spider, self.options.entry_max_bytes)
+        self._codec = PackedCodec(self.mocra, spider, self.stats)
         self.engine = Engine(self.crawler)
         state = await self.mocra.open()
-        opened = self.df.open()
-        if opened is not None:
+        if (opened := self.df.open()) is not None:
             await opened
         self._answers = Answers(
             self.crawler, self.mocra, self.engine, self.inbox, self.outbox, filters=(self.df, self._recent)
         )
         self._turns = self._answers.turns = Turns(self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks)
+        self._turns.packing = self._codec
         self._seeder = Seeder(self.mocra, self.engine, self._turns, self.outbox, self._deliveries)
         self.engine.on_finished(self._deliveries.finished)
         self.engine.on_closing(self._hand_back)
@@ -126,8 +126,7 @@ class Scheduler(BaseScheduler):
         self._hand_back()
         if self._turns is not None:
             await self._leave(self._turns)
-        closed = self.df.close(reason)
-        if closed is not None:
+        if (closed := self.df.close(reason)) is not None:
             await closed
         try:
             await self.mocra.close()
@@ -197,14 +196,15 @@ class Scheduler(BaseScheduler):
             fingerprint = self._recent.fingerprint(request)
         slot = self.engine.slot_of(request)
         try:
-            body = self._codec.encode(request)
+            payload = self._codec.encode(request)
         except UnserializableRequest as error:
             self._keep(request, slot, seeder.delivery if seed and seeder else CURRENT.get(), error)
             self._remember(fingerprint)
             return True
         if seed and seeder is not None:
-            fingerprint = seeder.fingerprint(fingerprint, body)
+            fingerprint = seeder.fingerprint(fingerprint, payload)
         start = self.options.start_queue and bool(request.meta.get("is_start_request"))
+        body = self._codec.pack(payload, request)
         self.outbox.push(Entry(body, slot, request.priority, fingerprint, start), request)
         self._recall.keep(body, request)
         self._remember(fingerprint)

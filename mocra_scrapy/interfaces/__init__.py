@@ -10,6 +10,7 @@ Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; wheth
 
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
+from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.queue import IRequestQueue
 
-__all__ = ["IBackend", "IElection", "ILocks", "IRequestQueue", "IShared", "IWorkers"]
+__all__ = ["IBackend", "IDictionaries", "IElection", "ILocks", "IRequestQueue", "IShared", "IWorkers"]

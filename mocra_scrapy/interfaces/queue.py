@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zope.interface import Attribute, Interface
+from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
     Burial,
     CrawlState,
@@ -21,7 +22,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(Interface):
+class IRequestQueue(IDictionaries):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it is acknowledged.
 
     States of an entry::

@@ -5,6 +5,7 @@ server's clock, in seconds since the epoch.
 """
 
 from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
+from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
     MIN_PRIORITY,
@@ -37,6 +38,7 @@ __all__ = [
     "Seeding",
     "ServerReport",
     "SharedValue",
+    "StoredDictionaries",
     "Term",
     "WorkerInfo",
     "WorkerReport",

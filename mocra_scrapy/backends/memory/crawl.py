@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count, islice
 
+from mocra_scrapy.backends.memory.dictionaries import Dictionaries
 from mocra_scrapy.backends.memory.seen import Seen
 from mocra_scrapy.backends.memory.slots import Item, Slots
 from mocra_scrapy.backends.memory.wakeups import Wakeups
@@ -85,6 +86,7 @@ class Crawl:
         self.departed: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # those that died: forgotten when, worker
         self.dead: OrderedDict[str, DeadLetter] = OrderedDict()
         self.seen = Seen()
+        self.dictionaries = Dictionaries()
         self.wakeups.clear()
 
     # ------------------------------------------------------------------ looks

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.crawl import Answered, Crawl, Worker
+from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.backends.memory.seen import fingerprint_number
 from mocra_scrapy.backends.memory.slots import Item, item_of
 from mocra_scrapy.exceptions import ConfigurationError
@@ -28,7 +29,7 @@ from mocra_scrapy.models import (
 
 
 @implementer(IRequestQueue)
-class MemoryRequestQueue:
+class MemoryRequestQueue(MemoryDictionaries):
     """One crawl's queue.
 
     Args:

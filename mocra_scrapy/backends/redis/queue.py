@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
 from mocra_scrapy.backends.redis.division import divide, gather_flags
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
 from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
@@ -52,7 +53,7 @@ class _Call:
 
 
 @implementer(IRequestQueue)
-class RedisRequestQueue(RedisQueueInspection):
+class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
     """One crawl's queue.
 
     Args:
