@@ -1,4 +1,4 @@
-"""``python -m benchmarks [crawls|storage|scale|wakeups|all] [--quick] [--repeats N] [--json FILE]``."""
+"""``python -m benchmarks [crawls|storage|scale|wakeups|profile|all] [--quick] [--repeats N] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, scale, storage, wakeups
+from benchmarks import crawls, profile, scale, storage, wakeups
 
 
 def machine() -> str:
@@ -32,7 +32,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=("all", "crawls", "storage", "scale", "wakeups"))
+    parser.add_argument(
+        "what", nargs="?", default="all", choices=("all", "crawls", "storage", "scale", "wakeups", "profile")
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes and few rows: some minutes")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -52,6 +54,12 @@ def main() -> None:
     if arguments.what in ("all", "crawls"):
         result["crawls"] = crawls.measure(quick=arguments.quick, repeats=arguments.repeats)
         print("\n" + table(result["crawls"]))
+    if arguments.what == "profile":
+        result["profile"] = profile.measure(quick=arguments.quick, repeats=arguments.repeats)
+        print("\n" + table(result["profile"]["table"]))
+        for contestant, functions in result["profile"]["functions"].items():
+            print(f"\n{contestant}: µs a page by function")
+            print("\n".join(f"{us:6}  {name}  ({owner})" for owner, name, us in functions))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 

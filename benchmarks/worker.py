@@ -10,9 +10,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from scrapy import Request, Spider
+from scrapy import Request, Spider, signals
 from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
+
+from benchmarks.sampling import Sampler
 
 COMMON = {
     "LOG_LEVEL": "ERROR",
@@ -76,11 +78,16 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     process = AsyncCrawlerProcess(settings_of(job))
     crawler = process.create_crawler(BenchSpider)
+    sampler = Sampler() if job.get("profile") else None
+    if sampler is not None:  # what is imported and made at start is no page's cost
+        crawler.signals.connect(sampler.start, signals.spider_opened)
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.time()
     process.crawl(crawler, job=job)
     process.start()
     after = resource.getrusage(resource.RUSAGE_SELF)
+    if sampler is not None:
+        sampler.stop()
     assert crawler.stats is not None
     stats = crawler.stats.get_stats()
     print(
@@ -94,6 +101,7 @@ def main() -> None:
                 "rss_mb": after.ru_maxrss / 1024,
                 "reason": stats.get("finish_reason"),
                 "exchanges": stats.get("mocra/queue/round_trips"),
+                "profile": sampler.as_dict() if sampler is not None else None,
             }
         )
     )

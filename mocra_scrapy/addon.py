@@ -11,6 +11,7 @@ from mocra_scrapy import default_settings
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.options import read_options
 from mocra_scrapy.runtime import one_off_command
+from mocra_scrapy.spidermiddlewares.known import KnownLinksMiddleware
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -23,10 +24,12 @@ COMPONENTS = {
     "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
 }
 
+#: Of :class:`~mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware`: between the spider and all middlewares of Scrapy's.
+NEAREST = 1100
 
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
 #: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
-FAST = {"CONCURRENT_ITEMS": 8}
+FAST = {"CONCURRENT_ITEMS": 8, "STATS_CLASS": "mocra_scrapy.statscollectors.FastStatsCollector"}
 
 
 class Addon:
@@ -61,6 +64,7 @@ class Addon:
             raise NotConfigured("MOCRA_ENABLED is false")
         for name, path in COMPONENTS.items():
             settings.set(name, path, "addon")
+        settings.setdefault_in_component_priority_dict("SPIDER_MIDDLEWARES", KnownLinksMiddleware, NEAREST)
         if settings.getbool("MOCRA_FAST"):
             for name, value in FAST.items():
                 settings.set(name, value, "addon")

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from scrapy.dupefilters import BaseDupeFilter
+from scrapy.dupefilters import BaseDupeFilter, RFPDupeFilter
+from scrapy.utils.misc import build_from_crawler, load_object
 from scrapy.utils.request import RequestFingerprinter, referer_str
 
 from mocra_scrapy.options import read_options
@@ -117,7 +118,7 @@ class RecentDupeFilter(BaseDupeFilter):
         options = read_options(crawler.settings, "")
         self.recent = RecentFingerprints(options.local_seen, options.queue.seen_ttl)
         self.debug = crawler.settings.getbool("DUPEFILTER_DEBUG")
-        self._told = False
+        self.told = False
         self._stats = crawler.stats
 
     @classmethod
@@ -133,15 +134,39 @@ class RecentDupeFilter(BaseDupeFilter):
 
     def log(self, request: Request, spider: Spider) -> None:
         """Log and count a filtered request, in Scrapy's words."""
+        self.tell(request, spider)
+        self.count(1)
+
+    def tell(self, request: Request, spider: Spider | None) -> None:
+        """Log a filtered request: each of them (``DUPEFILTER_DEBUG``) or the first."""
         if self.debug:
             text = "Filtered duplicate request: %(request)s (referer: %(referer)s)"
             logger.debug(text, {"request": request, "referer": referer_str(request)}, extra={"spider": spider})
-        elif not self._told:
-            self._told = True
+        elif not self.told:
+            self.told = True
             text = (
                 "Filtered duplicate request: %(request)s - no more duplicates will be shown"
                 " (see DUPEFILTER_DEBUG to show all duplicates)"
             )
             logger.debug(text, {"request": request}, extra={"spider": spider})
+
+    def count(self, filtered: int) -> None:
+        """Count requests that were filtered."""
         assert self._stats is not None
-        self._stats.inc_value("dupefilter/filtered")
+        self._stats.inc_value("dupefilter/filtered", filtered)
+
+
+def choose_dupefilter(crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
+    """``(filter, our own one or None, whether a foreign one decides)``, by ``DUPEFILTER_CLASS``."""
+    cls = load_object(crawler.settings["DUPEFILTER_CLASS"])
+    if cls in (RFPDupeFilter, RecentDupeFilter):
+        ours = RecentDupeFilter.from_crawler(crawler)
+        return ours, ours, False
+    foreign = build_from_crawler(cls, crawler)
+    if cls is not BaseDupeFilter:
+        logger.warning(
+            "DUPEFILTER_CLASS is %s: it decides alone, in each worker for itself; the cluster's filter is off. "
+            "Take it out to filter over the whole cluster, or set REQUEST_FINGERPRINTER_CLASS to say what a duplicate is",
+            cls.__qualname__,
+        )
+    return foreign, None, True

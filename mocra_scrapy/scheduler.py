@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.core.scheduler import BaseScheduler
-from scrapy.dupefilters import BaseDupeFilter, RFPDupeFilter
 from scrapy.utils.defer import deferred_f_from_coro_f
-from scrapy.utils.misc import build_from_crawler, load_object
 
 from mocra_scrapy._answers import Answers
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
@@ -28,10 +26,11 @@ from mocra_scrapy._outbox import Outbox
 from mocra_scrapy._packing import PackedCodec
 from mocra_scrapy._seeding import Seeder
 from mocra_scrapy._turns import Turns
-from mocra_scrapy.dupefilters import RecentDupeFilter
+from mocra_scrapy.dupefilters import choose_dupefilter
 from mocra_scrapy.exceptions import MocraError, UnreadablePayload, UnserializableRequest
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.spidermiddlewares.known import answer_early
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -57,7 +56,7 @@ class Scheduler(BaseScheduler):
         self.options = self.mocra.options
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.df, self._recent, self._decides = self._dupefilter(crawler)
+        self.df, self._recent, self._decides = choose_dupefilter(crawler)
         self.inbox, self.outbox, self._recall = Inbox(), Outbox(), Recall(RECALL)
         self._deliveries = Deliveries(self._settle)
         self._closing = False
@@ -74,21 +73,6 @@ class Scheduler(BaseScheduler):
             # Scrapy's own clean-up fails after this, and without a word of ours its traceback would be the last one.
             logger.critical("%s", error)
             raise
-
-    def _dupefilter(self, crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
-        """``(filter, our own one or None, whether a foreign one decides)``, by ``DUPEFILTER_CLASS``."""
-        cls = load_object(crawler.settings["DUPEFILTER_CLASS"])
-        if cls in (RFPDupeFilter, RecentDupeFilter):
-            ours = RecentDupeFilter.from_crawler(crawler)
-            return ours, ours, False
-        foreign = build_from_crawler(cls, crawler)
-        if cls is not BaseDupeFilter:
-            logger.warning(
-                "DUPEFILTER_CLASS is %s: it decides alone, in each worker for itself; the cluster's filter is off. "
-                "Take it out to filter over the whole cluster, or set REQUEST_FINGERPRINTER_CLASS to say what a duplicate is",
-                cls.__qualname__,
-            )
-        return foreign, None, True
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -113,7 +97,7 @@ class Scheduler(BaseScheduler):
         self._seeder = Seeder(self.mocra, self.engine, self._turns, self.outbox, self._deliveries)
         self.engine.on_finished(self._deliveries.finished)
         self.engine.on_closing(self._hand_back)
-        self.engine.on_crawl(self._known)
+        answer_early(self.crawler, self.engine, self._recent, self._known)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()
         self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
