@@ -81,7 +81,7 @@ class Sampler:
         while frame is not None:
             path = frame.f_code.co_filename
             owner = names[path] if path in names else self._owner(path)
-            if owner is not None and frame.f_code.co_name != "main":  # of the worker: whoever runs the loop
+            if owner is not None and frame.f_code.co_name not in ("main", "<module>"):  # of the worker: the loop
                 self.owners[owner] += 1
                 functions[owner, f"{path.rpartition('/')[2]}:{frame.f_code.co_name}"] += 1
                 return
