@@ -44,6 +44,8 @@ def settings_of(job: dict[str, Any]) -> dict[str, Any]:
         }
     elif contestant.startswith("mocra"):
         settings |= {"ADDONS": {"mocra_scrapy.Addon": 300}, "MOCRA_BACKEND": redis or "memory://"}
+    if contestant == "mocra-cluster":
+        settings["MOCRA_SHARDS"] = 3
     if contestant == "mocra-fast":
         settings["MOCRA_FAST"] = True
     elif contestant.endswith("-tuned"):  # what MOCRA_FAST sets, by hand
@@ -81,6 +83,10 @@ def main() -> None:
     sampler = Sampler() if job.get("profile") else None
     if sampler is not None:  # what is imported and made at start is no page's cost
         crawler.signals.connect(sampler.start, signals.spider_opened)
+    moments = {"last_page": 0.0, "closing": 0.0}
+    note_page, note_end = (lambda: moments.update(last_page=time.time())), (lambda: moments.update(closing=time.time()))
+    crawler.signals.connect(note_page, signals.item_scraped)
+    crawler.signals.connect(note_end, signals.spider_closed)
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.time()
     process.crawl(crawler, job=job)
@@ -94,6 +100,7 @@ def main() -> None:
         json.dumps(
             {
                 "pages": stats.get("response_received_count", 0),
+                **moments,
                 "began": began,
                 "ended": time.time(),
                 "elapsed": stats.get("elapsed_time_seconds"),
