@@ -43,11 +43,15 @@ types: setup ## mypy --strict with mypy-zope
 docs: setup ## docs/_build/html, warnings are errors
 	.venv/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: ## the figures of docs/benchmarks
+bench: ## the figures of docs/benchmarks: an hour and a half
 	@tools/setup.sh bench
 	$(PYTHON_IN) -m benchmarks all
+
+bench-quick: ## the same in small, within three minutes
+	@tools/setup.sh bench
+	$(PYTHON_IN) -m benchmarks all --quick
 
 clean: ## what was built; environments too
 	rm -rf build dist .venv .venv-oldest .venv-servers .venv-wheel .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
-.PHONY: help setup crawl quick test oldest wheel-test template-test lint types docs bench clean
+.PHONY: help setup crawl quick test oldest wheel-test template-test lint types docs bench bench-quick clean

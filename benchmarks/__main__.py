@@ -1,4 +1,4 @@
-"""``python -m benchmarks [crawls|storage|scale|wakeups|all] [--quick] [--repeats N] [--json FILE]``."""
+"""``python -m benchmarks [crawls|realsites|storage|micro|scale|wakeups|ends|profile|all] [--quick] [--repeats N] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, scale, storage, wakeups
+from benchmarks import crawls, ends, micro, profile, realsites, scale, storage, wakeups
+
+PARTS = ("micro", "realsites", "storage", "wakeups", "ends", "scale", "profile", "crawls")
 
 
 def machine() -> str:
@@ -30,30 +32,60 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
+def run(part: str, arguments: argparse.Namespace) -> Any:
+    """Measure one part."""
+    quick, repeats = arguments.quick, arguments.repeats
+    if part == "micro":
+        return micro.measure()
+    if part == "realsites":
+        return realsites.measure(quick)
+    if part == "storage":
+        return storage.main(quick)
+    if part == "wakeups":
+        return wakeups.main(quick)
+    if part == "ends":
+        return ends.measure(quick)
+    if part == "scale":
+        return scale.main(quick)
+    if part == "profile":
+        return profile.measure(quick=quick, repeats=repeats)
+    workloads = [arguments.workload] if arguments.workload else list(crawls.WORKLOADS)
+    return crawls.measure(quick=quick, repeats=repeats, workloads=workloads)
+
+
+def text(part: str, found: Any) -> str:
+    if part == "scale":
+        return "\n\n".join(table(rows) for rows in found.values())
+    if part == "profile":
+        lists = [
+            "\n".join(
+                [f"{name}: µs a page by function", *(f"{us:6}  {function}  ({owner})" for owner, function, us in top)]
+            )
+            for name, top in found["functions"].items()
+        ]
+        return "\n\n".join([table(found["table"]), *lists])
+    if isinstance(found, list):
+        return table(found)
+    return "\n".join(f"{name}: {value}" for name, value in found.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=("all", "crawls", "storage", "scale", "wakeups"))
-    parser.add_argument("--quick", action="store_true", help="small sizes and few rows: some minutes")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("what", nargs="?", default="all", choices=("all", *PARTS))
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rows: all of it within three minutes")
+    parser.add_argument("--repeats", type=int, help="runs of each crawl; 1 with --quick, else 3")
+    parser.add_argument("--workload", choices=tuple(crawls.WORKLOADS), help="of crawls: only this one")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    arguments.repeats = arguments.repeats or (1 if arguments.quick else 3)
     result: dict[str, Any] = {"machine": machine(), "command": " ".join(["python -m benchmarks", *sys.argv[1:]])}
     print(result["machine"])
-    if arguments.what in ("all", "storage"):
-        result["storage"] = storage.main(arguments.quick)
-        print("\n" + "\n".join(f"{k}: {v}" for k, v in result["storage"].items()))
-    if arguments.what in ("all", "wakeups"):
-        result["wakeups"] = wakeups.main(arguments.quick)
-        print("\n" + "\n".join(f"{k}: {v}" for k, v in result["wakeups"].items()))
-    if arguments.what in ("all", "scale"):
-        result["scale"] = scale.main(arguments.quick)
-        for rows in result["scale"].values():
-            print("\n" + table(rows))
-    if arguments.what in ("all", "crawls"):
-        result["crawls"] = crawls.measure(quick=arguments.quick, repeats=arguments.repeats)
-        print("\n" + table(result["crawls"]))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    parts = [p for p in PARTS if p != "profile" or not arguments.quick] if arguments.what == "all" else [arguments.what]
+    for part in parts:
+        result[part] = run(part, arguments)
+        print(f"\n{part}\n{text(part, result[part])}", flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

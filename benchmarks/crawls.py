@@ -1,14 +1,15 @@
-"""Whole crawls beside plain Scrapy and scrapy-redis, in paired runs: ``python -m benchmarks crawls [--quick]``."""
+"""Whole crawls beside plain Scrapy and scrapy-redis, in paired runs: ``python -m benchmarks crawls [--quick] [--workload graph]``."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
-from benchmarks.servers import delay_proxy, redis_server, run_workers, site
+from benchmarks.servers import delay_proxy, redis_cluster, redis_server, run_workers, site
 
 
 @dataclass
@@ -25,6 +26,8 @@ class Row:
     traffic: list[float] = field(default_factory=list)
     server_cpu: list[float] = field(default_factory=list)
     rss: list[float] = field(default_factory=list)
+    server_mb: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
 
     def add(self, results: list[dict[str, Any]], before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
         pages = sum(r["pages"] for r in results)
@@ -38,6 +41,11 @@ class Row:
             self.traffic.append(traffic / pages)
             cpu = sum(after[k] - before[k] for k in ("used_cpu_user", "used_cpu_sys"))
             self.server_cpu.append(1000 * cpu / pages)
+            self.server_mb.append(after["used_memory_peak"] / 1e6)
+
+    def beside(self, plain: Row) -> None:
+        """The speed of each run as a multiple of plain Scrapy's in the same repeat."""
+        self.ratios = [mine / theirs for mine, theirs in zip(self.speeds, plain.speeds, strict=False)]
 
     def as_dict(self) -> dict[str, Any]:
         def median(values: list[float], digits: int = 2) -> float | None:
@@ -49,62 +57,106 @@ class Row:
             "rtt_ms": self.rtt_ms,
             "workers": self.workers,
             "pages_per_s": median(self.speeds, 1),
+            "beside_plain": median(self.ratios, 2),
             "spread": [round(min(self.speeds), 1), round(max(self.speeds), 1)],
             "cpu_s_per_1000": median(self.cpu),
             "round_trips_per_page": median(self.round_trips, 3),
             "bytes_per_page": median(self.traffic, 0),
             "server_cpu_s_per_1000": median(self.server_cpu, 3),
             "rss_mb": median(self.rss, 0),
+            "server_peak_mb": median(self.server_mb, 0),
         }
 
 
-def contestants(rtts: list[float], worker_counts: list[int]) -> list[tuple[str, float, int]]:
-    """``(contestant, round trip added in ms, workers)``: those without a server once, the others everywhere."""
-    rows: list[tuple[str, float, int]] = [("plain", 0, 1), ("jobdir", 0, 1), ("mocra-memory", 0, 1)]
-    for workers in worker_counts:
+#: What is crawled: pages of the full and of the quick form, hosts, whether pages have links.
+WORKLOADS = {"graph": (2000, 400, 1), "flat": (3000, 500, 1), "hosts": (10_000, 1500, 10_000)}
+
+
+def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
+    """``(contestant, round trip added in ms, workers)``. Those without a server once; the cluster without a delay, as its nodes tell their
+    own addresses."""
+    rtts, counts = ([0, 5, 20], [1]) if quick else ([0, 1, 5, 20], [1, 2, 3])
+    if workload == "hosts":
+        rtts, counts = ([0] if quick else [0, 5]), ([1] if quick else [1, 2])
+    rows: list[tuple[str, float, int]] = [("plain", 0, 1), ("mocra-memory", 0, 1)]
+    if workload != "hosts" and not quick:
+        rows.append(("jobdir", 0, 1))
+    for workers in counts:
         for rtt in rtts:
-            rows += [("scrapy-redis", rtt, workers), ("mocra-redis", rtt, workers)]
-    return [*rows, ("plain-tuned", 0, 1), ("scrapy-redis-tuned", 0, 1), ("mocra-fast", 0, 1)]
+            if not (quick and rtt):  # half a minute a run, and its result is not in doubt
+                rows.append(("scrapy-redis", rtt, workers))
+            rows.append(("mocra-redis", rtt, workers))
+        rows.append(("mocra-cluster", 0, workers))
+    if workload != "hosts":
+        rows += [("plain-tuned", 0, 1), ("scrapy-redis-tuned", 0, 1), ("mocra-redis-tuned", 0, 1)]
+    return [*rows, ("mocra-fast", 0, 1)]
 
 
-def one_run(row: Row, base: str, port: int, flat: int, settings: dict[str, Any]) -> None:
+class Server:
+    """One Redis or all nodes of a cluster: emptied before a run, asked after it."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self.clients = [redis.Redis(port=port) for port in ports]
+
+    def flush(self) -> None:
+        for client in self.clients:
+            client.flushall()
+            client.config_resetstat()
+
+    def info(self) -> dict[str, float]:
+        """Counters, added up; ``used_memory_peak`` since the server began."""
+        facts = [client.info() for client in self.clients]
+        names = [
+            "total_reads_processed",
+            "total_net_input_bytes",
+            "total_net_output_bytes",
+            "used_cpu_user",
+            "used_cpu_sys",
+            "used_memory_peak",
+        ]
+        return {name: sum(fact[name] for fact in facts) for name in names}
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+
+def one_run(row: Row, base: str, servers: dict[str, tuple[str, Server]], pages: int, hosts: int) -> None:
     """Run one contestant once and add what it did to its row."""
-    with redis.Redis(port=port) as server:
-        server.flushall()
-        uses_redis = row.contestant.startswith(("scrapy-redis", "mocra-redis", "mocra-fast"))
-        job: dict[str, Any] = {"site": base, "contestant": row.contestant, "flat": flat, "settings": settings}
-        if not uses_redis:
-            row.add(run_workers(job, 1), None, None)
-            return
-        if row.rtt_ms:
-            with delay_proxy(port, row.rtt_ms / 2) as proxy:
-                job["redis"] = f"redis://127.0.0.1:{proxy}/0"
-                before = server.info()
-                results = run_workers(job, row.workers)
-        else:
-            job["redis"] = f"redis://127.0.0.1:{port}/0"
-            before = server.info()
-            results = run_workers(job, row.workers)
-        row.add(results, before, server.info())
+    job: dict[str, Any] = {"site": base, "contestant": row.contestant, "hosts": hosts}
+    job["flat"] = 0 if row.workload == "graph" else pages
+    if row.contestant in ("plain", "jobdir", "mocra-memory", "plain-tuned"):
+        row.add(run_workers(job, 1), None, None)
+        return
+    url, server = servers["cluster" if row.contestant == "mocra-cluster" else "single"]
+    server.flush()
+    before = server.info()
+    if row.rtt_ms:
+        with delay_proxy(int(url.rpartition(":")[2].partition("/")[0]), row.rtt_ms / 2) as proxy:
+            results = run_workers({**job, "redis": f"redis://127.0.0.1:{proxy}/0"}, row.workers)
+    else:
+        results = run_workers({**job, "redis": url}, row.workers)
+    row.add(results, before, server.info())
 
 
-def measure(*, quick: bool, repeats: int) -> list[dict[str, Any]]:
+def measure(*, quick: bool, repeats: int, workloads: Sequence[str] = tuple(WORKLOADS)) -> list[dict[str, Any]]:
     """All rows. A repeat runs every contestant once, one after the other, so that noise meets all of them."""
-    pages, flat = (400, 500) if quick else (2000, 3000)
-    rtts = [0, 5] if quick else [0, 1, 5, 20]
-    worker_counts = [1] if quick else [1, 2, 3]
     table: list[Row] = []
-    with redis_server() as port, site(max(pages, flat)) as flat_base, site(pages) as base:
-        for workload in ("graph", "flat"):
-            rows = [Row(workload, *c) for c in contestants(rtts, worker_counts)]
-            for _ in range(repeats):
-                for row in rows:
-                    slow = row.contestant == "scrapy-redis" and row.rtt_ms >= 5
-                    if slow and row.speeds and not quick:
-                        continue  # minutes a run, and its median is not in doubt
-                    if workload == "graph":
-                        one_run(row, base, port, 0, {})
-                    else:
-                        one_run(row, flat_base, port, flat, {})
+    with redis_server() as port, redis_cluster() as (cluster, nodes):
+        servers = {"single": (f"redis://127.0.0.1:{port}/0", Server([port])), "cluster": (cluster, Server(nodes))}
+        for workload in workloads:
+            full, small, hosts = WORKLOADS[workload]
+            pages = small if quick else full
+            rows = [Row(workload, *c) for c in contestants(workload, quick)]
+            with site(pages) as base:
+                for _ in range(repeats):
+                    for row in rows:
+                        slow = row.contestant == "scrapy-redis" and row.rtt_ms >= 5
+                        if not (slow and row.speeds):  # minutes a run, and its median is not in doubt
+                            one_run(row, base, servers, pages, hosts)
+            for row in rows:
+                row.beside(rows[0])
             table += rows
+        for _, server in servers.values():
+            server.close()
     return [row.as_dict() for row in table]

@@ -99,9 +99,9 @@ async def seen(queue: IRequestQueue, server: sync_redis.Redis, sizes: list[int])
 
 
 async def measure(quick: bool) -> dict[str, Any]:
-    queue_sizes = [10_000, 1_000_000] if quick else [10_000, 100_000, 1_000_000, 10_000_000]
+    queue_sizes = [10_000, 100_000] if quick else [10_000, 100_000, 1_000_000, 10_000_000]
     slot_counts = [1, 1000, 100_000]
-    seen_sizes = [1_000_000, 5_000_000] if quick else [1_000_000, 10_000_000, 50_000_000]
+    seen_sizes = [100_000, 500_000] if quick else [1_000_000, 10_000_000, 50_000_000]
     with redis_server() as port, sync_redis.Redis(port=port) as server:
         backend = open_backend(f"redis://127.0.0.1:{port}/0")
         await backend.open()

@@ -85,6 +85,20 @@ def redis_server() -> Iterator[int]:
 
 
 @contextmanager
+def redis_cluster(nodes: int = 3) -> Iterator[tuple[str, list[int]]]:
+    """A cluster without replicas -> its URL for us, and the ports of its nodes."""
+    from tests.services.redis_server import RedisCluster
+
+    with tempfile.TemporaryDirectory(prefix="bench-cluster-") as folder:
+        cluster = RedisCluster(Path(folder), nodes)
+        cluster.start()
+        try:
+            yield cluster.url, [node.port for node in cluster.nodes]
+        finally:
+            cluster.stop()
+
+
+@contextmanager
 def delay_proxy(port: int, one_way_ms: float) -> Iterator[int]:
     """A TCP proxy in front of *port* that holds every byte for *one_way_ms* in each direction -> its port."""
     listen = free_port()

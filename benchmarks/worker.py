@@ -10,9 +10,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from scrapy import Request, Spider
+from scrapy import Request, Spider, signals
 from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
+
+from benchmarks.sampling import Sampler
 
 COMMON = {
     "LOG_LEVEL": "ERROR",
@@ -42,6 +44,8 @@ def settings_of(job: dict[str, Any]) -> dict[str, Any]:
         }
     elif contestant.startswith("mocra"):
         settings |= {"ADDONS": {"mocra_scrapy.Addon": 300}, "MOCRA_BACKEND": redis or "memory://"}
+    if contestant == "mocra-cluster":
+        settings["MOCRA_SHARDS"] = 3
     if contestant == "mocra-fast":
         settings["MOCRA_FAST"] = True
     elif contestant.endswith("-tuned"):  # what MOCRA_FAST sets, by hand
@@ -76,17 +80,27 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     process = AsyncCrawlerProcess(settings_of(job))
     crawler = process.create_crawler(BenchSpider)
+    sampler = Sampler() if job.get("profile") else None
+    if sampler is not None:  # what is imported and made at start is no page's cost
+        crawler.signals.connect(sampler.start, signals.spider_opened)
+    moments = {"last_page": 0.0, "closing": 0.0}
+    note_page, note_end = (lambda: moments.update(last_page=time.time())), (lambda: moments.update(closing=time.time()))
+    crawler.signals.connect(note_page, signals.item_scraped)
+    crawler.signals.connect(note_end, signals.spider_closed)
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.time()
     process.crawl(crawler, job=job)
     process.start()
     after = resource.getrusage(resource.RUSAGE_SELF)
+    if sampler is not None:
+        sampler.stop()
     assert crawler.stats is not None
     stats = crawler.stats.get_stats()
     print(
         json.dumps(
             {
                 "pages": stats.get("response_received_count", 0),
+                **moments,
                 "began": began,
                 "ended": time.time(),
                 "elapsed": stats.get("elapsed_time_seconds"),
@@ -94,6 +108,7 @@ def main() -> None:
                 "rss_mb": after.ru_maxrss / 1024,
                 "reason": stats.get("finish_reason"),
                 "exchanges": stats.get("mocra/queue/round_trips"),
+                "profile": sampler.as_dict() if sampler is not None else None,
             }
         )
     )

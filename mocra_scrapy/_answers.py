@@ -127,6 +127,7 @@ class Answers:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""
         logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self.mocra.crawl, exchange.state.run)
         self.run = exchange.state.run
+        self._doubt()
         if self._recent is not None:
             self._recent.recent.clear()
 
@@ -178,7 +179,13 @@ class Answers:
         self.stats.set_value(
             "mocra/backend/outage_seconds", round(self.stats.get_value("mocra/backend/outage_seconds", 0) + seconds, 3)
         )
+        self._doubt()
         self.crawler.signals.send_catch_log(signals.backend_available, spider=self.spider, seconds=seconds)
+
+    def _doubt(self) -> None:
+        """What was stored beside the queue may be gone with the server's last writes, or with a crawl that was cleared."""
+        if self.turns.packing is not None:
+            self.turns.packing.doubt()
 
     def _broken(self, error: BaseException) -> None:
         self.stats.inc_value("mocra/worker/broken")

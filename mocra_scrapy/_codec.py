@@ -6,7 +6,7 @@ Layout of a payload: one byte that names the codec, then its own format.
 byte  codec
 ====  ====================================================================================
 0x01  msgpack: ``[class, url, {field: value}]`` with only the fields that differ from the default
-0x02  reserved: msgpack compressed with a dictionary
+0x02  compressed, see :mod:`mocra_scrapy._compression`; inside is one of the others
 0x80  pickle; written and read only with ``MOCRA_CODEC = "pickle"``
 ====  ====================================================================================
 

@@ -131,6 +131,11 @@ class Engine:
         self._engine.crawl = crawl_unknown
         self.listen_again()
 
+    @property
+    def spider_middlewares(self) -> tuple[Any, ...]:
+        """Those that are on, in no particular order."""
+        return tuple(getattr(getattr(getattr(self._engine, "scraper", None), "spidermw", None), "middlewares", ()))
+
     def crawl(self, request: Request) -> None:
         """Schedule *request*, as the engine does with what ``start()`` gives."""
         self._engine.crawl(request)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.statscollectors import StatsCollector
 
-    from mocra_scrapy._codec import IRequestCodec
     from mocra_scrapy._engine import Engine
     from mocra_scrapy._outbox import Outbox
+    from mocra_scrapy._packing import PackedCodec
     from mocra_scrapy._places import Places
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class HandOut:
     """
 
     engine: Engine
-    codec: IRequestCodec
+    codec: PackedCodec
 
     def __init__(
         self, inbox: Inbox, outbox: Outbox, deliveries: Deliveries, *, places: Places | None, stats: StatsCollector

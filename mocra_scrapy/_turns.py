@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mocra_scrapy._engine import Engine
     from mocra_scrapy._inbox import Inbox
     from mocra_scrapy._outbox import Outbox
+    from mocra_scrapy._packing import PackedCodec
     from mocra_scrapy._places import Places
     from mocra_scrapy.options import Options
     from mocra_scrapy.runtime import Mocra
@@ -66,6 +67,7 @@ class Turns:
         leasing: whether new work is taken (``False`` while closing, paused, draining).
         wants_end: the spider is idle, and asks whether the crawl is finished.
         round_trips: exchanges that were answered.
+        packing: fetches what leases need to be read; ended with these tasks.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Turns:
         self.wants_end = False
         self.hungry = False
         self.round_trips = 0
+        self.packing: PackedCodec | None = None
         self.unanswered: float | None = None  # since when the backend is away
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()
@@ -131,6 +134,8 @@ class Turns:
         """End the tasks. What was not confirmed is left to the lease."""
         tasks, self._tasks = self._tasks, []
         await end_tasks(tasks)
+        if self.packing is not None:
+            await self.packing.close()
 
     # ------------------------------------------------------------------ the loop
 
@@ -265,6 +270,8 @@ class Turns:
                 self.dry = False
         if self._places is not None:
             self._places.answered(exchange, bounds["keep"])
+        if self.packing is not None:
+            await self.packing.arrived(exchange.leases, self.insist)  # nobody sees a lease that can't be read yet
         self._hooks.answered(batch, exchange)
         self._changed.set()
         await self._maybe_end()

@@ -38,6 +38,8 @@ ADDED = {
         # Next to the downloader: whatever another middleware makes of an answer, it was seen before.
         "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,
     },
+    # Between the spider and all middlewares of Scrapy's.
+    "SPIDER_MIDDLEWARES": {"mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": 1100},
     "EXTENSIONS": {
         "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
@@ -48,7 +50,7 @@ ADDED = {
 
 #: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
 #: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
-FAST = {"CONCURRENT_ITEMS": 8}
+FAST = {"CONCURRENT_ITEMS": 8, "STATS_CLASS": "mocra_scrapy.statscollectors.FastStatsCollector"}
 
 
 #: What stands in place of a component of Scrapy's own, at its place.

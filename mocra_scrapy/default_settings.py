@@ -34,6 +34,7 @@ MOCRA_KEEP_SEEN = False  # True: a new run remembers what the finished one has s
 MOCRA_SEEN_TTL: float | None = None  # s for which a URL counts as seen, at least; None: as long as the run
 MOCRA_LOCAL_SEEN = 100_000  # fingerprints remembered in this process, so that known duplicates cost no message
 MOCRA_CODEC = "msgpack"  # "msgpack" | "pickle" (runs code from the store: only where you trust everybody) | a class
+MOCRA_COMPRESSION = "auto"  # "auto": compress stored requests where a server is shared | "on" | "off"; all are read
 MOCRA_ENTRY_MAX_BYTES = 1_048_576  # bytes of one stored request; larger ones stay with this worker
 MOCRA_REQUIRE_SERIALIZABLE = False  # True: a request that can't be stored is an error; False: it stays with this worker
 MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first

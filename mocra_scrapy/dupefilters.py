@@ -118,7 +118,7 @@ class RecentDupeFilter(BaseDupeFilter):
         options = read_options(crawler.settings, "")
         self.recent = RecentFingerprints(options.local_seen, options.queue.seen_ttl)
         self.debug = crawler.settings.getbool("DUPEFILTER_DEBUG")
-        self._told = False
+        self.told = False
         self._stats = crawler.stats
 
     @classmethod
@@ -134,21 +134,29 @@ class RecentDupeFilter(BaseDupeFilter):
 
     def log(self, request: Request, spider: Spider) -> None:
         """Log and count a filtered request, in Scrapy's words."""
+        self.tell(request, spider)
+        self.count(1)
+
+    def tell(self, request: Request, spider: Spider | None) -> None:
+        """Log a filtered request: each of them (``DUPEFILTER_DEBUG``) or the first."""
         if self.debug:
             text = "Filtered duplicate request: %(request)s (referer: %(referer)s)"
             logger.debug(text, {"request": request, "referer": referer_str(request)}, extra={"spider": spider})
-        elif not self._told:
-            self._told = True
+        elif not self.told:
+            self.told = True
             text = (
                 "Filtered duplicate request: %(request)s - no more duplicates will be shown"
                 " (see DUPEFILTER_DEBUG to show all duplicates)"
             )
             logger.debug(text, {"request": request}, extra={"spider": spider})
+
+    def count(self, filtered: int) -> None:
+        """Count requests that were filtered."""
         assert self._stats is not None
-        self._stats.inc_value("dupefilter/filtered")
+        self._stats.inc_value("dupefilter/filtered", filtered)
 
 
-def choose_filter(crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
+def choose_dupefilter(crawler: Crawler) -> tuple[BaseDupeFilter, RecentDupeFilter | None, bool]:
     """``(filter, our own one or None, whether a foreign one decides)``, by ``DUPEFILTER_CLASS``."""
     cls = load_object(crawler.settings["DUPEFILTER_CLASS"])
     if cls in (RFPDupeFilter, RecentDupeFilter):

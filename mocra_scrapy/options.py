@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CLOSE_MODES = ("finished", "idle", "never")
 ORDERS = ("fifo", "lifo")
+COMPRESSIONS = ("auto", "on", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Options:
     close: str
     local_seen: int
     codec: str
+    compression: str
     entry_max_bytes: int
     require_serializable: bool
     start_timeout: float
@@ -116,6 +118,7 @@ def read_options(settings: BaseSettings, spider_name: str, spider: object = None
         close=read.choice("MOCRA_CLOSE", CLOSE_MODES),
         local_seen=read.whole("MOCRA_LOCAL_SEEN", 0, 100_000_000, "a number of fingerprints"),
         codec=read.text("MOCRA_CODEC", "a codec"),
+        compression=read.choice("MOCRA_COMPRESSION", COMPRESSIONS),
         entry_max_bytes=read.whole("MOCRA_ENTRY_MAX_BYTES", 256, 512 * 1024 * 1024, "a size in bytes"),
         require_serializable=read.flag("MOCRA_REQUIRE_SERIALIZABLE"),
         start_timeout=read.number("MOCRA_START_TIMEOUT", 0, 3600, "a time in seconds"),

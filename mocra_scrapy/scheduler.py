@@ -18,7 +18,6 @@ from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from mocra_scrapy._answers import Answers
-from mocra_scrapy._codec import load_codec
 from mocra_scrapy._delays import Wishes
 from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy._engine import Engine
@@ -27,14 +26,16 @@ from mocra_scrapy._handout import HandOut
 from mocra_scrapy._inbox import Inbox, Local
 from mocra_scrapy._keeping import Keeper
 from mocra_scrapy._outbox import Outbox
+from mocra_scrapy._packing import PackedCodec
 from mocra_scrapy._places import Places
 from mocra_scrapy._seeding import Seeder
 from mocra_scrapy._settling import Settling
 from mocra_scrapy._turns import Turns
-from mocra_scrapy.dupefilters import choose_filter
+from mocra_scrapy.dupefilters import choose_dupefilter
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.spidermiddlewares.known import answer_early
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -57,7 +58,7 @@ class Scheduler(BaseScheduler):
         self.options = self.mocra.options
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.df, self._recent, self._decides = choose_filter(crawler)
+        self.df, self._recent, self._decides = choose_dupefilter(crawler)
         self.inbox, self.outbox = Inbox(), Outbox()
         limits = self.options.limits
         self._places = (
@@ -94,12 +95,11 @@ class Scheduler(BaseScheduler):
             ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`.
         """
         self.spider = spider
-        self._codec = self._hand_out.codec = load_codec(self.options.codec, spider, self.options.entry_max_bytes)
+        self._codec = self._hand_out.codec = PackedCodec(self.mocra, spider, self.stats)
         self.engine = self._hand_out.engine = self._keeper.engine = Engine(self.crawler)
         self._settling.listen(self._codec, self.engine, None if self._recent is None else self._recent.fingerprint)
         state = await self.mocra.open()
-        opened = self.df.open()
-        if opened is not None:
+        if (opened := self.df.open()) is not None:
             await opened
         self._answers = Answers(
             self.crawler,
@@ -113,6 +113,7 @@ class Scheduler(BaseScheduler):
         self._turns = self._answers.turns = Turns(
             self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks, places=self._places
         )
+        self._turns.packing = self._codec
         self._seeder = Seeder(
             self.mocra, self.engine, self._turns, self.outbox, self._deliveries, starving=self._starving
         )
@@ -125,7 +126,7 @@ class Scheduler(BaseScheduler):
                 self.mocra.crawl,
             )
         self.engine.on_closing(self._hand_back)
-        self.engine.on_crawl(self._known)
+        answer_early(self.crawler, self.engine, self._recent, self._known)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()
         self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
@@ -140,8 +141,7 @@ class Scheduler(BaseScheduler):
         self._hand_out.cancel()
         if self._turns is not None:
             await self._leave(self._turns)
-        closed = self.df.close(reason)
-        if closed is not None:
+        if (closed := self.df.close(reason)) is not None:
             await closed
         try:
             await self.mocra.close()
@@ -212,15 +212,16 @@ class Scheduler(BaseScheduler):
             fingerprint = self._recent.fingerprint(request)
         delay, slot = self._wishes.take(request), self.engine.slot_of(request)
         try:
-            body = self._codec.encode(request)
+            payload = self._codec.encode(request)
         except UnserializableRequest as error:
             parent = seeder.delivery if seed and seeder else CURRENT.get()
             self._keeper.keep(Local(request, slot, parent), error, delay)
             self._remember(fingerprint)
             return True
         if seed and seeder is not None:
-            fingerprint = seeder.fingerprint(fingerprint, body)
+            fingerprint = seeder.fingerprint(fingerprint, payload)
         start = self.options.start_queue and bool(request.meta.get("is_start_request"))
+        body = self._codec.pack(payload, request)
         scopes: tuple[str, ...] = ()
         if self._places is not None:
             scopes = self.options.limits.scopes_of(slot, request)

@@ -18,6 +18,7 @@ from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
 
+from mocra_scrapy._compression import Reader
 from mocra_scrapy._letters import as_json, as_line, as_text, fingerprint_of, instant
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
@@ -139,6 +140,7 @@ class Action:
         self.options, self.chosen, self.ids = options, chosen, ids
         records = options.records or ("without" if options.action == "replay" else "with")
         done = {"with": None, "without": False, "only": True}[records]
+        self._reader = Reader(chosen.entry_max_bytes)
         self.where = LetterFilter(options.reason, options.slot, options.since, options.until, done)
 
     async def run(self) -> int:
@@ -180,12 +182,19 @@ class Action:
     async def _letters(self, queue: IRequestQueue, most: int | None) -> AsyncIterator[list[DeadLetter]]:
         """The letters that are meant, page by page, the oldest first."""
         if self.ids:
-            yield [letter for letter in await queue.find_dead(self.ids) if letter is not None]
+            found = [letter for letter in await queue.find_dead(self.ids) if letter is not None]
+            yield await self._readable(queue, found)
             return
         after, left = None, most if most is not None else 2**62
         while left > 0 and (page := list(await queue.dead(min(PAGE, left), after=after, where=self.where))):
-            yield page
+            yield await self._readable(queue, page)
             after, left = page[-1].id, left - len(page)
+
+    async def _readable(self, queue: IRequestQueue, letters: list[DeadLetter]) -> list[DeadLetter]:
+        """The same letters with what was stored of their requests decompressed."""
+        if self._reader.lacks(letter.body for letter in letters):
+            self._reader.load((await queue.dictionaries()).contents)
+        return [replace(letter, body=self._reader.payload(letter.body)) for letter in letters]
 
     async def _list(self, queue: IRequestQueue) -> int:
         most, shown = self.options.limit or 20, 0

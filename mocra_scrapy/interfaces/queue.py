@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.letters import IDeadLetters
 from mocra_scrapy.models import (
     Burial,
@@ -23,7 +24,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters):
+class IRequestQueue(IDeadLetters, IDictionaries):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it is acknowledged.
 
     States of an entry::

@@ -18,6 +18,7 @@ from mocra_scrapy.models.breaker import (
     tally,
 )
 from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
+from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
@@ -65,6 +66,7 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "StoredDictionaries",
     "Tally",
     "Term",
     "Threshold",

@@ -269,7 +269,7 @@ class RedisHarness(Harness):
         left = set()
         for key in self.keys():
             name = key.partition("}:")[2] or key
-            allowed = name in {"crawl", "dead", "dead:at"} or name.startswith("last:")
+            allowed = name in {"crawl", "dead", "dead:at", "dictionaries"} or name.startswith("last:")
             if keep_seen:
                 allowed = allowed or name == "meta" or name.startswith("f:")
             if not allowed:

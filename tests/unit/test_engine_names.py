@@ -78,6 +78,19 @@ def test_downloader_slots() -> None:
     assert crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 3
 
 
+def test_scraper_spidermw_middlewares() -> None:
+    """Which spider middlewares are on is known when the scheduler is opened."""
+    from scrapy.core.scraper import Scraper
+    from scrapy.middleware import MiddlewareManager
+
+    assert "self.scraper" in SOURCE
+    assert "self.spidermw" in inspect.getsource(Scraper.__init__)
+    assert "self.middlewares" in inspect.getsource(MiddlewareManager.__init__)
+    spidermw = type("M", (), {"middlewares": ("a", "b")})()
+    assert engine_with(FakeSlot(), scraper=type("S", (), {"spidermw": spidermw})()).spider_middlewares == ("a", "b")
+    assert engine_with(FakeSlot()).spider_middlewares == ()
+
+
 def test_no_other_file_touches_private_names() -> None:
     package = Path(_engine.__file__).parent
     private = {"_slot", "_start", "nextcall", "remove_request", "_engine_closing"}

@@ -45,6 +45,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_CRAWL", ""),
         ("MOCRA_CRAWL", "x" * 201),
         ("MOCRA_CODEC", 3),
+        ("MOCRA_COMPRESSION", "gzip"),
         ("MOCRA_ENTRY_MAX_BYTES", 10),
         ("MOCRA_REDIS_OPTIONS", "{socket_timeout: 2}"),
         ("MOCRA_REDIS_OPTIONS", ["socket_timeout"]),

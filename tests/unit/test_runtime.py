@@ -8,10 +8,13 @@ import pytest
 from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
+from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy import Addon, Mocra
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.runtime import one_off_command, worker_name
+from mocra_scrapy.spidermiddlewares.known import KnownLinksMiddleware
+from mocra_scrapy.statscollectors import FastStatsCollector
 
 
 class BookSpider(Spider):
@@ -102,3 +105,33 @@ def test_fast_is_asked_for_and_below_the_users_own() -> None:
     assert (plain["CONCURRENT_ITEMS"], plain["ASYNCIO_EVENT_LOOP"]) == (100, None)
     assert (fast["CONCURRENT_ITEMS"], fast["ASYNCIO_EVENT_LOOP"]) == (8, "uvloop.Loop")
     assert (theirs["CONCURRENT_ITEMS"], theirs["ASYNCIO_EVENT_LOOP"]) == (50, "mine.Loop")
+    assert fast["STATS_CLASS"] == "mocra_scrapy.statscollectors.FastStatsCollector"
+    assert plain["STATS_CLASS"] == "scrapy.statscollectors.MemoryStatsCollector"
+
+
+def test_the_fast_collector_is_scrapys_without_the_detour() -> None:
+    one = crawler()
+    for collector in (MemoryStatsCollector(one), FastStatsCollector(one)):
+        collector.inc_value("a")
+        collector.inc_value("a", 4)
+        collector.max_value("b", 3)
+        collector.max_value("b", 2)
+        collector.min_value("c", 3)
+        collector.min_value("c", 2)
+        collector.set_value("d", "x")
+        assert collector.get_value("d") == "x"
+        assert collector.get_stats() == {"a": 5, "b": 3, "c": 2, "d": "x"}
+    FastStatsCollector(one).inc_value("a", spider=None)  # the argument that is deprecated: taken, nobody is warned
+
+
+def test_the_addon_puts_the_known_links_nearest_to_the_spider() -> None:
+    settings = Settings(
+        {"SPIDER_MIDDLEWARES": {"scrapy.spidermiddlewares.depth.DepthMiddleware": 1}}, priority="project"
+    )
+    Addon(crawler()).update_settings(settings)
+    assert settings["SPIDER_MIDDLEWARES"][KnownLinksMiddleware] == 1100
+    theirs = Settings(
+        {"SPIDER_MIDDLEWARES": {"mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": None}}, priority="project"
+    )
+    Addon(crawler()).update_settings(theirs)
+    assert list(theirs["SPIDER_MIDDLEWARES"].values()) == [None]

@@ -14,6 +14,7 @@ from itertools import count
 from math import isinf
 
 from mocra_scrapy.backends.memory.circuits import Circuits
+from mocra_scrapy.backends.memory.dictionaries import Dictionaries
 from mocra_scrapy.backends.memory.letters import Letters
 from mocra_scrapy.backends.memory.seen import Seen
 from mocra_scrapy.backends.memory.slots import Item, Slots
@@ -96,6 +97,7 @@ class Crawl:
         self.departed: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # those that died: forgotten when, worker
         self.dead.clear()
         self.seen = Seen()
+        self.dictionaries = Dictionaries()
         self.wakeups.clear()
 
     # ------------------------------------------------------------------ looks

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.crawl import Answered, Crawl, Worker
+from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.backends.memory.handout import HandOut
 from mocra_scrapy.backends.memory.letters import MemoryDeadLetters, check_burials
 from mocra_scrapy.backends.memory.seen import fingerprint_number
@@ -33,7 +34,7 @@ from mocra_scrapy.models import (
 
 
 @implementer(IRequestQueue)
-class MemoryRequestQueue(MemoryDeadLetters):
+class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     """One crawl's queue.
 
     Args:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
 from mocra_scrapy.backends.redis.division import divide, gather_flags
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
 from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
@@ -54,7 +55,7 @@ class _Call:
 
 
 @implementer(IRequestQueue)
-class RedisRequestQueue(RedisQueueInspection):
+class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
     """One crawl's queue.
 
     Args:

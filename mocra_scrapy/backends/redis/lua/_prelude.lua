@@ -6,6 +6,7 @@
 -- key              type    holds                                                                    gone when
 -- P meta           hash    counters and the filter's shape, see below                               the run is finished, unless seen is kept
 -- P crawl          hash    (shard 0 only) run, fin, seed, seeder, winner, shards                    clear
+-- P dictionaries   hash    (shard 0 only) identity -> compression dictionary; '*' the current identity      clear
 -- P ready          zset    slot -> server time in us since when it waits for its turn, or before     the slot has nothing pending
 --                          which it can't be served
 -- P q:<rank>:<slot>  list  items, the next to be handed out on the left                             empty
