@@ -3,6 +3,10 @@
 PYTHON_IN := .venv/bin/python
 OLDEST_IN := .venv-oldest/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
+# Tests wait for processes most of the time: more of them at once than there are cores.
+JOBS ?= 4
+# Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
+OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,13 +23,14 @@ quick: setup ## unit tests and the conformance suite on the in-process backend, 
 
 test: setup lint types docs ## everything, within 15 minutes
 	rm -f .coverage .coverage.*
-	$(PYTHON_IN) -m coverage run -m pytest
+	$(PYTHON_IN) -m coverage run -m pytest -q -n $(JOBS) -m "not alone"
+	$(PYTHON_IN) -m coverage run -m pytest -q -m alone
 	$(PYTHON_IN) -m coverage combine -q
 	$(PYTHON_IN) -m coverage report
 	@$(MAKE) --no-print-directory oldest wheel-test
 
 oldest: setup ## the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) -m pytest -q tests/unit tests/conformance tests/integration tests/e2e/test_promises.py
+	$(OLDEST_IN) -m pytest -q -n $(JOBS) -m "not alone" tests/unit tests/conformance tests/integration $(OLDEST_E2E)
 
 wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
 	tools/wheel_test.sh

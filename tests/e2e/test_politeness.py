@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 
+pytestmark = [pytest.mark.redis, pytest.mark.e2e, pytest.mark.alone]
+
 #: Seconds by which an arrival may be late: a departure is used for 0.1 s, and a process that starts takes its time over its first request.
 LATE = 0.4
 
@@ -28,8 +30,10 @@ def never_too_many(arrivals: list[float], rate: float, burst: int = 1) -> None:
 
 
 def used(arrivals: list[float], rate: float) -> float:
-    """The part of the allowed rate that was used."""
-    return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / rate
+    """The part of the allowed rate that was used, in the best half of the time: a busy machine stops us all now and then."""
+    half = max(2, len(arrivals) // 2)
+    spans = [last - first for first, last in zip(arrivals, arrivals[half:], strict=False)]
+    return half / min(spans) / rate if spans else (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / rate
 
 
 THROTTLE = {

@@ -149,6 +149,7 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
     assert sum(len(times) - 1 for times in arrivals.values()) <= redelivered + 16
 
 
+@pytest.mark.alone
 def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) -> None:
     """What was leased ahead goes to others at once, while pages in flight may take their time."""
     paths = ",".join([*(f"slow/8/{n}" for n in range(4)), *(f"ok/{n}" for n in range(20))])
@@ -177,6 +178,7 @@ def held_by(client: redis.Redis, pid: int) -> bytes:
     return next(client.scan_iter(match=f"mocra:*:w:*-{pid}-*"), b"gone")
 
 
+@pytest.mark.alone
 def test_p09_the_loop_is_never_blocked(
     site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]
 ) -> None:

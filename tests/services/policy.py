@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 import pytest
 
-_missing: dict[str, int] = {}
+ABSENT = "is not installed"
 
 
 def need(name: str, present: bool, how: str) -> None:
@@ -16,12 +17,14 @@ def need(name: str, present: bool, how: str) -> None:
         return
     if os.environ.get("MOCRA_REQUIRE_SERVICES") == "1":
         pytest.fail(f"{name} is required (MOCRA_REQUIRE_SERVICES=1) but not installed: {how}", pytrace=False)
-    _missing[name] = _missing.get(name, 0) + 1
-    pytest.skip(f"{name} is not installed: {how}")
+    pytest.skip(f"{name} {ABSENT}: {how}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for name, count in _missing.items():
+    """Counted by what was reported: the tests may have run in other processes."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()) if report.longrepr]
+    names = Counter(r.removeprefix("Skipped: ").partition(f" {ABSENT}")[0] for r in reasons if ABSENT in r)
+    for name, count in names.items():
         terminalreporter.write_line(
             f"NOT TESTED: {count} tests need {name}; `make setup` installs it", yellow=True, bold=True
         )
