@@ -15,7 +15,10 @@ from mocra_scrapy import default_settings, exceptions, interfaces, signals
 from mocra_scrapy._deliveries import GRAVITY
 from mocra_scrapy._settling import STATS
 from mocra_scrapy.commands import dead
+from mocra_scrapy.commands.cron import VERBS as CRON_VERBS
 from mocra_scrapy.commands.mocra import VERBS
+from mocra_scrapy.cron.jobs import KEYS, Job
+from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, WAITING
 from mocra_scrapy.models import REASONS, DeadLetter
 
 CODE = Path(mocra_scrapy.__file__).parent
@@ -53,7 +56,7 @@ def test_meta_keys() -> None:
     heads = re.findall(r"^(``\w+``(?:, ``\w+``)*)$", reference("meta"), re.MULTILINE)
     documented = {key for head in heads for key in re.findall(r"\w+", head)}
     assert {key for key in code if not key.startswith("_")} <= documented | {"proxy"}
-    assert documented <= code | {"proxy", "download_slot"}
+    assert documented <= code | {"proxy", "download_slot", "max_retry_times"}
 
 
 def test_signals() -> None:
@@ -64,6 +67,28 @@ def test_signals() -> None:
 def test_commands() -> None:
     documented = set(re.findall(r"^``scrapy mocra (\w+)", reference("commands"), re.MULTILINE))
     assert documented == set(VERBS)
+    text = "\n".join(re.findall(r"^``scrapy cron .*$", reference("commands"), re.MULTILINE))
+    assert set(re.findall(r"``scrapy cron (\w+)", text)) == set(CRON_VERBS)
+
+
+def test_keys_of_the_jobs_file() -> None:
+    """Names, and defaults of those that have one."""
+    text = reference("cron").partition("Success\n")[0]
+    rows = re.findall(r"^   \* - ``(\w+)``\n     - (.*)$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == list(KEYS)
+    defaults = {one.name: one.default for one in fields(Job)}
+    for name, shown in rows:
+        plain = shown.replace("``", "").partition(" (")[0].strip('"')
+        if plain.isdigit():
+            assert float(plain) == defaults[name], name
+        elif plain in ("none", "forbid", "process"):
+            assert plain == defaults[name], name
+
+
+def test_states_of_a_run() -> None:
+    text = reference("cron").partition("Runs\n")[2].partition("Where it is stored")[0]
+    assert set(re.findall(r"^   \* - ``(\w+)``", text, re.MULTILINE)) == {WAITING, QUEUED, INTENDED, RUNNING, ENDED}
+    assert set(re.findall(r"``(\w+)``", text.partition("with an outcome")[2])) - {"MOCRA_CRON_LEASE"} == set(OUTCOMES)
 
 
 def test_dead_letter_reasons() -> None:

@@ -1,0 +1,165 @@
+"""Limits by settings: what Scrapy's own mean, what ``MOCRA_THROTTLE`` adds, and what is wrong with a rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scrapy import Request
+from scrapy.settings import Settings
+
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import SlotLimit
+from mocra_scrapy.options import read_options
+from mocra_scrapy.throttling import parse_rate, read_limits
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"),
+    [
+        ("60/m", 1),
+        ("5/s", 0.2),
+        ("1/10s", 10),
+        ("0.2/s", 5),
+        ("30/min", 2),
+        (" 3600 / hour ", 1),
+        ("2/d", 43_200),
+        (4, 0.25),
+        (0.5, 2),
+    ],
+)
+def test_rates(text: Any, interval: float) -> None:
+    assert parse_rate(text, "x") == pytest.approx(interval)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "fast",
+        "60",
+        "60/",
+        "/m",
+        "60/m/s",
+        "60/y",
+        "0/s",
+        "-1/s",
+        "1e9/s",
+        "inf/s",
+        "nan/s",
+        0,
+        -1,
+        True,
+        None,
+        [],
+        "1/99999d",
+        1e12,
+        float("nan"),
+        float("inf"),
+    ],
+)
+def test_a_malformed_rate_is_told(text: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^MOCRA_THROTTLE\['s'\]: ") as raised:
+        read_limits(Settings({"MOCRA_THROTTLE": {"s": text}}))
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ({"rates": "1/s"}, "'rates' is unknown"),
+        ({"rate": "1/s", "delay": 1}, "a rate and a delay"),
+        ({"delay": -1}, "['delay']: -1 is wrong"),
+        ({"delay": "soon"}, "['delay']"),
+        ({"delay": 1e9}, "['delay']"),
+        ({"burst": 0}, "['burst']"),
+        ({"burst": 1.5}, "['burst']"),
+        ({"concurrency": -1}, "['concurrency']"),
+        ({"concurrency": True}, "['concurrency']"),
+        ({"jitter": 1.1}, "['jitter']"),
+        ({"scopes": 7}, "['scopes']"),
+        ({"scopes": ["nobody"]}, "there is no '@nobody'"),
+    ],
+)
+def test_a_wrong_rule_is_told(rule: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read_limits(Settings({"MOCRA_THROTTLE": {"s": rule}}))
+    assert part in str(raised.value)
+    assert raised.value.subject.startswith("MOCRA_THROTTLE['s']")
+
+
+def test_scopes_have_no_scopes_and_need_one_shard() -> None:
+    with pytest.raises(ConfigurationError, match="a scope has scopes"):
+        read_limits(Settings({"MOCRA_THROTTLE": {"@a": {"rate": "1/s", "scopes": ["b"]}, "@b": "1/s"}}))
+    with pytest.raises(ConfigurationError, match="MOCRA_SHARDS: scopes"):
+        read_options(Settings({"MOCRA_THROTTLE": {"@a": "1/s"}, "MOCRA_SHARDS": 2}), "books")
+    assert read_options(Settings({"MOCRA_THROTTLE": {"@a": "1/s"}, "MOCRA_SHARDS": 1}), "books").queue.scopes
+
+
+def test_rules_need_the_cluster() -> None:
+    with pytest.raises(ConfigurationError, match='is "worker"'):
+        read_limits(Settings({"MOCRA_THROTTLE": {"s": "1/s"}, "MOCRA_THROTTLE_SCOPE": "worker"}))
+    assert read_options(Settings({"MOCRA_THROTTLE_SCOPE": "worker"}), "books").queue.limit is None
+
+
+@pytest.mark.parametrize("name", ["DOWNLOAD_DELAY", "DOWNLOAD_SLOTS"])
+def test_negative_delays_of_scrapy_are_told(name: str) -> None:
+    value: Any = -1 if name == "DOWNLOAD_DELAY" else {"s": {"delay": -1}}
+    with pytest.raises(ConfigurationError) as raised:
+        read_limits(Settings({name: value}))
+    assert raised.value.subject.startswith(name)
+
+
+def test_what_scrapys_settings_mean() -> None:
+    settings = {
+        "DOWNLOAD_DELAY": 2,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 3,
+        "DOWNLOAD_SLOTS": {"slow": {"delay": 9, "concurrency": 1, "randomize_delay": False}, "few": {"concurrency": 2}},
+    }
+    limits = read_limits(Settings(settings))
+    assert limits.default == SlotLimit(2, 1, 3, 0.5)
+    assert limits.of("slow") == SlotLimit(9, 1, 1, 0)
+    assert limits.of("few") == SlotLimit(2, 1, 2, 0.5)
+    assert limits.of("other") == limits.default
+    assert [limits.special(name) for name in ("slow", "few", "other")] == [True, True, False]
+    assert read_limits(Settings({"RANDOMIZE_DOWNLOAD_DELAY": False})).default.jitter == 0
+
+
+def test_a_spiders_delay_wins() -> None:
+    class Slow:
+        download_delay = 7
+
+    assert read_limits(Settings({"DOWNLOAD_DELAY": 2}), Slow).default.interval == 7
+
+
+def test_rules_over_scrapys_settings() -> None:
+    rules = {
+        "api.test": "60/m",
+        "*.test": {"rate": "2/s", "burst": 5, "concurrency": 2, "scopes": "gateway"},
+        "x*": {"delay": 4, "jitter": 0.25},
+        "*": {"concurrency": 6},
+        "@gateway": {"concurrency": 10},
+        "@account": "1/s",
+    }
+    limits = read_limits(Settings({"MOCRA_THROTTLE": rules, "DOWNLOAD_DELAY": 3}))
+    assert limits.of("api.test") == SlotLimit(1, 1, 8, 0), "an exact name wins; a rate is meant as it is written"
+    assert limits.of("shop.test") == SlotLimit(0.5, 5, 2, 0)
+    assert limits.of("xyz") == SlotLimit(4, 1, 8, 0.25), "the first pattern that matches"
+    assert limits.of("abc") == SlotLimit(3, 1, 6, 0.5)
+    assert limits.of("@gateway") == SlotLimit(0, 1, 10, 0)
+    plain = Request("http://shop.test/")
+    named = Request("http://api.test/", meta={"mocra_scopes": ["account", "gateway"]})
+    assert limits.scopes_of("shop.test", plain) == ("@gateway",)
+    assert limits.scopes_of("api.test", plain) == ()
+    assert limits.scopes_of("api.test", named) == ("@account", "@gateway")
+    assert limits.scopes_of("abc", Request("http://abc/", meta={"mocra_scopes": "account"})) == ("@account",)
+    with pytest.raises(ConfigurationError, match="no scope 'acount'"):
+        limits.scopes_of("abc", Request("http://abc/", meta={"mocra_scopes": "acount"}))
+
+
+def test_other_rules_have_another_name() -> None:
+    def digest(**rules: Any) -> str:
+        return read_limits(Settings({"MOCRA_THROTTLE": rules})).digest()
+
+    assert digest() == ""
+    assert digest(a="1/s") == digest(a="60/m") != digest(a="2/s")
