@@ -15,6 +15,9 @@ from mocra_scrapy.models import Exchange, Lease, SlotLimit
 
 #: Seconds for which a name that had no place for this worker is not asked for again.
 CROWDED = 0.2
+#: Seconds for which a hold is believed here without being told again: it may be lifted when this worker has nothing of the name any more,
+#: and is not told. Leases are held by the queue; what can't be stored asks again before it departs.
+BELIEVED = 30.0
 #: Names that are passed over at a time, so that a message stays short.
 MOST_CROWDED = 200
 
@@ -59,8 +62,12 @@ class Places:
                     self._to_tell[name] = limit
 
     def came(self, lease: Lease) -> None:
-        """*lease* waits in the inbox."""
-        self._waiting.update(names_of(lease))
+        """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands any more."""
+        names = names_of(lease)
+        self._waiting.update(names)
+        if self._held:
+            for name in names:
+                self._held.pop(name, None)
 
     def went_back(self, leases: Iterable[Lease]) -> None:
         """These were taken out of the inbox without being started."""
@@ -151,7 +158,7 @@ class Places:
             self._crowded = dict(list(self._crowded.items())[-MOST_CROWDED:])
         for name, seconds in exchange.held.items():
             if seconds > 0:
-                self._held[name] = now + seconds
+                self._held[name] = now + min(seconds, BELIEVED)
             else:
                 self._held.pop(name, None)
 
