@@ -54,6 +54,7 @@ def test_a_rendered_project_crawls(how: str, site: MockSite, tmp_path: Path) -> 
         ".gitignore",
         "scrapy.cfg",
         "compose.yaml",
+        "cron.toml",
         "crontab",
         "books/__init__.py",
         "books/items.py",
@@ -109,6 +110,15 @@ def test_its_middlewares_work(site: MockSite, tmp_path: Path) -> None:
         text = text.replace(f"# {name} = ", f"{name} = ")
     settings.write_text(text)
     assert len(crawled(project, site)) == site.pages
+
+
+def test_its_jobs_file_is_right(tmp_path: Path) -> None:
+    project = rendered(tmp_path, "mocra")
+    checked = scrapy(project, "cron", "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    coming = scrapy(project, "cron", "next", "-n", "2")
+    assert coming.returncode == 0
+    assert "docs: 30 2 * * * in UTC" in coming.stdout
 
 
 def test_the_spider_says_what_it_needs(tmp_path: Path) -> None:
