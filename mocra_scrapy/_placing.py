@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scrapy.utils.misc import load_object
 
@@ -24,7 +24,8 @@ def place_autothrottle(settings: BaseSettings) -> None:
         return
     theirs, ours = load_object(SCRAPYS), load_object(OURS)
     with suppress(KeyError):  # a project has emptied it
-        settings.replace_in_component_priority_dict("EXTENSIONS_BASE", theirs, ours)
+        # By its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+        settings.replace_in_component_priority_dict("EXTENSIONS_BASE", theirs, cast("type", OURS))
     for key, at in settings.getdict("EXTENSIONS").items():
         cls = load_object(key)
         if cls is theirs and at is None:
