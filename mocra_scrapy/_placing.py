@@ -22,10 +22,10 @@ def place_autothrottle(settings: BaseSettings) -> None:
     """Where delays hold for the cluster: a project's own subclass of Scrapy's stays, with a warning."""
     if not settings.getbool("AUTOTHROTTLE_ENABLED") or settings.get("MOCRA_THROTTLE_SCOPE") == "worker":
         return
-    theirs, ours = load_object(SCRAPYS), load_object(OURS)
+    # Ours by its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+    theirs, ours = load_object(SCRAPYS), cast("type", OURS)
     with suppress(KeyError):  # a project has emptied it
-        # By its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
-        settings.replace_in_component_priority_dict("EXTENSIONS_BASE", theirs, cast("type", OURS))
+        settings.replace_in_component_priority_dict("EXTENSIONS_BASE", theirs, ours)
     for key, at in settings.getdict("EXTENSIONS").items():
         cls = load_object(key)
         if cls is theirs and at is None:

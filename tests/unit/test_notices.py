@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from scrapy import Spider
+from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
-from scrapy.utils.test import get_crawler
 
 from mocra_scrapy import _notices
 from mocra_scrapy._notices import Notices
@@ -54,7 +54,7 @@ class Runtime:
     def __init__(self, **settings: Any) -> None:
         self.crawler = type("C", (), {})()
         self.crawler.settings = Settings({"MOCRA_STOP_TIMEOUT": 0.05, **settings})
-        self.crawler.stats = MemoryStatsCollector(get_crawler(Spider))
+        self.crawler.stats = MemoryStatsCollector(Crawler(Spider, Settings()))
         self.limiter = Limiter()
         self.notices = Notices(self)  # type: ignore[arg-type]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from scrapy import Spider
+from scrapy.extension import ExtensionManager
 from scrapy.extensions.throttle import AutoThrottle as Theirs
 from scrapy.settings import Settings
-from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy import Addon
@@ -26,7 +26,7 @@ def throttles(**settings: Any) -> list[type]:
     """Those among the extensions of a crawl with the add-on."""
     given = Settings(settings)
     Addon(type("C", (), {"spidercls": Spider})()).update_settings(given)  # type: ignore[arg-type]
-    found = map(load_object, build_component_list(given.getwithbase("EXTENSIONS")))
+    found = map(load_object, ExtensionManager._get_mwlist_from_settings(given))
     return [cls for cls in found if issubclass(cls, (Theirs, Ours))]
 
 
