@@ -77,7 +77,7 @@ def _value(value: Any) -> dict[str, Any] | None:
         if key not in KEYS:
             raise ConfigurationError(NAME, f"{key!r} is unknown", f"Use {', '.join(KEYS)}")
     preset = value.get("preset")
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and preset not in tuple(PRESETS):  # anything may stand there, also what can't be a key
         raise ConfigurationError(f"{NAME}['preset']", f"{preset!r} is unknown", f"Set one of {_list(PRESETS)}")
     return {**PRESETS.get(preset or "", {}), **{key: part for key, part in value.items() if key != "preset"}}
 
@@ -111,7 +111,7 @@ def _kinds(names: Any, subject: str) -> frozenset[str]:
         raise ConfigurationError(subject, f"{names!r} is no list of names", f"List some of {_list((*GROUPS, *KINDS))}")
     found: set[str] = set()
     for name in names:
-        if name in GROUPS:
+        if isinstance(name, str) and name in GROUPS:
             found |= GROUPS[name]
         elif name in KINDS:
             found.add(name)

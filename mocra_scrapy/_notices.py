@@ -33,16 +33,19 @@ Changer = Callable[[SlotState], "LimitChange | None"]
 
 @dataclass(slots=True)
 class Note:
-    """What is to be told of one slot. *until*: of a hold, on the monotonic clock."""
+    """What is to be told of one slot.
+
+    *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests at least; 0: not to be slowed down.
+    """
 
     until: float = 0.0
-    slower: bool = False
+    slower: float = 0.0
     change: Changer | None = None
     why: str = ""
 
     def absorb(self, newer: Note) -> None:
         self.until = max(self.until, newer.until)
-        self.slower = self.slower or newer.slower
+        self.slower = max(self.slower, newer.slower)
         self.change = newer.change or self.change
         self.why = newer.why or self.why
 
@@ -85,10 +88,13 @@ class Notices:
         if until > self._held.get(slot, 0.0) + 0.25:
             self._put(slot, Note(until=until, why=why))
 
-    def slow_down(self, slot: str) -> None:
-        """Halve the rate. Within ``calm`` seconds the store would do nothing, so it isn't asked."""
+    def slow_down(self, slot: str, floor: float) -> None:
+        """Halve the rate; to one request in *floor* seconds, if it had no limit.
+
+        Within ``calm`` seconds the store would do nothing, so it isn't asked.
+        """
         if time.monotonic() >= self._slowed.get(slot, (0.0, 0.0))[0] + self.options.calm:
-            self._put(slot, Note(slower=True))
+            self._put(slot, Note(slower=max(floor, 0.001)))
 
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
@@ -160,13 +166,13 @@ class Notices:
             if note.until == until:
                 note.until = 0.0
         if note.slower:
-            note.slower = False
+            floor, note.slower = note.slower, 0.0
             try:
                 interval = await limiter.slow_down(
-                    slot, floor=options.floor, recovery=options.recovery, most=options.most, calm=options.calm
+                    slot, floor=floor, recovery=options.recovery, most=options.most, calm=options.calm
                 )
             except MocraError:
-                note.slower = True
+                note.slower = max(floor, note.slower)
                 raise
             if interval != self._slowed.get(slot, (0.0, 0.0))[1]:
                 self._stats.inc_value("mocra/throttle/slowed")

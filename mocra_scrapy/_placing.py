@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scrapy.utils.misc import load_object
 
@@ -22,7 +22,8 @@ def place_autothrottle(settings: BaseSettings) -> None:
     """Where delays hold for the cluster: a project's own subclass of Scrapy's stays, with a warning."""
     if not settings.getbool("AUTOTHROTTLE_ENABLED") or settings.get("MOCRA_THROTTLE_SCOPE") == "worker":
         return
-    theirs, ours = load_object(SCRAPYS), load_object(OURS)
+    # Ours by its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+    theirs, ours = load_object(SCRAPYS), cast("type", OURS)
     with suppress(KeyError):  # a project has emptied it
         settings.replace_in_component_priority_dict("EXTENSIONS_BASE", theirs, ours)
     for key, at in settings.getdict("EXTENSIONS").items():

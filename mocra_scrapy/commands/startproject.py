@@ -25,7 +25,7 @@ class _FromOurTemplate(scrapy_startproject.Command):
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """Make a ready project: settings with every choice explained, a spider, an item, a pipeline, jobs for `scrapy cron`, a crontab, a compose file."""
+    """Make a ready project: settings with every choice explained, a spider, an item, a pipeline, jobs for `scrapy cron`, a compose file."""
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("name", nargs="?", help="letters, digits and underscores")

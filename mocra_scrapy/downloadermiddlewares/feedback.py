@@ -33,6 +33,44 @@ logger = logging.getLogger(__name__)
 Listener = Callable[[str, str, float], None]
 
 
+TOO_MANY = 429
+
+
+class Pace:
+    """How fast this worker fetches from each slot, and how large a part of the last answers asked it to go slower."""
+
+    #: Of the last ten answers or so: one bad answer among good ones is an accident, two in a row are a word.
+    MEMORY, FAILING = 0.1, 0.15
+    SPAN, MOST = 2.0, 10_000  # s over which a rate is taken; slots that are known
+
+    def __init__(self) -> None:
+        self._slots: dict[str, list[float]] = {}  # -> [since, departures since, rate before that, share of bad answers]
+
+    def departed(self, slot: str, now: float) -> None:
+        known = self._slots.get(slot)
+        if known is None:
+            if len(self._slots) >= self.MOST:
+                self._slots.clear()
+            known = self._slots[slot] = [now, 0.0, 0.0, 0.0]
+        elif now - known[0] >= self.SPAN:
+            known[:3] = [now, 0.0, known[1] / (now - known[0])]
+        known[1] += 1
+
+    def answered(self, slot: str, bad: bool) -> None:
+        known = self._slots.get(slot)
+        if known is not None:
+            known[3] += self.MEMORY * (bad - known[3])
+
+    def failing(self, slot: str) -> bool:
+        known = self._slots.get(slot)
+        return known is not None and known[3] >= self.FAILING
+
+    def rate(self, slot: str) -> float:
+        """Departures a second; 0: not known yet."""
+        known = self._slots.get(slot)
+        return 0.0 if known is None else known[2]
+
+
 class FeedbackMiddleware:
     """Next to the downloader, so that it sees each attempt once: also those that the retry middleware takes away, not what a cache answers.
 
@@ -41,7 +79,8 @@ class FeedbackMiddleware:
     =============================  ====================================================================================
     ``Retry-After``, with a status  holds the slot so long, ``MOCRA_RETRY_AFTER_CAP`` at most
     of 400 or more
-    429, 503                       halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
+    429; 503 more than now and     halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
+    then, or with ``Retry-After``
     ``Crawl-delay`` in robots.txt  raises the slot's interval to it, unless it is longer (Scrapy 2.18 and later)
     =============================  ====================================================================================
 
@@ -58,6 +97,7 @@ class FeedbackMiddleware:
         self.notices = Mocra.from_crawler(crawler).part(Notices)
         self.options = self.notices.options
         self._listeners: list[Listener] = []
+        self._pace = Pace()
         self._out: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # departed when
         self._engine: Engine | None = None
         parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
@@ -80,7 +120,9 @@ class FeedbackMiddleware:
     # ------------------------------------------------------------------ downloads
 
     def process_request(self, request: Request, spider: Spider | None = None) -> None:
-        self._out[request] = time.monotonic()
+        now = self._out[request] = time.monotonic()
+        if self.options.cluster:
+            self._pace.departed(self._slot_of(request), now)
 
     def process_response(self, request: Request, response: Response, spider: Spider | None = None) -> Response:
         departed = self._out.pop(request, None)
@@ -88,6 +130,8 @@ class FeedbackMiddleware:
             return response
         slot = self._slot_of(request)
         self._tell(slot, kind_of_status(response.status), departed)
+        if self.options.cluster:
+            self._pace.answered(slot, response.status in self.options.statuses)
         if response.status >= 400 and self.options.cluster:
             self._heed(slot, response)
         return response
@@ -104,7 +148,7 @@ class FeedbackMiddleware:
             listener(slot, kind, age)
 
     def _heed(self, slot: str, response: Response) -> None:
-        header = response.headers.get("Retry-After")
+        header, options = response.headers.get("Retry-After"), self.options
         if header is not None:
             seconds = retry_after(header, time.time(), self.options.retry_after)
             if seconds is None:
@@ -112,8 +156,11 @@ class FeedbackMiddleware:
                 logger.debug("Slot %s: Retry-After %r says nothing", slot, header[:100])
             elif seconds > 0:
                 self.notices.hold(slot, seconds, f"Retry-After, status {response.status}")
-        if response.status in self.options.statuses:
-            self.notices.slow_down(slot)
+        if response.status in options.statuses and (
+            response.status == TOO_MANY or header is not None or self._pace.failing(slot)
+        ):
+            rate = self._pace.rate(slot)
+            self.notices.slow_down(slot, min(options.floor, 2 / rate) if rate else options.floor)
 
     # ------------------------------------------------------------------ robots.txt
 

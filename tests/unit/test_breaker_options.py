@@ -1,101 +1,107 @@
-"""``MOCRA_BREAKER`` and the settings about what sites say: wrong ones are told by name, with the fix."""
+"""``MOCRA_BREAKER``: presets, dicts, JSON; whatever is wrong is told by its place, with the fix."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy._breaker_options import PRESETS, read_breaker
-from mocra_scrapy._error_classes import KINDS
-from mocra_scrapy._feedback_options import read_feedback
+from mocra_scrapy._error_classes import DOWNLOAD, KINDS
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import BreakerRules, Threshold
+
+FAULTS = frozenset((*DOWNLOAD, "http_5xx", "http_429"))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("MOCRA_BREAKER", "often"),
-        ("MOCRA_BREAKER", 10),
-        ("MOCRA_BREAKER", {}),
-        ("MOCRA_BREAKER", {"slots": {"failures": 10}}),
-        ("MOCRA_BREAKER", {"slot": 10}),
-        ("MOCRA_BREAKER", {"slot": {"failures": 10, "windows": 60}}),
-        ("MOCRA_BREAKER", {"slot": {"window": 60}}),
-        ("MOCRA_BREAKER", {"slot": {"failures": -1}}),
-        ("MOCRA_BREAKER", {"slot": {"failures": 1.5}}),
-        ("MOCRA_BREAKER", {"slot": {"failures": True}}),
-        ("MOCRA_BREAKER", {"slot": {"share": 2}}),
-        ("MOCRA_BREAKER", {"slot": {"failures": 10, "window": 0}}),
-        ("MOCRA_BREAKER", {"slot": {"failures": 10, "count": []}}),
-        ("MOCRA_BREAKER", {"slot": {"failures": 10, "count": ["http_200"]}}),
-        ("MOCRA_BREAKER", {"crawl": {"failures": 10}, "hold": "long"}),
-        ("MOCRA_BREAKER", {"crawl": {"failures": 10}, "hold": 60, "longest": 30}),
-        ("MOCRA_BREAKER", {"crawl": {"failures": 10}, "probes": 0}),
-        ("MOCRA_BREAKER", {"preset": "mocra", "slot": None, "crawl": None}),
-        ("MOCRA_BREAKER", "{preset: mocra}"),
-        ("MOCRA_THROTTLE_FEEDBACK_STATUSES", 429),
-        ("MOCRA_THROTTLE_FEEDBACK_STATUSES", [200]),
-        ("MOCRA_THROTTLE_FEEDBACK_STATUSES", "429,often"),
-        ("MOCRA_THROTTLE_FEEDBACK_STATUSES", [True]),
-        ("MOCRA_THROTTLE_FEEDBACK_FLOOR", 0),
-        ("MOCRA_THROTTLE_FEEDBACK_MOST", 0.01),
-        ("MOCRA_THROTTLE_FEEDBACK_RECOVERY", 1),
-        ("MOCRA_THROTTLE_FEEDBACK_CALM", -1),
-        ("MOCRA_THROTTLE_CRAWL_DELAY", "perhaps"),
-        ("MOCRA_THROTTLE_CRAWL_DELAY_MAX", 0),
-    ],
-)
-def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
-    read: Any = read_breaker if name == "MOCRA_BREAKER" else read_feedback
-    with pytest.raises(ConfigurationError) as raised:
-        read(Settings({name: value}))
-    assert raised.value.subject.startswith(name)
-    assert raised.value.fix
+def read(value: Any, **more: Any) -> BreakerRules | None:
+    return read_breaker(Settings({"MOCRA_BREAKER": value, **more}))
 
 
-def test_no_breaker_unless_asked_for() -> None:
+@pytest.mark.parametrize("value", [None, "", "null"])
+def test_no_breaker(value: Any) -> None:
+    assert read(value) is None
     assert read_breaker(Settings()) is None
-    assert read_breaker(Settings({"MOCRA_BREAKER": ""})) is None
-    assert read_breaker(Settings({"MOCRA_BREAKER": "null"})) is None
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_and_what_is_taken_out_of_them(preset: str) -> None:
-    whole = read_breaker(Settings({"MOCRA_BREAKER": preset}))
-    assert whole is not None
-    assert whole == read_breaker(Settings({"MOCRA_BREAKER": json.dumps({"preset": preset})}))
-    assert whole.slot is not None
-    assert whole.crawl is not None
-    assert whole.slot.kinds < whole.crawl.kinds <= set(KINDS)
-    part = read_breaker(Settings({"MOCRA_BREAKER": {"preset": preset, "slot": None, "probes": 7}}))
-    assert part is not None
-    assert (part.slot, part.crawl, part.probes) == (None, whole.crawl, 7)
+@pytest.mark.parametrize("value", ["mocra", '"mocra"', {"preset": "mocra"}, '{"preset": "mocra"}'])
+def test_a_preset_by_name_dict_or_json(value: Any) -> None:
+    rules = read(value)
+    assert rules is not None
+    assert rules.slot == Threshold(60.0, 10, 0.0, 20, FAULTS)
+    assert rules.crawl == Threshold(600.0, 100, 0.0, 20, FAULTS | {"parse", "pipeline"})
+    assert (rules.hold, rules.longest, rules.probes) == (30.0, 600.0, 3)
 
 
-def test_mocras_numbers() -> None:
-    rules = read_breaker(Settings({"MOCRA_BREAKER": "mocra"}))
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_both_thresholds(name: str) -> None:
+    rules = read(name)
     assert rules is not None
     assert rules.slot is not None
     assert rules.crawl is not None
-    assert (rules.slot.failures, rules.slot.window) == (10, 60)
-    assert (rules.crawl.failures, rules.crawl.window) == (100, 600)
+
+
+def test_what_is_said_replaces_a_part_of_the_preset() -> None:
+    rules = read({"preset": "mocra", "slot": {"share": "0.5", "count": "http_403"}, "hold": 900, "probes": "2"})
+    assert rules is not None
+    assert rules.slot == Threshold(60.0, 0, 0.5, 20, frozenset({"http_403"}))
+    assert rules.crawl is not None
+    assert (rules.hold, rules.longest, rules.probes) == (900.0, 900.0, 2), "a long hold takes the longest with it"
+
+
+def test_all_kinds_can_be_listed() -> None:
+    rules = read({"crawl": {"failures": 1, "count": list(KINDS)}})
+    assert rules is not None
+    assert rules.slot is None
+    assert rules.crawl is not None
+    assert rules.crawl.kinds == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("MOCRA_BREAKER", 7, ""),
+        ("MOCRA_BREAKER", [], ""),
+        ("MOCRA_BREAKER", "{preset", ""),
+        ("MOCRA_BREAKER", {}, ""),
+        ("MOCRA_BREAKER", {"hold": 3}, ""),
+        ("MOCRA_BREAKER", {"slots": {}}, ""),
+        ("MOCRA_BREAKER", "none at all", ""),
+        ("MOCRA_BREAKER", "mocca", "['preset']"),
+        ("MOCRA_BREAKER", {"preset": "mocca"}, "['preset']"),
+        ("MOCRA_BREAKER", {"preset": ["mocra"]}, "['preset']"),
+        ("MOCRA_BREAKER", {"slot": 10}, "['slot']"),
+        ("MOCRA_BREAKER", {"slot": {}}, "['slot']"),
+        ("MOCRA_BREAKER", {"slot": {"failure": 1}}, "['slot']"),
+        ("MOCRA_BREAKER", {"slot": {"failures": -1}}, "['slot']['failures']"),
+        ("MOCRA_BREAKER", {"slot": {"failures": 1.5}}, "['slot']['failures']"),
+        ("MOCRA_BREAKER", {"slot": {"failures": True}}, "['slot']['failures']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 1.1}}, "['crawl']['share']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": "half"}}, "['crawl']['share']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 0.5, "least": 0}}, "['crawl']['least']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 0.5, "window": 0}}, "['crawl']['window']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 0.5, "count": []}}, "['crawl']['count']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 0.5, "count": 3}}, "['crawl']['count']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 0.5, "count": ["http_500"]}}, "['crawl']['count']"),
+        ("MOCRA_BREAKER", {"crawl": {"share": 0.5, "count": [["tls"]]}}, "['crawl']['count']"),
+        ("MOCRA_BREAKER", {"preset": "mocra", "hold": 0}, "['hold']"),
+        ("MOCRA_BREAKER", {"preset": "mocra", "hold": float("nan")}, "['hold']"),
+        ("MOCRA_BREAKER", {"preset": "mocra", "longest": 10}, "['longest']"),
+        ("MOCRA_BREAKER", {"preset": "mocra", "probes": None}, "['probes']"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: Any, part: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read_breaker(Settings({name: value}))
+    assert raised.value.subject == name + part
+    assert raised.value.fix
 
 
 def test_slots_are_held_by_the_cluster_only() -> None:
-    worker = {"MOCRA_THROTTLE_SCOPE": "worker", "MOCRA_BREAKER": "mocra"}
-    with pytest.raises(ConfigurationError, match="held by the cluster"):
-        read_breaker(Settings(worker))
-    rules = read_breaker(Settings({**worker, "MOCRA_BREAKER": {"preset": "mocra", "slot": None}}))
+    with pytest.raises(ConfigurationError, match="MOCRA_THROTTLE_SCOPE") as raised:
+        read("mocra", MOCRA_THROTTLE_SCOPE="worker")
+    assert raised.value.subject == "MOCRA_BREAKER['slot']"
+    rules = read({"preset": "mocra", "slot": None}, MOCRA_THROTTLE_SCOPE="worker")
     assert rules is not None
-
-
-@pytest.mark.parametrize("value", [[429, 503], (429, 503), {429, 503}, "429,503", "[429, 503]"])
-def test_statuses_in_every_form(value: Any) -> None:
-    assert read_feedback(Settings({"MOCRA_THROTTLE_FEEDBACK_STATUSES": value})).statuses == {429, 503}
-
-
-def test_statuses_may_be_none() -> None:
-    assert read_feedback(Settings({"MOCRA_THROTTLE_FEEDBACK_STATUSES": []})).statuses == frozenset()
+    assert rules.slot is None

@@ -13,6 +13,7 @@ import pytest
 import mocra_scrapy
 from mocra_scrapy import default_settings, exceptions, interfaces, signals
 from mocra_scrapy._deliveries import GRAVITY
+from mocra_scrapy._error_classes import GROUPS, KINDS
 from mocra_scrapy._settling import STATS
 from mocra_scrapy.commands import dead
 from mocra_scrapy.commands.cron import VERBS as CRON_VERBS
@@ -46,7 +47,18 @@ def test_settings() -> None:
 def test_stats() -> None:
     documented = re.findall(r"``(mocra/[\w/]+)``", reference("stats"))
     assert len(documented) == len(set(documented))
-    assert set(documented) == set(re.findall(r'"(mocra/[\w/]+)"', sources()))
+    counted = set(re.findall(r'"(mocra/[\w/]+)"', sources()))
+    families = set(re.findall(r'f"(mocra/[^"]*)"', sources()))
+    assert families == {"mocra/breaker/failures/{kind}"}, "a family of stats that nobody compares"
+    assert set(documented) == counted | {f"mocra/breaker/failures/{kind}" for kind in KINDS}
+
+
+def test_kinds_of_failures() -> None:
+    text = (DOCS / "guides" / "failing-sites.rst").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^   \* - ``(\w+)``\n     - .*\n     - (.*)$", text, re.MULTILINE))
+    assert list(rows) == list(KINDS)
+    for kind, group in rows.items():
+        assert {name for name, kinds in GROUPS.items() if kind in kinds} == set(re.findall(r"``(\w+)``", group))
 
 
 def test_meta_keys() -> None:
@@ -56,7 +68,7 @@ def test_meta_keys() -> None:
     heads = re.findall(r"^(``\w+``(?:, ``\w+``)*)$", reference("meta"), re.MULTILINE)
     documented = {key for head in heads for key in re.findall(r"\w+", head)}
     assert {key for key in code if not key.startswith("_")} <= documented | {"proxy"}
-    assert documented <= code | {"proxy", "download_slot", "max_retry_times"}
+    assert documented <= code | {"proxy", "download_slot", "max_retry_times"}  # the last one only Scrapy's code reads
 
 
 def test_signals() -> None:

@@ -1,0 +1,222 @@
+"""What the feedback middleware, AutoThrottle and the breaker's extension make of answers; no process, no backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scrapy import Request, Spider
+from scrapy.crawler import Crawler
+from scrapy.exceptions import IgnoreRequest, NotConfigured
+from scrapy.http import Response
+from scrapy.settings import Settings
+from scrapy.statscollectors import MemoryStatsCollector
+
+from mocra_scrapy import Mocra, signals
+from mocra_scrapy._notices import Notices
+from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, Pace, at_least
+from mocra_scrapy.extensions import breaker as breaker_module
+from mocra_scrapy.extensions.autothrottle import AutoThrottle
+from mocra_scrapy.extensions.breaker import BreakerExtension, described
+from mocra_scrapy.models import BreakerChange, Circuit, LimitChange, SlotLimit, SlotState, Trip, Verdict
+
+
+class BookSpider(Spider):
+    name = "books"
+
+
+def crawler(**settings: Any) -> Crawler:
+    made = Crawler(BookSpider, Settings(settings))
+    made.stats = MemoryStatsCollector(made)
+    return made
+
+
+def answer(status: int, retry_after: str | None = None) -> Response:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return Response("http://a.test/x", status=status, headers=headers, body=b"x")
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "held", "slowed", "kind"),
+    [
+        (200, "5", False, False, ""),
+        (503, "5", True, True, "http_5xx"),
+        (404, "5", True, False, "http_4xx"),
+        (429, None, False, True, "http_429"),
+        (503, "0", False, True, "http_5xx"),
+        (503, "soon", False, True, "http_5xx"),
+    ],
+)
+def test_what_an_answer_says(status: int, header: str | None, held: bool, slowed: bool, kind: str) -> None:
+    made = crawler()
+    middleware = FeedbackMiddleware.from_crawler(made)
+    heard: list[tuple[str, str]] = []
+    middleware.listen(lambda slot, kind, age: heard.append((slot, kind)))
+    request, response = Request("http://a.test/x"), answer(status, header)
+    assert middleware.process_response(request, response) is response, "a cache's answer"
+    assert (heard, middleware.notices._notes) == ([], {})
+    middleware.process_request(request)
+    assert middleware.process_response(request, response) is response
+    assert heard == [("a.test", kind)]
+    note = middleware.notices._notes.get("a.test")
+    assert (note is not None and note.until > 0, note is not None and note.slower > 0) == (held, slowed)
+    assert made.stats is not None
+    assert made.stats.get_value("mocra/throttle/retry_after_malformed", 0) == (header == "soon")
+
+
+def test_a_single_503_is_an_accident_two_in_a_row_are_not() -> None:
+    middleware = FeedbackMiddleware.from_crawler(crawler())
+    request = Request("http://a.test/x")
+
+    def slowed_by(*statuses: int) -> bool:
+        for status in statuses:
+            middleware.process_request(request)
+            middleware.process_response(request, answer(status))
+        return "a.test" in middleware.notices._notes
+
+    assert not slowed_by(*[200] * 20, 503, *[200] * 20, 503, *[200] * 20)
+    assert slowed_by(503, 503)
+
+
+def test_the_rate_is_halved_where_there_is_no_limit() -> None:
+    pace = Pace()
+    for n in range(300):
+        pace.departed("s", n / 100)
+    assert 90 < pace.rate("s") < 110
+    assert pace.rate("t") == 0
+    for n in range(Pace.MOST + 1):
+        pace.departed(str(n), 5.0)
+    assert len(pace._slots) <= Pace.MOST
+
+
+def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
+    middleware = FeedbackMiddleware.from_crawler(crawler(MOCRA_THROTTLE_SCOPE="worker"))
+    heard: list[str] = []
+    middleware.listen(lambda slot, kind, age: heard.append(kind))
+    request = Request("http://a.test/x")
+    middleware.process_request(request)
+    middleware.process_response(request, answer(503, "5"))
+    assert (heard, middleware.notices._notes) == (["http_5xx"], {})
+
+
+def test_exceptions_are_told_once_unless_nobody_is_at_fault() -> None:
+    middleware = FeedbackMiddleware.from_crawler(crawler())
+    heard: list[str] = []
+    middleware.listen(lambda slot, kind, age: heard.append(kind))
+    request = Request("http://a.test/x")
+    for error in (TimeoutError(), IgnoreRequest()):
+        middleware.process_request(request)
+        middleware.process_exception(request, error)
+    middleware.process_exception(request, TimeoutError())
+    assert heard == ["timeout"]
+
+
+class Robots:
+    def __init__(self, delay: Any) -> None:
+        self.delay = delay
+
+    def crawl_delay(self, agent: Any) -> Any:
+        return self.delay
+
+
+@pytest.mark.parametrize(
+    ("delay", "floor", "malformed"),
+    [(2, 2.0, 0), ("1.5", 1.5, 0), (1e9, 60.0, 0), (None, None, 0), (0, None, 0), (-1, None, 1), ("x", None, 1)],
+)
+def test_crawl_delay(delay: Any, floor: float | None, malformed: int) -> None:
+    made = crawler()
+    middleware = FeedbackMiddleware.from_crawler(made)
+    middleware._robots_parsed(Robots(delay), Request("http://a.test/robots.txt"))
+    assert middleware.notices.floors.get("a.test") == floor
+    assert ("a.test" in middleware.notices._notes) == (floor is not None)
+    assert made.stats is not None
+    assert made.stats.get_value("mocra/throttle/crawl_delay_malformed", 0) == malformed
+
+
+def test_a_longer_interval_stays_and_other_changes_too() -> None:
+    raise_it = at_least(2.0, own=1.0)
+    assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0)
+    assert raise_it(SlotState(SlotLimit(), change=LimitChange(3.0))) is None
+    assert raise_it(SlotState(SlotLimit(), change=LimitChange(1.0, 4, 5))) == LimitChange(2.0, 4, 5)
+    assert at_least(2.0, own=2.5)(SlotState(SlotLimit())) is None
+
+
+def test_scrapys_rule_of_autothrottle() -> None:
+    made = crawler(AUTOTHROTTLE_ENABLED=True, DOWNLOAD_DELAY=0.5, AUTOTHROTTLE_TARGET_CONCURRENCY=2.0)
+    rule = AutoThrottle.from_crawler(made).adjusted
+    assert rule(4.0, 4.0, good=True) == 3.0, "half the way"
+    assert rule(1.0, 8.0, good=True) == 4.0, "all of it when that is longer"
+    assert rule(0.5, 0.1, good=True) == 0.5
+    assert rule(0.5, 1000.0, good=True) == 60.0
+    assert rule(4.0, 0.1, good=False) == 4.0
+    assert rule(4.0, 4.0, good=True, least=3.5) == 3.5
+
+
+def test_autothrottle_learns_from_means_once_a_second() -> None:
+    made = crawler(AUTOTHROTTLE_ENABLED=True, AUTOTHROTTLE_START_DELAY=5.0, AUTOTHROTTLE_DEBUG=True)
+    throttle, notices = AutoThrottle.from_crawler(made), Mocra.from_crawler(made).part(Notices)
+    meta = {"download_slot": "a", "download_latency": 2.0}
+    spider = BookSpider()
+    for skipped in (
+        Request("http://a.test/x"),
+        Request("http://a.test/robots.txt", meta=meta),
+        Request("http://a.test/x", meta={**meta, "autothrottle_dont_adjust_delay": True}),
+    ):
+        throttle._downloaded(answer(200), skipped, spider)
+    assert notices._notes == {}
+    throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)
+    change = notices._notes.pop("a").change
+    assert change is not None
+    assert change(SlotState(SlotLimit(), change=LimitChange(4.0, 3))) == LimitChange(3.0, 3)
+    assert change(SlotState(SlotLimit(), change=LimitChange(2.0))) is None
+    throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)
+    assert notices._notes == {}, "within a second"
+
+
+@pytest.mark.parametrize("settings", [{}, {"AUTOTHROTTLE_ENABLED": True, "AUTOTHROTTLE_TARGET_CONCURRENCY": 0}])
+def test_no_autothrottle(settings: dict[str, Any]) -> None:
+    with pytest.raises(NotConfigured):
+        AutoThrottle.from_crawler(crawler(**settings))
+
+
+def test_no_breaker_where_none_is_wanted() -> None:
+    with pytest.raises(NotConfigured):
+        BreakerExtension.from_crawler(crawler())
+
+
+class Closing:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def close_spider(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+async def test_the_breaker_counts_and_heeds() -> None:
+    made = crawler(MOCRA_BREAKER="mocra")
+    extension = BreakerExtension.from_crawler(made)
+    engine = extension._engine = Closing()  # type: ignore[assignment]
+    extension._downloaded("a", "", 1.0)
+    extension._downloaded("a", "timeout", 3.0)
+    extension._downloaded("a", "timeout", 2.0)
+    extension._item_failed({}, None, BookSpider(), None)
+    told = {(o.slot, o.kind, o.download): (o.count, round(o.age)) for o in extension._take()}
+    assert told == {("a", "", True): (1, 1), ("a", "timeout", True): (2, 2), ("", "pipeline", False): (1, 0)}
+    assert extension._take() == []
+    sent: list[str] = []
+    handlers = []
+    for name in ("breaker_opened", "breaker_closed", "breaker_tripped"):
+        handlers.append(lambda name=name: sent.append(name))
+        made.signals.connect(handlers[-1], getattr(signals, name))
+    extension._heed(Verdict((), Trip(5.0, 1, 1)))
+    assert (sent, engine.reasons) == ([], []), "what happened before we came"  # type: ignore[attr-defined]
+    opened = BreakerChange("a", Circuit.CLOSED, Circuit.OPEN, 30.0, 1, 10, 12, {"timeout": 10})
+    closed = BreakerChange("a", Circuit.HALF_OPEN, Circuit.CLOSED)
+    extension._heed(Verdict((opened, closed), Trip(6.0, 100, 200, {"timeout": 100})))
+    extension._heed(Verdict((), Trip(6.0, 100, 200)))
+    assert sent == ["breaker_opened", "breaker_closed", "breaker_tripped"]
+    assert engine.reasons == [breaker_module.REASON]  # type: ignore[attr-defined]
+
+
+def test_kinds_are_told_the_most_frequent_first() -> None:
+    assert described({"timeout": 3, "http_5xx": 7, "dns": 3}) == "7 http_5xx, 3 dns, 3 timeout"
