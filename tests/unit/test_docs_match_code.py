@@ -14,8 +14,10 @@ import mocra_scrapy
 from mocra_scrapy import default_settings, exceptions, interfaces, signals
 from mocra_scrapy._deliveries import GRAVITY
 from mocra_scrapy._settling import STATS
-from mocra_scrapy.commands import dead
+from mocra_scrapy.commands import cron, dead
 from mocra_scrapy.commands.mocra import VERBS
+from mocra_scrapy.cron.jobs import KEYS, Job
+from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, WAITING
 from mocra_scrapy.models import REASONS, DeadLetter
 
 CODE = Path(mocra_scrapy.__file__).parent
@@ -64,6 +66,28 @@ def test_signals() -> None:
 def test_commands() -> None:
     documented = set(re.findall(r"^``scrapy mocra (\w+)", reference("commands"), re.MULTILINE))
     assert documented == set(VERBS)
+
+
+def test_cron_verbs() -> None:
+    assert set(re.findall(r"^``scrapy cron (\w+)", reference("commands"), re.MULTILINE)) == set(cron.VERBS)
+
+
+def test_keys_of_the_jobs_file() -> None:
+    heads = dict(re.findall(r"^``(\w+)`` \((.*)\)$", reference("cron"), re.MULTILINE))
+    assert set(heads) == set(KEYS)
+    assert {name for name, head in heads.items() if "required" in head} == {n for n, k in KEYS.items() if k.required}
+    empty = {"args": "{}", "settings": "{}", "tags": "[]"}
+    for spec in fields(Job):
+        if spec.name in ("name", "success") or KEYS[spec.name].required:
+            continue
+        shown = empty.get(spec.name) or (f'"{spec.default}"' if isinstance(spec.default, str) else str(spec.default))
+        assert f"default ``{shown if spec.name != 'enabled' else 'true'}``" in heads[spec.name], spec.name
+    assert 'default ``"UTC"``' in heads["timezone"]
+
+
+def test_states_of_cron_runs() -> None:
+    documented = re.findall(r"^   \* - ``(\w+)``", reference("cron"), re.MULTILINE)
+    assert set(documented) == {WAITING, QUEUED, INTENDED, RUNNING, ENDED, *OUTCOMES}
 
 
 def test_dead_letter_reasons() -> None:
