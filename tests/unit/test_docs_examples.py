@@ -12,6 +12,7 @@ import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.commands import cron
 from mocra_scrapy.cron.config import Source, load_jobs
 from mocra_scrapy.options import read_options
 
@@ -39,9 +40,9 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
             f"{page.name}: a block of kind {kind!r} that nobody checks"
         )
         if kind == "toml":
-            path = tmp_path / "cron.toml"
-            path.write_text(code, encoding="utf-8")
-            assert load_jobs(Source(path)), "no jobs"
+            file = tmp_path / "cron.toml"
+            file.write_text(code, encoding="utf-8")
+            assert load_jobs(Source(file))
         if kind != "python":
             continue
         names: dict[str, object] = {}
@@ -60,11 +61,13 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
 def test_commands_of_the_docs_exist() -> None:
     """``scrapy …`` lines name commands that there are."""
     done = subprocess.run([sys.executable, "-m", "scrapy", "mocra", "help"], capture_output=True, text=True)
-    known = {"crawl", "startproject", "shell", "mocra", "cron", "runspider", "fetch", "genspider"}
+    known = {"crawl", "startproject", "shell", "mocra", "runspider", "fetch", "genspider", "cron"}
     for page in PAGES:
         for kind, code in blocks(page):
             if kind == "console":
                 for command in re.findall(r"^\$ .*?\bscrapy (\w+)", code, re.MULTILINE):
                     assert command in known, f"{page.name}: scrapy {command}"
+                for verb in re.findall(r"scrapy cron (\w+)", code):
+                    assert verb in cron.VERBS, f"{page.name}: scrapy cron {verb}"
                 for verb in re.findall(r"scrapy mocra (\w+)", code):
                     assert verb in done.stdout + done.stderr
