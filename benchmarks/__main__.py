@@ -1,4 +1,4 @@
-"""``python -m benchmarks [crawls|realsites|storage|micro|scale|wakeups|ends|profile|all] [--quick] [--repeats N] [--json FILE]``."""
+"""``python -m benchmarks [crawls|realsites|storage|micro|limits|scale|wakeups|ends|profile|all] [--quick] [--repeats N] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, ends, micro, profile, realsites, scale, storage, wakeups
+from benchmarks import crawls, ends, limits, micro, profile, realsites, scale, storage, wakeups
 
-PARTS = ("micro", "realsites", "storage", "wakeups", "ends", "scale", "profile", "crawls")
+PARTS = ("micro", "limits", "realsites", "storage", "wakeups", "ends", "scale", "profile", "crawls")
 
 
 def machine() -> str:
@@ -37,6 +37,8 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
     quick, repeats = arguments.quick, arguments.repeats
     if part == "micro":
         return micro.measure()
+    if part == "limits":
+        return limits.main(quick)
     if part == "realsites":
         return realsites.measure(quick)
     if part == "storage":

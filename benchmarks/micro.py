@@ -68,7 +68,7 @@ def links(some: list[Request]) -> dict[str, Callable[[], object]]:
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows of step and µs. The rate limiter's steps get a function of their own beside these."""
+    """Rows of step and µs. Those of the rate limiter are the server's: ``python -m benchmarks limits``."""
     spider = MicroSpider()
     some = requests(spider)
     steps = {**codec(spider, some), **links(some)}
