@@ -65,6 +65,11 @@ class Crawl:
             pipe.write(json.dumps(told).encode())
 
     @property
+    def started(self) -> bool:
+        """Whether there is a process, be it over or not."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

@@ -42,11 +42,14 @@ class Launcher:
         self._part = Part(worker=order.worker, host=socket.gethostname(), pid=os.getpid(), log=order.log)
         self._run: Run | None = None
         self._asked_at = self._signed_at = 0.0
-        self._disowned = False
+        self._disowned = self._told = False
 
     async def run(self) -> int:
         """All of it; the exit code."""
         order = self._order
+        # Before the claim: a signal between claim and crawl would end this process, and leave a run that nobody watches.
+        for which in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(which, self._leave)
         if not await self._store.signs.give(order.job, order.worker, order.lease):
             return AWAY
         self._signed_at = time.monotonic()
@@ -62,16 +65,21 @@ class Launcher:
         except OSError as error:
             await self._record(Result("failed", f"it could not be started: {error}", 127))
             return STARTED
+        if self._told:
+            self._crawl.stop("stopped")
         code = await self._watch()
         if not self._disowned:
             await self._record(self._crawl.result(code))
         prune(Path(order.log).parent, order.history)
         return STARTED
 
+    def _leave(self) -> None:
+        self._told = True
+        if self._crawl.started:
+            self._crawl.stop("stopped")
+
     async def _watch(self) -> int:
         """Until the crawl has ended: its exit code."""
-        for which in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(which, self._crawl.stop, "stopped")
         changed = asyncio.Event()
         watcher = asyncio.create_task(self._listen(changed))
         try:

@@ -87,6 +87,40 @@ def runners_of(tmp_path: Path) -> Iterator[Callable[[str, str], Runners]]:
 
 
 @pytest.mark.redis
+def test_overlapping_runs_of_a_slow_spider(runners_of: Callable[[str, str], Runners], redis_url: str) -> None:
+    """Each policy with a crawl that goes on when the next run is due."""
+    policies = ("forbid", "allow", "replace", "queue")
+    jobs = "".join(
+        f'[jobs.{policy}]\nspider = "slow"\n{YEARLY}concurrency = "{policy}"\nstop_grace = 5\n' for policy in policies
+    )
+    runners = runners_of(jobs, redis_url)
+    runners.runner()
+
+    def states(job: str) -> list[str]:
+        return [run["outcome"] or run["state"] for run in runners.history(job)]
+
+    def trigger() -> None:
+        done = scrapy(runners.project, "cron", "trigger", *policies)
+        assert done.returncode == 0, done.stderr
+
+    trigger()
+    runners.until(lambda: [states(job) for job in policies] == [["running"]] * 4)
+    trigger()
+    expected = {
+        "forbid": ["running", "skipped"],
+        "allow": ["running", "running"],
+        "replace": ["replaced", "running"],
+        "queue": ["queued", "running"],
+    }
+    runners.until(lambda: {job: sorted(states(job)) for job in policies} == {j: sorted(s) for j, s in expected.items()})
+    first = next(run["id"] for run in runners.history("queue") if run["state"] == "running")
+    assert scrapy(runners.project, "cron", "cancel", first).returncode == 0
+    runners.until(lambda: sorted(states("queue")) == ["cancelled", "running"])
+    assert scrapy(runners.project, "cron", "cancel", *policies).returncode == 0
+    runners.until(lambda: all(run["state"] == "ended" for job in policies for run in runners.history(job)))
+
+
+@pytest.mark.redis
 def test_runs_are_judged_stopped_and_recorded(runners_of: Callable[[str, str], Runners], redis_url: str) -> None:
     jobs = f"""
 [jobs.good]
