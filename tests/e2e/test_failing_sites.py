@@ -48,21 +48,23 @@ async def on_limiter(url: str, do: Callable[[IRateLimiter], Coroutine[Any, Any, 
 
 
 def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: Workers) -> None:
-    rules = {"slot": {"failures": 10, "window": 60}, "hold": 1.5, "longest": 3, "probes": 2}
+    rules = {"slot": {"failures": 10, "window": 60}, "hold": 1, "longest": 12, "probes": 2}
     more = {"MOCRA_BREAKER": json.dumps(rules), "MOCRA_THROTTLE": '{"localhost": {"rate": "50/s"}}', **PATIENT}
     for _ in range(2):
         workers.start("two_hosts", site=site.url, bad="sick", pages=30, **more)
     opened = workers.until("breaker_opened", 1)
-    assert (opened["slot"], opened["hold"], opened["times"]) == ("localhost", 1.5, 1)
+    assert (opened["slot"], opened["hold"], opened["times"]) == ("localhost", 1, 1)
     assert opened["kinds"] == {"http_5xx": opened["failed"]}
     eventually(lambda: fetched(workers, "ok") == 30, 30, "the healthy host is not concerned")
-    again = workers.until("breaker_opened", 3)
-    assert again["hold"] == 3
-    times = [event["at"] for event in workers.events("breaker_opened")]
+    workers.until("breaker_opened", 3)
+    # Several workers tell of them, and a busy one may be late: the order is that of the openings.
+    openings = sorted(workers.events("breaker_opened"), key=lambda event: event["times"])[:3]
+    assert [(event["times"], event["hold"]) for event in openings] == [(1, 1), (2, 2), (3, 4)], openings
+    times = [event["at"] for event in openings]
     hits = arrivals(site, "sick")
     assert len([at for at in hits if at < times[0]]) <= 60
-    for since, until in zip(times, [at + hold for at, hold in zip(times, (1.5, 3, 3), strict=False)], strict=False):
-        assert [at for at in hits if since + 0.5 < at < until - 0.2] == [], "nobody comes while it is held"
+    for since, hold in zip(times, (1, 2), strict=False):
+        assert [at for at in hits if since + 0.5 < at < since + hold - 0.2] == [], "nobody comes while it is held"
     assert len([at for at in hits if times[0] + 0.5 < at]) <= 3 * 4, "only probes"
     site.repair()
     workers.until("breaker_closed", 1)
@@ -73,7 +75,7 @@ def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: 
     assert stats["mocra/breaker/opened"] == len(workers.events("breaker_opened"))
     assert stats["mocra/breaker/closed"] == 1
     assert stats["mocra/breaker/failures/http_5xx"] == len(hits)
-    assert "Slot localhost is held for 1.5 s by all workers" in workers.log(0) + workers.log(1)
+    assert "Slot localhost is held for 1.0 s by all workers" in workers.log(0) + workers.log(1)
 
 
 def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers: Workers) -> None:
