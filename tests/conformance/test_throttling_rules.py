@@ -59,7 +59,9 @@ async def test_departures_are_booked_a_little_ahead(harness: Harness) -> None:
     waits = departures([*first, *second])
     assert 9 <= len(waits) <= 11
     assert waits == sorted(waits)
-    gaps = [later - sooner for sooner, later in pairwise(waits)]
+    gaps = [
+        later - sooner for sooner, later in pairwise(waits[: len(first)])
+    ]  # of one call: between two the clock runs on
     assert all(10 - 0.01 <= gap <= 10 + 0.01 for gap in gaps)
     assert waits[-1] <= 95
     await harness.advance(50)

@@ -152,7 +152,7 @@ SPIDER = """
 )
 def test_where_ours_is_not_wanted_it_is_scrapys(site: MockSite, tmp_path: Path, settings: str) -> None:
     project = write_project(tmp_path, SPIDER, settings)
-    done = scrapy(project, "crawl", "shop", "-a", f"site={site.url}", seconds=25)
+    done = scrapy(project, "crawl", "shop", "-a", f"site={site.url}", seconds=90)
     assert done.returncode == 0
     assert "{'status': 200}" in done.stderr
     assert waits(site, "/moods/503+30,200/page")[0] < 5
@@ -165,7 +165,7 @@ def test_where_ours_is_not_wanted_it_is_scrapys(site: MockSite, tmp_path: Path, 
 def test_one_off_commands_do_not_wait(site: MockSite, tmp_path: Path, command: str) -> None:
     project = write_project(tmp_path, SPIDER)
     more = {"shell": ["-c", "response.status"], "parse": ["--spider", "shop"]}.get(command, [])
-    done = scrapy(project, command, f"{site.url}/moods/503+30,200/page", *more, seconds=25)
+    done = scrapy(project, command, f"{site.url}/moods/503+30,200/page", *more, seconds=90)
     assert done.returncode == 0, done.stderr
     assert site.count("/moods/503+30,200/page") == 2
 
