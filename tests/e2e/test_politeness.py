@@ -96,6 +96,6 @@ def test_a_slow_host_keeps_a_free_one_from_nothing(
         elapsed[name] = free[-1] - free[0]
     assert len(arrivals_of(site, "ok/slow")) == 60
     never_too_many(arrivals_of(site, "ok/slow"), 10)
-    # On its own it takes about 0.7 s; a middleware that sleeps makes it 16 times as long.
-    assert elapsed["beside"] < 2 * elapsed["alone"] + 0.5
+    # Measured: 1.07 times; a middleware that sleeps makes it 16 times as long. Half a second is what a busy machine may add.
     print(elapsed)
+    assert elapsed["beside"] < 1.2 * elapsed["alone"] + 0.5
