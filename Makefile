@@ -4,7 +4,7 @@ PYTHON_IN := .venv/bin/python
 OLDEST_IN := .venv-oldest/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 # Tests wait for processes most of the time: more of them at once than there are cores.
-JOBS ?= 4
+JOBS ?= 3
 # Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
 OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py
 
