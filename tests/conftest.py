@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
+from twisted.internet import asyncioreactor
 
 from tests.services import policy
 from tests.services.redis_server import (
@@ -21,6 +23,18 @@ pytest_plugins = ["pytester"]
 pytest_terminal_summary = policy.pytest_terminal_summary
 
 HOW = "apt-get install redis-server redis-sentinel redis-tools openssl"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _asyncio_reactor() -> Iterator[None]:
+    """Scrapy's helpers ask which reactor it is, and the oldest supported one wants one installed; nothing here runs it."""
+    loop = asyncio.new_event_loop()
+    asyncioreactor.install(loop)
+    yield
+    from twisted.internet import reactor
+
+    reactor.disconnectAll()  # type: ignore[attr-defined]
+    loop.close()
 
 
 def need_redis() -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from scrapy import Request, Spider
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
-from twisted.internet import asyncioreactor
 
 from mocra_scrapy.scheduler import Scheduler
 
@@ -32,18 +30,6 @@ class OneSpider(Spider):
     def parse(self, response: Any) -> None: ...
 
     def other(self, response: Any) -> None: ...
-
-
-@pytest.fixture(scope="session")
-def asyncio_reactor() -> Iterator[None]:
-    """Deferreds of a scheduler's ``open`` and ``close`` need to know which kind it is; nothing here runs it."""
-    loop = asyncio.new_event_loop()
-    asyncioreactor.install(loop)
-    yield
-    from twisted.internet import reactor
-
-    reactor.disconnectAll()  # type: ignore[attr-defined]
-    loop.close()
 
 
 @asynccontextmanager

@@ -36,11 +36,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _reactor(asyncio_reactor: None) -> None:
-    """As in the other tests of the scheduler."""
-
-
 @pytest.fixture
 def backend() -> MemoryBackend:
     """Another holder of the same store."""

@@ -21,8 +21,6 @@ from mocra_scrapy.models import Entry, QueueOptions
 from mocra_scrapy.scheduler import Scheduler
 from tests.integration.scheduling import dequeue, drained, eventually, opened
 
-pytestmark = pytest.mark.usefixtures("asyncio_reactor")
-
 
 @pytest.fixture
 def shared() -> dict[str, Any]:

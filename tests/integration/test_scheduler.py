@@ -19,8 +19,6 @@ from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.session import WorkerSession
 from tests.integration.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened
 
-pytestmark = pytest.mark.usefixtures("asyncio_reactor")
-
 
 async def test_what_cannot_be_stored_stays_here(caplog: pytest.LogCaptureFixture) -> None:
     async with opened() as scheduler:

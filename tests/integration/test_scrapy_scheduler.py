@@ -17,8 +17,6 @@ from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.session import WorkerSession
 from tests.integration.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
 
-pytestmark = pytest.mark.usefixtures("asyncio_reactor")
-
 
 class Everything(BaseDupeFilter):
     def request_seen(self, request: Request) -> bool:

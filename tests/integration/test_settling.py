@@ -18,8 +18,6 @@ from mocra_scrapy.models import DeadLetter
 from mocra_scrapy.scheduler import Scheduler
 from tests.integration.scheduling import URLS, drained, eventually, opened
 
-pytestmark = pytest.mark.usefixtures("asyncio_reactor")
-
 
 def broken(text: str = "broken", kind: type[Exception] = ValueError) -> Failure:
     try:
