@@ -1,4 +1,4 @@
-"""``python -m benchmarks [crawls|realsites|storage|micro|limits|scale|wakeups|ends|profile|all] [--quick] [--repeats N] [--json FILE]``."""
+"""``python -m benchmarks [PART] [--quick] [--repeats N] [--json FILE]``; the parts are in the table :data:`PARTS`, the default is all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, ends, limits, micro, profile, realsites, scale, storage, wakeups
+from benchmarks import crawls, ends, limits, micro, profile, realsites, scale, storage, wakeups, workers
 
-PARTS = ("micro", "limits", "realsites", "storage", "wakeups", "ends", "scale", "profile", "crawls")
+PARTS = ("micro", "limits", "realsites", "storage", "wakeups", "ends", "scale", "profile", "workers", "crawls")
 
 
 def machine() -> str:
@@ -49,10 +49,12 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return ends.measure(quick)
     if part == "scale":
         return scale.main(quick)
+    if part == "workers":
+        return workers.measure(quick, repeats)
     if part == "profile":
-        return profile.measure(quick=quick, repeats=repeats)
+        return profile.measure(quick=quick, repeats=repeats, workload=arguments.workload or "graph")
     workloads = [arguments.workload] if arguments.workload else list(crawls.WORKLOADS)
-    return crawls.measure(quick=quick, repeats=repeats, workloads=workloads)
+    return crawls.measure(quick=quick, repeats=repeats, workloads=workloads, only=arguments.only)
 
 
 def text(part: str, found: Any) -> str:
@@ -76,7 +78,10 @@ def main() -> None:
     parser.add_argument("what", nargs="?", default="all", choices=("all", *PARTS))
     parser.add_argument("--quick", action="store_true", help="small sizes and few rows: all of it within three minutes")
     parser.add_argument("--repeats", type=int, help="runs of each crawl; 1 with --quick, else 3")
-    parser.add_argument("--workload", choices=tuple(crawls.WORKLOADS), help="of crawls: only this one")
+    parser.add_argument("--workload", choices=tuple(crawls.WORKLOADS), help="of crawls and profile: only this one")
+    parser.add_argument(
+        "--only", nargs="+", default=(), help="of crawls: plain Scrapy and these contestants, as the table names them"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     arguments.repeats = arguments.repeats or (1 if arguments.quick else 3)

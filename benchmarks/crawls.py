@@ -79,6 +79,8 @@ def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
     if workload == "hosts":
         rtts, counts = ([0] if quick else [0, 5]), ([1] if quick else [1, 2])
     rows: list[tuple[str, float, int]] = [("plain", 0, 1), ("mocra-memory", 0, 1)]
+    # Crawls of the whole site that know nothing of each other: what the machine gives to several processes.
+    rows += [("plain", 0, workers) for workers in counts if workers > 1]
     if workload != "hosts" and not quick:
         rows.append(("jobdir", 0, 1))
     for workers in counts:
@@ -89,7 +91,7 @@ def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
         rows.append(("mocra-cluster", 0, workers))
     if workload != "hosts":
         rows += [("plain-tuned", 0, 1), ("scrapy-redis-tuned", 0, 1), ("mocra-redis-tuned", 0, 1)]
-    return [*rows, ("mocra-fast", 0, 1)]
+    return [*rows, *(("mocra-fast", 0, workers) for workers in counts)]
 
 
 class Server:
@@ -126,7 +128,7 @@ def one_run(row: Row, base: str, servers: dict[str, tuple[str, Server]], pages: 
     job: dict[str, Any] = {"site": base, "contestant": row.contestant, "hosts": hosts}
     job["flat"] = 0 if row.workload == "graph" else pages
     if row.contestant in ("plain", "jobdir", "mocra-memory", "plain-tuned"):
-        row.add(run_workers(job, 1), None, None)
+        row.add(run_workers(job, row.workers), None, None)
         return
     url, server = servers["cluster" if row.contestant == "mocra-cluster" else "single"]
     server.flush()
@@ -139,21 +141,27 @@ def one_run(row: Row, base: str, servers: dict[str, tuple[str, Server]], pages: 
     row.add(results, before, server.info())
 
 
-def measure(*, quick: bool, repeats: int, workloads: Sequence[str] = tuple(WORKLOADS)) -> list[dict[str, Any]]:
-    """All rows. A repeat runs every contestant once, one after the other, so that noise meets all of them."""
+def measure(
+    *, quick: bool, repeats: int, workloads: Sequence[str] = tuple(WORKLOADS), only: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """All rows, or plain Scrapy's and those of the contestants in *only*.
+
+    A repeat runs every contestant once, one after the other, so that noise meets all of them.
+    """
     table: list[Row] = []
     with redis_server() as port, redis_cluster() as (cluster, nodes):
         servers = {"single": (f"redis://127.0.0.1:{port}/0", Server([port])), "cluster": (cluster, Server(nodes))}
         for workload in workloads:
             full, small, hosts = WORKLOADS[workload]
             pages = small if quick else full
-            rows = [Row(workload, *c) for c in contestants(workload, quick)]
-            with site(pages) as base:
+            rows = [Row(workload, *c) for c in contestants(workload, quick) if not only or c[0] in ("plain", *only)]
+            with site(pages) as base, site(small) as small_base:
                 for _ in range(repeats):
                     for row in rows:
-                        slow = row.contestant == "scrapy-redis" and row.rtt_ms >= 5
-                        if not (slow and row.speeds):  # minutes a run, and its median is not in doubt
+                        if not (row.contestant == "scrapy-redis" and row.rtt_ms >= 5):
                             one_run(row, base, servers, pages, hosts)
+                        elif not row.speeds:  # a dozen pages a second: one small run, the result is not in doubt
+                            one_run(row, small_base, servers, small, hosts)
             for row in rows:
                 row.beside(rows[0])
             table += rows

@@ -1,4 +1,4 @@
-"""Where a page's CPU time goes: ``python -m benchmarks profile [--quick]``. The link graph, one worker, same settings for all."""
+"""Where a page's CPU time goes: ``python -m benchmarks profile [--quick] [--workload flat]``. One worker, same settings for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from benchmarks.servers import redis_server, run_workers, site
 CONTESTANTS = ("plain", "scrapy-redis", "mocra-redis", "plain-tuned", "scrapy-redis-tuned", "mocra-fast")
 
 
-def measure(*, quick: bool, repeats: int, contestants: tuple[str, ...] = CONTESTANTS) -> dict[str, Any]:
+def measure(
+    *, quick: bool, repeats: int, workload: str = "graph", contestants: tuple[str, ...] = CONTESTANTS
+) -> dict[str, Any]:
     """``{"table": rows of µs a page by owner, "functions": the dearest ones of each}``; medians over *repeats*."""
     pages = 600 if quick else 2000
     cost: dict[str, dict[str, list[float]]] = {c: defaultdict(list) for c in contestants}
@@ -27,6 +29,8 @@ def measure(*, quick: bool, repeats: int, contestants: tuple[str, ...] = CONTEST
                     "contestant": contestant,
                     "redis": f"redis://127.0.0.1:{port}/0",
                     "profile": True,
+                    "flat": 0 if workload == "graph" else pages,
+                    "hosts": pages if workload == "hosts" else 1,
                 }
                 (result,) = run_workers(job, 1)
                 owners = result["profile"]["owners"]

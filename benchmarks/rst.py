@@ -28,7 +28,7 @@ def cell(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, list):
-        return f"{value[0]:.0f} – {value[1]:.0f}"
+        return " – ".join(f"{v:.0f}" if value[1] >= 10 else f"{v:g}" for v in value)
     if isinstance(value, float):
         return f"{value:.0f}" if value >= 100 else f"{value:g}"
     return str(value)

@@ -18,6 +18,7 @@ OWNERS = (
     ("mocra_scrapy/dupefilters", "ours: known links"),
     ("mocra_scrapy/spidermiddlewares/known", "ours: known links"),
     ("mocra_scrapy/statscollectors", "signals, stats, log"),
+    ("mocra_scrapy/_output", "scraper: tasks, items"),
     ("mocra_scrapy/backends", "ours: exchange"),
     ("mocra_scrapy/_turns", "ours: exchange"),
     ("mocra_scrapy/_answers", "ours: exchange"),

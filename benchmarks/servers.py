@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,12 +114,22 @@ def delay_proxy(port: int, one_way_ms: float) -> Iterator[int]:
             process.stdout.close()
 
 
-def run_workers(job: dict[str, Any], count: int, timeout: float = 900) -> list[dict[str, Any]]:
-    """*count* worker processes with the same job -> what each of them printed."""
+def run_workers(
+    job: dict[str, Any], count: int, timeout: float = 900, enter: Sequence[Callable[[], None]] = ()
+) -> list[dict[str, Any]]:
+    """*count* worker processes with the same job -> what each of them printed. Worker n calls ``enter[n]`` before it begins."""
     command = [sys.executable, "-m", "benchmarks.worker", json.dumps(job)]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     workers = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) for _ in range(count)
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            preexec_fn=enter[n] if enter else None,
+        )
+        for n in range(count)
     ]
     results = []
     try:

@@ -8,6 +8,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 * waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks again only every 5 seconds;
 * not waiting for a slot's delay a second time: ``downloader._get_slot``;
 * which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and ``scraper.call_spider_async`` (public names);
+* the output of callbacks without a hundred tasks for each response: ``scraper.handle_spider_output_async`` (a public name);
 * deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and first iterated after it.
 """
 
@@ -20,8 +21,11 @@ from urllib.parse import urlsplit
 
 from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
+from scrapy.core.scraper import Scraper
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.http import Response
+
+from mocra_scrapy._output import Output
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -105,6 +109,12 @@ class Engine:
                 raise
 
         scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
+
+    def few_tasks(self) -> None:
+        """Have the output of callbacks processed by :class:`~mocra_scrapy._output.Output`, unless somebody else does it in his own way."""
+        scraper: Any = getattr(self._engine, "scraper", None)
+        if type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper):
+            scraper.handle_spider_output_async = Output(self._engine, scraper).handle
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is no ``start()`` here."""

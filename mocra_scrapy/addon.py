@@ -48,10 +48,8 @@ ADDED = {
     },
 }
 
-#: ``MOCRA_FAST``: CONCURRENT_ITEMS is the number of tasks that Scrapy starts for *each response*; its default of 100 costs a quarter of
-#: a page's CPU. Eight are enough unless a callback yields many items into a slow asynchronous pipeline.
-FAST = {"CONCURRENT_ITEMS": 8, "STATS_CLASS": "mocra_scrapy.statscollectors.FastStatsCollector"}
-
+#: ``MOCRA_FAST``, beside uvloop.
+FAST = {"STATS_CLASS": "mocra_scrapy.statscollectors.FastStatsCollector"}
 
 #: What stands in place of a component of Scrapy's own, at its place.
 BUILT_INS = {

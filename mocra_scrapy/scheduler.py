@@ -126,6 +126,7 @@ class Scheduler(BaseScheduler):
                 self.mocra.crawl,
             )
         self.engine.on_closing(self._hand_back)
+        self.engine.few_tasks()
         answer_early(self.crawler, self.engine, self._recent, self._known)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()

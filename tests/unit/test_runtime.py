@@ -97,16 +97,15 @@ def test_the_addon_leaves_what_the_user_chose() -> None:
 def test_fast_is_asked_for_and_below_the_users_own() -> None:
     plain, fast = Settings(), Settings({"MOCRA_FAST": True}, priority="project")
     theirs = Settings(
-        {"MOCRA_FAST": True, "CONCURRENT_ITEMS": 50, "ASYNCIO_EVENT_LOOP": "mine.Loop"}, priority="project"
+        {"MOCRA_FAST": True, "STATS_CLASS": "mine.Stats", "ASYNCIO_EVENT_LOOP": "mine.Loop"}, priority="project"
     )
     for settings in (plain, fast, theirs):
         Addon.update_pre_crawler_settings(settings)
         Addon(crawler()).update_settings(settings)
-    assert (plain["CONCURRENT_ITEMS"], plain["ASYNCIO_EVENT_LOOP"]) == (100, None)
-    assert (fast["CONCURRENT_ITEMS"], fast["ASYNCIO_EVENT_LOOP"]) == (8, "uvloop.Loop")
-    assert (theirs["CONCURRENT_ITEMS"], theirs["ASYNCIO_EVENT_LOOP"]) == (50, "mine.Loop")
-    assert fast["STATS_CLASS"] == "mocra_scrapy.statscollectors.FastStatsCollector"
-    assert plain["STATS_CLASS"] == "scrapy.statscollectors.MemoryStatsCollector"
+    stock, ours = "scrapy.statscollectors.MemoryStatsCollector", "mocra_scrapy.statscollectors.FastStatsCollector"
+    assert (plain["STATS_CLASS"], plain["ASYNCIO_EVENT_LOOP"]) == (stock, None)
+    assert (fast["STATS_CLASS"], fast["ASYNCIO_EVENT_LOOP"]) == (ours, "uvloop.Loop")
+    assert (theirs["STATS_CLASS"], theirs["ASYNCIO_EVENT_LOOP"]) == ("mine.Stats", "mine.Loop")
 
 
 def test_the_fast_collector_is_scrapys_without_the_detour() -> None:
