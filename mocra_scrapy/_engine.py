@@ -113,7 +113,8 @@ class Engine:
     def few_tasks(self) -> None:
         """Have the output of callbacks processed by :class:`~mocra_scrapy._output.Output`, unless somebody else does it in his own way."""
         scraper: Any = getattr(self._engine, "scraper", None)
-        if type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper):
+        is_scrapys: bool = type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper)
+        if is_scrapys:
             scraper.handle_spider_output_async = Output(self._engine, scraper).handle
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:

@@ -42,11 +42,14 @@ class FaultProxy:
     def __exit__(self, *_: object) -> None:
         async def close() -> None:
             self._server.close()
+            for _ in range(3):  # what was accepted just now is served, so that it is closed like the others
+                await asyncio.sleep(0)
             self._reset()
             tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # transports let go of their sockets
 
         self._do(close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -78,17 +81,16 @@ class FaultProxy:
         if self.refuse:
             _abort(writer)
             return
+        pair = [writer]
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            pair.append(up_writer)
+            self._pairs.add((writer, up_writer))
+            await asyncio.gather(self._pump(reader, up_writer, pair, False), self._pump(up_reader, writer, pair, True))
         except OSError:
             _abort(writer)
-            return
-        pair = (writer, up_writer)
-        self._pairs.add(pair)
-        try:
-            await asyncio.gather(self._pump(reader, up_writer, pair, False), self._pump(up_reader, writer, pair, True))
         finally:
-            self._pairs.discard(pair)
+            self._pairs = {known for known in self._pairs if writer not in known}
             for one in pair:
                 one.close()
 
