@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.services.processes import unmeasured
+
 ONE_LINE = 'ADDONS = {"mocra_scrapy.Addon": 300}\n'
 SETTINGS = """\
 BOT_NAME = "shop"
@@ -37,4 +39,7 @@ def scrapy(project: Path, *arguments: str, seconds: float = 60, stdin: str = "")
 
 
 def run(command: Sequence[str], folder: Path, seconds: float = 60, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, input=stdin)
+    environment = unmeasured() if "crawl" in command else None
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, input=stdin
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.services.processes import eventually
+from tests.services.processes import eventually, unmeasured
 
 PROJECT = Path(__file__).parent / "project"
 
@@ -35,7 +34,7 @@ class Workers:
         for name, value in arguments.items():
             command += ["-s" if name.isupper() else "-a", f"{name}={value}"]
         env = {
-            **os.environ,
+            **unmeasured(),
             "WATCH": str(self.watch),
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),

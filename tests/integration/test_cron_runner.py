@@ -293,7 +293,9 @@ async def test_people_change_things_from_elsewhere(bench: Bench) -> None:
         state = await bench.until(lambda state: any(run.parts for run in state.runs), lambda: runner.look(number))
         run = state.runs[-1]
         assert (run.kind, run.state) == ("manual", "running")
-        await bench.until(lambda state: '"args": {"colour": "red"}' in bench.starts.read_text())
+        await bench.until(
+            lambda state: bench.starts.exists() and '"args": {"colour": "red"}' in bench.starts.read_text()
+        )
         assert await person(Cancel, run=[run.id]) == 0
         state = await bench.until(all_ended)
         assert state.runs[-1].outcome == "cancelled"
