@@ -52,4 +52,6 @@ class IBreaker(Interface):
         """Slots that are open or half-open, some of them when there are more than *limit*. [open_slots_are_listed]"""
 
     async def reset(slot: str) -> bool:
-        """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds stay. [a_reset_closes_at_once]"""
+        """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds stay. Failures of what departed
+        before don't count any more. [a_reset_closes_at_once, what_departed_before_a_reset_says_nothing]
+        """

@@ -261,3 +261,15 @@ async def test_a_reset_closes_at_once(harness: Harness) -> None:
     await harness.limiter(**ONE).hold("t", 5000)
     assert await breaker.reset("t")
     assert (await harness.limiter(**ONE).look("t")).wait > 4900, "what the site asked for stays"
+
+
+async def test_what_departed_before_a_reset_says_nothing(harness: Harness) -> None:
+    """They were on their way when the site was repaired: they must not open the slot again."""
+    _, breaker = await opened(harness)
+    assert await breaker.reset("s")
+    await harness.advance(20)
+    assert told(await breaker.report([failed(20, age=25)])) == []
+    assert (await breaker.look("s")).failed == 0
+    await harness.advance(100)
+    assert told(await breaker.report([failed(20, age=150)])) == []
+    assert told(await breaker.report([failed(5, age=90)])) == [("s", Circuit.OPEN)]

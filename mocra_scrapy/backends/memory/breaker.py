@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.memory.circuits import Circuits, Record
+from mocra_scrapy.backends.memory.circuits import SETTLED, Circuits, Record
 from mocra_scrapy.backends.memory.crawl import Crawl
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import (
@@ -81,11 +81,7 @@ class MemoryBreaker:
         assert threshold is not None
         record = known.slots.setdefault(one.slot, Record())
         if not record.until:
-            record.count(one, threshold, now)
-            total, failed, kinds = record.summed(threshold, now)
-            if not threshold.passed(total, failed):
-                return None
-            return self._open(one.slot, record, Circuit.CLOSED, (failed, total, kinds))
+            return self._count(one, record, threshold)
         over = now - record.until  # since when it may be tried
         if over >= one.failed_age and one.failed:
             return self._open(one.slot, record, Circuit.HALF_OPEN, (one.failed, one.total, dict(one.kinds)))
@@ -98,6 +94,17 @@ class MemoryBreaker:
         known.slots[one.slot] = Record(expires=now + threshold.window)
         self._let_go(one.slot)
         return BreakerChange(one.slot, Circuit.HALF_OPEN, Circuit.CLOSED, total=record.successes)
+
+    def _count(self, one: Tally, record: Record, threshold: Threshold) -> BreakerChange | None:
+        """Of a slot that is closed."""
+        now = self._clock()
+        if one.failed and now - one.failed_age < record.since:
+            return None
+        record.count(one, threshold, now)
+        total, failed, kinds = record.summed(threshold, now)
+        if not threshold.passed(total, failed):
+            return None
+        return self._open(one.slot, record, Circuit.CLOSED, (failed, total, kinds))
 
     def _open(
         self, slot: str, record: Record, before: Circuit, counts: tuple[int, int, Mapping[str, int]]
@@ -148,6 +155,7 @@ class MemoryBreaker:
         if record is None or not record.until:
             return False
         throttle, now = self._crawl.throttle, self._clock()
+        known.slots[slot] = Record(since=now, expires=now + SETTLED)
         if throttle.held.get(slot) == record.until:
             throttle.lift(slot, now)
             for worker in throttle.places.get(slot, ()):

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from mocra_scrapy.models import BUCKETS, Tally, Threshold, Trip
 
+#: Seconds after a reset in which downloads that departed before it may still fail.
+SETTLED = 600.0
+
 
 @dataclass(slots=True)
 class Record:
@@ -18,6 +21,7 @@ class Record:
         opened, until: when it was opened and until when it is held; ``until`` 0: it is closed.
         times: openings in a row.
         successes: probes that went well.
+        since: when it was reset: what departed before says nothing any more.
         expires: when it is forgotten.
     """
 
@@ -25,6 +29,7 @@ class Record:
     until: float = 0.0
     times: int = 0
     successes: int = 0
+    since: float = -math.inf
     expires: float = math.inf
 
     def count(self, one: Tally, threshold: Threshold, now: float) -> None:
@@ -32,7 +37,7 @@ class Record:
         self.buckets = {n: bucket for n, bucket in self.buckets.items() if n > part - BUCKETS}
         total, failed, kinds = self.buckets.get(part, (0, 0, {}))
         self.buckets[part] = (total + one.total, failed + one.failed, _added(kinds, one.kinds))
-        self.expires = now + threshold.window
+        self.expires = max(now + threshold.window, self.since + SETTLED)
 
     def summed(self, threshold: Threshold | None, now: float) -> tuple[int, int, dict[str, int]]:
         first = -math.inf if threshold is None else int(now / (threshold.window / BUCKETS)) - BUCKETS

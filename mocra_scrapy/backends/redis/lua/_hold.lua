@@ -50,7 +50,7 @@ local function set_live(name, v)
 end
 
 -- What the breaker knows of a slot: {{part of the window, downloads, failures, {kind -> failures}} each; ms until it is held, 0: closed;
--- openings in a row; probes that went well}
+-- openings in a row; probes that went well; ms when it was reset, or nil}
 local function circuit(name)
     local packed = call('HGET', BR, name)
     if packed and tonumber(call('ZSCORE', BR_AT, name) or 0) > now then return cmsgpack.unpack(packed), true end

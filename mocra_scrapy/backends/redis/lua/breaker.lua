@@ -3,6 +3,7 @@
 local verb, default, channel, rules, a = unpack(cmsgpack.unpack(ARGV[1]))
 D, CHANNEL = default, channel
 local BUCKETS, TOLD, ALL = 10, 3600000, '@'  -- no slot is called so; ms for which the crawl's last trip is told
+local SETTLED = 600000  -- ms after a reset in which downloads that departed before it may still fail
 local longest = rules[4]
 
 local function part_of(threshold) return math.floor(now / (threshold[1] / BUCKETS)) end
@@ -76,10 +77,12 @@ end
 local function judge(t)  -- {slot, downloads, failures, {kind, n, ...}, ms of age of the youngest download that went well, that failed}
     local name, threshold, c = t[1], rules[1], circuit(t[1])
     if c[2] == 0 then
+        local since = c[5] or 0
+        if t[3] > 0 and now - t[6] < since then return nil end
         count(c, threshold, t[2], t[3], t[4])
         local total, failed, kinds = summed(c, threshold)
         if passed(threshold, total, failed) then return open_circuit(name, c, 0, total, failed, kinds) end
-        keep(name, c, threshold[1])
+        keep(name, c, math.max(threshold[1], since + SETTLED - now))
         return nil
     end
     local over = now - c[2]  -- since when it may be tried
@@ -146,7 +149,7 @@ if held and tonumber(held) == c[2] * 1000 then
     tell(name, now_us)
 end
 probe(name, 0)
-call('HDEL', BR, name)
-call('ZREM', BR_AT, name)
+keep(name, {{}, 0, 0, 0, now}, SETTLED)
+expire_all()
 stir(name)
 return cmsgpack.pack({1})
