@@ -19,7 +19,7 @@ from benchmarks.servers import redis_server, run_workers, site
 
 PERIOD_US = 10_000
 SHARE = 0.4  # of a core for each: three workers take 1.2 cores
-CONTESTANTS = ("mocra-redis", "mocra-fast", "scrapy-redis")
+CONTESTANTS = ("mocra-redis", "mocra-fast")
 
 
 @contextmanager
