@@ -15,7 +15,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -110,12 +110,12 @@ class Engine:
 
         scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
 
-    def few_tasks(self) -> None:
+    def few_tasks(self, room: Callable[[], Awaitable[None]]) -> None:
         """Have the output of callbacks processed by :class:`~mocra_scrapy._output.Output`, unless somebody else does it in his own way."""
         scraper: Any = getattr(self._engine, "scraper", None)
         is_scrapys: bool = type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper)
         if is_scrapys:
-            scraper.handle_spider_output_async = Output(self._engine, scraper).handle
+            scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is no ``start()`` here."""

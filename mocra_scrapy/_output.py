@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from scrapy import Request
@@ -25,11 +25,13 @@ class Output:
 
     Args:
         engine, scraper: Scrapy's; only public names of them are used.
+        room: waits until more requests can be taken in, asked now and then; lets the event loop run in any case.
     """
 
-    def __init__(self, engine: Any, scraper: Any) -> None:
+    def __init__(self, engine: Any, scraper: Any, room: Callable[[], Awaitable[None]]) -> None:
         self._engine = engine
         self._scraper = scraper
+        self._room = room
 
     async def handle(self, result: Iterable[Any] | AsyncIterator[Any], request: Request, response: Any) -> None:
         scraper = self._scraper
@@ -40,7 +42,7 @@ class Output:
                 self._crawl(output)
                 taken += 1
                 if not taken % AT_A_TIME:
-                    await asyncio.sleep(0)
+                    await self._room()
             elif output is not None:
                 if len(running) >= max(1, scraper.concurrent_items):
                     _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

@@ -130,7 +130,7 @@ class Seeder:
         return False
 
     async def _breathe(self) -> None:
-        """Let the loop run now and then, and wait while too much is not stored yet: the only place where producers can wait."""
+        """Let the loop run now and then, and wait while too much is not stored yet."""
         if self._place % BREATH == 0:
             await asyncio.sleep(0)
         while self._enough() and not self._stopped.is_set():

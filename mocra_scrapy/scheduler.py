@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
@@ -126,7 +127,7 @@ class Scheduler(BaseScheduler):
                 self.mocra.crawl,
             )
         self.engine.on_closing(self._hand_back)
-        self.engine.few_tasks()
+        self.engine.few_tasks(self._room)
         answer_early(self.crawler, self.engine, self._recent, self._known)
         if not self.engine.wrap_start(self._seeder.run):
             await self._seeder.nothing_to_seed()
@@ -232,6 +233,14 @@ class Scheduler(BaseScheduler):
         self._remember(fingerprint)
         self._kick()
         return True
+
+    async def _room(self) -> None:
+        """Let the loop run, and have a callback wait while more than ``MOCRA_OUTBOX_MAX`` requests are not stored yet."""
+        await asyncio.sleep(0)
+        while self._turns is not None and not self._closing and len(self.outbox) > self.options.outbox_max:
+            self._turns.kick()
+            with suppress(asyncio.TimeoutError):  # closing is no answer of the queue
+                await asyncio.wait_for(self._turns.changed(), 0.5)
 
     def _known(self, request: Request) -> bool:
         """Whether this process knows *request* to be a duplicate; it is counted then."""

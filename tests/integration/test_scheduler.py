@@ -14,6 +14,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.session import WorkerSession
@@ -183,3 +184,32 @@ async def test_seeds_wait_while_there_is_enough() -> None:
                 taken += 1
         await task
         assert (await scheduler.mocra.queue.state()).seeding is Seeding.DONE
+
+
+async def test_a_callback_waits_while_too_much_is_not_stored() -> None:
+    """Also while the worker closes it must not wait for a backend that is away."""
+    async with opened(MOCRA_OUTBOX_MAX=10) as scheduler:
+        exchange, session = scheduler.mocra.session.exchange, scheduler.mocra.session
+
+        async def away(**arguments: Any) -> Any:
+            raise BackendUnavailable("away")
+
+        session.exchange = away  # type: ignore[assignment]
+        for n in range(10):
+            scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
+        await asyncio.wait_for(scheduler._room(), 5)
+        scheduler.enqueue_request(Request("http://foo.test/10"))
+        waiting = asyncio.ensure_future(scheduler._room())
+        await eventually(lambda: scheduler._turns and scheduler._turns.unanswered)
+        assert not waiting.done()
+        session.exchange = exchange  # type: ignore[method-assign]
+        await asyncio.wait_for(waiting, 5)
+        assert len(scheduler.outbox) <= 10
+        session.exchange = away  # type: ignore[assignment]
+        for n in range(20, 40):
+            scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
+        waiting = asyncio.ensure_future(scheduler._room())
+        await asyncio.sleep(0)
+        scheduler._hand_back()
+        await asyncio.wait_for(waiting, 5)
+        session.exchange = exchange  # type: ignore[method-assign]

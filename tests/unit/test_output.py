@@ -48,10 +48,14 @@ class Stage(Scraper):
         self.errors.append(f"{_failure.value} {request.url}")
 
 
+async def free() -> None:
+    await asyncio.sleep(0)
+
+
 Handle = Callable[[Stage, Any], Any]
 HANDLERS: dict[str, Handle] = {
     "scrapy": lambda stage, result: Scraper.handle_spider_output_async(stage, result, ASKED, PAGE),
-    "ours": lambda stage, result: Output(stage.crawler.engine, stage).handle(result, ASKED, PAGE),
+    "ours": lambda stage, result: Output(stage.crawler.engine, stage, free).handle(result, ASKED, PAGE),
 }
 
 
@@ -180,9 +184,27 @@ async def test_a_thousand_links_let_others_have_their_turn() -> None:
     assert turns >= 1000 // AT_A_TIME
 
 
+@kinds
+async def test_a_callback_waits_while_there_is_no_room(kind: Any) -> None:
+    stage, gate = Stage(8), asyncio.Event()
+
+    async def room() -> None:
+        await gate.wait()
+
+    output = Output(stage.crawler.engine, stage, room)
+    links = kind(Request(f"http://s.test/{n}") for n in range(2 * AT_A_TIME))
+    handling = asyncio.ensure_future(output.handle(links, ASKED, PAGE))
+    for _ in range(5 * AT_A_TIME):
+        await asyncio.sleep(0)
+    assert len(stage.seen) == AT_A_TIME
+    gate.set()
+    await handling
+    assert len(stage.seen) == 2 * AT_A_TIME
+
+
 def hooked(scraper: Any) -> bool:
     engine = SimpleNamespace(scraper=scraper, _slot=None)
-    Engine(SimpleNamespace(engine=engine)).few_tasks()  # type: ignore[arg-type]
+    Engine(SimpleNamespace(engine=engine)).few_tasks(free)  # type: ignore[arg-type]
     own = vars(scraper).get("handle_spider_output_async")
     return isinstance(getattr(own, "__self__", None), Output)
 
@@ -193,7 +215,7 @@ def test_it_stands_in_for_scrapys_own_only() -> None:
     patched = Scraper.__new__(Scraper)
     patched.handle_spider_output_async = print  # type: ignore[assignment, method-assign]
     assert not hooked(patched)
-    Engine(SimpleNamespace(engine=None)).few_tasks()  # type: ignore[arg-type]
+    Engine(SimpleNamespace(engine=None)).few_tasks(free)  # type: ignore[arg-type]
 
 
 def test_scrapy_looks_it_up_on_the_instance() -> None:
