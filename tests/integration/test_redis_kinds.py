@@ -16,7 +16,7 @@ import pytest
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
-from mocra_scrapy.models import Entry, Exchange, Finish, QueueOptions
+from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions
 from mocra_scrapy.session import WorkerSession
 from tests.services import processes
 from tests.services.faultproxy import FaultProxy
@@ -307,6 +307,29 @@ async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: 
             # It was only slow: as soon as it has work again it is remembered without a limit.
             await killed.push([Entry(b"1", "s")])
             assert client.pttl("mocra:{c:0}:workers") == client.pttl("mocra:{c:0}:w:killed") == -1
+        await queue.close()
+
+
+async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_ever(
+    redis_url: str, redis_single: RedisServer
+) -> None:
+    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live")}
+    async with backend(redis_url) as on:
+        limiter = on.rate_limiter("c", QueueOptions())
+        await limiter.hold("a", 1)
+        await limiter.hold("a", 3600)
+        await limiter.pause("b")
+        await limiter.change("a", LimitChange(interval=5))
+        await limiter.slow_down("b", floor=1, recovery=0.1, most=60, calm=0)
+        with redis_single.client() as client:
+            left = {key: client.pttl(key) for key in client.scan_iter()}
+            assert left.keys() == names
+            assert all(3_600_000 < ttl <= 7 * 24 * 3_600_000 for ttl in left.values())
+            queue, _ = await started(on)
+            assert {client.pttl(key) for key in names} == {-1}
+            assert 3500 < (await limiter.look("a")).wait <= 3600
+            await limiter.hold("a", 7200)
+            assert {client.pttl(key) for key in names} == {-1}
         await queue.close()
 
 

@@ -1,6 +1,7 @@
 -- Put behind _throttle.lua in scripts that hold slots and change limits: limiter, breaker.
 local CHANNEL  -- of wake-ups; the script says which
 local BR, BR_AT = P .. 'br', P .. 'br:at'
+local IDLE = 604800000  -- ms for which what was told between two runs waits for the next one
 
 local function wake(names)
     if #names > 0 then call('PUBLISH', CHANNEL, table.concat(names, '\n')) end
@@ -41,6 +42,12 @@ local function hold_until(name, at)  -- us; huge: until resumed. It never shorte
         call('ZADD', TAT, 'GT', text(at + (l[2] - 1) * l[1]), name)  -- and after that no burst
     end
     tell(name, math.min(tonumber(call('ZSCORE', HOLD, name)), now_us + 3.2e13))
+end
+
+local function keep_between_runs()  -- nothing of the crawl is stored: nobody may come to clean up. join takes the limit off again
+    if call('EXISTS', META) == 0 then
+        for _, key in ipairs({HOLD, TAT, LIVE}) do call('PEXPIRE', key, IDLE) end
+    end
 end
 
 local function set_live(name, v)

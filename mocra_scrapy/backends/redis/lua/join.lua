@@ -24,8 +24,8 @@ if ARGV[7] ~= (M.rules or '') then  -- other settings: what was told of single s
     M.rules = ARGV[7]
 end
 call('ZADD', WORKERS, text(now + lease), worker)
-call('PERSIST', P .. 'tat')
-call('PERSIST', P .. 'hold')
-call('PERSIST', WORKERS)  -- the end of the run before may have given it a time limit, see finish.lua
+for _, name in ipairs({'tat', 'hold', 'live', 'workers'}) do
+    call('PERSIST', P .. name)  -- the end of the run before may have given it a time limit, see finish.lua and _hold.lua
+end
 save()
 return {state[1], state[2], state[3], resumed, shards}

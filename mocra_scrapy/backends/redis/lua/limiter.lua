@@ -23,6 +23,7 @@ end
 local name = a[1]
 if verb == 'hold' then  -- a: {name, us; negative: until resumed}
     hold_until(name, a[2] < 0 and math.huge or now_us + a[2])
+    keep_between_runs()
     return 1
 end
 if verb == 'resume' then
@@ -61,4 +62,5 @@ if verb == 'change' then  -- what a longer interval booked must not outlast the 
     if tat then call('ZADD', TAT, text(math.min(tonumber(tat), start + l[2] * l[1])), name) end
     stir(name)
 end
+keep_between_runs()
 return text(l[1])
