@@ -264,7 +264,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(POLICIES, EVENTS)
 def test_what_always_holds(job: Job, events: list[tuple[int, str, int]]) -> None:
     now, state = float(T), seen(job)
