@@ -267,6 +267,7 @@ async def test_what_departed_before_a_reset_says_nothing(harness: Harness) -> No
     """They were on their way when the site was repaired: they must not open the slot again."""
     _, breaker = await opened(harness)
     assert await breaker.reset("s")
+    assert not await breaker.reset("s"), "asking twice forgets nothing"
     await harness.advance(20)
     assert told(await breaker.report([failed(20, age=25)])) == []
     assert (await breaker.look("s")).failed == 0

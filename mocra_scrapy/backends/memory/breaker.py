@@ -151,7 +151,7 @@ class MemoryBreaker:
 
     async def reset(self, slot: str) -> bool:
         known = self._known()
-        record = known.slots.pop(slot, None)
+        record = known.slots.get(slot)
         if record is None or not record.until:
             return False
         throttle, now = self._crawl.throttle, self._clock()

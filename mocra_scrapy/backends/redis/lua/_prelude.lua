@@ -22,8 +22,8 @@
 -- P ask:<name>     hash    worker -> ms when it found no place                                          5 s later
 -- P asking         zset    the names of these                                                            5 s later
 -- P limits         hash    name -> packed {interval us, burst, concurrency, jitter}                    the run is finished
--- P live           hash    name -> packed {interval us, burst, concurrency: changed, or -1;            the run is finished
---                          interval us that failures brought about, ms since, recovery a minute, floor us;
+-- P live           hash    name -> packed {interval us, burst, concurrency: changed, or -1;            the run is finished; told between two
+--                          interval us that failures brought about, ms since, recovery a minute, floor us;   runs (as tat, hold): 7 days
 --                          ms until which one request at a time goes, as the breaker wants it}
 -- P br             hash    slot -> packed, see _hold.lua: outcomes and whether it is open; '@': the crawl    the run is finished; with br:at
 -- P br:at          zset    slot -> ms when the breaker forgets it                                          that is over
