@@ -53,5 +53,5 @@ class IBreaker(Interface):
 
     async def reset(slot: str) -> bool:
         """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds stay. Failures of what departed
-        before don't count any more. [a_reset_closes_at_once, what_departed_before_a_reset_says_nothing]
+        before don't count any more. [a_reset_closes_at_once] [what_departed_before_a_reset_says_nothing]
         """
