@@ -175,7 +175,9 @@ async def test_seeds_wait_while_there_is_enough() -> None:
         await eventually(lambda: crawled >= 100)
         taken = 0
         while taken < 2000:
-            assert crawled - taken <= 100 + 200 + 50 + 20, "what is pending, a batch, a breath, what is leased"
+            assert crawled - taken <= 100 + 3 * 200 + 20, (
+                "what is pending, batches under way and gathering, what is leased"
+            )
             request = scheduler.next_request()
             if request is None:
                 await asyncio.sleep(0.001)
