@@ -18,6 +18,7 @@ from scrapy.exceptions import CloseSpider
 
 from mocra_scrapy._deliveries import Deliveries, Delivery
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy._turns import BATCH
 from mocra_scrapy.models import Seeding
 
 if TYPE_CHECKING:
@@ -139,12 +140,11 @@ class Seeder:
 
     def _enough(self) -> bool:
         """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is there can be fetched; or paused."""
-        turns = self._turns
-        return (
-            not turns.leasing
-            or len(self._outbox) > self._options.outbox_max // 2
-            or (turns.size.pending > self._options.seeds_ahead and not self._starving())
-        )
+        turns, unsent = self._turns, len(self._outbox)
+        if not turns.leasing or unsent > self._options.outbox_max // 2:
+            return True
+        # Whether what is unsent can be fetched shows when it is stored: that is waited for, a batch at a time.
+        return turns.size.pending + unsent > self._options.seeds_ahead and (unsent >= BATCH or not self._starving())
 
     async def _complete(self) -> None:
         """All seeds are out: wait until they are stored (local ones: done), then say so to the cluster."""
