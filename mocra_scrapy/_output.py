@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from scrapy import Request
+from scrapy.utils.asyncgen import as_async_generator
 from scrapy.utils.defer import aiter_errback, iter_errback
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,13 @@ class Output:
         scraper = self._scraper
         running: set[asyncio.Task[None]] = set()
         taken = 0
-        async for output in _every(result, scraper.handle_spider_error, request, response):
+        failed = scraper.handle_spider_error
+        outputs: AsyncIterator[Any]
+        if isinstance(result, AsyncIterator):
+            outputs = aiter_errback(result, failed, request, response)
+        else:
+            outputs = as_async_generator(iter_errback(result, failed, request, response))
+        async for output in outputs:
             if isinstance(output, Request):
                 self._crawl(output)
                 taken += 1
@@ -55,12 +62,3 @@ class Output:
             self._engine.crawl(request=request)
         except Exception:  # the spider is closed already; what else was yielded must not suffer
             logger.exception("Could not schedule %s", request)
-
-
-async def _every(result: Iterable[Any] | AsyncIterator[Any], *errback: Any) -> AsyncIterator[Any]:
-    if isinstance(result, AsyncIterator):
-        async for output in aiter_errback(result, *errback):
-            yield output
-    else:
-        for output in iter_errback(result, *errback):
-            yield output

@@ -16,7 +16,7 @@ import pytest
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
-from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions
+from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions, Reservation, SlotLimit
 from mocra_scrapy.session import WorkerSession
 from tests.services import processes
 from tests.services.faultproxy import FaultProxy
@@ -310,13 +310,16 @@ async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: 
         await queue.close()
 
 
+DAYS = 24 * 3_600_000
+
+
 async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_ever(
     redis_url: str, redis_single: RedisServer
 ) -> None:
-    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live")}
+    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live", b"limits")}
     async with backend(redis_url) as on:
-        limiter = on.rate_limiter("c", QueueOptions())
-        await limiter.hold("a", 1)
+        limiter = on.rate_limiter("c", QueueOptions(limit=SlotLimit()))
+        await limiter.reserve([Reservation(("a",), 100.0)], limits={"a": SlotLimit(interval=50)})
         await limiter.hold("a", 3600)
         await limiter.pause("b")
         await limiter.change("a", LimitChange(interval=5))
@@ -324,13 +327,35 @@ async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_
         with redis_single.client() as client:
             left = {key: client.pttl(key) for key in client.scan_iter()}
             assert left.keys() == names
-            assert all(3_600_000 < ttl <= 7 * 24 * 3_600_000 for ttl in left.values())
+            assert all(6 * DAYS < ttl <= 7 * DAYS for ttl in left.values())
             queue, _ = await started(on)
-            assert {client.pttl(key) for key in names} == {-1}
+            there = set(client.scan_iter()) & names
+            assert len(there) >= 3
+            assert {client.pttl(key) for key in there} == {-1}
             assert 3500 < (await limiter.look("a")).wait <= 3600
             await limiter.hold("a", 7200)
-            assert {client.pttl(key) for key in names} == {-1}
+            assert {client.pttl(key) for key in there} == {-1}
         await queue.close()
+
+
+async def test_the_end_of_a_run_does_not_cut_short_what_is_told_later(
+    redis_url: str, redis_single: RedisServer
+) -> None:
+    """Also of a crawl that keeps what it has seen, whose record stays."""
+    async with backend(redis_url) as on:
+        queue = on.request_queue("c", QueueOptions(keep_seen=True))
+        limiter = on.rate_limiter("c", QueueOptions(keep_seen=True))
+        await queue.join("w")
+        await limiter.hold("a", 5)
+        await queue.claim_seeding("w")
+        await queue.complete_seeding("w")
+        assert await queue.finish("w") is Finish.WON
+        await queue.close_worker("w")
+        await queue.close()
+        with redis_single.client() as client:
+            assert 0 < client.pttl("mocra:{c:0}:hold") <= 5000
+            await limiter.hold("b", 3600)
+            assert 6 * DAYS < client.pttl("mocra:{c:0}:hold") <= 7 * DAYS
 
 
 async def test_wake_ups_survive_a_restart(own_redis: RedisServer) -> None:

@@ -44,9 +44,13 @@ local function hold_until(name, at)  -- us; huge: until resumed. It never shorte
     tell(name, math.min(tonumber(call('ZSCORE', HOLD, name)), now_us + 3.2e13))
 end
 
-local function keep_between_runs()  -- nothing of the crawl is stored: nobody may come to clean up. join takes the limit off again
-    if call('EXISTS', META) == 0 then
-        for _, key in ipairs({HOLD, TAT, LIVE}) do call('PEXPIRE', key, IDLE) end
+-- What was told between two runs waits for the next one: nobody else may come to clean up. A run keeps these keys without a limit (join);
+-- its end may leave one that is too short for what is told now (finish).
+local function keep_between_runs()
+    local over = M.run == 0
+    for _, key in ipairs({HOLD, TAT, LIVE, LIMITS}) do
+        local left = call('PTTL', key)
+        if (over and left == -1) or (left >= 0 and left < IDLE) then call('PEXPIRE', key, IDLE) end
     end
 end
 

@@ -24,7 +24,7 @@ if ARGV[7] ~= (M.rules or '') then  -- other settings: what was told of single s
     M.rules = ARGV[7]
 end
 call('ZADD', WORKERS, text(now + lease), worker)
-for _, name in ipairs({'tat', 'hold', 'live', 'workers'}) do
+for _, name in ipairs({'tat', 'hold', 'live', 'limits', 'workers'}) do
     call('PERSIST', P .. name)  -- the end of the run before may have given it a time limit, see finish.lua and _hold.lua
 end
 save()

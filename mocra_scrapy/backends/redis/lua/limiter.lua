@@ -18,6 +18,7 @@ if verb == 'reserve' then  -- a: {{name, ...}, max_wait us} each, and limits -> 
         else out[i] = text(-1 - wait) end
     end
     save_departures()
+    if M.run == 0 then keep_between_runs() end
     return out
 end
 local name = a[1]
