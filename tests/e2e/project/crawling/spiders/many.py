@@ -1,0 +1,34 @@
+"""One page whose callback yields many requests."""
+
+from pathlib import Path
+
+import scrapy
+
+
+class ManySpider(scrapy.Spider):
+    """``links`` of them after the page ``first``; the file ``reached`` is made when it has come to number ``mark``. The stat
+    ``test/unsent`` is how many requests were not stored at the worst. ``kind``: sync or async.
+    """
+
+    name = "many"
+
+    async def start(self):
+        callback = self.parse_async if self.kind == "async" else self.parse_sync
+        yield scrapy.Request(f"{self.site}/{self.first}", callback)
+
+    def links_of(self):
+        for n in range(int(self.links)):
+            if n == int(self.mark):
+                Path(self.reached).touch()
+            self.crawler.stats.max_value("test/unsent", len(self.crawler.engine._slot.scheduler.outbox))
+            yield scrapy.Request(f"{self.site}/ok/{n}", self.parse)
+
+    def parse_sync(self, response):
+        yield from self.links_of()
+
+    async def parse_async(self, response):
+        for link in self.links_of():
+            yield link
+
+    def parse(self, response):
+        yield {"url": response.url}
