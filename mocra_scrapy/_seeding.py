@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
@@ -61,6 +61,7 @@ class Seeder:
         self._seed: Request | None = None
         self._place = 0
         self._stopped = asyncio.Event()
+        self._starved: asyncio.Event | None = None  # while this waits because there is enough
         self.delivery = Delivery(None, None, None)
         self.settled = asyncio.Event()
 
@@ -77,6 +78,11 @@ class Seeder:
     def stop(self) -> None:
         """The worker closes: stop waiting."""
         self._stopped.set()
+
+    def look_again(self) -> None:
+        """The engine got nothing: what is pending may be nothing that can be fetched."""
+        if self._starved is not None and not self._enough():
+            self._starved.set()
 
     async def run(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """What the engine iterates in place of *start*."""
@@ -136,7 +142,9 @@ class Seeder:
             await asyncio.sleep(0)
         while self._enough() and not self._stopped.is_set():
             self._turns.kick()
-            await self._either(self._turns.changed())
+            self._starved = asyncio.Event()
+            await self._either(self._turns.changed(), self._starved.wait())
+        self._starved = None
 
     def _enough(self) -> bool:
         """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is there can be fetched; or paused."""
@@ -158,9 +166,9 @@ class Seeder:
             logger.warning("Another worker has taken over the seeding of crawl %r meanwhile", mocra.crawl)
         turns.kick()
 
-    async def _either(self, awaitable: Any) -> None:
-        """Wait for *awaitable* or for the end."""
-        tasks = [asyncio.ensure_future(awaitable), asyncio.ensure_future(self._stopped.wait())]
+    async def _either(self, *awaitables: Coroutine[Any, Any, object]) -> None:
+        """Wait for one of *awaitables* or for the end."""
+        tasks = [asyncio.ensure_future(awaitable) for awaitable in (*awaitables, self._stopped.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

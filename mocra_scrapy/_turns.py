@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -118,10 +118,9 @@ class Turns:
         """There may be a reason for an exchange: look again."""
         self._kicked.set()
 
-    async def changed(self) -> None:
-        """Wait for the next answer of the queue."""
-        self._changed.clear()
-        await self._changed.wait()
+    def changed(self) -> Coroutine[Any, Any, object]:
+        """Wait for the next answer of the queue, counted from the call: none is missed before this is awaited."""
+        return self._changed.wait()
 
     async def stored(self) -> None:
         """Wait until everything that is in the outbox now is confirmed."""
@@ -273,7 +272,8 @@ class Turns:
         if self.packing is not None:
             await self.packing.arrived(exchange.leases, self.insist)  # nobody sees a lease that can't be read yet
         self._hooks.answered(batch, exchange)
-        self._changed.set()
+        self._changed, heard = asyncio.Event(), self._changed
+        heard.set()
         await self._maybe_end()
 
     async def _maybe_end(self) -> None:

@@ -278,6 +278,8 @@ class Scheduler(BaseScheduler):
         if self._turns is not None and not self.inbox and not self._turns.hungry:
             self._turns.hungry = True
             self._turns.kick()
+        if self._seeder is not None:
+            self._seeder.look_again()
         self._hand_out.wake_for_departure()
 
     def _starving(self) -> bool:

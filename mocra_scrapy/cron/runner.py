@@ -103,13 +103,16 @@ class Runner:
                     self._changed.set()
 
     async def once(self, patience: float = 60.0) -> bool:
-        """Decide and start what is due now, wait until it has started, and resign. ``False``: another runner leads."""
+        """Decide and start what is due now, wait until it has started, and resign. ``False``: another runner leads.
+
+        What becomes due while it waits is left to the next call: a job for every second must not keep this one for ever.
+        """
         term = await self.store.election.campaign(self.name, 30.0)
         if term is None:
             return False
-        deadline = self._clock() + patience
+        deadline, now = self._clock() + patience, self._wall()
         while True:
-            await self.look(term.number)
+            await self.look(term.number, now)
             starting = [run for run in await self._intended() if run.executor == "process"]
             if not starting or self._clock() > deadline:
                 break
@@ -148,17 +151,21 @@ class Runner:
             except BackendError:
                 await asyncio.sleep(AGAIN)
 
-    async def look(self, number: int) -> float:
-        """Decide about every job in term *number*, and start what is to be started. Seconds until the next look is due."""
+    async def look(self, number: int, until: float | None = None) -> float:
+        """Decide about every job in term *number*, and start what is to be started. Seconds until the next look is due.
+
+        What is due after *until* (default: now) is left alone.
+        """
+        now = self._wall() if until is None else until
         states = await self.store.everything()
         dues = []
         for job in list(self.jobs.values()):
-            state = await self._decide(job, states.get(job.name, Stored(JobState())), number)
-            due = None if state is None else next_due(job, state, self._wall())
+            state = await self._decide(job, states.get(job.name, Stored(JobState())), number, now)
+            due = None if state is None else next_due(job, state, now)
             dues += [due] if due is not None else []
         for name in states.keys() - self.jobs.keys():
             old = states[name]
-            new = old.state if old.state.broken else remove(old.state, self._wall())
+            new = old.state if old.state.broken else remove(old.state, now)
             if new != old.state:
                 await self.store.put(name, old, new, fence=number)
         pause = min(dues, default=self._wall() + LOOK) - self._wall()
@@ -167,13 +174,13 @@ class Runner:
             pause = min(pause, tries - self._clock())
         return max(0.0, min(pause, LOOK))
 
-    async def _decide(self, job: Job, old: Stored, number: int) -> JobState | None:
+    async def _decide(self, job: Job, old: Stored, number: int, now: float) -> JobState | None:
         """The state after the decision; ``None``: a later term has written, or the state can't be read."""
         if old.state.broken:
             return None
         while True:
             lost = await self._lost(job, old.state)
-            new = decide(job, old.state, self._wall(), launching=self.launches.living(), lost=lost)
+            new = decide(job, old.state, now, launching=self.launches.living(), lost=lost)
             new = self._give_up(job, new)
             if new == old.state:
                 break

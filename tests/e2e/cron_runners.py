@@ -78,13 +78,13 @@ class Runners:
 
         return asyncio.run(read())
 
-    def until(self, condition: Any, seconds: float = 60, what: str = "") -> None:
+    def until(self, condition: Any, seconds: float = 120, what: str = "") -> None:
         try:
             eventually(condition, seconds, what)
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from error
 
-    def until_ended(self, job: str, outcome: str, seconds: float = 60) -> dict[str, Any]:
+    def until_ended(self, job: str, outcome: str, seconds: float = 120) -> dict[str, Any]:
         """The first run of *job* that ended so."""
         found: list[dict[str, Any]] = []
 

@@ -33,12 +33,12 @@ def write_project(folder: Path, spider: str, settings: str = ONE_LINE, **files: 
     return folder
 
 
-def scrapy(project: Path, *arguments: str, seconds: float = 60, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def scrapy(project: Path, *arguments: str, seconds: float = 120, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run one command of Scrapy in *project*, to its end."""
     return run([sys.executable, "-m", "scrapy", *arguments], project, seconds, stdin)
 
 
-def run(command: Sequence[str], folder: Path, seconds: float = 60, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], folder: Path, seconds: float = 120, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = unmeasured() if "crawl" in command else None
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, input=stdin

@@ -46,7 +46,7 @@ class Workers:
         self.all.append(worker)
         return worker
 
-    def wait(self, seconds: float = 60) -> list[int]:
+    def wait(self, seconds: float = 120) -> list[int]:
         """Exit codes of all; those that don't end in time are killed and the test fails."""
         deadline = time.monotonic() + seconds
         try:
@@ -74,7 +74,7 @@ class Workers:
         found = [json.loads(line) for line in lines if line.endswith("}")]
         return [e for e in found if kind in (None, e["event"]) and pid in (None, e["pid"])]
 
-    def until(self, kind: str, count: int = 1, seconds: float = 30, **match: Any) -> dict[str, Any]:
+    def until(self, kind: str, count: int = 1, seconds: float = 90, **match: Any) -> dict[str, Any]:
         """Wait until *count* events of a kind were seen; the last of them."""
 
         def seen() -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
 
 
 async def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true"
         await asyncio.sleep(0.001)

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,22 @@ async def test_once_starts_what_is_due_and_leaves(bench: Bench) -> None:
         await runner.close()
     await bench.until(all_ended)
     assert bench.started() == ["00:10:00Z", "00:20:00Z"]
+
+
+async def test_once_leaves_even_though_more_becomes_due_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.jobs('schedule = "*/10 * * * *"', 'concurrency = "allow"')
+    for first in (T, T + 600):
+        moments = count(first, 600)
+        runner = bench.runner()
+        bench.all.append(runner)
+        monkeypatch.setattr(runner, "_wall", lambda moments=moments: float(next(moments)))
+        await runner.open()
+        assert await asyncio.wait_for(runner.once(patience=3600), 60)
+        await runner.close()
+    await bench.until(all_ended)
+    assert bench.started() == ["00:10:00Z"]
 
 
 async def test_a_damaged_state_stops_its_job_only(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

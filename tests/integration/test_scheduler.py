@@ -146,11 +146,40 @@ async def test_an_error_in_the_suite_closes_this_worker(
         scheduler._answers.on_idle()  # nothing keeps it open
 
 
+class Seeding2000:
+    """Drives the seeder of *scheduler* through ``start()`` of 2,000 requests, as the engine does; the last has a host of its own."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.crawled = 0
+        scheduler.engine.crawl = self._crawl  # type: ignore[method-assign]
+
+    def _crawl(self, request: Request) -> None:
+        self.crawled += 1
+        self.scheduler.enqueue_request(request)
+
+    async def _start(self) -> AsyncIterator[Request]:
+        for n in range(1999):
+            yield Request(f"http://foo.test/{n}")
+        yield Request("http://idle.test/")
+
+    async def __call__(self) -> None:
+        turns, queue, seeder = self.scheduler._turns, self.scheduler.mocra.queue, self.scheduler._seeder
+        assert turns is not None
+        assert seeder is not None
+        turns.state = replace(turns.state, seeding=Seeding.OPEN)
+        await queue.clear()
+        await queue.join(self.scheduler.mocra.worker)
+        async for _ in seeder.run(self._start()):
+            raise AssertionError("requests are scheduled, not given to the engine")
+
+
 @pytest.mark.parametrize("turns_of_the_loop", [0, 30])
 async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """``start()`` is driven at its own pace, but not without bound, however long an exchange takes."""
-    async with opened(MOCRA_SEEDS_AHEAD=100, MOCRA_PREFETCH=10, CONCURRENT_REQUESTS=10) as scheduler:
-        crawled = 0
+    settings = {"MOCRA_SEEDS_AHEAD": 100, "MOCRA_PREFETCH": 10, "CONCURRENT_REQUESTS": 10}
+    # The slot is never full: else nothing of what is pending could be fetched, and there is no bound then.
+    async with opened(**settings, CONCURRENT_REQUESTS_PER_DOMAIN=4000) as scheduler:
         exchange = scheduler.mocra.session.exchange
 
         async def slow(**arguments: Any) -> Any:
@@ -159,32 +188,12 @@ async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypa
             return await exchange(**arguments)
 
         monkeypatch.setattr(scheduler.mocra.session, "exchange", slow)
-
-        def crawl(request: Request) -> None:
-            nonlocal crawled
-            crawled += 1
-            scheduler.enqueue_request(request)
-
-        seeder = scheduler._seeder
-        assert seeder is not None
-        scheduler._turns.state = replace(scheduler._turns.state, seeding=Seeding.OPEN)  # type: ignore[union-attr]
-        await scheduler.mocra.queue.clear()
-        await scheduler.mocra.queue.join(scheduler.mocra.worker)
-        scheduler.engine.crawl = crawl  # type: ignore[method-assign]
-
-        async def start() -> AsyncIterator[Request]:
-            for n in range(2000):
-                yield Request(f"http://foo.test/{n}")
-
-        async def drive() -> None:
-            async for _ in seeder.run(start()):
-                raise AssertionError("requests are scheduled, not given to the engine")
-
-        task = asyncio.ensure_future(drive())
-        await eventually(lambda: crawled >= 100)
+        seeding = Seeding2000(scheduler)
+        task = asyncio.ensure_future(seeding())
+        await eventually(lambda: seeding.crawled >= 100)
         taken = 0
         while taken < 2000:
-            assert crawled - taken <= 100 + 200 + 50 + 20, "what is pending, a batch, a breath, what is leased"
+            assert seeding.crawled - taken <= 100 + 200 + 50 + 20, "what is pending, a batch, a breath, what is leased"
             request = scheduler.next_request()
             if request is None:
                 await asyncio.sleep(0.001)
@@ -193,6 +202,18 @@ async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypa
                 taken += 1
         await task
         assert (await scheduler.mocra.queue.state()).seeding is Seeding.DONE
+
+
+async def test_seeds_do_not_wait_while_nothing_that_is_pending_can_be_fetched() -> None:
+    """The seed of an idle host comes through behind many of a host whose places are all taken."""
+    settings = {"MOCRA_SEEDS_AHEAD": 100, "MOCRA_PREFETCH": 10, "CONCURRENT_REQUESTS": 10}
+    async with opened(**settings, CONCURRENT_REQUESTS_PER_DOMAIN=2) as scheduler:
+        seeding = Seeding2000(scheduler)
+        task = asyncio.ensure_future(seeding())
+        urls = [(await eventually(scheduler.next_request)).url for _ in range(3)]
+        assert [url.startswith("http://foo.test/") for url in urls] == [True, True, False]
+        assert urls[2] == "http://idle.test/"
+        await task
 
 
 async def test_a_callback_waits_while_too_much_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:

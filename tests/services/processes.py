@@ -41,7 +41,7 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def eventually(condition: Callable[[], object], seconds: float = 30.0, what: str = "") -> None:
+def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str = "") -> None:
     """Poll *condition* until it holds.
 
     Raises:
