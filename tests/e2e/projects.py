@@ -38,7 +38,9 @@ def scrapy(project: Path, *arguments: str, seconds: float = 120, stdin: str = ""
     return run([sys.executable, "-m", "scrapy", *arguments], project, seconds, stdin)
 
 
-def run(command: Sequence[str], folder: Path, seconds: float = 120, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str], folder: Path, seconds: float = 120, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     environment = unmeasured() if "crawl" in command else None
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, input=stdin
