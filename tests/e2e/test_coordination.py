@@ -81,10 +81,7 @@ def told(folder: Path, event: str | None = None) -> list[dict[str, Any]]:
     return [one for one in map(json.loads, lines) if event in (None, one["event"])]
 
 
-def start(workers: Workers, site: MockSite, **options: Any) -> None:
-    workers.start(
-        "shop", site=site.url, CONCURRENT_REQUESTS=4, MOCRA_LEADER_RETRY=0.1, MOCRA_LEADER_ROLES="b", **options
-    )
+ROLES = {"CONCURRENT_REQUESTS": 4, "MOCRA_LEADER_RETRY": 0.1, "MOCRA_LEADER_ROLES": "b"}
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -92,8 +89,7 @@ def test_a_spider_leads_locks_and_shares(loop: str, tmp_path: Path, site: MockSi
     project = write_project(tmp_path / "p", SPIDER, ONE_LINE + "SPIDER_MIDDLEWARES = {}\n")
     workers = Workers(tmp_path, redis_url, project)
     try:
-        for _ in range(2):
-            start(workers, site, **LOOPS[loop])
+        workers.together(2, site, "shop", **ROLES, **LOOPS[loop])
         workers.wait()
     finally:
         workers.kill()

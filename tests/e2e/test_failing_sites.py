@@ -50,8 +50,7 @@ async def on_limiter(url: str, do: Callable[[IRateLimiter], Coroutine[Any, Any, 
 def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: Workers) -> None:
     rules = {"slot": {"failures": 10, "window": 60}, "hold": 1, "longest": 12, "probes": 2}
     more = {"MOCRA_BREAKER": json.dumps(rules), "MOCRA_THROTTLE": '{"localhost": {"rate": "50/s"}}', **PATIENT}
-    for _ in range(2):
-        workers.start("two_hosts", site=site.url, bad="sick", pages=30, **more)
+    workers.together(2, site, "two_hosts", bad="sick", pages=30, **more)
     opened = workers.until("breaker_opened", 1)
     assert (opened["slot"], opened["hold"], opened["times"]) == ("localhost", 1, 1)
     assert opened["kinds"] == {"http_5xx": opened["failed"]}
@@ -81,8 +80,7 @@ def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: 
 def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers: Workers) -> None:
     rules = json.dumps({"crawl": {"failures": 40, "window": 60, "count": ["status"]}})
     more = {"MOCRA_BREAKER": rules, "MOCRA_THROTTLE": '{"localhost": {"rate": "30/s"}}', **PATIENT}
-    for _ in range(2):
-        workers.start("two_hosts", site=site.url, bad="sick", pages=30, **more)
+    workers.together(2, site, "two_hosts", bad="sick", pages=30, **more)
     assert workers.wait(60) == [0, 0]
     assert [event["reason"] for event in workers.events("closed")] == ["mocra_error_threshold"] * 2
     assert len(workers.events("breaker_tripped")) == 2
@@ -98,10 +96,8 @@ def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers
 
 def test_retry_after_holds_the_host_on_all_workers(site: MockSite, workers: Workers) -> None:
     limits = json.dumps({"localhost": "20/s", "127.0.0.1": "20/s"})
-    for _ in range(2):
-        workers.start(
-            "two_hosts", site=site.url, bad="ok/b", first="busy/2/first", pages=50, MOCRA_THROTTLE=limits, **PATIENT
-        )
+    more = {"MOCRA_THROTTLE": limits, **PATIENT}
+    workers.together(2, site, "two_hosts", bad="ok/b", first="busy/2/first", pages=50, **more)
     assert workers.wait(60) == [0, 0]
     asked, served = sorted(site.arrivals()["/busy/2/first"])
     assert served - asked >= 1.9
@@ -117,8 +113,7 @@ def test_retry_after_holds_the_host_on_all_workers(site: MockSite, workers: Work
 async def test_an_operator_pauses_changes_and_resumes_a_slot(site: MockSite, workers: Workers, redis_url: str) -> None:
     """By the contract, from a process that is no worker of the crawl."""
     limits = json.dumps({"localhost": "20/s", "127.0.0.1": "20/s"})
-    for _ in range(2):
-        workers.start("two_hosts", site=site.url, bad="ok/b", pages=60, MOCRA_THROTTLE=limits)
+    workers.together(2, site, "two_hosts", bad="ok/b", pages=60, MOCRA_THROTTLE=limits)
     eventually(lambda: len(arrivals(site, "ok/b")) >= 5, 30)
     await on_limiter(redis_url, lambda limiter: limiter.pause("localhost"))
     paused = time.monotonic()
@@ -161,8 +156,7 @@ def test_crawl_delay_and_latency_become_limits_of_the_cluster(site: MockSite, wo
         "AUTOTHROTTLE_START_DELAY": 0.3,
         "RANDOMIZE_DOWNLOAD_DELAY": False,
     }
-    for _ in range(2):
-        workers.start("list", site=site.url, paths=",".join(f"ok/{n}" for n in range(24)), **more)
+    workers.together(2, site, "list", paths=",".join(f"ok/{n}" for n in range(24)), **more)
     assert workers.wait(60) == [0, 0]
     times = arrivals(site, "ok")
     assert len(times) == 24

@@ -103,9 +103,7 @@ def test_p06_a_poison_page_becomes_a_dead_letter(site: MockSite, workers: Worker
 
 def test_p07_the_end_comes_once_and_for_all(site: MockSite, workers: Workers) -> None:
     """Three workers and one slow last page: nobody leaves early, nobody waits for long, one of them says so."""
-    for _ in range(3):
-        workers.start("list", site=site.url, paths="slow/5/last,ok/1,ok/2")
-    workers.until("opened", 3)
+    workers.together(3, site, "list", paths="slow/5/last,ok/1,ok/2")
     workers.wait()
     assert [e["reason"] for e in workers.events("closed")] == ["finished"] * 3
     assert len(workers.events("finished")) == 1
@@ -207,9 +205,7 @@ def test_p09_the_loop_is_never_blocked(
 def test_p10_an_outage_pauses(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
     """The server is killed and started again: the crawl goes on, on the server, with nothing lost and nothing in memory instead."""
     workers = workers_on(own_redis.url)
-    for _ in range(2):
-        workers.start("graph", site=site.url, MOCRA_LEASE=5, CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.02)
-    workers.until("opened", 2)
+    workers.together(2, site, "graph", MOCRA_LEASE=5, CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 20)
     own_redis.kill()
     workers.until("away", 2)

@@ -80,9 +80,7 @@ def test_what_waits_outlives_its_worker(site: MockSite, workers: Workers, redis_
 def test_two_workers_sleep_until_it_is_due(site: MockSite, workers: Workers) -> None:
     """Nobody leaves while something waits, and nobody polls for it: one wake-up when it is due."""
     path = "/moods/503+3,200/page"
-    for _ in range(2):
-        workers.start("moods", site=site.url, paths=path[1:], MOCRA_IDLE_POLL=60)
-    workers.until("opened", 2)
+    workers.together(2, site, "moods", paths=path[1:], MOCRA_IDLE_POLL=60)
     workers.wait()
     assert 3 <= waits(site, path)[0] < 4.5
     assert [e["reason"] for e in workers.events("closed")] == ["finished"] * 2

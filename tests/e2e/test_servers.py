@@ -17,10 +17,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 def survives_a_kill(site: MockSite, workers: Workers, spider: str = "graph") -> None:
     """Two workers, one of them killed: everything is fetched, and the end comes once."""
-    options = {"site": site.url, "MOCRA_LEASE": 1, "CONCURRENT_REQUESTS": 4, "DOWNLOAD_DELAY": 0.005}
-    for _ in range(2):
-        workers.start(spider, **options)
-    workers.until("opened", 2)
+    workers.together(2, site, spider, MOCRA_LEASE=1, CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.005)
     eventually(lambda: len(site.arrivals()) > 30)
     workers.all[0].kill()
     workers.wait()
@@ -66,10 +63,7 @@ def test_a_sentinel_failover_in_the_middle(
 ) -> None:
     """The master dies; its replica is promoted; the crawl pauses and goes on."""
     workers = workers_on(sentinels.url)
-    options = {"site": site.url, "MOCRA_LEASE": 20, "CONCURRENT_REQUESTS": 4, "DOWNLOAD_DELAY": 0.02}
-    for _ in range(2):
-        workers.start("graph", **options)
-    workers.until("opened", 2)
+    workers.together(2, site, "graph", MOCRA_LEASE=20, CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 30)
     sentinels.master.kill()
     workers.until("back", 2, 60)

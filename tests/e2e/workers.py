@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.mocksite import MockSite
 from tests.services.processes import eventually, unmeasured
 
 PROJECT = Path(__file__).parent / "project"
@@ -45,6 +46,16 @@ class Workers:
             )
         self.all.append(worker)
         return worker
+
+    def together(self, count: int, site: MockSite, spider: str, **arguments: Any) -> None:
+        """*count* workers that are all there before the first page is answered: else a late one would begin the next run."""
+        with site.stopped():
+            first = len(self.all)
+            for _ in range(count):
+                self.start(spider, site=site.url, **arguments)
+            for number in range(first, first + count):
+                # LogStats says so when the spider is open, and by then its scheduler has joined.
+                eventually(lambda number=number: "Crawled 0 pages" in self.log(number), 90, f"worker {number} is open")
 
     def wait(self, seconds: float = 120) -> list[int]:
         """Exit codes of all; those that don't end in time are killed and the test fails."""

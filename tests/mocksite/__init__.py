@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from urllib.request import urlopen
@@ -33,6 +37,15 @@ class MockSite:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Nothing is answered meanwhile, nor counted."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def _get(self, path: str) -> bytes:
         with urlopen(self.url + path, timeout=10) as answer:
