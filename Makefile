@@ -23,14 +23,14 @@ quick: setup ## unit tests and the conformance suite on the in-process backend, 
 
 test: setup lint types docs ## everything, within 15 minutes
 	rm -f .coverage .coverage.*
-	$(PYTHON_IN) -m coverage run -m pytest -q -n $(JOBS) --dist worksteal -m "not alone"
+	$(PYTHON_IN) -m coverage run -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone"
 	$(PYTHON_IN) -m coverage run -m pytest -q -m alone
 	$(PYTHON_IN) -m coverage combine -q
 	$(PYTHON_IN) -m coverage report
 	@$(MAKE) --no-print-directory oldest wheel-test
 
 oldest: setup ## the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) -m pytest -q -n $(JOBS) --dist worksteal -m "not alone" tests/unit tests/conformance tests/integration $(OLDEST_E2E)
+	$(OLDEST_IN) -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone" tests/unit tests/conformance tests/integration $(OLDEST_E2E)
 
 wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
 	tools/wheel_test.sh

@@ -22,7 +22,7 @@ from typing import Any
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.cron.state import as_json
 from mocra_scrapy.cron.store import Address, Store
-from tests.services.processes import eventually
+from tests.services.processes import eventually, unmeasured
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ class Runners:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *command],
                 cwd=self.project,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**unmeasured(), "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -21,7 +21,7 @@ import pytest
 
 from tests.e2e.contender import TIMES
 from tests.services.faultproxy import FaultProxy
-from tests.services.processes import eventually
+from tests.services.processes import eventually, unmeasured
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
@@ -42,7 +42,9 @@ class Crowd:
         for i in range(5):
             command = [sys.executable, "-m", "tests.e2e.contender", kind, f"redis://127.0.0.1:{port}/0", f"c{i}"]
             with (folder / f"c{i}.log").open("wb") as log:
-                self.all[f"c{i}"] = subprocess.Popen([*command, str(self.file)], stdout=log, stderr=log)
+                self.all[f"c{i}"] = subprocess.Popen(
+                    [*command, str(self.file)], env=unmeasured(), stdout=log, stderr=log
+                )
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.file.read_text().splitlines() if line.endswith("}")]

@@ -47,7 +47,7 @@ THROTTLE = {
 }
 HOSTS = ",".join(
     [
-        "ok/rare:rare:4",
+        "ok/rare:rare:3",
         "ok/some:some:45",
         "ok/many:many:450",
         "crowd/one/0.2/:one:30",

@@ -14,6 +14,7 @@ from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.sharing import SharedSpace
 from tests.services.faultproxy import FaultProxy
+from tests.services.processes import unmeasured
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
@@ -52,7 +53,7 @@ async def test_four_processes_count_to_four_thousand(redis_url: str) -> None:
     seen[0].on_change(lambda new, old: heard.append(new))
     for watcher in watchers:
         await watcher.open()
-    counting = [subprocess.Popen([sys.executable, "-c", COUNT, redis_url]) for _ in range(4)]
+    counting = [subprocess.Popen([sys.executable, "-c", COUNT, redis_url], env=unmeasured()) for _ in range(4)]
     await until(lambda: all(process.poll() is not None for process in counting), 100)
     assert [process.returncode for process in counting] == [0] * 4
     late = await until(lambda: [one.value for one in seen] == [4000] * 3)

@@ -17,7 +17,7 @@ _running: set[Server] = set()
 
 def unmeasured() -> dict[str, str]:
     """This process's environment without what has a process measured for its coverage: crawls take a good half more time with it, and their
-    parts are measured in other tests. Commands and cron jobs are measured.
+    parts are measured in other tests. Commands that look at something or say something are measured.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
 
