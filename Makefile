@@ -21,7 +21,7 @@ crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://l
 quick: setup ## unit tests and the conformance suite on the in-process backend, within 30 s
 	$(PYTHON_IN) -m pytest -q tests/unit tests/conformance -m "not redis"
 
-test: setup lint types docs ## everything, within 15 minutes
+test: setup lint types docs ## everything, 15 to 20 minutes on two cores
 	rm -f .coverage .coverage.*
 	$(PYTHON_IN) -m coverage run -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone"
 	$(PYTHON_IN) -m coverage run -m pytest -q -m alone
@@ -52,7 +52,7 @@ bench: ## the figures of docs/benchmarks: an hour and a half
 	@tools/setup.sh bench
 	$(PYTHON_IN) -m benchmarks all
 
-bench-quick: ## the same in small, within three minutes
+bench-quick: ## the same in small, in some minutes
 	@tools/setup.sh bench
 	$(PYTHON_IN) -m benchmarks all --quick
 
