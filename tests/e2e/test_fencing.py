@@ -55,7 +55,7 @@ class Crowd:
         found = (e for e in self.events("effect") if e["accepted"] and all(e[k] == v for k, v in match.items()))
         return sorted(found, key=lambda e: int(e["version"]))
 
-    def leads(self, after: float = 0.0, but: int = 0, seconds: float = 60) -> dict[str, Any]:
+    def leads(self, after: float = 0.0, but: int = 0, seconds: float = 20) -> dict[str, Any]:
         """The first effect later than *after* with a number greater than *but*, by one who believes in it."""
 
         def found() -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ asyncio.run(count())
 """
 
 
-async def until(condition: Callable[[], object], seconds: float = 60.0) -> float:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> float:
     """Seconds that it took."""
     began = time.monotonic()
     while not condition():

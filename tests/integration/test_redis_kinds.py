@@ -59,7 +59,7 @@ async def a_whole_crawl(on: IBackend, crawl: str = "") -> None:
         await queue.close()
 
 
-async def insist(call: Callable[[bool], Any], seconds: float = 60) -> Any:
+async def insist(call: Callable[[bool], Any], seconds: float = 20) -> Any:
     """Repeat as the scheduler does."""
     repeat = False
     deadline = asyncio.get_running_loop().time() + seconds

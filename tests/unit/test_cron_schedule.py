@@ -65,18 +65,16 @@ def day(expression: str, date: str, zone: str) -> list[str]:
 )
 @pytest.mark.parametrize("zone", [BERLIN, NEW_YORK, LORD_HOWE, KOLKATA])
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_it_is_as_an_independent_implementation_says(expression: str, zone: str) -> None:
-    """Around the changes of clocks and of the year."""
+def test_a_year_is_as_an_independent_implementation_says(expression: str, zone: str) -> None:
     from cronsim import CronSim
 
-    ours, theirs = [], []
-    for first, last in (("03-01", "04-20"), ("09-20", "11-10"), ("12-20", "12-31")):
-        begin, end = instant(f"2026-{first} 00:00"), instant(f"2026-{last} 23:59")
-        ours += [fire.instant for fire in Schedule(expression, zone, "job").between(begin, end)]
-        for moment in CronSim(expression, datetime.fromtimestamp(begin, ZoneInfo(zone))):
-            if moment.timestamp() > end:
-                break
-            theirs.append(int(moment.timestamp()))
+    begin, end = instant("2026-01-01 00:00"), instant("2027-01-01 00:00")
+    ours = [fire.instant for fire in Schedule(expression, zone, "job").between(begin, end)]
+    theirs = []
+    for moment in CronSim(expression, datetime.fromtimestamp(begin, ZoneInfo(zone))):
+        if moment.timestamp() > end:
+            break
+        theirs.append(int(moment.timestamp()))
     extra = [f"{zones.local(ZoneInfo(zone), one):%Y-%m-%d %H:%M}" for one in sorted(set(ours) - set(theirs))]
     assert extra == (ORACLE_MISSES.get(expression, []) if zone == LORD_HOWE else [])
     assert set(theirs) <= set(ours)
