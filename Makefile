@@ -52,7 +52,7 @@ bench: ## the figures of docs/benchmarks: an hour and a half
 	@tools/setup.sh bench
 	$(PYTHON_IN) -m benchmarks all
 
-bench-quick: ## the same in small, in some minutes
+bench-quick: ## the same in small, within three minutes
 	@tools/setup.sh bench
 	$(PYTHON_IN) -m benchmarks all --quick
 

@@ -69,15 +69,17 @@ class Row:
 
 
 #: What is crawled: pages of the full and of the quick form, hosts, whether pages have links.
-WORKLOADS = {"graph": (2000, 400, 1), "flat": (3000, 500, 1), "hosts": (10_000, 1500, 10_000)}
+WORKLOADS = {"graph": (2000, 300, 1), "flat": (3000, 400, 1), "hosts": (10_000, 400, 10_000)}
 
 
 def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
     """``(contestant, round trip added in ms, workers)``. Those without a server once; the cluster without a delay, as its nodes tell their
     own addresses."""
-    rtts, counts = ([0, 5, 20], [1]) if quick else ([0, 1, 5, 20], [1, 2, 3])
-    if workload == "hosts":
-        rtts, counts = ([0] if quick else [0, 5]), ([1] if quick else [1, 2])
+    rtts, counts = ([0, 1, 5, 20], [1, 2, 3])
+    if quick:
+        rtts, counts = ([0, 20] if workload == "graph" else [0]), [1]
+    elif workload == "hosts":
+        rtts, counts = [0, 5], [1, 2]
     rows: list[tuple[str, float, int]] = [("plain", 0, 1), ("mocra-memory", 0, 1)]
     # Crawls of the whole site that know nothing of each other: what the machine gives to several processes.
     rows += [("plain", 0, workers) for workers in counts if workers > 1]
@@ -89,7 +91,7 @@ def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
                 rows.append(("scrapy-redis", rtt, workers))
             rows.append(("mocra-redis", rtt, workers))
         rows.append(("mocra-cluster", 0, workers))
-    if workload != "hosts":
+    if workload == "graph" or (workload == "flat" and not quick):
         rows += [("plain-tuned", 0, 1), ("scrapy-redis-tuned", 0, 1), ("mocra-redis-tuned", 0, 1)]
     return [*rows, *(("mocra-fast", 0, workers) for workers in counts)]
 

@@ -94,7 +94,7 @@ async def reservations(url: str, server: sync_redis.Redis, total: int) -> float:
 
 
 async def measure(quick: bool) -> list[dict[str, Any]]:
-    total, repeats = (10_000, 3) if quick else (50_000, 5)
+    total, repeats = (10_000, 1) if quick else (50_000, 5)
     rows: list[dict[str, Any]] = []
     with redis_server() as port, sync_redis.Redis(port=port) as server:
         url = f"redis://127.0.0.1:{port}/0"
