@@ -69,7 +69,7 @@ class Row:
 
 
 #: What is crawled: pages of the full and of the quick form, hosts, whether pages have links.
-WORKLOADS = {"graph": (2000, 300, 1), "flat": (3000, 400, 1), "hosts": (10_000, 400, 10_000)}
+WORKLOADS = {"graph": (2000, 400, 1), "flat": (3000, 500, 1), "hosts": (10_000, 400, 10_000)}
 
 
 def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
