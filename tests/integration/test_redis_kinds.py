@@ -27,6 +27,18 @@ pytestmark = pytest.mark.redis
 FAST = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 
+@pytest.fixture(autouse=True)
+async def nothing_stays_open() -> AsyncIterator[None]:
+    """No socket of a test outlives it. redis-py does not wait for the end of TLS where a server refuses it, so this does."""
+    sockets = getattr(asyncio.get_running_loop(), "_selector").get_map()  # noqa: B009 - asyncio tells it in no other way
+    before = len(sockets)
+    yield
+    deadline = asyncio.get_running_loop().time() + 20
+    while len(sockets) > before:
+        assert asyncio.get_running_loop().time() < deadline, "a socket stays open"
+        await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def backend(url: str, prefix: str = "mocra", **options: Any) -> AsyncIterator[IBackend]:
     opened = open_backend(url, prefix=prefix, options=options)
