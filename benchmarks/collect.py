@@ -15,7 +15,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response, TextResponse
 from scrapy.linkextractors import LinkExtractor
 
-from mocra_scrapy._codec import load_codec
+from mocra_scrapy.codec.requests import load_codec
 
 payloads: list[bytes] = []
 

@@ -15,7 +15,7 @@ import redis as sync_redis
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.models import Entry, Lease, QueueOptions, Reservation, SlotLimit
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 BODY = b"x" * 60
 OUT, PLACES = 32, 8

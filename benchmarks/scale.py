@@ -13,7 +13,7 @@ from benchmarks.storage import memory
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Entry, QueueOptions
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 BODY = b"x" * 60  # what an encoded request takes
 WORKERS = 50

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.models import Entry, QueueOptions
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 
 async def measure(quick: bool) -> dict[str, Any]:

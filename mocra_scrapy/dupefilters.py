@@ -14,7 +14,7 @@ from scrapy.dupefilters import BaseDupeFilter, RFPDupeFilter
 from scrapy.utils.misc import build_from_crawler, load_object
 from scrapy.utils.request import RequestFingerprinter, referer_str
 
-from mocra_scrapy.options import read_options
+from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider

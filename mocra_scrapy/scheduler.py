@@ -1,7 +1,7 @@
 """``Scheduler``: Scrapy's synchronous scheduler seam over a shared queue that is only ever talked to asynchronously.
 
 ``enqueue_request``, ``next_request`` and ``has_pending_requests`` touch an outbox, an inbox and counters; the
-:class:`~mocra_scrapy._turns.Turns` task does the rest. A request is acknowledged when the engine has let go of it: after its callback
+:class:`~mocra_scrapy.worker.exchange_loop.Turns` task does the rest. A request is acknowledged when the engine has let go of it: after its callback
 or errback is exhausted, its children are stored, and its items have left the pipelines.
 """
 
@@ -18,20 +18,20 @@ from scrapy import signals as scrapy_signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
-from mocra_scrapy._answers import Answers
-from mocra_scrapy._delays import Wishes
-from mocra_scrapy._deliveries import CURRENT, Deliveries, Delivery
-from mocra_scrapy._engine import Engine
-from mocra_scrapy._failure_options import read_failure_options
-from mocra_scrapy._handout import HandOut
-from mocra_scrapy._inbox import Inbox, Local
-from mocra_scrapy._keeping import Keeper
-from mocra_scrapy._outbox import Outbox
-from mocra_scrapy._packing import PackedCodec
-from mocra_scrapy._places import Places
-from mocra_scrapy._seeding import Seeder
-from mocra_scrapy._settling import Settling
-from mocra_scrapy._turns import Turns
+from mocra_scrapy.worker.exchange_handler import Answers
+from mocra_scrapy.worker.delays import Wishes
+from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
+from mocra_scrapy.engine.hooks import Engine
+from mocra_scrapy.settings.failures import read_failure_options
+from mocra_scrapy.worker.dispatcher import HandOut
+from mocra_scrapy.worker.inbox import Inbox, Local
+from mocra_scrapy.worker.local_requests import Keeper
+from mocra_scrapy.worker.outbox import Outbox
+from mocra_scrapy.codec.dictionaries import PackedCodec
+from mocra_scrapy.worker.permits import Places
+from mocra_scrapy.worker.seeding import Seeder
+from mocra_scrapy.worker.settlement import Settling
+from mocra_scrapy.worker.exchange_loop import Turns
 from mocra_scrapy.dupefilters import choose_dupefilter
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry

@@ -16,7 +16,7 @@ from scrapy.exceptions import UsageError
 from scrapy.utils.conf import arglist_to_dict
 
 if TYPE_CHECKING:
-    from mocra_scrapy.commands.verb import Verb
+    from mocra_scrapy.commands.verbs.verb import Verb
 
 #: Name -> (module of this folder, what it does).
 VERBS = {
@@ -68,7 +68,7 @@ class Command(ScrapyCommand):
         if name not in self.verbs:
             raise UsageError("" if name is None else f"Unknown verb {name!r}; there are: {', '.join(self.verbs)}")
         module, _, attribute = self.verbs[name][0].partition(":")
-        verb: Verb = getattr(import_module(f"mocra_scrapy.commands.{module}"), attribute or "verb")()
+        verb: Verb = getattr(import_module(f"mocra_scrapy.commands.verbs.{module}"), attribute or "verb")()
         parser = argparse.ArgumentParser(prog=f"scrapy {self.family} {name}", description=verb.__doc__)
         verb.add_options(parser)
         parser.add_argument("-s", "--set", action="append", default=[], metavar="NAME=VALUE", help="set a setting")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mocra_scrapy.cron.expression import BadExpression, Expression
 from mocra_scrapy.cron.schedule import Schedule
-from mocra_scrapy.cron.words import did_you_mean
+from mocra_scrapy.cron.suggestions import did_you_mean
 
 CONCURRENCY = ("forbid", "allow", "replace", "queue")
 CATCH_UP = ("none", "last", "all")

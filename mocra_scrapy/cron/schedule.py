@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from croniter import CroniterBadDateError, CroniterError, croniter
 
 from mocra_scrapy.cron import zones
-from mocra_scrapy.cron.words import did_you_mean
+from mocra_scrapy.cron.suggestions import did_you_mean
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import NotConfigured
 
-from mocra_scrapy._engine import slot_of
+from mocra_scrapy.engine.hooks import slot_of
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Reservation, SlotLimit
 from mocra_scrapy.runtime import Mocra

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mocra_scrapy import signals
-from mocra_scrapy.leadership import Candidate
+from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ class Outcome:
     """How requests of a slot ended, *count* of them.
 
     Attributes:
-        kind: of the failure, ``mocra_scrapy._error_classes`` has the list; empty: it was downloaded.
+        kind: of the failure, ``mocra_scrapy.models.failure_kinds`` has the list; empty: it was downloaded.
         age: seconds since the youngest of them departed.
         download: whether it tells of downloads. What goes wrong later, in a callback or a pipeline, is told beside the download's own.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
-    from mocra_scrapy._engine import Engine
+    from mocra_scrapy.engine.hooks import Engine
 
 
 class KnownLinksMiddleware:

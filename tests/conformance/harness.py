@@ -23,7 +23,7 @@ from mocra_scrapy.interfaces import (
     IWorkers,
 )
 from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 from .harness import Harness, MemoryHarness, entries
 

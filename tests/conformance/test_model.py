@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from mocra_scrapy.models import Burial, Entry, Exchange, Lease, QueueOptions
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 from .harness import LEASE, Harness, MemoryHarness, fp
 from .model import DEAD, GONE, Model

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from mocra_scrapy.models import Lease, SlotLimit
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 
 from .harness import Harness, bodies, entries
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.cron.state import as_json
-from mocra_scrapy.cron.store import Address, Store
+from mocra_scrapy.cron.job_store import Address, Store
 from tests.services.processes import eventually, unmeasured
 
 ROOT = Path(__file__).parents[2]

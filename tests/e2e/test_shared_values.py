@@ -12,7 +12,7 @@ import pytest
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.sharing import SharedSpace
+from mocra_scrapy.coordination.shared_values import SharedSpace
 from tests.services.faultproxy import FaultProxy
 from tests.services.processes import unmeasured
 from tests.services.redis_server import RedisServer
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 COUNT = """
 import asyncio, sys
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.sharing import SharedSpace
+from mocra_scrapy.coordination.shared_values import SharedSpace
 
 async def count():
     backend = open_backend(sys.argv[1])

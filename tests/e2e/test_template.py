@@ -90,7 +90,7 @@ def test_a_rendered_project_on_redis_by_its_environment(
 def test_every_setting_that_the_template_explains_exists(tmp_path: Path) -> None:
     from scrapy.settings import default_settings as scrapys
 
-    from mocra_scrapy import default_settings as ours
+    from mocra_scrapy.settings import default_settings as ours
 
     project = rendered(tmp_path, "mocra")
     text = (project / "books" / "settings.py").read_text()

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from mocra_scrapy.commands.cron_change import Cancel, Pause, Resume, Trigger
+from mocra_scrapy.commands.verbs.cron_change import Cancel, Pause, Resume, Trigger
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.runner import Runner
 from mocra_scrapy.cron.state import ENDED, JobState, Run, end_part
-from mocra_scrapy.cron.store import Address, Store
+from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.exceptions import ConfigurationError
 
 #: A midnight.
@@ -203,7 +203,7 @@ async def test_a_stale_leader_decides_nothing(bench: Bench) -> None:
 
 async def test_a_launcher_that_never_starts_anything_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.jobs('schedule = "*/10 * * * *"', "retries = 1", "retry_delay = 5000")
-    monkeypatch.setattr("mocra_scrapy.cron.order.Order.to_bytes", lambda order: b"{}")
+    monkeypatch.setattr("mocra_scrapy.cron.launch_spec.Order.to_bytes", lambda order: b"{}")
     bench.ticks = 1.0
     async with bench.leading() as (runner, number):
         await runner.look(number)

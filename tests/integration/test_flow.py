@@ -15,7 +15,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
-from mocra_scrapy import live
+from mocra_scrapy.control import live_settings as live
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.control import Control
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported

@@ -17,7 +17,7 @@ from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
-from mocra_scrapy.session import WorkerSession
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from tests.integration.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened
 
 

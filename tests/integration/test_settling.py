@@ -11,8 +11,8 @@ from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from mocra_scrapy import _settling
-from mocra_scrapy._deliveries import CURRENT
+from mocra_scrapy.worker import settlement as _settling
+from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.downloadermiddlewares.retry import RetryMiddleware
 from mocra_scrapy.models import DeadLetter
 from mocra_scrapy.scheduler import Scheduler

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy._breaker_options import PRESETS, read_breaker
-from mocra_scrapy._error_classes import DOWNLOAD, KINDS
+from mocra_scrapy.settings.breaker import PRESETS, read_breaker
+from mocra_scrapy.models.failure_kinds import DOWNLOAD, KINDS
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BreakerRules, Threshold
 

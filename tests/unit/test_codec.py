@@ -16,7 +16,7 @@ from scrapy import FormRequest, Request, Spider
 from scrapy.http import JsonRequest, XmlRpcRequest
 from scrapy.http.request import NO_CALLBACK
 
-from mocra_scrapy._codec import PickleCodec, RequestCodec, load_codec
+from mocra_scrapy.codec.requests import PickleCodec, RequestCodec, load_codec
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
 
 URL = "http://site.test/a?b=c"

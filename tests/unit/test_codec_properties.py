@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scrapy import Request, Spider
 
-from mocra_scrapy._codec import RequestCodec
+from mocra_scrapy.codec.requests import RequestCodec
 from mocra_scrapy.exceptions import UnreadablePayload
 
 CODEC = RequestCodec(Spider("s"), max_bytes=1_000_000)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mocra_scrapy import _compression
-from mocra_scrapy._compression import LEVEL, MAGIC, SIZE, Dictionary, identity_of, train, wanted, zstd
+from mocra_scrapy.codec import compression as _compression
+from mocra_scrapy.codec.compression import LEVEL, MAGIC, SIZE, Dictionary, identity_of, train, wanted, zstd
 from mocra_scrapy.exceptions import UnreadablePayload
 
 MOST = 1 << 20

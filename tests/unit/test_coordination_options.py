@@ -10,7 +10,7 @@ from scrapy.settings import Settings
 from scrapy.spiders import Spider
 
 from mocra_scrapy import Addon
-from mocra_scrapy.coordination_options import read_coordination
+from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.exceptions import ConfigurationError
 
 

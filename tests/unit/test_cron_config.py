@@ -11,10 +11,10 @@ import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy.commands.cron import Command
-from mocra_scrapy.commands.cron_look import Check
+from mocra_scrapy.commands.verbs.cron_look import Check
 from mocra_scrapy.cron.config import JobsFile, Source, find_source, load_jobs
 from mocra_scrapy.cron.jobs import KEYS
-from mocra_scrapy.cron.lines import line_of
+from mocra_scrapy.cron.toml_lines import line_of
 from mocra_scrapy.exceptions import ConfigurationError
 
 GOOD = """\

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from zope.interface.verify import verifyObject
 
-from mocra_scrapy.cron.filestore import FileElection, FileShared, FileSigns
+from mocra_scrapy.cron.file_state import FileElection, FileShared, FileSigns
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IElection, IShared
 from mocra_scrapy.models import SharedValue
@@ -132,7 +132,7 @@ async def test_one_runner_a_folder(tmp_path: Path) -> None:
 
 HOLDER = """
 import asyncio, sys, pathlib
-from mocra_scrapy.cron.filestore import FileSigns
+from mocra_scrapy.cron.file_state import FileSigns
 signs = FileSigns(pathlib.Path(sys.argv[1]))
 asyncio.run(signs.give("job", "w1", 30))
 print("held", flush=True)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import Request
 
-from mocra_scrapy._delays import Waiting, Wishes, backoff
-from mocra_scrapy._inbox import Local
+from mocra_scrapy.worker.delays import Waiting, Wishes, backoff
+from mocra_scrapy.worker.inbox import Local
 
 NOW = 1_800_000_000.0
 MOST = 1000.0

@@ -14,7 +14,7 @@ from scrapy.settings import Settings
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.commands import cron
 from mocra_scrapy.cron.config import Source, load_jobs
-from mocra_scrapy.options import read_options
+from mocra_scrapy.settings.crawl import read_options
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n(?:   :.*\n)*\n((?:   .*\n|\n)+)", re.MULTILINE)

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 import mocra_scrapy
-from mocra_scrapy import default_settings, exceptions, interfaces, signals
-from mocra_scrapy._deliveries import GRAVITY
-from mocra_scrapy._error_classes import GROUPS, KINDS
-from mocra_scrapy._settling import STATS
-from mocra_scrapy.commands import cron, dead
+from mocra_scrapy import exceptions, interfaces, signals
+from mocra_scrapy.settings import default_settings
+from mocra_scrapy.worker.deliveries import GRAVITY
+from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
+from mocra_scrapy.worker.settlement import STATS
+from mocra_scrapy.commands import cron
+from mocra_scrapy.commands.verbs import dead
 from mocra_scrapy.commands.mocra import VERBS
 from mocra_scrapy.cron.jobs import KEYS, Job
 from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, WAITING

@@ -14,8 +14,8 @@ from scrapy.core.engine import ExecutionEngine, _Slot
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
-from mocra_scrapy import _engine
-from mocra_scrapy._engine import Engine
+from mocra_scrapy.engine import hooks as _engine
+from mocra_scrapy.engine.hooks import Engine
 
 SOURCE = inspect.getsource(ExecutionEngine)
 SLOT = inspect.getsource(_Slot)

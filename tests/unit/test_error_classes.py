@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
-from mocra_scrapy import _error_classes
-from mocra_scrapy._error_classes import GROUPS, KINDS, kind_of_exception, kind_of_status
+from mocra_scrapy.models import failure_kinds as _error_classes
+from mocra_scrapy.models.failure_kinds import GROUPS, KINDS, kind_of_exception, kind_of_status
 
 
 @pytest.mark.parametrize(

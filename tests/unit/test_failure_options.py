@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy._failure_options import read_failure_options
+from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.exceptions import ConfigurationError
 
 

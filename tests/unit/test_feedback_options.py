@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy._feedback_options import read_feedback
+from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.exceptions import ConfigurationError
 
 

@@ -100,7 +100,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     import sys
 
     code = (
-        "import sys, mocra_scrapy.interfaces, mocra_scrapy.session;"
+        "import sys, mocra_scrapy.interfaces, mocra_scrapy.coordination.queue_session;"
         "print([m for m in ('scrapy', 'twisted', 'redis', 'msgpack') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

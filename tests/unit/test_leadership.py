@@ -11,7 +11,7 @@ import pytest
 
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
-from mocra_scrapy.leadership import Candidate
+from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.models import Term
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, LockLost, LockTimeout, MocraError
-from mocra_scrapy.locking import Lock
+from mocra_scrapy.coordination.locks import Lock
 
 from .test_leadership import Clock, eventually
 

@@ -10,8 +10,8 @@ from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import SlotLimit
-from mocra_scrapy.options import read_options
-from mocra_scrapy.throttling import parse_rate, read_limits
+from mocra_scrapy.settings.crawl import read_options
+from mocra_scrapy.settings.throttle import parse_rate, read_limits
 
 
 @pytest.mark.parametrize(

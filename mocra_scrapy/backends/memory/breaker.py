@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.memory.circuits import SETTLED, Circuits, Record
-from mocra_scrapy.backends.memory.crawl import Crawl
+from mocra_scrapy.backends.embedded.circuits import SETTLED, Circuits, Record
+from mocra_scrapy.backends.embedded.crawl import Crawl
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import (
     BreakerChange,

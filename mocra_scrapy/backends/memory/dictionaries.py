@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mocra_scrapy.models import StoredDictionaries
 
 if TYPE_CHECKING:
-    from mocra_scrapy.backends.memory.crawl import Crawl
+    from mocra_scrapy.backends.embedded.crawl import Crawl
 
 MOST = 100
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.memory.crawl import Crawl
+from mocra_scrapy.backends.embedded.crawl import Crawl
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.backends.redis.client import load_script
+from mocra_scrapy.backends.redis.connection.client import load_script
 from mocra_scrapy.backends.redis.shards import Shards
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import StoredDictionaries

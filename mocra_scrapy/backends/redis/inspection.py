@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mocra_scrapy.backends.redis.client import load_script
-from mocra_scrapy.backends.redis.letters import RedisDeadLetters
+from mocra_scrapy.backends.redis.connection.client import load_script
+from mocra_scrapy.backends.redis.dead_letters import RedisDeadLetters
 from mocra_scrapy.backends.redis.shards import STATE
-from mocra_scrapy.backends.redis.wire import BETWEEN, fingerprint_number, open_item, open_state
+from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, fingerprint_number, open_item, open_state
 from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "workers", "peek", "forget"))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.backends.redis.channels import EVERYTHING, Channels
-from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.channels import EVERYTHING, Channels
+from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
 from mocra_scrapy.backends.redis.election import milliseconds
 from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import ILocks

@@ -12,13 +12,13 @@ from types import MappingProxyType
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
 from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
-from mocra_scrapy.backends.redis.division import divide, gather_flags
+from mocra_scrapy.backends.redis.exchange_division import divide, gather_flags
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
 from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
-from mocra_scrapy.backends.redis.wire import (
+from mocra_scrapy.backends.redis.exchange_wire import (
     Bounds,
     ShardAnswer,
     ShardTurn,

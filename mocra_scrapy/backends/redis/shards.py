@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from zlib import crc32
 
-from mocra_scrapy.backends.redis.client import RedisClient, Script, load_script
-from mocra_scrapy.backends.redis.wire import Bounds
+from mocra_scrapy.backends.redis.connection.client import RedisClient, Script, load_script
+from mocra_scrapy.backends.redis.exchange_wire import Bounds
 
 T = TypeVar("T")
 

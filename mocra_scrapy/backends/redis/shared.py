@@ -8,8 +8,8 @@ from typing import Any
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.channels import Channels
-from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.channels import Channels
+from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
 from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import IShared
 from mocra_scrapy.models import SharedValue

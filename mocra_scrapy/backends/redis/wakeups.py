@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.backends.redis.client import RedisClient
+from mocra_scrapy.backends.redis.connection.client import RedisClient
 
 
 class Wakeups:

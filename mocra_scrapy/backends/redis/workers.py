@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgpack
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
 from mocra_scrapy.backends.redis.election import milliseconds
 from mocra_scrapy.interfaces import IWorkers
 from mocra_scrapy.models import WorkerReport

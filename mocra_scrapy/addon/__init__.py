@@ -1,0 +1,124 @@
+"""``ADDONS = {"mocra_scrapy.Addon": 300}``: one line configures everything. The user's own settings always win."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, cast
+
+from scrapy.exceptions import NotConfigured
+from scrapy.utils.misc import load_object
+
+from mocra_scrapy.settings import default_settings
+from mocra_scrapy.settings.breaker import read_breaker
+from mocra_scrapy.settings.failures import read_failure_options
+from mocra_scrapy.settings.feedback import read_feedback
+from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.settings.coordination import read_coordination
+from mocra_scrapy.settings.crawl import read_options
+from mocra_scrapy.runtime import one_off_command
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+    from scrapy.settings import BaseSettings
+    from typing_extensions import Self
+
+#: Where they stand, the settings of a project, a spider's ``custom_settings`` or ``-s`` win: add-on priority is below all of these.
+COMPONENTS = {
+    "SCHEDULER": "mocra_scrapy.scheduler.Scheduler",
+    "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
+}
+
+#: Component dicts of Scrapy and what is put into them, unless the project has placed it itself (``None``: nowhere). By name: the add-on's
+#: module is imported by every command.
+ADDED = {
+    "DOWNLOADER_MIDDLEWARES": {
+        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950,  # behind the cache
+        # Next to the downloader: whatever another middleware makes of an answer, it was seen before.
+        "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,
+    },
+    # Between the spider and all middlewares of Scrapy's.
+    "SPIDER_MIDDLEWARES": {"mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": 1100},
+    "EXTENSIONS": {
+        "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
+        "mocra_scrapy.extensions.control.WorkerControl": 0,
+        "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.workers.WorkerReports": 0,
+    },
+}
+
+#: ``MOCRA_FAST``, beside uvloop.
+FAST = {"STATS_CLASS": "mocra_scrapy.statscollectors.FastStatsCollector"}
+
+#: What stands in place of a component of Scrapy's own, at its place.
+BUILT_INS = {
+    "scrapy.downloadermiddlewares.retry.RetryMiddleware": (
+        "DOWNLOADER_MIDDLEWARES",
+        "mocra_scrapy.downloadermiddlewares.retry.RetryMiddleware",
+    ),
+}
+
+
+def replace_built_ins(settings: BaseSettings) -> None:
+    """Put ours in place of Scrapy's, unless the project says something about Scrapy's: switches it off, moves it, has its own."""
+    for path, (name, ours) in BUILT_INS.items():
+        theirs = load_object(path)
+        if any(load_object(key) is theirs for key in settings.getdict(name)):
+            continue
+        with suppress(KeyError):  # a project has emptied the …_BASE
+            # By its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+            settings.replace_in_component_priority_dict(f"{name}_BASE", theirs, cast("type", ours))
+
+
+class Addon:
+    """Sets the scheduler and the filter, and the default of every ``MOCRA_*`` setting.
+
+    ``MOCRA_ENABLED = False`` leaves the project as if the add-on were not there.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    @classmethod
+    def update_pre_crawler_settings(cls, settings: BaseSettings) -> None:
+        """Called before the event loop is chosen. With ``MOCRA_FAST`` that is uvloop, where it is installed."""
+        if settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST") and find_spec("uvloop"):
+            settings.set("ASYNCIO_EVENT_LOOP", "uvloop.Loop", "addon")
+
+    def update_settings(self, settings: BaseSettings) -> None:
+        """Called by Scrapy when the crawler is made.
+
+        Raises:
+            ConfigurationError: a ``MOCRA_*`` setting is wrong; told before anything is started.
+        """
+        for name in dir(default_settings):
+            if name.startswith("MOCRA_") and settings.get(name) is None:
+                settings.set(name, getattr(default_settings, name), "default")
+        if not settings.getbool("MOCRA_ENABLED"):
+            raise NotConfigured("MOCRA_ENABLED is false")
+        for name, path in COMPONENTS.items():
+            settings.set(name, path, "addon")
+        for name, components in ADDED.items():
+            for path, order in components.items():
+                settings.setdefault_in_component_priority_dict(name, load_object(path), order)
+        replace_built_ins(settings)
+        if settings.getbool("MOCRA_FAST"):
+            for name, value in FAST.items():
+                settings.set(name, value, "addon")
+        read_failure_options(settings)
+        read_feedback(settings)
+        read_breaker(settings)
+        place_autothrottle(settings)
+        options = read_options(
+            settings, getattr(self._crawler.spidercls, "name", None) or "spider", self._crawler.spidercls
+        )
+        read_coordination(settings)
+        if not one_off_command():
+            open_backend(
+                options.backend, prefix=options.key_prefix, options=options.redis_options
+            )  # no I/O: checks the URL

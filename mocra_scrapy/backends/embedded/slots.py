@@ -1,0 +1,193 @@
+"""Pending entries: a list per (slot, rank), and the order in which slots take turns."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import islice
+
+from mocra_scrapy.backends.embedded.throttle import BETWEEN
+from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Entry
+
+
+class Item:
+    """A stored entry.
+
+    Attributes:
+        slot: the list that it waits in: its slot and, behind it, its scopes.
+        rank: ``2 * priority + 1``, or ``2 * priority`` for an entry of ``start()``: these come last within a priority.
+        lost: hand-outs to workers that died.
+        first: seconds since the epoch when it was first taken from a dead worker.
+    """
+
+    __slots__ = ("body", "first", "lost", "rank", "slot")
+
+    def __init__(self, body: bytes, slot: str, rank: int, lost: int = 0, first: float | None = None) -> None:
+        self.body = body
+        self.slot = slot
+        self.rank = rank
+        self.lost = lost
+        self.first = first
+
+    @property
+    def priority(self) -> int:
+        return self.rank >> 1
+
+    @property
+    def start(self) -> bool:
+        return not self.rank & 1
+
+
+def item_of(entry: Entry) -> Item:
+    """*entry* as it is stored: without fingerprint and delay."""
+    priority = min(max(entry.priority, MIN_PRIORITY), MAX_PRIORITY)
+    return Item(entry.body, BETWEEN.join((entry.slot, *entry.scopes)), 2 * priority + (0 if entry.start else 1))
+
+
+class Slot:
+    """One slot's lists. A rank is in ``order`` exactly while its list has something."""
+
+    __slots__ = ("lists", "order")
+
+    def __init__(self) -> None:
+        self.lists: dict[int, deque[Item]] = {}  # next one on the left
+        self.order: list[int] = []  # heap of -rank
+
+    def put(self, item: Item, front: bool) -> None:
+        items = self.lists.get(item.rank)
+        if items is None:
+            items = self.lists[item.rank] = deque()
+            heappush(self.order, -item.rank)
+        if front:
+            items.appendleft(item)
+        else:
+            items.append(item)
+
+    def take(self, most: int) -> list[Item]:
+        """Up to *most* items, the best rank first."""
+        taken: list[Item] = []
+        while self.order and len(taken) < most:
+            rank = -self.order[0]
+            items = self.lists[rank]
+            while items and len(taken) < most:
+                taken.append(items.popleft())
+            if not items:
+                # Only the best list is ever emptied, so the heap needs no search.
+                heappop(self.order)
+                del self.lists[rank]
+        return taken
+
+    def __iter__(self) -> Iterator[Item]:
+        for rank in sorted(self.lists, reverse=True):
+            yield from self.lists[rank]
+
+
+class Slots:
+    """All slots that have something pending, in the order of their turns.
+
+    The clock never goes back, so "since when it waits for its turn" is the order of this dict: a slot that becomes ready and one
+    that was served go to its end. A call looks at as many slots as it takes entries (and those it was told to avoid), not at all.
+    """
+
+    def __init__(self) -> None:
+        self._slots: OrderedDict[str, Slot] = OrderedDict()
+        self._held: dict[str, Slot] = {}  # those whose turn is not before an instant…
+        self._until: list[
+            tuple[float, str]
+        ] = []  # …which this heap has; entries of slots that are no longer held are passed over
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Item]:
+        for slot in (*self._slots.values(), *self._held.values()):
+            yield from slot
+
+    def pending_in(self, name: str) -> int:
+        """Items of all lists of slot *name*."""
+        slots = [s for each in (self._slots, self._held) for n, s in each.items() if n.partition(BETWEEN)[0] == name]
+        return sum(len(items) for slot in slots for items in slot.lists.values())
+
+    # ------------------------------------------------------------------ those that must wait
+
+    def hold(self, name: str, until: float) -> None:
+        """Pass *name* over until that instant (which may be infinite)."""
+        self._held[name] = self._slots.pop(name)
+        heappush(self._until, (until, name))
+
+    def release(self, now: float = 0.0, *, all_held: bool = False) -> None:
+        """Let those take turns again whose instant has come, or all (their limits changed: each is looked at when its turn comes)."""
+        if all_held:
+            self._slots.update(self._held)
+            self._held.clear()
+            self._until.clear()
+        while self._until and self._until[0][0] <= now:
+            name = heappop(self._until)[1]
+            if name in self._held:
+                self._slots[name] = self._held.pop(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether *name* has something and takes turns."""
+        return name in self._slots
+
+    def next_release(self) -> float | None:
+        """When the first of those that are held may go on; ``None``: none is."""
+        while self._until and self._until[0][1] not in self._held:
+            heappop(self._until)
+        return self._until[0][0] if self._until else None
+
+    # ------------------------------------------------------------------ turns
+
+    def turns(self, most: int, avoid: Iterable[str]) -> list[str]:
+        """Up to *most* slots that come next, but for those to avoid."""
+        closed = set(avoid)
+        return [name for name in islice(self._slots, most + len(closed)) if name not in closed][:most]
+
+    def put(self, item: Item, *, front: bool) -> None:
+        """Store *item*; *front*: it is the next of its slot and rank to be handed out."""
+        slot = self._slots.get(item.slot) or self._held.get(item.slot)
+        if slot is None:
+            slot = self._slots[item.slot] = Slot()
+        slot.put(item, front)
+        self._count += 1
+
+    def take(self, want: int, avoid: Iterable[str], per_slot: int, given: dict[str, int]) -> list[Item]:
+        """Up to *want* items, slots taking turns.
+
+        Args:
+            want: how many at most.
+            avoid: slots that give nothing.
+            per_slot: how many of each slot at most, 0: any number.
+            given: how many of a slot this call has handed out before.
+        """
+        closed = {*avoid, *(s for s, n in given.items() if 0 < per_slot <= n)}
+        taken: list[Item] = []
+        while len(taken) < want:
+            missing = want - len(taken)
+            ready = [name for name in islice(self._slots, missing + len(closed)) if name not in closed]
+            if not ready:
+                break
+            quantum = -(-missing // len(ready))
+            for name in ready[:missing]:
+                most = min(quantum, want - len(taken))
+                if per_slot:
+                    most = min(most, per_slot - given.get(name, 0))
+                got = self.serve(name, most)
+                taken += got
+                given[name] = given.get(name, 0) + len(got)
+                if 0 < per_slot <= given[name]:
+                    closed.add(name)
+        return taken
+
+    def serve(self, name: str, most: int) -> list[Item]:
+        """One slot's turn; it goes to the end of the line, or out of it."""
+        slot = self._slots[name]
+        taken = slot.take(most) if most > 0 else []
+        self._count -= len(taken)
+        if not slot.order:
+            del self._slots[name]
+        elif taken:
+            self._slots.move_to_end(name)
+        return taken

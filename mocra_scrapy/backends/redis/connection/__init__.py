@@ -1,0 +1,1 @@
+"""One connected client of any kind of Redis."""

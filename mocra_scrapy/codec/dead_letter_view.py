@@ -1,0 +1,134 @@
+"""Dead letters for people and for other programs: as JSON, without a spider, without secrets.
+
+Bodies of the default codec are read; others are shown as they are, in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from scrapy import Request
+from scrapy.utils.request import fingerprint
+
+from mocra_scrapy.codec.requests import (
+    BODY,
+    CALLBACK,
+    COOKIES,
+    ERRBACK,
+    EXTRA,
+    HEADERS,
+    KEYWORDS,
+    META,
+    METHOD,
+    MSGPACK,
+)
+from mocra_scrapy.codec.values import unpack
+
+if TYPE_CHECKING:
+    from mocra_scrapy.models import DeadLetter
+
+SECRET = re.compile(r"auth|cookie|token|secret|passw|api-?_?key|session", re.IGNORECASE)
+HIDDEN = "***"
+
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def instant(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601, in UTC."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
+    """*value* in what JSON has: bytes as text where they are, else in base64; sets and tuples as lists; the rest by its name. What
+    stands under a name that sounds like a secret is hidden."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return _USER_INFO.sub(f"{HIDDEN}@", value)
+    if isinstance(value, bytes):
+        try:
+            return _USER_INFO.sub(f"{HIDDEN}@", value.decode())
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        return {
+            (name := key if isinstance(key, str) else str(plain(key))): HIDDEN if SECRET.search(name) else plain(member)
+            for key, member in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(member) for member in value]
+    return str(value)
+
+
+def request_of(body: bytes) -> dict[str, Any] | None:
+    """A stored request; ``None``: it is none, or not of the default codec. The request's own body is in base64."""
+    if not body or body[0] != MSGPACK:
+        return None
+    try:
+        _, url, fields = unpack(memoryview(body)[1:])
+        shown = {"url": plain(str(url)), "method": "GET"}
+        for field, value in fields.items():
+            if field == COOKIES:
+                shown["cookies"] = HIDDEN
+            elif field in (CALLBACK, ERRBACK):
+                shown["callback" if field == CALLBACK else "errback"] = value or None
+            elif KEYWORDS.get(field) == "body":
+                shown["body"] = base64.b64encode(value).decode()
+            elif field in (HEADERS, META, EXTRA) or field in KEYWORDS:
+                shown[KEYWORDS.get(field, "attributes")] = plain(value)
+    except Exception:
+        return None
+    return shown
+
+
+def fingerprint_of(body: bytes) -> bytes | None:
+    """The fingerprint by Scrapy's own fingerprinter of a stored request; ``None``: its bytes can't be read."""
+    if not body or body[0] != MSGPACK:
+        return None
+    try:
+        _, url, fields = unpack(memoryview(body)[1:])
+        named = {KEYWORDS[field]: fields[field] for field in (METHOD, BODY, META) if field in fields}
+        return fingerprint(Request(url, **named))
+    except Exception:
+        return None
+
+
+def as_json(letter: DeadLetter) -> dict[str, Any]:
+    """All that is known of *letter*. ``payload``, the stored bytes in base64, only where they can't be read as a request."""
+    request = request_of(letter.body)
+    return {
+        "id": letter.id,
+        "reason": letter.reason,
+        "done": letter.done,
+        "url": plain(letter.url) or (request or {}).get("url"),
+        "slot": letter.slot,
+        "priority": letter.priority,
+        "deliveries": letter.deliveries,
+        "retries": letter.retries,
+        "worker": letter.worker,
+        "first_failed_at": instant(letter.first_failed_at),
+        "died_at": instant(letter.died_at),
+        "fingerprint": None if letter.fingerprint is None else letter.fingerprint.hex(),
+        "detail": letter.detail,
+        "request": request,
+        **({} if request is not None else {"payload": base64.b64encode(letter.body).decode()}),
+    }
+
+
+def as_line(letter: DeadLetter) -> str:
+    """*letter* as a line of JSON."""
+    return json.dumps(as_json(letter), ensure_ascii=False)
+
+
+def as_text(letter: DeadLetter) -> str:
+    """*letter* for a person: a line for each thing that is known, the detail below."""
+    known = as_json(letter)
+    request, detail = known.pop("request"), known.pop("detail")
+    lines = [f"{name}: {value}" for name, value in known.items() if value is not None]
+    lines += [f"request {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in (request or {}).items()]
+    return "\n".join([*lines, detail.rstrip()])

@@ -1,0 +1,1 @@
+"""One module a verb of `scrapy mocra` and `scrapy cron`."""

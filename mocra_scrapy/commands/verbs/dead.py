@@ -1,0 +1,272 @@
+"""``scrapy mocra dead list|show|replay|purge|export``: what was given up."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from scrapy.commands import ScrapyCommand
+from scrapy.spiderloader import get_spider_loader
+from scrapy.utils.misc import load_object
+from scrapy.utils.request import RequestFingerprinter
+
+from mocra_scrapy.codec.compression import Reader
+from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, instant
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.exceptions import ConfigurationError, MocraError
+from mocra_scrapy.models import DeadLetter, LetterFilter
+from mocra_scrapy.settings.crawl import Options, read_options
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+    from mocra_scrapy.interfaces import IRequestQueue
+
+#: Letters of one look.
+PAGE = 200
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def point_in_time(text: str) -> float:
+    """``2h`` (ago), ``2026-01-31``, ``2026-01-31T08:00+01:00`` (UTC without a zone), or seconds since the epoch."""
+    ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if ago:
+        return time.time() - float(ago[1]) * UNITS[ago[2]]
+    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+class verb:  # noqa: N801 - the name by which scrapy mocra finds it
+    """List, show, replay, purge or export what was given up. Exit code 1 when it can't be done, or an ID is unknown."""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        actions = ("list", "show", "replay", "purge", "export")
+        parser.add_argument("action", choices=actions, metavar="action", help=" | ".join(actions))
+        parser.add_argument("words", nargs="*", metavar="SPIDER [ID …]", help="whose; with --crawl only IDs")
+        parser.add_argument("--crawl", metavar="NAME", help="the crawl's name, in place of a spider's")
+        parser.add_argument("--reason", help="only letters of this reason")
+        parser.add_argument("--slot", help="only letters of this slot (host)")
+        parser.add_argument(
+            "--since", type=point_in_time, metavar="TIME", help="died at TIME or later: 2h, 2026-01-31, …"
+        )
+        parser.add_argument("--until", type=point_in_time, metavar="TIME", help="died before TIME")
+        parser.add_argument(
+            "--records",
+            choices=("with", "without", "only"),
+            help="records of requests that are done (default: with; replay: without)",
+        )
+        parser.add_argument("--limit", type=positive, metavar="N", help="the N oldest (default: all; list: 20)")
+        parser.add_argument(
+            "--all", action="store_true", help="replay, purge: all that fit; needed if nothing is named"
+        )
+        parser.add_argument("--forget", action="store_true", help="replay: let the filter forget the request, too")
+        parser.add_argument("-o", "--output", metavar="FILE", help="export: write to FILE (default: standard output)")
+
+    def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
+        assert command.settings is not None
+        try:
+            chosen, ids = which_crawl(command.settings, options)
+            action = Action(options, chosen, ids)
+            action.own_fingerprints = (
+                load_object(command.settings["REQUEST_FINGERPRINTER_CLASS"]) is RequestFingerprinter
+            )
+            return asyncio.run(action.run())
+        except MocraError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 1
+        except UsageProblem as problem:
+            print(f"Error: {problem}", file=sys.stderr)
+            return 2
+
+
+class UsageProblem(Exception):
+    """The command line makes no sense; the text says what would."""
+
+
+def which_crawl(settings: BaseSettings, options: argparse.Namespace) -> tuple[Options, list[str]]:
+    """The settings of the crawl that is meant, and the IDs."""
+    ids = list(options.words)
+    if options.crawl is not None:
+        settings.set("MOCRA_CRAWL", options.crawl, "cmdline")
+        return read_options(settings, options.crawl), ids
+    if not ids:
+        raise UsageProblem(f"Whose? scrapy mocra dead {options.action} SPIDER, or --crawl NAME")
+    name = ids.pop(0)
+    loader = get_spider_loader(settings)
+    try:
+        loader.load(name).update_settings(settings)
+    except KeyError:
+        known = ", ".join(sorted(loader.list())) or "none: is this the folder of a project?"
+        raise UsageProblem(
+            f"There is no spider {name!r}. Spiders: {known}. For a crawl by its name: --crawl NAME"
+        ) from None
+    return read_options(settings, name), ids
+
+
+class Action:
+    """One call of the command.
+
+    Args:
+        options: the command line.
+        chosen: the settings of the crawl.
+        ids: letters that were named.
+
+    Attributes:
+        own_fingerprints: whether the project uses Scrapy's own fingerprinter.
+    """
+
+    own_fingerprints = True
+
+    def __init__(self, options: argparse.Namespace, chosen: Options, ids: list[str]) -> None:
+        self.options, self.chosen, self.ids = options, chosen, ids
+        records = options.records or ("without" if options.action == "replay" else "with")
+        done = {"with": None, "without": False, "only": True}[records]
+        self._reader = Reader(chosen.entry_max_bytes)
+        self.where = LetterFilter(options.reason, options.slot, options.since, options.until, done)
+
+    async def run(self) -> int:
+        action = self.options.action
+        if action == "show" and not self.ids:
+            raise UsageProblem("Which? scrapy mocra dead show SPIDER ID …; list tells the IDs")
+        narrow = (self.options.reason, self.options.slot, self.options.since, self.options.until, self.options.limit)
+        chosen = self.ids or self.options.all or any(part is not None for part in narrow)
+        if action in ("replay", "purge") and not chosen:
+            raise UsageProblem(
+                f"Which ones? Name IDs, or --reason, --slot, --since, --until, --limit; all: {action} --all"
+            )
+        async with self._opened() as queue:
+            return int(await getattr(self, f"_{action}")(queue))
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[IRequestQueue]:
+        chosen = self.chosen
+        backend = open_backend(chosen.backend, prefix=chosen.key_prefix, options=chosen.redis_options)
+        if not backend.shared:
+            raise ConfigurationError(
+                "MOCRA_BACKEND",
+                f"{backend.url} keeps everything inside the process that crawls; there is nothing to look at",
+                "Set the URL of a server, as in -s MOCRA_BACKEND=redis://localhost",
+            )
+        try:
+            await backend.open(chosen.start_timeout)
+            queue = backend.request_queue(chosen.crawl, chosen.queue)
+            try:
+                if not (await queue.state()).run and not (await queue.size()).dead:
+                    fix = f"Check the name and MOCRA_KEY_PREFIX = {chosen.key_prefix!r}"
+                    raise ConfigurationError("MOCRA_CRAWL", f"{backend.url} knows no crawl {chosen.crawl!r}", fix)
+                yield queue
+            finally:
+                await queue.close()
+        finally:
+            await backend.close()
+
+    async def _letters(self, queue: IRequestQueue, most: int | None) -> AsyncIterator[list[DeadLetter]]:
+        """The letters that are meant, page by page, the oldest first."""
+        if self.ids:
+            found = [letter for letter in await queue.find_dead(self.ids) if letter is not None]
+            yield await self._readable(queue, found)
+            return
+        after, left = None, most if most is not None else 2**62
+        while left > 0 and (page := list(await queue.dead(min(PAGE, left), after=after, where=self.where))):
+            yield await self._readable(queue, page)
+            after, left = page[-1].id, left - len(page)
+
+    async def _readable(self, queue: IRequestQueue, letters: list[DeadLetter]) -> list[DeadLetter]:
+        """The same letters with what was stored of their requests decompressed."""
+        if self._reader.lacks(letter.body for letter in letters):
+            self._reader.load((await queue.dictionaries()).contents)
+        return [replace(letter, body=self._reader.payload(letter.body)) for letter in letters]
+
+    async def _list(self, queue: IRequestQueue) -> int:
+        most, shown = self.options.limit or 20, 0
+        async for page in self._letters(queue, most):
+            for letter in page:
+                mark = " (done)" if letter.done else ""
+                tries = f"{letter.deliveries} deliveries, {letter.retries} retries"
+                print(
+                    f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {as_json(letter)['url']}"
+                )
+                shown += 1
+        counts = await queue.count_dead(self.where)
+        total = sum(counts.values())
+        by_reason = ", ".join(f"{reason} {number}" for reason, number in sorted(counts.items()))
+        more = f"; {total - shown} more: --limit N, or export" if not self.ids and total > shown else ""
+        print(f"{total} dead letters" + (f": {by_reason}" if total else "") + more)
+        return self._unknown(shown)
+
+    async def _show(self, queue: IRequestQueue) -> int:
+        letters = [letter async for page in self._letters(queue, None) for letter in page]
+        print("\n\n".join(map(as_text, letters)))
+        return self._unknown(len(letters))
+
+    async def _export(self, queue: IRequestQueue) -> int:
+        written = 0
+        # Opened at once, and not in another thread: a command has no loop that others wait for.
+        file = open(self.options.output, "w", encoding="utf-8") if self.options.output else None  # noqa: ASYNC230, PTH123, SIM115
+        try:
+            async for page in self._letters(queue, self.options.limit):
+                for letter in page:
+                    print(as_line(letter), file=file)
+                    written += 1
+        finally:
+            if file is not None:
+                file.close()
+        print(f"{written} dead letters exported", file=sys.stderr)
+        return self._unknown(written)
+
+    async def _replay(self, queue: IRequestQueue) -> int:
+        replayed = 0
+        async for page in self._letters(queue, self.options.limit):
+            replayed += sum(await queue.replay([letter.id for letter in page], forget=self.options.forget))
+            if self.options.forget:
+                await self._forget(queue, [letter for letter in page if letter.fingerprint is None])
+        print(f"{replayed} dead letters are back in the queue of crawl {self.chosen.crawl!r}")
+        if not self.ids and self.where.done is False:
+            left = sum((await queue.count_dead(replace(self.where, done=True))).values())
+            if left:
+                print(f"{left} records of requests that are done were left; --records with replays these, too")
+        return self._unknown(replayed)
+
+    async def _forget(self, queue: IRequestQueue, letters: list[DeadLetter]) -> None:
+        """What the queue itself gave up comes without a fingerprint: worked out here, as Scrapy's own fingerprinter does."""
+        found = [fingerprint_of(letter.body) if self.own_fingerprints else None for letter in letters]
+        known = [one for one in found if one is not None]
+        await queue.forget(known)
+        if len(known) < len(letters):
+            print(f"{len(letters) - len(known)} of them have no known fingerprint: the filter still knows them")
+
+    async def _purge(self, queue: IRequestQueue) -> int:
+        if self.ids:
+            purged = sum(await queue.purge(self.ids))
+        else:
+            left, purged = self.options.limit or 2**62, 0
+            while left > purged and (some := await queue.purge_where(self.where, min(1000, left - purged))):
+                purged += some
+        print(f"{purged} dead letters purged")
+        return self._unknown(purged)
+
+    def _unknown(self, found: int) -> int:
+        """The exit code: 1 when IDs were named that there are not."""
+        missing = len(set(self.ids)) - found
+        if missing > 0:
+            print(f"{missing} of the IDs are unknown: replayed, purged, too old, or of another crawl", file=sys.stderr)
+        return int(missing > 0)

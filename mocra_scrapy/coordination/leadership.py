@@ -1,0 +1,261 @@
+"""``Candidate``: contends for an office as long as it runs, and knows by the clock whether it leads. For any asyncio program.
+
+::
+
+              campaign                     renew … renew                  no answer
+    standing ─────────► leading: tasks run ─────────────► leading ────────────────► standing: tasks cancelled
+        ▲                                                    │ close(): tasks end, then it resigns
+        └────────────── lost, by answer or by the clock ◄────┘
+
+Belief ends before the lease does: it is counted from before the request was sent, for *deadline* seconds, and the server's lease is
+longer. A process that was stopped in between may still act for a moment when it goes on: so each effect carries ``number`` (the
+fencing token) and is refused where a later term has written, see :meth:`mocra_scrapy.interfaces.IShared.put`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.coordination.clock import boot_clock
+from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.exceptions import BackendError, ConfigurationError
+from mocra_scrapy.models import Term
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from mocra_scrapy.interfaces import IElection
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[Term], Coroutine[Any, Any, object]]
+
+#: What a candidate does not wait for longer: its resignation, and tasks of an earlier term that don't end.
+PATIENCE = 5.0
+
+
+class Candidate:
+    """One contender for one office.
+
+    Args:
+        election: the office.
+        name: unique for this run of this process.
+        lease: seconds for which the office is taken.
+        renew: seconds between two renewals.
+        deadline: seconds after a renewal that succeeded (from before it was sent) at which belief ends; below *lease*.
+        retry: seconds between two attempts to win, or to renew after a failure; ± a quarter, so that many don't come at once.
+        clock: see :func:`mocra_scrapy.coordination.clock.boot_clock`.
+        elected, lost: called with the term that begins, or has ended.
+
+    Fail-over: at most *lease* + 1.25 * *retry* after a leader died, at most 1.25 * *retry* after it resigned.
+
+    Raises:
+        ConfigurationError: not 0 < renew < deadline < lease, or not 0 < retry.
+    """
+
+    def __init__(
+        self,
+        election: IElection,
+        name: str,
+        *,
+        lease: float = 15.0,
+        renew: float = 5.0,
+        deadline: float = 10.0,
+        retry: float = 2.0,
+        clock: Callable[[], float] = boot_clock,
+        elected: Callable[[Term], object] | None = None,
+        lost: Callable[[Term], object] | None = None,
+    ) -> None:
+        if not (0 < renew < deadline < lease and retry > 0):
+            raise ConfigurationError(
+                "leader election",
+                f"lease {lease:g}, deadline {deadline:g}, renew {renew:g}, retry {retry:g} s don't fit together",
+                "Choose 0 < renew < deadline < lease, and retry > 0",
+            )
+        self.name = name
+        self._election = election
+        self._lease, self._renew, self._deadline, self._retry = lease, renew, deadline, retry
+        self._clock = clock
+        self._elected, self._lost = elected, lost
+        self._term: Term | None = None
+        self._until = 0.0  # belief ends, by the clock
+        self._work: list[Work] = []
+        self._tasks: dict[Work, asyncio.Task[None]] = {}
+        self._won = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------ what it believes
+
+    @property
+    def term(self) -> Term | None:
+        """The term that it holds now, by the clock, whatever the event loop has come round to; ``None``: it doesn't lead."""
+        return self._term if self._clock() < self._until else None
+
+    @property
+    def is_leader(self) -> bool:
+        return self.term is not None
+
+    @property
+    def number(self) -> int | None:
+        """The fencing token of the term that it holds now; ``None``: it doesn't lead."""
+        term = self.term
+        return None if term is None else term.number
+
+    async def elected(self) -> Term:
+        """Wait until it leads."""
+        while (term := self.term) is None:
+            self._won.clear()
+            await self._won.wait()
+        return term
+
+    # ------------------------------------------------------------------ work
+
+    def task(self, work: Work) -> Work:
+        """Call *work* with each term that is won, and run what it returns as a task until it ends or the term does. Also as a decorator.
+
+        On loss the task is cancelled; in the next term it is begun anew, but never before the last one has ended. If it fails, the
+        error is logged and the office given up: another candidate may have more luck.
+        """
+        self._work.append(work)
+        if (term := self.term) is not None:
+            self._begin(work, term)
+        return work
+
+    def _begin(self, work: Work, term: Term) -> None:
+        self._tasks[work] = asyncio.create_task(
+            self._run_work(work, term, self._tasks.get(work)), name=f"mocra {term.role} {term.number}"
+        )
+
+    async def _run_work(self, work: Work, term: Term, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        if self.term != term:
+            return
+        try:
+            await work(term)
+        except Exception:
+            logger.exception("A task of the leader of %r failed; it steps down", term.role)
+            self._failed.set()
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Contend from now on, in a task of the running loop. An absent backend is only waited for."""
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._contend(), name=f"mocra candidate {self.name}")
+
+    async def close(self) -> None:
+        """End the tasks, and only then resign. Never raises, never takes much longer than the tasks. May be called twice."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            await end_tasks([loop])
+        term = self._term
+        await end_tasks(self._tasks.values())
+        self._tasks.clear()
+        if term is not None:
+            self._over()
+            self._tell(self._lost, term)
+            await self._resign(term)
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _contend(self) -> None:
+        while True:
+            try:
+                await self._campaign()
+                if self._term is not None:
+                    await self._hold(self._term)
+                    continue  # the office may be free at once
+            except (BackendError, asyncio.TimeoutError) as error:
+                logger.debug("Candidate %s: %s", self.name, error)
+            except ConfigurationError as error:
+                logger.error("Candidate %s can't contend: %s", self.name, error)
+            except Exception:
+                logger.exception("Candidate %s can't contend", self.name)  # but never gives up
+            await asyncio.sleep(self._jittered(self._retry))
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * random.uniform(0.75, 1.25)  # noqa: S311
+
+    async def _campaign(self) -> None:
+        sent = self._clock()
+        term = await asyncio.wait_for(self._election.campaign(self.name, self._lease), self._deadline)
+        if term is None or self._clock() >= sent + self._deadline:
+            return  # an answer that came too late is no reason to believe; the next campaign keeps the term
+        self._until = sent + self._deadline
+        self._term = term
+        self._failed.clear()
+        logger.info("%s leads %r, term %d", self.name, term.role, term.number)
+        self._tell(self._elected, term)
+        self._won.set()
+        for work in self._work:
+            self._begin(work, term)
+
+    async def _hold(self, term: Term) -> None:
+        """Keep the office until it is lost."""
+        pause = self._renew
+        while True:
+            left = self._until - self._clock()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._failed.wait(), max(0.0, min(pause, left)))
+            if self._failed.is_set():
+                await self._step_down(term)
+                return
+            sent = self._clock()
+            if sent >= self._until:
+                break
+            try:
+                if not await asyncio.wait_for(
+                    self._election.renew(self.name, term.number, self._lease), self._until - sent
+                ):
+                    break
+                if self._clock() >= self._until:
+                    break  # stopped in between: is_leader has said no, so this term is over for good
+                self._until, pause = sent + self._deadline, self._renew
+            except Exception as error:
+                logger.warning("%s can't renew its term %d of %r: %s", self.name, term.number, term.role, error)
+                pause = self._jittered(min(self._retry, self._renew))
+        self._lose(term)
+
+    def _over(self) -> None:
+        self._term, self._until = None, 0.0
+
+    def _lose(self, term: Term) -> None:
+        self._over()
+        for task in self._tasks.values():
+            task.cancel()
+        logger.warning("%s no longer leads %r, term %d", self.name, term.role, term.number)
+        self._tell(self._lost, term)
+
+    async def _step_down(self, term: Term) -> None:
+        """A task failed: let others try first."""
+        await end_tasks(self._tasks.values())
+        self._lose(term)
+        await self._resign(term)
+        await asyncio.sleep(self._jittered(2 * self._retry))
+
+    async def _resign(self, term: Term) -> None:
+        with contextlib.suppress(BackendError, ConfigurationError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._election.resign(self.name, term.number), PATIENCE)
+
+    def _tell(self, whom: Callable[[Term], object] | None, term: Term) -> None:
+        if whom is not None:
+            try:
+                whom(term)
+            except Exception:
+                logger.exception("A handler of the election of %r failed", term.role)

@@ -1,0 +1,182 @@
+"""``Lock``: ``async with`` over a place in a lock or semaphore: waits, renews in the background, tells its holder of a loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mocra_scrapy.coordination.clock import boot_clock
+from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.exceptions import BackendError, ConfigurationError, LockLost, LockTimeout
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from mocra_scrapy.interfaces import ILocks
+    from mocra_scrapy.models import Grant
+
+logger = logging.getLogger(__name__)
+
+#: Part of the time to live after which belief ends, so that it ends before the server's own does.
+BELIEF = 0.8
+FIRST_POLL, POLL = 0.1, 2.0  # s between two attempts while nobody tells of a release, at most
+PATIENCE = 5.0  # s for the release
+
+
+class Lock:
+    """One hold. Use it once, in one task: ``async with Lock(...) as lock``.
+
+    Args:
+        locks: where.
+        name: of the lock.
+        holder: who asks, for people; the owner token is made of it and of 64 random bits, new for each hold.
+        ttl: seconds after which it is free when this process says nothing; renewed every third of it.
+        limit: places; all who use the name should say the same.
+        timeout: seconds to wait for a place; ``None``: for ever, 0: one attempt.
+        on_loss: ``"cancel"``: the body is cancelled and :class:`~mocra_scrapy.exceptions.LockLost` comes out of the block;
+            ``"flag"``: only ``lost`` says so.
+
+    Attributes:
+        number: the fencing token: greater than that of every hold of this name before.
+
+    Raises:
+        LockTimeout: it was not free within *timeout* seconds. An outage of the backend is waited out like a taken lock.
+        LockLost: see *on_loss*.
+        ConfigurationError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        locks: ILocks,
+        name: str,
+        holder: str = "",
+        *,
+        ttl: float = 30.0,
+        limit: int = 1,
+        timeout: float | None = None,
+        on_loss: str = "cancel",
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
+        subject = f"lock {name!r}"
+        if not 0.1 <= ttl <= 86_400:
+            raise ConfigurationError(subject, f"ttl {ttl!r} is no time in seconds", "Choose 0.1 to 86400")
+        if limit < 1:
+            raise ConfigurationError(subject, f"limit {limit!r} is no number of places", "Choose 1 or more")
+        if on_loss not in ("cancel", "flag"):
+            raise ConfigurationError(subject, f"on_loss {on_loss!r} is unknown", "Choose 'cancel' or 'flag'")
+        self.name = name
+        self.owner = f"{holder}/{secrets.token_hex(8)}"
+        self.number = 0
+        self._locks, self._ttl, self._limit, self._timeout = locks, ttl, limit, timeout
+        self._cancels = on_loss == "cancel"
+        self._clock = clock
+        self._until = 0.0  # belief ends, by the clock
+        self._gone = False
+        self._body: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._told = self._leaving = False
+        self._renewer: asyncio.Task[None] | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is not held (any more), by the clock, whatever the event loop has come round to."""
+        return self._gone or self._clock() >= self._until
+
+    # ------------------------------------------------------------------ getting it
+
+    async def __aenter__(self) -> Self:
+        if self.number:
+            raise RuntimeError("a Lock is used once")
+        self._body = asyncio.current_task()
+        deadline = None if self._timeout is None else self._clock() + self._timeout
+        pause = FIRST_POLL
+        while (grant := await self._try()) is None:
+            left = POLL if deadline is None else deadline - self._clock()
+            if left <= 0:
+                raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
+            await self._locks.wait(self.name, min(pause * random.uniform(0.5, 1.0), left))  # noqa: S311
+            pause = min(2 * pause, POLL, self._ttl)
+        self.number = grant.number
+        self._cancelling = _cancelling(self._body)
+        self._renewer = asyncio.create_task(self._renew(), name=f"mocra lock {self.name}")
+        return self
+
+    async def _try(self) -> Grant | None:
+        """One attempt. The owner stays the same, so an answer that got lost is made good by the next one."""
+        sent = self._clock()
+        try:
+            grant = await self._locks.acquire(self.name, self.owner, self._ttl, limit=self._limit)
+        except BackendError as error:
+            logger.warning("Lock %r can't be asked for, that is tried again: %s", self.name, error)
+            return None
+        self._until = sent + BELIEF * self._ttl
+        if grant is not None and self._clock() >= self._until:
+            return None  # an answer that came too late: the next attempt renews it, or finds it taken
+        return grant
+
+    # ------------------------------------------------------------------ keeping it
+
+    async def _renew(self) -> None:
+        pause = self._ttl / 3
+        while True:
+            await asyncio.sleep(min(pause, max(0.0, self._until - self._clock())))
+            sent = self._clock()
+            if sent >= self._until:
+                return self._lose("nobody could be told in time that it is still held")
+            try:
+                kept = await asyncio.wait_for(
+                    self._locks.renew(self.name, self.owner, self.number, self._ttl), self._until - sent
+                )
+            except Exception as error:  # whatever it was: the clock decides
+                logger.warning("Lock %r can't be renewed: %s", self.name, error)
+                pause = self._ttl / 20
+                continue
+            if not kept:
+                return self._lose("it ran out, or was deleted")
+            if self._clock() >= self._until:
+                return self._lose("this process was stopped for too long")
+            self._until, pause = sent + BELIEF * self._ttl, self._ttl / 3
+
+    def _lose(self, why: str) -> None:
+        self._gone = True
+        logger.warning("Lock %r, grant %d, is lost: %s", self.name, self.number, why)
+        if self._cancels and self._body is not None and not self._leaving:
+            self._told = True
+            self._body.cancel()
+
+    # ------------------------------------------------------------------ giving it back
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leaving = True
+        if self._renewer is not None:
+            await end_tasks([self._renewer])
+        ours = await self._take_back(kind) if self._told else False
+        lost, self._gone = self.lost, True
+        with contextlib.suppress(BackendError, ConfigurationError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._locks.release(self.name, self.owner, self.number), PATIENCE)
+        if self._cancels and lost and (kind is None or ours):
+            raise LockLost(f"lock {self.name!r} was lost while it was held") from error
+
+    async def _take_back(self, kind: type[BaseException] | None) -> bool:
+        """Our cancellation of the body; whether it is this one that ended it, and nobody else's."""
+        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if not cancelled:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)  # it may not have arrived yet, when the body ended at the same moment
+        uncancel = getattr(self._body, "uncancel", None)
+        return (uncancel is None or uncancel() <= self._cancelling) and cancelled
+
+
+def _cancelling(task: asyncio.Task[object] | None) -> int:
+    """Cancellations of *task* that are under way (Python 3.11 and later count them)."""
+    count = getattr(task, "cancelling", None)
+    return 0 if count is None else int(count())

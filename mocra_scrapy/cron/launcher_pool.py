@@ -1,0 +1,95 @@
+"""Starting launchers, and knowing which of them live."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mocra_scrapy.cron.launch_spec import Order
+
+logger = logging.getLogger(__name__)
+
+#: Launchers of one run that may end without having started it, before it is given up.
+TRIES = 5
+
+
+@dataclass(slots=True)
+class _Launch:
+    process: subprocess.Popen[bytes]
+    tries: int
+    again_at: float = 0.0
+
+
+class Launches:
+    """The launchers that this process started, by what they are to start.
+
+    Args:
+        folder: their own messages go to ``launch.log`` there; what a crawl says is in the run's log.
+        project: where they run.
+    """
+
+    def __init__(self, folder: Path, project: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.log, self._project, self._clock = folder / "launch.log", project, clock
+        self._all: dict[str, _Launch] = {}
+
+    def start(self, key: str, order: Order) -> None:
+        """Start one, unless one lives, or the last one ended a moment ago for nothing."""
+        known = self._all.get(key)
+        if known is not None:
+            if known.process.poll() is None or known.tries >= TRIES:
+                return
+            if not known.again_at:
+                known.again_at = self._clock() + min(2.0 ** (known.tries - 1), 30)
+            if self._clock() < known.again_at:
+                return
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        # A file, not a pipe: the order is there as a whole, or the launcher isn't.
+        with tempfile.TemporaryFile() as told, self.log.open("ab") as log:
+            told.write(order.to_bytes())
+            told.seek(0)
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                (sys.executable, "-m", "mocra_scrapy.cron.launcher_main", order.run),
+                cwd=self._project,
+                stdin=told,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C at the runner's terminal is not meant for the crawls
+            )
+        self._all[key] = _Launch(process, known.tries + 1 if known else 1)
+
+    def hopeless(self) -> set[str]:
+        """What so many launchers did not start that another one would not either."""
+        return {key for key, one in self._all.items() if one.tries >= TRIES and one.process.poll() is not None}
+
+    def living(self) -> set[str]:
+        """What launchers that live are to start or have started. Looking at them also buries the dead."""
+        return {key for key, one in self._all.items() if one.process.poll() is None}
+
+    def forget(self, key: str) -> None:
+        """*key* was started, or will never be. A launcher that lives is kept, to be buried later."""
+        if key in self._all and self._all[key].process.poll() is not None:
+            del self._all[key]
+
+    def next_try(self) -> float | None:
+        """Monotonic time at which one may be started again; ``None``: nothing waits for that."""
+        return min((one.again_at for one in self._all.values() if one.again_at), default=None)
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Until all have ended, or *stop* is set."""
+        while self.living() and not stop.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.1)
+
+    def terminate(self) -> None:
+        """Tell all to stop their crawls."""
+        for one in self._all.values():
+            if one.process.poll() is None:
+                one.process.terminate()

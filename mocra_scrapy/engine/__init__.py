@@ -1,0 +1,1 @@
+"""The only folder that touches Scrapy's private names."""

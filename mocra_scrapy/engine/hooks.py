@@ -1,0 +1,231 @@
+"""The only file that touches Scrapy's private names. ``tests/unit/test_engine_names.py`` has one test per name.
+
+Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
+
+* when the engine lets go of a request: ``engine._slot.remove_request`` is called once per scheduled request, after callback output,
+  children and pipelines, with the object that ``next_request`` returned;
+* that the engine is about to close: ``engine._slot.close`` is called before requests in flight are waited for;
+* waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks again only every 5 seconds;
+* not waiting for a slot's delay a second time: ``downloader._get_slot``;
+* which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and ``scraper.call_spider_async`` (public names);
+* the output of callbacks without a hundred tasks for each response: ``scraper.handle_spider_output_async`` (a public name);
+* deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and first iterated after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydispatch.dispatcher import getAllReceivers, liveReceivers
+from scrapy import signals
+from scrapy.core.scraper import Scraper
+from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
+from scrapy.http import Response
+
+from mocra_scrapy.engine.callback_output import Output
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+
+class Engine:
+    """What the scheduler needs of the engine of *crawler*; usable from ``Scheduler.open`` on.
+
+    In ``scrapy shell`` and in tests of a scheduler there may be no engine, or no slot: then there is nothing to hook.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self.unheard = False
+        try:
+            self._engine: Any = getattr(crawler, "engine", None)
+        except RuntimeError:  # Scrapy 2.18 and later: "not set yet"
+            self._engine = None
+        self._slot: Any = getattr(self._engine, "_slot", None)
+        downloader = getattr(self._engine, "downloader", None)
+        self._downloader: Any = downloader
+        self._slots: Any = getattr(downloader, "slots", {})
+        self._active: Any = getattr(downloader, "active", ())
+        self._slot_key: Callable[[Request], str] = getattr(downloader, "get_slot_key", slot_of)
+        self._default_concurrency: int = getattr(downloader, "domain_concurrency", 8) or 0
+
+    def on_finished(self, done: Callable[[Request], None]) -> None:
+        """Call *done* with each request that the engine lets go of, inline requests included."""
+        if self._slot is None:
+            return
+        remove = self._slot.remove_request
+
+        def remove_request(request: Request) -> None:
+            try:
+                remove(request)
+            finally:
+                done(request)
+
+        self._slot.remove_request = remove_request
+
+    def on_closing(self, closing: Callable[[], None]) -> None:
+        """Call *closing* when the engine begins to close the spider, before it waits for requests in flight."""
+        if self._slot is None:
+            return
+        close = self._slot.close
+
+        def close_slot() -> Any:
+            closing()
+            return close()
+
+        self._slot.close = close_slot
+
+    def on_download_failed(self, failed: Callable[[Any], None]) -> None:
+        """Call *failed* with the Failure of each download that no errback took.
+
+        A Failure that reaches ``scraper.enqueue_scrape`` is one of the download; what comes out of ``call_spider_async`` unchanged was
+        not taken. A spider middleware's own exception passes only the second, and ``spider_error`` tells of it.
+        """
+        scraper = getattr(self._engine, "scraper", None)
+        if scraper is None:
+            return
+        enqueue, call = scraper.enqueue_scrape, scraper.call_spider_async
+        failures: dict[int, Any] = {}
+
+        def enqueue_scrape(result: Any, *args: Any, **kwargs: Any) -> Any:
+            if not isinstance(result, Response):
+                failures[id(result)] = result
+            return enqueue(result, *args, **kwargs)
+
+        def call_spider_async(result: Any, request: Request) -> Any:
+            return call(result, request) if isinstance(result, Response) else call_errback(result, request)
+
+        async def call_errback(failure: Any, request: Request) -> Any:
+            download = failures.pop(id(failure), None)
+            try:
+                return await call(failure, request)
+            except Exception as error:
+                if download is not None and error is failure.value:
+                    failed(failure)
+                raise
+
+        scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
+
+    def few_tasks(self, room: Callable[[], Awaitable[None]]) -> None:
+        """Have the output of callbacks processed by :class:`~mocra_scrapy.engine.callback_output.Output`, unless somebody else does it in his own way."""
+        scraper: Any = getattr(self._engine, "scraper", None)
+        is_scrapys: bool = type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper)
+        if is_scrapys:
+            scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle
+
+    def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
+        """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is no ``start()`` here."""
+        start = getattr(self._engine, "_start", None)
+        if start is None:
+            return False
+        self._engine._start = wrap(start)
+        return True
+
+    def on_crawl(self, known: Callable[[Request], bool]) -> None:
+        """Ask *known* about each request before Scrapy sends signals for it, as long as nobody hears these (:meth:`listen_again`).
+
+        Nine of ten links of a page are known; the signals cost more than the answer. ``engine.crawl`` is public, its replacement
+        behaves like it for every request that is not a known duplicate.
+        """
+        if self._engine is None or not hasattr(self._engine, "crawl"):
+            return
+        crawl = self._engine.crawl
+
+        def crawl_unknown(request: Request) -> None:
+            if not (self.unheard and known(request)):
+                crawl(request)
+
+        self._engine.crawl = crawl_unknown
+        self.listen_again()
+
+    @property
+    def spider_middlewares(self) -> tuple[Any, ...]:
+        """Those that are on, in no particular order."""
+        return tuple(getattr(getattr(getattr(self._engine, "scraper", None), "spidermw", None), "middlewares", ()))
+
+    def crawl(self, request: Request) -> None:
+        """Schedule *request*, as the engine does with what ``start()`` gives."""
+        self._engine.crawl(request)
+
+    def listen_again(self) -> None:
+        """Find out whether anybody hears of requests that are scheduled or dropped. Scrapy's own offsite filter doesn't count: what is
+        known has passed it before."""
+        heard = (
+            receiver
+            for signal in (signals.request_scheduled, signals.request_dropped)
+            for receiver in liveReceivers(getAllReceivers(self._crawler, signal))
+            if type(getattr(receiver, "__self__", None)) is not OffsiteMiddleware
+        )
+        self.unheard = next(iter(heard), None) is None
+
+    def wake(self) -> None:
+        """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is idle."""
+        if self._slot is not None and self._slot.closing is None:
+            self._slot.nextcall.schedule()
+
+    def close_spider(self, reason: str) -> None:
+        """Close the spider, in a task of its own."""
+        if self._engine is not None and self._slot is not None and self._slot.closing is None:
+            self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
+
+    def no_local_delay(self) -> None:
+        """Slots that the downloader makes from now on wait for nothing between two requests: the queue has waited already."""
+        get_slot = getattr(self._downloader, "_get_slot", None)
+        if get_slot is None:
+            return
+
+        def without_delay(request: Request, *args: Any) -> tuple[str, Any]:
+            known = len(self._slots)
+            key, slot = get_slot(request, *args)
+            if len(self._slots) != known:
+                slot.delay = 0.0
+            return key, slot
+
+        self._downloader._get_slot = without_delay
+
+    def widen(self, slot: str, concurrency: int) -> None:
+        """Let the downloader run so many requests of *slot* at once, if it would run fewer."""
+        known = self._slots.get(slot)
+        if known is not None and known.concurrency < concurrency:
+            known.concurrency = concurrency
+
+    def set_concurrency(self, number: int) -> None:
+        """``CONCURRENT_REQUESTS`` from now on."""
+        if self._downloader is not None:
+            self._downloader.total_concurrency = number
+
+    @property
+    def downloading(self) -> int:
+        """Requests that occupy a place of the downloader."""
+        return len(self._active)
+
+    @property
+    def paused(self) -> bool:
+        return bool(getattr(self._engine, "paused", False))
+
+    def slot_of(self, request: Request) -> str:
+        """Scrapy's download slot of *request*."""
+        return self._slot_key(request)
+
+    def concurrency_of(self, slot: str) -> int:
+        """How many requests the downloader runs at once in *slot*; 0: any number."""
+        known = self._slots.get(slot)
+        if known is not None:
+            return int(known.concurrency)
+        settings = getattr(self._downloader, "per_slot_settings", {}).get(slot, {})
+        return int(settings.get("concurrency", self._default_concurrency))
+
+    def active_in(self, slot: str) -> int:
+        """Requests that *slot* holds, waiting and running."""
+        known = self._slots.get(slot)
+        return 0 if known is None else len(known.active)
+
+
+def slot_of(request: Request) -> str:
+    """The download slot as Scrapy works it out, for a downloader that doesn't tell."""
+    slot = request.meta.get("download_slot")
+    return slot if slot is not None else urlsplit(request.url).hostname or ""

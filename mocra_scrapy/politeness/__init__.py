@@ -1,0 +1,1 @@
+"""What sites tell us, and what is made of it."""

@@ -1,0 +1,1 @@
+"""MOCRA_* settings, read once, checked, frozen."""

@@ -1,0 +1,133 @@
+"""``MOCRA_BREAKER``: ``None``, the name of a preset, or a dict."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
+from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import BreakerRules, Threshold
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+NAME = "MOCRA_BREAKER"
+#: ``mocra``: what mocra allows a module and a task, within a time. ``share``: for crawls of any size.
+PRESETS: dict[str, dict[str, Any]] = {
+    "mocra": {"slot": {"failures": 10, "window": 60}, "crawl": {"failures": 100, "window": 600}},
+    "share": {
+        "slot": {"share": 0.5, "least": 20, "window": 60},
+        "crawl": {"share": 0.5, "least": 200, "window": 300},
+    },
+}
+KEYS = ("preset", "slot", "crawl", "hold", "longest", "probes")
+PARTS = ("failures", "share", "least", "window", "count")
+#: What counts where nothing is said: a host is not at fault for our callback.
+COUNT = {"slot": ("download", "status"), "crawl": ("download", "status", "parse", "pipeline")}
+WINDOW = {"slot": 60.0, "crawl": 600.0}
+
+
+def read_breaker(settings: BaseSettings) -> BreakerRules | None:
+    """The rules of a crawl; ``None``: no breaker.
+
+    Raises:
+        ConfigurationError: names the part that is wrong, and the fix.
+    """
+    value = _value(Reader(settings).value(NAME))
+    if value is None:
+        return None
+    rules = BreakerRules()
+    slot, crawl = _threshold(value, "slot"), _threshold(value, "crawl")
+    if slot is None and crawl is None:
+        raise ConfigurationError(NAME, "it has no threshold", 'Add "slot", "crawl" or a "preset", or set it to None')
+    hold = _number(value.get("hold", rules.hold), "['hold']", 0.1, 86_400)
+    longest = _number(value.get("longest", max(hold, rules.longest)), "['longest']", hold, 7 * 86_400)
+    probes = int(_number(value.get("probes", rules.probes), "['probes']", 1, 1000, whole=True))
+    if slot is not None and settings.get("MOCRA_THROTTLE_SCOPE") == "worker":
+        raise ConfigurationError(
+            f"{NAME}['slot']",
+            'slots are held by the cluster, but MOCRA_THROTTLE_SCOPE is "worker"',
+            'Take it out (a preset\'s with "slot": None), or set MOCRA_THROTTLE_SCOPE = "cluster"',
+        )
+    return BreakerRules(slot, crawl, hold, longest, probes)
+
+
+def _value(value: Any) -> dict[str, Any] | None:
+    """A dict in full; a text is a preset's name, or JSON from the command line."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "n", '"'):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ConfigurationError(
+                NAME, f"it is no JSON: {error}", 'Write, for example, {"preset": "mocra"}'
+            ) from None
+        if value is None:
+            return None
+    if isinstance(value, str):
+        value = {"preset": value}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(NAME, f"{value!r} is no rule", f"Set a dict, None, or one of {_list(PRESETS)}")
+    for key in value:
+        if key not in KEYS:
+            raise ConfigurationError(NAME, f"{key!r} is unknown", f"Use {', '.join(KEYS)}")
+    preset = value.get("preset")
+    if preset is not None and preset not in tuple(PRESETS):  # anything may stand there, also what can't be a key
+        raise ConfigurationError(f"{NAME}['preset']", f"{preset!r} is unknown", f"Set one of {_list(PRESETS)}")
+    return {**PRESETS.get(preset or "", {}), **{key: part for key, part in value.items() if key != "preset"}}
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _threshold(value: Mapping[str, Any], level: str) -> Threshold | None:
+    part = value.get(level)
+    if part is None:
+        return None
+    subject = f"{NAME}[{level!r}]"
+    if not isinstance(part, Mapping):
+        raise ConfigurationError(subject, f"{part!r} is no threshold", 'Set a dict: {"failures": 10, "window": 60}')
+    for key in part:
+        if key not in PARTS:
+            raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(PARTS)}")
+    failures = int(_number(part.get("failures", 0), f"[{level!r}]['failures']", 0, 1_000_000_000, whole=True))
+    share = _number(part.get("share", 0), f"[{level!r}]['share']", 0, 1)
+    least = int(_number(part.get("least", 20), f"[{level!r}]['least']", 1, 1_000_000_000, whole=True))
+    window = _number(part.get("window", WINDOW[level]), f"[{level!r}]['window']", 1, 7 * 86_400)
+    if not failures and not share:
+        raise ConfigurationError(subject, "nothing would pass it", 'Set "failures", "share", or both')
+    return Threshold(window, failures, share, least, _kinds(part.get("count", COUNT[level]), f"{subject}['count']"))
+
+
+def _kinds(names: Any, subject: str) -> frozenset[str]:
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, (list, tuple, set, frozenset)) or not names:
+        raise ConfigurationError(subject, f"{names!r} is no list of names", f"List some of {_list((*GROUPS, *KINDS))}")
+    found: set[str] = set()
+    for name in names:
+        if isinstance(name, str) and name in GROUPS:
+            found |= GROUPS[name]
+        elif name in KINDS:
+            found.add(name)
+        else:
+            raise ConfigurationError(
+                subject, f"{name!r} is no kind of failure", f"List some of {_list((*GROUPS, *KINDS))}"
+            )
+    return frozenset(found)
+
+
+def _number(value: Any, part: str, least: float, most: float, *, whole: bool = False) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number <= most or (whole and number != int(number)):
+        kind = "whole number" if whole else "number"
+        raise ConfigurationError(f"{NAME}{part}", f"{value!r} is wrong", f"Set a {kind} from {least:g} to {most:g}")
+    return number

@@ -1,0 +1,73 @@
+"""Every ``MOCRA_*`` setting: default, unit, meaning. One line each.
+
+How to add one: write the line here, its check in :mod:`mocra_scrapy.settings.crawl`, its entry in ``docs/reference/settings.rst``
+(a test compares these), and a sentence in ``CHANGES.md``. Durations are seconds unless the name says otherwise.
+``None`` means "worked out from something else", which the comment names.
+"""
+
+from __future__ import annotations
+
+MOCRA_ENABLED = True  # False: Scrapy's own scheduler, as if the add-on were not there
+MOCRA_FAST = (
+    False  # True: Scrapy settings that make a page cheaper where the project has none of its own, see docs/guides/speed
+)
+MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
+MOCRA_REDIS_OPTIONS: dict[
+    str, object
+] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
+MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
+MOCRA_CRAWL: str | None = None  # the shared job's name; None: the spider's name
+MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
+MOCRA_LEASE = 60.0  # s without a sign of life after which a worker's requests go to others
+MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request is a dead letter
+MOCRA_QUEUE_ORDER: str | None = None  # "fifo" | "lifo"; None: as SCHEDULER_MEMORY_QUEUE says (Scrapy's default: lifo)
+MOCRA_PREFETCH: int | None = None  # requests leased ahead of the downloader; None: CONCURRENT_REQUESTS; 0: strict order
+MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callbacks are made to wait
+MOCRA_SEEDS_AHEAD = (
+    10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
+)
+MOCRA_TURN_INTERVAL = 0.005  # s between two exchanges with the backend, at least
+MOCRA_FLUSH_INTERVAL = 0.05  # s that acks and new requests wait for company before they are sent, at most
+MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)
+MOCRA_CLOSE = "finished"  # "finished": leave when the crawl is done everywhere | "idle": when this worker is | "never"
+MOCRA_KEEP_SEEN = False  # True: a new run remembers what the finished one has seen
+MOCRA_SEEN_TTL: float | None = None  # s for which a URL counts as seen, at least; None: as long as the run
+MOCRA_LOCAL_SEEN = 100_000  # fingerprints remembered in this process, so that known duplicates cost no message
+MOCRA_CODEC = "msgpack"  # "msgpack" | "pickle" (runs code from the store: only where you trust everybody) | a class
+MOCRA_COMPRESSION = "auto"  # "auto": compress stored requests where a server is shared | "on" | "off"; all are read
+MOCRA_ENTRY_MAX_BYTES = 1_048_576  # bytes of one stored request; larger ones stay with this worker
+MOCRA_REQUIRE_SERIALIZABLE = False  # True: a request that can't be stored is an error; False: it stays with this worker
+MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first
+MOCRA_DEAD_TTL = 2_592_000.0  # s for which a dead letter is kept (30 days); 0: without limit
+MOCRA_DEAD_RETRIES = True  # whether a request whose retries are used up becomes a dead letter
+MOCRA_ON_ERROR = "ack"  # what an exception in a callback means: "ack" (done, with a record) | "retry" | "dead"
+MOCRA_RETRY_BASE = 1.0  # s that the first retry waits at most; doubled for each further one; 0: as Scrapy, at once
+MOCRA_RETRY_CAP = 300.0  # s that any retry waits at most, unless the server says otherwise
+MOCRA_RETRY_AFTER_CAP = 3600.0  # s that Retry-After of a response is believed, at most
+MOCRA_DELAY_MAX = 2_592_000.0  # s that mocra_delay and mocra_not_before may ask for, at most (30 days)
+MOCRA_START_TIMEOUT = 15.0  # s to wait for the backend at start before giving up
+MOCRA_STOP_TIMEOUT = 10.0  # s to hand back and flush at the end before leaving it to the lease
+MOCRA_THROTTLE_SCOPE = (
+    "cluster"  # "cluster": delays and concurrency of a slot hold for all workers together | "worker": for each
+)
+MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
+MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"
+MOCRA_THROTTLE_FEEDBACK_STATUSES = [429, 503]  # answers that halve the rate of their slot (429 at once); empty: none
+MOCRA_THROTTLE_FEEDBACK_FLOOR = 0.1  # s between two requests of a slot that had no limit and is slowed down
+MOCRA_THROTTLE_FEEDBACK_MOST = 60.0  # s between two requests of a slot that is slowed down, at most
+MOCRA_THROTTLE_FEEDBACK_RECOVERY = 0.05  # part by which the interval of a slowed slot shrinks a minute
+MOCRA_THROTTLE_FEEDBACK_CALM = 5.0  # s after a slot was slowed down in which it is not slowed down again
+MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt raises a slot's interval (Scrapy 2.18 and later)
+MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
+MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
+MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
+MOCRA_HEARTBEAT_TTL = 30.0  # s without one after which it is off the list
+MOCRA_LEADER_ROLES: list[str] = []  # offices for which every worker stands, beside those that code asks for
+MOCRA_LEADER_LEASE = 15.0  # s for which an office is taken
+MOCRA_LEADER_RENEW = 5.0  # s between two renewals
+MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
+MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win an office, ± a quarter
+MOCRA_CRON: object = None  # the jobs of `scrapy cron`: a path, or a dict; None: cron.toml, or [tool.mocra.cron]
+MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: BOT_NAME
+MOCRA_CRON_DIR = ".mocra-cron"  # folder for logs of runs, and for the state on memory://
+MOCRA_CRON_LEASE = 30.0  # s without a sign of life after which a run counts as lost

@@ -1,0 +1,41 @@
+"""The settings about failures: how long retries wait, what an error in a callback means, what becomes a dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mocra_scrapy.settings.reader import Reader
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+ON_ERROR = ("ack", "retry", "dead")
+YEAR = 366 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class FailureOptions:
+    """What :mod:`mocra_scrapy.settings.default_settings` documents, checked."""
+
+    retry_base: float
+    retry_cap: float
+    retry_after_cap: float
+    delay_max: float
+    on_error: str
+    dead_retries: bool
+    max_deliveries: int
+
+
+def read_failure_options(settings: BaseSettings) -> FailureOptions:
+    """Raises ConfigurationError: names the first setting that is wrong, and the fix."""
+    read = Reader(settings)
+    return FailureOptions(
+        retry_base=read.number("MOCRA_RETRY_BASE", 0, YEAR, "a time in seconds"),
+        retry_cap=read.number("MOCRA_RETRY_CAP", 0, YEAR, "a time in seconds"),
+        retry_after_cap=read.number("MOCRA_RETRY_AFTER_CAP", 0, YEAR, "a time in seconds"),
+        delay_max=read.number("MOCRA_DELAY_MAX", 0, 10 * YEAR, "a time in seconds"),
+        on_error=read.choice("MOCRA_ON_ERROR", ON_ERROR),
+        dead_retries=read.flag("MOCRA_DEAD_RETRIES"),
+        max_deliveries=read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs"),
+    )

@@ -1,0 +1,75 @@
+"""Reads single settings and checks them. Each area of settings has a module that says which and how, as :mod:`mocra_scrapy.settings.crawl`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.settings import default_settings
+from mocra_scrapy.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+
+class Reader:
+    """Reads single settings, with the default of :mod:`~mocra_scrapy.settings.default_settings` where the project has none."""
+
+    def __init__(self, settings: BaseSettings) -> None:
+        self._settings = settings
+
+    def value(self, name: str) -> Any:
+        value = self._settings.get(name)
+        return getattr(default_settings, name) if value is None else value
+
+    def number(self, name: str, least: float, most: float, what: str) -> float:
+        value = self.value(name)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not least <= number <= most:
+            raise ConfigurationError(name, f"{value!r} is not {what}", f"Set a number from {least:g} to {most:g}")
+        return number
+
+    def whole(self, name: str, least: int, most: int, what: str) -> int:
+        number = self.number(name, least, most, what)
+        if number != int(number):
+            raise ConfigurationError(name, f"{number!r} is not a whole number", "Leave out the fraction")
+        return int(number)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.value(name)
+        if value not in choices:
+            raise ConfigurationError(name, f"{value!r} is unknown", f"Set one of {', '.join(map(repr, choices))}")
+        return str(value)
+
+    def text(self, name: str, what: str) -> str:
+        value = self.value(name)
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigurationError(name, f"{value!r} is not {what}", "Set a text that is not empty")
+        return value
+
+    def flag(self, name: str) -> bool:
+        try:
+            return bool(self._settings.getbool(name, getattr(default_settings, name)))
+        except ValueError as error:
+            raise ConfigurationError(
+                name, f"{self.value(name)!r} is neither true nor false", "Set True or False"
+            ) from error
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """A dict, or the JSON of one (``-s``, the environment): as Scrapy's own ``getdict``."""
+        value = self.value(name)
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError as error:
+                raise ConfigurationError(
+                    name, f"it is no JSON: {error}", 'Write, for example, {"socket_timeout": 2}'
+                ) from None
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(name, f"{type(value).__name__} is no dict", "Set a dict")
+        return dict(value)

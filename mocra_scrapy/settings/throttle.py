@@ -1,0 +1,264 @@
+"""Which limit a slot or scope has, by Scrapy's settings and ``MOCRA_THROTTLE``; read once, checked, and then looked up.
+
+==================================================  ==============================================================
+``DOWNLOAD_DELAY``, ``spider.download_delay``       interval of every slot
+``RANDOMIZE_DOWNLOAD_DELAY``,                       how much intervals vary
+``DOWNLOAD_DELAY_JITTER``
+``CONCURRENT_REQUESTS_PER_DOMAIN`` (``_PER_IP``)    places of every slot
+``DOWNLOAD_SLOTS``                                  ``delay``, ``concurrency``, ``jitter``, ``randomize_delay`` of one slot
+``MOCRA_THROTTLE``                                  slot or pattern -> rate, delay, burst, concurrency, jitter, scopes;
+                                                    ``@scope`` -> the same
+==================================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import LONGEST, SlotLimit
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.settings import BaseSettings
+
+SCOPES = ("cluster", "worker")
+ON_OUTAGE = ("wait", "share")
+KEYS = ("rate", "delay", "burst", "concurrency", "jitter", "scopes")
+#: ``meta["mocra_scopes"]``: the names of scopes, without ``@``, that a request counts for beside its slot.
+META_SCOPES = "mocra_scopes"
+
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*([smhd])[a-z]*\s*", re.IGNORECASE)
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An entry of ``MOCRA_THROTTLE``; ``None``: as Scrapy's settings say."""
+
+    interval: float | None = None
+    burst: int | None = None
+    concurrency: int | None = None
+    jitter: float | None = None
+    scopes: tuple[str, ...] = ()
+
+    def over(self, limit: SlotLimit) -> SlotLimit:
+        told = {f: v for f in ("interval", "burst", "concurrency", "jitter") if (v := getattr(self, f)) is not None}
+        if "interval" in told and "jitter" not in told:
+            told["jitter"] = 0.0  # a rate is meant as it is written
+        return replace(limit, **told)
+
+
+@dataclass(slots=True)
+class Limits:
+    """The limits of one crawl. ``cluster``: whether they hold for all workers together.
+
+    Attributes:
+        default: of a slot that nothing is said of.
+        own: what is said of single slots and scopes.
+        patterns: what is said of all slots that match; the first one that does counts.
+    """
+
+    cluster: bool
+    on_outage: str
+    default: SlotLimit
+    slots: Mapping[str, SlotLimit] = field(default_factory=dict)
+    own: Mapping[str, Rule] = field(default_factory=dict)
+    patterns: Mapping[str, Rule] = field(default_factory=dict)
+    _known: dict[str, tuple[SlotLimit, tuple[str, ...]]] = field(default_factory=dict)
+
+    def _look_up(self, name: str) -> tuple[SlotLimit, tuple[str, ...]]:
+        if name.startswith("@"):
+            return self.own.get(name, Rule()).over(SlotLimit()), ()
+        rule = self.own.get(name) or next((r for p, r in self.patterns.items() if fnmatchcase(name, p)), Rule())
+        return rule.over(self.slots.get(name, self.default)), rule.scopes
+
+    def _find(self, name: str) -> tuple[SlotLimit, tuple[str, ...]]:
+        found = self._known.get(name)
+        if found is None:
+            if len(self._known) > 100_000:
+                self._known.clear()
+            found = self._known[name] = self._look_up(name)
+        return found
+
+    def of(self, name: str) -> SlotLimit:
+        """The limit of a slot or, with ``@``, of a scope."""
+        return self._find(name)[0]
+
+    def special(self, name: str) -> bool:
+        """Whether the store has to be told of it."""
+        return self.of(name) != (SlotLimit() if name.startswith("@") else self.default)
+
+    def digest(self) -> str:
+        """Names these limits, but for the default: that is told with each exchange."""
+        if not (self.slots or self.own or self.patterns):
+            return ""
+        told = repr((sorted(self.slots.items()), sorted(self.own.items()), list(self.patterns.items())))
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
+    @property
+    def uses_scopes(self) -> bool:
+        return any(name.startswith("@") for name in self.own)
+
+    def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
+        """The scopes that *request* counts for, sorted, each with its ``@``.
+
+        Raises:
+            ConfigurationError: ``meta["mocra_scopes"]`` names one that ``MOCRA_THROTTLE`` doesn't.
+        """
+        if not self.own and not self.patterns:
+            return ()
+        mine = self._find(slot)[1]
+        wished = request.meta.get(META_SCOPES)
+        if not wished:
+            return mine
+        names = [wished] if isinstance(wished, str) else list(wished)
+        for name in names:
+            if f"@{name}" not in self.own:
+                raise ConfigurationError(
+                    f"meta[{META_SCOPES!r}]",
+                    f"MOCRA_THROTTLE has no scope {name!r}",
+                    f"Set one: MOCRA_THROTTLE = {{'@{name}': '60/m'}}",
+                )
+        return tuple(sorted({*mine, *(f"@{name}" for name in names)}))
+
+
+def parse_rate(text: Any, subject: str) -> float:
+    """Seconds between two requests, of ``"60/m"``, ``"5/s"``, ``"1/10s"``, ``"0.2/s"``, or a number a second.
+
+    Raises:
+        ConfigurationError: it is none of these, or less than one in 366 days.
+    """
+    fix = 'Write a rate as "60/m", "5/s", "1/10s" or "0.2/s"'
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        count, seconds = float(text), 1.0
+    else:
+        match = _RATE.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ConfigurationError(subject, f"{text!r} is no rate", fix)
+        count, seconds = float(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
+    if not (count > 0 and seconds > 0 and math.isfinite(count)):
+        raise ConfigurationError(subject, f"{text!r} is a rate of nothing", f"{fix}; to stop a slot, pause it")
+    interval = seconds / count
+    if not 1e-6 <= interval <= LONGEST:
+        raise ConfigurationError(subject, f"{text!r} is out of range", "Write a rate from one in a year to 1000000/s")
+    return interval
+
+
+def _number(value: Any, subject: str, least: float, most: float, *, whole: bool = False) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not least <= number <= most or (whole and number != int(number)):
+        kind = "whole number" if whole else "number"
+        raise ConfigurationError(subject, f"{value!r} is wrong", f"Set a {kind} from {least:g} to {most:g}")
+    return number
+
+
+def _rule(name: str, value: Any) -> Rule:
+    subject = f"MOCRA_THROTTLE[{name!r}]"
+    if not isinstance(value, Mapping):
+        return Rule(interval=parse_rate(value, subject))
+    for key in value:
+        if key not in KEYS:
+            raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(KEYS)}")
+    if "rate" in value and "delay" in value:
+        raise ConfigurationError(subject, "it has a rate and a delay", "Leave one of them out")
+    interval: float | None = None
+    if "rate" in value:
+        interval = parse_rate(value["rate"], f"{subject}['rate']")
+    elif "delay" in value:
+        interval = _number(value["delay"], f"{subject}['delay']", 0, LONGEST)
+    scopes = value.get("scopes", ())
+    scopes = [scopes] if isinstance(scopes, str) else scopes
+    if not isinstance(scopes, (list, tuple, set)) or not all(isinstance(s, str) and s for s in scopes):
+        raise ConfigurationError(f"{subject}['scopes']", f"{scopes!r} are no names", "Write a list of names, without @")
+    if scopes and name.startswith("@"):
+        raise ConfigurationError(subject, "a scope has scopes", "Name the scopes at the slots")
+    whole = {
+        key: int(_number(value[key], f"{subject}[{key!r}]", least, 1_000_000, whole=True))
+        for key, least in (("burst", 1), ("concurrency", 0))
+        if key in value
+    }
+    jitter = _number(value["jitter"], f"{subject}['jitter']", 0, 1) if "jitter" in value else None
+    return Rule(interval, whole.get("burst"), whole.get("concurrency"), jitter, tuple(sorted(f"@{s}" for s in scopes)))
+
+
+def _jitter(settings: Any, default: float) -> float:
+    """Of a slot's settings: ``jitter``, or the older ``randomize_delay``."""
+    if "jitter" in settings:
+        return _number(settings["jitter"], "DOWNLOAD_SLOTS jitter", 0, 1)
+    if "randomize_delay" in settings:
+        return 0.5 if settings["randomize_delay"] else 0.0
+    return default
+
+
+def _default_jitter(settings: BaseSettings) -> float:
+    """As the running Scrapy does: ``DOWNLOAD_DELAY_JITTER`` (2.18 and later) unless the older setting stands above it."""
+    old, new = (settings.getpriority(name) or 0 for name in ("RANDOMIZE_DOWNLOAD_DELAY", "DOWNLOAD_DELAY_JITTER"))
+    if settings.get("DOWNLOAD_DELAY_JITTER") is not None and old <= new:
+        return min(1.0, max(0.0, settings.getfloat("DOWNLOAD_DELAY_JITTER")))
+    return 0.5 if settings.getbool("RANDOMIZE_DOWNLOAD_DELAY", True) else 0.0
+
+
+def _begins_with(settings: BaseSettings, default: SlotLimit) -> SlotLimit:
+    """What AutoThrottle begins with, where ours is in use (see ``_placing``)."""
+    components = {**settings.getdict("EXTENSIONS_BASE"), **settings.getdict("EXTENSIONS")}
+    ours = "mocra_scrapy.extensions.autothrottle"
+    placed = [
+        at for key, at in components.items() if ours in (getattr(key, "__module__", ""), str(key).rpartition(".")[0])
+    ]
+    in_use = bool(placed) and None not in placed and settings.getfloat("AUTOTHROTTLE_TARGET_CONCURRENCY") > 0
+    if not in_use or not settings.getbool("AUTOTHROTTLE_ENABLED"):
+        return default
+    start = _number(settings.get("AUTOTHROTTLE_START_DELAY"), "AUTOTHROTTLE_START_DELAY", 0, LONGEST)
+    return replace(default, interval=max(default.interval, start))
+
+
+def read_limits(settings: BaseSettings, spider: object = None) -> Limits:
+    """The limits of a crawl; *spider*, an instance or its class, may have a ``download_delay``.
+
+    Raises:
+        ConfigurationError: names the setting and the part of it that is wrong.
+    """
+    read = Reader(settings)
+    delay = getattr(spider, "download_delay", None)
+    if delay is None:
+        delay = settings.get("DOWNLOAD_DELAY") or 0
+    per_domain = settings.getint("CONCURRENT_REQUESTS_PER_IP", 0) or settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
+    default = SlotLimit(_number(delay, "DOWNLOAD_DELAY", 0, LONGEST), 1, max(0, per_domain), _default_jitter(settings))
+    default = _begins_with(settings, default)
+    slots = {
+        name: SlotLimit(
+            _number(s.get("delay", default.interval), f"DOWNLOAD_SLOTS[{name!r}]['delay']", 0, LONGEST),
+            1,
+            int(_number(s.get("concurrency", default.concurrency), f"DOWNLOAD_SLOTS[{name!r}]['concurrency']", 0, 1e6)),
+            _jitter(s, default.jitter),
+        )
+        for name, s in settings.getdict("DOWNLOAD_SLOTS").items()
+    }
+    rules = {str(name): _rule(str(name), value) for name, value in read.mapping("MOCRA_THROTTLE").items()}
+    patterns = {name: rule for name, rule in rules.items() if not name.startswith("@") and set(name) & set("*?[")}
+    own = {name: rule for name, rule in rules.items() if name not in patterns}
+    for name, rule in rules.items():
+        for scope in rule.scopes:
+            if scope not in own:
+                raise ConfigurationError(
+                    f"MOCRA_THROTTLE[{name!r}]['scopes']", f"there is no {scope!r}", f"Add {scope!r} to MOCRA_THROTTLE"
+                )
+    cluster = read.choice("MOCRA_THROTTLE_SCOPE", SCOPES) == "cluster"
+    if rules and not cluster:
+        raise ConfigurationError(
+            "MOCRA_THROTTLE",
+            'it has rules, but MOCRA_THROTTLE_SCOPE is "worker"',
+            'Use DOWNLOAD_SLOTS, or set MOCRA_THROTTLE_SCOPE = "cluster"',
+        )
+    return Limits(cluster, read.choice("MOCRA_THROTTLE_ON_OUTAGE", ON_OUTAGE), default, slots, own, patterns)

@@ -1,0 +1,1 @@
+"""The inside of one crawling process, in the order of the data flow."""

@@ -1,0 +1,214 @@
+"""What becomes of a request when the engine has let go of it: done, back into the queue, or a dead letter with its reason.
+
+==================================  ==========================  ================================================
+what happened                       reason                      the request
+==================================  ==========================  ================================================
+nothing                             –                           is done
+an exception left its callback      ``callback``                ``MOCRA_ON_ERROR``
+a pipeline failed on its items      ``item``                    done, with a record for each (:data:`RECORDS`)
+its retries were used up            ``retry``                   dead
+its download failed, not retried    ``download``                dead
+a child was lost                    ``child_lost``              dead
+==================================  ==========================  ================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from scrapy import signals as scrapy_signals
+from scrapy.exceptions import IgnoreRequest
+
+from mocra_scrapy.worker.delays import backoff
+from mocra_scrapy.worker.deliveries import CURRENT, Delivery
+from mocra_scrapy.exceptions import CodecError, MocraError
+from mocra_scrapy.models import Burial, Entry, Lease
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+    from mocra_scrapy.codec.requests import IRequestCodec
+    from mocra_scrapy.engine.hooks import Engine
+    from mocra_scrapy.settings.failures import FailureOptions
+    from mocra_scrapy.worker.outbox import Outbox
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of a letter's detail, of an item in it, and of its URL.
+DETAIL_BYTES, ITEM_CHARACTERS, URL_CHARACTERS = 16 * 1024, 2000, 2000
+#: Letters of single items that one request leaves at most; the last of them says how many more there were.
+RECORDS = 10
+
+STATS = {
+    "callback": "mocra/dead/callback",
+    "child_lost": "mocra/dead/child_lost",
+    "download": "mocra/dead/download",
+    "item": "mocra/dead/item",
+    "retry": "mocra/dead/retry",
+}
+
+_USER_INFO = re.compile(r"(?<=://)[^/@\s'\"<>]+@")
+
+
+def bounded(text: str) -> str:
+    """*text* without the passwords of URLs in it; of more than :data:`DETAIL_BYTES` the beginning and the end, which says what it was."""
+    data = _USER_INFO.sub("***@", text).encode("utf-8", "backslashreplace")
+    if len(data) > DETAIL_BYTES:
+        gap = b"\n... %d bytes left out ...\n"
+        head, tail = DETAIL_BYTES // 4, DETAIL_BYTES - DETAIL_BYTES // 4 - len(gap) - 16
+        data = data[:head] + gap % (len(data) - head - tail) + data[-tail:]
+    return data.decode("utf-8", "ignore")
+
+
+def trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+class Settling:
+    """Hears what goes wrong and settles deliveries accordingly.
+
+    Args:
+        one_off: in a command like ``scrapy shell`` nothing is put back because of an error.
+    """
+
+    def __init__(self, crawler: Crawler, options: FailureOptions, outbox: Outbox, one_off: str | None) -> None:
+        assert crawler.stats is not None
+        self._crawler = crawler
+        self._stats = crawler.stats
+        self._options = options
+        self._retries = options.on_error == "retry" and not one_off
+        self._outbox = outbox
+
+    def listen(self, codec: IRequestCodec, engine: Engine, fingerprint: Callable[[Request], bytes] | None) -> None:
+        """From now on. *fingerprint*: as the cluster's filter knows a request, ``None``: that filter is off."""
+        self._codec, self._fingerprint = codec, fingerprint
+        engine.on_download_failed(self.download_failed)
+        connect = self._crawler.signals.connect
+        connect(self.spider_error, scrapy_signals.spider_error)
+        connect(self.item_error, scrapy_signals.item_error)
+
+    # ------------------------------------------------------------------ what goes wrong
+
+    def spider_error(self, failure: Any) -> None:
+        """An exception left a callback, an errback or a spider middleware."""
+        if (delivery := _current()) is not None:
+            delivery.fail("callback", failure.getTraceback())
+
+    def item_error(self, item: Any, failure: Any) -> None:
+        """An exception left an item pipeline."""
+        if (delivery := _current()) is not None:
+            try:
+                shown = repr(item)[:ITEM_CHARACTERS]
+            except Exception as error:
+                shown = f"an item whose repr() fails: {error!r}"
+            delivery.records.append(f"{shown}\n{failure.getTraceback()}")
+
+    def download_failed(self, failure: Any) -> None:
+        """A download failed for good and no errback took it. A request that was ignored on purpose is none of these."""
+        if not isinstance(failure.value, IgnoreRequest) and (delivery := _current()) is not None:
+            delivery.fail("download", failure.getTraceback())
+
+    def child_failed(self, request: Request, error: Exception) -> None:
+        """*request*, just yielded, can neither be stored nor kept."""
+        logger.error("Request %s can't be kept: %s", request, error, exc_info=not isinstance(error, MocraError))
+        self._stats.inc_value("mocra/scheduler/enqueue_failed")
+        if (delivery := _current()) is not None:
+            delivery.fail("child_lost", f"{request}\n{trace(error)}")
+
+    # ------------------------------------------------------------------ what becomes of it
+
+    def settle(self, delivery: Delivery) -> None:
+        """Put into the outbox what is to happen with *delivery*'s entry."""
+        lease, fault, records = delivery.lease, delivery.fault, delivery.records
+        if lease is None:
+            if delivery.parent is None and (fault or records):
+                self._nowhere(delivery)
+        elif (fault is None and not records) or (
+            fault is not None and fault[0] == "callback" and self._retries and self._put_back(delivery, lease)
+        ):
+            self._outbox.ack(lease)
+        else:
+            self._bury(delivery, lease)
+
+    def _put_back(self, delivery: Delivery, lease: Lease) -> bool:
+        """Once more, later, as it was stored. ``False``: it was tried often enough, or can't be read.
+
+        A new entry before the acknowledgement of the old one: whatever is lost between, one of the two is there.
+        """
+        errors = delivery.failures.errors + 1
+        if errors >= self._options.max_deliveries:
+            return False
+        try:
+            request = self._codec.decode(lease.body)
+            request.meta["mocra_failures"] = delivery.failures.one_more(error=True)
+            body = self._codec.encode(request)
+        except CodecError as error:
+            logger.error("%s can't be put back after an error in its callback: %s", delivery.request, error)
+            return False
+        delay = backoff(errors, self._options.retry_base, self._options.retry_cap)
+        self._outbox.push(Entry(body, lease.slot, lease.priority, None, lease.start, delay, lease.scopes), request)
+        self._stats.inc_value("mocra/retry/errors")
+        return True
+
+    def _bury(self, delivery: Delivery, lease: Lease) -> None:
+        request, fault, records = delivery.request, delivery.fault, delivery.records
+        assert request is not None
+        retries = request.meta.get("retry_times", 0)
+        more: dict[str, Any] = {
+            "url": _USER_INFO.sub("***@", request.url)[:URL_CHARACTERS],
+            "fingerprint": self._fingerprint_of(request),
+            "retries": max(delivery.failures.times, retries if isinstance(retries, int) else 0),
+            "first_failed_at": delivery.failures.first_at,
+        }
+        burials = []
+        body = self._fresh(delivery, lease)
+        if fault is not None:
+            done = fault[0] == "callback" and self._options.on_error == "ack"
+            burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, **more))
+        for at, record in enumerate(records[:RECORDS]):
+            left = len(records) - RECORDS if at == RECORDS - 1 else 0
+            said = f"{left} more items of this request failed; this one:\n{record}" if left > 0 else record
+            burials.append(Burial(lease, "item", bounded(said), fault is None or burials[0].done, body, **more))
+        for burial in burials:
+            self._stats.inc_value(STATS[burial.reason])
+        self._outbox.bury(*burials)
+
+    def _fingerprint_of(self, request: Request) -> bytes | None:
+        try:
+            return None if self._fingerprint is None else self._fingerprint(request)
+        except Exception:
+            return None  # a project's own fingerprinter may refuse; the letter is worth more than it
+
+    def _fresh(self, delivery: Delivery, lease: Lease) -> bytes | None:
+        """What a replay puts back: the request without its count of retries, or it would give up at once. ``None``: as it was stored."""
+        request = delivery.request
+        if request is None or not (delivery.failures.times or "retry_times" in request.meta):
+            return None
+        try:
+            stored = self._codec.decode(lease.body)
+            stored.meta.pop("retry_times", None)
+            stored.meta.pop("mocra_failures", None)
+            return self._codec.encode(stored)
+        except CodecError:
+            return None
+
+    def _nowhere(self, delivery: Delivery) -> None:
+        """Only this process knew the request, and nothing that is stored would make it again: all that is left is to say so."""
+        self._stats.inc_value("mocra/dead/unkept")
+        reason, detail = delivery.fault or ("item", delivery.records[0])
+        logger.error(
+            "%s failed (%s) and can't be kept as a dead letter, because it can't be stored: %s",
+            delivery.request or "A request of start()",
+            reason,
+            bounded(detail),
+        )
+
+
+def _current() -> Delivery | None:
+    delivery = CURRENT.get()
+    return None if delivery is None or delivery.settled else delivery
