@@ -14,8 +14,8 @@ import redis as sync_redis
 
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.models import Entry, Lease, QueueOptions, Reservation, SlotLimit
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Entry, Lease, QueueOptions, Reservation, SlotLimit
 
 BODY = b"x" * 60
 OUT, PLACES = 32, 8

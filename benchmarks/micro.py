@@ -12,8 +12,8 @@ from scrapy import Request, Spider
 from scrapy.utils.request import RequestFingerprinter
 
 from benchmarks.realsites import microseconds
-from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.codec.compression import Dictionary, train
+from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints
 
 COUNT = 5000

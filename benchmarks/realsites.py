@@ -23,11 +23,11 @@ import msgpack
 import redis as sync_redis
 
 from benchmarks.servers import ROOT, end, free_port, redis_server
+from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec.compression import Dictionary, train
 from mocra_scrapy.codec.dictionaries import FIRST
-from mocra_scrapy.backends import open_backend
-from mocra_scrapy.models import Entry, QueueOptions
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Entry, QueueOptions
 
 MOST = 1 << 20
 

@@ -11,9 +11,9 @@ import redis as sync_redis
 from benchmarks.servers import redis_server
 from benchmarks.storage import memory
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Entry, QueueOptions
-from mocra_scrapy.coordination.queue_session import WorkerSession
 
 BODY = b"x" * 60  # what an encoded request takes
 WORKERS = 50

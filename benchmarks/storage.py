@@ -13,10 +13,10 @@ from scrapy import Request, Spider
 from scrapy.utils.request import fingerprint
 
 from benchmarks.servers import redis_server
-from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.models import Entry, QueueOptions
+from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Entry, QueueOptions
 
 
 class PydocSpider(Spider):

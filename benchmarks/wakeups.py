@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.models import Entry, QueueOptions
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Entry, QueueOptions
 
 
 async def measure(quick: bool) -> dict[str, Any]:

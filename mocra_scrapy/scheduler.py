@@ -18,25 +18,25 @@ from scrapy import signals as scrapy_signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
-from mocra_scrapy.worker.exchange_handler import Answers
-from mocra_scrapy.worker.delays import Wishes
-from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
-from mocra_scrapy.engine.hooks import Engine
-from mocra_scrapy.settings.failures import read_failure_options
-from mocra_scrapy.worker.dispatcher import HandOut
-from mocra_scrapy.worker.inbox import Inbox, Local
-from mocra_scrapy.worker.local_requests import Keeper
-from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.codec.dictionaries import PackedCodec
-from mocra_scrapy.worker.permits import Places
-from mocra_scrapy.worker.seeding import Seeder
-from mocra_scrapy.worker.settlement import Settling
-from mocra_scrapy.worker.exchange_loop import Turns
 from mocra_scrapy.dupefilters import choose_dupefilter
+from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.spidermiddlewares.known import answer_early
+from mocra_scrapy.worker.delays import Wishes
+from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
+from mocra_scrapy.worker.dispatcher import HandOut
+from mocra_scrapy.worker.exchange_handler import Answers
+from mocra_scrapy.worker.exchange_loop import Turns
+from mocra_scrapy.worker.inbox import Inbox, Local
+from mocra_scrapy.worker.local_requests import Keeper
+from mocra_scrapy.worker.outbox import Outbox
+from mocra_scrapy.worker.permits import Places
+from mocra_scrapy.worker.seeding import Seeder
+from mocra_scrapy.worker.settlement import Settling
 
 if TYPE_CHECKING:
     from scrapy import Spider

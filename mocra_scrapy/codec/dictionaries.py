@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.codec.requests import load_codec
-from mocra_scrapy.codec.compression import Dictionary, train, wanted
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.codec.compression import Dictionary, train, wanted
+from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.exceptions import MocraError, UnreadablePayload
 
 if TYPE_CHECKING:

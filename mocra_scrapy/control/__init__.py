@@ -22,8 +22,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.control.live_settings import checked
+from mocra_scrapy.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend

@@ -21,8 +21,8 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.exceptions import BackendError, ConfigurationError
 from mocra_scrapy.models import Term
 

@@ -10,8 +10,8 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.exceptions import BackendError, ConfigurationError, LockLost, LockTimeout
 
 if TYPE_CHECKING:

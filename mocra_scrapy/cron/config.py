@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mocra_scrapy.cron.jobs import KEYS, NAME, Job, Wrong
-from mocra_scrapy.cron.toml_lines import line_of
 from mocra_scrapy.cron.schedule import BadSchedule, Schedule
 from mocra_scrapy.cron.suggestions import did_you_mean
+from mocra_scrapy.cron.toml_lines import line_of
 from mocra_scrapy.exceptions import ConfigurationError
 
 logger = logging.getLogger(__name__)

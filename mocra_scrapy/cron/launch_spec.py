@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mocra_scrapy.cron.job_store import Address
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.state import Run
-from mocra_scrapy.cron.job_store import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mocra_scrapy.cron.crawl_process import Crawl, Result, prune
+from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.launch_spec import Order
 from mocra_scrapy.cron.state import JobState, Part, Run, claim, end_part, retry
-from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.exceptions import BackendError, MocraError
 
 logger = logging.getLogger("mocra_scrapy.cron.launcher_main")

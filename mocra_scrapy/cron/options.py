@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from scrapy.settings import SETTINGS_PRIORITIES
 from scrapy.utils.conf import closest_scrapy_cfg
 
-from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.cron.config import Source, find_source
 from mocra_scrapy.cron.job_store import Address
 from mocra_scrapy.settings.crawl import read_options
+from mocra_scrapy.settings.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

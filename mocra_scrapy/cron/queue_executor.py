@@ -12,11 +12,11 @@ import logging
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.cron.config import JobsFile
+from mocra_scrapy.cron.job_store import Store
+from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.launcher_pool import Launches
 from mocra_scrapy.cron.options import CronOptions
-from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.state import Run
-from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.runtime import worker_name
 

@@ -14,16 +14,16 @@ import time
 from collections.abc import Callable, Mapping
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.cron.config import JobsFile
+from mocra_scrapy.cron.job_store import Store, Stored
 from mocra_scrapy.cron.jobs import Job
+from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.launcher_pool import Launches
 from mocra_scrapy.cron.options import CronOptions
-from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.policy import decide, next_due, remove
 from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, end, retry, utc
-from mocra_scrapy.cron.job_store import Store, Stored
 from mocra_scrapy.exceptions import BackendError
-from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.models import Term
 from mocra_scrapy.runtime import worker_name
 

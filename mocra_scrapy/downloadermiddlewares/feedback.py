@@ -15,10 +15,10 @@ from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import Engine
-from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
-from mocra_scrapy.politeness.site_feedback import Notices
-from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.models import LimitChange, SlotState
+from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
+from mocra_scrapy.politeness.retry_after import retry_after
+from mocra_scrapy.politeness.site_feedback import Notices
 from mocra_scrapy.runtime import Mocra, one_off_command
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
-from mocra_scrapy.politeness.site_feedback import Notices
 from mocra_scrapy.models import LimitChange, SlotState
+from mocra_scrapy.politeness.site_feedback import Notices
 from mocra_scrapy.runtime import Mocra, one_off_command
 
 if TYPE_CHECKING:

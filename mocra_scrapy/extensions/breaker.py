@@ -12,14 +12,14 @@ from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy import signals
-from mocra_scrapy.settings.breaker import read_breaker
-from mocra_scrapy.engine.hooks import Engine
-from mocra_scrapy.models.failure_kinds import PARSE, PIPELINE
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
+from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
+from mocra_scrapy.models.failure_kinds import PARSE, PIPELINE
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.settings.breaker import read_breaker
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider

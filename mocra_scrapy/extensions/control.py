@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.control import ORDER, PAUSED, SETTING, namespace_of, of_worker
-from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.control.live_settings import LIVE, checked
-from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.coordination.shared_values import Shared, SharedSpace
+from mocra_scrapy.exceptions import BackendError
+from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

@@ -11,8 +11,8 @@ Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; wheth
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
 from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
-from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
+from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.queue import IRequestQueue
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from zope.interface import Attribute
 
-from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
+from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
     Burial,
     CrawlState,

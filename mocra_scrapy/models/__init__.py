@@ -18,8 +18,8 @@ from mocra_scrapy.models.breaker import (
     tally,
 )
 from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
-from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
+from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
     MIN_PRIORITY,

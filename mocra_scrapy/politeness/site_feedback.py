@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mocra_scrapy.settings.feedback import FeedbackOptions, read_feedback
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import LimitChange, SlotState
+from mocra_scrapy.settings.feedback import FeedbackOptions, read_feedback
 
 if TYPE_CHECKING:
     from mocra_scrapy.runtime import Mocra

@@ -14,14 +14,14 @@ from weakref import WeakKeyDictionary, ref
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import is_asyncio_available
 
-from mocra_scrapy.runtime.worker_state import Flow
-from mocra_scrapy.runtime.components import P, Parts, Sharing
 from mocra_scrapy.backends import open_backend, redact_url
-from mocra_scrapy.settings.coordination import read_coordination
-from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.coordination.locks import Lock
-from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.exceptions import ConfigurationError, NotSupported
+from mocra_scrapy.runtime.components import P, Parts, Sharing
+from mocra_scrapy.runtime.worker_state import Flow
+from mocra_scrapy.settings.coordination import read_coordination
+from mocra_scrapy.settings.crawl import Options, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
-    from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
     from mocra_scrapy.coordination.leadership import Candidate
-    from mocra_scrapy.models import CrawlState
     from mocra_scrapy.coordination.shared_values import Shared
+    from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
+    from mocra_scrapy.models import CrawlState
 
 logger = logging.getLogger(__name__)
 

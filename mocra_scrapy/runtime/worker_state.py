@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import Engine
+    from mocra_scrapy.worker.exchange_loop import Turns
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox
     from mocra_scrapy.worker.seeding import Seeder
-    from mocra_scrapy.worker.exchange_loop import Turns
 
 #: Reasons with which a spider closes that was told to.
 DRAINED, STOPPED = "mocra_drained", "mocra_stopped"

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
-from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BreakerRules, Threshold
+from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
+from mocra_scrapy.settings.reader import Reader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings

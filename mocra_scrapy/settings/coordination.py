@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.reader import Reader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.settings.throttle import Limits, read_limits
 
 if TYPE_CHECKING:

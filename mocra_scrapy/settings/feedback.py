@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST
+from mocra_scrapy.settings.reader import Reader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings

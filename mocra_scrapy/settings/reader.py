@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.settings import default_settings
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings import default_settings
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings

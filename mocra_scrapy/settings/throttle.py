@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.settings.reader import Reader
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST, SlotLimit
+from mocra_scrapy.settings.reader import Reader
 
 if TYPE_CHECKING:
     from scrapy import Request

@@ -7,18 +7,18 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.worker.deliveries import Deliveries
-from mocra_scrapy.worker.inbox import Inbox, Key, Local, Recall
 from mocra_scrapy.exceptions import UnreadablePayload
 from mocra_scrapy.models import Burial, Lease
+from mocra_scrapy.worker.deliveries import Deliveries
+from mocra_scrapy.worker.inbox import Inbox, Key, Local, Recall
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.statscollectors import StatsCollector
 
+    from mocra_scrapy.codec.dictionaries import PackedCodec
     from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.worker.outbox import Outbox
-    from mocra_scrapy.codec.dictionaries import PackedCodec
     from mocra_scrapy.worker.permits import Places
 
 logger = logging.getLogger(__name__)

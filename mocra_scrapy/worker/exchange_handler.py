@@ -10,21 +10,21 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
 from mocra_scrapy.runtime.worker_state import DRAINED
-from mocra_scrapy.worker.permits import Places, names_of
 from mocra_scrapy.worker.exchange_loop import Hooks, Turns, describe
+from mocra_scrapy.worker.permits import Places, names_of
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from scrapy.dupefilters import BaseDupeFilter
 
-    from mocra_scrapy.engine.hooks import Engine
-    from mocra_scrapy.worker.inbox import Inbox
-    from mocra_scrapy.worker.outbox import Batch, Outbox
     from mocra_scrapy.dupefilters import RecentDupeFilter
+    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.exceptions import MocraError
     from mocra_scrapy.models import Exchange
     from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.worker.inbox import Inbox
+    from mocra_scrapy.worker.outbox import Batch, Outbox
 
 logger = logging.getLogger(__name__)
 

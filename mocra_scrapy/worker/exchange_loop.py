@@ -16,19 +16,19 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mocra_scrapy.worker.outbox import Batch
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendUnavailable, MocraError
 from mocra_scrapy.models import CrawlState, Exchange, Finish, QueueSize, Seeding
+from mocra_scrapy.worker.outbox import Batch
 
 if TYPE_CHECKING:
+    from mocra_scrapy.codec.dictionaries import PackedCodec
     from mocra_scrapy.engine.hooks import Engine
+    from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox
-    from mocra_scrapy.codec.dictionaries import PackedCodec
     from mocra_scrapy.worker.permits import Places
-    from mocra_scrapy.settings.crawl import Options
-    from mocra_scrapy.runtime import Mocra
 
 logger = logging.getLogger(__name__)
 

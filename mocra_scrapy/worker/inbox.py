@@ -11,8 +11,8 @@ from itertools import count
 
 from scrapy import Request
 
-from mocra_scrapy.worker.deliveries import Delivery
 from mocra_scrapy.models import Lease
+from mocra_scrapy.worker.deliveries import Delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from mocra_scrapy.worker.delays import Waiting
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from mocra_scrapy.worker.deliveries import Deliveries
     from mocra_scrapy.engine.hooks import Engine
-    from mocra_scrapy.worker.inbox import Inbox, Local
     from mocra_scrapy.exceptions import UnserializableRequest
+    from mocra_scrapy.worker.deliveries import Deliveries
+    from mocra_scrapy.worker.inbox import Inbox, Local
 
 logger = logging.getLogger(__name__)
 

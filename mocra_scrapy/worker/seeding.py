@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request
 from scrapy.exceptions import CloseSpider
 
-from mocra_scrapy.worker.deliveries import Deliveries, Delivery
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.worker.exchange_loop import BATCH
 from mocra_scrapy.models import Seeding
+from mocra_scrapy.worker.deliveries import Deliveries, Delivery
+from mocra_scrapy.worker.exchange_loop import BATCH
 
 if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import Engine
-    from mocra_scrapy.worker.outbox import Outbox
-    from mocra_scrapy.worker.exchange_loop import Turns
     from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.worker.exchange_loop import Turns
+    from mocra_scrapy.worker.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 

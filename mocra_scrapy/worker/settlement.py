@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest
 
-from mocra_scrapy.worker.delays import backoff
-from mocra_scrapy.worker.deliveries import CURRENT, Delivery
 from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
+from mocra_scrapy.worker.delays import backoff
+from mocra_scrapy.worker.deliveries import CURRENT, Delivery
 
 if TYPE_CHECKING:
     from scrapy import Request

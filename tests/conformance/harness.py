@@ -11,6 +11,7 @@ from typing import Any
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import (
     IBackend,
@@ -23,7 +24,6 @@ from mocra_scrapy.interfaces import (
     IWorkers,
 )
 from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions
-from mocra_scrapy.coordination.queue_session import WorkerSession
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import BreakerRules, Circuit, Finish, Outcome, SlotLimit, Threshold, Verdict
-from mocra_scrapy.coordination.queue_session import WorkerSession
 
 from .harness import Harness, bodies, entries
 

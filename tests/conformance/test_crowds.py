@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from mocra_scrapy.models import Entry, Finish
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Entry, Finish
 
 from .harness import Harness, fp
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import Burial, Entry, Exchange
-from mocra_scrapy.coordination.queue_session import WorkerSession
 
 from .harness import LEASE, Harness, bodies, entries, fp
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.models import Burial, DeadLetter, Entry, LetterFilter, QueueSize
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Burial, DeadLetter, Entry, LetterFilter, QueueSize
 
 from .harness import LEASE, Harness, bodies, fp
 from .test_people_rules import bury_all

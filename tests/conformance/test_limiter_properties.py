@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
 
 from .harness import Harness, MemoryHarness, entries
 

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mocra_scrapy.models import Burial, Entry, Exchange, Lease, QueueOptions
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Burial, Entry, Exchange, Lease, QueueOptions
 
 from .harness import LEASE, Harness, MemoryHarness, fp
 from .model import DEAD, GONE, Model

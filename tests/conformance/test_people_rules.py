@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.models import Burial, CrawlState, Entry, QueueSize
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Burial, CrawlState, Entry, QueueSize
 
 from .harness import LEASE, Harness, entries, fp
 

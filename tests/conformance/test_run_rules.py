@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import Burial, CrawlState, Entry, Finish, Seeding
-from mocra_scrapy.coordination.queue_session import WorkerSession
 
 from .harness import LEASE, Harness, bodies, entries, fp
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from mocra_scrapy.models import Lease, SlotLimit
 from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.models import Lease, SlotLimit
 
 from .harness import Harness, bodies, entries
 

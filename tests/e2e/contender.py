@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.exceptions import BackendError, LockLost
 from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.coordination.locks import Lock
+from mocra_scrapy.exceptions import BackendError, LockLost
 
 TIMES = {"lease": 1.0, "renew": 0.2, "deadline": 0.6, "retry": 0.2}
 TICK = 0.02

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.cron.state import as_json
 from mocra_scrapy.cron.job_store import Address, Store
+from mocra_scrapy.cron.state import as_json
 from tests.services.processes import eventually, unmeasured
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
-from mocra_scrapy.codec.compression import wanted
 from mocra_scrapy.backends.redis.exchange_wire import open_item
+from mocra_scrapy.codec.compression import wanted
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually

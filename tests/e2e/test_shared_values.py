@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.coordination.shared_values import SharedSpace
+from mocra_scrapy.exceptions import BackendUnavailable
 from tests.services.faultproxy import FaultProxy
 from tests.services.processes import unmeasured
 from tests.services.redis_server import RedisServer

@@ -8,14 +8,14 @@ import pytest
 from scrapy import Request, Spider
 from scrapy.settings import Settings
 
-from mocra_scrapy.codec.requests import load_codec
+from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec.compression import Dictionary, train, wanted
 from mocra_scrapy.codec.dead_letter_view import as_json, fingerprint_of
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.commands.verbs.dead import Action
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.models import Burial, Entry, QueueOptions
 from mocra_scrapy.settings.crawl import read_options
-from mocra_scrapy.coordination.queue_session import WorkerSession
 
 pytestmark = pytest.mark.redis
 

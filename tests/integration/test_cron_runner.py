@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from mocra_scrapy.commands.verbs.cron_change import Cancel, Pause, Resume, Trigger
+from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.runner import Runner
 from mocra_scrapy.cron.state import ENDED, JobState, Run, end_part
-from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.exceptions import ConfigurationError
 
 #: A midnight.

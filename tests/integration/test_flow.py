@@ -15,9 +15,9 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
-from mocra_scrapy.control import live_settings as live
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.control import Control
+from mocra_scrapy.control import live_settings as live
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.extensions.control import WorkerControl
 from mocra_scrapy.extensions.workers import WorkerReports

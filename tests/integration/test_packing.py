@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from scrapy import Request
 
+from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec import dictionaries as _packing
 from mocra_scrapy.codec.compression import wanted
 from mocra_scrapy.codec.dictionaries import FIRST
-from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Entry, QueueOptions

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
 from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions, Reservation, SlotLimit
-from mocra_scrapy.coordination.queue_session import WorkerSession
 from tests.services import processes
 from tests.services.faultproxy import FaultProxy
 from tests.services.redis_server import PASSWORD, RedisServer, SentinelGroup, SocketRedis, TlsRedis

@@ -14,10 +14,10 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
-from mocra_scrapy.coordination.queue_session import WorkerSession
 from tests.integration.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened
 
 

@@ -10,11 +10,11 @@ from scrapy import Request, Spider, signals
 from scrapy.core.scheduler import BaseScheduler, BaseSchedulerMeta
 from scrapy.dupefilters import BaseDupeFilter
 
-from mocra_scrapy.worker.inbox import Recall
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.scheduler import Scheduler
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.worker.inbox import Recall
 from tests.integration.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
 
 

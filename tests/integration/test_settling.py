@@ -11,11 +11,11 @@ from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from mocra_scrapy.worker import settlement as _settling
-from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.downloadermiddlewares.retry import RetryMiddleware
 from mocra_scrapy.models import DeadLetter
 from mocra_scrapy.scheduler import Scheduler
+from mocra_scrapy.worker import settlement as _settling
+from mocra_scrapy.worker.deliveries import CURRENT
 from tests.integration.scheduling import URLS, drained, eventually, opened
 
 

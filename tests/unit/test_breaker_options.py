@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy.settings.breaker import PRESETS, read_breaker
-from mocra_scrapy.models.failure_kinds import DOWNLOAD, KINDS
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BreakerRules, Threshold
+from mocra_scrapy.models.failure_kinds import DOWNLOAD, KINDS
+from mocra_scrapy.settings.breaker import PRESETS, read_breaker
 
 FAULTS = frozenset((*DOWNLOAD, "http_5xx", "http_429"))
 

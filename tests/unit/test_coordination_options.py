@@ -10,8 +10,8 @@ from scrapy.settings import Settings
 from scrapy.spiders import Spider
 
 from mocra_scrapy import Addon
-from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.coordination import read_coordination
 
 
 def test_defaults_are_accepted() -> None:

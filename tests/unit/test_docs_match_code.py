@@ -12,16 +12,16 @@ import pytest
 
 import mocra_scrapy
 from mocra_scrapy import exceptions, interfaces, signals
-from mocra_scrapy.settings import default_settings
-from mocra_scrapy.worker.deliveries import GRAVITY
-from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
-from mocra_scrapy.worker.settlement import STATS
 from mocra_scrapy.commands import cron
-from mocra_scrapy.commands.verbs import dead
 from mocra_scrapy.commands.mocra import VERBS
+from mocra_scrapy.commands.verbs import dead
 from mocra_scrapy.cron.jobs import KEYS, Job
 from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, WAITING
 from mocra_scrapy.models import REASONS, DeadLetter
+from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
+from mocra_scrapy.settings import default_settings
+from mocra_scrapy.worker.deliveries import GRAVITY
+from mocra_scrapy.worker.settlement import STATS
 
 CODE = Path(mocra_scrapy.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.failures import read_failure_options
 
 
 def test_defaults_are_accepted() -> None:

@@ -13,12 +13,12 @@ from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy import Mocra, signals
-from mocra_scrapy.politeness.site_feedback import Notices
 from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, Pace, at_least
 from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
 from mocra_scrapy.models import BreakerChange, Circuit, LimitChange, SlotLimit, SlotState, Trip, Verdict
+from mocra_scrapy.politeness.site_feedback import Notices
 
 
 class BookSpider(Spider):

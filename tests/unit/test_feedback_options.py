@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.feedback import read_feedback
 
 
 def test_defaults_are_accepted() -> None:

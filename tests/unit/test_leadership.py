@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.coordination.leadership import Candidate
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import Term
 
 

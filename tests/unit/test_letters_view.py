@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scrapy import FormRequest, Request, Spider
 from scrapy.utils.request import fingerprint
 
-from mocra_scrapy.codec.requests import RequestCodec
-from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, request_of
 from mocra_scrapy.backends.redis.dead_letters import open_letter
+from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, request_of
+from mocra_scrapy.codec.requests import RequestCodec
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import DeadLetter
 

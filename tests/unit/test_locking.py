@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, LockLost, LockTimeout, MocraError
 from mocra_scrapy.coordination.locks import Lock
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, LockLost, LockTimeout, MocraError
 
 from .test_leadership import Clock, eventually
 

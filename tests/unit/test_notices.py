@@ -13,10 +13,10 @@ from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 
-from mocra_scrapy.politeness import site_feedback as _notices
-from mocra_scrapy.politeness.site_feedback import Notices
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import LimitChange, SlotLimit, SlotState
+from mocra_scrapy.politeness import site_feedback as _notices
+from mocra_scrapy.politeness.site_feedback import Notices
 
 
 class Limiter:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from mocra_scrapy.settings import default_settings
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.crawl import read_options
 
 NAMES = [name for name in dir(default_settings) if name.startswith("MOCRA_")]

@@ -12,8 +12,8 @@ from scrapy import Request
 from scrapy.core.scraper import Scraper
 from scrapy.http import Response
 
-from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.engine.callback_output import AT_A_TIME, Output
+from mocra_scrapy.engine.hooks import Engine
 
 PAGE = Response("http://s.test/")
 ASKED = Request(PAGE.url)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scrapy import Request
 from scrapy.utils.request import RequestFingerprinter, fingerprint
 
-from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery, Failures
-from mocra_scrapy.worker.inbox import Inbox, Local, Recall
-from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints, fingerprint_function
 from mocra_scrapy.models import Burial, Entry, Lease
+from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery, Failures
+from mocra_scrapy.worker.inbox import Inbox, Local, Recall
+from mocra_scrapy.worker.outbox import Outbox
 
 
 def request(name: object = "", **more: int) -> Request:

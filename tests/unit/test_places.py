@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mocra_scrapy.worker.permits import BELIEVED, CROWDED, Places
 from mocra_scrapy.models import CrawlState, Exchange, Lease, QueueSize, SlotLimit
+from mocra_scrapy.worker.permits import BELIEVED, CROWDED, Places
 
 SPECIAL = {"slow": SlotLimit(interval=5), "@account": SlotLimit(concurrency=1)}
 

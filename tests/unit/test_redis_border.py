@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from redis import exceptions as theirs
 
-from mocra_scrapy.backends.redis.connection.server_check import check_server
 from mocra_scrapy.backends.redis.connection.errors import translated
+from mocra_scrapy.backends.redis.connection.server_check import check_server
 from mocra_scrapy.backends.redis.connection.url import parse_url
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.coordination.shared_values import SharedSpace
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IShared
-from mocra_scrapy.coordination.shared_values import SharedSpace
 
 from .test_leadership import eventually
 

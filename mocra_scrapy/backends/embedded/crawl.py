@@ -14,12 +14,12 @@ from itertools import count
 from math import isinf
 
 from mocra_scrapy.backends.embedded.circuits import Circuits
-from mocra_scrapy.backends.memory.dictionaries import Dictionaries
-from mocra_scrapy.backends.memory.dead_letters import Letters
 from mocra_scrapy.backends.embedded.fingerprints import Seen
 from mocra_scrapy.backends.embedded.slots import Item, Slots
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
+from mocra_scrapy.backends.memory.dead_letters import Letters
+from mocra_scrapy.backends.memory.dictionaries import Dictionaries
 from mocra_scrapy.models import Burial, CrawlState, QueueOptions, QueueSize, Seeding
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.

@@ -23,8 +23,8 @@ from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.memory.breaker import MemoryBreaker
 from mocra_scrapy.backends.embedded.crawl import Crawl
+from mocra_scrapy.backends.memory.breaker import MemoryBreaker
 from mocra_scrapy.backends.memory.election import MemoryElection, Office
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import Lock, MemoryLocks

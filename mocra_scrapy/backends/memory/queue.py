@@ -9,12 +9,12 @@ from types import MappingProxyType
 from zope.interface import implementer
 
 from mocra_scrapy.backends.embedded.crawl import Answered, Crawl, Worker
-from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
-from mocra_scrapy.backends.embedded.throttled_leasing import HandOut
-from mocra_scrapy.backends.memory.dead_letters import MemoryDeadLetters, check_burials
 from mocra_scrapy.backends.embedded.fingerprints import fingerprint_number
 from mocra_scrapy.backends.embedded.slots import Item, item_of
 from mocra_scrapy.backends.embedded.throttle import names_of
+from mocra_scrapy.backends.embedded.throttled_leasing import HandOut
+from mocra_scrapy.backends.memory.dead_letters import MemoryDeadLetters, check_burials
+from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (

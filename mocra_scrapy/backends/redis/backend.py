@@ -8,14 +8,14 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.breaker import RedisBreaker
 from mocra_scrapy.backends.redis.connection.channels import Channels
-from mocra_scrapy.backends.redis.connection.server_check import check_server
 from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.server_check import check_server
+from mocra_scrapy.backends.redis.connection.url import parse_url
 from mocra_scrapy.backends.redis.election import RedisElection
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.shared import RedisShared
-from mocra_scrapy.backends.redis.connection.url import parse_url
 from mocra_scrapy.backends.redis.workers import RedisWorkers
 from mocra_scrapy.interfaces import (
     IBackend,

@@ -12,8 +12,8 @@ import msgpack
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
-from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.backends.redis.exchange_wire import pack_limit
+from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import (
     BreakerChange,

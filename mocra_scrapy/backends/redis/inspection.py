@@ -7,8 +7,8 @@ from typing import Any
 
 from mocra_scrapy.backends.redis.connection.client import load_script
 from mocra_scrapy.backends.redis.dead_letters import RedisDeadLetters
-from mocra_scrapy.backends.redis.shards import STATE
 from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, fingerprint_number, open_item, open_state
+from mocra_scrapy.backends.redis.shards import STATE
 from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "workers", "peek", "forget"))

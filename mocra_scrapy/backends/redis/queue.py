@@ -15,9 +15,6 @@ from zope.interface import implementer
 from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
 from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
 from mocra_scrapy.backends.redis.exchange_division import divide, gather_flags
-from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
-from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
-from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.backends.redis.exchange_wire import (
     Bounds,
     ShardAnswer,
@@ -26,6 +23,9 @@ from mocra_scrapy.backends.redis.exchange_wire import (
     open_state,
     pack_turn,
 )
+from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
+from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
+from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (

@@ -15,9 +15,9 @@ from scrapy.utils.conf import arglist_to_dict
 from mocra_scrapy.commands.verbs.cron_look import chosen
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_of
 from mocra_scrapy.cron.config import load_jobs
+from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.state import ENDED, JobState, Run, ask_to_stop, run_id
-from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 

@@ -15,10 +15,10 @@ from scrapy.spiderloader import get_spider_loader
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_of
 from mocra_scrapy.cron import zones
 from mocra_scrapy.cron.config import load_jobs
+from mocra_scrapy.cron.job_store import Store, Stored
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.state import Run, as_json, utc
-from mocra_scrapy.cron.job_store import Store, Stored
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 

@@ -18,9 +18,9 @@ from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
 
+from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec.compression import Reader
 from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, instant
-from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
 from mocra_scrapy.settings.crawl import Options, read_options
