@@ -1,4 +1,6 @@
-"""``python -m benchmarks [PART] [--quick] [--repeats N] [--json FILE]``; the parts are in the table :data:`PARTS`, the default is all."""
+"""``python -m benchmarks [PART] [--quick] [--repeats N] [--json FILE]``; the parts are in the table
+:data:`PARTS`, the default is all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Crawls a site and writes each request, encoded, as it reaches the scheduler: ``python -m benchmarks.collect '<JSON>'``."""
+"""Crawls a site and writes each request, encoded, as it reaches the scheduler:
+``python -m benchmarks.collect '<JSON>'``.
+"""
 
 from __future__ import annotations
 

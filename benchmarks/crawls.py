@@ -1,4 +1,6 @@
-"""Whole crawls beside plain Scrapy and scrapy-redis, in paired runs: ``python -m benchmarks crawls [--quick] [--workload graph]``."""
+"""Whole crawls beside plain Scrapy and scrapy-redis, in paired runs:
+``python -m benchmarks crawls [--quick] [--workload graph]``.
+"""
 
 from __future__ import annotations
 
@@ -73,15 +75,17 @@ WORKLOADS = {"graph": (2000, 400, 1), "flat": (3000, 500, 1), "hosts": (10_000, 
 
 
 def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
-    """``(contestant, round trip added in ms, workers)``. Those without a server once; the cluster without a delay, as its nodes tell their
-    own addresses."""
+    """``(contestant, round trip added in ms, workers)``. Those without a server once; the cluster
+    without a delay, as its nodes tell their own addresses.
+    """
     rtts, counts = ([0, 1, 5, 20], [1, 2, 3])
     if quick:
         rtts, counts = ([0, 20] if workload == "graph" else [0]), [1]
     elif workload == "hosts":
         rtts, counts = [0, 5], [1, 2]
     rows: list[tuple[str, float, int]] = [("plain", 0, 1), ("mocra-memory", 0, 1)]
-    # Crawls of the whole site that know nothing of each other: what the machine gives to several processes.
+    # Crawls of the whole site that know nothing of each other: what the machine gives to several
+    # processes.
     rows += [("plain", 0, workers) for workers in counts if workers > 1]
     if workload != "hosts" and not quick:
         rows.append(("jobdir", 0, 1))

@@ -1,4 +1,6 @@
-"""``python -m benchmarks.delay LISTEN TARGET ONE_WAY_MS``: a TCP proxy on loopback that delays, without limiting the rate."""
+"""``python -m benchmarks.delay LISTEN TARGET ONE_WAY_MS``: a TCP proxy on loopback that delays,
+without limiting the rate.
+"""
 
 from __future__ import annotations
 

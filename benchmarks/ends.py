@@ -11,7 +11,9 @@ from benchmarks.servers import redis_server, run_workers, site
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Seconds from the last page of the crawl, whoever got it, to the closing of each of three workers, over several crawls."""
+    """Seconds from the last page of the crawl, whoever got it, to the closing of each of three
+    workers, over several crawls.
+    """
     took, last = [], []
     with redis_server() as port, site(300) as base, redis.Redis(port=port) as server:
         for _ in range(3 if quick else 20):

@@ -1,7 +1,8 @@
 """What limits of slots cost the server: ``python -m benchmarks limits [--quick]``.
 
-One worker with 32 requests under way hands out, with 8 places a slot, what one host and what many hosts have; each turn finishes what is
-out. µs are the server's own CPU time for a request's whole way: lease, acknowledgement, and giving its place back.
+One worker with 32 requests under way hands out, with 8 places a slot, what one host and what many
+hosts have; each turn finishes what is out. µs are the server's own CPU time for a request's whole
+way: lease, acknowledgement, and giving its place back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Microseconds of single steps, in one process, the best of five runs: ``python -m benchmarks micro``.
+"""Microseconds of single steps, in one process, the best of five runs:
+``python -m benchmarks micro``.
 
 Server steps (push, filter, lease, ack) are measured by ``storage`` in the server's own time.
 """
@@ -68,7 +69,9 @@ def links(some: list[Request]) -> dict[str, Callable[[], object]]:
 
 
 def measure() -> list[dict[str, Any]]:
-    """Rows of step and µs. Those of the rate limiter are the server's: ``python -m benchmarks limits``."""
+    """Rows of step and µs. Those of the rate limiter are the server's:
+    ``python -m benchmarks limits``.
+    """
     spider = MicroSpider()
     some = requests(spider)
     steps = {**codec(spider, some), **links(some)}

@@ -1,4 +1,6 @@
-"""Where a page's CPU time goes: ``python -m benchmarks profile [--quick] [--workload flat]``. One worker, same settings for all."""
+"""Where a page's CPU time goes: ``python -m benchmarks profile [--quick] [--workload flat]``. One
+worker, same settings for all.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ CONTESTANTS = ("plain", "scrapy-redis", "mocra-redis", "plain-tuned", "scrapy-re
 def measure(
     *, quick: bool, repeats: int, workload: str = "graph", contestants: tuple[str, ...] = CONTESTANTS
 ) -> dict[str, Any]:
-    """``{"table": rows of µs a page by owner, "functions": the dearest ones of each}``; medians over *repeats*."""
+    """``{"table": rows of µs a page by owner, "functions": the dearest ones of each}``; medians
+    over *repeats*.
+    """
     pages = 600 if quick else 2000
     cost: dict[str, dict[str, list[float]]] = {c: defaultdict(list) for c in contestants}
     functions: dict[str, list[Any]] = {}

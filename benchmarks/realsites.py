@@ -1,8 +1,10 @@
 """What a request of a real site takes in Redis: ``python -m benchmarks realsites [--quick]``.
 
-Two sites that nobody here wrote: Python's documentation browser (``tools/pydoc_site.py``) and the folders of the installed Python as a file
-server lists them. They are crawled by Scrapy; each request is taken as it reaches the scheduler, with the Referer and depth that Scrapy's
-spider middlewares gave it, and stored as a worker stores it: the first 300 as they are, then with the dictionary made of them.
+Two sites that nobody here wrote: Python's documentation browser (``tools/pydoc_site.py``) and the
+folders of the installed Python as a file server lists them. They are crawled by Scrapy; each
+request is taken as it reaches the scheduler, with the Referer and depth that Scrapy's spider
+middlewares gave it, and stored as a worker stores it: the first 300 as they are, then with the
+dictionary made of them.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def file_site() -> Iterator[str]:
 
 
 def requests_of(address: str, pages: int) -> list[bytes]:
-    """Encoded requests, in the order in which they reach the scheduler, of a crawl of so many pages."""
+    """Encoded requests, in the order in which they reach the scheduler, of a crawl of so many
+    pages.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-real-") as folder:
         out = Path(folder) / "payloads"
         job = json.dumps({"address": address, "pages": pages, "out": str(out)})

@@ -1,4 +1,6 @@
-"""A sampling profiler for one process: whose code is running, every millisecond of CPU time. Costs about one per cent."""
+"""A sampling profiler for one process: whose code is running, every millisecond of CPU time. Costs
+about one per cent.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import Any
 
 INTERVAL = 0.001  # s of CPU time
 
-#: Whose work a line of code is, by a part of its file's path; the first that fits. Other files (w3lib, urllib, asyncio, zstd, …) count for
-#: whoever called them.
+#: Whose work a line of code is, by a part of its file's path; the first that fits. Other files
+#: (w3lib, urllib, asyncio, zstd, …) count for whoever called them.
 OWNERS = (
     ("mocra_scrapy/_codec", "ours: codec"),
     ("mocra_scrapy/_packing", "ours: codec"),
@@ -57,7 +59,9 @@ OWNERS = (
 
 
 class Sampler:
-    """Counts of samples by owner, and by line, between :meth:`start` and :meth:`stop`. Main thread only."""
+    """Counts of samples by owner, and by line, between :meth:`start` and :meth:`stop`. Main thread
+    only.
+    """
 
     def __init__(self) -> None:
         self.owners: Counter[str] = Counter()

@@ -35,7 +35,9 @@ async def fill(sessions: list[WorkerSession], start: int, stop: int, slots: int)
 
 
 async def hand_out(sessions: list[WorkerSession], server: sync_redis.Redis, total: int) -> float:
-    """Microseconds of the server's time for lease and ack of one entry, by all workers in turn; what was taken is pushed again."""
+    """Microseconds of the server's time for lease and ack of one entry, by all workers in turn;
+    what was taken is pushed again.
+    """
     spent, done = 0.0, 0
     held: dict[str, Any] = {s.worker: () for s in sessions}
     while done < total:

@@ -1,4 +1,6 @@
-"""The processes around a benchmark: the site, a Redis server, workers. All on loopback, all ended by whoever started them."""
+"""The processes around a benchmark: the site, a Redis server, workers. All on loopback, all ended
+by whoever started them.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ def redis_cluster(nodes: int = 3) -> Iterator[tuple[str, list[int]]]:
 
 @contextmanager
 def delay_proxy(port: int, one_way_ms: float) -> Iterator[int]:
-    """A TCP proxy in front of *port* that holds every byte for *one_way_ms* in each direction -> its port."""
+    """A TCP proxy in front of *port* that holds every byte for *one_way_ms* in each direction ->
+    its port.
+    """
     listen = free_port()
     command = [sys.executable, "-m", "benchmarks.delay", str(listen), str(port), str(one_way_ms)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -117,7 +121,9 @@ def delay_proxy(port: int, one_way_ms: float) -> Iterator[int]:
 def run_workers(
     job: dict[str, Any], count: int, timeout: float = 900, enter: Sequence[Callable[[], None]] = ()
 ) -> list[dict[str, Any]]:
-    """*count* worker processes with the same job -> what each of them printed. Worker n calls ``enter[n]`` before it begins."""
+    """*count* worker processes with the same job -> what each of them printed. Worker n calls
+    ``enter[n]`` before it begins.
+    """
     command = [sys.executable, "-m", "benchmarks.worker", json.dumps(job)]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     workers = [

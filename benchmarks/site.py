@@ -1,8 +1,10 @@
-"""A fast, deterministic site in a process of its own: ``python -m benchmarks.site PAGES [--links 10] [--bytes 4000] [--latency 0]``.
+"""A fast, deterministic site in a process of its own:
+``python -m benchmarks.site PAGES [--links 10] [--bytes 4000] [--latency 0]``.
 
-Prints its address and serves on loopback until it is ended. ``/page/<n>`` links to two pages of a binary tree (so all are
-reachable) and to random others, so with 10 links and N pages nine of ten links are known. ``/flat/<n>`` has no links.
-With ``--hosts H`` page n belongs to host number n modulo H; all of them are this server, told apart by ``download_slot``.
+Prints its address and serves on loopback until it is ended. ``/page/<n>`` links to two pages of a
+binary tree (so all are reachable) and to random others, so with 10 links and N pages nine of ten
+links are known. ``/flat/<n>`` has no links. With ``--hosts H`` page n belongs to host number n
+modulo H; all of them are this server, told apart by ``download_slot``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""One crawling process of a benchmark: ``python -m benchmarks.worker '<JSON>'``; prints one line of JSON at its end."""
+"""One crawling process of a benchmark: ``python -m benchmarks.worker '<JSON>'``; prints one line of
+JSON at its end.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""How much faster several workers are than one, on cores that are free for them: ``python -m benchmarks workers``.
+"""How much faster several workers are than one, on cores that are free for them:
+``python -m benchmarks workers``.
 
-A machine of two cores has none to spare for the site and the server beside two workers. So each worker gets a part of a core (*share*, by
-a control group), and what several of them take together leaves room for the rest. Needs root on Linux; elsewhere there is no figure.
+A machine of two cores has none to spare for the site and the server beside two workers. So each
+worker gets a part of a core (*share*, by a control group), and what several of them take together
+leaves room for the rest. Needs root on Linux; elsewhere there is no figure.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ CONTESTANTS = ("mocra-redis", "mocra-fast")
 
 @contextmanager
 def part_of_a_core(share: float, name: str) -> Iterator[Callable[[], None]]:
-    """A control group that may use *share* of a core -> what puts the calling process into it. Raises OSError where that isn't allowed."""
+    """A control group that may use *share* of a core -> what puts the calling process into it.
+    Raises OSError where that isn't allowed.
+    """
     root = Path("/sys/fs/cgroup")
     group = (root if (root / "cgroup.controllers").exists() else root / "cpu") / name
     group.mkdir()
@@ -40,7 +44,9 @@ def part_of_a_core(share: float, name: str) -> Iterator[Callable[[], None]]:
 
 
 def measure(quick: bool, repeats: int) -> list[dict[str, Any]]:
-    """A row for each contestant and number of workers; *beside one* is the median of the ratios of paired runs."""
+    """A row for each contestant and number of workers; *beside one* is the median of the ratios of
+    paired runs.
+    """
     pages, share = (400 if quick else 4000), SHARE
     contestants = CONTESTANTS[:1] if quick else CONTESTANTS
     most = 2 if quick else 3

@@ -14,7 +14,9 @@ __all__ = ["Addon", "Mocra", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: every ``scrapy`` command imports this package, and floor 2 needs no Scrapy."""
+    """Import on first use: every ``scrapy`` command imports this package, and floor 2 needs no
+    Scrapy.
+    """
     if name == "Addon":
         from mocra_scrapy.addon import Addon
 

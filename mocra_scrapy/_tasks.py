@@ -10,8 +10,8 @@ from typing import Any
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel *tasks* until all are done; what they raise is dropped.
 
-    Once is not enough: ``asyncio.wait_for`` swallows a cancellation that comes together with its result (until Python 3.12), and a task
-    that reads for ever would go on reading.
+    Once is not enough: ``asyncio.wait_for`` swallows a cancellation that comes together with its
+    result (until Python 3.12), and a task that reads for ever would go on reading.
     """
     waiting = set(tasks)
     while waiting:

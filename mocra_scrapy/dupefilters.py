@@ -1,6 +1,7 @@
 """The local, bounded, synchronous memory of recent fingerprints, in front of the cluster's filter.
 
-What this process stored, or was told to be known, is answered here and costs no message. The queue's filter has the last word.
+What this process stored, or was told to be known, is answered here and costs no message. The
+queue's filter has the last word.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ KNOWN_LINKS = 20_000
 
 
 class RecentFingerprints:
-    """Remembers up to *size* to twice *size* recent fingerprints, each for *ttl* seconds at most (``None``: for ever).
+    """Remembers up to *size* to twice *size* recent fingerprints, each for *ttl* seconds at most
+    (``None``: for ever).
 
     Two generations of plain sets: no bookkeeping per look-up, unlike an LRU.
     """
@@ -70,10 +72,12 @@ class RecentFingerprints:
 
 
 class KnownLinks:
-    """Fingerprints by URL: most links of a page were seen before, and to work one out costs 10–20 µs (canonical form, JSON, SHA-1).
+    """Fingerprints by URL: most links of a page were seen before, and to work one out costs 10–20
+    µs (canonical form, JSON, SHA-1).
 
-    Only for Scrapy's own fingerprinter, of which it is known what it looks at: method, URL, body, and ``meta["verbatim_url"]``. For
-    any other one :func:`fingerprint_function` uses that one as it is.
+    Only for Scrapy's own fingerprinter, of which it is known what it looks at: method, URL, body,
+    and ``meta["verbatim_url"]``. For any other one :func:`fingerprint_function` uses that one as it
+    is.
     """
 
     def __init__(self, fingerprint: Callable[[Request], bytes], size: int) -> None:
@@ -108,9 +112,11 @@ def fingerprint_function(crawler: Crawler, size: int = KNOWN_LINKS) -> Callable[
 
 
 class RecentDupeFilter(BaseDupeFilter):
-    """``DUPEFILTER_CLASS`` of the suite: Scrapy's :class:`~scrapy.dupefilters.RFPDupeFilter` with a bounded memory.
+    """``DUPEFILTER_CLASS`` of the suite: Scrapy's :class:`~scrapy.dupefilters.RFPDupeFilter` with a
+    bounded memory.
 
-    Uses the crawler's own request fingerprinter. With another scheduler than ours it filters by itself, within its bound.
+    Uses the crawler's own request fingerprinter. With another scheduler than ours it filters by
+    itself, within its bound.
     """
 
     def __init__(self, crawler: Crawler) -> None:

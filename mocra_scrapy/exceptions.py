@@ -15,8 +15,9 @@
         ├── UnserializableRequest   this request can't be stored; the text says which part and why
         └── UnreadablePayload       these bytes are no request of ours; the text says why
 
-A lost lease is not here: it is an ordinary answer (``False``), see :class:`~mocra_scrapy.interfaces.IRequestQueue`.
-Errors of client libraries never cross a backend's border: they are translated, with ``from``.
+A lost lease is not here: it is an ordinary answer (``False``), see
+:class:`~mocra_scrapy.interfaces.IRequestQueue`. Errors of client libraries never cross a backend's
+border: they are translated, with ``from``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class LockError(MocraError):
 
 
 class LockLost(LockError):
-    """The lock was lost while its body ran: by a pause or an outage longer than its time to live. The body was cancelled."""
+    """The lock was lost while its body ran: by a pause or an outage longer than its time to live.
+    The body was cancelled.
+    """
 
 
 class LockTimeout(LockError):
@@ -63,7 +66,9 @@ class BackendError(MocraError):
 
 
 class BackendUnavailable(BackendError):
-    """The server gave no (usable) answer. Whether the call took effect is unknown: repeat it with the same call number."""
+    """The server gave no (usable) answer. Whether the call took effect is unknown: repeat it with
+    the same call number.
+    """
 
 
 class BackendCorrupted(BackendError):
@@ -75,7 +80,9 @@ class CodecError(MocraError):
 
 
 class UnserializableRequest(CodecError):
-    """This request can't be stored outside this process; the text names the part of it and the reason."""
+    """This request can't be stored outside this process; the text names the part of it and the
+    reason.
+    """
 
 
 class UnreadablePayload(CodecError):

@@ -1,8 +1,10 @@
-"""``Scheduler``: Scrapy's synchronous scheduler seam over a shared queue that is only ever talked to asynchronously.
+"""``Scheduler``: Scrapy's synchronous scheduler seam over a shared queue that is only ever talked
+to asynchronously.
 
-``enqueue_request``, ``next_request`` and ``has_pending_requests`` touch an outbox, an inbox and counters; the
-:class:`~mocra_scrapy.worker.exchange_loop.Turns` task does the rest. A request is acknowledged when the engine has let go of it: after its callback
-or errback is exhausted, its children are stored, and its items have left the pipelines.
+``enqueue_request``, ``next_request`` and ``has_pending_requests`` touch an outbox, an inbox and
+counters; the :class:`~mocra_scrapy.worker.exchange_loop.Turns` task does the rest. A request is
+acknowledged when the engine has let go of it: after its callback or errback is exhausted, its
+children are stored, and its items have left the pipelines.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ logger = logging.getLogger(__name__)
 class Scheduler(BaseScheduler):
     """``SCHEDULER`` of the suite; the add-on sets it, and a project may set it alone.
 
-    Guarantees, for requests that ``enqueue_request`` accepted: see ``docs/guarantees``. Requests that can't be serialised stay
-    with this process, are counted (``mocra/scheduler/unserializable``), and keep their parent unacknowledged until they are done.
+    Guarantees, for requests that ``enqueue_request`` accepted: see ``docs/guarantees``. Requests
+    that can't be serialised stay with this process, are counted
+    (``mocra/scheduler/unserializable``), and keep their parent unacknowledged until they are done.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -82,7 +85,8 @@ class Scheduler(BaseScheduler):
         try:
             return cls(crawler)
         except MocraError as error:
-            # Scrapy's own clean-up fails after this, and without a word of ours its traceback would be the last one.
+            # Scrapy's own clean-up fails after this, and without a word of ours its traceback would
+            # be the last one.
             logger.critical("%s", error)
             raise
 
@@ -138,7 +142,9 @@ class Scheduler(BaseScheduler):
 
     @deferred_f_from_coro_f
     async def close(self, reason: str) -> None:
-        """Hand back what was not started, store what is left, leave. Never longer than ``MOCRA_STOP_TIMEOUT``; never raises."""
+        """Hand back what was not started, store what is left, leave. Never longer than
+        ``MOCRA_STOP_TIMEOUT``; never raises.
+        """
         self._hand_back()
         self._hand_out.cancel()
         if self._turns is not None:
@@ -173,7 +179,9 @@ class Scheduler(BaseScheduler):
         self.stats.set_value("mocra/queue/round_trips", turns.round_trips)
 
     def _hand_back(self) -> None:
-        """The engine begins to close: nothing new is started, so what was leased ahead goes back at once."""
+        """The engine begins to close: nothing new is started, so what was leased ahead goes back at
+        once.
+        """
         if self._closing:
             return
         self._closing = True
@@ -189,9 +197,11 @@ class Scheduler(BaseScheduler):
     # ------------------------------------------------------------------ Scrapy's seam
 
     def enqueue_request(self, request: Request) -> bool:
-        """Take a request in; ``False`` when it is a known duplicate. Never raises: Scrapy would lose the request and could hang.
+        """Take a request in; ``False`` when it is a known duplicate. Never raises: Scrapy would
+        lose the request and could hang.
 
-        One that can't be kept at all is logged and counted, and its parent becomes a dead letter instead of being acknowledged.
+        One that can't be kept at all is logged and counted, and its parent becomes a dead letter
+        instead of being acknowledged.
         """
         try:
             return self._enqueue(request)
@@ -235,7 +245,9 @@ class Scheduler(BaseScheduler):
         return True
 
     async def _room(self) -> None:
-        """Let the loop run, and have a callback wait while more than ``MOCRA_OUTBOX_MAX`` requests are not stored yet."""
+        """Let the loop run, and have a callback wait while more than ``MOCRA_OUTBOX_MAX`` requests
+        are not stored yet.
+        """
         await asyncio.sleep(0)
         while self._turns is not None and not self._closing and len(self.outbox) > self.options.outbox_max:
             self._turns.kick()
@@ -259,7 +271,9 @@ class Scheduler(BaseScheduler):
             self._turns.kick()
 
     def next_request(self) -> Request | None:
-        """The next request that this worker holds and whose slot has room; ``None``: nothing now, the engine is woken later."""
+        """The next request that this worker holds and whose slot has room; ``None``: nothing now,
+        the engine is woken later.
+        """
         if self._closing or self.mocra.flow.holding or len(self.outbox) > self.options.outbox_max:
             self._nothing()
             return None
@@ -292,7 +306,9 @@ class Scheduler(BaseScheduler):
             self._places.left(names)
 
     def has_pending_requests(self) -> bool:
-        """Whether this worker has anything to fetch or to tell. What other workers have keeps it open by ``spider_idle``."""
+        """Whether this worker has anything to fetch or to tell. What other workers have keeps it
+        open by ``spider_idle``.
+        """
         return bool(self.inbox) or bool(self.outbox) or bool(self._keeper)
 
     def __len__(self) -> int:

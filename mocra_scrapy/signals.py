@@ -1,12 +1,14 @@
-"""Signals of the suite, beside Scrapy's. Connect with ``crawler.signals.connect(handler, signal=...)``.
+"""Signals of the suite, beside Scrapy's. Connect with
+``crawler.signals.connect(handler, signal=...)``.
 
-Handlers may be coroutine functions. Each signal's arguments stand in its comment and in ``docs/reference/signals``.
+Handlers may be coroutine functions. Each signal's arguments stand in its comment and in
+``docs/reference/signals``.
 """
 
 from __future__ import annotations
 
-#: The crawl is finished everywhere. Sent on one worker of the cluster, once a run, before its spider closes.
-#: Arguments: ``spider``, ``crawl`` (str), ``run`` (int).
+#: The crawl is finished everywhere. Sent on one worker of the cluster, once a run, before its
+#: spider closes. Arguments: ``spider``, ``crawl`` (str), ``run`` (int).
 crawl_finished = object()
 
 #: The backend stopped answering; the crawl pauses. Arguments: ``spider``, ``error`` (MocraError).
@@ -15,22 +17,26 @@ backend_unavailable = object()
 #: The backend answers again. Arguments: ``spider``, ``seconds`` (float) it was away.
 backend_available = object()
 
-#: This worker was declared dead and what it held went to others (a pause longer than MOCRA_LEASE). Arguments: ``spider``.
+#: This worker was declared dead and what it held went to others (a pause longer than MOCRA_LEASE).
+#: Arguments: ``spider``.
 worker_lost = object()
 
 #: A slot failed too often and is held by all workers. Sent on the worker whose report opened it.
-#: Arguments: ``spider``, ``slot`` (str), ``hold`` (float, s), ``times`` (int, openings in a row), ``failed``, ``total`` (int, downloads
-#: in the window; of a failed probe: this report's), ``kinds`` (dict: kind of failure -> number).
+#: Arguments: ``spider``, ``slot`` (str), ``hold`` (float, s), ``times`` (int, openings in a row),
+#: ``failed``, ``total`` (int, downloads in the window; of a failed probe: this report's), ``kinds``
+#: (dict: kind of failure -> number).
 breaker_opened = object()
 
-#: Probes of an open slot went well: it is as before. Sent on the worker whose report closed it. Arguments: ``spider``, ``slot`` (str).
+#: Probes of an open slot went well: it is as before. Sent on the worker whose report closed it.
+#: Arguments: ``spider``, ``slot`` (str).
 breaker_closed = object()
 
-#: The crawl failed too often; this worker closes (reason ``mocra_error_threshold``). Sent on every worker.
-#: Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
+#: The crawl failed too often; this worker closes (reason ``mocra_error_threshold``). Sent on every
+#: worker. Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
 breaker_tripped = object()
 
-#: This worker leads an office. Arguments: ``spider``, ``role`` (str), ``term`` (:class:`~mocra_scrapy.models.Term`).
+#: This worker leads an office. Arguments: ``spider``, ``role`` (str), ``term``
+#: (:class:`~mocra_scrapy.models.Term`).
 leader_elected = object()
 
 #: It leads it no more: resigned, lost by a pause or an outage, or deposed by hand.

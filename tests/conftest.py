@@ -27,7 +27,9 @@ HOW = "apt-get install redis-server redis-sentinel redis-tools openssl"
 
 @pytest.fixture(scope="session", autouse=True)
 def _asyncio_reactor() -> Iterator[None]:
-    """Scrapy's helpers ask which reactor it is, and the oldest supported one wants one installed; nothing here runs it."""
+    """Scrapy's helpers ask which reactor it is, and the oldest supported one wants one installed;
+    nothing here runs it.
+    """
     loop = asyncio.new_event_loop()
     asyncioreactor.install(loop)
     yield
@@ -61,7 +63,9 @@ def redis_url(redis_single: RedisServer) -> str:
 
 @pytest.fixture(scope="session")
 def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RedisServer]]:
-    """The oldest Redis that is supported (``redis-6.2``), ``valkey``: started when first asked for, emptied each time."""
+    """The oldest Redis that is supported (``redis-6.2``), ``valkey``: started when first asked for,
+    emptied each time.
+    """
     running: dict[str, RedisServer] = {}
 
     def get(product: str) -> RedisServer:

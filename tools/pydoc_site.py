@@ -1,9 +1,11 @@
-"""Serves Python's own documentation browser (``pydoc``) on loopback: real pages that nobody here wrote.
+"""Serves Python's own documentation browser (``pydoc``) on loopback: real pages that nobody here
+wrote.
 
     python tools/pydoc_site.py [--port 0] [--pages 2000]     prints its address
 
-Each page is rendered in a process of its own, forked for it: pydoc imports what it documents, and that must neither pile up nor
-take the server down. The index lists modules of the standard library, ``--pages`` bounds how many pages are linked at all.
+Each page is rendered in a process of its own, forked for it: pydoc imports what it documents, and
+that must neither pile up nor take the server down. The index lists modules of the standard library,
+``--pages`` bounds how many pages are linked at all.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import sysconfig
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import unquote, urlsplit
 
-#: Importing these does something that nobody asked for (opens a browser, prints, waits for a terminal).
+#: Importing these does something that nobody asked for (opens a browser, prints, waits for a
+#: terminal).
 LEFT_OUT = {
     "antigravity",
     "this",
@@ -37,7 +40,9 @@ RENDER_TIMEOUT = 20  # s
 
 
 def modules(most: int) -> list[str]:
-    """Names of documented modules, nothing imported: the standard library's, then what is installed beside it."""
+    """Names of documented modules, nothing imported: the standard library's, then what is installed
+    beside it.
+    """
     found = [n for n in sorted(sys.stdlib_module_names) if not n.startswith("_") and n not in LEFT_OUT]
     todo = [(sysconfig.get_path("stdlib"), ""), (sysconfig.get_path("purelib"), "")]
     while todo and len(found) < most:
@@ -86,7 +91,9 @@ class Page(BaseHTTPRequestHandler):
         return f"<html><head><title>Pydoc: Index of Modules</title></head><body>{more}<ul>{links}</ul></body></html>"
 
     def _inside(self, html: str) -> str:
-        """Without links to pages that are not here: source files, the web, modules that are left out."""
+        """Without links to pages that are not here: source files, the web, modules that are left
+        out.
+        """
 
         def keep(match: re.Match[str]) -> str:
             target = match[1].partition("#")[0]

@@ -1,4 +1,6 @@
-"""``ADDONS = {"mocra_scrapy.Addon": 300}``: one line configures everything. The user's own settings always win."""
+"""``ADDONS = {"mocra_scrapy.Addon": 300}``: one line configures everything. The user's own settings
+always win.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,20 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
     from typing_extensions import Self
 
-#: Where they stand, the settings of a project, a spider's ``custom_settings`` or ``-s`` win: add-on priority is below all of these.
+#: Where they stand, the settings of a project, a spider's ``custom_settings`` or ``-s`` win: add-on
+#: priority is below all of these.
 COMPONENTS = {
     "SCHEDULER": "mocra_scrapy.scheduler.Scheduler",
     "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
 }
 
-#: Component dicts of Scrapy and what is put into them, unless the project has placed it itself (``None``: nowhere). By name: the add-on's
-#: module is imported by every command.
+#: Component dicts of Scrapy and what is put into them, unless the project has placed it itself
+#: (``None``: nowhere). By name: the add-on's module is imported by every command.
 ADDED = {
     "DOWNLOADER_MIDDLEWARES": {
         "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950,  # behind the cache
-        # Next to the downloader: whatever another middleware makes of an answer, it was seen before.
+        # Next to the downloader: whatever another middleware makes of an answer, it was seen
+        # before.
         "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,
     },
     # Between the spider and all middlewares of Scrapy's.
@@ -61,13 +65,16 @@ BUILT_INS = {
 
 
 def replace_built_ins(settings: BaseSettings) -> None:
-    """Put ours in place of Scrapy's, unless the project says something about Scrapy's: switches it off, moves it, has its own."""
+    """Put ours in place of Scrapy's, unless the project says something about Scrapy's: switches it
+    off, moves it, has its own.
+    """
     for path, (name, ours) in BUILT_INS.items():
         theirs = load_object(path)
         if any(load_object(key) is theirs for key in settings.getdict(name)):
             continue
         with suppress(KeyError):  # a project has emptied the …_BASE
-            # By its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+            # By its path, as Scrapy's own are: before 2.15 a class and its path count as two
+            # components.
             settings.replace_in_component_priority_dict(f"{name}_BASE", theirs, cast("type", ours))
 
 
@@ -86,7 +93,9 @@ class Addon:
 
     @classmethod
     def update_pre_crawler_settings(cls, settings: BaseSettings) -> None:
-        """Called before the event loop is chosen. With ``MOCRA_FAST`` that is uvloop, where it is installed."""
+        """Called before the event loop is chosen. With ``MOCRA_FAST`` that is uvloop, where it is
+        installed.
+        """
         if settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST") and find_spec("uvloop"):
             settings.set("ASYNCIO_EVENT_LOOP", "uvloop.Loop", "addon")
 

@@ -19,10 +19,13 @@ OURS = "mocra_scrapy.extensions.autothrottle.AutoThrottle"
 
 
 def place_autothrottle(settings: BaseSettings) -> None:
-    """Where delays hold for the cluster: a project's own subclass of Scrapy's stays, with a warning."""
+    """Where delays hold for the cluster: a project's own subclass of Scrapy's stays, with a
+    warning.
+    """
     if not settings.getbool("AUTOTHROTTLE_ENABLED") or settings.get("MOCRA_THROTTLE_SCOPE") == "worker":
         return
-    # Ours by its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
+    # Ours by its path, as Scrapy's own are: before 2.15 a class and its path count as two
+    # components.
     theirs, ours = load_object(SCRAPYS), cast("type", OURS)
     with suppress(KeyError):  # a project has emptied it
         settings.replace_in_component_priority_dict("EXTENSIONS_BASE", theirs, ours)

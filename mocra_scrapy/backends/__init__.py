@@ -1,7 +1,9 @@
-"""Backends: one folder or module a server. :func:`open_backend` is the one place where a URL becomes a class.
+"""Backends: one folder or module a server. :func:`open_backend` is the one place where a URL
+becomes a class.
 
-A third-party package adds a scheme by an entry point of the group ``mocra_scrapy.backends``: its name is the scheme, its value a
-callable that takes ``(url, *, prefix, options)`` and gives an :class:`~mocra_scrapy.interfaces.IBackend`.
+A third-party package adds a scheme by an entry point of the group ``mocra_scrapy.backends``: its
+name is the scheme, its value a callable that takes ``(url, *, prefix, options)`` and gives an
+:class:`~mocra_scrapy.interfaces.IBackend`.
 """
 
 from __future__ import annotations
@@ -45,13 +47,15 @@ def open_backend(url: str, *, prefix: str = "mocra", options: Mapping[str, objec
     """The backend that *url* means, not connected yet: await its ``open()``.
 
     Args:
-        url: ``memory://`` (private to the caller), ``memory://NAME`` (shared inside this process by all who hold one),
-            ``redis://host:6379/0`` and its kin, or the scheme of an installed third-party backend.
+        url: ``memory://`` (private to the caller), ``memory://NAME`` (shared inside this process by
+            all who hold one), ``redis://host:6379/0`` and its kin, or the scheme of an installed
+            third-party backend.
         prefix: what all names on the server begin with.
         options: more arguments for the client of the server; ``memory://`` needs none.
 
     Raises:
-        ConfigurationError: the scheme is unknown, its client library is missing, or its class keeps no contract.
+        ConfigurationError: the scheme is unknown, its client library is missing, or its class keeps
+            no contract.
     """
     scheme, found, _ = url.partition("://")
     scheme = scheme.lower()
@@ -69,7 +73,9 @@ def open_backend(url: str, *, prefix: str = "mocra", options: Mapping[str, objec
 
 
 def redact_url(url: str) -> str:
-    """*url* for logs and messages: passwords are replaced by ``***``, also where somebody forgot to percent-encode one."""
+    """*url* for logs and messages: passwords are replaced by ``***``, also where somebody forgot to
+    percent-encode one.
+    """
     scheme, found, rest = url.partition("://")
     if not found:
         scheme, rest = "", url
@@ -80,7 +86,8 @@ def redact_url(url: str) -> str:
     user_info, at, host = place.rpartition("@")
     if at:
         user, colon, _ = user_info.partition(":")
-        # Without a colon it may be a password in the user's place: redis://secret@host is a common slip.
+        # Without a colon it may be a password in the user's place: redis://secret@host is a common
+        # slip.
         place = f"{user}:***@{host}" if colon else f"***@{host}"
     return f"{scheme}{found}{place}" + _SECRET.sub(r"\1***", mark + query)
 
@@ -101,7 +108,9 @@ def _redis(url: str, prefix: str, options: Mapping[str, object]) -> IBackend:
 
 
 def _third_party(point: EntryPoint, url: str, prefix: str, options: Mapping[str, object]) -> IBackend:
-    """A backend that somebody else wrote, checked: a method that it lacks is told now, not in the middle of a crawl."""
+    """A backend that somebody else wrote, checked: a method that it lacks is told now, not in the
+    middle of a crawl.
+    """
     try:
         factory = point.load()
     except (ImportError, AttributeError) as error:

@@ -1,7 +1,8 @@
 """Payloads <-> what is stored: zstd with a dictionary that was made of the crawl's own requests.
 
-Layout of a compressed payload: ``0x02``, the dictionary's identity (2 bytes), a zstd frame without its first four bytes (always the same)
-that tells its size. Inside is a payload of :mod:`mocra_scrapy.codec.requests`. Each stands alone; what is stored of it is about a third.
+Layout of a compressed payload: ``0x02``, the dictionary's identity (2 bytes), a zstd frame without
+its first four bytes (always the same) that tells its size. Inside is a payload of
+:mod:`mocra_scrapy.codec.requests`. Each stands alone; what is stored of it is about a third.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ else:
 
 COMPRESSED = 0x02
 MAGIC = b"\x28\xb5\x2f\xfd"
-#: 8 KiB: larger ones save a byte more and take longer to load. Level 3: higher ones save nothing on payloads of 100 bytes.
+#: 8 KiB: larger ones save a byte more and take longer to load. Level 3: higher ones save nothing on
+#: payloads of 100 bytes.
 SIZE, LEVEL = 8192, 3
 #: A new dictionary must make what is stored smaller by a tenth.
 WORTH = 0.9
 
 
 def identity_of(content: bytes) -> int:
-    """What a dictionary is called, from 0 to 65,535: made of its content, so that no two workers mean different ones by one name."""
+    """What a dictionary is called, from 0 to 65,535: made of its content, so that no two workers
+    mean different ones by one name.
+    """
     return int.from_bytes(hashlib.blake2b(content, digest_size=2).digest(), "big")
 
 
@@ -56,7 +60,9 @@ class Dictionary:
         self._whole_frame = self._compressor.FLUSH_FRAME
 
     def compress(self, payload: bytes) -> bytes:
-        """What to store for *payload*: itself, if it gets no smaller. The same payload gives the same bytes."""
+        """What to store for *payload*: itself, if it gets no smaller. The same payload gives the
+        same bytes.
+        """
         stored = self._head + self._compressor.compress(payload, self._whole_frame)[len(MAGIC) :]
         return stored if len(stored) < len(payload) else payload
 
@@ -64,7 +70,8 @@ class Dictionary:
         """The payload.
 
         Raises:
-            UnreadablePayload: damaged, or it says that it is larger than *most* bytes; then nothing is decoded.
+            UnreadablePayload: damaged, or it says that it is larger than *most* bytes; then nothing
+                is decoded.
         """
         frame = MAGIC + stored[3:]
         try:
@@ -88,9 +95,11 @@ def wanted(stored: bytes) -> int | None:
 
 
 def train(samples: Sequence[bytes], current: Dictionary | None) -> Dictionary | None:
-    """A dictionary that makes payloads like *samples* smaller by a tenth than *current* does; ``None``: none does.
+    """A dictionary that makes payloads like *samples* smaller by a tenth than *current* does;
+    ``None``: none does.
 
-    Takes 10 to 30 ms; gives the interpreter free meanwhile, so that a thread doing this doesn't hold up the event loop.
+    Takes 10 to 30 ms; gives the interpreter free meanwhile, so that a thread doing this doesn't
+    hold up the event loop.
     """
     learned = [sample for i, sample in enumerate(samples) if i % 4]
     held_back = samples[::4]  # judged by what it did not see

@@ -44,8 +44,9 @@ def instant(seconds: float) -> str:
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
-    """*value* in what JSON has: bytes as text where they are, else in base64; sets and tuples as lists; the rest by its name. What
-    stands under a name that sounds like a secret is hidden."""
+    """*value* in what JSON has: bytes as text where they are, else in base64; sets and tuples as
+    lists; the rest by its name. What stands under a name that sounds like a secret is hidden.
+    """
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
@@ -66,7 +67,9 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
 
 
 def request_of(body: bytes) -> dict[str, Any] | None:
-    """A stored request; ``None``: it is none, or not of the default codec. The request's own body is in base64."""
+    """A stored request; ``None``: it is none, or not of the default codec. The request's own body
+    is in base64.
+    """
     if not body or body[0] != MSGPACK:
         return None
     try:
@@ -87,7 +90,9 @@ def request_of(body: bytes) -> dict[str, Any] | None:
 
 
 def fingerprint_of(body: bytes) -> bytes | None:
-    """The fingerprint by Scrapy's own fingerprinter of a stored request; ``None``: its bytes can't be read."""
+    """The fingerprint by Scrapy's own fingerprinter of a stored request; ``None``: its bytes can't
+    be read.
+    """
     if not body or body[0] != MSGPACK:
         return None
     try:
@@ -99,7 +104,9 @@ def fingerprint_of(body: bytes) -> bytes | None:
 
 
 def as_json(letter: DeadLetter) -> dict[str, Any]:
-    """All that is known of *letter*. ``payload``, the stored bytes in base64, only where they can't be read as a request."""
+    """All that is known of *letter*. ``payload``, the stored bytes in base64, only where they can't
+    be read as a request.
+    """
     request = request_of(letter.body)
     return {
         "id": letter.id,

@@ -1,4 +1,6 @@
-"""The dictionaries that one worker packs and unpacks its payloads with: trained, shared, loaded before they are needed."""
+"""The dictionaries that one worker packs and unpacks its payloads with: trained, shared, loaded
+before they are needed.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Payloads after which a first dictionary is trained; the next looks come after four times as many each.
+#: Payloads after which a first dictionary is trained; the next looks come after four times as many
+#: each.
 FIRST, NEXT = 300, 4
 #: What is trained with: the last payloads, those of moderate size.
 SAMPLES, LONGEST = 1200, 4096
-#: Looks for a dictionary that others say they stored, and how long one that nobody has is not looked for again, s.
+#: Looks for a dictionary that others say they stored, and how long one that nobody has is not
+#: looked for again, s.
 PAUSES, MISSING = (0.0, 0.1, 0.5, 1.0), 30.0
 
 
@@ -38,9 +42,10 @@ Insist = Callable[[Callable[[bool], Awaitable[Any]]], Awaitable[Any]]
 class PackedCodec:
     """The codec that ``MOCRA_CODEC`` names, and compression of what it gives.
 
-    A dictionary is stored before anything is written with it. A lease is seen by nobody before its dictionary was fetched
-    (:meth:`arrived`), so reading never waits. What others compressed is read whatever ``MOCRA_COMPRESSION`` says here. A codec of the
-    user's own is left alone: its bytes may begin as ours do.
+    A dictionary is stored before anything is written with it. A lease is seen by nobody before its
+    dictionary was fetched (:meth:`arrived`), so reading never waits. What others compressed is read
+    whatever ``MOCRA_COMPRESSION`` says here. A codec of the user's own is left alone: its bytes may
+    begin as ours do.
 
     Raises:
         ConfigurationError: see :func:`mocra_scrapy.codec.requests.load_codec`.
@@ -64,21 +69,25 @@ class PackedCodec:
         self._doubt = True
         self._packed = self._payload_bytes = self._stored_bytes = 0
 
-    # ------------------------------------------------------------------ what the scheduler asks, at once
+    # ------------------------------------------------------------------ what the scheduler asks, at
+    # once
 
     def encode(self, request: Request) -> bytes:
         """The payload: the same request gives the same bytes in every worker."""
         return self._codec.encode(request)
 
     def pack(self, payload: bytes, request: Request) -> bytes:
-        """What to store of *payload*: the same payload gives the same bytes as long as the dictionary is the same."""
+        """What to store of *payload*: the same payload gives the same bytes as long as the
+        dictionary is the same.
+        """
         if not self._writes:
             return payload
         stored = payload if self._current is None else self._current.compress(payload)
         self._packed += 1
         self._payload_bytes += len(payload)
         self._stored_bytes += len(stored)
-        # A dictionary stays when the request is done: a user's credentials must not become part of one.
+        # A dictionary stays when the request is done: a user's credentials must not become part of
+        # one.
         if (
             len(payload) <= LONGEST
             and not request.cookies
@@ -104,10 +113,13 @@ class PackedCodec:
             raise UnreadablePayload(f"compressed with dictionary {identity:04x}, which is not stored beside the queue")
         return self._codec.decode(dictionary.decompress(stored, self._most))
 
-    # ------------------------------------------------------------------ what the turns do between two exchanges
+    # ------------------------------------------------------------------ what the turns do between
+    # two exchanges
 
     async def arrived(self, leases: Iterable[Lease], insist: Insist) -> None:
-        """Fetch what *leases* need to be read, and train a dictionary when it is time (in a task of its own)."""
+        """Fetch what *leases* need to be read, and train a dictionary when it is time (in a task of
+        its own).
+        """
         if not self._reads:
             return
         if self._doubt:
@@ -121,11 +133,15 @@ class PackedCodec:
             self._task = asyncio.create_task(self._train(list(self._samples)), name="mocra dictionary")
 
     def doubt(self) -> None:
-        """What was stored may be gone (a fail-over, a crawl that was cleared): look, and store again what we write with."""
+        """What was stored may be gone (a fail-over, a crawl that was cleared): look, and store
+        again what we write with.
+        """
         self._doubt = True
 
     async def _fetch(self, needs: set[int | None], insist: Insist) -> None:
-        """Those of *needs* that are stored. What is not there at once may be on its way: a worker restores it after a fail-over."""
+        """Those of *needs* that are stored. What is not there at once may be on its way: a worker
+        restores it after a fail-over.
+        """
         now = time.monotonic()
         self._missing = {n: since for n, since in self._missing.items() if now - since < MISSING}
         needs = needs - self._missing.keys()

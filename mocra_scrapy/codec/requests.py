@@ -10,8 +10,9 @@ byte  codec
 0x80  pickle; written and read only with ``MOCRA_CODEC = "pickle"``
 ====  ====================================================================================
 
-Nothing is imported by a name from the store, nothing is evaluated, and the size is checked before anything is decoded. Credentials of
-proxies are left out: ``Proxy-Authorization``, and the user info in ``meta["proxy"]``.
+Nothing is imported by a name from the store, nothing is evaluated, and the size is checked before
+anything is decoded. Credentials of proxies are left out: ``Proxy-Authorization``, and the user info
+in ``meta["proxy"]``.
 """
 
 from __future__ import annotations
@@ -57,10 +58,14 @@ class IRequestCodec(Protocol):
     """What a class named by ``MOCRA_CODEC`` must be. It is called with ``(spider, max_bytes=…)``."""
 
     def encode(self, request: Request) -> bytes:
-        """Raises :class:`~mocra_scrapy.exceptions.UnserializableRequest`; the request then stays with its worker."""
+        """Raises :class:`~mocra_scrapy.exceptions.UnserializableRequest`; the request then stays
+        with its worker.
+        """
 
     def decode(self, payload: bytes) -> Request:
-        """Raises :class:`~mocra_scrapy.exceptions.UnreadablePayload`; the entry then is a dead letter."""
+        """Raises :class:`~mocra_scrapy.exceptions.UnreadablePayload`; the entry then is a dead
+        letter.
+        """
 
 
 class _Methods:
@@ -85,7 +90,9 @@ class _Methods:
         return name
 
     def _search(self, plain: Any, role: str) -> str:
-        """The attribute under which the spider has *plain*; not always its ``__name__`` (mangled, aliased, decorated)."""
+        """The attribute under which the spider has *plain*; not always its ``__name__`` (mangled,
+        aliased, decorated).
+        """
         for name in [str(plain.__name__), *dir(self._spider)]:
             found = inspect.getattr_static(self._spider, name, None)
             found = getattr(found, "__func__", found)
@@ -130,9 +137,11 @@ class RequestCodec:
 
     @classmethod
     def register(cls, request_class: type[Request]) -> type[Request]:
-        """Allow a subclass of Request in payloads, in every worker, before the crawl starts; usable as a decorator.
+        """Allow a subclass of Request in payloads, in every worker, before the crawl starts; usable
+        as a decorator.
 
-        Its ``attributes`` must name all keyword arguments that make an equal request, as Scrapy documents.
+        Its ``attributes`` must name all keyword arguments that make an equal request, as Scrapy
+        documents.
         """
         cls._registered[f"{request_class.__module__}.{request_class.__qualname__}"] = request_class
         return request_class
@@ -207,7 +216,9 @@ class RequestCodec:
         return str(error)
 
     def decode(self, payload: bytes) -> Request:
-        """The request; never anything but it or :class:`~mocra_scrapy.exceptions.UnreadablePayload`, whatever the bytes."""
+        """The request; never anything but it or
+        :class:`~mocra_scrapy.exceptions.UnreadablePayload`, whatever the bytes.
+        """
         _check(payload, MSGPACK, self._max_bytes)
         try:
             number, url, fields = unpack(memoryview(payload)[1:])
@@ -255,7 +266,9 @@ def _without_credentials(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 class PickleCodec:
-    """Pickle, for those who need its reach and trust everybody who can write to the store: reading runs what was stored."""
+    """Pickle, for those who need its reach and trust everybody who can write to the store: reading
+    runs what was stored.
+    """
 
     def __init__(self, spider: Spider, *, max_bytes: int) -> None:
         self._spider = spider

@@ -1,8 +1,11 @@
-"""Values of ``meta``, ``cb_kwargs``, ``flags`` and ``cookies`` <-> msgpack: what goes in comes out, type and all, or is refused.
+"""Values of ``meta``, ``cb_kwargs``, ``flags`` and ``cookies`` <-> msgpack: what goes in comes out,
+type and all, or is refused.
 
-msgpack alone turns tuples into lists and refuses sets and dates; here these are extension types. Subclasses (of dict, int, str, …) and
-instances of other classes are refused: stored as their base they would come back as something else, and their class could only be
-found again by importing what the store names. One exception, msgpack's own: ``bytearray`` and ``memoryview`` come back as ``bytes``.
+msgpack alone turns tuples into lists and refuses sets and dates; here these are extension types.
+Subclasses (of dict, int, str, …) and instances of other classes are refused: stored as their base
+they would come back as something else, and their class could only be found again by importing what
+the store names. One exception, msgpack's own: ``bytearray`` and ``memoryview`` come back as
+``bytes``.
 
 Extension types are part of the stored format: never renumber one.
 """
@@ -107,7 +110,8 @@ def unpack(payload: bytes | memoryview) -> Any:
     """The value that was packed.
 
     Raises:
-        Exception: of any kind that msgpack, ``int``, ``datetime`` … raise for bytes that nobody of ours packed.
+        Exception: of any kind that msgpack, ``int``, ``datetime`` … raise for bytes that nobody of
+            ours packed.
     """
     return msgpack.unpackb(
         payload,

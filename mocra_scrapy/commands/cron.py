@@ -1,4 +1,6 @@
-"""``scrapy cron VERB``: run spiders on a schedule. Like :mod:`mocra_scrapy.commands.mocra`, it imports nothing heavy."""
+"""``scrapy cron VERB``: run spiders on a schedule. Like :mod:`mocra_scrapy.commands.mocra`, it
+imports nothing heavy.
+"""
 
 from __future__ import annotations
 

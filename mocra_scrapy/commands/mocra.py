@@ -1,8 +1,9 @@
-"""``scrapy mocra VERB``: one command of Scrapy's, a verb for each thing that a person does with a crawl.
+"""``scrapy mocra VERB``: one command of Scrapy's, a verb for each thing that a person does with a
+crawl.
 
-Scrapy imports this module in every call of ``scrapy``, without protection: nothing heavy is imported here. A verb is a class in a
-module of this folder, imported when it is used; how to add one: write it there, name it in ``VERBS``, describe it in
-``docs/reference/commands.rst``.
+Scrapy imports this module in every call of ``scrapy``, without protection: nothing heavy is
+imported here. A verb is a class in a module of this folder, imported when it is used; how to add
+one: write it there, name it in ``VERBS``, describe it in ``docs/reference/commands.rst``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Command(ScrapyCommand):
 
     Attributes:
         family: the command's own name.
-        verbs: name -> (module of this folder, what it does); ``module:Class`` where a module has several.
+        verbs: name -> (module of this folder, what it does); ``module:Class`` where a module has
+            several.
     """
 
     family = "mocra"

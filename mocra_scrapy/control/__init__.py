@@ -1,5 +1,5 @@
-"""``Control``: what a person or a script tells the workers of a crawl. For any asyncio program; the workers' side is
-:class:`mocra_scrapy.extensions.control.WorkerControl`.
+"""``Control``: what a person or a script tells the workers of a crawl. For any asyncio program; the
+workers' side is :class:`mocra_scrapy.extensions.control.WorkerControl`.
 
 What is told stands in the shared values of namespace ``control:<crawl>``:
 
@@ -43,7 +43,8 @@ def of_worker(name: str, worker: str | None) -> str:
 
 
 class Control:
-    """Tells one worker, or all of a crawl. Workers obey within a second, while they reach the backend; else when they reach it again.
+    """Tells one worker, or all of a crawl. Workers obey within a second, while they reach the
+    backend; else when they reach it again.
 
     Args:
         backend: open.
@@ -62,7 +63,8 @@ class Control:
         self._registry = backend.worker_registry()
 
     async def pause(self, worker: str | None = None) -> None:
-        """Start nothing new, until :meth:`resume`, also over restarts. What is in flight is finished; workers stay.
+        """Start nothing new, until :meth:`resume`, also over restarts. What is in flight is
+        finished; workers stay.
 
         A worker's own pause ends with it: the next process has another name.
         """
@@ -78,17 +80,23 @@ class Control:
         await asyncio.gather(*(self._values.put(name, None) for name in names))
 
     async def drain(self, worker: str | None = None) -> None:
-        """Finish what the workers that are there now hold, and leave (reason ``mocra_drained``). The crawl can be resumed."""
+        """Finish what the workers that are there now hold, and leave (reason ``mocra_drained``).
+        The crawl can be resumed.
+        """
         await self._known(worker)
         await self._put(of_worker(ORDER, worker), {"verb": "drain"})
 
     async def stop(self, worker: str | None = None) -> None:
-        """Close the spiders of the workers that are there now (reason ``mocra_stopped``). The crawl can be resumed."""
+        """Close the spiders of the workers that are there now (reason ``mocra_stopped``). The crawl
+        can be resumed.
+        """
         await self._known(worker)
         await self._put(of_worker(ORDER, worker), {"verb": "stop"})
 
     async def set(self, name: str, value: Any) -> None:
-        """Change a live setting on all workers, those that start later included, until :meth:`reset`."""
+        """Change a live setting on all workers, those that start later included, until
+        :meth:`reset`.
+        """
         await self._values.put(SETTING + name, json.dumps(checked(name, value)).encode())
 
     async def reset(self, name: str) -> None:

@@ -1,11 +1,13 @@
-"""Settings that can change while a crawl runs: what may be set, how it is checked, how a worker applies it.
+"""Settings that can change while a crawl runs: what may be set, how it is checked, how a worker
+applies it.
 
 ::
 
     await Control(backend, "books").set("CONCURRENT_REQUESTS", 4)
 
-How to add one: call :func:`live_setting` when your component is imported, and write it into ``docs/guides/coordinate.rst``. A wrong
-value is refused where it is set (ConfigurationError), and ignored with an error in the log where it is read.
+How to add one: call :func:`live_setting` when your component is imported, and write it into
+``docs/guides/coordinate.rst``. A wrong value is refused where it is set (ConfigurationError), and
+ignored with an error in the log where it is read.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import time
 
 
 def boot_clock() -> float:
-    """Seconds that never go back and that count suspension of the machine (on Linux; elsewhere ``time.monotonic``)."""
+    """Seconds that never go back and that count suspension of the machine (on Linux; elsewhere
+    ``time.monotonic``).
+    """
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)

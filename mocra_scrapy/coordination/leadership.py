@@ -1,4 +1,5 @@
-"""``Candidate``: contends for an office as long as it runs, and knows by the clock whether it leads. For any asyncio program.
+"""``Candidate``: contends for an office as long as it runs, and knows by the clock whether it
+leads. For any asyncio program.
 
 ::
 
@@ -7,9 +8,10 @@
         ▲                                                    │ close(): tasks end, then it resigns
         └────────────── lost, by answer or by the clock ◄────┘
 
-Belief ends before the lease does: it is counted from before the request was sent, for *deadline* seconds, and the server's lease is
-longer. A process that was stopped in between may still act for a moment when it goes on: so each effect carries ``number`` (the
-fencing token) and is refused where a later term has written, see :meth:`mocra_scrapy.interfaces.IShared.put`.
+Belief ends before the lease does: it is counted from before the request was sent, for *deadline*
+seconds, and the server's lease is longer. A process that was stopped in between may still act for a
+moment when it goes on: so each effect carries ``number`` (the fencing token) and is refused where a
+later term has written, see :meth:`mocra_scrapy.interfaces.IShared.put`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 Work = Callable[[Term], Coroutine[Any, Any, object]]
 
-#: What a candidate does not wait for longer: its resignation, and tasks of an earlier term that don't end.
+#: What a candidate does not wait for longer: its resignation, and tasks of an earlier term that
+#: don't end.
 PATIENCE = 5.0
 
 
@@ -49,12 +52,15 @@ class Candidate:
         name: unique for this run of this process.
         lease: seconds for which the office is taken.
         renew: seconds between two renewals.
-        deadline: seconds after a renewal that succeeded (from before it was sent) at which belief ends; below *lease*.
-        retry: seconds between two attempts to win, or to renew after a failure; ± a quarter, so that many don't come at once.
+        deadline: seconds after a renewal that succeeded (from before it was sent) at which belief
+            ends; below *lease*.
+        retry: seconds between two attempts to win, or to renew after a failure; ± a quarter, so
+            that many don't come at once.
         clock: see :func:`mocra_scrapy.coordination.clock.boot_clock`.
         elected, lost: called with the term that begins, or has ended.
 
-    Fail-over: at most *lease* + 1.25 * *retry* after a leader died, at most 1.25 * *retry* after it resigned.
+    Fail-over: at most *lease* + 1.25 * *retry* after a leader died, at most 1.25 * *retry* after it
+    resigned.
 
     Raises:
         ConfigurationError: not 0 < renew < deadline < lease, or not 0 < retry.
@@ -96,7 +102,9 @@ class Candidate:
 
     @property
     def term(self) -> Term | None:
-        """The term that it holds now, by the clock, whatever the event loop has come round to; ``None``: it doesn't lead."""
+        """The term that it holds now, by the clock, whatever the event loop has come round to;
+        ``None``: it doesn't lead.
+        """
         return self._term if self._clock() < self._until else None
 
     @property
@@ -119,10 +127,12 @@ class Candidate:
     # ------------------------------------------------------------------ work
 
     def task(self, work: Work) -> Work:
-        """Call *work* with each term that is won, and run what it returns as a task until it ends or the term does. Also as a decorator.
+        """Call *work* with each term that is won, and run what it returns as a task until it ends
+        or the term does. Also as a decorator.
 
-        On loss the task is cancelled; in the next term it is begun anew, but never before the last one has ended. If it fails, the
-        error is logged and the office given up: another candidate may have more luck.
+        On loss the task is cancelled; in the next term it is begun anew, but never before the last
+        one has ended. If it fails, the error is logged and the office given up: another candidate
+        may have more luck.
         """
         self._work.append(work)
         if (term := self.term) is not None:
@@ -153,7 +163,9 @@ class Candidate:
             self._loop = asyncio.create_task(self._contend(), name=f"mocra candidate {self.name}")
 
     async def close(self) -> None:
-        """End the tasks, and only then resign. Never raises, never takes much longer than the tasks. May be called twice."""
+        """End the tasks, and only then resign. Never raises, never takes much longer than the
+        tasks. May be called twice.
+        """
         loop, self._loop = self._loop, None
         if loop is not None:
             await end_tasks([loop])

@@ -1,4 +1,6 @@
-"""``Lock``: ``async with`` over a place in a lock or semaphore: waits, renews in the background, tells its holder of a loss."""
+"""``Lock``: ``async with`` over a place in a lock or semaphore: waits, renews in the background,
+tells its holder of a loss.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +38,21 @@ class Lock:
     Args:
         locks: where.
         name: of the lock.
-        holder: who asks, for people; the owner token is made of it and of 64 random bits, new for each hold.
-        ttl: seconds after which it is free when this process says nothing; renewed every third of it.
+        holder: who asks, for people; the owner token is made of it and of 64 random bits, new for
+            each hold.
+        ttl: seconds after which it is free when this process says nothing; renewed every third of
+            it.
         limit: places; all who use the name should say the same.
         timeout: seconds to wait for a place; ``None``: for ever, 0: one attempt.
-        on_loss: ``"cancel"``: the body is cancelled and :class:`~mocra_scrapy.exceptions.LockLost` comes out of the block;
-            ``"flag"``: only ``lost`` says so.
+        on_loss: ``"cancel"``: the body is cancelled and :class:`~mocra_scrapy.exceptions.LockLost`
+            comes out of the block; ``"flag"``: only ``lost`` says so.
 
     Attributes:
         number: the fencing token: greater than that of every hold of this name before.
 
     Raises:
-        LockTimeout: it was not free within *timeout* seconds. An outage of the backend is waited out like a taken lock.
+        LockTimeout: it was not free within *timeout* seconds. An outage of the backend is waited
+            out like a taken lock.
         LockLost: see *on_loss*.
         ConfigurationError: an argument is wrong.
     """
@@ -86,7 +91,9 @@ class Lock:
 
     @property
     def lost(self) -> bool:
-        """Whether it is not held (any more), by the clock, whatever the event loop has come round to."""
+        """Whether it is not held (any more), by the clock, whatever the event loop has come round
+        to.
+        """
         return self._gone or self._clock() >= self._until
 
     # ------------------------------------------------------------------ getting it
@@ -109,7 +116,9 @@ class Lock:
         return self
 
     async def _try(self) -> Grant | None:
-        """One attempt. The owner stays the same, so an answer that got lost is made good by the next one."""
+        """One attempt. The owner stays the same, so an answer that got lost is made good by the
+        next one.
+        """
         sent = self._clock()
         try:
             grant = await self._locks.acquire(self.name, self.owner, self._ttl, limit=self._limit)

@@ -1,4 +1,6 @@
-"""One worker's numbered calls to an :class:`~mocra_scrapy.interfaces.IRequestQueue`, and the single verbs spelled in terms of them."""
+"""One worker's numbered calls to an :class:`~mocra_scrapy.interfaces.IRequestQueue`, and the single
+verbs spelled in terms of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from mocra_scrapy.models import Burial, Entry, Exchange, Lease, SlotLimit
 class WorkerSession:
     """Numbers the exchanges of one worker.
 
-    The scheduler, the tests and the commands all speak through it, so that the number of a call is chosen in one place.
+    The scheduler, the tests and the commands all speak through it, so that the number of a call is
+    chosen in one place.
 
     Args:
         queue: an opened queue that *worker* has joined.
@@ -39,7 +42,9 @@ class WorkerSession:
         limits: Mapping[str, SlotLimit] = MappingProxyType({}),
         repeat: bool = False,
     ) -> Exchange:
-        """The next call, or (``repeat``) the last one once more, for which all arguments must be the same."""
+        """The next call, or (``repeat``) the last one once more, for which all arguments must be
+        the same.
+        """
         if not repeat:
             self.call += 1
         return await self.queue.exchange(

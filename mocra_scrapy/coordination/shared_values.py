@@ -1,4 +1,6 @@
-"""``Shared``: one JSON value that many processes read without waiting and change without losing each other's changes."""
+"""``Shared``: one JSON value that many processes read without waiting and change without losing
+each other's changes.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,9 @@ def json_type(value: object) -> str:
 class Shared(Generic[T]):
     """A named value. ``value`` is read locally; ``set`` and ``update`` change it for all.
 
-    Its type is the JSON type of *default* (boolean, number, string, array, object; a whole number if *default* is one; any, if that is
-    ``None``). What is written with another type is refused; what comes so from the store is logged, and the last good value kept.
+    Its type is the JSON type of *default* (boolean, number, string, array, object; a whole number
+    if *default* is one; any, if that is ``None``). What is written with another type is refused;
+    what comes so from the store is logged, and the last good value kept.
 
     Args:
         space: where it lives.
@@ -73,11 +76,15 @@ class Shared(Generic[T]):
 
     @property
     def value(self) -> T:
-        """What this process knows: at most a second old while the connection is up. Don't change a list or dict in place."""
+        """What this process knows: at most a second old while the connection is up. Don't change a
+        list or dict in place.
+        """
         return self._value
 
     def on_change(self, listener: Listener[T]) -> None:
-        """Call ``listener(new, old)`` in the event loop after each change that is heard of; several close ones may come as one."""
+        """Call ``listener(new, old)`` in the event loop after each change that is heard of; several
+        close ones may come as one.
+        """
         self._listeners.append(listener)
 
     async def refresh(self) -> T:
@@ -106,12 +113,14 @@ class Shared(Generic[T]):
         await self.refresh()
 
     async def update(self, change: Callable[[T], T]) -> T:
-        """Compare and set until it succeeds: store ``change(value)``, with nobody else's change between reading and writing.
+        """Compare and set until it succeeds: store ``change(value)``, with nobody else's change
+        between reading and writing.
 
         *change* may be called several times. Returns what was stored.
 
         Raises:
-            ConfigurationError: what *change* returned has the wrong type; or only a leader writes this value.
+            ConfigurationError: what *change* returned has the wrong type; or only a leader writes
+                this value.
             BackendUnavailable: no answer; whether the last attempt was stored is unknown.
         """
         tries = 0
@@ -170,7 +179,9 @@ class Shared(Generic[T]):
             return keep
 
     def heard(self, found: SharedValue) -> None:
-        """The store said so. Versions grow, so an answer that was overtaken is known by its version; only a deletion has none."""
+        """The store said so. Versions grow, so an answer that was overtaken is known by its
+        version; only a deletion has none.
+        """
         if found.version <= self.version and found.value is not None:
             return
         old, self._value = self._value, self._decoded(found, keep=self._value)
@@ -200,7 +211,8 @@ class SharedSpace:
         self._kicked = asyncio.Event()
 
     def value(self, name: str, default: T, *, check: Callable[[T], T] | None = None) -> Shared[T]:
-        """The value *name*, the same object for all who ask; its first answer comes with :meth:`open`, or soon if that was before.
+        """The value *name*, the same object for all who ask; its first answer comes with
+        :meth:`open`, or soon if that was before.
 
         Raises:
             ConfigurationError: somebody in this process uses it with a default of another type.
@@ -228,7 +240,9 @@ class SharedSpace:
             self.start()
 
     def start(self) -> None:
-        """Follow the changes from now on, in tasks of the running loop; the first answers come soon."""
+        """Follow the changes from now on, in tasks of the running loop; the first answers come
+        soon.
+        """
         if not self._tasks:
             self._look_at(self._values)
             self._tasks = [

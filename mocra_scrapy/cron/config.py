@@ -1,7 +1,8 @@
 """The jobs file: found, read, checked, and read again when it changes.
 
-``MOCRA_CRON`` says where it is, or is it; else ``cron.toml`` in the project's folder; else ``[tool.mocra.cron]`` in its ``pyproject.toml``.
-Every error names the file, the line, the key and the fix.
+``MOCRA_CRON`` says where it is, or is it; else ``cron.toml`` in the project's folder; else
+``[tool.mocra.cron]`` in its ``pyproject.toml``. Every error names the file, the line, the key and
+the fix.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SECTIONS = ("defaults", "jobs")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where jobs are written. ``table`` is the path of the tables in the file; ``data``: they are in the settings instead."""
+    """Where jobs are written. ``table`` is the path of the tables in the file; ``data``: they are
+    in the settings instead.
+    """
 
     path: Path | None
     table: tuple[str, ...] = ()
@@ -46,7 +49,9 @@ class Source:
         return f"{self}{f':{line}' if line else ''}: {'.'.join(path) or 'file'}"
 
     def stamp(self) -> str:
-        """Changes when the content does: the hash of it, since two writes within one tick of the file system's clock look the same."""
+        """Changes when the content does: the hash of it, since two writes within one tick of the
+        file system's clock look the same.
+        """
         if self.path is None:
             return ""
         try:
@@ -89,7 +94,9 @@ def _toml() -> Any:
 
 
 def _has_jobs(project: Path) -> bool:
-    """Whether a ``pyproject.toml`` has a part of ours; one that can't be read has none, and is others' business."""
+    """Whether a ``pyproject.toml`` has a part of ours; one that can't be read has none, and is
+    others' business.
+    """
     try:
         data: Any = _toml().loads(project.read_text(encoding="utf-8", errors="replace"))
     except ValueError:
@@ -131,7 +138,8 @@ def load_jobs(source: Source) -> dict[str, Job]:
 
 
 class JobsFile:
-    """The jobs of a source, read again when it changes; a wrong one is told of, and the old jobs are kept.
+    """The jobs of a source, read again when it changes; a wrong one is told of, and the old jobs
+    are kept.
 
     Raises:
         ConfigurationError: it is wrong from the beginning.

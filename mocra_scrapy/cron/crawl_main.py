@@ -1,7 +1,8 @@
-"""``python -m mocra_scrapy.cron.crawl_main SPIDER``: ``scrapy crawl SPIDER`` with a report of its stats. What to crawl comes on the standard
-input.
+"""``python -m mocra_scrapy.cron.crawl_main SPIDER``: ``scrapy crawl SPIDER`` with a report of its
+stats. What to crawl comes on the standard input.
 
-Arguments and settings may hold passwords, so they don't stand on the command line; and settings keep their types.
+Arguments and settings may hold passwords, so they don't stand on the command line; and settings
+keep their types.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ PRIORITY = "cmdline"
 
 
 def end_with_parent() -> None:
-    """Be told to stop when the launcher dies: nobody would watch over this crawl any more. Linux only."""
+    """Be told to stop when the launcher dies: nobody would watch over this crawl any more. Linux
+    only.
+    """
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
@@ -36,7 +39,8 @@ def main() -> None:
     from mocra_scrapy.cron.stats_report import RunReport
 
     settings = get_project_settings()
-    # A project that logs into a file of its own would have all runs in one. A job may say otherwise.
+    # A project that logs into a file of its own would have all runs in one. A job may say
+    # otherwise.
     settings.set("LOG_FILE", None, PRIORITY)
     settings.setdict(told["settings"], PRIORITY)
     RunReport.path = told["report"]

@@ -1,4 +1,6 @@
-"""A crawl as a child process: started, stopped gently and then firmly, and judged by its exit code and its stats."""
+"""A crawl as a child process: started, stopped gently and then firmly, and judged by its exit code
+and its stats.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Crawl:
         self.stopped = ""  #: why it was told to stop: the outcome that it has then
 
     def start(self) -> None:
-        """Start the process; it reads what to crawl from its standard input and logs into the run's log file."""
+        """Start the process; it reads what to crawl from its standard input and logs into the run's
+        log file.
+        """
         order = self._order
         Path(order.log).parent.mkdir(parents=True, exist_ok=True)
         Path(order.report).unlink(missing_ok=True)
@@ -75,7 +79,9 @@ class Crawl:
         return self._process.pid
 
     def poll(self) -> int | None:
-        """The exit code once it has ended. Also enforces the time-out, and ends by force what was told to stop long ago."""
+        """The exit code once it has ended. Also enforces the time-out, and ends by force what was
+        told to stop long ago.
+        """
         assert self._process is not None
         code = self._process.poll()
         if code is not None:
@@ -89,7 +95,9 @@ class Crawl:
         return None
 
     def stop(self, why: str) -> None:
-        """Tell it to finish what is in flight and leave; after ``stop_grace`` seconds it is killed. Once; later reasons don't count."""
+        """Tell it to finish what is in flight and leave; after ``stop_grace`` seconds it is killed.
+        Once; later reasons don't count.
+        """
         assert self._process is not None
         if not self.stopped and self._process.poll() is None:
             self.stopped, self._kill_at = why, self._clock() + self._order.stop_grace

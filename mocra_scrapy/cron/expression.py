@@ -1,8 +1,10 @@
-"""Expressions over a run's stats: ``item_scraped_count > 100 and log_count/ERROR == 0``. Pure; nothing of it is ever evaluated as Python.
+"""Expressions over a run's stats: ``item_scraped_count > 100 and log_count/ERROR == 0``. Pure;
+nothing of it is ever evaluated as Python.
 
-The text is parsed by :mod:`ast`, and a short list of its nodes has a meaning here: ``and or not``, comparisons, ``+ - *``, numbers, texts,
-``True``, ``False``, ``None``, and names. A name is a stat, written as Scrapy logs it, slashes and dots included; one that was never
-counted is 0. ``exit_code``, ``finish_reason``, ``items`` and ``errors`` are those of the run.
+The text is parsed by :mod:`ast`, and a short list of its nodes has a meaning here: ``and or not``,
+comparisons, ``+ - *``, numbers, texts, ``True``, ``False``, ``None``, and names. A name is a stat,
+written as Scrapy logs it, slashes and dots included; one that was never counted is 0.
+``exit_code``, ``finish_reason``, ``items`` and ``errors`` are those of the run.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ _COUNT: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class BadExpression(ValueError):
-    """The text is no expression of ours, or can't be worked out for these stats (a text compared with a number)."""
+    """The text is no expression of ours, or can't be worked out for these stats (a text compared
+    with a number).
+    """
 
 
 class Expression:

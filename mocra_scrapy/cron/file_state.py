@@ -1,10 +1,10 @@
-"""The state of a single runner in a file, for ``memory://``: an :class:`~mocra_scrapy.interfaces.IShared` whose every change is an atomic
-replace.
+"""The state of a single runner in a file, for ``memory://``: an
+:class:`~mocra_scrapy.interfaces.IShared` whose every change is an atomic replace.
 
 Everything stands in one folder::
 
     state.json   all values, with versions and fences
-    state.lock   held (flock) for the time of one read-change-write, by whoever changes something: the runner, launchers, people
+    state.lock   held (flock) for the time of one read-change-write, by whoever changes something
     runner.lock  held as long as a runner lives; a second one on this folder is refused
     alive/NAME   held by a launcher as long as it lives; the kernel lets go of it when it dies, however it dies
     runs/JOB/    log and stats of each run
@@ -77,7 +77,9 @@ class _File:
 
 @implementer(IShared)
 class FileShared:
-    """See :class:`~mocra_scrapy.interfaces.IShared`. Versions come from one counter of the file, so they grow over deletion too."""
+    """See :class:`~mocra_scrapy.interfaces.IShared`. Versions come from one counter of the file, so
+    they grow over deletion too.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._file = _File(folder)
@@ -122,7 +124,9 @@ class FileShared:
         return await asyncio.to_thread(put)
 
     async def watch(self) -> AsyncIterator[str]:
-        """Looks at the file now and then: there is no word of what changed, so each change is ``"*"``."""
+        """Looks at the file now and then: there is no word of what changed, so each change is
+        ``"*"``.
+        """
         before = self._stamp()
         yield "*"
         while True:
@@ -152,7 +156,9 @@ def _value(raw: Any) -> SharedValue:
 
 @implementer(IElection)
 class FileElection:
-    """The office of the one runner of a folder, held by the kernel's lock on ``runner.lock``: no lease, no clock."""
+    """The office of the one runner of a folder, held by the kernel's lock on ``runner.lock``: no
+    lease, no clock.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path, self._file = folder / "runner.lock", _File(folder)

@@ -1,4 +1,6 @@
-"""Where the state of all jobs is: on the backend that the workers share, or in a folder for ``memory://``."""
+"""Where the state of all jobs is: on the backend that the workers share, or in a folder for
+``memory://``.
+"""
 
 from __future__ import annotations
 
@@ -65,11 +67,13 @@ class LockSigns:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the state is, in a form that is handed to launchers (over a pipe: the URL may hold a password).
+    """Where the state is, in a form that is handed to launchers (over a pipe: the URL may hold a
+    password).
 
     Attributes:
         url, prefix, options: of the backend.
-        name: of this cron: runners, launchers and workers with the same address work on the same jobs.
+        name: of this cron: runners, launchers and workers with the same address work on the same
+            jobs.
         folder: for the state of ``memory://``, and for logs.
     """
 
@@ -109,7 +113,8 @@ class Store:
         """Connect.
 
         Raises:
-            BackendUnavailable, ConfigurationError: see :meth:`mocra_scrapy.interfaces.IBackend.open`.
+            BackendUnavailable, ConfigurationError: see
+                :meth:`mocra_scrapy.interfaces.IBackend.open`.
         """
         if self.single:
             self.files = self.election = FileElection(self.folder)
@@ -138,7 +143,9 @@ class Store:
         return Stored(decode(job, found.value), found.version, found.fence)
 
     async def everything(self) -> dict[str, Stored]:
-        """All jobs that were ever seen. One that can't be read is left out and told of: it must not stop the others."""
+        """All jobs that were ever seen. One that can't be read is left out and told of: it must not
+        stop the others.
+        """
         states = {}
         for name, one in (await self.shared.everything()).items():
             try:
@@ -152,9 +159,11 @@ class Store:
         return self.shared.watch()
 
     async def put(self, job: str, old: Stored, new: JobState, *, fence: int | None = None) -> Stored | None:
-        """Store *new* if nobody changed *old* meanwhile, and no term greater than *fence* wrote it; ``None``: refused.
+        """Store *new* if nobody changed *old* meanwhile, and no term greater than *fence* wrote it;
+        ``None``: refused.
 
-        Without *fence* it is written on behalf of the term that wrote last: what it builds on is what that term decided.
+        Without *fence* it is written on behalf of the term that wrote last: what it builds on is
+        what that term decided.
         """
         mark = fence if fence is not None else old.fence or None
         got = await self.shared.put(job, encode(new), version=old.version, fence=mark)
@@ -163,8 +172,8 @@ class Store:
     async def change(self, job: str, step: Callable[[JobState], JobState | None]) -> JobState | None:
         """Apply *step* to the stored state, again and again until nobody was faster.
 
-        *step* must give the same state back when it was applied already: after a call without an answer it is tried again.
-        It answers ``None`` to refuse; so does this then.
+        *step* must give the same state back when it was applied already: after a call without an
+        answer it is tried again. It answers ``None`` to refuse; so does this then.
 
         Raises:
             BackendUnavailable: nobody answers, or others are always faster.

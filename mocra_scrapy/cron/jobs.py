@@ -1,6 +1,7 @@
 """What a job is, and every key of the jobs file with its check. Pure.
 
-How to add a key: a field of :class:`Job`, a line in :data:`KEYS`, an entry in ``docs/reference/cron.rst`` (a test compares them).
+How to add a key: a field of :class:`Job`, a line in :data:`KEYS`, an entry in
+``docs/reference/cron.rst`` (a test compares them).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Wrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job, checked. Attributes: the keys of the jobs file, see ``docs/reference/cron``; durations are seconds."""
+    """One job, checked. Attributes: the keys of the jobs file, see ``docs/reference/cron``;
+    durations are seconds.
+    """
 
     name: str
     spider: str

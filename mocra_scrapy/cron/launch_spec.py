@@ -1,5 +1,6 @@
-"""What a launcher is told: which run, where its state is, how to crawl. Handed over on its standard input, where no ``ps`` shows
-secrets."""
+"""What a launcher is told: which run, where its state is, how to crawl. Handed over on its standard
+input, where no ``ps`` shows secrets.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Order:
         job, run: names; worker: the launcher's, unique.
         address: where the state is.
         spider, args, settings: what to crawl; settings win over those of the project.
-        timeout: s after which it is told to stop; 0: never. stop_grace: s between SIGTERM and SIGKILL.
+        timeout: s after which it is told to stop; 0: never. stop_grace: s between SIGTERM and
+            SIGKILL.
         success: an expression over the stats; empty: exit code 0 and a crawl that was not stopped.
         lease: s without a sign of life after which the run counts as lost.
         log, report: files to write.
@@ -70,7 +72,9 @@ def order_for(
     settings: Mapping[str, Any],
     command: tuple[str, ...] = (),
 ) -> Order:
-    """The order that starts *run* of *job*; *settings* are those that the runner itself was given, the job's win."""
+    """The order that starts *run* of *job*; *settings* are those that the runner itself was given,
+    the job's win.
+    """
     name = run.id.partition("@")[2].replace(":", "")
     if run.places > 1 or run.executor == "queue":
         name += "." + worker.rpartition("-")[2]

@@ -1,9 +1,12 @@
-"""``python -m mocra_scrapy.cron.launcher_main``: starts one run, watches over it, and stores how it ended. One process for each run.
+"""``python -m mocra_scrapy.cron.launcher_main``: starts one run, watches over it, and stores how it
+ended. One process for each run.
 
-It lives apart from the runner: when that one dies, or another one leads, runs go on, keep their time-outs, and are recorded. It claims the
-run by a compare-and-set first, so of several launchers of one run, one goes on. Its order comes on the standard input.
+It lives apart from the runner: when that one dies, or another one leads, runs go on, keep their
+time-outs, and are recorded. It claims the run by a compare-and-set first, so of several launchers
+of one run, one goes on. Its order comes on the standard input.
 
-Exit codes: 0 the run was started and recorded, 2 the order can't be read, 3 not to be started (any more), 4 the backend was away.
+Exit codes: 0 the run was started and recorded, 2 the order can't be read, 3 not to be started (any
+more), 4 the backend was away.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ class Launcher:
     async def run(self) -> int:
         """All of it; the exit code."""
         order = self._order
-        # Before the claim: a signal between claim and crawl would end this process, and leave a run that nobody watches.
+        # Before the claim: a signal between claim and crawl would end this process, and leave a run
+        # that nobody watches.
         for which in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(which, self._leave)
         if not await self._store.signs.give(order.job, order.worker, order.lease):
@@ -128,7 +132,8 @@ class Launcher:
         self._run = run
         mine = next((part for part in run.parts if part.worker == self._order.worker), None)
         if mine is None or mine.ended is not None:
-            # Paused for longer than the lease: it counts as lost, and the next attempt may be going on.
+            # Paused for longer than the lease: it counts as lost, and the next attempt may be going
+            # on.
             logger.error("Run %s was taken for lost and given up; its crawl is ended", self._order.run)
             self._disowned = True
             self._crawl.kill()

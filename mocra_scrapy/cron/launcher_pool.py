@@ -32,7 +32,8 @@ class Launches:
     """The launchers that this process started, by what they are to start.
 
     Args:
-        folder: their own messages go to ``launch.log`` there; what a crawl says is in the run's log.
+        folder: their own messages go to ``launch.log`` there; what a crawl says is in the run's
+            log.
         project: where they run.
     """
 
@@ -70,7 +71,9 @@ class Launches:
         return {key for key, one in self._all.items() if one.tries >= TRIES and one.process.poll() is not None}
 
     def living(self) -> set[str]:
-        """What launchers that live are to start or have started. Looking at them also buries the dead."""
+        """What launchers that live are to start or have started. Looking at them also buries the
+        dead.
+        """
         return {key for key, one in self._all.items() if one.process.poll() is None}
 
     def forget(self, key: str) -> None:

@@ -55,7 +55,8 @@ def project_folder() -> Path:
 
 
 def read_cron_options(settings: BaseSettings, file: str | None = None) -> CronOptions:
-    """The checked settings; *file*: a jobs file in place of what ``MOCRA_CRON`` says, from the working folder.
+    """The checked settings; *file*: a jobs file in place of what ``MOCRA_CRON`` says, from the
+    working folder.
 
     Raises:
         ConfigurationError: names the setting and the fix.

@@ -1,6 +1,7 @@
 """What a leader decides about a job at a moment. Pure: stored state and clock in, new state out.
 
-The order is: new instants, then what has become due, then what waited for its turn. Deciding twice is the same as deciding once.
+The order is: new instants, then what has become due, then what waited for its turn. Deciding twice
+is the same as deciding once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from mocra_scrapy.cron.state import (
     utc,
 )
 
-#: Instants that are started or caught up in one decision; older ones are missed. More than an every-second job has in the default grace.
+#: Instants that are started or caught up in one decision; older ones are missed. More than an
+#: every-second job has in the default grace.
 MOST = 500
 
 
@@ -42,7 +44,8 @@ def decide(
     """The state after all that is to be decided at *now* (wall clock, seconds since the epoch).
 
     Args:
-        launching: ids of runs whose launcher was started and lives: they are not given up as never started.
+        launching: ids of runs whose launcher was started and lives: they are not given up as never
+            started.
         lost: names of parts' workers that gave no sign of life for long.
     """
     state = _bury_lost(job, state, now, lost)
@@ -50,7 +53,8 @@ def decide(
         # The time of a pause is not caught up: without an identity the schedule begins anew.
         state = replace(state, identity="") if state.identity else state
     elif state.identity != job.schedule.identity:
-        # A job that was never seen, was changed, or comes out of a pause: what was before is not missed.
+        # A job that was never seen, was changed, or comes out of a pause: what was before is not
+        # missed.
         state = replace(state, identity=job.schedule.identity, last=max(state.last or 0, int(now)))
     else:
         state = _new_instants(job, state, now)
@@ -131,7 +135,9 @@ def _run(job: Job, instant: int, kind: str) -> Run:
 
 
 def _expire(job: Job, state: JobState, now: float, launching: Collection[str]) -> JobState:
-    """Intents that nobody started for longer than the grace are missed, like instants at which there was no leader."""
+    """Intents that nobody started for longer than the grace are missed, like instants at which
+    there was no leader.
+    """
     for run in state.runs:
         if run.state != INTENDED or run.kind == "manual" or run.id in launching or job.catch_up != "none":
             continue

@@ -1,7 +1,9 @@
-"""The loop of ``scrapy mocra worker``: takes crawls that ``scrapy cron`` starts with ``executor = "queue"``.
+"""The loop of ``scrapy mocra worker``: takes crawls that ``scrapy cron`` starts with
+``executor = "queue"``.
 
-What is stored of such a run names a job, not what to execute: spider, arguments and settings come from this worker's own jobs file.
-Otherwise whoever can write to the server could name classes that are imported here.
+What is stored of such a run names a job, not what to execute: spider, arguments and settings come
+from this worker's own jobs file. Otherwise whoever can write to the server could name classes that
+are imported here.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class WaitingWorker:
         logger.info("Waiting for crawls, %d at a time; state on %s", self._most, self.store)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take crawls until *stop*; then tell them to stop, and wait for them until *stop* is set again."""
+        """Take crawls until *stop*; then tell them to stop, and wait for them until *stop* is set
+        again.
+        """
         watcher = asyncio.create_task(self._listen())
         try:
             while not stop.is_set():

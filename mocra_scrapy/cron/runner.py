@@ -1,8 +1,10 @@
-"""The loop of ``scrapy cron run``: one of all runners leads; it decides what is due, stores that, and starts launchers.
+"""The loop of ``scrapy cron run``: one of all runners leads; it decides what is due, stores that,
+and starts launchers.
 
-What is lost when a runner dies between two of its steps? Nothing: an instant is decided by the compare-and-set that moves the stored last
-instant on; an intent that was stored but given to no launcher, or to one that died, is given to another one by whoever leads next; of
-several launchers one starts the run, by a compare-and-set of its own.
+What is lost when a runner dies between two of its steps? Nothing: an instant is decided by the
+compare-and-set that moves the stored last instant on; an intent that was stored but given to no
+launcher, or to one that died, is given to another one by whoever leads next; of several launchers
+one starts the run, by a compare-and-set of its own.
 """
 
 from __future__ import annotations
@@ -103,9 +105,11 @@ class Runner:
                     self._changed.set()
 
     async def once(self, patience: float = 60.0) -> bool:
-        """Decide and start what is due now, wait until it has started, and resign. ``False``: another runner leads.
+        """Decide and start what is due now, wait until it has started, and resign. ``False``:
+        another runner leads.
 
-        What becomes due while it waits is left to the next call: a job for every second must not keep this one for ever.
+        What becomes due while it waits is left to the next call: a job for every second must not
+        keep this one for ever.
         """
         term = await self.store.election.campaign(self.name, 30.0)
         if term is None:
@@ -152,7 +156,8 @@ class Runner:
                 await asyncio.sleep(AGAIN)
 
     async def look(self, number: int, until: float | None = None) -> float:
-        """Decide about every job in term *number*, and start what is to be started. Seconds until the next look is due.
+        """Decide about every job in term *number*, and start what is to be started. Seconds until
+        the next look is due.
 
         What is due after *until* (default: now) is left alone.
         """
@@ -175,7 +180,9 @@ class Runner:
         return max(0.0, min(pause, LOOK))
 
     async def _decide(self, job: Job, old: Stored, number: int, now: float) -> JobState | None:
-        """The state after the decision; ``None``: a later term has written, or the state can't be read."""
+        """The state after the decision; ``None``: a later term has written, or the state can't be
+        read.
+        """
         if old.state.broken:
             return None
         while True:
@@ -218,7 +225,9 @@ class Runner:
         return state
 
     async def _lost(self, job: Job, state: JobState) -> frozenset[str]:
-        """Workers of unfinished parts that gave no sign of life for longer than the lease, as long as somebody was there to see it."""
+        """Workers of unfinished parts that gave no sign of life for longer than the lease, as long
+        as somebody was there to see it.
+        """
         open_parts = frozenset(part.worker for run in state.runs for part in run.parts if part.ended is None)
         if not open_parts:
             return frozenset()

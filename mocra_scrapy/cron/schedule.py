@@ -1,12 +1,15 @@
-"""When a job is due: cron expressions, time zones, and the two days of a year on which clocks change. Pure.
+"""When a job is due: cron expressions, time zones, and the two days of a year on which clocks
+change. Pure.
 
-:mod:`croniter` reads the fields and steps through local times, as on a clock without a zone; what a local time means on days when clocks
-change is decided here (croniter 7.0 itself fires ``30 1 * * *`` twice in autumn and adds a run of ``0 */2 * * *`` in spring):
+:mod:`croniter` reads the fields and steps through local times, as on a clock without a zone; what a
+local time means on days when clocks change is decided here (croniter 7.0 itself fires
+``30 1 * * *`` twice in autumn and adds a run of ``0 */2 * * *`` in spring):
 
-* A job at **fixed** times (neither the minute nor the hour field begins with ``*`` or ``H/``) runs once for each of its times: a time that
-  is left out in spring runs at the first instant after the gap, a time that comes twice in autumn runs the first time.
-* Any other job follows **elapsed** time: it runs whenever the clock shows a matching time, so not at all in a gap, and in both of the
-  repeated hours.
+* A job at **fixed** times (neither the minute nor the hour field begins with ``*`` or ``H/``) runs
+  once for each of its times: a time that is left out in spring runs at the first instant after the
+  gap, a time that comes twice in autumn runs the first time.
+* Any other job follows **elapsed** time: it runs whenever the clock shows a matching time, so not
+  at all in a gap, and in both of the repeated hours.
 
 That is what Debian's cron does. Instants are whole seconds since the epoch.
 """
@@ -41,7 +44,9 @@ _STEP = re.compile(r"/(\d+)", re.ASCII)
 
 
 class BadSchedule(ValueError):
-    """An expression or time zone that means nothing. ``problem`` and ``fix`` are sentences without a full stop."""
+    """An expression or time zone that means nothing. ``problem`` and ``fix`` are sentences without
+    a full stop.
+    """
 
     def __init__(self, problem: str, fix: str) -> None:
         super().__init__(f"{problem}. {fix}")
@@ -74,7 +79,8 @@ class Schedule:
     """When one job is due.
 
     Args:
-        text: five fields, six with the second first, or one of :data:`ALIASES`. ``H`` is a number made from the job's name.
+        text: five fields, six with the second first, or one of :data:`ALIASES`. ``H`` is a number
+            made from the job's name.
         zone: name of a time zone.
         job: the job's name, for ``H``.
 
@@ -95,7 +101,9 @@ class Schedule:
 
     @property
     def identity(self) -> str:
-        """Equal for schedules that mean the same to a runner: after a change of it the past is not caught up."""
+        """Equal for schedules that mean the same to a runner: after a change of it the past is not
+        caught up.
+        """
         return f"{self.text} {self.zone.key}"
 
     # ------------------------------------------------------------------ reading
@@ -159,9 +167,11 @@ class Schedule:
             yield fire
 
     def latest(self, after: float, until: float, limit: int) -> tuple[list[Fire], bool]:
-        """The last *limit* instants in ``(after, until]``, oldest first, and whether there are more before them.
+        """The last *limit* instants in ``(after, until]``, oldest first, and whether there are more
+        before them.
 
-        After a stop of a year an every-second job has 31 million: windows are doubled, so that the work depends on *limit* alone.
+        After a stop of a year an every-second job has 31 million: windows are doubled, so that the
+        work depends on *limit* alone.
         """
         window = 64
         while True:
@@ -179,7 +189,8 @@ class Schedule:
             ret_type=datetime,
             hash_id=self._hash,
             second_at_beginning=True,
-            # As crontab(5) says it: day of month and day of week are alternatives only if neither begins with a star.
+            # As crontab(5) says it: day of month and day of week are alternatives only if neither
+            # begins with a star.
             implement_cron_bug=True,
         )
         while True:

@@ -9,9 +9,10 @@ States of a run::
        │          queued   └──nobody could start it in time──► ended: missed
        └──► ended: skipped (another run is going on), missed, cancelled
 
-The value holds the last scheduled instant beside the runs, so the step that moves it on is the step that stores the intent: no instant is
-forgotten and none is intended twice. The start itself is a compare-and-set of whoever starts the crawl (:func:`claim`), so an intent that
-was given to two launchers is started by one.
+The value holds the last scheduled instant beside the runs, so the step that moves it on is the step
+that stores the intent: no instant is forgotten and none is intended twice. The start itself is a
+compare-and-set of whoever starts the crawl (:func:`claim`), so an intent that was given to two
+launchers is started by one.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Run:
     """One run of a job.
 
     Attributes:
-        id: ``job@instant``, ``job@instant#2`` for its second attempt, ``job@instant+xxxx`` when a person asked for it.
+        id: ``job@instant``, ``job@instant#2`` for its second attempt, ``job@instant+xxxx`` when a
+            person asked for it.
         instant: when the schedule (or the person) wanted it.
         due: when it may start: the instant and its jitter, or the time of a retry.
         stop: why it has been asked to stop; empty: it hasn't.
@@ -100,9 +102,11 @@ class JobState:
 
     Attributes:
         last: the last instant that was decided; none up to it fires again. ``None``: never seen.
-        identity: the schedule that *last* belongs to; empty while nothing is due (paused, disabled): that time is not caught up.
+        identity: the schedule that *last* belongs to; empty while nothing is due (paused,
+            disabled): that time is not caught up.
         missed: instants that were missed, ever.
-        broken: what is stored can't be read; nothing is decided until a person has deleted it (never stored).
+        broken: what is stored can't be read; nothing is decided until a person has deleted it
+            (never stored).
     """
 
     last: int | None = None
@@ -158,7 +162,8 @@ def encode(state: JobState) -> bytes:
 
 
 def decode(name: str, raw: bytes | None) -> JobState:
-    """The state of the job *name*; ``None``: nothing is stored, the state of a job that was never seen.
+    """The state of the job *name*; ``None``: nothing is stored, the state of a job that was never
+    seen.
 
     Raises:
         BackendCorrupted: these bytes are none of ours.
@@ -195,7 +200,8 @@ def as_json(run: Run) -> dict[str, Any]:
 def claim(state: JobState, run: str, part: Part) -> JobState | None:
     """Start *run* as *part*; ``None``: it is not to be started (any more), or not by one more.
 
-    Claiming again by the same name changes nothing: the outcome of a call that got no answer is found out by repeating it.
+    Claiming again by the same name changes nothing: the outcome of a call that got no answer is
+    found out by repeating it.
     """
     found = state.run(run)
     if found is None:
@@ -209,7 +215,9 @@ def claim(state: JobState, run: str, part: Part) -> JobState | None:
 
 
 def end_part(state: JobState, run: str, part: Part) -> JobState:
-    """Store how *part* ended. The run ends with its last part, by the worst outcome of all. Nothing changes if it was ended before."""
+    """Store how *part* ended. The run ends with its last part, by the worst outcome of all. Nothing
+    changes if it was ended before.
+    """
     found = state.run(run)
     assert part.ended is not None
     if found is None or not any(one.worker == part.worker and one.ended is None for one in found.parts):
@@ -228,7 +236,9 @@ def end(run: Run, outcome: str, reason: str, now: float) -> Run:
 
 
 def retry(state: JobState, run: str, retries: int, delay: float, now: float) -> JobState:
-    """Add the next attempt of a run that ended badly, if there is one left. Twice is the same as once."""
+    """Add the next attempt of a run that ended badly, if there is one left. Twice is the same as
+    once.
+    """
     found = state.run(run)
     if found is None or found.state != ENDED or found.outcome not in RETRIED or found.attempt > retries:
         return state

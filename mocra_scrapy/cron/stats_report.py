@@ -1,4 +1,6 @@
-"""``RunReport``: writes a crawl's stats into a file when the engine has stopped. Loaded into the crawls that the cron runner starts."""
+"""``RunReport``: writes a crawl's stats into a file when the engine has stopped. Loaded into the
+crawls that the cron runner starts.
+"""
 
 from __future__ import annotations
 

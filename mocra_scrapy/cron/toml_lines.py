@@ -18,7 +18,9 @@ def _split(key: str) -> tuple[str, ...]:
 
 
 def line_of(text: str, path: Sequence[str]) -> int | None:
-    """The line (from 1) on which the value at *path* is set, or as much of the path as is set anywhere; ``None``: nothing of it."""
+    """The line (from 1) on which the value at *path* is set, or as much of the path as is set
+    anywhere; ``None``: nothing of it.
+    """
     wanted, table, inside = tuple(path), (), ""  # type: tuple[str, ...], tuple[str, ...], str
     best, best_line = 0, None
     for number, line in enumerate(text.splitlines(), start=1):

@@ -59,8 +59,9 @@ def local(zone: ZoneInfo, instant: int) -> datetime:
 def changes(zone: ZoneInfo, year: int) -> tuple[Change, ...]:
     """All changes within *year* (UTC), in order.
 
-    The zone's data can't be asked for them, so days are compared and then halved. A change that is undone within a day would be missed;
-    there is none in the time zone database since it covers the present.
+    The zone's data can't be asked for them, so days are compared and then halved. A change that is
+    undone within a day would be missed; there is none in the time zone database since it covers the
+    present.
     """
     start, end = seconds(datetime(year, 1, 1)), seconds(datetime(year + 1, 1, 1))
     found, before = [], offset(zone, start)
@@ -87,7 +88,9 @@ def next_change(zone: ZoneInfo, after: int, until: int) -> Change | None:
 
 
 def change_around(zone: ZoneInfo, moment: datetime) -> Change | None:
-    """The change that leaves the local time *moment* out, or repeats it; ``None``: an ordinary time."""
+    """The change that leaves the local time *moment* out, or repeats it; ``None``: an ordinary
+    time.
+    """
     for year in sorted({(moment + timedelta(days=apart)).year for apart in (-2, 0, 2)}):
         for change in changes(zone, year):
             low, high = change.gap()

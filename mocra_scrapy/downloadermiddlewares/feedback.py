@@ -1,4 +1,6 @@
-"""``FeedbackMiddleware``: sees each answer before anybody else does, and tells the cluster what the site said."""
+"""``FeedbackMiddleware``: sees each answer before anybody else does, and tells the cluster what the
+site said.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Called with the slot, the kind of failure (empty: none) and the seconds since the request departed.
+#: Called with the slot, the kind of failure (empty: none) and the seconds since the request
+#: departed.
 Listener = Callable[[str, str, float], None]
 
 
@@ -37,9 +40,12 @@ TOO_MANY = 429
 
 
 class Pace:
-    """How fast this worker fetches from each slot, and how large a part of the last answers asked it to go slower."""
+    """How fast this worker fetches from each slot, and how large a part of the last answers asked
+    it to go slower.
+    """
 
-    #: Of the last ten answers or so: one bad answer among good ones is an accident, two in a row are a word.
+    #: Of the last ten answers or so: one bad answer among good ones is an accident, two in a row
+    #: are a word.
     MEMORY, FAILING = 0.1, 0.15
     SPAN, MOST = 2.0, 10_000  # s over which a rate is taken; slots that are known
 
@@ -72,7 +78,8 @@ class Pace:
 
 
 class FeedbackMiddleware:
-    """Next to the downloader, so that it sees each attempt once: also those that the retry middleware takes away, not what a cache answers.
+    """Next to the downloader, so that it sees each attempt once: also those that the retry
+    middleware takes away, not what a cache answers.
 
     =============================  ====================================================================================
     the site says                  the cluster does
@@ -84,11 +91,14 @@ class FeedbackMiddleware:
     ``Crawl-delay`` in robots.txt  raises the slot's interval to it, unless it is longer (Scrapy 2.18 and later)
     =============================  ====================================================================================
 
-    It never waits: notes are told by a task of their own. With ``MOCRA_THROTTLE_SCOPE = "worker"`` nothing is told.
+    It never waits: notes are told by a task of their own. With ``MOCRA_THROTTLE_SCOPE = "worker"``
+    nothing is told.
     """
 
     def __init__(self, crawler: Crawler) -> None:
-        """Raises ConfigurationError: a setting is wrong; NotConfigured: a command that fetches a page for a person."""
+        """Raises ConfigurationError: a setting is wrong; NotConfigured: a command that fetches a
+        page for a person.
+        """
         if one_off_command() is not None:
             raise NotConfigured
         self.crawler = crawler
@@ -191,7 +201,9 @@ class FeedbackMiddleware:
 
 
 def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | None]:
-    """Raises a slot's interval to *seconds* unless it is longer, by a change or by its *own* settings. Other changes stay."""
+    """Raises a slot's interval to *seconds* unless it is longer, by a change or by its *own*
+    settings. Other changes stay.
+    """
 
     def changer(state: SlotState) -> LimitChange | None:
         in_force = own if state.change.interval is None else state.change.interval

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 class RetryMiddleware(retry.RetryMiddleware):
     """Scrapy's, with its settings, meta keys, stats and log lines, and two things more:
 
-    * a retry waits in the queue, where it takes no place of the downloader and outlives this process: as long as ``Retry-After`` of the
-      response says (``MOCRA_RETRY_AFTER_CAP``), else by exponential back-off with full jitter (``MOCRA_RETRY_BASE``, ``MOCRA_RETRY_CAP``);
-    * a request whose retries are used up becomes a dead letter, reason ``retry`` (``MOCRA_DEAD_RETRIES``), whatever an errback or callback
-      makes of it: the page was not fetched, and can be replayed.
+    * a retry waits in the queue, where it takes no place of the downloader and outlives this
+      process: as long as ``Retry-After`` of the response says (``MOCRA_RETRY_AFTER_CAP``), else by
+      exponential back-off with full jitter (``MOCRA_RETRY_BASE``, ``MOCRA_RETRY_CAP``);
+    * a request whose retries are used up becomes a dead letter, reason ``retry``
+      (``MOCRA_DEAD_RETRIES``), whatever an errback or callback makes of it: the page was not
+      fetched, and can be replayed.
 
-    With another scheduler, in commands like ``scrapy shell``, and for requests that bypass the scheduler, it is Scrapy's own.
+    With another scheduler, in commands like ``scrapy shell``, and for requests that bypass the
+    scheduler, it is Scrapy's own.
     """
 
     _options: FailureOptions

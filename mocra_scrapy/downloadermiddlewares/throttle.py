@@ -1,7 +1,9 @@
-"""The backstop: requests that reach the downloader without having been handed out by the queue are polite, too.
+"""The backstop: requests that reach the downloader without having been handed out by the queue are
+polite, too.
 
-Such are robots.txt, what media pipelines and ``engine.download_async`` fetch, and requests that can't be stored. They book their
-departure on the state by which the queue hands out, and wait for it here, which takes a place of the downloader.
+Such are robots.txt, what media pipelines and ``engine.download_async`` fetch, and requests that
+can't be stored. They book their departure on the state by which the queue hands out, and wait for
+it here, which takes a place of the downloader.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a departure is booked ahead here: the rest of the crawl must not wait for one who may not even be here any more.
+#: Seconds that a departure is booked ahead here: the rest of the crawl must not wait for one who
+#: may not even be here any more.
 AHEAD = 5.0
 #: Seconds between two looks at how many workers there are, for the share of each during an outage.
 COUNTED = 30.0
 
 
 class ThrottleMiddleware:
-    """Waits for the departure of what bypasses the queue. While the backend is away it does as ``MOCRA_THROTTLE_ON_OUTAGE`` says:
-    waits for it, or goes on with this worker's share of the rate, never without a limit.
+    """Waits for the departure of what bypasses the queue. While the backend is away it does as
+    ``MOCRA_THROTTLE_ON_OUTAGE`` says: waits for it, or goes on with this worker's share of the
+    rate, never without a limit.
     """
 
     def __init__(self, crawler: Crawler) -> None:

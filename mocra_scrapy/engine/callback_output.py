@@ -1,4 +1,6 @@
-"""What a callback yields goes where it belongs, with a task for each item instead of ``CONCURRENT_ITEMS`` tasks for each response."""
+"""What a callback yields goes where it belongs, with a task for each item instead of
+``CONCURRENT_ITEMS`` tasks for each response.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,25 @@ from scrapy.utils.defer import aiter_errback, iter_errback
 
 logger = logging.getLogger(__name__)
 
-#: Requests that are taken in at one go, so that a callback that yields a whole sitemap doesn't keep everybody else waiting.
+#: Requests that are taken in at one go, so that a callback that yields a whole sitemap doesn't keep
+#: everybody else waiting.
 AT_A_TIME = 50
 
 
 class Output:
-    """In place of ``Scraper.handle_spider_output_async``, which starts 101 tasks for a page with one item, a quarter of its CPU time.
+    """In place of ``Scraper.handle_spider_output_async``, which starts 101 tasks for a page with
+    one item, a quarter of its CPU time.
 
-    The same for everybody else: requests and items are taken in the order in which they are yielded, up to ``CONCURRENT_ITEMS`` items of a
-    response are in the pipelines at once, the callback is asked for the next one when there is room, an error of the callback is
-    handled and ends it, and the end is when the last item has left the pipelines. A request needs no task: ``engine.crawl`` never waits.
+    The same for everybody else: requests and items are taken in the order in which they are
+    yielded, up to ``CONCURRENT_ITEMS`` items of a response are in the pipelines at once, the
+    callback is asked for the next one when there is room, an error of the callback is handled and
+    ends it, and the end is when the last item has left the pipelines. A request needs no task:
+    ``engine.crawl`` never waits.
 
     Args:
         engine, scraper: Scrapy's; only public names of them are used.
-        room: waits until more requests can be taken in, asked now and then; lets the event loop run in any case.
+        room: waits until more requests can be taken in, asked now and then; lets the event loop run
+            in any case.
     """
 
     def __init__(self, engine: Any, scraper: Any, room: Callable[[], Awaitable[None]]) -> None:

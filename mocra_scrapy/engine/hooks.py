@@ -1,15 +1,22 @@
-"""The only file that touches Scrapy's private names. ``tests/unit/test_engine_names.py`` has one test per name.
+"""The only file that touches Scrapy's private names. ``tests/unit/test_engine_names.py`` has one
+test per name.
 
 Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 
-* when the engine lets go of a request: ``engine._slot.remove_request`` is called once per scheduled request, after callback output,
-  children and pipelines, with the object that ``next_request`` returned;
-* that the engine is about to close: ``engine._slot.close`` is called before requests in flight are waited for;
-* waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks again only every 5 seconds;
+* when the engine lets go of a request: ``engine._slot.remove_request`` is called once per scheduled
+  request, after callback output, children and pipelines, with the object that ``next_request``
+  returned;
+* that the engine is about to close: ``engine._slot.close`` is called before requests in flight are
+  waited for;
+* waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks
+  again only every 5 seconds;
 * not waiting for a slot's delay a second time: ``downloader._get_slot``;
-* which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and ``scraper.call_spider_async`` (public names);
-* the output of callbacks without a hundred tasks for each response: ``scraper.handle_spider_output_async`` (a public name);
-* deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and first iterated after it.
+* which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and
+  ``scraper.call_spider_async`` (public names);
+* the output of callbacks without a hundred tasks for each response:
+  ``scraper.handle_spider_output_async`` (a public name);
+* deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and
+  first iterated after it.
 """
 
 from __future__ import annotations
@@ -35,7 +42,8 @@ if TYPE_CHECKING:
 class Engine:
     """What the scheduler needs of the engine of *crawler*; usable from ``Scheduler.open`` on.
 
-    In ``scrapy shell`` and in tests of a scheduler there may be no engine, or no slot: then there is nothing to hook.
+    In ``scrapy shell`` and in tests of a scheduler there may be no engine, or no slot: then there
+    is nothing to hook.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -68,7 +76,9 @@ class Engine:
         self._slot.remove_request = remove_request
 
     def on_closing(self, closing: Callable[[], None]) -> None:
-        """Call *closing* when the engine begins to close the spider, before it waits for requests in flight."""
+        """Call *closing* when the engine begins to close the spider, before it waits for requests
+        in flight.
+        """
         if self._slot is None:
             return
         close = self._slot.close
@@ -82,8 +92,9 @@ class Engine:
     def on_download_failed(self, failed: Callable[[Any], None]) -> None:
         """Call *failed* with the Failure of each download that no errback took.
 
-        A Failure that reaches ``scraper.enqueue_scrape`` is one of the download; what comes out of ``call_spider_async`` unchanged was
-        not taken. A spider middleware's own exception passes only the second, and ``spider_error`` tells of it.
+        A Failure that reaches ``scraper.enqueue_scrape`` is one of the download; what comes out of
+        ``call_spider_async`` unchanged was not taken. A spider middleware's own exception passes
+        only the second, and ``spider_error`` tells of it.
         """
         scraper = getattr(self._engine, "scraper", None)
         if scraper is None:
@@ -111,14 +122,19 @@ class Engine:
         scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
 
     def few_tasks(self, room: Callable[[], Awaitable[None]]) -> None:
-        """Have the output of callbacks processed by :class:`~mocra_scrapy.engine.callback_output.Output`, unless somebody else does it in his own way."""
+        """Have the output of callbacks processed by
+        :class:`~mocra_scrapy.engine.callback_output.Output`, unless somebody else does it in his
+        own way.
+        """
         scraper: Any = getattr(self._engine, "scraper", None)
         is_scrapys: bool = type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper)
         if is_scrapys:
             scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
-        """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is no ``start()`` here."""
+        """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is
+        no ``start()`` here.
+        """
         start = getattr(self._engine, "_start", None)
         if start is None:
             return False
@@ -126,10 +142,12 @@ class Engine:
         return True
 
     def on_crawl(self, known: Callable[[Request], bool]) -> None:
-        """Ask *known* about each request before Scrapy sends signals for it, as long as nobody hears these (:meth:`listen_again`).
+        """Ask *known* about each request before Scrapy sends signals for it, as long as nobody
+        hears these (:meth:`listen_again`).
 
-        Nine of ten links of a page are known; the signals cost more than the answer. ``engine.crawl`` is public, its replacement
-        behaves like it for every request that is not a known duplicate.
+        Nine of ten links of a page are known; the signals cost more than the answer.
+        ``engine.crawl`` is public, its replacement behaves like it for every request that is not a
+        known duplicate.
         """
         if self._engine is None or not hasattr(self._engine, "crawl"):
             return
@@ -152,8 +170,9 @@ class Engine:
         self._engine.crawl(request)
 
     def listen_again(self) -> None:
-        """Find out whether anybody hears of requests that are scheduled or dropped. Scrapy's own offsite filter doesn't count: what is
-        known has passed it before."""
+        """Find out whether anybody hears of requests that are scheduled or dropped. Scrapy's own
+        offsite filter doesn't count: what is known has passed it before.
+        """
         heard = (
             receiver
             for signal in (signals.request_scheduled, signals.request_dropped)
@@ -163,7 +182,9 @@ class Engine:
         self.unheard = next(iter(heard), None) is None
 
     def wake(self) -> None:
-        """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is idle."""
+        """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is
+        idle.
+        """
         if self._slot is not None and self._slot.closing is None:
             self._slot.nextcall.schedule()
 
@@ -173,7 +194,9 @@ class Engine:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
 
     def no_local_delay(self) -> None:
-        """Slots that the downloader makes from now on wait for nothing between two requests: the queue has waited already."""
+        """Slots that the downloader makes from now on wait for nothing between two requests: the
+        queue has waited already.
+        """
         get_slot = getattr(self._downloader, "_get_slot", None)
         if get_slot is None:
             return

@@ -31,7 +31,9 @@ MOST = 10_000  # slots that a worker knows of
 
 @dataclass(slots=True)
 class Seen:
-    """What a worker saw of a slot since its last change: latencies of good answers and of all, their numbers, the last answer's size."""
+    """What a worker saw of a slot since its last change: latencies of good answers and of all,
+    their numbers, the last answer's size.
+    """
 
     last: float = 0.0
     good: float = 0.0
@@ -42,14 +44,18 @@ class Seen:
 
 
 class AutoThrottle:
-    """In the place of :class:`scrapy.extensions.throttle.AutoThrottle`, which would give each process a delay of its own.
+    """In the place of :class:`scrapy.extensions.throttle.AutoThrottle`, which would give each
+    process a delay of its own.
 
-    Scrapy's rule: the target is latency / ``AUTOTHROTTLE_TARGET_CONCURRENCY``; the delay goes half the way to it, or all of it when that
-    is longer, between ``DOWNLOAD_DELAY`` and ``AUTOTHROTTLE_MAX_DELAY``; only answers with status 200 make it shorter.
+    Scrapy's rule: the target is latency / ``AUTOTHROTTLE_TARGET_CONCURRENCY``; the delay goes half
+    the way to it, or all of it when that is longer, between ``DOWNLOAD_DELAY`` and
+    ``AUTOTHROTTLE_MAX_DELAY``; only answers with status 200 make it shorter.
 
-    Here the delay is the slot's interval, shared by the workers. Each worker applies the rule at most once a second to the interval that
-    is in force, with the mean latency that it saw meanwhile. So the interval follows a moving average over all workers, and the target
-    concurrency is that of the cluster, however many workers there are. A slot begins with ``AUTOTHROTTLE_START_DELAY``.
+    Here the delay is the slot's interval, shared by the workers. Each worker applies the rule at
+    most once a second to the interval that is in force, with the mean latency that it saw
+    meanwhile. So the interval follows a moving average over all workers, and the target concurrency
+    is that of the cluster, however many workers there are. A slot begins with
+    ``AUTOTHROTTLE_START_DELAY``.
     """
 
     def __init__(self, crawler: Crawler) -> None:

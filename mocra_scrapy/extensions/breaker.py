@@ -42,8 +42,9 @@ MOST = 1000  # slots in one report
 class BreakerExtension:
     """See ``docs/guides/failing-sites``; ``MOCRA_BREAKER`` has the rules.
 
-    Each attempt of a download counts once, a retry is another one; exceptions of callbacks and pipelines count beside it. Outcomes are
-    told in bulk by a task of its own. A report that nobody took is not repeated: it counted once or not at all.
+    Each attempt of a download counts once, a retry is another one; exceptions of callbacks and
+    pipelines count beside it. Outcomes are told in bulk by a task of its own. A report that nobody
+    took is not repeated: it counted once or not at all.
 
     Attributes:
         breaker: of this crawl, for looks and resets.

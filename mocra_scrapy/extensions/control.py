@@ -1,4 +1,6 @@
-"""``WorkerControl``: this worker obeys what :class:`mocra_scrapy.control.Control` tells it and its crawl, and applies live settings."""
+"""``WorkerControl``: this worker obeys what :class:`mocra_scrapy.control.Control` tells it and its
+crawl, and applies live settings.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks for what was told while the message got lost, and between two looks whether a draining worker is done.
+#: Seconds between two looks for what was told while the message got lost, and between two looks
+#: whether a draining worker is done.
 REFRESH, LOOK = 5.0, 0.1
 
 
@@ -48,7 +51,9 @@ class WorkerControl:
         return None if value is None else checked(name, value)
 
     async def open(self) -> None:
-        """Raises BackendUnavailable: what was told can't be read; a worker that can't know whether it is paused must not begin."""
+        """Raises BackendUnavailable: what was told can't be read; a worker that can't know whether
+        it is paused must not begin.
+        """
         for value in (*self._paused, *self._orders):
             await value.refresh()
         await self._space.open()

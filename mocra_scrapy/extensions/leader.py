@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class LeaderElection:
-    """Stands for the offices in ``MOCRA_LEADER_ROLES``, and for those that ``Mocra.from_crawler(crawler).leader(role)`` asks for.
+    """Stands for the offices in ``MOCRA_LEADER_ROLES``, and for those that
+    ``Mocra.from_crawler(crawler).leader(role)`` asks for.
 
-    Offices belong to the backend and the key prefix, not to a crawl: put the crawl's name into the role if each crawl is to have one.
+    Offices belong to the backend and the key prefix, not to a crawl: put the crawl's name into the
+    role if each crawl is to have one.
     """
 
     def __init__(self, mocra: Mocra) -> None:
@@ -33,7 +35,9 @@ class LeaderElection:
         return Mocra.from_crawler(crawler).part(cls)
 
     def leader(self, role: str) -> Candidate:
-        """This worker as a candidate for *role*; it contends from the opening of the spider on, or from now."""
+        """This worker as a candidate for *role*; it contends from the opening of the spider on, or
+        from now.
+        """
         known = self._candidates.get(role)
         if known is None:
             options = self._mocra.coordination

@@ -1,4 +1,6 @@
-"""``WorkerReports``: this worker tells who it is, what it holds and how it goes, for ``Control.workers()`` and the commands."""
+"""``WorkerReports``: this worker tells who it is, what it holds and how it goes, for
+``Control.workers()`` and the commands.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,11 @@ def resident_megabytes() -> float | None:
 
 
 class WorkerReports:
-    """Announces the worker every ``MOCRA_HEARTBEAT`` seconds, and when its state changes; takes it off the list when it leaves.
+    """Announces the worker every ``MOCRA_HEARTBEAT`` seconds, and when its state changes; takes it
+    off the list when it leaves.
 
-    No decision of the queue hangs on this list: what a dead worker held goes to others by ``MOCRA_LEASE``.
+    No decision of the queue hangs on this list: what a dead worker held goes to others by
+    ``MOCRA_LEASE``.
     """
 
     def __init__(self, mocra: Mocra) -> None:

@@ -1,11 +1,13 @@
 """The contracts, as rules that can be tested.
 
-Each rule carries a name in brackets; the conformance suite (``tests/conformance``) has a test with that name, and every
-backend passes all of them. A backend says ``@implementer(IRequestQueue)``; mypy-zope checks it statically and
-:func:`mocra_scrapy.backends.open_backend` checks third-party ones when they are opened.
+Each rule carries a name in brackets; the conformance suite (``tests/conformance``) has a test with
+that name, and every backend passes all of them. A backend says ``@implementer(IRequestQueue)``;
+mypy-zope checks it statically and :func:`mocra_scrapy.backends.open_backend` checks third-party
+ones when they are opened.
 
-All methods are coroutines. What flows in bulk takes sequences and answers with sequences in the same order.
-Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; whether it took effect is then unknown.
+All methods are coroutines. What flows in bulk takes sequences and answers with sequences in the
+same order. Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; whether it
+took effect is then unknown.
 """
 
 from mocra_scrapy.interfaces.backend import IBackend

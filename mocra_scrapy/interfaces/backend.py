@@ -13,7 +13,9 @@ from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 class IBackend(Interface):
-    """Owns the connections to one server and makes the tools that work on it. Closes what it opened."""
+    """Owns the connections to one server and makes the tools that work on it. Closes what it
+    opened.
+    """
 
     url: str = Attribute("Where it is, without secrets, for logs.")
     shared: bool = Attribute("Whether several processes can work on it together.")
@@ -24,7 +26,8 @@ class IBackend(Interface):
 
         Raises:
             BackendUnavailable: nobody answers, or the password is wrong; the text says which.
-            ConfigurationError: the server can't do what is needed (too old, evicts keys of a queue, …).
+            ConfigurationError: the server can't do what is needed (too old, evicts keys of a queue,
+                …).
         """
 
     def request_queue(crawl: str, options: QueueOptions) -> IRequestQueue:
@@ -40,7 +43,8 @@ class IBackend(Interface):
         """The office named *role*. No I/O. Several calls with the same name share the stored state.
 
         Raises:
-            NotSupported: this backend has no elections; the text names one that has. So for each of the tools below.
+            NotSupported: this backend has no elections; the text names one that has. So for each of
+                the tools below.
         """
 
     def locks() -> ILocks:

@@ -27,18 +27,23 @@ class IBreaker(Interface):
 
         A report whose answer was lost is not to be repeated: it counted once or not at all.
 
-        * Outcomes of all workers are counted together, and leave the window. [workers_count_together] [failures_leave_the_window]
-        * A slot opens when its threshold is passed, by number [too_many_failures_open_a_slot] or by share
-          [a_share_of_failures_opens_a_slot]; exactly one report is told of it. [one_report_opens_a_slot]
+        * Outcomes of all workers are counted together, and leave the window.
+          [workers_count_together] [failures_leave_the_window]
+        * A slot opens when its threshold is passed, by number [too_many_failures_open_a_slot] or by
+          share [a_share_of_failures_opens_a_slot]; exactly one report is told of it.
+          [one_report_opens_a_slot]
         * Only the kinds that the threshold names count as failures. [only_named_kinds_count]
-        * Nothing of an open slot departs; its entries stay where they are, and other slots go on. [an_open_slot_is_held]
+        * Nothing of an open slot departs; its entries stay where they are, and other slots go on.
+          [an_open_slot_is_held]
         * When the hold is over one request at a time is handed out. [a_half_open_slot_gives_probes]
-        * ``probes`` successes close it [probes_close_a_slot], a failure opens it for twice as long, ``longest`` at most.
-          [a_failed_probe_opens_again]
-        * What departed before the hold was over is no probe: it changes nothing. [stragglers_change_nothing]
-        * A slot of which nothing is heard for ``longest`` seconds after its hold is as before. [an_unheard_slot_is_forgotten]
-        * The crawl's threshold counts all slots together; every report is told of the last time that it was passed, and counting begins
-          anew. [too_many_failures_trip_the_crawl]
+        * ``probes`` successes close it [probes_close_a_slot], a failure opens it for twice as long,
+          ``longest`` at most. [a_failed_probe_opens_again]
+        * What departed before the hold was over is no probe: it changes nothing.
+          [stragglers_change_nothing]
+        * A slot of which nothing is heard for ``longest`` seconds after its hold is as before.
+          [an_unheard_slot_is_forgotten]
+        * The crawl's threshold counts all slots together; every report is told of the last time
+          that it was passed, and counting begins anew. [too_many_failures_trip_the_crawl]
         * A run that is over is not judged. [nothing_is_judged_after_the_end]
 
         Raises:
@@ -49,9 +54,12 @@ class IBreaker(Interface):
         """How *slot* stands. [a_look_shows_the_circuit]"""
 
     async def tripped(limit: int = 100) -> Sequence[BreakerState]:
-        """Slots that are open or half-open, some of them when there are more than *limit*. [open_slots_are_listed]"""
+        """Slots that are open or half-open, some of them when there are more than *limit*.
+        [open_slots_are_listed]
+        """
 
     async def reset(slot: str) -> bool:
-        """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds stay. Failures of what departed
-        before don't count any more. [a_reset_closes_at_once] [what_departed_before_a_reset_says_nothing]
+        """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds
+        stay. Failures of what departed before don't count any more. [a_reset_closes_at_once]
+        [what_departed_before_a_reset_says_nothing]
         """

@@ -1,7 +1,8 @@
 """Who leads, who holds what, what all know, who is there.
 
-Numbers and versions are microseconds of the server's clock, or one more than the last: so they grow also over a deletion by hand and a
-server that came back empty, as long as its clock does not go back then.
+Numbers and versions are microseconds of the server's clock, or one more than the last: so they grow
+also over a deletion by hand and a server that came back empty, as long as its clock does not go
+back then.
 
 Names are any text. Owners, candidates and workers are names that no other run of any process has
 (:func:`mocra_scrapy.runtime.worker_name`). Time is the server's; leases are seconds.
@@ -20,41 +21,50 @@ from mocra_scrapy.models import Grant, SharedValue, Term, WorkerReport
 class IElection(Interface):
     """One office that at most one candidate holds at a time, in terms that are numbered.
 
-    A lease alone does not stop a leader that was paused: each effect of a leader carries the number of its term (the fencing token) and
-    is refused where a greater one was seen, see :meth:`IShared.put`.
+    A lease alone does not stop a leader that was paused: each effect of a leader carries the number
+    of its term (the fencing token) and is refused where a greater one was seen, see
+    :meth:`IShared.put`.
     """
 
     async def campaign(candidate: str, lease: float) -> Term | None:
-        """Take the office for *lease* seconds if it is free (or already this candidate's, which begins no new term).
+        """Take the office for *lease* seconds if it is free (or already this candidate's, which
+        begins no new term).
 
         * One at a time. [one_candidate_leads]
-        * Each new term has a greater number than all before, also after the office was empty for long or its record was deleted by
-          hand: numbers begin at the server's clock. [terms_grow]
+        * Each new term has a greater number than all before, also after the office was empty for
+          long or its record was deleted by hand: numbers begin at the server's clock. [terms_grow]
         * A leader that campaigns again keeps its term. [campaigning_again_keeps_the_term]
         """
 
     async def renew(candidate: str, number: int, lease: float) -> bool:
         """Keep the office for *lease* seconds from now.
 
-        ``False``: the term is over, be it that another one leads or only that it ran out. [a_stale_term_is_not_renewed]
+        ``False``: the term is over, be it that another one leads or only that it ran out.
+        [a_stale_term_is_not_renewed]
         """
 
     async def resign(candidate: str, number: int) -> bool:
-        """Give the office up at once. ``False``: it was not this term's. [a_resigned_office_is_free] [a_stale_term_resigns_nothing]"""
+        """Give the office up at once. ``False``: it was not this term's.
+        [a_resigned_office_is_free] [a_stale_term_resigns_nothing]
+        """
 
     async def leader() -> Term | None:
         """Who leads; ``None``: nobody. [the_leader_is_known_to_all]"""
 
 
 class ILocks(Interface):
-    """Locks, and semaphores of *limit* places, by name. Nobody but the owner releases; nobody holds for ever."""
+    """Locks, and semaphores of *limit* places, by name. Nobody but the owner releases; nobody holds
+    for ever.
+    """
 
     async def acquire(name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        """Take one place for *ttl* seconds; ``None``: all *limit* are taken. Doesn't wait; who comes next is a matter of luck.
+        """Take one place for *ttl* seconds; ``None``: all *limit* are taken. Doesn't wait; who
+        comes next is a matter of luck.
 
         * No more than *limit* owners at a time; who asks says how many, so all should say the same.
           [a_lock_has_one_owner] [a_semaphore_has_limited_places]
-        * An owner that holds it already gets the same grant, renewed: so a repeated call is harmless. [acquiring_again_is_renewing]
+        * An owner that holds it already gets the same grant, renewed: so a repeated call is
+          harmless. [acquiring_again_is_renewing]
         * Each grant of a name has a greater number than all before. [grants_grow]
         * A place that was not renewed in time is free. [an_expired_lock_is_free]
         """
@@ -63,10 +73,13 @@ class ILocks(Interface):
         """Hold for *ttl* seconds from now. ``False``: it was lost. [a_lost_lock_is_not_renewed]"""
 
     async def release(name: str, owner: str, number: int) -> bool:
-        """Free the place. ``False``: it was not this grant's (any more), and nothing changed. [only_the_owner_releases]"""
+        """Free the place. ``False``: it was not this grant's (any more), and nothing changed.
+        [only_the_owner_releases]
+        """
 
     async def wait(name: str, timeout: float) -> bool:
-        """Sleep until a place of *name* may have become free; ``False`` after *timeout* seconds. [a_release_wakes_those_who_wait]
+        """Sleep until a place of *name* may have become free; ``False`` after *timeout* seconds.
+        [a_release_wakes_those_who_wait]
 
         A wake-up may come for nothing, and may be lost: callers try again now and then.
         """
@@ -93,16 +106,17 @@ class IShared(Interface):
         """Store *value* (``None``: delete it).
 
         * Each change gives a greater version than all before, deletion included. [versions_grow]
-        * With *version* only if that is the current one (0: only if there is none, or it was deleted); else ``None``.
-          [a_stale_version_changes_nothing]
-        * With *fence* (a term's number) only if no greater one has written this name; it is remembered with the value, also over
-          deletion. [a_stale_fence_changes_nothing]
-        * A name once written with a fence takes no writes without one from those who give a *version*; without either a person
-          overrides. [a_person_overrides]
+        * With *version* only if that is the current one (0: only if there is none, or it was
+          deleted); else ``None``. [a_stale_version_changes_nothing]
+        * With *fence* (a term's number) only if no greater one has written this name; it is
+          remembered with the value, also over deletion. [a_stale_fence_changes_nothing]
+        * A name once written with a fence takes no writes without one from those who give a
+          *version*; without either a person overrides. [a_person_overrides]
         """
 
     def watch() -> AsyncIterator[str]:
-        """Names that changed, for ever; ``"*"`` at the beginning and whenever some may have been missed.
+        """Names that changed, for ever; ``"*"`` at the beginning and whenever some may have been
+        missed.
 
         [every_watcher_hears_of_a_change] [a_cut_off_watcher_catches_up]
 
@@ -117,7 +131,9 @@ class IWorkers(Interface):
     """Who is there: for people and for tools. No decision of the queue hangs on it."""
 
     async def announce(report: WorkerReport, ttl: float) -> None:
-        """Say that this worker lives; it is listed for *ttl* seconds. [an_announced_worker_is_listed] [a_silent_worker_vanishes]"""
+        """Say that this worker lives; it is listed for *ttl* seconds.
+        [an_announced_worker_is_listed] [a_silent_worker_vanishes]
+        """
 
     async def leave(worker: str) -> None:
         """Off the list at once. [a_leaving_worker_vanishes]"""

@@ -1,4 +1,6 @@
-"""What is beside the queue's hand-out, and on the same state: departures of requests that bypass the queue, holds, live changes."""
+"""What is beside the queue's hand-out, and on the same state: departures of requests that bypass
+the queue, holds, live changes.
+"""
 # ruff: noqa: N805 - methods of zope interfaces have no self
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, Sl
 
 
 class IRateLimiter(Interface):
-    """The slots and scopes of one crawl. What is said here holds for :meth:`IRequestQueue.exchange` from the next call on.
+    """The slots and scopes of one crawl. What is said here holds for :meth:`IRequestQueue.exchange`
+    from the next call on.
 
     A departure is *booked*, not polled for: who may not go now is told when.
     """
@@ -21,27 +24,35 @@ class IRateLimiter(Interface):
     ) -> Sequence[Booking]:
         """Book departures, in order; *limits* as in :meth:`IRequestQueue.exchange`.
 
-        * A booking counts for the hand-out, and the other way round. [bookings_and_leases_share_one_state]
+        * A booking counts for the hand-out, and the other way round.
+          [bookings_and_leases_share_one_state]
         * What would wait for more than ``max_wait`` is not booked. [a_long_wait_is_not_booked]
         * A reservation of several names waits for all of them. [a_booking_waits_for_all_its_names]
-        * In any stretch of time no more departures than ``burst + time / interval``. [bookings_keep_the_rate]
+        * In any stretch of time no more departures than ``burst + time / interval``.
+          [bookings_keep_the_rate]
         """
 
     async def hold(name: str, seconds: float) -> None:
-        """Nobody departs before so many seconds are over (``Retry-After``); workers that have something of it are woken and told.
+        """Nobody departs before so many seconds are over (``Retry-After``); workers that have
+        something of it are woken and told.
 
         A hold never shortens another one. [a_hold_stops_everybody] [a_hold_never_shortens]
         """
 
     async def slow_down(name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
-        """Halve the rate: the interval is twice what it was, *floor* at least, *most* at most; answers the new one.
+        """Halve the rate: the interval is twice what it was, *floor* at least, *most* at most;
+        answers the new one.
 
-        * It recovers by the part *recovery* a minute, until the limit's own interval is reached. [the_rate_recovers]
-        * Within *calm* seconds of the last time nothing changes: requests that were under way fail together. [one_failure_halves_once]
+        * It recovers by the part *recovery* a minute, until the limit's own interval is reached.
+          [the_rate_recovers]
+        * Within *calm* seconds of the last time nothing changes: requests that were under way fail
+          together. [one_failure_halves_once]
         """
 
     async def change(name: str, change: LimitChange) -> None:
-        """Change a limit while the crawl runs; an empty change goes back to the settings. [a_change_holds_at_once]"""
+        """Change a limit while the crawl runs; an empty change goes back to the settings.
+        [a_change_holds_at_once]
+        """
 
     async def pause(name: str) -> None:
         """Nothing of it departs until :meth:`resume`. [a_paused_slot_waits_for_its_resumption]"""
@@ -50,4 +61,6 @@ class IRateLimiter(Interface):
         """End a pause and any hold."""
 
     async def look(name: str) -> SlotState:
-        """How it stands; limits that were never told are ``options.limit``. [a_look_tells_what_is_in_force]"""
+        """How it stands; limits that were never told are ``options.limit``.
+        [a_look_tells_what_is_in_force]
+        """

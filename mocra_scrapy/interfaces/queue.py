@@ -25,7 +25,8 @@ from mocra_scrapy.models import (
 
 
 class IRequestQueue(IDeadLetters, IDictionaries):
-    """The requests of one crawl: each stored entry is handed out to one worker at a time until it is acknowledged.
+    """The requests of one crawl: each stored entry is handed out to one worker at a time until it
+    is acknowledged.
 
     States of an entry::
 
@@ -35,11 +36,13 @@ class IRequestQueue(IDeadLetters, IDictionaries):
            (until due) └──reclaim──────┘│              └──purge──► gone
                         (deliveries+1)  └──reclaim, deliveries used up──► dead
 
-    **Workers.** A worker is a name that is unique for one run of one process, and calls in turn, one exchange at a time.
-    Leases belong to workers: as long as a worker calls within ``options.lease`` seconds it keeps all it holds.
+    **Workers.** A worker is a name that is unique for one run of one process, and calls in turn,
+    one exchange at a time. Leases belong to workers: as long as a worker calls within
+    ``options.lease`` seconds it keeps all it holds.
 
-    **Calls** are numbered by the caller, strictly growing for a worker. A call that failed with ``BackendUnavailable`` is repeated
-    with the same number and the same arguments, and then has the effect and gives the answer of a single one.
+    **Calls** are numbered by the caller, strictly growing for a worker. A call that failed with
+    ``BackendUnavailable`` is repeated with the same number and the same arguments, and then has the
+    effect and gives the answer of a single one.
     """
 
     options: QueueOptions = Attribute("What it was made with.")
@@ -49,13 +52,15 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
         * The first join of a crawl starts run 1 with seeding open. [the_first_join_starts_a_run]
         * A join while a run is unfinished resumes it. [a_join_resumes_an_unfinished_run]
-        * A run that nobody works on, with nothing left and its seeding complete, counts as finished: whoever was to say so
-          left early. [an_exhausted_run_counts_as_finished]
-        * A join after a finished run starts the next one, afresh: fingerprints are forgotten [a_join_after_the_end_starts_afresh]
-          unless ``options.keep_seen``. [keep_seen_keeps_the_fingerprints]
-        * A worker with other ``options.rules`` than the last one makes the store forget the limits of single slots.
-          [other_rules_forget_what_was_told]
-        * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError. [shards_must_agree]
+        * A run that nobody works on, with nothing left and its seeding complete, counts as
+          finished: whoever was to say so left early. [an_exhausted_run_counts_as_finished]
+        * A join after a finished run starts the next one, afresh: fingerprints are forgotten
+          [a_join_after_the_end_starts_afresh] unless ``options.keep_seen``.
+          [keep_seen_keeps_the_fingerprints]
+        * A worker with other ``options.rules`` than the last one makes the store forget the limits
+          of single slots. [other_rules_forget_what_was_told]
+        * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError.
+          [shards_must_agree]
         """
 
     async def exchange(
@@ -78,64 +83,83 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         Pushing:
 
         * An entry comes back byte for byte. [a_body_comes_back_byte_for_byte]
-        * Filter and store are one step: a fingerprint is stored once [a_fingerprint_is_stored_once], also within a call, and
-          stays known after ack [a_fingerprint_stays_seen_after_ack]; ``None`` is never filtered. [no_fingerprint_means_no_filtering]
-        * A delayed entry is handed out when its delay has passed, not before. [a_delayed_entry_waits]
+        * Filter and store are one step: a fingerprint is stored once
+          [a_fingerprint_is_stored_once], also within a call, and stays known after ack
+          [a_fingerprint_stays_seen_after_ack]; ``None`` is never filtered.
+          [no_fingerprint_means_no_filtering]
+        * A delayed entry is handed out when its delay has passed, not before.
+          [a_delayed_entry_waits]
 
         Settling:
 
-        * ack removes an entry [ack_removes_the_entry]; a second ack is refused [a_second_ack_is_refused]; so is one by
-          anybody but the owner. [a_stale_owner_changes_nothing]
-        * release gives an entry back to the head of its queue, with the same deliveries. [release_gives_back_in_order]
-        * bury makes it a dead letter [bury_makes_a_dead_letter]; several burials of one lease in a call make as many letters, one
-          with ``done`` is the record of a request that is done. [a_request_may_leave_records]
-        * On all shards, what is pushed is stored before anything is acked. [children_are_stored_before_the_parent_goes]
+        * ack removes an entry [ack_removes_the_entry]; a second ack is refused
+          [a_second_ack_is_refused]; so is one by anybody but the owner.
+          [a_stale_owner_changes_nothing]
+        * release gives an entry back to the head of its queue, with the same deliveries.
+          [release_gives_back_in_order]
+        * bury makes it a dead letter [bury_makes_a_dead_letter]; several burials of one lease in a
+          call make as many letters, one with ``done`` is the record of a request that is done.
+          [a_request_may_leave_records]
+        * On all shards, what is pushed is stored before anything is acked.
+          [children_are_stored_before_the_parent_goes]
         * A refused ack still stores the call's pushes. [a_stale_ack_still_stores_its_children]
 
         Leasing:
 
         * A leased entry is hidden from everybody else. [a_leased_entry_is_hidden]
-        * Within a slot: higher priority first, then start entries last, then oldest first (newest first with ``lifo``, but for start
-          entries). [priority_then_order] [lifo_order] [start_entries_come_last]
-        * Between slots it is fair: a slot is served again when all others that have work were. [slots_take_turns]
-        * Nothing is leased from the slots named in *full* [full_slots_are_passed_over], at most *per_slot* (0: any number) from
-          each of the others. [per_slot_is_a_limit]
+        * Within a slot: higher priority first, then start entries last, then oldest first (newest
+          first with ``lifo``, but for start entries). [priority_then_order] [lifo_order]
+          [start_entries_come_last]
+        * Between slots it is fair: a slot is served again when all others that have work were.
+          [slots_take_turns]
+        * Nothing is leased from the slots named in *full* [full_slots_are_passed_over], at most
+          *per_slot* (0: any number) from each of the others. [per_slot_is_a_limit]
         * *want* is a limit; 0 leases nothing and only settles and renews. [want_is_a_limit]
 
         Throttling (with ``options.limit``; over all workers together):
 
-        * Departures of a slot keep its interval, each lease says when it may depart [departures_keep_the_interval], at most
-          ``options.lookahead`` from now [departures_are_booked_a_little_ahead]; after a rest ``burst`` may go at once
-          [a_burst_is_allowed_after_a_rest]; intervals vary by ``jitter`` [jitter_varies_the_interval].
-        * Requests that are out take *places*. A worker has as many of a slot as ``places`` told last, and starts no more requests;
-          never more than ``concurrency`` in all. [places_are_never_overbooked]
-        * *loads*: how much of a slot or scope the caller has, out and waiting; it gets no more than twice its places, and where there
-          is an interval no more than its places. [a_load_bounds_what_is_leased]
-        * *keep*: of these it keeps so many places, and gives back the rest. [what_is_given_back_is_free]
-        * Where a worker finds all places taken, others that have more than their share are asked for some.
-          [places_are_shared_between_workers]
-        * The places of a worker that leaves or dies are free. [a_leaving_worker_frees_its_places] [a_dead_worker_frees_its_places]
+        * Departures of a slot keep its interval, each lease says when it may depart
+          [departures_keep_the_interval], at most ``options.lookahead`` from now
+          [departures_are_booked_a_little_ahead]; after a rest ``burst`` may go at once
+          [a_burst_is_allowed_after_a_rest]; intervals vary by ``jitter``
+          [jitter_varies_the_interval].
+        * Requests that are out take *places*. A worker has as many of a slot as ``places`` told
+          last, and starts no more requests; never more than ``concurrency`` in all.
+          [places_are_never_overbooked]
+        * *loads*: how much of a slot or scope the caller has, out and waiting; it gets no more than
+          twice its places, and where there is an interval no more than its places.
+          [a_load_bounds_what_is_leased]
+        * *keep*: of these it keeps so many places, and gives back the rest.
+          [what_is_given_back_is_free]
+        * Where a worker finds all places taken, others that have more than their share are asked
+          for some. [places_are_shared_between_workers]
+        * The places of a worker that leaves or dies are free. [a_leaving_worker_frees_its_places]
+          [a_dead_worker_frees_its_places]
         * *limits*: of these slots or scopes, from now on. [a_slot_may_have_a_limit_of_its_own]
         * Limits of scopes hold over all slots that have entries of them. [scopes_hold_over_slots]
-        * What may not depart now keeps nobody else waiting, and ``next_due`` tells when it may. [held_slots_keep_nobody_waiting]
+        * What may not depart now keeps nobody else waiting, and ``next_due`` tells when it may.
+          [held_slots_keep_nobody_waiting]
 
         Dying:
 
         * Each call renews all that the worker holds. [a_calling_worker_keeps_its_leases]
-        * What a worker held for longer than ``options.lease`` without a call is handed out again, at the head of its queue, with
-          one more delivery. [a_dead_workers_entries_return]
-        * The worker learns of it by ``lost``, keeps its name and goes on. [a_worker_that_was_declared_dead_goes_on]
-        * After ``options.max_deliveries`` hand-outs to workers that died it is a dead letter, reason
-          ``deliveries``. [too_many_deliveries_make_a_dead_letter]
-        * An entry that was lost with ``options.isolate_after`` workers is handed out only to a worker that holds no other such
-          suspect. [suspects_are_handed_out_alone]
+        * What a worker held for longer than ``options.lease`` without a call is handed out again,
+          at the head of its queue, with one more delivery. [a_dead_workers_entries_return]
+        * The worker learns of it by ``lost``, keeps its name and goes on.
+          [a_worker_that_was_declared_dead_goes_on]
+        * After ``options.max_deliveries`` hand-outs to workers that died it is a dead letter,
+          reason ``deliveries``. [too_many_deliveries_make_a_dead_letter]
+        * An entry that was lost with ``options.isolate_after`` workers is handed out only to a
+          worker that holds no other such suspect. [suspects_are_handed_out_alone]
 
         Repeating:
 
-        * The same call again changes nothing and gives the same answer. [a_repeated_call_has_one_effect]
+        * The same call again changes nothing and gives the same answer.
+          [a_repeated_call_has_one_effect]
 
-        Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a limited number. A limit of 1,000 pushes,
-        1,000 settlements and 1,000 wanted leases a call is good manners; sizes beyond are accepted.
+        Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a
+        limited number. A limit of 1,000 pushes, 1,000 settlements and 1,000 wanted leases a call is
+        good manners; sizes beyond are accepted.
 
         Raises:
             BackendUnavailable: nothing is known about this call; repeat it.
@@ -143,9 +167,11 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         """
 
     async def wait(worker: str, timeout: float) -> bool:
-        """Sleep until this worker has reason to call: ``True`` when woken, ``False`` after *timeout* seconds.
+        """Sleep until this worker has reason to call: ``True`` when woken, ``False`` after
+        *timeout* seconds.
 
-        * A worker that wanted and got nothing is woken when another one pushes. [a_push_wakes_a_waiting_worker]
+        * A worker that wanted and got nothing is woken when another one pushes.
+          [a_push_wakes_a_waiting_worker]
         * All are woken when the run is finished. [the_end_wakes_everybody]
         * A wake-up may come for nothing, and may be lost: callers poll now and then.
         """
@@ -154,7 +180,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         """Whether this worker, and nobody else, is to run ``start()``.
 
         * One living worker at a time. [one_worker_seeds]
-        * When it dies or leaves without :meth:`complete_seeding`, another may. [seeding_is_taken_over]
+        * When it dies or leaves without :meth:`complete_seeding`, another may.
+          [seeding_is_taken_over]
         * Never again in a run in which it was completed. [completed_seeding_is_remembered]
         """
 
@@ -162,17 +189,20 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         """All seeds are stored. ``False``: this worker is not (or no longer) the one that seeds."""
 
     async def finish(worker: str) -> Finish:
-        """End the run if nothing is pending, delayed or leased on any shard and seeding is complete.
+        """End the run if nothing is pending, delayed or leased on any shard and seeding is
+        complete.
 
-        * Refused while there is work anywhere or seeding is not complete. [a_busy_crawl_does_not_finish]
+        * Refused while there is work anywhere or seeding is not complete.
+          [a_busy_crawl_does_not_finish]
         * Exactly one call wins. [one_worker_wins_the_end]
         * A push into a finished run opens it again; nothing is lost. [a_push_after_the_end_reopens]
-        * A finished, drained queue leaves nothing behind but the crawl's record, dead letters, and the fingerprints when
-          ``options.keep_seen``. [a_drained_queue_leaves_nothing_behind]
+        * A finished, drained queue leaves nothing behind but the crawl's record, dead letters, and
+          the fingerprints when ``options.keep_seen``. [a_drained_queue_leaves_nothing_behind]
         """
 
     async def close_worker(worker: str) -> int:
-        """Sign off: give back all the worker holds, same deliveries, and forget it. Answers how many were given back.
+        """Sign off: give back all the worker holds, same deliveries, and forget it. Answers how
+        many were given back.
 
         [a_leaving_worker_gives_everything_back]
         """
@@ -190,10 +220,14 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         """Some pending entries, without leasing them; no fingerprints. [peek_changes_nothing]"""
 
     async def forget(fingerprints: Sequence[bytes]) -> Sequence[bool]:
-        """Let these fingerprints be stored once more. ``False``: was not known. [a_forgotten_fingerprint_is_new]"""
+        """Let these fingerprints be stored once more. ``False``: was not known.
+        [a_forgotten_fingerprint_is_new]
+        """
 
     async def clear() -> None:
-        """Delete everything that is stored of this crawl, workers' leases included. [clear_deletes_everything]"""
+        """Delete everything that is stored of this crawl, workers' leases included.
+        [clear_deletes_everything]
+        """
 
     async def close() -> None:
         """Stop listening. The stored state stays. May be called twice."""

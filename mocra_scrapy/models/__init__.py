@@ -1,7 +1,7 @@
 """The frozen values that cross the contracts of :mod:`mocra_scrapy.interfaces`.
 
-No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants that decide between workers are the
-server's clock, in seconds since the epoch.
+No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants that decide between
+workers are the server's clock, in seconds since the epoch.
 """
 
 from mocra_scrapy.models.breaker import (

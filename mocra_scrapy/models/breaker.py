@@ -13,7 +13,8 @@ BUCKETS = 10
 class Circuit(Enum):
     """How a slot stands with the breaker.
 
-    ``CLOSED``: as usual. ``OPEN``: nothing departs. ``HALF_OPEN``: the hold is over, and one request at a time tries the site.
+    ``CLOSED``: as usual. ``OPEN``: nothing departs. ``HALF_OPEN``: the hold is over, and one
+    request at a time tries the site.
     """
 
     CLOSED = 0
@@ -68,9 +69,11 @@ class Outcome:
     """How requests of a slot ended, *count* of them.
 
     Attributes:
-        kind: of the failure, ``mocra_scrapy.models.failure_kinds`` has the list; empty: it was downloaded.
+        kind: of the failure, ``mocra_scrapy.models.failure_kinds`` has the list; empty: it was
+            downloaded.
         age: seconds since the youngest of them departed.
-        download: whether it tells of downloads. What goes wrong later, in a callback or a pipeline, is told beside the download's own.
+        download: whether it tells of downloads. What goes wrong later, in a callback or a pipeline,
+            is told beside the download's own.
     """
 
     slot: str
@@ -82,7 +85,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class BreakerChange:
-    """A slot opened (``after`` is ``OPEN``), for *hold* seconds, the *times*-th time in a row; or it closed."""
+    """A slot opened (``after`` is ``OPEN``), for *hold* seconds, the *times*-th time in a row; or
+    it closed.
+    """
 
     slot: str
     before: Circuit
@@ -96,7 +101,9 @@ class BreakerChange:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """The last time that the crawl's own threshold was passed. *at*: server clock, seconds since the epoch."""
+    """The last time that the crawl's own threshold was passed. *at*: server clock, seconds since
+    the epoch.
+    """
 
     at: float
     failed: int
@@ -106,7 +113,9 @@ class Trip:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a report: what this report changed, and the crawl's last trip, whoever caused it."""
+    """The answer to a report: what this report changed, and the crawl's last trip, whoever caused
+    it.
+    """
 
     changes: Sequence[BreakerChange] = ()
     trip: Trip | None = None
@@ -114,7 +123,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """A slot as the breaker knows it; *wait*: seconds until an open one is tried again; counts are of the window."""
+    """A slot as the breaker knows it; *wait*: seconds until an open one is tried again; counts are
+    of the window.
+    """
 
     slot: str
     circuit: Circuit = Circuit.CLOSED
@@ -128,7 +139,9 @@ class BreakerState:
 
 @dataclass(slots=True)
 class Tally:
-    """The outcomes of one slot (or all of them) under one threshold; ages in seconds, infinite: there is none."""
+    """The outcomes of one slot (or all of them) under one threshold; ages in seconds, infinite:
+    there is none.
+    """
 
     slot: str
     total: int = 0

@@ -1,4 +1,6 @@
-"""What crosses the contracts of :mod:`mocra_scrapy.interfaces.coordination`, and what a backend tells of its server."""
+"""What crosses the contracts of :mod:`mocra_scrapy.interfaces.coordination`, and what a backend
+tells of its server.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A place in a lock or semaphore. ``number`` is its fencing token, ``expires_in`` as in :class:`Term`."""
+    """A place in a lock or semaphore. ``number`` is its fencing token, ``expires_in`` as in
+    :class:`Term`.
+    """
 
     name: str
     owner: str
@@ -36,7 +40,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class SharedValue:
-    """A named value: ``None`` and version 0 when there never was one; ``fence``: greatest term that wrote it, 0: none did."""
+    """A named value: ``None`` and version 0 when there never was one; ``fence``: greatest term that
+    wrote it, 0: none did.
+    """
 
     value: bytes | None
     version: int
@@ -45,7 +51,9 @@ class SharedValue:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker tells of itself: ``facts`` is JSON data (host, pid, versions, what it holds, rates, memory, last error, …)."""
+    """What a worker tells of itself: ``facts`` is JSON data (host, pid, versions, what it holds,
+    rates, memory, last error, …).
+    """
 
     worker: str
     crawl: str

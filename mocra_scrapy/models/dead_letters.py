@@ -1,4 +1,6 @@
-"""Dead letters: what was given up, with its reason. Crosses :class:`~mocra_scrapy.interfaces.IDeadLetters` and ``exchange``."""
+"""Dead letters: what was given up, with its reason. Crosses
+:class:`~mocra_scrapy.interfaces.IDeadLetters` and ``exchange``.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Burial:
         body: what a replay puts back; ``None``: what was leased.
         url, fingerprint: of the request, where they are known.
         retries: how often it was put back into the queue because it had failed.
-        first_failed_at: when it first failed, seconds since the epoch by the worker's clock; ``None``: now.
+        first_failed_at: when it first failed, seconds since the epoch by the worker's clock;
+            ``None``: now.
     """
 
     lease: Lease
@@ -54,8 +57,10 @@ class DeadLetter:
         worker: who held it last.
         died_at: server clock, seconds since the epoch.
         first_lost_at, scopes: as in :class:`Lease`.
-        done, url, fingerprint, retries: as in :class:`Burial`; unknown for what the queue itself gave up.
-        first_failed_at: when it first failed or was first lost, as far as anybody knows; ``died_at`` at the latest.
+        done, url, fingerprint, retries: as in :class:`Burial`; unknown for what the queue itself
+            gave up.
+        first_failed_at: when it first failed or was first lost, as far as anybody knows;
+            ``died_at`` at the latest.
     """
 
     id: str
@@ -83,7 +88,8 @@ class LetterFilter:
 
     Attributes:
         reason, slot: exactly these; ``None``: any.
-        since, until: died at this time or later, before this time; seconds since the epoch, server clock.
+        since, until: died at this time or later, before this time; seconds since the epoch, server
+            clock.
         done: only records (``True``) or only what is not done (``False``); ``None``: both.
     """
 

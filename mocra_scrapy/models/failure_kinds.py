@@ -32,8 +32,9 @@ PARSE, PIPELINE = "parse", "pipeline"
 KINDS = (*DOWNLOAD, *STATUS, PARSE, PIPELINE)
 GROUPS = {"download": frozenset(DOWNLOAD), "status": frozenset({"http_5xx", "http_429"})}
 
-#: ``(root of the module, class)`` -> kind; of a class's bases the nearest counts. ``""``: no failure of the site. ``None``: look at the
-#: cause, it is ``broken`` if that says nothing. Scrapy's own classes stand here by name, since the oldest Scrapy has only Twisted's.
+#: ``(root of the module, class)`` -> kind; of a class's bases the nearest counts. ``""``: no
+#: failure of the site. ``None``: look at the cause, it is ``broken`` if that says nothing. Scrapy's
+#: own classes stand here by name, since the oldest Scrapy has only Twisted's.
 _CLASSES: dict[tuple[str, str], str | None] = {
     ("scrapy", "DownloadTimeoutError"): "timeout",
     ("scrapy", "CannotResolveHostError"): "dns",
@@ -94,7 +95,9 @@ def kind_of_status(status: int) -> str:
 
 
 def kind_of_exception(error: BaseException) -> str:
-    """Of what a download raised. Empty: it says nothing of the site (cancelled, a scheme nobody knows, a request that was ignored)."""
+    """Of what a download raised. Empty: it says nothing of the site (cancelled, a scheme nobody
+    knows, a request that was ignored).
+    """
     for one in _with_causes(error):
         kind = _kind_of_class(type(one))
         if kind is not None:

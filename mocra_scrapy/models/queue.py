@@ -8,7 +8,8 @@ from enum import Enum
 
 from mocra_scrapy.models.throttle import SlotLimit
 
-#: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell neighbours apart.
+#: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell
+#: neighbours apart.
 MIN_PRIORITY = -(2**51)
 MAX_PRIORITY = 2**51
 
@@ -31,23 +32,32 @@ class Finish(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """How one crawl's queue behaves. All workers of a crawl must agree on ``shards``; the backend checks it.
+    """How one crawl's queue behaves. All workers of a crawl must agree on ``shards``; the backend
+    checks it.
 
     Attributes:
-        lease: seconds without an exchange after which a worker counts as dead and loses all it holds.
+        lease: seconds without an exchange after which a worker counts as dead and loses all it
+            holds.
         max_deliveries: hand-outs after which an entry is a dead letter, 1 or more.
-        isolate_after: an entry that was lost with this many workers is handed out to a worker only while that
-            worker holds no other such *suspect*, so that the one page that kills processes is told from its neighbours.
-        lifo: whether the newest entry of a priority is handed out first. Start entries are always first in, first out.
-        seen_ttl: seconds for which a fingerprint is remembered at least (and 1.25 times that at most); ``None``: as long as the run.
+        isolate_after: an entry that was lost with this many workers is handed out to a worker only
+            while that worker holds no other such *suspect*, so that the one page that kills
+            processes is told from its neighbours.
+        lifo: whether the newest entry of a priority is handed out first. Start entries are always
+            first in, first out.
+        seen_ttl: seconds for which a fingerprint is remembered at least (and 1.25 times that at
+            most); ``None``: as long as the run.
         keep_seen: whether a new run keeps the fingerprints of the finished one.
-        shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first join.
+        shards: parts that a crawl is spread over; ``None``: the backend's own choice at the first
+            join.
         max_dead: dead letters kept; the oldest go first.
         dead_ttl: seconds for which a dead letter is kept; ``None``: without limit.
-        limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and ``full`` and ``per_slot`` bound it.
-        rules: names the settings behind limits of single slots; a worker that joins with others makes the store forget what was told.
+        limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and
+            ``full`` and ``per_slot`` bound it.
+        rules: names the settings behind limits of single slots; a worker that joins with others
+            makes the store forget what was told.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
-        lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for each.
+        lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for
+            each.
     """
 
     lease: float = 60.0
@@ -72,11 +82,12 @@ class Entry:
     Attributes:
         body: the request, encoded; opaque to the queue.
         slot: Scrapy's download slot; hand-out is fair between slots.
-        priority: higher is handed out sooner within its slot, as in :attr:`scrapy.Request.priority`;
-            from :data:`MIN_PRIORITY` to :data:`MAX_PRIORITY`.
-        fingerprint: at least 8 bytes; an entry whose fingerprint was stored before is not stored again.
-            ``None``: never filtered.
-        start: whether it comes from ``start()``: within a priority these come last, and first in, first out.
+        priority: higher is handed out sooner within its slot, as in
+            :attr:`scrapy.Request.priority`; from :data:`MIN_PRIORITY` to :data:`MAX_PRIORITY`.
+        fingerprint: at least 8 bytes; an entry whose fingerprint was stored before is not stored
+            again. ``None``: never filtered.
+        start: whether it comes from ``start()``: within a priority these come last, and first in,
+            first out.
         delay: seconds before it may be handed out, 0 or more.
         scopes: whose limits it counts for beside its slot's, each beginning with ``@``.
     """
@@ -95,11 +106,14 @@ class Lease:
     """The right of one worker to process one entry, for as long as the worker keeps calling.
 
     Attributes:
-        token: opaque; names this hand-out and no other, over all of the worker's life. With the worker's name it is the fencing
-            token: it is worth nothing once the entry was taken away.
+        token: opaque; names this hand-out and no other, over all of the worker's life. With the
+            worker's name it is the fencing token: it is worth nothing once the entry was taken
+            away.
         body, slot, priority, start: as they were pushed.
-        deliveries: 1 on the first hand-out, one more after each worker that died (not: released) holding it.
-        first_lost_at: server clock when it was first taken back from a dead worker; ``None``: never.
+        deliveries: 1 on the first hand-out, one more after each worker that died (not: released)
+            holding it.
+        first_lost_at: server clock when it was first taken back from a dead worker; ``None``:
+            never.
         shard: where it is stored.
         wait: seconds after this answer before it may depart.
         scopes: as they were pushed.
@@ -164,21 +178,24 @@ class Exchange:
     """The answer to one :meth:`~mocra_scrapy.interfaces.IRequestQueue.exchange`.
 
     Attributes:
-        stored: for each push, whether it was new (``False``: its fingerprint was known, nothing was stored).
+        stored: for each push, whether it was new (``False``: its fingerprint was known, nothing was
+            stored).
         acked, released, buried: for each of these, whether the entry was still this worker's.
         leases: at most as many as were wanted, in the order in which they should be processed.
         size: counts after this call.
-        next_due: seconds until something may become leasable without anybody's call (a delay that ends, a worker that dies);
-            ``None``: nothing is waiting.
+        next_due: seconds until something may become leasable without anybody's call (a delay that
+            ends, a worker that dies); ``None``: nothing is waiting.
         state: where the crawl stands.
-        lost: whether this worker had been declared dead since its last call, so that what it held was taken away.
+        lost: whether this worker had been declared dead since its last call, so that what it held
+            was taken away.
         reclaimed: entries that this call took from dead workers and gave back.
         given_up: entries that this call took from dead workers and made dead letters.
-        places: slots and scopes of which this worker has another number of places now, and how many: more, or (others ask for some)
-            fewer, which it confirms by ``keep`` as soon as no more are in use.
+        places: slots and scopes of which this worker has another number of places now, and how
+            many: more, or (others ask for some) fewer, which it confirms by ``keep`` as soon as no
+            more are in use.
         crowded: slots that have something for this worker but no place: others have them all.
-        held: slots and scopes of which this worker has something that nobody may start for so many seconds; 0: this has been lifted.
-            Told once.
+        held: slots and scopes of which this worker has something that nobody may start for so many
+            seconds; 0: this has been lifted. Told once.
     """
 
     stored: Sequence[bool]
@@ -199,7 +216,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker as the queue knows it: ``expires_in`` seconds of its lease are left (negative: it is dead)."""
+    """A worker as the queue knows it: ``expires_in`` seconds of its lease are left (negative: it is
+    dead).
+    """
 
     name: str
     expires_in: float

@@ -1,14 +1,16 @@
 """What crosses the contracts about throttling: limits, what a worker has of a slot, bookings.
 
-A *limit* belongs to a slot (Scrapy's download slot, usually a host) or to a *scope*: a name that requests of many slots share, such as
-an account or a proxy gateway. Names of scopes begin with ``@``.
+A *limit* belongs to a slot (Scrapy's download slot, usually a host) or to a *scope*: a name that
+requests of many slots share, such as an account or a proxy gateway. Names of scopes begin with
+``@``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Longest interval, hold and delay, in seconds (366 days): what is beyond is a mistake, and would leave the range of the server's clock.
+#: Longest interval, hold and delay, in seconds (366 days): what is beyond is a mistake, and would
+#: leave the range of the server's clock.
 LONGEST = 366 * 86_400.0
 
 
@@ -20,7 +22,8 @@ class SlotLimit:
         interval: seconds between two departures; 0: no limit.
         burst: departures that may come at once after a rest, 1 or more.
         concurrency: requests that may be out at once; 0: any number.
-        jitter: each interval is drawn from ``interval * (1 - jitter)`` to ``interval * (1 + jitter)``, 0 to 1.
+        jitter: each interval is drawn from ``interval * (1 - jitter)`` to
+            ``interval * (1 + jitter)``, 0 to 1.
     """
 
     interval: float = 0.0
@@ -31,7 +34,9 @@ class SlotLimit:
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """What is changed of a limit while the crawl runs; ``None``: left as the settings say. Replaces the change before."""
+    """What is changed of a limit while the crawl runs; ``None``: left as the settings say. Replaces
+    the change before.
+    """
 
     interval: float | None = None
     burst: int | None = None
@@ -43,7 +48,8 @@ class Reservation:
     """A wish to depart.
 
     Attributes:
-        names: the slot and the scopes that it counts for, one or more, all on one shard with the first.
+        names: the slot and the scopes that it counts for, one or more, all on one shard with the
+            first.
         max_wait: seconds; if it would have to wait longer nothing is booked.
     """
 

@@ -13,7 +13,8 @@ _SECONDS = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
 
 
 def retry_after(value: bytes | str | None, now: float, cap: float) -> float | None:
-    """How long a server asks to be left alone, from 0 to *cap* seconds; ``None``: it does not say, or nothing that can be understood.
+    """How long a server asks to be left alone, from 0 to *cap* seconds; ``None``: it does not say,
+    or nothing that can be understood.
 
     ==========================================  =======================================
     value                                       answer

@@ -1,4 +1,6 @@
-"""What sites tell this worker, on its way to the shared limits: one task, one note a slot, nothing that waits for it."""
+"""What sites tell this worker, on its way to the shared limits: one task, one note a slot, nothing
+that waits for it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ Changer = Callable[[SlotState], "LimitChange | None"]
 class Note:
     """What is to be told of one slot.
 
-    *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests at least; 0: not to be slowed down.
+    *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests at least; 0:
+    not to be slowed down.
     """
 
     until: float = 0.0
@@ -51,10 +54,12 @@ class Note:
 
 
 class Notices:
-    """The notes of one crawler, a part of its :class:`~mocra_scrapy.runtime.Mocra`: ``mocra.part(Notices)``.
+    """The notes of one crawler, a part of its :class:`~mocra_scrapy.runtime.Mocra`:
+    ``mocra.part(Notices)``.
 
-    A note takes no place of the downloader and no time of anybody: it waits here until the backend takes it, together with what comes
-    after it for the same slot. What the backend did not take when the worker leaves is lost, and counted.
+    A note takes no place of the downloader and no time of anybody: it waits here until the backend
+    takes it, together with what comes after it for the same slot. What the backend did not take
+    when the worker leaves is lost, and counted.
 
     Attributes:
         floors: slot -> interval below which an adaptation must not go (``Crawl-delay``).
@@ -83,7 +88,9 @@ class Notices:
             self._task = asyncio.create_task(self._run(), name="mocra notices")
 
     def hold(self, slot: str, seconds: float, why: str) -> None:
-        """Nobody departs for so long. Nothing is told when a hold that was told before lasts about as long."""
+        """Nobody departs for so long. Nothing is told when a hold that was told before lasts about
+        as long.
+        """
         until = time.monotonic() + seconds
         if until > self._held.get(slot, 0.0) + 0.25:
             self._put(slot, Note(until=until, why=why))
@@ -153,7 +160,9 @@ class Notices:
                 pause = FIRST_PAUSE
 
     async def _tell(self, slot: str, note: Note) -> None:
-        """Part by part; what was told is taken off the note, so that a failure repeats only the rest."""
+        """Part by part; what was told is taken off the note, so that a failure repeats only the
+        rest.
+        """
         limiter, options = self._mocra.limiter, self.options
         if note.until:
             until = note.until

@@ -1,4 +1,6 @@
-"""``Mocra``: what the components of one crawler share: the checked settings, the backend, this worker's name, its session."""
+"""``Mocra``: what the components of one crawler share: the checked settings, the backend, this
+worker's name, its session.
+"""
 
 from __future__ import annotations
 
@@ -38,16 +40,19 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Commands that fetch a page or two for a person. They must not join a crawl that runs elsewhere under the same name.
+#: Commands that fetch a page or two for a person. They must not join a crawl that runs elsewhere
+#: under the same name.
 ONE_OFF_COMMANDS = frozenset({"bench", "check", "fetch", "parse", "shell", "view"})
 
 _runtimes: WeakKeyDictionary[Crawler, Mocra] = WeakKeyDictionary()
 
 
 def one_off_command() -> str | None:
-    """The name of the ``scrapy`` command that runs this process, if it is a one-off; such commands never touch the shared queue.
+    """The name of the ``scrapy`` command that runs this process, if it is a one-off; such commands
+    never touch the shared queue.
 
-    Scrapy takes the command's name out of ``sys.argv``, so the process's original arguments are looked at.
+    Scrapy takes the command's name out of ``sys.argv``, so the process's original arguments are
+    looked at.
     """
     if os.environ.get("SCRAPY_CHECK"):
         return "check"
@@ -129,7 +134,8 @@ class Mocra:
         """Connect, tell what the server is like, and join the crawl.
 
         Raises:
-            ConfigurationError: no asyncio, a server that can't serve, other shards than the crawl was begun with.
+            ConfigurationError: no asyncio, a server that can't serve, other shards than the crawl
+                was begun with.
             BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
         """
         if not is_asyncio_available():
@@ -156,28 +162,38 @@ class Mocra:
         return state
 
     def part(self, cls: type[P]) -> P:
-        """The one of *cls* (made with this object as its only argument), opened and closed with the backend."""
+        """The one of *cls* (made with this object as its only argument), opened and closed with the
+        backend.
+        """
         return self._parts.get(cls, lambda: cls(self))  # type: ignore[call-arg]
 
     def extension(self, cls: type[P]) -> P:
-        """The same for a component that the add-on enables: a backend that lacks its tool disables it, which Scrapy tells in the log."""
+        """The same for a component that the add-on enables: a backend that lacks its tool disables
+        it, which Scrapy tells in the log.
+        """
         try:
             return self.part(cls)
         except NotSupported as error:
             raise NotConfigured(str(error)) from error
 
     def leader(self, role: str) -> Candidate:
-        """This worker as a candidate for the office *role*: see :class:`~mocra_scrapy.coordination.leadership.Candidate`."""
+        """This worker as a candidate for the office *role*: see
+        :class:`~mocra_scrapy.coordination.leadership.Candidate`.
+        """
         from mocra_scrapy.extensions.leader import LeaderElection
 
         return self.part(LeaderElection).leader(role)
 
     def lock(self, name: str, **arguments: Any) -> Lock:
-        """``async with mocra.lock("login:account-7", ttl=30) as lock``: see :class:`~mocra_scrapy.coordination.locks.Lock` for arguments."""
+        """``async with mocra.lock("login:account-7", ttl=30) as lock``: see
+        :class:`~mocra_scrapy.coordination.locks.Lock` for arguments.
+        """
         return Lock(self.part(Sharing).locks, name, self.worker, **arguments)
 
     def shared(self, name: str, default: T, *, namespace: str = "") -> Shared[T]:
-        """A value that all workers share, by default all crawls on this backend: see :class:`~mocra_scrapy.coordination.shared_values.Shared`."""
+        """A value that all workers share, by default all crawls on this backend: see
+        :class:`~mocra_scrapy.coordination.shared_values.Shared`.
+        """
         return self.part(Sharing).space(namespace).value(name, default)
 
     async def close(self) -> None:

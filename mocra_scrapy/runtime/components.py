@@ -1,4 +1,6 @@
-"""The parts of one crawler's :class:`~mocra_scrapy.runtime.Mocra` that live between its opening and its closing."""
+"""The parts of one crawler's :class:`~mocra_scrapy.runtime.Mocra` that live between its opening and
+its closing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Part(Protocol):
     """What wants to know when the backend is there."""
 
     async def open(self) -> None:
-        """The backend answers, this worker has joined the crawl and not taken anything yet. Not called in one-off commands."""
+        """The backend answers, this worker has joined the crawl and not taken anything yet. Not
+        called in one-off commands.
+        """
 
     async def close(self) -> None:
         """The backend is still there. Only called after :meth:`open`."""

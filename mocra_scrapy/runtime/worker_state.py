@@ -25,7 +25,8 @@ class Holder(Protocol):
 
 
 class Flow:
-    """Exists before the scheduler is open, so that a worker that starts paused never takes anything.
+    """Exists before the scheduler is open, so that a worker that starts paused never takes
+    anything.
 
     =========  ====================================================================================================
     running    takes work
@@ -54,7 +55,9 @@ class Flow:
         return self.paused and not self.draining
 
     def attach(self, holder: Holder, turns: Turns, engine: Engine, seeder: Seeder, out: Sized) -> None:
-        """The scheduler is ready, and has not taken anything yet. *out*: requests that the engine has."""
+        """The scheduler is ready, and has not taken anything yet. *out*: requests that the engine
+        has.
+        """
         self._turns, self.engine, self._seeder, self._holder, self._out = turns, engine, seeder, holder, out
         engine.on_closing(self._closing)
         for call in self._attached:
@@ -63,7 +66,9 @@ class Flow:
         self._opened = True
 
     def detach(self) -> None:
-        """The worker is closed: let go of its parts, and with them of the crawler, which would never be collected otherwise."""
+        """The worker is closed: let go of its parts, and with them of the crawler, which would
+        never be collected otherwise.
+        """
         self._turns = self.engine = None
         for name in ("_seeder", "_holder", "_out"):
             self.__dict__.pop(name, None)
@@ -116,7 +121,9 @@ class Flow:
 
     @property
     def held(self) -> dict[str, int]:
-        """What this worker has, by where: handed to the engine, leased ahead, not confirmed by the queue, in the downloader."""
+        """What this worker has, by where: handed to the engine, leased ahead, not confirmed by the
+        queue, in the downloader.
+        """
         if self._turns is None or self.engine is None:
             return {"out": 0, "inbox": 0, "outbox": 0, "downloading": 0}
         return {

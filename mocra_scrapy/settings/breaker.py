@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 NAME = "MOCRA_BREAKER"
-#: ``mocra``: what mocra allows a module and a task, within a time. ``share``: for crawls of any size.
+#: ``mocra``: what mocra allows a module and a task, within a time. ``share``: for crawls of any
+#: size.
 PRESETS: dict[str, dict[str, Any]] = {
     "mocra": {"slot": {"failures": 10, "window": 60}, "crawl": {"failures": 100, "window": 600}},
     "share": {

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CoordinationOptions:
-    """What :mod:`mocra_scrapy.settings.default_settings` documents. Seconds, but for the names of roles."""
+    """What :mod:`mocra_scrapy.settings.default_settings` documents. Seconds, but for the names of
+    roles.
+    """
 
     heartbeat: float
     heartbeat_ttl: float

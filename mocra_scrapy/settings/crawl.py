@@ -24,7 +24,9 @@ COMPRESSIONS = ("auto", "on", "off")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What :mod:`mocra_scrapy.settings.default_settings` documents, in the types that the code uses."""
+    """What :mod:`mocra_scrapy.settings.default_settings` documents, in the types that the code
+    uses.
+    """
 
     backend: str
     redis_options: Mapping[str, Any]
@@ -51,7 +53,9 @@ class Options:
 
 
 def _order(read: Reader, settings: BaseSettings) -> bool:
-    """Whether the newest request of a priority goes first: as Scrapy's own queue setting says, unless ours does."""
+    """Whether the newest request of a priority goes first: as Scrapy's own queue setting says,
+    unless ours does.
+    """
     if read.value("MOCRA_QUEUE_ORDER") is not None:
         return read.choice("MOCRA_QUEUE_ORDER", ORDERS) == "lifo"
     queue = settings.get("SCHEDULER_MEMORY_QUEUE")
@@ -90,7 +94,8 @@ def _queue_options(read: Reader, settings: BaseSettings, limits: Limits) -> Queu
 
 
 def read_options(settings: BaseSettings, spider_name: str, spider: object = None) -> Options:
-    """The checked settings of a crawl; *spider*: its class, see :func:`mocra_scrapy.settings.throttle.read_limits`.
+    """The checked settings of a crawl; *spider*: its class, see
+    :func:`mocra_scrapy.settings.throttle.read_limits`.
 
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.

@@ -1,8 +1,9 @@
 """Every ``MOCRA_*`` setting: default, unit, meaning. One line each.
 
-How to add one: write the line here, its check in :mod:`mocra_scrapy.settings.crawl`, its entry in ``docs/reference/settings.rst``
-(a test compares these), and a sentence in ``CHANGES.md``. Durations are seconds unless the name says otherwise.
-``None`` means "worked out from something else", which the comment names.
+How to add one: write the line here, its check in :mod:`mocra_scrapy.settings.crawl`, its entry in
+``docs/reference/settings.rst`` (a test compares these), and a sentence in ``CHANGES.md``. Durations
+are seconds unless the name says otherwise. ``None`` means "worked out from something else", which
+the comment names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The settings about failures: how long retries wait, what an error in a callback means, what becomes a dead letter."""
+"""The settings about failures: how long retries wait, what an error in a callback means, what
+becomes a dead letter.
+"""
 
 from __future__ import annotations
 

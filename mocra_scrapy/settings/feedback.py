@@ -1,4 +1,6 @@
-"""The settings about what sites tell us: which statuses slow a slot down and how far, how long ``Retry-After`` and robots.txt count."""
+"""The settings about what sites tell us: which statuses slow a slot down and how far, how long
+``Retry-After`` and robots.txt count.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class FeedbackOptions:
     """What :mod:`mocra_scrapy.settings.default_settings` documents, checked.
 
     Attributes:
-        cluster: whether slots are throttled by the cluster at all; if not, nothing here has an effect.
+        cluster: whether slots are throttled by the cluster at all; if not, nothing here has an
+            effect.
         statuses: answers that slow their slot down.
         floor, most, recovery, calm: see :meth:`mocra_scrapy.interfaces.IRateLimiter.slow_down`.
         retry_after: seconds that ``Retry-After`` is believed, at most.

@@ -1,4 +1,6 @@
-"""Reads single settings and checks them. Each area of settings has a module that says which and how, as :mod:`mocra_scrapy.settings.crawl`."""
+"""Reads single settings and checks them. Each area of settings has a module that says which and
+how, as :mod:`mocra_scrapy.settings.crawl`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Reads single settings, with the default of :mod:`~mocra_scrapy.settings.default_settings` where the project has none."""
+    """Reads single settings, with the default of :mod:`~mocra_scrapy.settings.default_settings`
+    where the project has none.
+    """
 
     def __init__(self, settings: BaseSettings) -> None:
         self._settings = settings

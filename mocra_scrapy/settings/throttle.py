@@ -1,4 +1,5 @@
-"""Which limit a slot or scope has, by Scrapy's settings and ``MOCRA_THROTTLE``; read once, checked, and then looked up.
+"""Which limit a slot or scope has, by Scrapy's settings and ``MOCRA_THROTTLE``; read once, checked,
+and then looked up.
 
 ==================================================  ==============================================================
 ``DOWNLOAD_DELAY``, ``spider.download_delay``       interval of every slot
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 SCOPES = ("cluster", "worker")
 ON_OUTAGE = ("wait", "share")
 KEYS = ("rate", "delay", "burst", "concurrency", "jitter", "scopes")
-#: ``meta["mocra_scopes"]``: the names of scopes, without ``@``, that a request counts for beside its slot.
+#: ``meta["mocra_scopes"]``: the names of scopes, without ``@``, that a request counts for beside
+#: its slot.
 META_SCOPES = "mocra_scopes"
 
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*([smhd])[a-z]*\s*", re.IGNORECASE)
@@ -131,7 +133,8 @@ class Limits:
 
 
 def parse_rate(text: Any, subject: str) -> float:
-    """Seconds between two requests, of ``"60/m"``, ``"5/s"``, ``"1/10s"``, ``"0.2/s"``, or a number a second.
+    """Seconds between two requests, of ``"60/m"``, ``"5/s"``, ``"1/10s"``, ``"0.2/s"``, or a number
+    a second.
 
     Raises:
         ConfigurationError: it is none of these, or less than one in 366 days.
@@ -202,7 +205,9 @@ def _jitter(settings: Any, default: float) -> float:
 
 
 def _default_jitter(settings: BaseSettings) -> float:
-    """As the running Scrapy does: ``DOWNLOAD_DELAY_JITTER`` (2.18 and later) unless the older setting stands above it."""
+    """As the running Scrapy does: ``DOWNLOAD_DELAY_JITTER`` (2.18 and later) unless the older
+    setting stands above it.
+    """
     old, new = (settings.getpriority(name) or 0 for name in ("RANDOMIZE_DOWNLOAD_DELAY", "DOWNLOAD_DELAY_JITTER"))
     if settings.get("DOWNLOAD_DELAY_JITTER") is not None and old <= new:
         return min(1.0, max(0.0, settings.getfloat("DOWNLOAD_DELAY_JITTER")))

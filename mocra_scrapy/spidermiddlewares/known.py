@@ -1,8 +1,9 @@
-"""``KnownLinksMiddleware``: known links are dropped as they leave the callback, before Scrapy's spider middlewares work on them.
+"""``KnownLinksMiddleware``: known links are dropped as they leave the callback, before Scrapy's
+spider middlewares work on them.
 
-Nine of ten links of a page are known, and the way through Scrapy's spider middlewares costs each of them 40 µs: parsing its URL for a
-``Referer``, counting its depth, six asynchronous generators. The short cut is taken only where nobody can tell the difference, see
-:func:`answer_early`.
+Nine of ten links of a page are known, and the way through Scrapy's spider middlewares costs each of
+them 40 µs: parsing its URL for a ``Referer``, counting its depth, six asynchronous generators. The
+short cut is taken only where nobody can tell the difference, see :func:`answer_early`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class KnownLinksMiddleware:
     """Stands nearest to the spider. Lets everything pass until :meth:`activate`.
 
-    ``SPIDER_MIDDLEWARES = {"mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": None}`` takes it out.
+    ``SPIDER_MIDDLEWARES = {"mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": None}``
+    takes it out.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,9 @@ class KnownLinksMiddleware:
         return cls()
 
     def activate(self, known: Callable[[Request], bool], dropped: Callable[[Response, int, int], None]) -> None:
-        """Drop requests that *known* says yes to; tell *dropped* the response, how many they were and how many of them had depth 0."""
+        """Drop requests that *known* says yes to; tell *dropped* the response, how many they were
+        and how many of them had depth 0.
+        """
         self._known, self._dropped = known, dropped
 
     def process_spider_output(self, response: Response, result: Iterable[Any]) -> Iterable[Any]:
@@ -74,11 +78,14 @@ class KnownLinksMiddleware:
 def answer_early(
     crawler: Crawler, engine: Engine, recent: RecentDupeFilter | None, known: Callable[[Request], bool]
 ) -> None:
-    """Ask *known* in place of ``engine.crawl``, and as links leave the callback where that makes no difference.
+    """Ask *known* in place of ``engine.crawl``, and as links leave the callback where that makes no
+    difference.
 
-    It makes none when only Scrapy's own spider middlewares are there, of which it is known what they do to a request that is dropped
-    afterwards (count its depth; that is done here), when nobody hears of dropped requests, and when what is a duplicate depends on URL,
-    method and body alone. Not with ``DEPTH_LIMIT``, ``DEPTH_STATS_VERBOSE``, ``DUPEFILTER_DEBUG``: they tell of each link.
+    It makes none when only Scrapy's own spider middlewares are there, of which it is known what
+    they do to a request that is dropped afterwards (count its depth; that is done here), when
+    nobody hears of dropped requests, and when what is a duplicate depends on URL, method and body
+    alone. Not with ``DEPTH_LIMIT``, ``DEPTH_STATS_VERBOSE``, ``DUPEFILTER_DEBUG``: they tell of
+    each link.
     """
     engine.on_crawl(known)
     settings, stats = crawler.settings, crawler.stats

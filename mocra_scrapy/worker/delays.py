@@ -1,7 +1,8 @@
-"""Requests that are to wait: what ``meta`` may say, how long a retry waits, and those that wait in this process.
+"""Requests that are to wait: what ``meta`` may say, how long a retry waits, and those that wait in
+this process.
 
-A wish is taken out of ``meta`` when the request is scheduled, so neither what is stored nor a copy (redirect, retry,
-``meta=response.meta``) carries it on: each delay is waited for once.
+A wish is taken out of ``meta`` when the request is scheduled, so neither what is stored nor a copy
+(redirect, retry, ``meta=response.meta``) carries it on: each delay is waited for once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 def backoff(attempt: int, base: float, cap: float) -> float:
-    """Seconds before the *attempt*-th retry (from 1): exponential with full jitter, so that what failed together comes back apart."""
+    """Seconds before the *attempt*-th retry (from 1): exponential with full jitter, so that what
+    failed together comes back apart.
+    """
     return random.uniform(0, min(cap, base * 2.0 ** min(attempt - 1, 60)))  # noqa: S311
 
 
@@ -43,8 +46,9 @@ def number(value: Any) -> float | None:
 class Wishes:
     """What ``mocra_delay`` and ``mocra_not_before`` ask for.
 
-    A value that makes no sense is told, counted and ignored: the request goes at once, it is never lost. One beyond *longest* seconds
-    is told, counted and shortened to that. What lies in the past is no wish at all.
+    A value that makes no sense is told, counted and ignored: the request goes at once, it is never
+    lost. One beyond *longest* seconds is told, counted and shortened to that. What lies in the past
+    is no wish at all.
 
     Args:
         longest: seconds, ``MOCRA_DELAY_MAX``.
@@ -58,7 +62,9 @@ class Wishes:
         self._told: set[str] = set()
 
     def take(self, request: Request) -> float:
-        """Seconds that *request* has to wait; its wish is gone afterwards. The later one, if there are two."""
+        """Seconds that *request* has to wait; its wish is gone afterwards. The later one, if there
+        are two.
+        """
         meta = request.meta
         if "mocra_delay" not in meta and "mocra_not_before" not in meta:
             return 0.0

@@ -1,7 +1,8 @@
 """Which requests are out, when each is finished, and what must be finished before it.
 
-A leased request is settled when the engine has let go of it *and* of every request that it caused and that only this process
-can hold (one that can't be serialised): a crash before that brings the leased one back, and with it the others.
+A leased request is settled when the engine has let go of it *and* of every request that it caused
+and that only this process can hold (one that can't be serialised): a crash before that brings the
+leased one back, and with it the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from mocra_scrapy.models import Lease
 
 
 class Failures(NamedTuple):
-    """What went wrong before, carried by the stored request in ``meta["mocra_failures"]`` and taken out when it is handed out.
+    """What went wrong before, carried by the stored request in ``meta["mocra_failures"]`` and taken
+    out when it is handed out.
 
     Attributes:
         times: how often it was put back into the queue because it had failed.
@@ -36,7 +38,8 @@ class Failures(NamedTuple):
 
 NO_FAILURES = Failures()
 
-#: The greater, the graver, see :meth:`Delivery.fail`. An error in the callback says more than the download that led to it.
+#: The greater, the graver, see :meth:`Delivery.fail`. An error in the callback says more than the
+#: download that led to it.
 GRAVITY = {"download": 1, "callback": 2, "retry": 3, "child_lost": 4}
 
 
@@ -86,14 +89,17 @@ class Delivery:
             self.fault = (reason, detail)
 
     def inherit(self, child: Delivery) -> None:
-        """What went wrong with a child that can't be stored is this one's: only replaying this one makes the child again."""
+        """What went wrong with a child that can't be stored is this one's: only replaying this one
+        makes the child again.
+        """
         if child.fault is not None:
             self.fail(child.fault[0], f"{child.request}, made by this request\n{child.fault[1]}")
         self.records += child.records
 
 
-#: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and pipelines, as they run in tasks
-#: that are started from ``next_request``'s context. Only a hint: order on the wire, not this, keeps children before their parent.
+#: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and
+#: pipelines, as they run in tasks that are started from ``next_request``'s context. Only a hint:
+#: order on the wire, not this, keeps children before their parent.
 CURRENT: ContextVar[Delivery | None] = ContextVar("mocra_delivery", default=None)
 
 
@@ -101,8 +107,10 @@ class Deliveries:
     """The requests that are out.
 
     Args:
-        settle: called once for each delivery that is finished, children included, in the order in which they finish.
-        left: called once for each leased request that no longer takes a place of its slot and scopes, with their names.
+        settle: called once for each delivery that is finished, children included, in the order in
+            which they finish.
+        left: called once for each leased request that no longer takes a place of its slot and
+            scopes, with their names.
     """
 
     def __init__(
@@ -118,7 +126,8 @@ class Deliveries:
     def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> Request:
         """*request*, which goes to the engine; a copy, if that very object is out already.
 
-        A callback may yield ``response.request`` again; the object must not stand for two deliveries at once.
+        A callback may yield ``response.request`` again; the object must not stand for two
+        deliveries at once.
         """
         if id(request) in self._out:
             request = request.copy()
@@ -147,7 +156,9 @@ class Deliveries:
             self._left(names)
 
     def finished(self, request: Request) -> None:
-        """The engine let go of *request*. Requests that never came from here (inline downloads) are passed over."""
+        """The engine let go of *request*. Requests that never came from here (inline downloads) are
+        passed over.
+        """
         delivery = self._out.pop(id(request), None)
         if delivery is not None:
             self._leave(delivery)
@@ -159,7 +170,9 @@ class Deliveries:
         self._maybe_settle(delivery)
 
     def adopt(self, parent: Delivery | None) -> Delivery | None:
-        """A local child begins: its parent (``None``: there is none, or it is settled) waits for it from now on."""
+        """A local child begins: its parent (``None``: there is none, or it is settled) waits for it
+        from now on.
+        """
         if parent is None or parent.settled:
             return None
         parent.waits_for += 1

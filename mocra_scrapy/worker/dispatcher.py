@@ -1,4 +1,6 @@
-"""From the inbox to the engine: which request goes next, when, and what is kept of it while it is out."""
+"""From the inbox to the engine: which request goes next, when, and what is kept of it while it is
+out.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Requests that are kept as objects until the queue hands them back, see :class:`~mocra_scrapy.worker.inbox.Recall`.
+#: Requests that are kept as objects until the queue hands them back, see
+#: :class:`~mocra_scrapy.worker.inbox.Recall`.
 RECALL = 1000
-#: Seconds after its instant at which a departure is no longer used: together with punctual ones of other workers it would come too soon.
+#: Seconds after its instant at which a departure is no longer used: together with punctual ones of
+#: other workers it would come too soon.
 MISSED = 0.1
 
 
@@ -33,7 +37,8 @@ class HandOut:
     """What ``next_request`` does, between one exchange and the next.
 
     Args:
-        places: of this worker in slots that have limits over the cluster; ``None``: each worker is polite for itself.
+        places: of this worker in slots that have limits over the cluster; ``None``: each worker is
+            polite for itself.
 
     Attributes:
         engine, codec: set when the scheduler opens.
@@ -78,7 +83,9 @@ class HandOut:
         return self._inbox.any(self._has_room)
 
     def wake_for_departure(self) -> None:
-        """Something may be to depart at an instant, whether or not anything else happens until then."""
+        """Something may be to depart at an instant, whether or not anything else happens until
+        then.
+        """
         at = self._inbox.next_at
         if at is not None:
             self.cancel()

@@ -1,4 +1,6 @@
-"""What the queue's answers mean for this worker: its stats, its signals, duplicates that only the cluster knew, the end."""
+"""What the queue's answers mean for this worker: its stats, its signals, duplicates that only the
+cluster knew, the end.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,8 @@ class Answers:
                 self.engine.widen(name, count)
         held = {name for name, seconds in exchange.held.items() if seconds > 0}
         if held:
-            # Somebody was told to wait: what waits here goes back, to be held where it keeps nobody waiting.
+            # Somebody was told to wait: what waits here goes back, to be held where it keeps nobody
+            # waiting.
             back = self.inbox.take_out(lambda lease: not held.isdisjoint(names_of(lease)))
             places.went_back(back)
             self.outbox.release(back)
@@ -132,7 +135,9 @@ class Answers:
             self._recent.recent.clear()
 
     def _lost(self) -> None:
-        """We were paused for longer than the lease: what waits in the inbox may be with others; give it back if it is not."""
+        """We were paused for longer than the lease: what waits in the inbox may be with others;
+        give it back if it is not.
+        """
         logger.warning(
             "This worker gave no sign of life for MOCRA_LEASE = %g s; what it held went to others",
             self.options.queue.lease,
@@ -183,7 +188,9 @@ class Answers:
         self.crawler.signals.send_catch_log(signals.backend_available, spider=self.spider, seconds=seconds)
 
     def _doubt(self) -> None:
-        """What was stored beside the queue may be gone with the server's last writes, or with a crawl that was cleared."""
+        """What was stored beside the queue may be gone with the server's last writes, or with a
+        crawl that was cleared.
+        """
         if self.turns.packing is not None:
             self.turns.packing.doubt()
 

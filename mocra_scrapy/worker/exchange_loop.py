@@ -1,8 +1,10 @@
-"""The one task of a worker that talks to its queue: it takes from the outbox, fills the inbox, and learns where the crawl stands.
+"""The one task of a worker that talks to its queue: it takes from the outbox, fills the inbox, and
+learns where the crawl stands.
 
-Between two exchanges it sleeps until there is a reason: something to settle that waited long enough, an inbox that runs low, a
-wake-up by another worker, an entry that becomes due, the heartbeat. Every exchange is repeated with the same number until the
-backend answers, so an outage pauses the worker and loses nothing.
+Between two exchanges it sleeps until there is a reason: something to settle that waited long
+enough, an inbox that runs low, a wake-up by another worker, an entry that becomes due, the
+heartbeat. Every exchange is repeated with the same number until the backend answers, so an outage
+pauses the worker and loses nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ class Turns:
     Attributes:
         state: where the crawl stands, as the last answer said.
         size: counts of the last answer.
-        dry: the last look found nothing to lease; looks again when woken, when something is due, or after the idle poll.
+        dry: the last look found nothing to lease; looks again when woken, when something is due, or
+            after the idle poll.
         leasing: whether new work is taken (``False`` while closing, paused, draining).
         wants_end: the spider is idle, and asks whether the crawl is finished.
         round_trips: exchanges that were answered.
@@ -119,7 +122,9 @@ class Turns:
         self._kicked.set()
 
     def changed(self) -> Coroutine[Any, Any, object]:
-        """Wait for the next answer of the queue, counted from the call: none is missed before this is awaited."""
+        """Wait for the next answer of the queue, counted from the call: none is missed before this
+        is awaited.
+        """
         return self._changed.wait()
 
     async def stored(self) -> None:
@@ -181,7 +186,9 @@ class Turns:
         return max(until - now, gap, 0.0)
 
     def _urgent(self) -> bool:
-        """Whether waiting for company would cost time: the engine starves, the inbox runs low, or a batch is full."""
+        """Whether waiting for company would cost time: the engine starves, the inbox runs low, or a
+        batch is full.
+        """
         waiting = self._outbox.waiting
         if self._woken:
             return True
@@ -192,14 +199,17 @@ class Turns:
         return not self.dry and self._want() > 0 and (self.hungry or self._inbox.leased * 2 <= self._options.prefetch)
 
     def _want(self) -> int:
-        """How many to lease: what the downloader has places for and the prefetch, less what is here already."""
+        """How many to lease: what the downloader has places for and the prefetch, less what is here
+        already.
+        """
         if not self.leasing or self._engine.paused:
             return 0
         options = self._options
         free = max(0, options.concurrency - self._engine.downloading)
         if not options.prefetch:
             return max(0, min(free, 1) - self._inbox.leased) if self.hungry else 0
-        # What waits for a slot that is full can't be fetched now: it doesn't count, so that slow hosts don't starve the others.
+        # What waits for a slot that is full can't be fetched now: it doesn't count, so that slow
+        # hosts don't starve the others.
         bound = 4 * (options.concurrency + options.prefetch) - self._inbox.leased
         return max(0, min(free + options.prefetch - self._fetchable(), bound))
 
@@ -214,7 +224,9 @@ class Turns:
         return fetchable
 
     def _bounds(self, want: int) -> dict[str, Any]:
-        """What bounds the leases of an exchange: for the cluster, what this worker has and gives back…"""
+        """What bounds the leases of an exchange: for the cluster, what this worker has and gives
+        back…
+        """
         if self._places is None:
             full, per_slot = self._limits() if want else ([], 0)
             return {"full": full, "per_slot": per_slot}
@@ -227,7 +239,9 @@ class Turns:
         }
 
     def _limits(self) -> tuple[list[str], int]:
-        """…for itself: slots of which this worker has enough, and how many of each other slot it takes at a time."""
+        """…for itself: slots of which this worker has enough, and how many of each other slot it
+        takes at a time.
+        """
         full = []
         for slot in self._inbox.slots:
             room = self._engine.concurrency_of(slot)

@@ -1,4 +1,6 @@
-"""What this worker may fetch next: requests leased ahead, and those that only this process can hold."""
+"""What this worker may fetch next: requests leased ahead, and those that only this process can
+hold.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from mocra_scrapy.worker.deliveries import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A request that can't be stored: it lives and dies with this process. *delivery* is its parent, which waits for it."""
+    """A request that can't be stored: it lives and dies with this process. *delivery* is its
+    parent, which waits for it.
+    """
 
     request: Request
     slot: str
@@ -27,8 +31,9 @@ class Local:
 class Recall:
     """Request objects that this process made and stored not long ago, by what was stored.
 
-    When the queue hands such a request back to the worker that made it, the object itself goes to the engine, as with Scrapy's own queue in
-    memory: no decoding, and what Scrapy has worked out for it (parsed URL, fingerprint) is still there.
+    When the queue hands such a request back to the worker that made it, the object itself goes to
+    the engine, as with Scrapy's own queue in memory: no decoding, and what Scrapy has worked out
+    for it (parsed URL, fingerprint) is still there.
 
     Keeps *size* to twice *size* of them; 0: none.
     """
@@ -53,15 +58,17 @@ Key = tuple[str, ...]
 
 
 class Inbox:
-    """Lists take turns; one that may not start anything now is passed over, so that nobody waits behind a slow host.
+    """Lists take turns; one that may not start anything now is passed over, so that nobody waits
+    behind a slow host.
 
-    A list is of one slot and the same scopes. Within it local requests come first (as Scrapy's do before those on disk), by priority,
-    then first in first out; leased ones stay in the order in which the queue gave them, and each may have an instant before which it
-    must not depart.
+    A list is of one slot and the same scopes. Within it local requests come first (as Scrapy's do
+    before those on disk), by priority, then first in first out; leased ones stay in the order in
+    which the queue gave them, and each may have an instant before which it must not depart.
 
     Attributes:
         leased, local: how many of each wait here.
-        next_at: after a :meth:`pop` that gave nothing: the first instant at which something departs; ``None``: none is waited for.
+        next_at: after a :meth:`pop` that gave nothing: the first instant at which something
+            departs; ``None``: none is waited for.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -161,7 +168,9 @@ class Inbox:
         return got
 
     def missed(self, late: float) -> list[Lease]:
-        """Take out what should have departed *late* seconds ago: its time has gone by, and others may have the next ones."""
+        """Take out what should have departed *late* seconds ago: its time has gone by, and others
+        may have the next ones.
+        """
         if not self._at:
             return []
         end = self._clock() - late

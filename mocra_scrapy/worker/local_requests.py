@@ -1,4 +1,6 @@
-"""Requests that can't be stored: they stay with this worker, in memory, and their parent waits for them."""
+"""Requests that can't be stored: they stay with this worker, in memory, and their parent waits for
+them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Puts such requests into the inbox, at once or when their delay has passed. ``len()``: those that wait for that.
+    """Puts such requests into the inbox, at once or when their delay has passed. ``len()``: those
+    that wait for that.
 
     Args:
         require: ``MOCRA_REQUIRE_SERIALIZABLE``.

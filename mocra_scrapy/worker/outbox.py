@@ -1,7 +1,8 @@
 """What this worker has to tell the queue, in the order in which it happened.
 
-Order is what makes an acknowledgement safe: a prefix of this sequence is sent, all its pushes are stored before its acks are
-applied, so no parent is ever acknowledged before its children are stored, whoever they belong to.
+Order is what makes an acknowledgement safe: a prefix of this sequence is sent, all its pushes are
+stored before its acks are applied, so no parent is ever acknowledged before its children are
+stored, whoever they belong to.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class Outbox:
         self._releases.extend(leases)
 
     def take(self, most: int, most_bytes: int) -> Batch:
-        """The longest prefix with at most *most* operations and about *most_bytes* of bodies; at least one operation."""
+        """The longest prefix with at most *most* operations and about *most_bytes* of bodies; at
+        least one operation.
+        """
         batch = Batch(releases=self._releases[:most])
         del self._releases[:most]
         size = taken = 0

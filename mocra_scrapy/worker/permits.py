@@ -1,8 +1,8 @@
-"""What this worker may have out of each slot and scope, and what it has: the client side of "Throttling" in
-:class:`~mocra_scrapy.interfaces.IRequestQueue`.
+"""What this worker may have out of each slot and scope, and what it has: the client side of
+"Throttling" in :class:`~mocra_scrapy.interfaces.IRequestQueue`.
 
-A *name* is a slot or a scope. A request is *out* from its hand-out to the engine until it left the downloader; *waiting* while it is in
-the inbox. Instants are :func:`time.monotonic`.
+A *name* is a slot or a scope. A request is *out* from its hand-out to the engine until it left the
+downloader; *waiting* while it is in the inbox. Instants are :func:`time.monotonic`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from mocra_scrapy.models import Exchange, Lease, SlotLimit
 
 #: Seconds for which a name that had no place for this worker is not asked for again.
 CROWDED = 0.2
-#: Seconds for which a hold is believed here without being told again: it may be lifted when this worker has nothing of the name any more,
-#: and is not told. Leases are held by the queue; what can't be stored asks again before it departs.
+#: Seconds for which a hold is believed here without being told again: it may be lifted when this
+#: worker has nothing of the name any more, and is not told. Leases are held by the queue; what
+#: can't be stored asks again before it departs.
 BELIEVED = 30.0
 #: Names that are passed over at a time, so that a message stays short.
 MOST_CROWDED = 200
@@ -31,7 +32,8 @@ class Places:
     """See above.
 
     Args:
-        limit_of: the limit that settings give a name, to tell it to the store; ``None``: the store's default is right.
+        limit_of: the limit that settings give a name, to tell it to the store; ``None``: the
+            store's default is right.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Places:
     # ------------------------------------------------------------------ what the worker does
 
     def tell(self, names: Iterable[str]) -> None:
-        """Requests of *names* were seen: the store learns their limits with the next exchange, if these are special."""
+        """Requests of *names* were seen: the store learns their limits with the next exchange, if
+        these are special.
+        """
         for name in names:
             if name not in self._told:
                 if len(self._told) > 200_000:
@@ -62,7 +66,9 @@ class Places:
                     self._to_tell[name] = limit
 
     def came(self, lease: Lease) -> None:
-        """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands any more."""
+        """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands
+        any more.
+        """
         names = names_of(lease)
         self._waiting.update(names)
         if self._held:
@@ -122,7 +128,9 @@ class Places:
         return list(self._crowded)
 
     def keep(self) -> dict[str, int]:
-        """What is given back: all of what nothing is left of, and what others ask for as far as it is free."""
+        """What is given back: all of what nothing is left of, and what others ask for as far as it
+        is free.
+        """
         keep = {name: 0 for name in self._places if not self._out[name] and not self._waiting[name]}
         for name, target in self._target.items():
             if name in self._places and name not in keep:

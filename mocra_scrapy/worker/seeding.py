@@ -1,8 +1,10 @@
-"""Seeding: one worker of the cluster runs ``start()``; when it dies another one does; a finished seeding is remembered.
+"""Seeding: one worker of the cluster runs ``start()``; when it dies another one does; a finished
+seeding is remembered.
 
-Whoever takes over runs ``start()`` again from its beginning. What was stored already is filtered: by its fingerprint, or, for
-requests with ``dont_filter``, by one made of its place in ``start()`` and of what it is. So nothing is stored twice when ``start()``
-gives the same requests in the same order, and nothing is lost when it doesn't.
+Whoever takes over runs ``start()`` again from its beginning. What was stored already is filtered:
+by its fingerprint, or, for requests with ``dont_filter``, by one made of its place in ``start()``
+and of what it is. So nothing is stored twice when ``start()`` gives the same requests in the same
+order, and nothing is lost when it doesn't.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seeds after which control is given back to the loop, whatever ``start()`` does: heartbeats must go out.
+#: Seeds after which control is given back to the loop, whatever ``start()`` does: heartbeats must
+#: go out.
 BREATH = 50
 
 
@@ -37,7 +40,8 @@ class Seeder:
     """Stands between the engine and ``start()`` in each worker.
 
     Attributes:
-        delivery: what local seeds (that can't be stored) have as their parent: seeding is complete when they are done.
+        delivery: what local seeds (that can't be stored) have as their parent: seeding is complete
+            when they are done.
         settled: set when it is.
     """
 
@@ -66,7 +70,9 @@ class Seeder:
         self.settled = asyncio.Event()
 
     def is_seed(self, request: Request) -> bool:
-        """Whether *request* is the one that ``start()`` gave last (not a retry or a redirect of it)."""
+        """Whether *request* is the one that ``start()`` gave last (not a retry or a redirect of
+        it).
+        """
         return request is self._seed
 
     def fingerprint(self, fingerprint: bytes | None, body: bytes) -> bytes:
@@ -100,17 +106,21 @@ class Seeder:
                     yield item
                 await self._breathe()
         except CloseSpider as closing:
-            # The crawl is interrupted, not seeded. Scrapy before 2.18 does not close for this, and we would wait for ever.
+            # The crawl is interrupted, not seeded. Scrapy before 2.18 does not close for this, and
+            # we would wait for ever.
             self._engine.close_spider(closing.reason or "cancelled")
             raise
         except Exception:
-            # Scrapy logs it and goes on with what it has; run again it would only fail again, on one worker after the other.
+            # Scrapy logs it and goes on with what it has; run again it would only fail again, on
+            # one worker after the other.
             await self._complete()
             raise
         await self._complete()
 
     def _give(self, request: Request) -> None:
-        """Schedule a seed as the engine would, but not at its pace: that of this one downloader, while others wait for work."""
+        """Schedule a seed as the engine would, but not at its pace: that of this one downloader,
+        while others wait for work.
+        """
         self._seed = request
         try:
             self._engine.crawl(request)
@@ -147,15 +157,20 @@ class Seeder:
         self._starved = None
 
     def _enough(self) -> bool:
-        """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is there can be fetched; or paused."""
+        """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is
+        there can be fetched; or paused.
+        """
         turns, unsent = self._turns, len(self._outbox)
         if not turns.leasing or unsent > self._options.outbox_max // 2:
             return True
-        # Whether what is unsent can be fetched shows when it is stored: that is waited for, a batch at a time.
+        # Whether what is unsent can be fetched shows when it is stored: that is waited for, a batch
+        # at a time.
         return turns.size.pending + unsent > self._options.seeds_ahead and (unsent >= BATCH or not self._starving())
 
     async def _complete(self) -> None:
-        """All seeds are out: wait until they are stored (local ones: done), then say so to the cluster."""
+        """All seeds are out: wait until they are stored (local ones: done), then say so to the
+        cluster.
+        """
         turns, mocra = self._turns, self._mocra
         await self._either(turns.stored())
         self._deliveries.end(self.delivery)

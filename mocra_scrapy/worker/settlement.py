@@ -1,4 +1,5 @@
-"""What becomes of a request when the engine has let go of it: done, back into the queue, or a dead letter with its reason.
+"""What becomes of a request when the engine has let go of it: done, back into the queue, or a dead
+letter with its reason.
 
 ==================================  ==========================  ================================================
 what happened                       reason                      the request
@@ -41,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a letter's detail, of an item in it, and of its URL.
 DETAIL_BYTES, ITEM_CHARACTERS, URL_CHARACTERS = 16 * 1024, 2000, 2000
-#: Letters of single items that one request leaves at most; the last of them says how many more there were.
+#: Letters of single items that one request leaves at most; the last of them says how many more
+#: there were.
 RECORDS = 10
 
 STATS = {
@@ -56,7 +58,9 @@ _USER_INFO = re.compile(r"(?<=://)[^/@\s'\"<>]+@")
 
 
 def bounded(text: str) -> str:
-    """*text* without the passwords of URLs in it; of more than :data:`DETAIL_BYTES` the beginning and the end, which says what it was."""
+    """*text* without the passwords of URLs in it; of more than :data:`DETAIL_BYTES` the beginning
+    and the end, which says what it was.
+    """
     data = _USER_INFO.sub("***@", text).encode("utf-8", "backslashreplace")
     if len(data) > DETAIL_BYTES:
         gap = b"\n... %d bytes left out ...\n"
@@ -85,7 +89,9 @@ class Settling:
         self._outbox = outbox
 
     def listen(self, codec: IRequestCodec, engine: Engine, fingerprint: Callable[[Request], bytes] | None) -> None:
-        """From now on. *fingerprint*: as the cluster's filter knows a request, ``None``: that filter is off."""
+        """From now on. *fingerprint*: as the cluster's filter knows a request, ``None``: that
+        filter is off.
+        """
         self._codec, self._fingerprint = codec, fingerprint
         engine.on_download_failed(self.download_failed)
         connect = self._crawler.signals.connect
@@ -109,7 +115,9 @@ class Settling:
             delivery.records.append(f"{shown}\n{failure.getTraceback()}")
 
     def download_failed(self, failure: Any) -> None:
-        """A download failed for good and no errback took it. A request that was ignored on purpose is none of these."""
+        """A download failed for good and no errback took it. A request that was ignored on purpose
+        is none of these.
+        """
         if not isinstance(failure.value, IgnoreRequest) and (delivery := _current()) is not None:
             delivery.fail("download", failure.getTraceback())
 
@@ -136,9 +144,11 @@ class Settling:
             self._bury(delivery, lease)
 
     def _put_back(self, delivery: Delivery, lease: Lease) -> bool:
-        """Once more, later, as it was stored. ``False``: it was tried often enough, or can't be read.
+        """Once more, later, as it was stored. ``False``: it was tried often enough, or can't be
+        read.
 
-        A new entry before the acknowledgement of the old one: whatever is lost between, one of the two is there.
+        A new entry before the acknowledgement of the old one: whatever is lost between, one of the
+        two is there.
         """
         errors = delivery.failures.errors + 1
         if errors >= self._options.max_deliveries:
@@ -185,7 +195,9 @@ class Settling:
             return None  # a project's own fingerprinter may refuse; the letter is worth more than it
 
     def _fresh(self, delivery: Delivery, lease: Lease) -> bytes | None:
-        """What a replay puts back: the request without its count of retries, or it would give up at once. ``None``: as it was stored."""
+        """What a replay puts back: the request without its count of retries, or it would give up at
+        once. ``None``: as it was stored.
+        """
         request = delivery.request
         if request is None or not (delivery.failures.times or "retry_times" in request.meta):
             return None
@@ -198,7 +210,9 @@ class Settling:
             return None
 
     def _nowhere(self, delivery: Delivery) -> None:
-        """Only this process knew the request, and nothing that is stored would make it again: all that is left is to say so."""
+        """Only this process knew the request, and nothing that is stored would make it again: all
+        that is left is to say so.
+        """
         self._stats.inc_value("mocra/dead/unkept")
         reason, detail = delivery.fault or ("item", delivery.records[0])
         logger.error(

@@ -1,1 +1,3 @@
-"""One suite judges all backends: a test for each rule of :mod:`mocra_scrapy.interfaces`, and what follows from several of them."""
+"""One suite judges all backends: a test for each rule of :mod:`mocra_scrapy.interfaces`, and what
+follows from several of them.
+"""

@@ -1,4 +1,6 @@
-"""What the suite needs of a backend beside its contract: two clients, a clock that can be moved, a look at what is left over."""
+"""What the suite needs of a backend beside its contract: two clients, a clock that can be moved, a
+look at what is left over.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ class Harness(ABC):
 
     @abstractmethod
     async def residue(self, *, keep_seen: bool = False) -> set[str]:
-        """Names of what is stored, but for what a drained queue may keep: the crawl's record, dead letters, last calls of the dead."""
+        """Names of what is stored, but for what a drained queue may keep: the crawl's record, dead
+        letters, last calls of the dead.
+        """
 
     @abstractmethod
     def answers_lost(self, queue: IRequestQueue) -> contextlib.AbstractContextManager[None]:
@@ -93,7 +97,9 @@ class Harness(ABC):
 
     @abstractmethod
     async def refuse(self, slot: str) -> bool:
-        """Make the server fail when something is stored in *slot*; ``False``: this backend has no parts that can fail alone."""
+        """Make the server fail when something is stored in *slot*; ``False``: this backend has no
+        parts that can fail alone.
+        """
 
     @abstractmethod
     async def wipe(self) -> None:
@@ -218,7 +224,9 @@ class MemoryHarness(Harness):
 
 
 class RedisHarness(Harness):
-    """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every script adds to the clock."""
+    """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
+    script adds to the clock.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__()

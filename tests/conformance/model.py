@@ -1,4 +1,6 @@
-"""A plain, slow, obvious queue that says what an answer may be. Everything is looked up in one list of records."""
+"""A plain, slow, obvious queue that says what an answer may be. Everything is looked up in one list
+of records.
+"""
 
 from __future__ import annotations
 

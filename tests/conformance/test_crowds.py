@@ -26,7 +26,9 @@ class Crowd:
         self.done: Counter[bytes] = Counter()
 
     async def work(self, session: WorkerSession, patience: int, dies: float = 0.0) -> None:
-        """Lease, process, push a child now and then together with the ack, until nothing came *patience* times."""
+        """Lease, process, push a child now and then together with the ack, until nothing came
+        *patience* times.
+        """
         empty = 0
         while empty < patience:
             leases = await session.lease(self.random.randint(1, 9))

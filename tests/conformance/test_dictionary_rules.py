@@ -1,4 +1,6 @@
-"""IDictionaries: what compressed payloads need to be read is there before them and stays after them."""
+"""IDictionaries: what compressed payloads need to be read is there before them and stays after
+them.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ async def test_a_dead_workers_entries_return(harness: Harness) -> None:
     assert None not in since
     assert min(x for x in since if x) > 1e9
     assert {x.first_lost_at for x in first[3:]} == {None}
-    # Again, with more than a call may take: nothing is lost, the order stays, the first instant as well.
+    # Again, with more than a call may take: nothing is lost, the order stays, the first instant as
+    # well.
     await b.push(entries(*range(5, 330), slot="s"))
     await harness.lease_all(b)
     await harness.die()
@@ -179,7 +180,8 @@ async def test_a_repeated_call_has_one_effect(harness: Harness) -> None:
         "bury": [Burial(held[2], "unreadable")],
         "want": harness.shards,
     }
-    # The answer gets lost, however the shards are asked: what was leased is told when the call is repeated.
+    # The answer gets lost, however the shards are asked: what was leased is told when the call is
+    # repeated.
     with harness.answers_lost(a.queue), pytest.raises(BackendUnavailable):
         await a.exchange(**turn)
     first = await a.exchange(**turn, repeat=True)

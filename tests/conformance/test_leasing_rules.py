@@ -74,7 +74,8 @@ async def test_slots_take_turns(harness: Harness) -> None:
     await a.push([Entry(b"", name) for name in ["big"] * 50 + ["x", "y", "z", "z"]])
     assert Counter(x.slot for x in await a.lease(8)) == {"big": 4, "x": 1, "y": 1, "z": 2}
     assert Counter(x.slot for x in await a.lease(100)) == {"big": 46}
-    # A slot that becomes ready waits for those that wait longer, not for those that were served since.
+    # A slot that becomes ready waits for those that wait longer, not for those that were served
+    # since.
     await a.push(entries(*range(9), slot="p"))
     await a.push(entries(*range(9), slot="q"))
     order = [(await a.lease(1))[0].slot]

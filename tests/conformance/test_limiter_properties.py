@@ -1,6 +1,8 @@
-"""Properties of limits under any sequence of bookings, leases, holds, changes and failures, with a clock that the test moves.
+"""Properties of limits under any sequence of bookings, leases, holds, changes and failures, with a
+clock that the test moves.
 
-Backends on a server run on with the real clock between two moves: for these a little time may pass anywhere (``SLACK``).
+Backends on a server run on with the real clock between two moves: for these a little time may pass
+anywhere (``SLACK``).
 """
 
 from __future__ import annotations
@@ -135,7 +137,8 @@ class Crawl:
             assert sum(self.places) <= self.limit.concurrency
         least = self.limit.interval * (1 - self.limit.jitter)
         if least:
-            # Without jitter this is burst + time / interval. With it a burst, too, is measured by intervals that vary.
+            # Without jitter this is burst + time / interval. With it a burst, too, is measured by
+            # intervals that vary.
             ahead = (self.limit.burst - 1) * self.limit.interval
             times = sorted(self.departures)
             for i, first in enumerate(times):
@@ -210,7 +213,9 @@ def test_changes_in_any_order_end_with_the_last(bare_harness: Harness) -> None:
 
 
 def test_a_breaker_holds_whatever_comes_in(bare_harness: Harness) -> None:
-    """An open slot is open for as long as its hold, and a closed one never has its threshold passed."""
+    """An open slot is open for as long as its hold, and a closed one never has its threshold
+    passed.
+    """
     rules = BreakerRules(
         slot=Threshold(window=200, failures=4, kinds=frozenset({"timeout"})), hold=100, longest=400, probes=2
     )

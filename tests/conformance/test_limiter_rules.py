@@ -1,4 +1,6 @@
-"""IRateLimiter: departures beside the queue's hand-out, holds, live changes. Only moved clocks count."""
+"""IRateLimiter: departures beside the queue's hand-out, holds, live changes. Only moved clocks
+count.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Random turns of three workers, with time moved, against the model. On a cluster too, but with one shard: the model has one."""
+"""Random turns of three workers, with time moved, against the model. On a cluster too, but with one
+shard: the model has one.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert again.lost == (before.lost or lost)
         assert again.size == self.model.size()
         if lost:
-            # Whether a loss that was told in a repeated answer is told once more is left open: make the next call now.
+            # Whether a loss that was told in a repeated answer is told once more is left open: make
+            # the next call now.
             empty = self.run(self.sessions[name].exchange())
             self.last[name] = ({}, empty)
             assert (empty.reclaimed, empty.given_up) == self.model.pass_time(name)
@@ -181,7 +184,8 @@ class QueueMachine(RuleBasedStateMachine):
             held = {x.name: x.held for x in self.run(self.other.workers())}
             known = {n: len(self.model.held(n)) for n, known in self.model.workers.items() if not known.gone}
             assert held == known
-            # No two workers die at the same instant: which of them is taken from first is nobody's promise.
+            # No two workers die at the same instant: which of them is taken from first is nobody's
+            # promise.
             self.run(self.harness.advance(0.002))
             self.model.now += 0.002
 

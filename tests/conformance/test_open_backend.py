@@ -258,7 +258,9 @@ def test_several_loops_may_use_one_crawl_one_after_another() -> None:
 
 
 async def test_a_turn_does_not_look_at_everything() -> None:
-    """The cost of a lease with 30,000 slots is that of one with 300, give or take: nothing is searched."""
+    """The cost of a lease with 30,000 slots is that of one with 300, give or take: nothing is
+    searched.
+    """
 
     class Counted(str):
         __slots__ = ()

@@ -1,4 +1,6 @@
-"""IRequestQueue.exchange where slots have limits. Intervals are so long that a slow server changes nothing: only moved clocks count."""
+"""IRequestQueue.exchange where slots have limits. Intervals are so long that a slow server changes
+nothing: only moved clocks count.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""A crawl under fire: workers killed, one paused for longer than its lease, the server killed and started again.
+"""A crawl under fire: workers killed, one paused for longer than its lease, the server killed and
+started again.
 
     python -m tests.e2e.chaos                              ours: nothing may be lost; mocra-fast: with MOCRA_FAST
     python -m tests.e2e.chaos --scheduler scrapy-redis     the same fire on scrapy-redis: how many pages it loses
 
-Moments are drawn by ``--seed`` over the crawl's progress, not over time, so that a slow machine is tormented as often as a fast one.
+Moments are drawn by ``--seed`` over the crawl's progress, not over time, so that a slow machine is
+tormented as often as a fast one.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ class Chaos:
         began = time.monotonic()
         for _ in range(3):
             self.start()
-        # The first two thirds of the crawl are the battlefield: there is enough left to come back to.
+        # The first two thirds of the crawl are the battlefield: there is enough left to come back
+        # to.
         moments = sorted(self.random.sample(range(self.site.pages // 20, 2 * self.site.pages // 3), self.kills + 2))
         deeds = [self.kill] * self.kills + [self.pause, self.restart]
         self.random.shuffle(deeds)
@@ -117,7 +120,9 @@ class Chaos:
                 self.report.held += sum(len(token) == 14 and token.isalnum() for token in client.hkeys(key))
 
     def kill(self) -> None:
-        """SIGKILL, and another one in its place. Stopped first, so that what it held can be counted."""
+        """SIGKILL, and another one in its place. Stopped first, so that what it held can be
+        counted.
+        """
         victim = self.victim()
         victim.send_signal(signal.SIGSTOP)
         self.note_held(victim.pid)
@@ -138,7 +143,9 @@ class Chaos:
         self.report.pauses += 1
 
     def restart(self) -> None:
-        """The server dies like after a power cut, and comes back with what its append-only file has."""
+        """The server dies like after a power cut, and comes back with what its append-only file
+        has.
+        """
         self.server.kill()
         self.server.start()
         self.report.restarts += 1

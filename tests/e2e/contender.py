@@ -1,9 +1,11 @@
-"""One process that wants to lead, or to hold a lock, and makes effects with the number it had last: the most careless leader there can be.
+"""One process that wants to lead, or to hold a lock, and makes effects with the number it had last:
+the most careless leader there can be.
 
 ``python -m tests.e2e.contender leader|lock URL NAME FILE``. One line of JSON an event:
 
 * ``believes``: at this time (taken before it looked) it believed that it leads, with this number;
-* ``effect``: a fenced write, with its number, whether it was accepted, and the version that the server gave it.
+* ``effect``: a fenced write, with its number, whether it was accepted, and the version that the
+  server gave it.
 
 It goes on writing with its last number when it has lost the office: a fence has to refuse that.
 """

@@ -1,7 +1,8 @@
 """Real cron runners and workers, and what they started.
 
-``python -m tests.e2e.cron_runners STARTS BACKEND LEASE`` is ``scrapy cron run`` but for its crawls, which only write down that they
-were started: a real crawl every second would be too much for a test.
+``python -m tests.e2e.cron_runners STARTS BACKEND LEASE`` is ``scrapy cron run`` but for its crawls,
+which only write down that they were started: a real crawl every second would be too much for a
+test.
 """
 
 from __future__ import annotations
@@ -135,7 +136,9 @@ class Runners:
         self._end_launchers()
 
     def _end_launchers(self) -> None:
-        """Launchers have no parent any more; each is named in the state that it wrote, or holds the project as its working folder."""
+        """Launchers have no parent any more; each is named in the state that it wrote, or holds the
+        project as its working folder.
+        """
         for cwd in Path("/proc").glob("[0-9]*/cwd"):
             with contextlib.suppress(OSError):
                 if cwd.readlink() == self.project:

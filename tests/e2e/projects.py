@@ -1,4 +1,6 @@
-"""Scrapy projects as their users have them, written by a test: none of them knows of the suite but for the one line."""
+"""Scrapy projects as their users have them, written by a test: none of them knows of the suite but
+for the one line.
+"""
 
 from __future__ import annotations
 

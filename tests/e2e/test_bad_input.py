@@ -112,7 +112,9 @@ def test_a_server_that_comes_late_is_waited_for(tmp_path: Path, site: MockSite, 
 def test_a_callback_that_is_gone_makes_dead_letters(
     tmp_path: Path, site: MockSite, redis_url: str, redis_single: RedisServer
 ) -> None:
-    """Interrupted, changed, resumed: requests for a method that no longer exists are kept, with the reason; others are fetched."""
+    """Interrupted, changed, resumed: requests for a method that no longer exists are kept, with the
+    reason; others are fetched.
+    """
     before = write_project(tmp_path / "before", SPIDER.replace("CALLBACK", "parse_old"))
     after = write_project(tmp_path / "after", SPIDER.replace("CALLBACK", "parse_new"))
     workers = Workers(tmp_path, redis_url, before)
@@ -168,7 +170,9 @@ LOCAL = """
 
 @pytest.mark.redis
 def test_what_cannot_be_stored_is_not_lost_with_its_worker(tmp_path: Path, site: MockSite, redis_url: str) -> None:
-    """Such requests live in memory, and their parent is not acknowledged before they are done: a crash makes them again."""
+    """Such requests live in memory, and their parent is not acknowledged before they are done: a
+    crash makes them again.
+    """
     project = write_project(tmp_path, LOCAL)
     arguments = ("crawl", "shop", "-a", f"site={site.url}", "-s", f"MOCRA_BACKEND={redis_url}", "-s", "MOCRA_LEASE=1")
     assert scrapy(project, *arguments).returncode == 9

@@ -18,7 +18,9 @@ PAGES, KILLS = 2000, 6
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scheduler", ["mocra", "mocra-fast"])
 def test_nothing_is_lost_under_fire(scheduler: str, tmp_path: Path) -> None:
-    """2,000 pages, slow and failing ones among them; six SIGKILLs, a SIGSTOP longer than the lease, a dead server."""
+    """2,000 pages, slow and failing ones among them; six SIGKILLs, a SIGSTOP longer than the lease,
+    a dead server.
+    """
     need_redis()
     seed = int(os.environ.get("CHAOS_SEED", "7"))
     report, server, workers = run(scheduler, tmp_path, PAGES, seed, KILLS)
@@ -28,7 +30,8 @@ def test_nothing_is_lost_under_fire(scheduler: str, tmp_path: Path) -> None:
         assert report.without_item == [], report
         assert report.exit_codes == [0, 0, 0], report
         assert report.repeats <= report.held, report
-        # A worker that was started for one killed at the very end finds the run finished, begins the next one, and has nothing to do.
+        # A worker that was started for one killed at the very end finds the run finished, begins
+        # the next one, and has nothing to do.
         runs = [event["run"] for event in workers.events("finished")]
         assert runs == [*range(1, len(runs) + 1)], "the end of a run comes once"
         with server.client() as client:

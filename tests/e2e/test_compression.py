@@ -1,4 +1,6 @@
-"""Real workers on a real server share the dictionary that one of them made, and read each other's requests."""
+"""Real workers on a real server share the dictionary that one of them made, and read each other's
+requests.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pause, resume, drain, stop, live settings, the list of workers: real crawls on Redis, told from another process."""
+"""Pause, resume, drain, stop, live settings, the list of workers: real crawls on Redis, told from
+another process.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,9 @@ def test_one_worker_is_paused_drained_and_stopped(site: MockSite, workers: Worke
 
 
 def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Workers) -> None:
-    """An order is for those who are there: the next worker resumes the run. ``start()`` that waits does not hinder draining."""
+    """An order is for those who are there: the next worker resumes the run. ``start()`` that waits
+    does not hinder draining.
+    """
     for _ in range(2):
         workers.start("graph", site=site.url, **SLOW)
     workers.until("opened", 2)  # an order is for those who are there
@@ -145,7 +149,9 @@ def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Wor
 
 
 def test_live_settings(site: MockSite, workers: Workers) -> None:
-    """Concurrency and log level change on all workers while they crawl; wrong values are refused, and ignored."""
+    """Concurrency and log level change on all workers while they crawl; wrong values are refused,
+    and ignored.
+    """
     options = {**SLOW, "CONCURRENT_REQUESTS": 1, "DOWNLOAD_DELAY": 0, "CONCURRENT_REQUESTS_PER_DOMAIN": 50}
     paths = ",".join(f"slow/3/{n}" for n in range(12))
     workers.start("list", site=site.url, paths=paths, **options)

@@ -1,4 +1,6 @@
-"""A spider that leads, locks and shares, in real crawls: on every loop, on several workers, and what is left when they go."""
+"""A spider that leads, locks and shares, in real crawls: on every loop, on several workers, and
+what is left when they go.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Three runners on one Redis, the leader killed and paused at and around fire times: every instant is started exactly once."""
+"""Three runners on one Redis, the leader killed and paused at and around fire times: every instant
+is started exactly once.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def test_every_instant_has_exactly_one_start(runners: Runners) -> None:
     for _ in range(3):
         runners.light_runner()
     runners.until(lambda: len(runners.started()) >= 2, 60, "two starts")
-    # Just before an instant, right at it, between the intent and the start, and while the launcher claims.
+    # Just before an instant, right at it, between the intent and the start, and while the launcher
+    # claims.
     for fraction in (0.97, 0.0, 0.03, 0.25):
         leader = runners.leader()
         sleep_until(fraction)
@@ -46,7 +49,8 @@ def test_every_instant_has_exactly_one_start(runners: Runners) -> None:
         runners.light_runner()
         seen = len(runners.started())
         runners.until(lambda seen=seen: len(runners.started()) > seen, 60, "a start under the next leader")
-    # Paused for longer than its lease: it wakes up believing nothing, and what it still sends is refused.
+    # Paused for longer than its lease: it wakes up believing nothing, and what it still sends is
+    # refused.
     leader = runners.leader()
     sleep_until(0.99)
     leader.send_signal(signal.SIGSTOP)

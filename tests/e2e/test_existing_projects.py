@@ -1,4 +1,6 @@
-"""Projects that know nothing of the suite run as they did, with one line more; only the pages' order may differ."""
+"""Projects that know nothing of the suite run as they did, with one line more; only the pages'
+order may differ.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +193,9 @@ def test_the_users_own_settings_win(site: MockSite, tmp_path: Path) -> None:
 
 @pytest.mark.redis
 def test_close_spider_means_what_it_says(site: MockSite, tmp_path: Path, redis_url: str) -> None:
-    """CloseSpider ends this worker; the crawl is interrupted, not finished, and the next run resumes it."""
+    """CloseSpider ends this worker; the crawl is interrupted, not finished, and the next run
+    resumes it.
+    """
     project = write_project(tmp_path, CLOSES)
     items, reason, _ = crawl(project, site, redis_url)
     assert (len(items), reason) == (1, "enough")

@@ -1,4 +1,6 @@
-"""What sites tell us, and what becomes of those that fail: real workers, a real server, a site that records arrivals."""
+"""What sites tell us, and what becomes of those that fail: real workers, a real server, a site that
+records arrivals.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Five contenders, and everything that can happen to them and to their server: no effect of a stale term is ever accepted.
+"""Five contenders, and everything that can happen to them and to their server: no effect of a stale
+term is ever accepted.
 
-Careless on purpose, see ``contender.py``: an old leader goes on writing with its old number. What the server accepted, in the server's
-order, must have numbers that never fall; whoever believes must not be overtaken; and somebody leads again in every case.
+Careless on purpose, see ``contender.py``: an old leader goes on writing with its old number. What
+the server accepted, in the server's order, must have numbers that never fall; whoever believes must
+not be overtaken; and somebody leads again in every case.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Crowd:
         return sorted(found, key=lambda e: int(e["version"]))
 
     def leads(self, after: float = 0.0, but: int = 0, seconds: float = 20) -> dict[str, Any]:
-        """The first effect later than *after* with a number greater than *but*, by one who believes in it."""
+        """The first effect later than *after* with a number greater than *but*, by one who believes
+        in it.
+        """
 
         def found() -> dict[str, Any] | None:
             believed = {(e["name"], e["number"]) for e in self.events("believes") if e["at"] > after}
@@ -112,7 +116,8 @@ def test_no_stale_term_has_an_effect(crowd: tuple[Crowd, FaultProxy], own_redis:
     began = time.monotonic()
     first = people.leads()
 
-    # Stopped for longer than the lease: another one leads; the stopped one wakes up, and all that it still writes is refused.
+    # Stopped for longer than the lease: another one leads; the stopped one wakes up, and all that
+    # it still writes is refused.
     people.send(first["name"], signal.SIGSTOP)
     stopped = time.monotonic()
     second = people.leads(stopped, first["number"])
@@ -151,7 +156,8 @@ def test_no_stale_term_has_an_effect(crowd: tuple[Crowd, FaultProxy], own_redis:
         assert client.delete(KEY[people.kind])
     seventh = people.leads(time.monotonic(), sixth["number"])
 
-    # The server comes back empty: the fence went with what it protects, and grows anew with the first effect of the next term.
+    # The server comes back empty: the fence went with what it protects, and grows anew with the
+    # first effect of the next term.
     own_redis.kill()
     before = people.accepted()
     shutil.rmtree(own_redis.folder)

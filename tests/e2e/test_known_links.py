@@ -1,4 +1,6 @@
-"""Known links are dropped early only where nobody can tell the difference: the same crawl with and without gives the same stats."""
+"""Known links are dropped early only where nobody can tell the difference: the same crawl with and
+without gives the same stats.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""asyncio, uvloop, no reactor at all: the same crawl, and the same safety. Commands for a person keep working beside it."""
+"""asyncio, uvloop, no reactor at all: the same crawl, and the same safety. Commands for a person
+keep working beside it.
+"""
 
 from __future__ import annotations
 
@@ -127,5 +129,6 @@ def test_runspider_without_a_project(tmp_path: Path, site: MockSite) -> None:
     )
     done = scrapy(tmp_path, "runspider", "one.py", "-O", "out.jsonl")
     assert done.returncode == 0
-    # One more: start_urls are given with dont_filter, so the page comes once more by the links to it, as in plain Scrapy.
+    # One more: start_urls are given with dont_filter, so the page comes once more by the links to
+    # it, as in plain Scrapy.
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == site.pages + 1

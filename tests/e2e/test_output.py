@@ -1,4 +1,6 @@
-"""What callbacks yield, in real crawls: many requests while the server is away, items in slow pipelines."""
+"""What callbacks yield, in real crawls: many requests while the server is away, items in slow
+pipelines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""P8: politeness is a property of the cluster. Real workers against a server that writes down when each request arrives."""
+"""P8: politeness is a property of the cluster. Real workers against a server that writes down when
+each request arrives.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from tests.mocksite import MockSite
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e, pytest.mark.alone]
 
-#: Seconds by which an arrival may be late: a departure is used for 0.1 s, and a process that starts takes its time over its first request.
+#: Seconds by which an arrival may be late: a departure is used for 0.1 s, and a process that starts
+#: takes its time over its first request.
 LATE = 0.4
 
 
@@ -30,7 +33,9 @@ def never_too_many(arrivals: list[float], rate: float, burst: int = 1) -> None:
 
 
 def used(arrivals: list[float], rate: float) -> float:
-    """The part of the allowed rate that was used, in the best half of the time: a busy machine stops us all now and then."""
+    """The part of the allowed rate that was used, in the best half of the time: a busy machine
+    stops us all now and then.
+    """
     half = max(2, len(arrivals) // 2)
     spans = [last - first for first, last in zip(arrivals, arrivals[half:], strict=False)]
     return half / min(spans) / rate if spans else (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / rate
@@ -96,6 +101,7 @@ def test_a_slow_host_keeps_a_free_one_from_nothing(
         elapsed[name] = free[-1] - free[0]
     assert len(arrivals_of(site, "ok/slow")) == 60
     never_too_many(arrivals_of(site, "ok/slow"), 10)
-    # Measured: 1.07 times; a middleware that sleeps makes it 16 times as long. Half a second is what a busy machine may add.
+    # Measured: 1.07 times; a middleware that sleeps makes it 16 times as long. Half a second is
+    # what a busy machine may add.
     print(elapsed)
     assert elapsed["beside"] < 1.2 * elapsed["alone"] + 0.5

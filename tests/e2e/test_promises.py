@@ -1,4 +1,6 @@
-"""The promises of ``docs/guarantees``, each with real ``scrapy crawl`` processes on a real Redis server."""
+"""The promises of ``docs/guarantees``, each with real ``scrapy crawl`` processes on a real Redis
+server.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_p02_done_means_done(site: MockSite, workers: Workers, tmp_path: Path) -
 def test_p03_filter_and_store_are_one_step(
     site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]
 ) -> None:
-    """However the server dies while links are stored, each of them is fetched: none is known and yet not queued."""
+    """However the server dies while links are stored, each of them is fetched: none is known and
+    yet not queued.
+    """
     workers = workers_on(own_redis.url)
     workers.start("graph", site=site.url, first="page/0", MOCRA_LEASE=2)
     for fetched in (10, 40, 80):
@@ -51,7 +55,9 @@ def test_p03_filter_and_store_are_one_step(
 
 
 def test_p04_a_stale_owner_changes_nothing(site: MockSite, workers: Workers) -> None:
-    """Stopped for longer than its lease, a worker goes on: what it says about requests that others have now is refused."""
+    """Stopped for longer than its lease, a worker goes on: what it says about requests that others
+    have now is refused.
+    """
     stopped = workers.start("list", site=site.url, paths="slow/2/a,slow/2/b", MOCRA_LEASE=1)
     eventually(lambda: site.count("/slow/2/b"))
     os.kill(stopped.pid, signal.SIGSTOP)
@@ -75,7 +81,8 @@ def test_p05_repeats_are_bounded_and_counted(site: MockSite, workers: Workers) -
     workers.start("graph", site=site.url, MOCRA_LEASE=1, CONCURRENT_REQUESTS=8)
     workers.wait()
     redelivered = workers.stats()["mocra/queue/redelivered"]
-    # In flight and leased ahead; those that wait for a full slot are at most twice the slot's concurrency.
+    # In flight and leased ahead; those that wait for a full slot are at most twice the slot's
+    # concurrency.
     assert 0 < redelivered <= 8 + 8 + 2 * 8
     failing = {f"/page/{n}" for n in range(1, site.pages) if n % 41 == 0 or n % 43 == 0}
     repeats = sum(len(times) - 1 for path, times in site.arrivals().items() if path not in failing)
@@ -84,7 +91,9 @@ def test_p05_repeats_are_bounded_and_counted(site: MockSite, workers: Workers) -
 
 
 def test_p06_a_poison_page_becomes_a_dead_letter(site: MockSite, workers: Workers) -> None:
-    """A callback that ends its process: after MOCRA_MAX_DELIVERIES workers it is given up, and all others are fetched."""
+    """A callback that ends its process: after MOCRA_MAX_DELIVERIES workers it is given up, and all
+    others are fetched.
+    """
     options = {"site": site.url, "pages": 40, "MOCRA_LEASE": 1, "MOCRA_MAX_DELIVERIES": 3, "MOCRA_IDLE_POLL": 0.2}
     deaths = 0
     while True:
@@ -102,7 +111,9 @@ def test_p06_a_poison_page_becomes_a_dead_letter(site: MockSite, workers: Worker
 
 
 def test_p07_the_end_comes_once_and_for_all(site: MockSite, workers: Workers) -> None:
-    """Three workers and one slow last page: nobody leaves early, nobody waits for long, one of them says so."""
+    """Three workers and one slow last page: nobody leaves early, nobody waits for long, one of them
+    says so.
+    """
     workers.together(3, site, "list", paths="slow/5/last,ok/1,ok/2")
     workers.wait()
     assert [e["reason"] for e in workers.events("closed")] == ["finished"] * 3
@@ -133,7 +144,9 @@ def test_p07_an_interrupted_run_resumes_and_a_finished_one_begins_afresh(site: M
 
 
 def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
-    """The worker that runs start() dies in the middle: another one gives all seeds, and none is fetched twice for it."""
+    """The worker that runs start() dies in the middle: another one gives all seeds, and none is
+    fetched twice for it.
+    """
     seeder = workers.start("seeds", site=site.url, seeds=300, hold_at=150, MOCRA_LEASE=1)
     eventually(lambda: len(site.arrivals()) == 150, 30)
     workers.start("seeds", site=site.url, seeds=300, MOCRA_LEASE=1)
@@ -203,7 +216,9 @@ def test_p09_the_loop_is_never_blocked(
 
 
 def test_p10_an_outage_pauses(site: MockSite, own_redis: RedisServer, workers_on: Callable[[str], Workers]) -> None:
-    """The server is killed and started again: the crawl goes on, on the server, with nothing lost and nothing in memory instead."""
+    """The server is killed and started again: the crawl goes on, on the server, with nothing lost
+    and nothing in memory instead.
+    """
     workers = workers_on(own_redis.url)
     workers.together(2, site, "graph", MOCRA_LEASE=5, CONCURRENT_REQUESTS=4, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 20)
@@ -221,7 +236,9 @@ def test_p10_an_outage_pauses(site: MockSite, own_redis: RedisServer, workers_on
 
 
 def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_single: RedisServer, tmp_path: Path) -> None:
-    """Foreign bytes in the queue: dead letters with a reason. A pickle that would run code runs nothing. No secrets in the store."""
+    """Foreign bytes in the queue: dead letters with a reason. A pickle that would run code runs
+    nothing. No secrets in the store.
+    """
     mark = tmp_path / "executed"
 
     class Bomb:
@@ -255,7 +272,9 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
 
 
 def test_p12_it_behaves_like_scrapy(site: MockSite, workers_on: Callable[[str], Workers], redis_url: str) -> None:
-    """The same spider with Scrapy's scheduler and with ours: the same pages, items, and stats that Scrapy documents."""
+    """The same spider with Scrapy's scheduler and with ours: the same pages, items, and stats that
+    Scrapy documents.
+    """
     seen = []
     for backend, more in (("memory://", {"MOCRA_ENABLED": "False"}), ("memory://", {}), (redis_url, {})):
         workers = workers_on(backend)
@@ -263,7 +282,8 @@ def test_p12_it_behaves_like_scrapy(site: MockSite, workers_on: Callable[[str], 
         workers.start("graph", site=site.url, **more)
         workers.wait()
         stats = workers.stats()
-        # Twisted itself tries again when a kept-alive connection was dropped, so the number of Scrapy's own retries varies.
+        # Twisted itself tries again when a kept-alive connection was dropped, so the number of
+        # Scrapy's own retries varies.
         retried = stats["retry/count"]
         counts = {
             "items": stats["item_scraped_count"],

@@ -1,4 +1,6 @@
-"""A crawl's identity over its runs, and how workers leave: ``MOCRA_CRAWL``, ``MOCRA_KEEP_SEEN``, ``MOCRA_SEEN_TTL``, ``MOCRA_CLOSE``."""
+"""A crawl's identity over its runs, and how workers leave: ``MOCRA_CRAWL``, ``MOCRA_KEEP_SEEN``,
+``MOCRA_SEEN_TTL``, ``MOCRA_CLOSE``.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,8 @@ def test_close_never_waits_for_more(site: MockSite, workers: Workers) -> None:
     waiting = workers.start("list", site=site.url, paths="ok/a", MOCRA_CLOSE="never")
     eventually(lambda: site.count("/ok/a"))
     workers.start("list", site=site.url, paths="ok/b,ok/c", MOCRA_CLOSE="idle", MOCRA_LEASE=2)
-    # The first one has seeded this run, so the second finds nothing to do and goes; the first stays.
+    # The first one has seeded this run, so the second finds nothing to do and goes; the first
+    # stays.
     assert workers.all[1].wait(20) == 0
     assert waiting.poll() is None
     waiting.send_signal(signal.SIGTERM)
@@ -82,7 +85,9 @@ def test_close_never_waits_for_more(site: MockSite, workers: Workers) -> None:
 
 
 def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(site: MockSite, workers: Workers) -> None:
-    """The second signal ends the process without closing anything: the lease brings back what it held."""
+    """The second signal ends the process without closing anything: the lease brings back what it
+    held.
+    """
     hasty = workers.start("list", site=site.url, paths="slow/30/a,ok/b", MOCRA_LEASE=1)
     eventually(lambda: site.count("/slow/30/a"))
     hasty.send_signal(signal.SIGINT)
@@ -96,7 +101,9 @@ def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(site: MockSite, workers: 
 
 
 def test_a_start_that_fails_is_not_run_for_ever(site: MockSite, workers: Workers) -> None:
-    """Scrapy logs it and goes on with what it gave; running it again elsewhere would only fail again."""
+    """Scrapy logs it and goes on with what it gave; running it again elsewhere would only fail
+    again.
+    """
     for _ in range(2):
         workers.start("failing_start", site=site.url)
     workers.until("opened", 2)
@@ -152,7 +159,9 @@ def test_a_worker_leaves_in_time_when_the_backend_is_away(
 
 
 def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, workers: Workers) -> None:
-    """Stopped; meanwhile the run was finished by another worker and a new one began: it forgets what it has seen and helps."""
+    """Stopped; meanwhile the run was finished by another worker and a new one began: it forgets
+    what it has seen and helps.
+    """
     sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 30)
     os.kill(sleeper.pid, signal.SIGSTOP)

@@ -1,4 +1,6 @@
-"""Whole crawls on every kind of Redis, with a worker killed on the way; a fail-over in the middle of one."""
+"""Whole crawls on every kind of Redis, with a worker killed on the way; a fail-over in the middle
+of one.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def survives_a_kill(site: MockSite, workers: Workers, spider: str = "graph") -> 
 
 
 def test_cluster_with_shards(site: MockSite, workers_on: Callable[[str], Workers], redis_cluster: str) -> None:
-    """Many slots, so that parents and children live on different shards: each page is a slot of its own."""
+    """Many slots, so that parents and children live on different shards: each page is a slot of its
+    own.
+    """
     survives_a_kill(site, workers_on(f"{redis_cluster}?shards=3"), "hosts")
 
 
@@ -40,7 +44,8 @@ def test_tls_with_a_user(site: MockSite, workers_on: Callable[[str], Workers], r
         f"rediss://app:{quote(PASSWORD, safe='')}@127.0.0.1:{redis_tls.port}/0?ssl_ca_certs={redis_tls.ca}"
     )
     survives_a_kill(site, workers)
-    # Scrapy itself prints settings that differ from its defaults; none of our own lines shows the password.
+    # Scrapy itself prints settings that differ from its defaults; none of our own lines shows the
+    # password.
     ours = [line for line in workers.log(1).splitlines() if "mocra_scrapy" in line]
     assert ours
     assert not [line for line in ours if PASSWORD in line or quote(PASSWORD, safe="") in line]
@@ -69,7 +74,8 @@ def test_a_sentinel_failover_in_the_middle(
     workers.until("back", 2, 60)
     workers.wait(90)
     arrivals = site.arrivals()
-    # Replication is asynchronous: what the replica had not yet heard of can be lost or repeated; here that is next to nothing.
+    # Replication is asynchronous: what the replica had not yet heard of can be lost or repeated;
+    # here that is next to nothing.
     missing = {f"/page/{n}" for n in range(site.pages)} - set(arrivals)
     assert len(missing) <= 3
     assert [event["reason"] for event in workers.events("closed")] == ["finished"] * 2

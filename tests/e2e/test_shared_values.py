@@ -1,4 +1,6 @@
-"""Shared values between processes: no change is lost, every watcher sees the last one, one that was cut off catches up."""
+"""Shared values between processes: no change is lost, every watcher sees the last one, one that was
+cut off catches up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The project template, rendered both documented ways, crawls; and ``scrapy mocra``, as it is installed."""
+"""The project template, rendered both documented ways, crawls; and ``scrapy mocra``, as it is
+installed.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ PROJECT = Path(__file__).parent / "project"
 
 
 class Workers:
-    """Starts workers of one crawl and reads the events that the project's ``Watch`` extension writes."""
+    """Starts workers of one crawl and reads the events that the project's ``Watch`` extension
+    writes.
+    """
 
     def __init__(self, folder: Path, backend: str, project: Path = PROJECT) -> None:
         self.folder = folder
@@ -48,7 +50,9 @@ class Workers:
         return worker
 
     def together(self, count: int, site: MockSite, spider: str, **arguments: Any) -> None:
-        """*count* workers that are all there before the first page is answered: else a late one would begin the next run."""
+        """*count* workers that are all there before the first page is answered: else a late one
+        would begin the next run.
+        """
         with site.stopped():
             first = len(self.all)
             for _ in range(count):

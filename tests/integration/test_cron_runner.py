@@ -1,4 +1,6 @@
-"""The runner's loop with a clock of the test's own, real launchers and real stores; its crawls only write down that they were started."""
+"""The runner's loop with a clock of the test's own, real launchers and real stores; its crawls only
+write down that they were started.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class Bench:
 
     @asynccontextmanager
     async def leading(self, command: str = "") -> Any:
-        """A runner that leads; it looks when it is told to. Its launchers outlive it, as they would, but not the test."""
+        """A runner that leads; it looks when it is told to. Its launchers outlive it, as they
+        would, but not the test.
+        """
         runner = self.runner(command)
         self.all.append(runner)
         await runner.open()
@@ -264,7 +268,8 @@ async def test_a_launcher_that_was_taken_for_lost_ends_its_crawl(bench: Bench) -
         children = Path(f"/proc/{part.pid}/task/{part.pid}/children")
         await bench.until(lambda _: children.read_text())
         child = int(children.read_text().split()[0])
-        # What a leader does that looks from another machine: on one machine the kernel knows better.
+        # What a leader does that looks from another machine: on one machine the kernel knows
+        # better.
         lost = replace(part, ended=bench.now, outcome="lost")
         await runner.store.change("shop", lambda state: end_part(state, state.runs[0].id, lost))
         os.kill(part.pid, signal.SIGCONT)

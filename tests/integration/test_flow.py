@@ -1,4 +1,6 @@
-"""Pause, resume, drain of a scheduler without an engine around it; parts of a crawler; live settings."""
+"""Pause, resume, drain of a scheduler without an engine around it; parts of a crawler; live
+settings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Workers share compression dictionaries: made of a crawl's first requests, there before anybody needs them."""
+"""Workers share compression dictionaries: made of a crawl's first requests, there before anybody
+needs them.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,9 @@ async def test_a_dictionary_that_nobody_has_makes_dead_letters_and_holds_up_litt
 async def test_a_dictionary_that_comes_late_is_waited_for(
     shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a fail-over that lost it, the worker that writes with it stores it again; who reads meanwhile looks again."""
+    """After a fail-over that lost it, the worker that writes with it stores it again; who reads
+    meanwhile looks again.
+    """
     async with opened(**shared) as writer:
         await trained(writer)
         made = writer._codec._current

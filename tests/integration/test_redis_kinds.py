@@ -1,4 +1,6 @@
-"""The Redis backend on each kind of real server, and what happens when a server fails, refuses, restarts, or an answer is lost."""
+"""The Redis backend on each kind of real server, and what happens when a server fails, refuses,
+restarts, or an answer is lost.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ FAST = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
 @pytest.fixture(autouse=True)
 async def nothing_stays_open() -> AsyncIterator[None]:
-    """No socket of a test outlives it. redis-py does not wait for the end of TLS where a server refuses it, so this does."""
+    """No socket of a test outlives it. redis-py does not wait for the end of TLS where a server
+    refuses it, so this does.
+    """
     sockets = getattr(asyncio.get_running_loop(), "_selector").get_map()  # noqa: B009 - asyncio tells it in no other way
     before = len(sockets)
     yield
@@ -312,7 +316,8 @@ async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: 
             assert left.keys() == {b"mocra:{c:0}:crawl", b"mocra:{c:0}:workers", b"mocra:{c:0}:w:killed"}
             assert left.pop(b"mocra:{c:0}:crawl") == -1
             assert all(0 < ttl <= 3_600_000 for ttl in left.values())
-            # Whoever begins the next run must not vanish from the list of the living in the middle of a long start().
+            # Whoever begins the next run must not vanish from the list of the living in the middle
+            # of a long start().
             await queue.join("next")
             assert client.pttl("mocra:{c:0}:workers") == -1
             assert client.pttl("mocra:{c:0}:w:killed") > 0

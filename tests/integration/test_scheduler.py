@@ -1,4 +1,6 @@
-"""What ours does beyond Scrapy's: requests that can't be stored, dead letters, the end, seeding, closing."""
+"""What ours does beyond Scrapy's: requests that can't be stored, dead letters, the end, seeding,
+closing.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ async def test_a_request_that_cannot_be_kept_makes_its_parent_a_dead_letter() ->
 
 @pytest.mark.parametrize("local", [False, True])
 async def test_the_same_object_may_be_yielded_again_while_it_is_out(local: bool) -> None:
-    """``yield response.request`` from its own callback: both deliveries are settled, each for itself."""
+    """``yield response.request`` from its own callback: both deliveries are settled, each for
+    itself.
+    """
     async with opened() as scheduler:
         callback = (lambda response: None) if local else None
         scheduler.enqueue_request(Request(URLS[0], callback, dont_filter=True))
@@ -130,7 +134,9 @@ async def test_closing_hands_back() -> None:
 async def test_an_error_in_the_suite_closes_this_worker(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What can't be repeated must not hang: the spider closes with a reason of its own, and the log says why."""
+    """What can't be repeated must not hang: the spider closes with a reason of its own, and the log
+    says why.
+    """
     async with opened(MOCRA_STOP_TIMEOUT=0) as scheduler:
         closed: list[str] = []
         monkeypatch.setattr(scheduler.engine, "close_spider", closed.append)
@@ -147,7 +153,9 @@ async def test_an_error_in_the_suite_closes_this_worker(
 
 
 class Seeding2000:
-    """Drives the seeder of *scheduler* through ``start()`` of 2,000 requests, as the engine does; the last has a host of its own."""
+    """Drives the seeder of *scheduler* through ``start()`` of 2,000 requests, as the engine does;
+    the last has a host of its own.
+    """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
@@ -178,7 +186,8 @@ class Seeding2000:
 async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """``start()`` is driven at its own pace, but not without bound, however long an exchange takes."""
     settings = {"MOCRA_SEEDS_AHEAD": 100, "MOCRA_PREFETCH": 10, "CONCURRENT_REQUESTS": 10}
-    # The slot is never full: else nothing of what is pending could be fetched, and there is no bound then.
+    # The slot is never full: else nothing of what is pending could be fetched, and there is no
+    # bound then.
     async with opened(**settings, CONCURRENT_REQUESTS_PER_DOMAIN=4000) as scheduler:
         exchange = scheduler.mocra.session.exchange
 

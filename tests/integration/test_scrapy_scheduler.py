@@ -1,5 +1,7 @@
-"""What Scrapy's own tests ask of a scheduler (``tests/test_scheduler.py``, ``test_scheduler_base.py`` of its sources, re-written for an
-asynchronous queue behind the same synchronous seam), asked of ours on the memory backend."""
+"""What Scrapy's own tests ask of a scheduler (``tests/test_scheduler.py``,
+``test_scheduler_base.py`` of its sources, re-written for an asynchronous queue behind the same
+synchronous seam), asked of ours on the memory backend.
+"""
 
 from __future__ import annotations
 
@@ -169,7 +171,8 @@ async def test_base_dupefilter_filters_nothing(caplog: pytest.LogCaptureFixture)
         assert [(await dequeue(scheduler)).url for _ in range(3)] == [URLS[0]] * 3
 
 
-# ---------------------------------------------------------------------- stats, what can't be stored, the end
+# ---------------------------------------------------------------------- stats, what can't be
+# stored, the end
 
 
 async def test_stats_are_scrapys() -> None:

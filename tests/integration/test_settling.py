@@ -1,4 +1,6 @@
-"""What becomes of requests that fail, by a scheduler of ours without an engine around it; the retry middleware on it."""
+"""What becomes of requests that fail, by a scheduler of ours without an engine around it; the retry
+middleware on it.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class MockSite:
-    """``with MockSite(pages=2000) as site: site.url``, see :mod:`tests.mocksite.site` for what it serves."""
+    """``with MockSite(pages=2000) as site: site.url``, see :mod:`tests.mocksite.site` for what it
+    serves.
+    """
 
     def __init__(self, pages: int = 100) -> None:
         self.pages = pages

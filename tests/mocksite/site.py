@@ -1,16 +1,20 @@
-"""A deterministic site that remembers every arrival: ``python -m tests.mocksite.site PAGES``; prints its address.
+"""A deterministic site that remembers every arrival: ``python -m tests.mocksite.site PAGES``;
+prints its address.
 
-``/page/<n>``  a page of a graph in which all PAGES are reachable from ``/page/0``. Every 37th is slow (0.3 s); every 41st answers 503 the
-               first time; every 43rd closes its first connection without an answer
+``/page/<n>``  a page of a graph in which all PAGES are reachable from ``/page/0``. Every 37th is
+               slow (0.3 s); every 41st answers 503 the first time; every 43rd closes its first
+               connection without an answer
 ``/ok/<any>``  a page without links           ``/slow/<seconds>``  the same, later
 ``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
 ``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
 ``/_peaks``  JSON: group -> the most of them at once
-``/sick/<any>``  answers 500 until ``/_repair`` is fetched      ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
+``/sick/<any>``  answers 500 until ``/_repair`` is fetched
+``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
 ``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
-``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from then on: a status, ``503+2`` with
-               ``Retry-After: 2``, ``503+date`` with a date two to three seconds ahead, ``drop``, ``hang`` (no answer for a minute)
+``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from
+               then on: a status, ``503+2`` with ``Retry-After: 2``, ``503+date`` with a date two to three seconds ahead, ``drop``,
+               ``hang`` (no answer for a minute)
 ``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
 """
 

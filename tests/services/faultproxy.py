@@ -1,4 +1,6 @@
-"""A TCP proxy that misbehaves on demand, in a thread of its own. For lost replies, delays, black holes and resets."""
+"""A TCP proxy that misbehaves on demand, in a thread of its own. For lost replies, delays, black
+holes and resets.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class FaultProxy:
         delay: seconds that each chunk is held, both ways.
         blackhole: take bytes and forward none.
         refuse: reset new connections.
-        cut_after: reset a connection after so many more bytes of answers (0: swallow the next answer whole), once.
+        cut_after: reset a connection after so many more bytes of answers (0: swallow the next
+            answer whole), once.
         connections, up, down: counters; bytes for the last two.
     """
 

@@ -1,4 +1,6 @@
-"""What to do when a server is not installed: locally skip and say so once; with ``MOCRA_REQUIRE_SERVICES=1`` (CI) fail."""
+"""What to do when a server is not installed: locally skip and say so once; with
+``MOCRA_REQUIRE_SERVICES=1`` (CI) fail.
+"""
 
 from __future__ import annotations
 

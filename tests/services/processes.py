@@ -1,4 +1,6 @@
-"""Starting, stopping and tormenting server processes: on loopback, on free ports, ended by pid in any event."""
+"""Starting, stopping and tormenting server processes: on loopback, on free ports, ended by pid in
+any event.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,17 @@ _running: set[Server] = set()
 
 
 def unmeasured() -> dict[str, str]:
-    """This process's environment without what has a process measured for its coverage: crawls take a good half more time with it, and their
-    parts are measured in other tests. Commands that look at something or say something are measured.
+    """This process's environment without what has a process measured for its coverage: crawls take
+    a good half more time with it, and their parts are measured in other tests. Commands that look
+    at something or say something are measured.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
 
 
 def free_port(below: int = 65536) -> int:
-    """A port that nobody listens on now. Cluster nodes need one below 55536: their bus takes the port 10000 above."""
+    """A port that nobody listens on now. Cluster nodes need one below 55536: their bus takes the
+    port 10000 above.
+    """
     for _ in range(1000):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

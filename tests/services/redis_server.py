@@ -33,7 +33,9 @@ def _answers(**where: Any) -> bool:
 
 
 class RedisServer(Server):
-    """A single server. ``appendfsync`` is what a test of restarts wants: ``always`` or ``everysec``; ``None``: no file."""
+    """A single server. ``appendfsync`` is what a test of restarts wants: ``always`` or
+    ``everysec``; ``None``: no file.
+    """
 
     def __init__(
         self,

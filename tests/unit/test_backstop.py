@@ -1,4 +1,6 @@
-"""Requests that bypass the queue wait for their departure, also while the backend is away: never without a limit."""
+"""Requests that bypass the queue wait for their departure, also while the backend is away: never
+without a limit.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ async def test_it_books_and_waits(slept: list[float]) -> None:
     assert slept == []
     await depart(made)
     assert [round(nap, 1) for nap in slept] == [2.0]
-    # Booked too far ahead it would hold up the others: it asks again, until its time has come (here: until a hold is lifted).
+    # Booked too far ahead it would hold up the others: it asks again, until its time has come
+    # (here: until a hold is lifted).
     await made.mocra.limiter.hold("s.test", 100)
 
     async def lifted(seconds: float) -> None:

@@ -1,4 +1,6 @@
-"""What a request is made of comes back; what can't be stored is refused with the reason; the rest is unreadable, never code."""
+"""What a request is made of comes back; what can't be stored is refused with the reason; the rest
+is unreadable, never code.
+"""
 
 from __future__ import annotations
 

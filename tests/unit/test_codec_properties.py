@@ -1,4 +1,6 @@
-"""Random requests come back as they were; random bytes never do anything but fail to be a request (P11)."""
+"""Random requests come back as they were; random bytes never do anything but fail to be a request
+(P11).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Compressed payloads: come back byte for byte, small, bounded; anything else is unreadable, never more than it may be."""
+"""Compressed payloads: come back byte for byte, small, bounded; anything else is unreadable, never
+more than it may be.
+"""
 
 from __future__ import annotations
 

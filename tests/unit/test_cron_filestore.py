@@ -1,4 +1,6 @@
-"""The state of a single runner in files keeps the rules of the contract, between processes and over their deaths."""
+"""The state of a single runner in files keeps the rules of the contract, between processes and over
+their deaths.
+"""
 
 from __future__ import annotations
 

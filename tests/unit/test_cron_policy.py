@@ -84,7 +84,9 @@ def test_misfire_within_the_grace_is_started_late() -> None:
 
 
 def test_a_stop_of_an_hour() -> None:
-    """At 01:07 nobody had looked since midnight: 00:10 to 01:00 were due; 01:00 is seven minutes late."""
+    """At 01:07 nobody had looked since midnight: 00:10 to 01:00 were due; 01:00 is seven minutes
+    late.
+    """
     now, late = T + 67 * 60, job(misfire_grace=300)
     none = decide(late, seen(late), now)
     assert states(none) == [("01:00", "missed")]
@@ -253,7 +255,8 @@ POLICIES = st.builds(
     retry_delay=st.sampled_from([0.0, 90.0]),
     history=st.just(1000),
 )
-#: What happens between two looks: time passes (or the clock goes back), a run is claimed, one ends, a person comes.
+#: What happens between two looks: time passes (or the clock goes back), a run is claimed, one ends,
+#: a person comes.
 EVENTS = st.lists(
     st.tuples(
         st.integers(-90, 400),
@@ -315,7 +318,9 @@ def test_what_always_holds(job: Job, events: list[tuple[int, str, int]]) -> None
 @settings(max_examples=40, deadline=None)
 @given(POLICIES, st.lists(st.integers(1, 50), min_size=1, max_size=40))
 def test_no_instant_is_forgotten_as_long_as_somebody_looks(job: Job, pauses: list[int]) -> None:
-    """With looks closer together than the grace, every instant becomes a run, whatever becomes of that."""
+    """With looks closer together than the grace, every instant becomes a run, whatever becomes of
+    that.
+    """
     job = replace(job, misfire_grace=61.0)
     now, state = float(T), seen(job)
     for pause in pauses:

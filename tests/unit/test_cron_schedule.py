@@ -1,4 +1,6 @@
-"""Schedules: a year in three time zones against an independent implementation, days of clock changes by hand."""
+"""Schedules: a year in three time zones against an independent implementation, days of clock
+changes by hand.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ EXPRESSIONS = [
     "0 12 L * *",
     "*/30 0 */3 * 3,4,10,11 *",
 ]
-#: Where clocks change by half an hour the oracle, which steps in whole hours, steps over times that the clock does show.
+#: Where clocks change by half an hour the oracle, which steps in whole hours, steps over times that
+#: the clock does show.
 ORACLE_MISSES = {
     "0 */2 * * *": ["2026-04-05 02:00"],
     "*/15 2 * * *": ["2026-04-05 02:00", "2026-04-05 02:15"],
@@ -123,7 +126,9 @@ def test_a_change_is_explained() -> None:
 
 
 def test_whoever_asks_in_the_middle_gets_the_rest() -> None:
-    """The runner asks anew after each instant, from any moment: also from within the gap's and the doubled hour."""
+    """The runner asks anew after each instant, from any moment: also from within the gap's and the
+    doubled hour.
+    """
     for expression in ("15,45 1,2,3 * * *", "*/20 * * * *", "*/7 */2 * * *"):
         for date in ("2026-03-29", "2026-10-25"):
             schedule = Schedule(expression, BERLIN)

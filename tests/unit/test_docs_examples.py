@@ -1,4 +1,6 @@
-"""Code blocks of the docs run, each page in a process of its own; settings blocks are read by a real crawler."""
+"""Code blocks of the docs run, each page in a process of its own; settings blocks are read by a
+real crawler.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the feedback middleware, AutoThrottle and the breaker's extension make of answers; no process, no backend."""
+"""What the feedback middleware, AutoThrottle and the breaker's extension make of answers; no
+process, no backend.
+"""
 
 from __future__ import annotations
 

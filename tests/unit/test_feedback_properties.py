@@ -1,4 +1,6 @@
-"""Whatever a site says, the feedback middleware bears it; the shared AutoThrottle works its delay out as Scrapy's own code does."""
+"""Whatever a site says, the feedback middleware bears it; the shared AutoThrottle works its delay
+out as Scrapy's own code does.
+"""
 
 from __future__ import annotations
 

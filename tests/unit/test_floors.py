@@ -1,4 +1,6 @@
-"""The house's floors (docs/architecture): who may import whom, which words name no file, how long a file may be."""
+"""The house's floors (docs/architecture): who may import whom, which words name no file, how long a
+file may be.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Names of the modules that a file imports, wherever in it; those for type checkers are left out."""
+    """Names of the modules that a file imports, wherever in it; those for type checkers are left
+    out.
+    """
     found: set[str] = set()
 
     class Visitor(ast.NodeVisitor):

@@ -1,4 +1,6 @@
-"""``Candidate``: what it believes, and when. The clock is the test's; short waits of the loop are real."""
+"""``Candidate``: what it believes, and when. The clock is the test's; short waits of the loop are
+real.
+"""
 
 from __future__ import annotations
 

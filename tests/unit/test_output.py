@@ -1,4 +1,6 @@
-"""What callbacks yield, processed in Scrapy's own way and in ours: the same rules, a hundred tasks less."""
+"""What callbacks yield, processed in Scrapy's own way and in ours: the same rules, a hundred tasks
+less.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The scheduler's parts, each for itself: inbox, outbox, deliveries, the memory of recent fingerprints."""
+"""The scheduler's parts, each for itself: inbox, outbox, deliveries, the memory of recent
+fingerprints.
+"""
 
 from __future__ import annotations
 

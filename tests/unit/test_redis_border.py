@@ -1,4 +1,6 @@
-"""The border to redis-py: URLs, its errors in our words, what is told about a server. The real servers are in tests/integration."""
+"""The border to redis-py: URLs, its errors in our words, what is told about a server. The real
+servers are in tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -171,7 +173,9 @@ async def test_info_may_be_forbidden() -> None:
 
 
 def test_a_write_to_a_connection_that_was_just_reset_is_an_outage() -> None:
-    """asyncio of Python 3.13 and uvloop raise errors of other kinds for it; a programming error stays one."""
+    """asyncio of Python 3.13 and uvloop raise errors of other kinds for it; a programming error
+    stays one.
+    """
     lost = AttributeError("'NoneType' object has no attribute '_add_writer'")
     closed = RuntimeError(
         "unable to perform operation on <TCPTransport closed=True reading=False>; the handler is closed"

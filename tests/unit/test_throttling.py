@@ -1,4 +1,6 @@
-"""Limits by settings: what Scrapy's own mean, what ``MOCRA_THROTTLE`` adds, and what is wrong with a rule."""
+"""Limits by settings: what Scrapy's own mean, what ``MOCRA_THROTTLE`` adds, and what is wrong with
+a rule.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``setup.cfg`` names every package and every kind of file that the code needs (``make wheel-test`` installs and tests the result)."""
+"""``setup.cfg`` names every package and every kind of file that the code needs (``make wheel-test``
+installs and tests the result).
+"""
 
 from __future__ import annotations
 

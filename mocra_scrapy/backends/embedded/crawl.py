@@ -1,7 +1,8 @@
 """All that is stored of one crawl, and the single steps that change it.
 
-None of them awaits, so each verb of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue` is atomic for its event loop.
-Instants named ``now`` are the injected monotonic clock, ``wall`` is seconds since the epoch.
+None of them awaits, so each verb of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`
+is atomic for its event loop. Instants named ``now`` are the injected monotonic clock, ``wall`` is
+seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class Worker:
 
 
 class Crawl:
-    """The state of one crawl. An entry is in exactly one of ``slots``, ``suspects``, ``delayed``, a worker's ``held``, ``dead``."""
+    """The state of one crawl. An entry is in exactly one of ``slots``, ``suspects``, ``delayed``, a
+    worker's ``held``, ``dead``.
+    """
 
     def __init__(self) -> None:
         self.wakeups = Wakeups()
@@ -114,7 +117,9 @@ class Crawl:
         return len(self.slots) + len(self.suspects)
 
     def next_due(self, now: float) -> float | None:
-        """Seconds until a delay ends, a slot may be served again, or a worker that holds something dies; ``None``: none of these."""
+        """Seconds until a delay ends, a slot may be served again, or a worker that holds something
+        dies; ``None``: none of these.
+        """
         instants = [worker.expires for worker in self.workers.values() if worker.held]
         if self.delayed:
             instants.append(self.delayed[0][0])
@@ -149,7 +154,9 @@ class Crawl:
     # ------------------------------------------------------------------ workers
 
     def renew(self, name: str, now: float, lease: float) -> Worker:
-        """*name* called: it lives, and keeps what was not taken yet. One that is not known (any more) is taken in."""
+        """*name* called: it lives, and keeps what was not taken yet. One that is not known (any
+        more) is taken in.
+        """
         worker = self.workers.get(name)
         if worker is None:
             worker = self.departed.pop(name, (0.0, None))[1] or Worker(name, 0.0)
@@ -209,7 +216,8 @@ class Crawl:
         return promoted
 
     def reclaim(self, now: float, wall: float, options: QueueOptions) -> tuple[int, int]:
-        """Take from dead workers what they hold, :data:`BUDGET` entries at most: how many went back, how many were given up.
+        """Take from dead workers what they hold, :data:`BUDGET` entries at most: how many went
+        back, how many were given up.
 
         A worker of which something is left stays the owner of the rest until that is taken, too.
         """
@@ -234,7 +242,9 @@ class Crawl:
         return back, up
 
     def _lost_with(self, name: str, item: Item, now: float, wall: float, options: QueueOptions) -> bool:
-        """Count one more hand-out of *item* that was lost; whether it goes on (``False``: it is a dead letter)."""
+        """Count one more hand-out of *item* that was lost; whether it goes on (``False``: it is a
+        dead letter).
+        """
         if item.first is None:
             item.first = wall
         hand_outs = item.lost + 1
@@ -247,7 +257,9 @@ class Crawl:
         return True
 
     def take_suspect(self, allowed: Callable[[str], bool]) -> Item | None:
-        """The next suspect of a slot that *allowed* lets go. Those passed over go to the end of their line."""
+        """The next suspect of a slot that *allowed* lets go. Those passed over go to the end of
+        their line.
+        """
         for _ in range(min(BUDGET, len(self.suspects))):
             item = self.suspects.popleft()
             if allowed(item.slot):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def fingerprint_number(fingerprint: bytes) -> int:
-    """The 63-bit number that stands for a fingerprint: the same on every backend, so that they agree on collisions.
+    """The 63-bit number that stands for a fingerprint: the same on every backend, so that they
+    agree on collisions.
 
     Raises:
         ValueError: it has fewer than 8 bytes.
@@ -17,8 +18,9 @@ def fingerprint_number(fingerprint: bytes) -> int:
 class Seen:
     """Fingerprints, remembered for ever or for a time to live and a quarter of it at most.
 
-    With a time to live a new generation begins every quarter of it, and one is forgotten as a whole when it is 1.25 times as old:
-    its youngest member is then as old as the time to live, its oldest 1.25 times that.
+    With a time to live a new generation begins every quarter of it, and one is forgotten as a whole
+    when it is 1.25 times as old: its youngest member is then as old as the time to live, its oldest
+    1.25 times that.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,8 @@ class Item:
 
     Attributes:
         slot: the list that it waits in: its slot and, behind it, its scopes.
-        rank: ``2 * priority + 1``, or ``2 * priority`` for an entry of ``start()``: these come last within a priority.
+        rank: ``2 * priority + 1``, or ``2 * priority`` for an entry of ``start()``: these come last
+            within a priority.
         lost: hand-outs to workers that died.
         first: seconds since the epoch when it was first taken from a dead worker.
     """
@@ -86,8 +87,9 @@ class Slot:
 class Slots:
     """All slots that have something pending, in the order of their turns.
 
-    The clock never goes back, so "since when it waits for its turn" is the order of this dict: a slot that becomes ready and one
-    that was served go to its end. A call looks at as many slots as it takes entries (and those it was told to avoid), not at all.
+    The clock never goes back, so "since when it waits for its turn" is the order of this dict: a
+    slot that becomes ready and one that was served go to its end. A call looks at as many slots as
+    it takes entries (and those it was told to avoid), not at all.
     """
 
     def __init__(self) -> None:
@@ -118,7 +120,9 @@ class Slots:
         heappush(self._until, (until, name))
 
     def release(self, now: float = 0.0, *, all_held: bool = False) -> None:
-        """Let those take turns again whose instant has come, or all (their limits changed: each is looked at when its turn comes)."""
+        """Let those take turns again whose instant has come, or all (their limits changed: each is
+        looked at when its turn comes).
+        """
         if all_held:
             self._slots.update(self._held)
             self._held.clear()

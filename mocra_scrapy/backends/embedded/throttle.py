@@ -1,4 +1,5 @@
-"""Limits, departures and places of one crawl's slots and scopes. ``now`` is the injected clock, in seconds.
+"""Limits, departures and places of one crawl's slots and scopes. ``now`` is the injected clock, in
+seconds.
 
 =============  =================================================================================================
 ``limits``     name -> as the settings say; ``changes``: as somebody changed it; ``slowed``: what failures brought about
@@ -20,7 +21,8 @@ from mocra_scrapy.models import LimitChange, SlotLimit, SlotState
 
 #: Places of a slot without a limit of concurrency.
 MANY = 1_000_000
-#: Seconds after which a worker that found no place is no longer taken into account, unless it comes again.
+#: Seconds after which a worker that found no place is no longer taken into account, unless it comes
+#: again.
 ASKED = 5.0
 #: Separates a slot from its scopes in the name of the list in which its entries wait.
 BETWEEN = "\x1f"
@@ -33,7 +35,9 @@ def names_of(key: str) -> list[str]:
 
 @dataclass(slots=True)
 class Slowed:
-    """An interval that failures have brought about: halved rate, since when, the part it recovers a minute, the least one."""
+    """An interval that failures have brought about: halved rate, since when, the part it recovers a
+    minute, the least one.
+    """
 
     interval: float
     since: float
@@ -96,7 +100,9 @@ class Throttle:
     # ------------------------------------------------------------------ departures
 
     def departure(self, names: Iterable[str], default: SlotLimit, now: float) -> float:
-        """The earliest instant at which one more may depart; infinite while one of *names* is paused."""
+        """The earliest instant at which one more may depart; infinite while one of *names* is
+        paused.
+        """
         earliest = now
         for name in names:
             earliest = max(earliest, self.held.get(name, now))
@@ -117,7 +123,9 @@ class Throttle:
             self.tat = {name: tat for name, tat in self.tat.items() if tat > now}
 
     def hold(self, name: str, until: float, default: SlotLimit, now: float) -> None:
-        """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time, without a burst."""
+        """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time,
+        without a burst.
+        """
         self.held = {held: end for held, end in self.held.items() if end > now}
         self.held[name] = max(self.held.get(name, now), until)
         limit = self.limit_of(name, default, now)
@@ -167,7 +175,9 @@ class Throttle:
     def room(
         self, worker: str, names: Sequence[str], loads: Mapping[str, int], default: SlotLimit, now: float
     ) -> tuple[int, str]:
-        """How many entries *worker* may have more; and, where that is none for want of places, the name that lacks them."""
+        """How many entries *worker* may have more; and, where that is none for want of places, the
+        name that lacks them.
+        """
         limits = [self.limit_of(name, default, now) for name in names]
         each = 1 if any(limit.interval for limit in limits) else 2
         room = MANY

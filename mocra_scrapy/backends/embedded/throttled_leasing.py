@@ -1,4 +1,6 @@
-"""Who gets what when slots have limits: one call's leases, see "Throttling" in :class:`~mocra_scrapy.interfaces.IRequestQueue`."""
+"""Who gets what when slots have limits: one call's leases, see "Throttling" in
+:class:`~mocra_scrapy.interfaces.IRequestQueue`.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class HandOut:
         self.crowded: dict[str, None] = {}
 
     def allowed(self, key: str) -> tuple[int, float]:
-        """How many entries of a list the worker may have now, and when the first of them may depart."""
+        """How many entries of a list the worker may have now, and when the first of them may
+        depart.
+        """
         names = names_of(key)
         if not self._avoid.isdisjoint(names):
             return 0, self._now

@@ -8,7 +8,8 @@ import asyncio
 class Wakeups:
     """Who is to be woken, and who listens.
 
-    An event belongs to the loop that waits for it, so each wait makes its own: several loops may use one crawl, one after another.
+    An event belongs to the loop that waits for it, so each wait makes its own: several loops may
+    use one crawl, one after another.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,9 @@ class Wakeups:
         return not (self._hungry or self._woken or self._events)
 
     async def wait(self, worker: str, timeout: float) -> bool:
-        """``True`` as soon as *worker* was woken since the last ``True``, ``False`` after *timeout* seconds."""
+        """``True`` as soon as *worker* was woken since the last ``True``, ``False`` after *timeout*
+        seconds.
+        """
         if worker not in self._woken:
             event = asyncio.Event()
             self._events.setdefault(worker, []).append(event)

@@ -1,4 +1,5 @@
-"""``MemoryBackend``: all rules of :mod:`mocra_scrapy.interfaces` in one process, for development, tests and single crawls.
+"""``MemoryBackend``: all rules of :mod:`mocra_scrapy.interfaces` in one process, for development,
+tests and single crawls.
 
 ===============  ===================================================================================================
 ``slots.py``     pending entries: lists by slot and rank, and whose turn it is
@@ -46,7 +47,9 @@ from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
 class Store(dict[str, Crawl]):
-    """Crawls by name, and what coordination stores: what a server is to the other backends. Lives as long as a backend or tool holds it."""
+    """Crawls by name, and what coordination stores: what a server is to the other backends. Lives
+    as long as a backend or tool holds it.
+    """
 
     __slots__ = ("__weakref__", "locks", "namespaces", "offices", "workers")
 
@@ -66,8 +69,8 @@ class MemoryBackend:
     """Everything in this process; gone with it.
 
     Args:
-        url: ``memory://``, private to this object, or ``memory://NAME``, shared with all in this process that say the same
-            name and prefix, and gone when the last of them is.
+        url: ``memory://``, private to this object, or ``memory://NAME``, shared with all in this
+            process that say the same name and prefix, and gone when the last of them is.
         prefix: sets apart stores of one name.
         clock: seconds, never going back; decides when leases and delays end.
         wall: seconds since the epoch, for what people read.
@@ -98,7 +101,8 @@ class MemoryBackend:
 
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
         stored = self._store.setdefault(crawl, Crawl())
-        # The queue holds the store: it must not split from what others find under this name once this backend is gone.
+        # The queue holds the store: it must not split from what others find under this name once
+        # this backend is gone.
         return MemoryRequestQueue(stored, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:

@@ -1,4 +1,6 @@
-"""``MemoryBreaker``: the rules of :class:`~mocra_scrapy.interfaces.IBreaker` over a :class:`Crawl` in this process."""
+"""``MemoryBreaker``: the rules of :class:`~mocra_scrapy.interfaces.IBreaker` over a :class:`Crawl`
+in this process.
+"""
 
 from __future__ import annotations
 

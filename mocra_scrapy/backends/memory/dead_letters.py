@@ -1,4 +1,6 @@
-"""Dead letters of one crawl, and the verbs of :class:`~mocra_scrapy.interfaces.IDeadLetters` over them."""
+"""Dead letters of one crawl, and the verbs of :class:`~mocra_scrapy.interfaces.IDeadLetters` over
+them.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Letters:
     def add(
         self, item: Item, burial: Burial | tuple[str, str], worker: str, *, now: float, wall: float, most: int
     ) -> None:
-        """A letter of *item*, handed out once more than it was lost; of a reason and detail, if the queue itself gave it up."""
+        """A letter of *item*, handed out once more than it was lost; of a reason and detail, if the
+        queue itself gave it up.
+        """
         number = f"{next(self._numbers):016d}"
         said = burial if isinstance(burial, Burial) else None
         slot, *scopes = names_of(item.slot)
@@ -93,7 +97,9 @@ class Letters:
 
 
 class MemoryDeadLetters:
-    """The part of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue` that deals with dead letters."""
+    """The part of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue` that deals with
+    dead letters.
+    """
 
     options: QueueOptions
     _crawl: Crawl

@@ -21,7 +21,9 @@ class Dictionaries:
 
 
 class MemoryDictionaries:
-    """See :class:`~mocra_scrapy.interfaces.IDictionaries`; part of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`."""
+    """See :class:`~mocra_scrapy.interfaces.IDictionaries`; part of
+    :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`.
+    """
 
     _crawl: Crawl
 

@@ -28,7 +28,9 @@ class Offices(Protocol):
 
 
 def greater(last: int, wall: Callable[[], float]) -> int:
-    """A number above *last* and above all that were given before the record was lost: microseconds since the epoch."""
+    """A number above *last* and above all that were given before the record was lost: microseconds
+    since the epoch.
+    """
     return max(last + 1, int(wall() * 1_000_000))
 
 

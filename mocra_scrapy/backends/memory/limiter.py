@@ -1,4 +1,6 @@
-"""``MemoryRateLimiter``: the verbs of :class:`~mocra_scrapy.interfaces.IRateLimiter` over a :class:`Crawl` in this process."""
+"""``MemoryRateLimiter``: the verbs of :class:`~mocra_scrapy.interfaces.IRateLimiter` over a
+:class:`Crawl` in this process.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation,
 
 @implementer(IRateLimiter)
 class MemoryRateLimiter:
-    """The limits of one crawl; see :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue` for the arguments."""
+    """The limits of one crawl; see :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`
+    for the arguments.
+    """
 
     def __init__(
         self, crawl: Crawl, options: QueueOptions, *, clock: Callable[[], float], owner: object = None

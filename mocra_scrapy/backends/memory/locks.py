@@ -23,7 +23,9 @@ class Place:
 
 @dataclass(slots=True)
 class Lock:
-    """``last`` is the greatest number given; ``events`` are of those who wait, each of its own loop."""
+    """``last`` is the greatest number given; ``events`` are of those who wait, each of its own
+    loop.
+    """
 
     last: int = 0
     places: dict[str, Place] = field(default_factory=dict)

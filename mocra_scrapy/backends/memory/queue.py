@@ -1,4 +1,6 @@
-"""``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IRequestQueue` over a :class:`Crawl` in this process."""
+"""``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IRequestQueue` over a
+:class:`Crawl` in this process.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
 
     Args:
         crawl: what is stored, shared by all queues of that name.
-        options: see :class:`~mocra_scrapy.models.QueueOptions`; ``shards`` is only compared, everything is in one.
+        options: see :class:`~mocra_scrapy.models.QueueOptions`; ``shards`` is only compared,
+            everything is in one.
         clock: seconds, never going back.
         wall: seconds since the epoch.
         owner: kept alive as long as this queue.
@@ -202,7 +205,9 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         return sum(done.released)
 
     def _lease(self, me: Worker, want: int, full: frozenset[str], per_slot: int, done: Answered) -> None:
-        """Hand out up to *want*: a suspect first if *me* holds none, then what the slots have in turn."""
+        """Hand out up to *want*: a suspect first if *me* holds none, then what the slots have in
+        turn.
+        """
         crawl = self._crawl
         given: dict[str, int] = {}
         if want > 0 and me.suspect is None:

@@ -1,6 +1,8 @@
-"""``RedisBreaker``: the verbs of :class:`~mocra_scrapy.interfaces.IBreaker`, on the keys of the crawl's queue.
+"""``RedisBreaker``: the verbs of :class:`~mocra_scrapy.interfaces.IBreaker`, on the keys of the
+crawl's queue.
 
-A slot's circuit is on the slot's shard, where its hold and its limit are written in the same step; the crawl's is on shard 0.
+A slot's circuit is on the slot's shard, where its hold and its limit are written in the same step;
+the crawl's is on shard 0.
 """
 
 from __future__ import annotations
@@ -88,7 +90,9 @@ def _change(raw: Sequence[Any]) -> BreakerChange:
 
 @implementer(IBreaker)
 class RedisBreaker:
-    """One crawl's circuits; see :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` for the other arguments."""
+    """One crawl's circuits; see :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` for
+    the other arguments.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""Dead letters on Redis: the verbs of :class:`~mocra_scrapy.interfaces.IDeadLetters`, see ``lua/dead.lua``."""
+"""Dead letters on Redis: the verbs of :class:`~mocra_scrapy.interfaces.IDeadLetters`, see
+``lua/dead.lua``.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,8 @@ def pack_filter(where: LetterFilter) -> bytes:
 
 
 class RedisDeadLetters:
-    """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that deals with dead letters.
+    """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that deals with
+    dead letters.
 
     The id of a letter is its id on its shard, and the shard.
     """
@@ -86,7 +89,9 @@ class RedisDeadLetters:
     async def _search(
         self, shard: int, verb: str, where: LetterFilter, after: str = "", limit: int = 2**31
     ) -> AsyncIterator[list[Any]]:
-        """What each step of a search through one shard's letters found, until there are no more or *limit* are asked for."""
+        """What each step of a search through one shard's letters found, until there are no more or
+        *limit* are asked for.
+        """
         found = 0
         while found < limit:
             want = str(limit - found)
@@ -151,7 +156,9 @@ class RedisDeadLetters:
         return sum(await self.purge(oldest))
 
     async def _by_shard(self, ids: Sequence[str], verb: str, *head: str) -> list[Any]:
-        """Run ``dead.lua`` where each letter is: what it answered for each, ``None`` for ids that are none."""
+        """Run ``dead.lua`` where each letter is: what it answered for each, ``None`` for ids that
+        are none.
+        """
         shards = await self._shards.known()
         found: list[Any] = [None] * len(ids)
         groups: dict[int, list[int]] = {}

@@ -22,7 +22,9 @@ def _read(raw: bytes) -> int | None:
 
 
 class RedisDictionaries:
-    """See :class:`~mocra_scrapy.interfaces.IDictionaries`; part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue`."""
+    """See :class:`~mocra_scrapy.interfaces.IDictionaries`; part of
+    :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue`.
+    """
 
     _shards: Shards
 

@@ -1,4 +1,6 @@
-"""``RedisElection``: an office is one hash; its number is the server's clock, or one more than the last."""
+"""``RedisElection``: an office is one hash; its number is the server's clock, or one more than the
+last.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def milliseconds(seconds: float) -> str:
 
 @implementer(IElection)
 class RedisElection:
-    """See :class:`~mocra_scrapy.interfaces.IElection`. Every verb may be repeated: what counts is who calls, not how often."""
+    """See :class:`~mocra_scrapy.interfaces.IElection`. Every verb may be repeated: what counts is
+    who calls, not how often.
+    """
 
     def __init__(self, client: RedisClient, prefix: str, role: str) -> None:
         self._client = client

@@ -12,7 +12,8 @@ from mocra_scrapy.models import Burial, Entry, Lease
 def divide(
     shards: Shards, push: Sequence[Entry], ack: Sequence[Lease], release: Sequence[Lease], bury: Sequence[Burial]
 ) -> dict[int, ShardTurn]:
-    """What each shard has to store and to settle. Shard 0 always takes part: the crawl's record is there.
+    """What each shard has to store and to settle. Shard 0 always takes part: the crawl's record is
+    there.
 
     Raises:
         ValueError: a fingerprint is too short.

@@ -1,7 +1,9 @@
-"""What travels between :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` and its scripts.
+"""What travels between :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` and its
+scripts.
 
-The arguments of an exchange are one msgpack blob, not hundreds of arguments: both sides pack and unpack in C.
-The other side of everything here is written in ``lua/_prelude.lua`` (the key table) and ``lua/exchange.lua``.
+The arguments of an exchange are one msgpack blob, not hundreds of arguments: both sides pack and
+unpack in C. The other side of everything here is written in ``lua/_prelude.lua`` (the key table)
+and ``lua/exchange.lua``.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def pack_limit(limit: SlotLimit) -> list[Any]:
 
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
-    """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to the same list."""
+    """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to
+    the same list.
+    """
     groups: list[list[Any]] = []
     for (slot, rank, delay), run in groupby(entries, key=lambda e: (list_of(e), rank_of(e), e.delay)):
         flat: list[Any] = []
@@ -71,7 +75,9 @@ def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
 
 
 def open_item(item: bytes) -> tuple[int, float | None, bytes]:
-    """``(deliveries lost, when it was first lost, body)`` of a stored item; bytes that nobody of ours wrote pass as a body."""
+    """``(deliveries lost, when it was first lost, body)`` of a stored item; bytes that nobody of
+    ours wrote pass as a body.
+    """
     if not item or item[0] == 0:
         return 0, None, item[1:]
     if len(item) < 9:
@@ -106,7 +112,9 @@ class ShardAnswer:
 
 @dataclass(slots=True)
 class ShardTurn:
-    """What one shard is asked in an exchange; ``at`` lists remember where each part stood in the caller's sequences."""
+    """What one shard is asked in an exchange; ``at`` lists remember where each part stood in the
+    caller's sequences.
+    """
 
     push: list[Entry] = field(default_factory=list)
     push_at: list[int] = field(default_factory=list)
@@ -124,7 +132,9 @@ class ShardTurn:
 
 
 def burial_argument(burial: Burial) -> list[Any]:
-    """What ``exchange.lua`` is told of one burial; the last part is stored with the letter as it is."""
+    """What ``exchange.lua`` is told of one burial; the last part is stored with the letter as it
+    is.
+    """
     fingerprint = burial.fingerprint
     more = [
         int(burial.done),

@@ -1,4 +1,6 @@
-"""The verbs that look into a crawl's queue, and those for people: peek, dead letters (in :mod:`letters`), forget."""
+"""The verbs that look into a crawl's queue, and those for people: peek, dead letters (in
+:mod:`letters`), forget.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ PART = 200
 
 
 class RedisQueueInspection(RedisDeadLetters):
-    """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that no worker's turn needs."""
+    """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that no worker's
+    turn needs.
+    """
 
     async def state(self) -> CrawlState:
         return open_state(await self._shards.run(STATE, 0, "look"))

@@ -1,4 +1,6 @@
-"""``RedisRateLimiter``: the verbs of :class:`~mocra_scrapy.interfaces.IRateLimiter`, on the keys of the crawl's queue."""
+"""``RedisRateLimiter``: the verbs of :class:`~mocra_scrapy.interfaces.IRateLimiter`, on the keys of
+the crawl's queue.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ LIMITER = load_script("limiter", "_prelude", "_throttle", "_hold")
 
 @implementer(IRateLimiter)
 class RedisRateLimiter:
-    """The limits of one crawl; see :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` for the arguments.
+    """The limits of one crawl; see :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue`
+    for the arguments.
 
-    A reservation whose answer was lost is not repeated here: a departure that nobody uses costs one interval, nothing more.
+    A reservation whose answer was lost is not repeated here: a departure that nobody uses costs one
+    interval, nothing more.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""``RedisLocks``: a sorted set of owners by the end of their hold, a hash of their numbers, one channel for all releases."""
+"""``RedisLocks``: a sorted set of owners by the end of their hold, a hash of their numbers, one
+channel for all releases.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ LOCK = load_script("lock", "_coordination")
 
 @implementer(ILocks)
 class RedisLocks:
-    """See :class:`~mocra_scrapy.interfaces.ILocks`. Every verb may be repeated: an owner's grant is its own."""
+    """See :class:`~mocra_scrapy.interfaces.ILocks`. Every verb may be repeated: an owner's grant is
+    its own.
+    """
 
     def __init__(self, client: RedisClient, prefix: str, channels: Channels) -> None:
         self._client = client

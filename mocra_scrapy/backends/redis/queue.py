@@ -1,7 +1,9 @@
-"""``RedisRequestQueue``: the rules of :class:`~mocra_scrapy.interfaces.IRequestQueue` on Redis, Valkey or a cluster of them.
+"""``RedisRequestQueue``: the rules of :class:`~mocra_scrapy.interfaces.IRequestQueue` on Redis,
+Valkey or a cluster of them.
 
-One script a shard and turn, see ``lua/_prelude.lua`` for the keys. A slot lives on one shard, so the filter, the order and the
-fairness within it need no agreement between shards; what needs one (children before their parent, the end) is done here.
+One script a shard and turn, see ``lua/_prelude.lua`` for the keys. A slot lives on one shard, so
+the filter, the order and the fairness within it need no agreement between shards; what needs one
+(children before their parent, the end) is done here.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ JOIN, LEAVE, SEEDING, FINISH = (load_script(name) for name in ("join", "leave", 
 
 @dataclass(slots=True)
 class _Call:
-    """A worker's last call: how its leases were divided, and, until all shards answered, what those that did said."""
+    """A worker's last call: how its leases were divided, and, until all shards answered, what those
+    that did said.
+    """
 
     number: int
     shares: Mapping[int, int]
@@ -109,7 +113,9 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         return CrawlState(run.run, run.finished, run.seeding, resumed=bool(int(record[3])))
 
     async def _end_an_exhausted_run(self, worker: str) -> None:
-        """Everything is done and everybody is gone, but nobody said that it was finished: say so, so that a new run begins."""
+        """Everything is done and everybody is gone, but nobody said that it was finished: say so,
+        so that a new run begins.
+        """
         state = await self.state()
         if state.run and not state.finished and state.seeding is Seeding.DONE and not await self.workers():
             await self.finish(worker)
@@ -176,7 +182,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
             return await self._ask(worker, 2 * call + phase, shard, turn, bounds)
 
-        # Children are stored before their parent goes: where these are on different shards, in two steps.
+        # Children are stored before their parent goes: where these are on different shards, in two
+        # steps.
         pushing = {s for s, t in turns.items() if t.push}
         settling = {s for s, t in turns.items() if t.ack}
         first: dict[int, ShardAnswer] = {}
@@ -199,7 +206,9 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         return await self._merge(turns, second, (len(push), len(ack), len(release), len(bury)))
 
     def _shares(self, want: int) -> dict[int, int]:
-        """How many to ask of which shard: of those that have something if any is known to, else of all, in turn."""
+        """How many to ask of which shard: of those that have something if any is known to, else of
+        all, in turn.
+        """
         if want <= 0:
             return {}
         self._turn += 1
@@ -209,7 +218,9 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         return {s: each + (1 if i < rest else 0) for i, s in enumerate(promising) if each or i < rest}
 
     async def _ask(self, worker: str, number: int, shard: int, turn: ShardTurn, bounds: Bounds) -> ShardAnswer:
-        """One shard's part. An answer that came is kept, so that repeating the call asks only those that gave none."""
+        """One shard's part. An answer that came is kept, so that repeating the call asks only those
+        that gave none.
+        """
         answers = self._calls[worker].answers
         if (known := answers.get((number, shard))) is not None:
             return known
@@ -273,7 +284,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         async def look(shard: int) -> list[int]:
             return [int(n) for n in await self._shards.run(FINISH, shard, "look")]
 
-        # No step sees all shards at once. Two equal looks do: between them nothing was stored anywhere, and nothing was left.
+        # No step sees all shards at once. Two equal looks do: between them nothing was stored
+        # anywhere, and nothing was left.
         before = await self._shards.everywhere(look)
         if any(sum(shard[:3]) for shard in before):
             return Finish.BUSY

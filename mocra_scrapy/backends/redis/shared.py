@@ -23,7 +23,9 @@ def _value(version: Any, fence: Any, value: bytes | None) -> SharedValue:
 
 @implementer(IShared)
 class RedisShared:
-    """See :class:`~mocra_scrapy.interfaces.IShared`. ``put`` is sent once: after BackendUnavailable its outcome is unknown."""
+    """See :class:`~mocra_scrapy.interfaces.IShared`. ``put`` is sent once: after BackendUnavailable
+    its outcome is unknown.
+    """
 
     def __init__(self, client: RedisClient, prefix: str, namespace: str, channels: Channels) -> None:
         self._client = client

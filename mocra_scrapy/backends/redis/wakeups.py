@@ -1,7 +1,8 @@
 """Wake-ups of idle workers: one pub/sub channel a crawl, one connection a process.
 
-A message names the workers that are meant, one a line, or ``*``. It may be lost (a reconnect, a fail-over): idle workers look for
-themselves now and then. So this never fails: without a connection it only sleeps.
+A message names the workers that are meant, one a line, or ``*``. It may be lost (a reconnect, a
+fail-over): idle workers look for themselves now and then. So this never fails: without a connection
+it only sleeps.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Wakeups:
             await subscriber.close()
 
     async def wait(self, worker: str, timeout: float) -> bool:
-        """``True`` as soon as *worker* was named since the last ``True``, ``False`` after *timeout* seconds."""
+        """``True`` as soon as *worker* was named since the last ``True``, ``False`` after *timeout*
+        seconds.
+        """
         await self.listen(worker)
         event = self._events[worker]
         try:

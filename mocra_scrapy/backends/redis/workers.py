@@ -1,4 +1,6 @@
-"""``RedisWorkers``: a sorted set of workers by when they fall off the list, and a hash of what they said last."""
+"""``RedisWorkers``: a sorted set of workers by when they fall off the list, and a hash of what they
+said last.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``scrapy cron trigger | pause | resume | cancel | forget``: through the shared state, so from any machine."""
+"""``scrapy cron trigger | pause | resume | cancel | forget``: through the shared state, so from any
+machine.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class _Changing:
 
 
 class Trigger(_Changing):
-    """Run jobs now, whatever their schedule says, also disabled and paused ones. A runner has to be there to start them."""
+    """Run jobs now, whatever their schedule says, also disabled and paused ones. A runner has to be
+    there to start them.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
@@ -86,7 +90,9 @@ class Trigger(_Changing):
 
 
 class Pause(_Changing):
-    """Let jobs rest until they are resumed: nothing is due meanwhile, and nothing is caught up. Runs that are going on are left alone."""
+    """Let jobs rest until they are resumed: nothing is due meanwhile, and nothing is caught up.
+    Runs that are going on are left alone.
+    """
 
     async def change(self, arguments: argparse.Namespace, options: CronOptions, store: Store) -> int:
         for job in chosen(load_jobs(options.source()), arguments.job):
@@ -96,7 +102,9 @@ class Pause(_Changing):
 
 
 class Resume(_Changing):
-    """End a pause. Also lets a job run again whose last instant lies in the future because a clock was wrong."""
+    """End a pause. Also lets a job run again whose last instant lies in the future because a clock
+    was wrong.
+    """
 
     async def change(self, arguments: argparse.Namespace, options: CronOptions, store: Store) -> int:
         def step(state: JobState) -> JobState:
@@ -110,7 +118,9 @@ class Resume(_Changing):
 
 
 class Cancel(_Changing):
-    """Stop runs: SIGTERM, and SIGKILL after stop_grace. The name of a job stands for all its runs that have not ended."""
+    """Stop runs: SIGTERM, and SIGKILL after stop_grace. The name of a job stands for all its runs
+    that have not ended.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("run", nargs="+", help="ids of runs (see `scrapy cron history`), or names of jobs")
@@ -141,7 +151,9 @@ class Cancel(_Changing):
 
 
 class Forget(_Changing):
-    """Delete what is stored of jobs, their history included: for jobs that left the file, and for damaged values."""
+    """Delete what is stored of jobs, their history included: for jobs that left the file, and for
+    damaged values.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("job", nargs="+", help="names of jobs")

@@ -195,7 +195,9 @@ class History(_Looking):
 
 
 class Check(_Looking):
-    """Look for mistakes in the jobs file, and for spiders that the project doesn't have. Exit code 1: there are some."""
+    """Look for mistakes in the jobs file, and for spiders that the project doesn't have. Exit code
+    1: there are some.
+    """
 
     def show(self, arguments: argparse.Namespace, options: CronOptions, command: ScrapyCommand) -> int:
         source = options.source()

@@ -21,7 +21,9 @@ FINE, WRONG = 0, 1
 
 
 def begin_logging(command: ScrapyCommand) -> None:
-    """To standard error, as the project formats its logs; what a crawl says is in the run's own log."""
+    """To standard error, as the project formats its logs; what a crawl says is in the run's own
+    log.
+    """
     assert command.settings is not None
     settings = command.settings
     logging.basicConfig(
@@ -43,8 +45,10 @@ def options_of(command: ScrapyCommand, arguments: argparse.Namespace) -> CronOpt
 
 
 class Run:
-    """Start spiders when they are due, until SIGTERM or Ctrl-C. Several runners on one Redis: one leads, the others stand by. Runs that are
-    going on outlive the runner, unless --stop-runs is given (for containers, which end with it)."""
+    """Start spiders when they are due, until SIGTERM or Ctrl-C. Several runners on one Redis: one
+    leads, the others stand by. Runs that are going on outlive the runner, unless --stop-runs is
+    given (for containers, which end with it).
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_file(parser)
@@ -93,7 +97,9 @@ class Run:
 
 
 class Once:
-    """Start what has become due since the last time, wait until it has started, and leave: for the system's own cron, once a minute."""
+    """Start what has become due since the last time, wait until it has started, and leave: for the
+    system's own cron, once a minute.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_file(parser)

@@ -36,7 +36,9 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def point_in_time(text: str) -> float:
-    """``2h`` (ago), ``2026-01-31``, ``2026-01-31T08:00+01:00`` (UTC without a zone), or seconds since the epoch."""
+    """``2h`` (ago), ``2026-01-31``, ``2026-01-31T08:00+01:00`` (UTC without a zone), or seconds
+    since the epoch.
+    """
     ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if ago:
         return time.time() - float(ago[1]) * UNITS[ago[2]]
@@ -56,7 +58,9 @@ def positive(text: str) -> int:
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """List, show, replay, purge or export what was given up. Exit code 1 when it can't be done, or an ID is unknown."""
+    """List, show, replay, purge or export what was given up. Exit code 1 when it can't be done, or
+    an ID is unknown.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         actions = ("list", "show", "replay", "purge", "export")
@@ -247,7 +251,9 @@ class Action:
         return self._unknown(replayed)
 
     async def _forget(self, queue: IRequestQueue, letters: list[DeadLetter]) -> None:
-        """What the queue itself gave up comes without a fingerprint: worked out here, as Scrapy's own fingerprinter does."""
+        """What the queue itself gave up comes without a fingerprint: worked out here, as Scrapy's
+        own fingerprinter does.
+        """
         found = [fingerprint_of(letter.body) if self.own_fingerprints else None for letter in letters]
         known = [one for one in found if one is not None]
         await queue.forget(known)

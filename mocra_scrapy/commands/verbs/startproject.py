@@ -12,7 +12,9 @@ import mocra_scrapy
 
 
 def template_folder() -> Path:
-    """What ``TEMPLATES_DIR`` has to be: the folder that holds ``project``, in an installed package or beside the sources."""
+    """What ``TEMPLATES_DIR`` has to be: the folder that holds ``project``, in an installed package
+    or beside the sources.
+    """
     package = Path(mocra_scrapy.__file__).parent
     installed = package / "project_template"
     return installed if installed.is_dir() else package.parent / "project_template"
@@ -25,7 +27,9 @@ class _FromOurTemplate(scrapy_startproject.Command):
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """Make a ready project: settings with every choice explained, a spider, an item, a pipeline, jobs for `scrapy cron`, a compose file."""
+    """Make a ready project: settings with every choice explained, a spider, an item, a pipeline,
+    jobs for `scrapy cron`, a compose file.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("name", nargs="?", help="letters, digits and underscores")

@@ -15,4 +15,6 @@ class Verb(Protocol):
         """Declare options and arguments."""
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
-        """Do it; the exit code of the process. ``command.settings`` are those of the project, if there is one."""
+        """Do it; the exit code of the process. ``command.settings`` are those of the project, if
+        there is one.
+        """

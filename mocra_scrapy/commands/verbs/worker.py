@@ -16,8 +16,9 @@ from mocra_scrapy.exceptions import MocraError
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """Wait for crawls that `scrapy cron` starts with executor = "queue", and run them, each in its own process. SIGTERM or Ctrl-C once:
-    take nothing more, stop what runs, leave. Twice: leave."""
+    """Wait for crawls that `scrapy cron` starts with executor = "queue", and run them, each in its
+    own process. SIGTERM or Ctrl-C once: take nothing more, stop what runs, leave. Twice: leave.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_file(parser)

@@ -1,7 +1,8 @@
 """What others announce: the channels of coordination, all on one connection of the process.
 
-Messages may be lost (a reconnect, a fail-over), so whoever listens hears ``"*"`` at the beginning and after each reconnection, and looks
-for itself. A connection on which nothing arrives is probed, so that one that was cut silently is noticed within half a minute.
+Messages may be lost (a reconnect, a fail-over), so whoever listens hears ``"*"`` at the beginning
+and after each reconnection, and looks for itself. A connection on which nothing arrives is probed,
+so that one that was cut silently is noticed within half a minute.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.redis.connection.client import RedisClient, close_client, make_listener
 
 EVERYTHING = "*"
-#: The last two: redis-py's "not connected", and what asyncio and uvloop raise when something is written to a lost connection.
+#: The last two: redis-py's "not connected", and what asyncio and uvloop raise when something is
+#: written to a lost connection.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError, RuntimeError, AttributeError)
 PROBE = 10.0  # s of silence after which the connection is probed, and again until it counts as dead
 
 
 class Channels:
-    """The channels that somebody in this process listens to. Made without I/O; connected while there is a listener."""
+    """The channels that somebody in this process listens to. Made without I/O; connected while
+    there is a listener.
+    """
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
@@ -33,7 +37,9 @@ class Channels:
         self._pubsub: Any = None
 
     async def listen(self, channel: str) -> AsyncIterator[str]:
-        """Messages of *channel*, for ever; ``"*"`` when some may have been missed, and when listening begins."""
+        """Messages of *channel*, for ever; ``"*"`` when some may have been missed, and when
+        listening begins.
+        """
         mine: asyncio.Queue[str] = asyncio.Queue()
         self._listeners.setdefault(channel, []).append(mine)
         try:

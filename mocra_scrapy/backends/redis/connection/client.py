@@ -35,14 +35,18 @@ class Script:
 
 
 def load_script(name: str, *preludes: str) -> Script:
-    """``lua/<prelude>.lua``, one behind the other (``_prelude.lua`` where none is named), and ``lua/<name>.lua``."""
+    """``lua/<prelude>.lua``, one behind the other (``_prelude.lua`` where none is named), and
+    ``lua/<name>.lua``.
+    """
     folder = resources.files("mocra_scrapy.backends.redis") / "lua"
     parts = [*(preludes or ("_prelude",)), name]
     return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts))
 
 
 def _arguments(target: RedisTarget) -> dict[str, Any]:
-    """Keyword arguments for redis-py. It repeats calls by itself unless told not to; ours decides that with call numbers."""
+    """Keyword arguments for redis-py. It repeats calls by itself unless told not to; ours decides
+    that with call numbers.
+    """
     arguments: dict[str, Any] = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
@@ -109,7 +113,9 @@ class RedisClient:
 
     @property
     def raw(self) -> Any:
-        """redis-py's client. Made when first used: the asynchronous one belongs to the running loop."""
+        """redis-py's client. Made when first used: the asynchronous one belongs to the running
+        loop.
+        """
         if self._client is None:
             self._client = make_client(self.target)
         return self._client
@@ -138,7 +144,9 @@ class RedisClient:
                 return
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so then its text is sent."""
+        """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so
+        then its text is sent.
+        """
         self.calls += 1
         with translated(self.target.redacted, self.prefix):
             try:
@@ -183,7 +191,9 @@ class RedisClient:
 
 
 class Subscriber:
-    """Iterates over the messages of one channel for ever; after each (re)connection it gives ``b"*"``: something may have been missed."""
+    """Iterates over the messages of one channel for ever; after each (re)connection it gives
+    ``b"*"``: something may have been missed.
+    """
 
     def __init__(self, client: RedisClient, channel: str) -> None:
         self._target = client.target
@@ -204,7 +214,8 @@ class Subscriber:
                     if message is not None and isinstance(message.get("data"), bytes):
                         yield message["data"]
             except (RedisError, OSError, asyncio.TimeoutError):
-                # Lost messages are made up for by polling: this never fails, it only tries again, less and less often.
+                # Lost messages are made up for by polling: this never fails, it only tries again,
+                # less and less often.
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
                 pause = min(2 * pause, 5.0)
             finally:

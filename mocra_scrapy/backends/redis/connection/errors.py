@@ -38,7 +38,8 @@ CLASSES: tuple[tuple[type[Exception], str], ...] = (
 
 @contextmanager
 def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
-    """Run client calls; whatever they raise leaves as a :class:`~mocra_scrapy.exceptions.MocraError` that names *url*.
+    """Run client calls; whatever they raise leaves as a
+    :class:`~mocra_scrapy.exceptions.MocraError` that names *url*.
 
     Raises:
         BackendUnavailable: no answer, or "not now".
@@ -63,7 +64,8 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
             raise _refused(url, prefix, text) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
     except (AttributeError, RuntimeError) as error:
-        # What asyncio (3.13) and uvloop raise when something is written to a connection that was reset a moment before.
+        # What asyncio (3.13) and uvloop raise when something is written to a connection that was
+        # reset a moment before.
         if not _lost_transport(error):
             raise
         raise BackendUnavailable(f"{url}: the connection was lost") from error
@@ -72,7 +74,8 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
         text = str(error)
         raise _answered(url, prefix, text if text.startswith(word) else f"{word} {text}") from error
     except (theirs.RedisError, theirs.RedisClusterException) as error:
-        # SlotNotCoveredError…: the client can't reach the nodes that it needs. The second is no subclass of the first
+        # SlotNotCoveredError…: the client can't reach the nodes that it needs. The second is no
+        # subclass of the first
         if "Cluster mode is not enabled" in str(error):
             raise ConfigurationError(
                 "MOCRA_BACKEND", f"{url} is no cluster", "Write redis://host:port/0 instead of redis+cluster://"

@@ -1,4 +1,6 @@
-"""A look at the server when a worker starts: what it is, what is wrong with it, and why that matters."""
+"""A look at the server when a worker starts: what it is, what is wrong with it, and why that
+matters.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,8 @@ async def check_server(client: RedisClient) -> ServerReport:
     """Look at every primary.
 
     Raises:
-        ConfigurationError: too old, a replica, a Sentinel, a cluster behind a plain URL or the other way round.
+        ConfigurationError: too old, a replica, a Sentinel, a cluster behind a plain URL or the
+            other way round.
         BackendUnavailable: it went away meanwhile.
     """
     try:

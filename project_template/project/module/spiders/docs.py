@@ -2,7 +2,8 @@
 
     scrapy crawl docs -a start=http://localhost:8000/
 
-Start it as often as you like, on as many machines as you like, once MOCRA_BACKEND names a server: all of them work on the same crawl.
+Start it as often as you like, on as many machines as you like, once MOCRA_BACKEND names a server:
+all of them work on the same crawl.
 """
 
 from urllib.parse import urldefrag, urlsplit
@@ -14,7 +15,9 @@ from ..items import Page
 
 
 class DocsSpider(scrapy.Spider):
-    """Arguments: ``start``, the URL to begin with; ``deny``, a regular expression of URLs to leave out."""
+    """Arguments: ``start``, the URL to begin with; ``deny``, a regular expression of URLs to leave
+    out.
+    """
 
     name = "docs"
 
@@ -28,12 +31,14 @@ class DocsSpider(scrapy.Spider):
         self.links = LinkExtractor(deny=deny or (), allow_domains=[site.netloc])  # netloc: with the port
 
     async def start(self):
-        # One worker of the crawl runs this. If it dies, another one runs it again, and what was stored already is filtered:
-        # yield the same requests in the same order, and nothing is fetched twice or lost.
+        # One worker of the crawl runs this. If it dies, another one runs it again, and what was
+        # stored already is filtered: yield the same requests in the same order, and nothing is
+        # fetched twice or lost.
         yield scrapy.Request(self.start_url)
 
     def parse(self, response):
-        # A callback must be a method of the spider: requests travel between processes as data, and come back by its name.
+        # A callback must be a method of the spider: requests travel between processes as data, and
+        # come back by its name.
         if not isinstance(response, scrapy.http.TextResponse):
             return
         links = {urldefrag(link.url).url for link in self.links.extract_links(response)}

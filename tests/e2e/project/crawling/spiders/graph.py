@@ -93,7 +93,9 @@ class HostsSpider(GraphSpider):
 
 
 class PoliteSpider(scrapy.Spider):
-    """``hosts``: ``path:slot:pages[:scope]``, separated by commas; of each host so many pages ``path<n>``, in turn."""
+    """``hosts``: ``path:slot:pages[:scope]``, separated by commas; of each host so many pages
+    ``path<n>``, in turn.
+    """
 
     name = "polite"
 

@@ -6,8 +6,9 @@ import scrapy
 
 
 class ManySpider(scrapy.Spider):
-    """``links`` of them after the page ``first``; the file ``reached`` is made when it has come to number ``mark``. The stat
-    ``test/unsent`` is how many requests were not stored at the worst. ``kind``: sync or async.
+    """``links`` of them after the page ``first``; the file ``reached`` is made when it has come to
+    number ``mark``. The stat ``test/unsent`` is how many requests were not stored at the worst.
+    ``kind``: sync or async.
     """
 
     name = "many"

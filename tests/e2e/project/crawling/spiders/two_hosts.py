@@ -1,10 +1,14 @@
-"""Two hosts: one that fails, or asks us to wait, beside a healthy one. The mock site under two names."""
+"""Two hosts: one that fails, or asks us to wait, beside a healthy one. The mock site under two
+names.
+"""
 
 import scrapy
 
 
 class TwoHostsSpider(scrapy.Spider):
-    """``pages`` of ``/<bad>/<n>`` on localhost, and as many of ``/ok/<n>`` on 127.0.0.1; ``first`` is fetched before them."""
+    """``pages`` of ``/<bad>/<n>`` on localhost, and as many of ``/ok/<n>`` on 127.0.0.1; ``first``
+    is fetched before them.
+    """
 
     name = "two_hosts"
 
