@@ -1,4 +1,4 @@
-"""The only file that touches Scrapy's private names. ``tests/unit/test_engine_names.py`` has one
+"""The only file that touches Scrapy's private names. ``tests/unit/engine/test_hooks.py`` has one
 test per name.
 
 Needed, because no public hook says it on every path (checked on 2.14 – 2.19):

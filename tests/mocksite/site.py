@@ -13,8 +13,8 @@ prints its address.
 ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
 ``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
 ``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from
-               then on: a status, ``503+2`` with ``Retry-After: 2``, ``503+date`` with a date two to three seconds ahead, ``drop``,
-               ``hang`` (no answer for a minute)
+               then on: a status, ``503+2`` with ``Retry-After: 2``, ``503+date`` with
+               a date two to three seconds ahead, ``drop``, ``hang`` (no answer for a minute)
 ``/_arrivals``  JSON: path -> times of arrival (seconds, monotonic)      ``/_reset``  forgets them
 """
 

@@ -17,7 +17,7 @@ from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.worker.inbox import Recall
-from tests.integration.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
+from tests.integration.worker.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
 
 
 class Everything(BaseDupeFilter):

@@ -18,7 +18,7 @@ from mocra_scrapy.models import DeadLetter
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.worker import settlement as _settling
 from mocra_scrapy.worker.deliveries import CURRENT
-from tests.integration.scheduling import URLS, drained, eventually, opened
+from tests.integration.worker.scheduling import URLS, drained, eventually, opened
 
 
 def broken(text: str = "broken", kind: type[Exception] = ValueError) -> Failure:

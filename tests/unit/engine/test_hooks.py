@@ -16,7 +16,7 @@ from scrapy.core.engine import ExecutionEngine, _Slot
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
-from mocra_scrapy.engine import hooks as _engine
+import mocra_scrapy
 from mocra_scrapy.engine.hooks import Engine
 
 SOURCE = inspect.getsource(ExecutionEngine)

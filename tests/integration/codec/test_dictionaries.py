@@ -21,7 +21,7 @@ from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Entry, QueueOptions
 from mocra_scrapy.scheduler import Scheduler
-from tests.integration.scheduling import dequeue, drained, eventually, opened
+from tests.integration.worker.scheduling import dequeue, drained, eventually, opened
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ async def test_credentials_do_not_become_part_of_a_dictionary(shared: dict[str, 
 
 async def test_a_codec_of_the_users_own_is_left_alone(shared: dict[str, Any]) -> None:
     async with (
-        opened(**shared, MOCRA_CODEC="tests.integration.test_packing.UrlCodec") as scheduler,
+        opened(**shared, MOCRA_CODEC="tests.integration.codec.test_dictionaries.UrlCodec") as scheduler,
         look(shared) as queue,
     ):
         for request in requests(0, FIRST + 50):

@@ -162,7 +162,7 @@ def test_there_are_enough_wrong_files() -> None:
 
 def check() -> int:
     command = Command()
-    command.settings = Settings({"SPIDER_MODULES": ["tests.unit.cron_spiders"]})
+    command.settings = Settings({"SPIDER_MODULES": ["tests.unit.cron.cron_spiders"]})
     return Check().run(argparse.Namespace(file=None), command)
 
 

@@ -20,7 +20,7 @@ from mocra_scrapy.coordination.queue_session import WorkerSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
-from tests.integration.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened
+from tests.integration.worker.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened
 
 
 async def test_what_cannot_be_stored_stays_here(caplog: pytest.LogCaptureFixture) -> None:
