@@ -118,7 +118,7 @@ class Notices:
         self._notes[slot] = note
         if len(self._notes) > MOST:
             del self._notes[next(iter(self._notes))]
-            self._stats.inc_value("mocra/throttle/notices_lost")
+            self._stats.inc_value("mocra/throttle/feedback_lost")
         self._idle.clear()
         self._there.set()
 
@@ -131,7 +131,7 @@ class Notices:
                 await asyncio.wait_for(self._idle.wait(), self.options.flush)
         await end_tasks([self._task])
         if self._notes:
-            self._stats.inc_value("mocra/throttle/notices_lost", len(self._notes))
+            self._stats.inc_value("mocra/throttle/feedback_lost", len(self._notes))
 
     # ------------------------------------------------------------------ the task
 
@@ -149,13 +149,13 @@ class Notices:
             except MocraError as error:
                 # Anything may have come in meanwhile: what was not told yet joins it.
                 logger.debug("Slot %s: the backend did not take a note: %s", slot, error)
-                self._stats.inc_value("mocra/throttle/notices_repeated")
+                self._stats.inc_value("mocra/throttle/feedback_repeated")
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
                 pause = min(2 * pause, LONGEST_PAUSE)
             except Exception:
                 logger.exception("Slot %s: a note can't be told", slot)
                 self._notes.pop(slot, None)
-                self._stats.inc_value("mocra/throttle/notices_lost")
+                self._stats.inc_value("mocra/throttle/feedback_lost")
             else:
                 pause = FIRST_PAUSE
 

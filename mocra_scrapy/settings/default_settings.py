@@ -27,7 +27,7 @@ MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callb
 MOCRA_SEEDS_AHEAD = (
     10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
 )
-MOCRA_TURN_INTERVAL = 0.005  # s between two exchanges with the backend, at least
+MOCRA_EXCHANGE_INTERVAL = 0.005  # s between two exchanges with the backend, at least
 MOCRA_FLUSH_INTERVAL = 0.05  # s that acks and new requests wait for company before they are sent, at most
 MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)
 MOCRA_CLOSE = "finished"  # "finished": leave when the crawl is done everywhere | "idle": when this worker is | "never"

@@ -34,7 +34,7 @@ class OneSpider(Spider):
 
 @asynccontextmanager
 async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
-    settings = {"SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_TURN_INTERVAL": 0, **settings}
+    settings = {"SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_EXCHANGE_INTERVAL": 0, **settings}
     crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
     crawler.spider = crawler._create_spider()
     scheduler = Scheduler.from_crawler(crawler)

@@ -30,7 +30,7 @@ from .scheduling import URLS, OneSpider, dequeue, eventually
 
 SETTINGS = {
     "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
-    "MOCRA_TURN_INTERVAL": 0,
+    "MOCRA_EXCHANGE_INTERVAL": 0,
     "MOCRA_IDLE_POLL": 0.05,
     "MOCRA_HEARTBEAT": 0.1,
     "ADDONS": {"mocra_scrapy.Addon": 300},

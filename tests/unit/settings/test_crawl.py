@@ -51,7 +51,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_REDIS_OPTIONS", ["socket_timeout"]),
         ("MOCRA_REQUIRE_SERIALIZABLE", "perhaps"),
         ("MOCRA_KEEP_SEEN", "maybe"),
-        ("MOCRA_TURN_INTERVAL", -0.1),
+        ("MOCRA_EXCHANGE_INTERVAL", -0.1),
         ("MOCRA_FLUSH_INTERVAL", 11),
         ("MOCRA_IDLE_POLL", 0),
         ("MOCRA_START_TIMEOUT", -1),
