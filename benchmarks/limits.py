@@ -15,7 +15,7 @@ import redis as sync_redis
 
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Entry, Lease, QueueOptions, Reservation, SlotLimit
 
 BODY = b"x" * 60
@@ -36,7 +36,7 @@ def cpu(server: sync_redis.Redis) -> float:
 class Worker:
     """Takes what it may have out of each slot, and finishes that in the next turn."""
 
-    def __init__(self, session: WorkerSession, throttled: bool) -> None:
+    def __init__(self, session: QueueSession, throttled: bool) -> None:
         self.session = session
         self.throttled = throttled
         self.waiting: list[Lease] = []
@@ -68,7 +68,7 @@ async def hand_outs(url: str, server: sync_redis.Redis, hosts: int, limit: SlotL
     await backend.open()
     queue = backend.request_queue("limits", QueueOptions(limit=limit, lease=3600))
     await queue.join("w")
-    session = WorkerSession(queue, "w")
+    session = QueueSession(queue, "w")
     for at in range(0, total, 200):
         await session.push([Entry(BODY, f"host{n % hosts}") for n in range(at, at + 200)])
     worker, done, before = Worker(session, limit is not None), 0, cpu(server)

@@ -28,7 +28,7 @@ from benchmarks.servers import ROOT, end, free_port, redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec.compression import Dictionary, train
 from mocra_scrapy.codec.dictionaries import FIRST
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Entry, QueueOptions
 
 MOST = 1 << 20
@@ -112,7 +112,7 @@ async def stored(bodies: list[bytes], server: sync_redis.Redis, port: int) -> fl
     await backend.open()
     queue = backend.request_queue("real", QueueOptions())
     await queue.join("w")
-    session = WorkerSession(queue, "w")
+    session = QueueSession(queue, "w")
     for at in range(0, len(bodies), 200):
         await session.push([Entry(body, "127.0.0.1") for body in bodies[at : at + 200]])
     used = float(server.memory_usage("mocra:{real:0}:q:1:127.0.0.1", samples=0) or 0)

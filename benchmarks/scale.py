@@ -11,7 +11,7 @@ import redis as sync_redis
 from benchmarks.servers import redis_server
 from benchmarks.storage import memory
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Entry, QueueOptions
 
@@ -24,17 +24,17 @@ def server_time(server: sync_redis.Redis) -> float:
     return float(server.info("commandstats").get("cmdstat_evalsha", {}).get("usec", 0))
 
 
-async def fill(sessions: list[WorkerSession], start: int, stop: int, slots: int) -> None:
+async def fill(sessions: list[QueueSession], start: int, stop: int, slots: int) -> None:
     """Queue entries *start* to *stop*, spread over *slots*, four pushes under way at a time."""
 
-    async def part(session: WorkerSession, offset: int) -> None:
+    async def part(session: QueueSession, offset: int) -> None:
         for at in range(start + offset * 250, stop, 4 * 250):
             await session.push([Entry(BODY, f"host{n % slots}", 0) for n in range(at, min(at + 250, stop))])
 
     await asyncio.gather(*(part(session, i) for i, session in enumerate(sessions[:4])))
 
 
-async def hand_out(sessions: list[WorkerSession], server: sync_redis.Redis, total: int) -> float:
+async def hand_out(sessions: list[QueueSession], server: sync_redis.Redis, total: int) -> float:
     """Microseconds of the server's time for lease and ack of one entry, by all workers in turn;
     what was taken is pushed again.
     """
@@ -57,7 +57,7 @@ async def queued(queue: IRequestQueue, server: sync_redis.Redis, sizes: list[int
     sessions = []
     for i in range(WORKERS):
         await queue.join(f"w{i}")
-        sessions.append(WorkerSession(queue, f"w{i}"))
+        sessions.append(QueueSession(queue, f"w{i}"))
     rows, have, empty = [], 0, memory(server)
     for size in sizes:
         await fill(sessions, have, size, slots)
@@ -80,7 +80,7 @@ async def queued(queue: IRequestQueue, server: sync_redis.Redis, sizes: list[int
 async def seen(queue: IRequestQueue, server: sync_redis.Redis, sizes: list[int]) -> list[dict[str, Any]]:
     """Bytes and server time for each URL of the filter."""
     await queue.join("w")
-    session = WorkerSession(queue, "w")
+    session = QueueSession(queue, "w")
     rows, have, empty, rng = [], 0, memory(server), random.Random(1)
     for size in sizes:
         server.config_resetstat()

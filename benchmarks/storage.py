@@ -15,7 +15,7 @@ from scrapy.utils.request import fingerprint
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec.requests import load_codec
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Entry, QueueOptions
 
 
@@ -45,7 +45,7 @@ async def measure(quick: bool = True) -> dict[str, Any]:
         await backend.open()
         queue = backend.request_queue("bench", QueueOptions())
         await queue.join("w")
-        session = WorkerSession(queue, "w")
+        session = QueueSession(queue, "w")
         empty = memory(server)
         batch: list[Entry] = []
         body_bytes = 0
@@ -78,7 +78,7 @@ async def measure(quick: bool = True) -> dict[str, Any]:
     }
 
 
-async def full_cycles(session: WorkerSession, server: sync_redis.Redis, count: int) -> dict[str, Any]:
+async def full_cycles(session: QueueSession, server: sync_redis.Redis, count: int) -> dict[str, Any]:
     """Push with filter, lease, ack, in batches of 64."""
     await session.queue.join(session.worker)
     server.config_resetstat()

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Entry, QueueOptions
 
 
@@ -23,7 +23,7 @@ async def measure(quick: bool) -> dict[str, Any]:
             await backend.open()
             queue = backend.request_queue("wake", QueueOptions())
             await queue.join(name)
-            sessions.append(WorkerSession(queue, name))
+            sessions.append(QueueSession(queue, name))
         idle, busy = sessions
         await idle.queue.wait("idle", 0.2)
         for _ in range(100 if quick else 1000):

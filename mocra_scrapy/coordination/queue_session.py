@@ -11,7 +11,7 @@ from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Burial, Entry, Exchange, Lease, SlotLimit
 
 
-class WorkerSession:
+class QueueSession:
     """Numbers the exchanges of one worker.
 
     The scheduler, the tests and the commands all speak through it, so that the number of a call is

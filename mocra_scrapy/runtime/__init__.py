@@ -18,7 +18,7 @@ from scrapy.utils.asyncio import is_asyncio_available
 
 from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import P, Parts, Sharing
 from mocra_scrapy.runtime.worker_state import Flow
@@ -113,7 +113,7 @@ class Mocra:
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
         #: Whether the queue has booked the departure of a request that is out; the scheduler knows.
         self.departed: Callable[[Request], bool] = lambda request: False
-        self.session = WorkerSession(self.queue, self.worker)
+        self.queue_session = QueueSession(self.queue, self.worker)
 
     @property
     def crawler(self) -> Crawler:

@@ -258,7 +258,7 @@ class Turns:
         self._idle = self._idle_for()
         self._due = None
         exchange = await self.insist(
-            lambda repeat: self._mocra.session.exchange(
+            lambda repeat: self._mocra.queue_session.exchange(
                 push=[push.entry for push in batch.pushes],
                 ack=batch.acks,
                 release=batch.releases,

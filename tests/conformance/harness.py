@@ -13,7 +13,7 @@ from typing import Any
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import (
     IBackend,
@@ -146,13 +146,13 @@ class Harness(ABC):
         options = {"lease": LEASE, "shards": self.shards, **options}
         return self.backends[second].breaker(crawl, rules, QueueOptions(**options))
 
-    async def worker(self, name: str, second: bool = False, **options: Any) -> WorkerSession:
+    async def worker(self, name: str, second: bool = False, **options: Any) -> QueueSession:
         """A joined worker with a queue object of its own."""
-        session = WorkerSession(self.queue(second, **options), name)
+        session = QueueSession(self.queue(second, **options), name)
         await session.queue.join(name)
         return session
 
-    async def lease_all(self, session: WorkerSession, want: int = 100, **more: Any) -> list[Lease]:
+    async def lease_all(self, session: QueueSession, want: int = 100, **more: Any) -> list[Lease]:
         """Lease until no shard has anything: one call may ask some of them only."""
         leases: list[Lease] = []
         empty = 0
@@ -166,9 +166,9 @@ class Harness(ABC):
         """Everybody who does not call from now on has died."""
         await self.advance(LEASE + 1)
 
-    async def worker_of(self, crawl: str, name: str, second: bool = False, **options: Any) -> WorkerSession:
+    async def worker_of(self, crawl: str, name: str, second: bool = False, **options: Any) -> QueueSession:
         """A joined worker of another crawl."""
-        session = WorkerSession(self.queue(second, crawl, **options), name)
+        session = QueueSession(self.queue(second, crawl, **options), name)
         await session.queue.join(name)
         return session
 

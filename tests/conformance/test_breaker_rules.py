@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import BreakerRules, Circuit, Finish, Outcome, SlotLimit, Threshold, Verdict
 
@@ -26,14 +26,14 @@ def good(count: int = 1, slot: str = "s", age: float = 0.0) -> Outcome:
     return Outcome(slot, "", count, age)
 
 
-async def begin(harness: Harness, rules: BreakerRules = RULES, pages: int = 20) -> tuple[WorkerSession, IBreaker]:
+async def begin(harness: Harness, rules: BreakerRules = RULES, pages: int = 20) -> tuple[QueueSession, IBreaker]:
     """A worker with entries in slots s and t, and a breaker on another client."""
     a = await harness.worker("a", **ONE)
     await a.push([*entries(*range(pages), slot="s"), *entries("t0", "t1", slot="t")])
     return a, harness.breaker(rules, second=True, **ONE)
 
 
-async def opened(harness: Harness, rules: BreakerRules = RULES) -> tuple[WorkerSession, IBreaker]:
+async def opened(harness: Harness, rules: BreakerRules = RULES) -> tuple[QueueSession, IBreaker]:
     """The same, and s is open."""
     a, breaker = await begin(harness, rules)
     verdict = await breaker.report([failed(5)])
@@ -41,14 +41,14 @@ async def opened(harness: Harness, rules: BreakerRules = RULES) -> tuple[WorkerS
     return a, breaker
 
 
-async def half_opened(harness: Harness, rules: BreakerRules = RULES) -> tuple[WorkerSession, IBreaker]:
+async def half_opened(harness: Harness, rules: BreakerRules = RULES) -> tuple[QueueSession, IBreaker]:
     a, breaker = await opened(harness, rules)
     await harness.advance(1001)
     assert (await breaker.look("s")).circuit is Circuit.HALF_OPEN
     return a, breaker
 
 
-async def lease_of_s(harness: Harness, session: WorkerSession) -> int:
+async def lease_of_s(harness: Harness, session: QueueSession) -> int:
     """How many entries of s a worker gets that tells what it has."""
     loads: dict[str, int] = {}
     for _ in range(4 * harness.shards):

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Entry, Finish
 
 from .harness import Harness, fp
@@ -25,7 +25,7 @@ class Crowd:
         self.held: dict[bytes, str] = {}
         self.done: Counter[bytes] = Counter()
 
-    async def work(self, session: WorkerSession, patience: int, dies: float = 0.0) -> None:
+    async def work(self, session: QueueSession, patience: int, dies: float = 0.0) -> None:
         """Lease, process, push a child now and then together with the ack, until nothing came
         *patience* times.
         """
@@ -62,7 +62,7 @@ def expected() -> set[bytes]:
     return first | {body + b"/child" for body in first if body.endswith(b"7")}
 
 
-async def crowd(harness: Harness, seed: int) -> tuple[Crowd, list[WorkerSession]]:
+async def crowd(harness: Harness, seed: int) -> tuple[Crowd, list[QueueSession]]:
     sessions = [await harness.worker(f"w{i}", second=bool(i % 2), max_deliveries=50) for i in range(WORKERS)]
     await sessions[0].queue.claim_seeding("w0")
     for at in range(0, ENTRIES, 100):

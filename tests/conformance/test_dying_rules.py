@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import Burial, Entry, Exchange
 
@@ -160,7 +160,7 @@ async def test_suspects_are_handed_out_alone(harness: Harness) -> None:
     assert (await b.queue.size()).pending == 0
 
 
-async def _until_some(harness: Harness, session: WorkerSession, **more: int) -> Exchange:
+async def _until_some(harness: Harness, session: QueueSession, **more: int) -> Exchange:
     """The first answer with leases: one call may ask other shards only."""
     for _ in range(3 * harness.shards):
         answer = await session.exchange(want=10, **more)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Burial, DeadLetter, Entry, LetterFilter, QueueSize
 
 from .harness import LEASE, Harness, bodies, fp
@@ -10,7 +10,7 @@ from .test_people_rules import bury_all
 
 
 async def bury_one(
-    session: WorkerSession, harness: Harness, reason: str = "retry", slot: str = "s", **more: object
+    session: QueueSession, harness: Harness, reason: str = "retry", slot: str = "s", **more: object
 ) -> None:
     await session.push([Entry(b"x", slot)])
     (lease,) = await harness.lease_all(session)

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
 
 from .harness import Harness, MemoryHarness, entries
@@ -87,7 +87,7 @@ class Crawl:
         self.places = [0, 0]
 
     async def begin(self) -> None:
-        self.workers: list[WorkerSession] = [
+        self.workers: list[QueueSession] = [
             await self.harness.worker(name, second=name == "b", limit=self.limit, **WHAT) for name in "ab"
         ]
         self.limiter = self.harness.limiter(limit=self.limit, **WHAT)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Burial, Entry, Exchange, Lease, QueueOptions
 
 from .harness import LEASE, Harness, MemoryHarness, fp
@@ -135,7 +135,7 @@ class QueueMachine(RuleBasedStateMachine):
         """By another client object, so that the server itself has to know the answer."""
         name = data.draw(st.sampled_from(sorted(self.last)))
         arguments, before = self.last[name]
-        session = WorkerSession(self.other, name)
+        session = QueueSession(self.other, name)
         session.call = self.sessions[name].call
         again = self.run(session.exchange(**arguments, repeat=True))
         held = {record.token for record in self.model.held(name)}

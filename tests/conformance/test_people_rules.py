@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Burial, CrawlState, Entry, QueueSize
 
 from .harness import LEASE, Harness, entries, fp
 
 
-async def bury_all(harness: Harness, session: WorkerSession) -> None:
+async def bury_all(harness: Harness, session: QueueSession) -> None:
     for lease in await harness.lease_all(session):
         await session.bury([Burial(lease, "unreadable")])
 

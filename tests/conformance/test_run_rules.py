@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import Burial, CrawlState, Entry, Finish, Seeding
 
 from .harness import LEASE, Harness, bodies, entries, fp
 
 
-async def end_run(session: WorkerSession) -> None:
+async def end_run(session: QueueSession) -> None:
     assert await session.queue.claim_seeding(session.worker)
     assert await session.queue.complete_seeding(session.worker)
     assert await session.queue.finish(session.worker) is Finish.WON
@@ -39,7 +39,7 @@ async def test_a_join_resumes_an_unfinished_run(harness: Harness) -> None:
     # Everybody left with work to do: whoever comes next goes on.
     d = harness.queue(second=True)
     assert await d.join("d") == CrawlState(1, seeding=Seeding.DONE, resumed=True)
-    session = WorkerSession(d, "d")
+    session = QueueSession(d, "d")
     assert list(await session.push([Entry(b"1", "s", fingerprint=fp(1))])) == [False]
     assert bodies(await harness.lease_all(session)) == ["1"]
 
@@ -73,10 +73,10 @@ async def test_an_exhausted_run_counts_as_finished(harness: Harness) -> None:
     # Everybody left before anybody said it.
     c = harness.queue(second=True)
     assert await c.join("c") == CrawlState(2, finished=False, seeding=Seeding.OPEN, resumed=False)
-    assert list(await WorkerSession(c, "c").push([Entry(b"1", "s", fingerprint=fp(1))])) == [True]
+    assert list(await QueueSession(c, "c").push([Entry(b"1", "s", fingerprint=fp(1))])) == [True]
     # Seeding was not complete: that run is not exhausted, only interrupted.
     await c.claim_seeding("c")
-    session = WorkerSession(c, "c")
+    session = QueueSession(c, "c")
     session.call = 1
     await session.ack(await harness.lease_all(session))
     await c.close_worker("c")
@@ -104,7 +104,7 @@ async def test_shards_must_agree(harness: Harness) -> None:
     assert (await harness.queue(second=True, shards=2).join("b")).resumed
     c = harness.queue(second=True, shards=None)
     assert (await c.join("c")).resumed
-    await WorkerSession(c, "c").push([Entry(b"", f"s{i}") for i in range(20)])
+    await QueueSession(c, "c").push([Entry(b"", f"s{i}") for i in range(20)])
     size = await harness.queue(shards=2).size()
     assert size.pending == 20
 
@@ -249,7 +249,7 @@ async def test_a_drained_queue_leaves_nothing_behind(harness: Harness) -> None:
 # ---------------------------------------------------------------------- wake-ups, leaving
 
 
-async def woken(sleeper: WorkerSession, provoke: Callable[[], Awaitable[object]]) -> bool:
+async def woken(sleeper: QueueSession, provoke: Callable[[], Awaitable[object]]) -> bool:
     """Whether *sleeper* is woken by *provoke*, tried until it is: the first wake-up may be lost."""
     for _ in range(40):
         while leases := await sleeper.lease(10):
@@ -262,7 +262,7 @@ async def woken(sleeper: WorkerSession, provoke: Callable[[], Awaitable[object]]
     return False
 
 
-async def sleeps(session: WorkerSession) -> bool:
+async def sleeps(session: QueueSession) -> bool:
     """Whether *session*'s worker is left alone in the end: a wake-up or two may come for nothing."""
     for _ in range(5):
         if not await session.queue.wait(session.worker, 0.03):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Lease, SlotLimit
 
 from .harness import Harness, bodies, entries
@@ -21,7 +21,7 @@ ONE: dict[str, Any] = {
 }  # a slot and its limits live on one shard; crowds over several are in test_throttling.py
 
 
-async def some(session: WorkerSession, want: int = 100, **more: Any) -> list[Lease]:
+async def some(session: QueueSession, want: int = 100, **more: Any) -> list[Lease]:
     return list((await session.exchange(want=want, **more)).leases)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
 from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions, Reservation, SlotLimit
@@ -56,7 +56,7 @@ async def backend(url: str, prefix: str = "mocra", **options: Any) -> AsyncItera
 async def a_whole_crawl(on: IBackend, crawl: str = "") -> None:
     """Everything a worker does, from joining to the end."""
     queue = on.request_queue(crawl or secrets.token_hex(4), QueueOptions(lease=60))
-    session = WorkerSession(queue, "w")
+    session = QueueSession(queue, "w")
     try:
         await queue.join("w")
         assert await queue.claim_seeding("w")
@@ -221,10 +221,10 @@ async def test_the_check_looks_at_a_real_server(redis_single: RedisServer, tmp_p
 # ---------------------------------------------------------------------- failures
 
 
-async def started(on: IBackend, name: str = "w") -> tuple[IRequestQueue, WorkerSession]:
+async def started(on: IBackend, name: str = "w") -> tuple[IRequestQueue, QueueSession]:
     queue = on.request_queue("c", QueueOptions(lease=60))
     await queue.join(name)
-    return queue, WorkerSession(queue, name)
+    return queue, QueueSession(queue, name)
 
 
 async def test_a_restarted_server_has_forgotten_the_scripts(own_redis: RedisServer) -> None:
@@ -305,7 +305,7 @@ async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: 
     async with backend(redis_url) as on:
         queue, _ = await started(on)
         await queue.join("killed")
-        killed = WorkerSession(queue, "killed")
+        killed = QueueSession(queue, "killed")
         assert not await killed.lease(1)  # it held nothing, but its last call is remembered
         await queue.claim_seeding("w")
         await queue.complete_seeding("w")

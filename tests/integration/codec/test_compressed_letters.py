@@ -13,7 +13,7 @@ from mocra_scrapy.codec.compression import Dictionary, train, wanted
 from mocra_scrapy.codec.dead_letter_view import as_json, fingerprint_of
 from mocra_scrapy.codec.requests import load_codec
 from mocra_scrapy.commands.verbs.dead import Action
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Burial, Entry, QueueOptions
 from mocra_scrapy.settings.crawl import read_options
 
@@ -41,7 +41,7 @@ async def test_letters_of_compressed_requests_are_read(redis_url: str) -> None:
     try:
         await queue.join("w")
         await queue.add_dictionary(dictionary.identity, dictionary.content, instead_of=None)
-        session = WorkerSession(queue, "w")
+        session = QueueSession(queue, "w")
         stored = dictionary.compress(payloads[7])
         assert wanted(stored) == dictionary.identity
         foreign = b"\x02\xff\xff" + stored[3:] if dictionary.identity != 0xFFFF else b"\x02\x00\x00" + stored[3:]

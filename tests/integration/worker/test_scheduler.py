@@ -16,7 +16,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
@@ -74,7 +74,7 @@ async def test_unreadable_entries_become_dead_letters() -> None:
 
     async with opened() as scheduler:
         await scheduler.mocra.queue.join("other")
-        await WorkerSession(scheduler.mocra.queue, "other").push([Entry(b"foreign", "foo.test")])
+        await QueueSession(scheduler.mocra.queue, "other").push([Entry(b"foreign", "foo.test")])
         scheduler.enqueue_request(Request(URLS[0]))
         assert (await dequeue(scheduler)).url == URLS[0]
         assert scheduler._turns is not None
@@ -144,7 +144,7 @@ async def test_an_error_in_the_suite_closes_this_worker(
         async def broken(*args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(scheduler.mocra.session, "exchange", broken)
+        monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", broken)
         scheduler.enqueue_request(Request(URLS[0]))
         await eventually(lambda: closed == ["mocra_error"])
         assert "this worker stops" in caplog.text
@@ -189,14 +189,14 @@ async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypa
     # The slot is never full: else nothing of what is pending could be fetched, and there is no
     # bound then.
     async with opened(**settings, CONCURRENT_REQUESTS_PER_DOMAIN=4000) as scheduler:
-        exchange = scheduler.mocra.session.exchange
+        exchange = scheduler.mocra.queue_session.exchange
 
         async def slow(**arguments: Any) -> Any:
             for _ in range(turns_of_the_loop):
                 await asyncio.sleep(0)
             return await exchange(**arguments)
 
-        monkeypatch.setattr(scheduler.mocra.session, "exchange", slow)
+        monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", slow)
         seeding = Seeding2000(scheduler)
         task = asyncio.ensure_future(seeding())
         await eventually(lambda: seeding.crawled >= 100)
@@ -228,7 +228,7 @@ async def test_seeds_do_not_wait_while_nothing_that_is_pending_can_be_fetched() 
 async def test_a_callback_waits_while_too_much_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while the worker closes it must not wait for a backend that is away."""
     async with opened(MOCRA_OUTBOX_MAX=10) as scheduler:
-        exchange, session = scheduler.mocra.session.exchange, scheduler.mocra.session
+        exchange, session = scheduler.mocra.queue_session.exchange, scheduler.mocra.queue_session
 
         async def away(**arguments: Any) -> Any:
             raise BackendUnavailable("away")

@@ -13,7 +13,7 @@ from scrapy.core.scheduler import BaseScheduler, BaseSchedulerMeta
 from scrapy.dupefilters import BaseDupeFilter
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.coordination.queue_session import WorkerSession
+from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.worker.inbox import Recall
@@ -139,7 +139,7 @@ async def test_what_only_the_cluster_knows_is_dropped_a_moment_later() -> None:
         await eventually(lambda: not first.outbox)
         queue = shared.request_queue("c", QueueOptions())
         await queue.join("other")
-        others = WorkerSession(queue, "other")
+        others = QueueSession(queue, "other")
         fingerprint = first.df.fingerprint  # type: ignore[attr-defined]
         from mocra_scrapy.models import Entry
 
