@@ -2,7 +2,7 @@
 to asynchronously.
 
 ``enqueue_request``, ``next_request`` and ``has_pending_requests`` touch an outbox, an inbox and
-counters; the :class:`~mocra_scrapy.worker.exchange_loop.Turns` task does the rest. A request is
+counters; the :class:`~mocra_scrapy.worker.exchange_loop.ExchangeLoop` task does the rest. A request is
 acknowledged when the engine has let go of it: after its callback or errback is exhausted, its
 children are stored, and its items have left the pipelines.
 """
@@ -32,7 +32,7 @@ from mocra_scrapy.worker.delays import Wishes
 from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy.worker.dispatcher import HandOut
 from mocra_scrapy.worker.exchange_handler import Answers
-from mocra_scrapy.worker.exchange_loop import Turns
+from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox, Local
 from mocra_scrapy.worker.local_requests import Keeper
 from mocra_scrapy.worker.outbox import Outbox
@@ -76,7 +76,7 @@ class Scheduler(BaseScheduler):
         self._keeper = Keeper(crawler, self.inbox, self._deliveries, self.options.require_serializable)
         self._settling = Settling(crawler, failing, self.outbox, self.mocra.one_off)
         self._closing = False
-        self._turns: Turns | None = None
+        self._turns: ExchangeLoop | None = None
         self._seeder: Seeder | None = None
 
     @classmethod
@@ -115,7 +115,7 @@ class Scheduler(BaseScheduler):
             filters=(self.df, self._recent),
             places=self._places,
         )
-        self._turns = self._answers.turns = Turns(
+        self._turns = self._answers.turns = ExchangeLoop(
             self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks, places=self._places
         )
         self._turns.packing = self._codec
@@ -156,7 +156,7 @@ class Scheduler(BaseScheduler):
         except MocraError as error:
             logger.warning("Closing the backend: %s", error)
 
-    async def _leave(self, turns: Turns) -> None:
+    async def _leave(self, turns: ExchangeLoop) -> None:
         async def flush_and_sign_off() -> None:
             while self.outbox:
                 turns.kick()

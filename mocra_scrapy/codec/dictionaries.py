@@ -35,7 +35,7 @@ SAMPLES, LONGEST = 1200, 4096
 PAUSES, MISSING = (0.0, 0.1, 0.5, 1.0), 30.0
 
 
-#: :meth:`mocra_scrapy.worker.exchange_loop.Turns.insist`.
+#: :meth:`mocra_scrapy.worker.exchange_loop.ExchangeLoop.insist`.
 Insist = Callable[[Callable[[bool], Awaitable[Any]]], Awaitable[Any]]
 
 

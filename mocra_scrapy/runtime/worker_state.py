@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import Engine
-    from mocra_scrapy.worker.exchange_loop import Turns
+    from mocra_scrapy.worker.exchange_loop import ExchangeLoop
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox
     from mocra_scrapy.worker.seeding import Seeder
@@ -39,7 +39,7 @@ class Flow:
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
         self.engine: Engine | None = None
-        self._turns: Turns | None = None
+        self._turns: ExchangeLoop | None = None
         self._opened = False  # before that there is nothing in the engine that could be woken
         self._attached: list[Callable[[], None]] = []
 
@@ -54,7 +54,7 @@ class Flow:
         """Whether nothing more may be started."""
         return self.paused and not self.draining
 
-    def attach(self, holder: Holder, turns: Turns, engine: Engine, seeder: Seeder, out: Sized) -> None:
+    def attach(self, holder: Holder, turns: ExchangeLoop, engine: Engine, seeder: Seeder, out: Sized) -> None:
         """The scheduler is ready, and has not taken anything yet. *out*: requests that the engine
         has.
         """

@@ -12,7 +12,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
 from mocra_scrapy.runtime.worker_state import DRAINED
-from mocra_scrapy.worker.exchange_loop import Hooks, Turns, describe
+from mocra_scrapy.worker.exchange_loop import ExchangeLoop, Hooks, describe
 from mocra_scrapy.worker.permits import Places, names_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Answers:
-    """The hooks of one worker's :class:`~mocra_scrapy.worker.exchange_loop.Turns`.
+    """The hooks of one worker's :class:`~mocra_scrapy.worker.exchange_loop.ExchangeLoop`.
 
     Attributes:
         run: the run that this worker works on.
@@ -41,7 +41,7 @@ class Answers:
         turns: whose answers these are.
     """
 
-    turns: Turns
+    turns: ExchangeLoop
 
     def __init__(
         self,

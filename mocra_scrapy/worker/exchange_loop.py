@@ -59,7 +59,7 @@ class Hooks:
     broken: Callable[[BaseException], None]
 
 
-class Turns:
+class ExchangeLoop:
     """Runs the exchanges of one worker, one at a time.
 
     Attributes:

@@ -26,7 +26,7 @@ from mocra_scrapy.worker.exchange_loop import BATCH
 if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.runtime import Mocra
-    from mocra_scrapy.worker.exchange_loop import Turns
+    from mocra_scrapy.worker.exchange_loop import ExchangeLoop
     from mocra_scrapy.worker.outbox import Outbox
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Seeder:
         self,
         mocra: Mocra,
         engine: Engine,
-        turns: Turns,
+        turns: ExchangeLoop,
         outbox: Outbox,
         deliveries: Deliveries,
         *,
