@@ -31,7 +31,7 @@ from mocra_scrapy.spidermiddlewares.known import answer_early
 from mocra_scrapy.worker.delays import Wishes
 from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy.worker.dispatcher import HandOut
-from mocra_scrapy.worker.exchange_handler import Answers
+from mocra_scrapy.worker.exchange_handler import ExchangeHandler
 from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox, Local
 from mocra_scrapy.worker.local_requests import Keeper
@@ -106,7 +106,7 @@ class Scheduler(BaseScheduler):
         state = await self.mocra.open()
         if (opened := self.df.open()) is not None:
             await opened
-        self._answers = Answers(
+        self._answers = ExchangeHandler(
             self.crawler,
             self.mocra,
             self.engine,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Answers:
+class ExchangeHandler:
     """The hooks of one worker's :class:`~mocra_scrapy.worker.exchange_loop.ExchangeLoop`.
 
     Attributes:
