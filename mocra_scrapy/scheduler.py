@@ -137,7 +137,7 @@ class Scheduler(BaseScheduler):
             await self._seeder.nothing_to_seed()
         self.crawler.signals.connect(self._answers.on_idle, scrapy_signals.spider_idle)
         self._answers.run = state.run
-        self.mocra.flow.attach(self, self._turns, self.engine, self._seeder, self._deliveries)
+        self.mocra.worker_state.attach(self, self._turns, self.engine, self._seeder, self._deliveries)
         self._turns.start(state)
 
     @deferred_f_from_coro_f
@@ -274,7 +274,7 @@ class Scheduler(BaseScheduler):
         """The next request that this worker holds and whose slot has room; ``None``: nothing now,
         the engine is woken later.
         """
-        if self._closing or self.mocra.flow.holding or len(self.outbox) > self.options.outbox_max:
+        if self._closing or self.mocra.worker_state.holding or len(self.outbox) > self.options.outbox_max:
             self._nothing()
             return None
         request = self._hand_out.next()

@@ -103,9 +103,11 @@ def _apply_concurrency(mocra: Mocra, value: int | None) -> None:
     if mocra.settings.get("MOCRA_PREFETCH") is None and prefetch == min(mocra.options.concurrency, 256):
         prefetch = min(number, 256)
     mocra.options = replace(mocra.options, concurrency=number, prefetch=prefetch)
-    if mocra.flow.engine is not None:
-        mocra.flow.engine.set_concurrency(mocra.settings.getint("CONCURRENT_REQUESTS") if value is None else number)
-        mocra.flow.look_again()
+    if mocra.worker_state.engine is not None:
+        mocra.worker_state.engine.set_concurrency(
+            mocra.settings.getint("CONCURRENT_REQUESTS") if value is None else number
+        )
+        mocra.worker_state.look_again()
 
 
 def _apply_prefetch(mocra: Mocra, value: int | None) -> None:
@@ -113,7 +115,7 @@ def _apply_prefetch(mocra: Mocra, value: int | None) -> None:
         chosen = mocra.settings.get("MOCRA_PREFETCH") is not None
         value = mocra.own_options.prefetch if chosen else min(mocra.options.concurrency, 256)
     mocra.options = replace(mocra.options, prefetch=value)
-    mocra.flow.look_again()
+    mocra.worker_state.look_again()
 
 
 live_setting("CONCURRENT_REQUESTS", whole("CONCURRENT_REQUESTS", 1, 10_000), _apply_concurrency)

@@ -32,7 +32,7 @@ class WorkerControl:
 
     def __init__(self, mocra: Mocra) -> None:
         self._mocra = mocra
-        self._flow = mocra.flow
+        self._flow = mocra.worker_state
         self._space = SharedSpace(mocra.backend.shared_values(namespace_of(mocra.crawl)), refresh=REFRESH)
         names = (None, mocra.worker)
         self._paused: list[Shared[Any]] = [self._space.value(of_worker(PAUSED, name), None) for name in names]

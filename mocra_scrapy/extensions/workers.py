@@ -97,7 +97,7 @@ class WorkerReports:
 
     @property
     def state(self) -> str:
-        flow = self._mocra.flow
+        flow = self._mocra.worker_state
         return "waiting for the backend" if flow.away else flow.state
 
     def facts(self) -> dict[str, Any]:
@@ -116,11 +116,11 @@ class WorkerReports:
             "scrapy": version("scrapy"),
             "mocra": __version__,
             "spider": getattr(mocra.crawler.spidercls, "name", None),
-            "run": mocra.flow.run,
+            "run": mocra.worker_state.run,
             "state": self.state,
             "since": self._since,
             "uptime": round(now - self._began, 1),
-            **mocra.flow.held,
+            **mocra.worker_state.held,
             "pages": counts[0],
             "items": counts[1],
             "pages_per_minute": rates[0],

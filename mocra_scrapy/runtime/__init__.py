@@ -21,7 +21,7 @@ from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import P, Parts, Sharing
-from mocra_scrapy.runtime.worker_state import Flow
+from mocra_scrapy.runtime.worker_state import WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
 
@@ -98,7 +98,7 @@ class Mocra:
         )
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)
-        self.flow, self._parts = Flow(), Parts()
+        self.worker_state, self._parts = WorkerState(), Parts()
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -201,4 +201,4 @@ class Mocra:
         await self._parts.close(self.options.stop_timeout)
         await self.queue.close()
         await self.backend.close()
-        self.flow.detach()
+        self.worker_state.detach()

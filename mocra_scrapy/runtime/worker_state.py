@@ -24,7 +24,7 @@ class Holder(Protocol):
     outbox: Outbox
 
 
-class Flow:
+class WorkerState:
     """Exists before the scheduler is open, so that a worker that starts paused never takes
     anything.
 

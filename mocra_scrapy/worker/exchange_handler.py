@@ -152,7 +152,7 @@ class ExchangeHandler:
 
     def on_idle(self) -> None:
         """Nothing to do here. Whether the spider may close is a question to the whole cluster."""
-        turns, flow = self.turns, self.mocra.flow
+        turns, flow = self.turns, self.mocra.worker_state
         if self.closing or self.finished:
             return
         if flow.draining:

@@ -71,7 +71,7 @@ async def test_a_paused_worker_takes_nothing_and_hands_back(backend: MemoryBacke
         first = await dequeue(scheduler)
         await eventually(lambda: scheduler.inbox.leased == 2)
         await told(backend).pause()
-        await eventually(lambda: scheduler.mocra.flow.state == "paused")
+        await eventually(lambda: scheduler.mocra.worker_state.state == "paused")
         assert scheduler.next_request() is None
         assert not scheduler.inbox
         await eventually(lambda: not scheduler.outbox)
@@ -94,7 +94,7 @@ async def test_a_worker_that_starts_paused_never_takes_anything(backend: MemoryB
         await eventually(lambda: not scheduler.outbox)
         await scheduler._turns.changed()  # type: ignore[union-attr]
         assert await pending(scheduler) == 1
-        assert scheduler.mocra.flow.state == "paused"
+        assert scheduler.mocra.worker_state.state == "paused"
         await told(backend).resume()
         assert (await dequeue(scheduler)).url == URLS[0]
 
@@ -106,15 +106,15 @@ async def test_a_draining_worker_finishes_what_it_holds(backend: MemoryBackend) 
         out = await eventually(scheduler.next_request)
         await eventually(lambda: scheduler.inbox.leased == 2)
         await told(backend).drain()
-        await eventually(lambda: scheduler.mocra.flow.state == "draining")
+        await eventually(lambda: scheduler.mocra.worker_state.state == "draining")
         assert [(await dequeue(scheduler)).url for _ in range(2)] == URLS[1:]
         scheduler.enqueue_request(Request("http://foo.test/more"))
         await eventually(lambda: not scheduler.outbox)
         assert scheduler.next_request() is None
         assert await pending(scheduler) == 1, "that is for others"
-        assert not scheduler.mocra.flow.leave_when_drained()
+        assert not scheduler.mocra.worker_state.leave_when_drained()
         scheduler._deliveries.finished(out)
-        await eventually(scheduler.mocra.flow.leave_when_drained)
+        await eventually(scheduler.mocra.worker_state.leave_when_drained)
         with pytest.raises(CloseSpider) as raised:
             scheduler._answers.on_idle()
         assert raised.value.reason == "mocra_drained"
@@ -125,14 +125,14 @@ async def test_old_orders_are_for_others(backend: MemoryBackend) -> None:
     await told(backend).drain()
     async with working() as scheduler:
         await told(backend).pause()
-        await eventually(lambda: scheduler.mocra.flow.paused)
-        assert scheduler.mocra.flow.state == "paused"
+        await eventually(lambda: scheduler.mocra.worker_state.paused)
+        assert scheduler.mocra.worker_state.state == "paused"
         store = backend.shared_values("control:one")
         await store.put("order", b'{"verb": "dance"}')
         await store.put("order", b"[]")
         await store.put("paused", None)
-        await eventually(lambda: not scheduler.mocra.flow.paused)
-        assert scheduler.mocra.flow.state == "running"
+        await eventually(lambda: not scheduler.mocra.worker_state.paused)
+        assert scheduler.mocra.worker_state.state == "running"
 
 
 async def test_one_worker_by_its_name(backend: MemoryBackend) -> None:
@@ -140,10 +140,10 @@ async def test_one_worker_by_its_name(backend: MemoryBackend) -> None:
         control = told(backend)
         with pytest.raises(ConfigurationError, match="There are: "):
             await control.pause("nobody")
-        await eventually(lambda: here.mocra.flow.state == there.mocra.flow.state == "running")
+        await eventually(lambda: here.mocra.worker_state.state == there.mocra.worker_state.state == "running")
         await control.pause(here.mocra.worker)
-        await eventually(lambda: here.mocra.flow.paused)
-        assert not there.mocra.flow.paused
+        await eventually(lambda: here.mocra.worker_state.paused)
+        assert not there.mocra.worker_state.paused
         assert list(await control.paused()) == [here.mocra.worker]
         reports = {report.worker: report.facts for report in await control.workers()}
         assert set(reports) == {here.mocra.worker, there.mocra.worker}
@@ -212,7 +212,7 @@ def test_a_backend_that_lacks_a_tool_only_disables_an_extension(monkeypatch: pyt
 
 async def test_nothing_keeps_a_crawler_that_is_done() -> None:
     async with working() as scheduler:
-        flow = scheduler.mocra.flow
+        flow = scheduler.mocra.worker_state
         assert flow.engine is not None
     assert (flow.engine, flow.held["out"], flow.run) == (None, 0, 0)
     assert not {"_holder", "_seeder", "_out"} & vars(flow).keys(), "each of them holds the crawler"
