@@ -77,7 +77,7 @@ class Expression:
             return
         if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str, bool, type(None))):
             return
-        parts = _parts(node)
+        parts = _components(node)
         if parts is None:
             raise BadExpression(
                 f"{ast.unparse(node)!r} has no meaning in it: there are and, or, not, comparisons, + - *, numbers, texts and names of stats"
@@ -103,7 +103,7 @@ def _name(node: ast.AST) -> str | None:
     return None
 
 
-def _parts(node: ast.AST) -> list[ast.expr] | None:
+def _components(node: ast.AST) -> list[ast.expr] | None:
     """The parts of a node that has a meaning; ``None``: it has none."""
     if isinstance(node, ast.BoolOp):
         return node.values

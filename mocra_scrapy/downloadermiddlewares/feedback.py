@@ -104,7 +104,7 @@ class FeedbackMiddleware:
         self.crawler = crawler
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.notices = Mocra.from_crawler(crawler).part(Notices)
+        self.notices = Mocra.from_crawler(crawler).component(Notices)
         self.options = self.notices.options
         self._listeners: list[Listener] = []
         self._pace = Pace()

@@ -69,7 +69,7 @@ class AutoThrottle:
         self.debug: bool = settings.getbool("AUTOTHROTTLE_DEBUG")
         self.mindelay: float = settings.getfloat("DOWNLOAD_DELAY")
         self.maxdelay: float = settings.getfloat("AUTOTHROTTLE_MAX_DELAY")
-        self._notices = Mocra.from_crawler(crawler).part(Notices)
+        self._notices = Mocra.from_crawler(crawler).component(Notices)
         self._seen: dict[str, Seen] = {}
         crawler.signals.connect(self._downloaded, scrapy_signals.response_downloaded)
 

@@ -68,7 +68,7 @@ class BreakerExtension:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return Mocra.from_crawler(crawler).part(cls)
+        return Mocra.from_crawler(crawler).component(cls)
 
     async def open(self) -> None:
         """Begin to listen and to report."""

@@ -32,7 +32,7 @@ class LeaderElection:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return Mocra.from_crawler(crawler).part(cls)
+        return Mocra.from_crawler(crawler).component(cls)
 
     def leader(self, role: str) -> Candidate:
         """This worker as a candidate for *role*; it contends from the opening of the spider on, or

@@ -55,7 +55,7 @@ class Note:
 
 class Notices:
     """The notes of one crawler, a part of its :class:`~mocra_scrapy.runtime.Mocra`:
-    ``mocra.part(Notices)``.
+    ``mocra.component(Notices)``.
 
     A note takes no place of the downloader and no time of anybody: it waits here until the backend
     takes it, together with what comes after it for the same slot. What the backend did not take

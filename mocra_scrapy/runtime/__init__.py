@@ -20,7 +20,7 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
-from mocra_scrapy.runtime.components import P, Parts, Sharing
+from mocra_scrapy.runtime.components import Components, P, Sharing
 from mocra_scrapy.runtime.worker_state import WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -98,7 +98,7 @@ class Mocra:
         )
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)
-        self.worker_state, self._parts = WorkerState(), Parts()
+        self.worker_state, self._components = WorkerState(), Components()
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -158,21 +158,21 @@ class Mocra:
             self.crawl,
         )
         if not self.one_off:
-            await self._parts.open()
+            await self._components.open()
         return state
 
-    def part(self, cls: type[P]) -> P:
+    def component(self, cls: type[P]) -> P:
         """The one of *cls* (made with this object as its only argument), opened and closed with the
         backend.
         """
-        return self._parts.get(cls, lambda: cls(self))  # type: ignore[call-arg]
+        return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
 
     def extension(self, cls: type[P]) -> P:
         """The same for a component that the add-on enables: a backend that lacks its tool disables
         it, which Scrapy tells in the log.
         """
         try:
-            return self.part(cls)
+            return self.component(cls)
         except NotSupported as error:
             raise NotConfigured(str(error)) from error
 
@@ -182,23 +182,23 @@ class Mocra:
         """
         from mocra_scrapy.extensions.leader import LeaderElection
 
-        return self.part(LeaderElection).leader(role)
+        return self.component(LeaderElection).leader(role)
 
     def lock(self, name: str, **arguments: Any) -> Lock:
         """``async with mocra.lock("login:account-7", ttl=30) as lock``: see
         :class:`~mocra_scrapy.coordination.locks.Lock` for arguments.
         """
-        return Lock(self.part(Sharing).locks, name, self.worker, **arguments)
+        return Lock(self.component(Sharing).locks, name, self.worker, **arguments)
 
     def shared(self, name: str, default: T, *, namespace: str = "") -> Shared[T]:
         """A value that all workers share, by default all crawls on this backend: see
         :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
-        return self.part(Sharing).space(namespace).value(name, default)
+        return self.component(Sharing).space(namespace).value(name, default)
 
     async def close(self) -> None:
         """Drop the connections. What the worker still held goes to others when its lease runs out."""
-        await self._parts.close(self.options.stop_timeout)
+        await self._components.close(self.options.stop_timeout)
         await self.queue.close()
         await self.backend.close()
         self.worker_state.detach()

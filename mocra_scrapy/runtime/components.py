@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Part(Protocol):
+class Component(Protocol):
     """What wants to know when the backend is there."""
 
     async def open(self) -> None:
@@ -31,7 +31,7 @@ class Part(Protocol):
         """The backend is still there. Only called after :meth:`open`."""
 
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=Component)
 
 
 class Sharing:
@@ -71,12 +71,12 @@ class Sharing:
             await self._locks.close()
 
 
-class Parts:
+class Components:
     """Opened in the order in which they were made, closed the other way round."""
 
     def __init__(self) -> None:
-        self._made: dict[type[Any], Part] = {}
-        self._opened: list[Part] = []
+        self._made: dict[type[Any], Component] = {}
+        self._opened: list[Component] = []
         self._late: set[asyncio.Task[None]] = set()
         self._open = False
 
@@ -91,11 +91,11 @@ class Parts:
                 task.add_done_callback(self._late.discard)
         return known  # type: ignore[return-value]
 
-    async def _open_one(self, part: Part) -> None:
+    async def _open_one(self, part: Component) -> None:
         self._opened.append(part)
         await part.open()
 
-    async def _open_late(self, part: Part) -> None:
+    async def _open_late(self, part: Component) -> None:
         try:
             await self._open_one(part)
         except Exception:

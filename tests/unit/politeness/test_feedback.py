@@ -156,7 +156,7 @@ def test_scrapys_rule_of_autothrottle() -> None:
 
 def test_autothrottle_learns_from_means_once_a_second() -> None:
     made = crawler(AUTOTHROTTLE_ENABLED=True, AUTOTHROTTLE_START_DELAY=5.0, AUTOTHROTTLE_DEBUG=True)
-    throttle, notices = AutoThrottle.from_crawler(made), Mocra.from_crawler(made).part(Notices)
+    throttle, notices = AutoThrottle.from_crawler(made), Mocra.from_crawler(made).component(Notices)
     meta = {"download_slot": "a", "download_latency": 2.0}
     spider = BookSpider()
     for skipped in (
