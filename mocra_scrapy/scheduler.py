@@ -20,7 +20,7 @@ from scrapy import signals as scrapy_signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
-from mocra_scrapy.codec.dictionaries import PackedCodec
+from mocra_scrapy.codec.dictionaries import CompressingCodec
 from mocra_scrapy.dupefilters import choose_dupefilter
 from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
@@ -28,13 +28,13 @@ from mocra_scrapy.models import Entry
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.spidermiddlewares.known import answer_early
-from mocra_scrapy.worker.delays import Wishes
+from mocra_scrapy.worker.delays import RequestedDelays
 from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
 from mocra_scrapy.worker.dispatcher import HandOut
 from mocra_scrapy.worker.exchange_handler import ExchangeHandler
 from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox, Local
-from mocra_scrapy.worker.local_requests import Keeper
+from mocra_scrapy.worker.local_requests import LocalRequests
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import Places
 from mocra_scrapy.worker.seeding import Seeder
@@ -72,8 +72,8 @@ class Scheduler(BaseScheduler):
         self.mocra.departed = self._deliveries.departed
         self._hand_out = HandOut(self.inbox, self.outbox, self._deliveries, places=self._places, stats=self.stats)
         failing = read_failure_options(crawler.settings)
-        self._wishes = Wishes(failing.delay_max, self.stats)
-        self._keeper = Keeper(crawler, self.inbox, self._deliveries, self.options.require_serializable)
+        self._wishes = RequestedDelays(failing.delay_max, self.stats)
+        self._keeper = LocalRequests(crawler, self.inbox, self._deliveries, self.options.require_serializable)
         self._settling = Settling(crawler, failing, self.outbox, self.mocra.one_off)
         self._closing = False
         self._turns: ExchangeLoop | None = None
@@ -100,7 +100,7 @@ class Scheduler(BaseScheduler):
             ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`.
         """
         self.spider = spider
-        self._codec = self._hand_out.codec = PackedCodec(self.mocra, spider, self.stats)
+        self._codec = self._hand_out.codec = CompressingCodec(self.mocra, spider, self.stats)
         self.engine = self._hand_out.engine = self._keeper.engine = Engine(self.crawler)
         self._settling.listen(self._codec, self.engine, None if self._recent is None else self._recent.fingerprint)
         state = await self.mocra.open()

@@ -39,7 +39,7 @@ PAUSES, MISSING = (0.0, 0.1, 0.5, 1.0), 30.0
 Insist = Callable[[Callable[[bool], Awaitable[Any]]], Awaitable[Any]]
 
 
-class PackedCodec:
+class CompressingCodec:
     """The codec that ``MOCRA_CODEC`` names, and compression of what it gives.
 
     A dictionary is stored before anything is written with it. A lease is seen by nobody before its

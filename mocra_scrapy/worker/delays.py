@@ -43,7 +43,7 @@ def number(value: Any) -> float | None:
     return float(max(min(value, 1e300), -1e300))  # an int may be more than a float can hold
 
 
-class Wishes:
+class RequestedDelays:
     """What ``mocra_delay`` and ``mocra_not_before`` ask for.
 
     A value that makes no sense is told, counted and ignored: the request goes at once, it is never

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from mocra_scrapy.exceptions import UnreadablePayload
 from mocra_scrapy.models import Burial, Lease
 from mocra_scrapy.worker.deliveries import Deliveries
-from mocra_scrapy.worker.inbox import Inbox, Key, Local, Recall
+from mocra_scrapy.worker.inbox import Inbox, Key, Local, RequestCache
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.statscollectors import StatsCollector
 
-    from mocra_scrapy.codec.dictionaries import PackedCodec
+    from mocra_scrapy.codec.dictionaries import CompressingCodec
     from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.worker.outbox import Outbox
     from mocra_scrapy.worker.permits import Places
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Requests that are kept as objects until the queue hands them back, see
-#: :class:`~mocra_scrapy.worker.inbox.Recall`.
+#: :class:`~mocra_scrapy.worker.inbox.RequestCache`.
 RECALL = 1000
 #: Seconds after its instant at which a departure is no longer used: together with punctual ones of
 #: other workers it would come too soon.
@@ -45,7 +45,7 @@ class HandOut:
     """
 
     engine: Engine
-    codec: PackedCodec
+    codec: CompressingCodec
 
     def __init__(
         self, inbox: Inbox, outbox: Outbox, deliveries: Deliveries, *, places: Places | None, stats: StatsCollector
@@ -55,7 +55,7 @@ class HandOut:
         self._deliveries = deliveries
         self._places = places
         self._stats = stats
-        self.recall = Recall(RECALL)
+        self.recall = RequestCache(RECALL)
         self._departure: asyncio.TimerHandle | None = None
 
     def next(self) -> Request | None:

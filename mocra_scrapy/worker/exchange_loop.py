@@ -24,7 +24,7 @@ from mocra_scrapy.models import CrawlState, Exchange, Finish, QueueSize, Seeding
 from mocra_scrapy.worker.outbox import Batch
 
 if TYPE_CHECKING:
-    from mocra_scrapy.codec.dictionaries import PackedCodec
+    from mocra_scrapy.codec.dictionaries import CompressingCodec
     from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.runtime import Mocra
     from mocra_scrapy.settings.crawl import Options
@@ -90,7 +90,7 @@ class ExchangeLoop:
         self.wants_end = False
         self.hungry = False
         self.round_trips = 0
-        self.packing: PackedCodec | None = None
+        self.packing: CompressingCodec | None = None
         self.unanswered: float | None = None  # since when the backend is away
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()

@@ -28,7 +28,7 @@ class Local:
     parent: Delivery | None
 
 
-class Recall:
+class RequestCache:
     """Request objects that this process made and stored not long ago, by what was stored.
 
     When the queue hands such a request back to the worker that made it, the object itself goes to

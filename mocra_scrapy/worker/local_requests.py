@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Keeper:
+class LocalRequests:
     """Puts such requests into the inbox, at once or when their delay has passed. ``len()``: those
     that wait for that.
 

@@ -16,7 +16,7 @@ from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.scheduler import Scheduler
-from mocra_scrapy.worker.inbox import Recall
+from mocra_scrapy.worker.inbox import RequestCache
 from tests.integration.worker.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
 
 
@@ -105,7 +105,7 @@ async def test_start_requests_are_like_others_without_their_queue() -> None:
 async def test_callbacks_and_all_attributes_come_back(recalled: int) -> None:
     """From what was stored, and as the object that is still at hand."""
     async with opened() as scheduler:
-        scheduler._hand_out.recall = Recall(recalled)
+        scheduler._hand_out.recall = RequestCache(recalled)
         spider: Any = scheduler.spider
         request = Request(
             URLS[0], spider.other, errback=spider.parse, meta={"k": (1, {2})}, cb_kwargs={"n": 1}, flags=["f"]

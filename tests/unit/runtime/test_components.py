@@ -15,7 +15,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints, fingerprint_function
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery, Failures
-from mocra_scrapy.worker.inbox import Inbox, Local, Recall
+from mocra_scrapy.worker.inbox import Inbox, Local, RequestCache
 from mocra_scrapy.worker.outbox import Outbox
 
 
@@ -84,7 +84,7 @@ def test_draining_leaves_local_requests() -> None:
 
 
 def test_an_object_is_recalled_once() -> None:
-    recall = Recall(2)
+    recall = RequestCache(2)
     kept = [request(n) for n in range(5)]
     for n, one in enumerate(kept):
         recall.keep(b"%d" % n, one)
@@ -92,7 +92,7 @@ def test_an_object_is_recalled_once() -> None:
     assert recall.take(b"4") is None
     assert recall.take(b"3") is kept[3]
     assert recall.take(b"0") is None, "bounded"
-    none = Recall(0)
+    none = RequestCache(0)
     none.keep(b"x", kept[0])
     assert none.take(b"x") is None
 

@@ -1,4 +1,4 @@
-"""Wishes to wait: what each value means, and that none is waited for twice or loses its request."""
+"""RequestedDelays to wait: what each value means, and that none is waited for twice or loses its request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import Request
 
-from mocra_scrapy.worker.delays import Waiting, Wishes, backoff
+from mocra_scrapy.worker.delays import RequestedDelays, Waiting, backoff
 from mocra_scrapy.worker.inbox import Local
 
 NOW = 1_800_000_000.0
@@ -27,8 +27,8 @@ class Stats:
         self.counted[name] = self.counted.get(name, 0) + 1
 
 
-def wishes(stats: Stats | None = None) -> Wishes:
-    return Wishes(MOST, stats or Stats(), lambda: NOW)  # type: ignore[arg-type]
+def wishes(stats: Stats | None = None) -> RequestedDelays:
+    return RequestedDelays(MOST, stats or Stats(), lambda: NOW)  # type: ignore[arg-type]
 
 
 def at(seconds: float, hours: int = 0) -> datetime:
