@@ -20,7 +20,7 @@ from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
 from mocra_scrapy.politeness.retry_after import retry_after
-from mocra_scrapy.politeness.site_feedback import Notices
+from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.runtime import Mocra, one_off_command
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class FeedbackMiddleware:
         self.crawler = crawler
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.notices = Mocra.from_crawler(crawler).component(Notices)
+        self.notices = Mocra.from_crawler(crawler).component(SiteFeedback)
         self.options = self.notices.options
         self._listeners: list[Listener] = []
         self._pace = Pace()

@@ -14,7 +14,7 @@ from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.models import LimitChange, SlotState
-from mocra_scrapy.politeness.site_feedback import Notices
+from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.runtime import Mocra, one_off_command
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class AutoThrottle:
         self.debug: bool = settings.getbool("AUTOTHROTTLE_DEBUG")
         self.mindelay: float = settings.getfloat("DOWNLOAD_DELAY")
         self.maxdelay: float = settings.getfloat("AUTOTHROTTLE_MAX_DELAY")
-        self._notices = Mocra.from_crawler(crawler).component(Notices)
+        self._notices = Mocra.from_crawler(crawler).component(SiteFeedback)
         self._seen: dict[str, Seen] = {}
         crawler.signals.connect(self._downloaded, scrapy_signals.response_downloaded)
 

@@ -34,7 +34,7 @@ Changer = Callable[[SlotState], "LimitChange | None"]
 
 
 @dataclass(slots=True)
-class Note:
+class PendingFeedback:
     """What is to be told of one slot.
 
     *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests at least; 0:
@@ -46,16 +46,16 @@ class Note:
     change: Changer | None = None
     why: str = ""
 
-    def absorb(self, newer: Note) -> None:
+    def absorb(self, newer: PendingFeedback) -> None:
         self.until = max(self.until, newer.until)
         self.slower = max(self.slower, newer.slower)
         self.change = newer.change or self.change
         self.why = newer.why or self.why
 
 
-class Notices:
+class SiteFeedback:
     """The notes of one crawler, a part of its :class:`~mocra_scrapy.runtime.Mocra`:
-    ``mocra.component(Notices)``.
+    ``mocra.component(SiteFeedback)``.
 
     A note takes no place of the downloader and no time of anybody: it waits here until the backend
     takes it, together with what comes after it for the same slot. What the backend did not take
@@ -71,7 +71,7 @@ class Notices:
         assert stats is not None
         self.options: FeedbackOptions = read_feedback(mocra.crawler.settings)
         self._mocra, self._stats = mocra, stats
-        self._notes: dict[str, Note] = {}
+        self._notes: dict[str, PendingFeedback] = {}
         self._there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._told: dict[str, float] = {}  # slot -> when it was last logged
@@ -93,7 +93,7 @@ class Notices:
         """
         until = time.monotonic() + seconds
         if until > self._held.get(slot, 0.0) + 0.25:
-            self._put(slot, Note(until=until, why=why))
+            self._put(slot, PendingFeedback(until=until, why=why))
 
     def slow_down(self, slot: str, floor: float) -> None:
         """Halve the rate; to one request in *floor* seconds, if it had no limit.
@@ -101,16 +101,16 @@ class Notices:
         Within ``calm`` seconds the store would do nothing, so it isn't asked.
         """
         if time.monotonic() >= self._slowed.get(slot, (0.0, 0.0))[0] + self.options.calm:
-            self._put(slot, Note(slower=max(floor, 0.001)))
+            self._put(slot, PendingFeedback(slower=max(floor, 0.001)))
 
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
         return self._mocra.options.limits.of(slot).interval
 
     def change(self, slot: str, changer: Changer, why: str = "") -> None:
-        self._put(slot, Note(change=changer, why=why))
+        self._put(slot, PendingFeedback(change=changer, why=why))
 
-    def _put(self, slot: str, note: Note) -> None:
+    def _put(self, slot: str, note: PendingFeedback) -> None:
         known = self._notes.pop(slot, None)
         if known is not None:
             known.absorb(note)
@@ -159,7 +159,7 @@ class Notices:
             else:
                 pause = FIRST_PAUSE
 
-    async def _tell(self, slot: str, note: Note) -> None:
+    async def _tell(self, slot: str, note: PendingFeedback) -> None:
         """Part by part; what was told is taken off the note, so that a failure repeats only the
         rest.
         """

@@ -20,7 +20,7 @@ from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
 from mocra_scrapy.models import BreakerChange, Circuit, LimitChange, SlotLimit, SlotState, Trip, Verdict
-from mocra_scrapy.politeness.site_feedback import Notices
+from mocra_scrapy.politeness.site_feedback import SiteFeedback
 
 
 class BookSpider(Spider):
@@ -156,7 +156,7 @@ def test_scrapys_rule_of_autothrottle() -> None:
 
 def test_autothrottle_learns_from_means_once_a_second() -> None:
     made = crawler(AUTOTHROTTLE_ENABLED=True, AUTOTHROTTLE_START_DELAY=5.0, AUTOTHROTTLE_DEBUG=True)
-    throttle, notices = AutoThrottle.from_crawler(made), Mocra.from_crawler(made).component(Notices)
+    throttle, notices = AutoThrottle.from_crawler(made), Mocra.from_crawler(made).component(SiteFeedback)
     meta = {"download_slot": "a", "download_latency": 2.0}
     spider = BookSpider()
     for skipped in (

@@ -1,4 +1,4 @@
-"""``Notices``: one note a slot, told when the backend takes it; nobody waits for them."""
+"""``SiteFeedback``: one note a slot, told when the backend takes it; nobody waits for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scrapy.statscollectors import MemoryStatsCollector
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import LimitChange, SlotLimit, SlotState
 from mocra_scrapy.politeness import site_feedback as _notices
-from mocra_scrapy.politeness.site_feedback import Notices
+from mocra_scrapy.politeness.site_feedback import SiteFeedback
 
 
 class Limiter:
@@ -56,7 +56,7 @@ class Runtime:
         self.crawler.settings = Settings({"MOCRA_STOP_TIMEOUT": 0.05, **settings})
         self.crawler.stats = MemoryStatsCollector(Crawler(Spider, Settings()))
         self.limiter = Limiter()
-        self.notices = Notices(self)  # type: ignore[arg-type]
+        self.notices = SiteFeedback(self)  # type: ignore[arg-type]
 
     def stat(self, what: str) -> Any:
         return self.crawler.stats.get_value(f"mocra/throttle/{what}", 0)
