@@ -38,7 +38,7 @@ from mocra_scrapy.worker.local_requests import LocalRequests
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import Places
 from mocra_scrapy.worker.seeding import Seeder
-from mocra_scrapy.worker.settlement import Settling
+from mocra_scrapy.worker.settlement import Settlement
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -74,7 +74,7 @@ class Scheduler(BaseScheduler):
         failing = read_failure_options(crawler.settings)
         self._wishes = RequestedDelays(failing.delay_max, self.stats)
         self._keeper = LocalRequests(crawler, self.inbox, self._deliveries, self.options.require_serializable)
-        self._settling = Settling(crawler, failing, self.outbox, self.mocra.one_off)
+        self._settling = Settlement(crawler, failing, self.outbox, self.mocra.one_off)
         self._closing = False
         self._turns: ExchangeLoop | None = None
         self._seeder: Seeder | None = None
