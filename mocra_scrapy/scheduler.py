@@ -30,7 +30,7 @@ from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.spidermiddlewares.known import answer_early
 from mocra_scrapy.worker.delays import RequestedDelays
 from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
-from mocra_scrapy.worker.dispatcher import HandOut
+from mocra_scrapy.worker.dispatcher import Dispatcher
 from mocra_scrapy.worker.exchange_handler import ExchangeHandler
 from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox, Local
@@ -70,7 +70,7 @@ class Scheduler(BaseScheduler):
         )
         self._deliveries = Deliveries(self._settle, self._left)
         self.mocra.departed = self._deliveries.departed
-        self._hand_out = HandOut(self.inbox, self.outbox, self._deliveries, places=self._places, stats=self.stats)
+        self._hand_out = Dispatcher(self.inbox, self.outbox, self._deliveries, places=self._places, stats=self.stats)
         failing = read_failure_options(crawler.settings)
         self._wishes = RequestedDelays(failing.delay_max, self.stats)
         self._keeper = LocalRequests(crawler, self.inbox, self._deliveries, self.options.require_serializable)

@@ -33,7 +33,7 @@ RECALL = 1000
 MISSED = 0.1
 
 
-class HandOut:
+class Dispatcher:
     """What ``next_request`` does, between one exchange and the next.
 
     Args:

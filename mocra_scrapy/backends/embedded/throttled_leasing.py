@@ -14,7 +14,7 @@ from mocra_scrapy.models import QueueOptions, SlotLimit
 LOOKS = 200
 
 
-class HandOut:
+class ThrottledLeasing:
     """The leases of one call.
 
     Args:

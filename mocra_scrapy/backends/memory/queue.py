@@ -14,7 +14,7 @@ from mocra_scrapy.backends.embedded.crawl import Answered, Crawl, Worker
 from mocra_scrapy.backends.embedded.fingerprints import fingerprint_number
 from mocra_scrapy.backends.embedded.slots import Item, item_of
 from mocra_scrapy.backends.embedded.throttle import names_of
-from mocra_scrapy.backends.embedded.throttled_leasing import HandOut
+from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.memory.dead_letters import MemoryDeadLetters, check_burials
 from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.exceptions import ConfigurationError
@@ -223,7 +223,9 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     ) -> None:
         """The same, where slots have limits."""
         crawl, now = self._crawl, self._clock()
-        out = HandOut(crawl.slots, crawl.throttle, self.options, worker=me.name, loads=loads, avoid=full, now=now)
+        out = ThrottledLeasing(
+            crawl.slots, crawl.throttle, self.options, worker=me.name, loads=loads, avoid=full, now=now
+        )
         if want > 0 and me.suspect is None:
             due = now
 
