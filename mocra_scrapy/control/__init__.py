@@ -104,7 +104,7 @@ class Control:
         await self._values.put(SETTING + name, None)
 
     async def settings(self) -> Mapping[str, Any]:
-        """Live settings that are set, by name; what can't be read is left out."""
+        """LiveSetting settings that are set, by name; what can't be read is left out."""
         found = {}
         for name, stored in (await self._values.everything(SETTING)).items():
             try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveSetting:
     """One of them.
 
     Attributes:
@@ -39,12 +39,12 @@ class Live:
     apply: Callable[[Mocra, Any], None]
 
 
-LIVE: dict[str, Live] = {}
+LIVE_SETTINGS: dict[str, LiveSetting] = {}
 
 
 def live_setting(name: str, check: Callable[[Any], Any], apply: Callable[[Mocra, Any], None]) -> None:
     """Let *name* change while a crawl runs."""
-    LIVE[name] = Live(name, check, apply)
+    LIVE_SETTINGS[name] = LiveSetting(name, check, apply)
 
 
 def checked(name: str, value: Any) -> Any:
@@ -53,12 +53,14 @@ def checked(name: str, value: Any) -> Any:
     Raises:
         ConfigurationError: it can't change while a crawl runs, or not to that.
     """
-    if name not in LIVE:
+    if name not in LIVE_SETTINGS:
         raise ConfigurationError(
-            name, "it can't change while a crawl runs", f"These can: {', '.join(sorted(LIVE))}. Others need a restart"
+            name,
+            "it can't change while a crawl runs",
+            f"These can: {', '.join(sorted(LIVE_SETTINGS))}. Others need a restart",
         )
     try:
-        return LIVE[name].check(value)
+        return LIVE_SETTINGS[name].check(value)
     except ValueError as error:
         raise ConfigurationError(name, str(error), "Use another value") from error
 

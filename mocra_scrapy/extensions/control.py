@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.control import ORDER, PAUSED, SETTING, namespace_of, of_worker
-from mocra_scrapy.control.live_settings import LIVE, checked
+from mocra_scrapy.control.live_settings import LIVE_SETTINGS, checked
 from mocra_scrapy.coordination.shared_values import Shared, SharedSpace
 from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.runtime import Mocra
@@ -38,7 +38,7 @@ class WorkerControl:
         self._paused: list[Shared[Any]] = [self._space.value(of_worker(PAUSED, name), None) for name in names]
         self._orders: list[Shared[Any]] = [self._space.value(of_worker(ORDER, name), None) for name in names]
         self._settings: dict[str, Shared[Any]] = {
-            name: self._space.value(SETTING + name, None, check=partial(self._check, name)) for name in LIVE
+            name: self._space.value(SETTING + name, None, check=partial(self._check, name)) for name in LIVE_SETTINGS
         }
         self._drained: asyncio.Task[None] | None = None
 
@@ -104,7 +104,7 @@ class WorkerControl:
     def _apply(self, name: str, *_: object) -> None:
         value = self._settings[name].value
         try:
-            LIVE[name].apply(self._mocra, value)
+            LIVE_SETTINGS[name].apply(self._mocra, value)
         except Exception:
             logger.exception("The live setting %s = %r could not be applied", name, value)
         else:

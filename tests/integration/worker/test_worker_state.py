@@ -193,7 +193,7 @@ async def test_a_setting_of_ones_own(backend: MemoryBackend, caplog: pytest.LogC
             await told(backend).set("MY_ERROR", "x")
             await eventually(lambda: "could not be applied" in caplog.text)
     finally:
-        del live.LIVE["MY_BUDGET"], live.LIVE["MY_ERROR"]
+        del live.LIVE_SETTINGS["MY_BUDGET"], live.LIVE_SETTINGS["MY_ERROR"]
 
 
 def test_a_backend_that_lacks_a_tool_only_disables_an_extension(monkeypatch: pytest.MonkeyPatch) -> None:
