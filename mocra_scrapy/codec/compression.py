@@ -111,7 +111,7 @@ def train(samples: Sequence[bytes], current: Dictionary | None) -> Dictionary | 
     return made if sum(len(made.compress(sample)) for sample in held_back) <= WORTH * size else None
 
 
-class Reader:
+class PayloadReader:
     """Payloads of what is stored, for who only looks: whatever dictionaries were loaded."""
 
     def __init__(self, most: int) -> None:

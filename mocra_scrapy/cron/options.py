@@ -12,7 +12,7 @@ from scrapy.utils.conf import closest_scrapy_cfg
 from mocra_scrapy.cron.config import Source, find_source
 from mocra_scrapy.cron.job_store import Address
 from mocra_scrapy.settings.crawl import read_options
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def read_cron_options(settings: BaseSettings, file: str | None = None) -> CronOp
     Raises:
         ConfigurationError: names the setting and the fix.
     """
-    read, common, project = Reader(settings), read_options(settings, "cron"), project_folder()
+    read, common, project = SettingsReader(settings), read_options(settings, "cron"), project_folder()
     name = settings.get("BOT_NAME") if read.value("MOCRA_CRON_NAME") is None else read.text("MOCRA_CRON_NAME", "a name")
     source = settings.get("MOCRA_CRON")
     if hasattr(source, "copy_to_dict"):

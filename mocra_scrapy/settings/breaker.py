@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BreakerRules, Threshold
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -38,7 +38,7 @@ def read_breaker(settings: BaseSettings) -> BreakerRules | None:
     Raises:
         ConfigurationError: names the part that is wrong, and the fix.
     """
-    value = _value(Reader(settings).value(NAME))
+    value = _value(SettingsReader(settings).value(NAME))
     if value is None:
         return None
     rules = BreakerRules()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -28,7 +28,7 @@ class CoordinationOptions:
     leader_retry: float
 
 
-def _roles(read: Reader) -> Sequence[str]:
+def _roles(read: SettingsReader) -> Sequence[str]:
     name = "MOCRA_LEADER_ROLES"
     value = read.value(name)
     if isinstance(value, str):
@@ -44,7 +44,7 @@ def read_coordination(settings: BaseSettings) -> CoordinationOptions:
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read = Reader(settings)
+    read = SettingsReader(settings)
 
     def seconds(name: str, least: float = 0.1) -> float:
         return read.number(name, least, 86_400, "a time in seconds")

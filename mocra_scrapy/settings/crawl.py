@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.throttle import Limits, read_limits
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Options:
     limits: Limits
 
 
-def _order(read: Reader, settings: BaseSettings) -> bool:
+def _order(read: SettingsReader, settings: BaseSettings) -> bool:
     """Whether the newest request of a priority goes first: as Scrapy's own queue setting says,
     unless ours does.
     """
@@ -63,14 +63,14 @@ def _order(read: Reader, settings: BaseSettings) -> bool:
     return "fifo" not in name.rpartition(".")[2].lower()
 
 
-def _crawl_name(read: Reader, spider_name: str) -> str:
+def _crawl_name(read: SettingsReader, spider_name: str) -> str:
     name = spider_name if read.value("MOCRA_CRAWL") is None else read.text("MOCRA_CRAWL", "a name")
     if len(name) > 200:
         raise ConfigurationError("MOCRA_CRAWL", f"a name of {len(name)} characters", "Use 200 at most")
     return name
 
 
-def _queue_options(read: Reader, settings: BaseSettings, limits: Limits) -> QueueOptions:
+def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits) -> QueueOptions:
     most = read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs")
     shards, ttl = read.value("MOCRA_SHARDS"), read.value("MOCRA_SEEN_TTL")
     if limits.uses_scopes and shards is not None and read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards") > 1:
@@ -100,7 +100,7 @@ def read_options(settings: BaseSettings, spider_name: str, spider: object = None
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read, limits = Reader(settings), read_limits(settings, spider)
+    read, limits = SettingsReader(settings), read_limits(settings, spider)
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one

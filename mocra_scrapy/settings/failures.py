@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -31,7 +31,7 @@ class FailureOptions:
 
 def read_failure_options(settings: BaseSettings) -> FailureOptions:
     """Raises ConfigurationError: names the first setting that is wrong, and the fix."""
-    read = Reader(settings)
+    read = SettingsReader(settings)
     return FailureOptions(
         retry_base=read.number("MOCRA_RETRY_BASE", 0, YEAR, "a time in seconds"),
         retry_cap=read.number("MOCRA_RETRY_CAP", 0, YEAR, "a time in seconds"),

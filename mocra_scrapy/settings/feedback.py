@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -44,7 +44,7 @@ class FeedbackOptions:
 
 def read_feedback(settings: BaseSettings) -> FeedbackOptions:
     """Raises ConfigurationError: names the first setting that is wrong, and the fix."""
-    read = Reader(settings)
+    read = SettingsReader(settings)
     floor = read.number("MOCRA_THROTTLE_FEEDBACK_FLOOR", 0.001, 3600, "a time in seconds")
     delay = read.number("MOCRA_THROTTLE_CRAWL_DELAY_MAX", 0.001, LONGEST, "a time in seconds")
     return FeedbackOptions(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 
-class Reader:
+class SettingsReader:
     """Reads single settings, with the default of :mod:`~mocra_scrapy.settings.default_settings`
     where the project has none.
     """

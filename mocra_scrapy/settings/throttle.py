@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST, SlotLimit
-from mocra_scrapy.settings.reader import Reader
+from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -234,7 +234,7 @@ def read_limits(settings: BaseSettings, spider: object = None) -> Limits:
     Raises:
         ConfigurationError: names the setting and the part of it that is wrong.
     """
-    read = Reader(settings)
+    read = SettingsReader(settings)
     delay = getattr(spider, "download_delay", None)
     if delay is None:
         delay = settings.get("DOWNLOAD_DELAY") or 0

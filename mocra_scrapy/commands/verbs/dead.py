@@ -19,7 +19,7 @@ from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
 
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.codec.compression import Reader
+from mocra_scrapy.codec.compression import PayloadReader
 from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, instant
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
@@ -144,7 +144,7 @@ class Action:
         self.options, self.chosen, self.ids = options, chosen, ids
         records = options.records or ("without" if options.action == "replay" else "with")
         done = {"with": None, "without": False, "only": True}[records]
-        self._reader = Reader(chosen.entry_max_bytes)
+        self._reader = PayloadReader(chosen.entry_max_bytes)
         self.where = LetterFilter(options.reason, options.slot, options.since, options.until, done)
 
     async def run(self) -> int:
