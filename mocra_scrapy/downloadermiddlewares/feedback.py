@@ -39,7 +39,7 @@ Listener = Callable[[str, str, float], None]
 TOO_MANY = 429
 
 
-class Pace:
+class SlotRates:
     """How fast this worker fetches from each slot, and how large a part of the last answers asked
     it to go slower.
     """
@@ -107,7 +107,7 @@ class FeedbackMiddleware:
         self.notices = Mocra.from_crawler(crawler).component(SiteFeedback)
         self.options = self.notices.options
         self._listeners: list[Listener] = []
-        self._pace = Pace()
+        self._pace = SlotRates()
         self._out: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # departed when
         self._engine: Engine | None = None
         parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18

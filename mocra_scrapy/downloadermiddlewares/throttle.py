@@ -49,7 +49,7 @@ class ThrottleMiddleware:
             raise NotConfigured
         assert crawler.stats is not None
         self._stats = crawler.stats
-        self._share = Share()
+        self._share = OutageShare()
         self._counted = -COUNTED
         self._told: set[str] = set()
 
@@ -102,7 +102,7 @@ class ThrottleMiddleware:
         return self._share.book(names, [self._limits.of(name) for name in names]), True
 
 
-class Share:
+class OutageShare:
     """This worker's share of each rate, by its own clock: for outages only.
 
     Attributes:

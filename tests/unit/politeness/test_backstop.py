@@ -12,7 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.downloadermiddlewares import throttle
-from mocra_scrapy.downloadermiddlewares.throttle import Share, ThrottleMiddleware
+from mocra_scrapy.downloadermiddlewares.throttle import OutageShare, ThrottleMiddleware
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import SlotLimit
 
@@ -100,7 +100,7 @@ async def test_in_an_outage_each_worker_has_its_share(slept: list[float]) -> Non
 
 
 def test_a_slot_without_a_rate_is_treated_with_care_in_an_outage() -> None:
-    share = Share()
+    share = OutageShare()
     share.workers = 2
     waits = [share.book(("s",), [SlotLimit()]) for _ in range(3)]
     assert [round(wait) for wait in waits] == [0, 2, 4]

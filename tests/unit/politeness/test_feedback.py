@@ -15,7 +15,7 @@ from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy import Mocra, signals
-from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, Pace, at_least
+from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, SlotRates, at_least
 from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
@@ -81,14 +81,14 @@ def test_a_single_503_is_an_accident_two_in_a_row_are_not() -> None:
 
 
 def test_the_rate_is_halved_where_there_is_no_limit() -> None:
-    pace = Pace()
+    pace = SlotRates()
     for n in range(300):
         pace.departed("s", n / 100)
     assert 90 < pace.rate("s") < 110
     assert pace.rate("t") == 0
-    for n in range(Pace.MOST + 1):
+    for n in range(SlotRates.MOST + 1):
         pace.departed(str(n), 5.0)
-    assert len(pace._slots) <= Pace.MOST
+    assert len(pace._slots) <= SlotRates.MOST
 
 
 def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
