@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
     from mocra_scrapy.models import WorkerReport
 
-PAUSED, ORDER, SETTING = "paused", "order", "setting:"
+PAUSED, COMMAND, SETTING = "paused", "order", "setting:"
 
 
 def namespace_of(crawl: str) -> str:
@@ -84,14 +84,14 @@ class Control:
         The crawl can be resumed.
         """
         await self._known(worker)
-        await self._put(of_worker(ORDER, worker), {"verb": "drain"})
+        await self._put(of_worker(COMMAND, worker), {"verb": "drain"})
 
     async def stop(self, worker: str | None = None) -> None:
         """Close the spiders of the workers that are there now (reason ``mocra_stopped``). The crawl
         can be resumed.
         """
         await self._known(worker)
-        await self._put(of_worker(ORDER, worker), {"verb": "stop"})
+        await self._put(of_worker(COMMAND, worker), {"verb": "stop"})
 
     async def set(self, name: str, value: Any) -> None:
         """Change a live setting on all workers, those that start later included, until

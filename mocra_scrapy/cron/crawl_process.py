@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mocra_scrapy.cron.expression import BadExpression, Expression
-from mocra_scrapy.cron.launch_spec import Order
+from mocra_scrapy.cron.launch_spec import LaunchSpec
 
 
 class Result(NamedTuple):
@@ -38,7 +38,7 @@ class Crawl:
         clock: monotonic seconds, for deadlines.
     """
 
-    def __init__(self, order: Order, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, order: LaunchSpec, clock: Callable[[], float] = time.monotonic) -> None:
         self._order, self._clock = order, clock
         self._process: subprocess.Popen[bytes] | None = None
         self._began = self._kill_at = 0.0

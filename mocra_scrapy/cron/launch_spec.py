@@ -15,7 +15,7 @@ from mocra_scrapy.cron.state import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LaunchSpec:
     """One run, or one part of it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Order:
         return json.dumps(asdict(self), default=str).encode()
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> Order:
+    def from_bytes(cls, raw: bytes) -> LaunchSpec:
         """Raises ValueError: the sender died while it wrote."""
         data = json.loads(raw)
         data["address"] = Address(**data["address"])
@@ -71,7 +71,7 @@ def order_for(
     lease: float,
     settings: Mapping[str, Any],
     command: tuple[str, ...] = (),
-) -> Order:
+) -> LaunchSpec:
     """The order that starts *run* of *job*; *settings* are those that the runner itself was given,
     the job's win.
     """
@@ -79,7 +79,7 @@ def order_for(
     if run.places > 1 or run.executor == "queue":
         name += "." + worker.rpartition("-")[2]
     base = f"{address.folder}/runs/{job.name}/{name}"
-    return Order(
+    return LaunchSpec(
         job=job.name,
         run=run.id,
         worker=worker,

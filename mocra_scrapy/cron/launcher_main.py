@@ -23,7 +23,7 @@ from pathlib import Path
 
 from mocra_scrapy.cron.crawl_process import Crawl, Result, prune
 from mocra_scrapy.cron.job_store import Store
-from mocra_scrapy.cron.launch_spec import Order
+from mocra_scrapy.cron.launch_spec import LaunchSpec
 from mocra_scrapy.cron.state import JobState, Part, Run, claim, end_part, retry
 from mocra_scrapy.exceptions import BackendError, MocraError
 
@@ -39,7 +39,7 @@ PATIENCE = 600.0
 class Launcher:
     """One run, or one worker's part of it."""
 
-    def __init__(self, order: Order, store: Store) -> None:
+    def __init__(self, order: LaunchSpec, store: Store) -> None:
         self._order, self._store = order, store
         self._crawl = Crawl(order)
         self._part = Part(worker=order.worker, host=socket.gethostname(), pid=os.getpid(), log=order.log)
@@ -165,7 +165,7 @@ class Launcher:
                 return
 
 
-async def launch(order: Order) -> int:
+async def launch(order: LaunchSpec) -> int:
     """Connect, run *order*, disconnect; the exit code."""
     store = Store(order.address)
     try:
@@ -181,7 +181,7 @@ async def launch(order: Order) -> int:
 def main() -> int:
     logging.basicConfig(format="%(asctime)s [%(process)d] %(levelname)s: %(message)s", level=logging.INFO)
     try:
-        order = Order.from_bytes(sys.stdin.buffer.read())
+        order = LaunchSpec.from_bytes(sys.stdin.buffer.read())
     except (ValueError, KeyError, TypeError) as error:
         logger.error("This is no order: %s", error)
         return BAD_ORDER

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mocra_scrapy.cron.launch_spec import Order
+from mocra_scrapy.cron.launch_spec import LaunchSpec
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Launches:
         self.log, self._project, self._clock = folder / "launch.log", project, clock
         self._all: dict[str, _Launch] = {}
 
-    def start(self, key: str, order: Order) -> None:
+    def start(self, key: str, order: LaunchSpec) -> None:
         """Start one, unless one lives, or the last one ended a moment ago for nothing."""
         known = self._all.get(key)
         if known is not None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.control import ORDER, PAUSED, SETTING, namespace_of, of_worker
+from mocra_scrapy.control import COMMAND, PAUSED, SETTING, namespace_of, of_worker
 from mocra_scrapy.control.live_settings import LIVE_SETTINGS, checked
 from mocra_scrapy.coordination.shared_values import Shared, SharedSpace
 from mocra_scrapy.exceptions import BackendError
@@ -36,7 +36,7 @@ class WorkerControl:
         self._space = SharedSpace(mocra.backend.shared_values(namespace_of(mocra.crawl)), refresh=REFRESH)
         names = (None, mocra.worker)
         self._paused: list[Shared[Any]] = [self._space.value(of_worker(PAUSED, name), None) for name in names]
-        self._orders: list[Shared[Any]] = [self._space.value(of_worker(ORDER, name), None) for name in names]
+        self._orders: list[Shared[Any]] = [self._space.value(of_worker(COMMAND, name), None) for name in names]
         self._settings: dict[str, Shared[Any]] = {
             name: self._space.value(SETTING + name, None, check=partial(self._check, name)) for name in LIVE_SETTINGS
         }

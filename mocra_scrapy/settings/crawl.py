@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 CLOSE_MODES = ("finished", "idle", "never")
-ORDERS = ("fifo", "lifo")
+QUEUE_ORDERS = ("fifo", "lifo")
 COMPRESSIONS = ("auto", "on", "off")
 
 
@@ -57,7 +57,7 @@ def _order(read: SettingsReader, settings: BaseSettings) -> bool:
     unless ours does.
     """
     if read.value("MOCRA_QUEUE_ORDER") is not None:
-        return read.choice("MOCRA_QUEUE_ORDER", ORDERS) == "lifo"
+        return read.choice("MOCRA_QUEUE_ORDER", QUEUE_ORDERS) == "lifo"
     queue = settings.get("SCHEDULER_MEMORY_QUEUE")
     name = queue if isinstance(queue, str) else getattr(queue, "__name__", "")
     return "fifo" not in name.rpartition(".")[2].lower()

@@ -207,7 +207,7 @@ async def test_a_stale_leader_decides_nothing(bench: Bench) -> None:
 
 async def test_a_launcher_that_never_starts_anything_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.jobs('schedule = "*/10 * * * *"', "retries = 1", "retry_delay = 5000")
-    monkeypatch.setattr("mocra_scrapy.cron.launch_spec.Order.to_bytes", lambda order: b"{}")
+    monkeypatch.setattr("mocra_scrapy.cron.launch_spec.LaunchSpec.to_bytes", lambda order: b"{}")
     bench.ticks = 1.0
     async with bench.leading() as (runner, number):
         await runner.look(number)
