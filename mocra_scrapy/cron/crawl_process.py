@@ -30,7 +30,7 @@ class Result(NamedTuple):
     errors: int | None = None
 
 
-class Crawl:
+class CrawlProcess:
     """One child process in a process group of its own, so that the browsers it started end with it.
 
     Args:

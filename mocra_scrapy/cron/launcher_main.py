@@ -21,7 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mocra_scrapy.cron.crawl_process import Crawl, Result, prune
+from mocra_scrapy.cron.crawl_process import CrawlProcess, Result, prune
 from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.launch_spec import LaunchSpec
 from mocra_scrapy.cron.state import JobState, Part, Run, claim, end_part, retry
@@ -41,7 +41,7 @@ class Launcher:
 
     def __init__(self, order: LaunchSpec, store: Store) -> None:
         self._order, self._store = order, store
-        self._crawl = Crawl(order)
+        self._crawl = CrawlProcess(order)
         self._part = Part(worker=order.worker, host=socket.gethostname(), pid=os.getpid(), log=order.log)
         self._run: Run | None = None
         self._asked_at = self._signed_at = 0.0

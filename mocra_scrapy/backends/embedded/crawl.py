@@ -74,7 +74,7 @@ class Worker:
         return self.held.pop(token, None)
 
 
-class Crawl:
+class StoredCrawl:
     """The state of one crawl. An entry is in exactly one of ``slots``, ``suspects``, ``delayed``, a
     worker's ``held``, ``dead``.
     """

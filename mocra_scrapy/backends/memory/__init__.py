@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.embedded.crawl import Crawl
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
 from mocra_scrapy.backends.memory.election import MemoryElection, Office
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
@@ -46,7 +46,7 @@ from mocra_scrapy.interfaces import (
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 
-class Store(dict[str, Crawl]):
+class Store(dict[str, StoredCrawl]):
     """Crawls by name, and what coordination stores: what a server is to the other backends. Lives
     as long as a backend or tool holds it.
     """
@@ -100,17 +100,17 @@ class MemoryBackend:
         return ServerReport({"server": "this process", "durable": "no"})
 
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
-        stored = self._store.setdefault(crawl, Crawl())
+        stored = self._store.setdefault(crawl, StoredCrawl())
         # The queue holds the store: it must not split from what others find under this name once
         # this backend is gone.
         return MemoryRequestQueue(stored, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
-        stored = self._store.setdefault(crawl, Crawl())
+        stored = self._store.setdefault(crawl, StoredCrawl())
         return MemoryRateLimiter(stored, options, clock=self._clock, owner=self._store)
 
     def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
-        stored = self._store.setdefault(crawl, Crawl())
+        stored = self._store.setdefault(crawl, StoredCrawl())
         return MemoryBreaker(stored, rules, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     # What these hold of the store is the store's own: they split from it no more than a queue does.

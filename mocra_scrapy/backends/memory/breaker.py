@@ -1,4 +1,4 @@
-"""``MemoryBreaker``: the rules of :class:`~mocra_scrapy.interfaces.IBreaker` over a :class:`Crawl`
+"""``MemoryBreaker``: the rules of :class:`~mocra_scrapy.interfaces.IBreaker` over a :class:`StoredCrawl`
 in this process.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from zope.interface import implementer
 
 from mocra_scrapy.backends.embedded.circuits import SETTLED, Circuits, Record
-from mocra_scrapy.backends.embedded.crawl import Crawl
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import (
     BreakerChange,
@@ -43,7 +43,7 @@ class MemoryBreaker:
 
     def __init__(
         self,
-        crawl: Crawl,
+        crawl: StoredCrawl,
         rules: BreakerRules,
         options: QueueOptions,
         *,

@@ -17,7 +17,7 @@ from mocra_scrapy.models import EVERY_LETTER, Burial, DeadLetter, Entry, LetterF
 from mocra_scrapy.models.dead_letters import first_failure
 
 if TYPE_CHECKING:
-    from mocra_scrapy.backends.embedded.crawl import Crawl
+    from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 
 
 def check_burials(burials: Sequence[Burial]) -> None:
@@ -102,7 +102,7 @@ class MemoryDeadLetters:
     """
 
     options: QueueOptions
-    _crawl: Crawl
+    _crawl: StoredCrawl
     _clock: Callable[[], float]
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mocra_scrapy.models import StoredDictionaries
 
 if TYPE_CHECKING:
-    from mocra_scrapy.backends.embedded.crawl import Crawl
+    from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 
 MOST = 100
 
@@ -25,7 +25,7 @@ class MemoryDictionaries:
     :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`.
     """
 
-    _crawl: Crawl
+    _crawl: StoredCrawl
 
     async def dictionaries(self) -> StoredDictionaries:
         stored = self._crawl.dictionaries

@@ -1,5 +1,5 @@
 """``MemoryRateLimiter``: the verbs of :class:`~mocra_scrapy.interfaces.IRateLimiter` over a
-:class:`Crawl` in this process.
+:class:`StoredCrawl` in this process.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.embedded.crawl import Crawl
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
 
@@ -21,7 +21,7 @@ class MemoryRateLimiter:
     """
 
     def __init__(
-        self, crawl: Crawl, options: QueueOptions, *, clock: Callable[[], float], owner: object = None
+        self, crawl: StoredCrawl, options: QueueOptions, *, clock: Callable[[], float], owner: object = None
     ) -> None:
         self._crawl = crawl
         self._default = options.limit or SlotLimit()

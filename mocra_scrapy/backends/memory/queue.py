@@ -1,5 +1,5 @@
 """``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IRequestQueue` over a
-:class:`Crawl` in this process.
+:class:`StoredCrawl` in this process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.embedded.crawl import Answered, Crawl, Worker
+from mocra_scrapy.backends.embedded.crawl import Answered, StoredCrawl, Worker
 from mocra_scrapy.backends.embedded.fingerprints import fingerprint_number
 from mocra_scrapy.backends.embedded.slots import Item, item_of
 from mocra_scrapy.backends.embedded.throttle import names_of
@@ -50,7 +50,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
 
     def __init__(
         self,
-        crawl: Crawl,
+        crawl: StoredCrawl,
         options: QueueOptions,
         *,
         clock: Callable[[], float],
