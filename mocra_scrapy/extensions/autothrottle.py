@@ -30,7 +30,7 @@ MOST = 10_000  # slots that a worker knows of
 
 
 @dataclass(slots=True)
-class Seen:
+class LatencySample:
     """What a worker saw of a slot since its last change: latencies of good answers and of all,
     their numbers, the last answer's size.
     """
@@ -70,7 +70,7 @@ class AutoThrottle:
         self.mindelay: float = settings.getfloat("DOWNLOAD_DELAY")
         self.maxdelay: float = settings.getfloat("AUTOTHROTTLE_MAX_DELAY")
         self._notices = Mocra.from_crawler(crawler).component(SiteFeedback)
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, LatencySample] = {}
         crawler.signals.connect(self._downloaded, scrapy_signals.response_downloaded)
 
     @classmethod
@@ -85,16 +85,16 @@ class AutoThrottle:
             return
         if len(self._seen) >= MOST and slot not in self._seen:
             self._seen.clear()
-        seen = self._seen.setdefault(slot, Seen())
+        seen = self._seen.setdefault(slot, LatencySample())
         seen.all, seen.alls, seen.size = seen.all + latency, seen.alls + 1, len(response.body)
         if response.status == 200:
             seen.good, seen.goods = seen.good + latency, seen.goods + 1
         now = time.monotonic()
         if now - seen.last >= EVERY:
-            self._seen[slot] = Seen(last=now)
+            self._seen[slot] = LatencySample(last=now)
             self._notices.change(slot, self._changer(slot, seen), "AutoThrottle")
 
-    def _changer(self, slot: str, seen: Seen) -> Callable[[SlotState], LimitChange | None]:
+    def _changer(self, slot: str, seen: LatencySample) -> Callable[[SlotState], LimitChange | None]:
         def changer(state: SlotState) -> LimitChange | None:
             old = self._notices.own(slot) if state.change.interval is None else state.change.interval
             latency = seen.good / seen.goods if seen.goods else seen.all / seen.alls

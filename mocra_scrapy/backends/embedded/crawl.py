@@ -15,7 +15,7 @@ from itertools import count
 from math import isinf
 
 from mocra_scrapy.backends.embedded.circuits import Circuits
-from mocra_scrapy.backends.embedded.fingerprints import Seen
+from mocra_scrapy.backends.embedded.fingerprints import FingerprintFilter
 from mocra_scrapy.backends.embedded.slots import Item, Slots
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
@@ -99,7 +99,7 @@ class StoredCrawl:
         self.workers: dict[str, Worker] = {}
         self.departed: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # those that died: forgotten when, worker
         self.dead.clear()
-        self.seen = Seen()
+        self.seen = FingerprintFilter()
         self.dictionaries = Dictionaries()
         self.wakeups.clear()
 

@@ -15,7 +15,7 @@ def fingerprint_number(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint[:8], "big") >> 1
 
 
-class Seen:
+class FingerprintFilter:
     """Fingerprints, remembered for ever or for a time to live and a quarter of it at most.
 
     With a time to live a new generation begins every quarter of it, and one is forgotten as a whole

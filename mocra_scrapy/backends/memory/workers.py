@@ -14,7 +14,7 @@ from mocra_scrapy.models import WorkerReport
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Heartbeat:
     """What a worker said last; ``until`` is by the monotonic clock."""
 
     report: WorkerReport
@@ -24,7 +24,7 @@ class Seen:
 class Listed(Protocol):
     """The part of the store that is used here."""
 
-    workers: dict[str, Seen]
+    workers: dict[str, Heartbeat]
 
 
 @implementer(IWorkers)
@@ -40,7 +40,7 @@ class MemoryWorkers:
         for gone in [name for name, seen in self._store.workers.items() if seen.until <= now]:
             del self._store.workers[gone]
         facts = json.loads(json.dumps(dict(report.facts)))  # what other backends make of it, and a copy
-        self._store.workers[report.worker] = Seen(replace(report, facts=facts), now + ttl)
+        self._store.workers[report.worker] = Heartbeat(replace(report, facts=facts), now + ttl)
 
     async def leave(self, worker: str) -> None:
         self._store.workers.pop(worker, None)
