@@ -19,7 +19,7 @@ from mocra_scrapy.backends.embedded.fingerprints import FingerprintFilter
 from mocra_scrapy.backends.embedded.slots import Item, Slots
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
-from mocra_scrapy.backends.memory.dead_letters import Letters
+from mocra_scrapy.backends.memory.dead_letters import DeadLetterTable
 from mocra_scrapy.backends.memory.dictionaries import Dictionaries
 from mocra_scrapy.models import Burial, CrawlState, QueueOptions, QueueSize, Seeding
 
@@ -83,7 +83,7 @@ class StoredCrawl:
         self.wakeups = Wakeups()
         self.tokens = count(1)  # survives clear(): a lease from before must not fit an entry from after
         self._numbers = count(1)
-        self.dead = Letters()
+        self.dead = DeadLetterTable()
         self.clear()
 
     def clear(self) -> None:

@@ -27,8 +27,8 @@ def check_burials(burials: Sequence[Burial]) -> None:
             fingerprint_number(burial.fingerprint)
 
 
-class Letters:
-    """Letters by id, the oldest first: ids sort by age."""
+class DeadLetterTable:
+    """DeadLetterTable by id, the oldest first: ids sort by age."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -106,7 +106,7 @@ class MemoryDeadLetters:
     _clock: Callable[[], float]
 
     @property
-    def _letters(self) -> Letters:
+    def _letters(self) -> DeadLetterTable:
         letters = self._crawl.dead
         letters.expire(self._clock(), self.options.dead_ttl)
         return letters
