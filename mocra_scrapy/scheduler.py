@@ -22,7 +22,6 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 
 from mocra_scrapy.codec.dictionaries import CompressingCodec
 from mocra_scrapy.dupefilters import choose_dupefilter
-from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.runtime import Mocra
@@ -101,7 +100,7 @@ class Scheduler(BaseScheduler):
         """
         self.spider = spider
         self._codec = self._hand_out.codec = CompressingCodec(self.mocra, spider, self.stats)
-        self.engine = self._hand_out.engine = self._keeper.engine = Engine(self.crawler)
+        self.engine = self._hand_out.engine = self._keeper.engine = EngineHooks(self.crawler)
         self._settling.listen(self._codec, self.engine, None if self._recent is None else self._recent.fingerprint)
         state = await self.mocra.open()
         if (opened := self.df.open()) is not None:

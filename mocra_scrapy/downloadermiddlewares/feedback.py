@@ -16,7 +16,6 @@ from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
-from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
 from mocra_scrapy.politeness.retry_after import retry_after
@@ -109,7 +108,7 @@ class FeedbackMiddleware:
         self._listeners: list[Listener] = []
         self._pace = SlotRates()
         self._out: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # departed when
-        self._engine: Engine | None = None
+        self._engine: EngineHooks | None = None
         parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
         if parsed is not None and self.options.cluster and self.options.crawl_delay:
             crawler.signals.connect(self._robots_parsed, parsed)
@@ -124,7 +123,7 @@ class FeedbackMiddleware:
 
     def _slot_of(self, request: Request) -> str:
         if self._engine is None:
-            self._engine = Engine(self.crawler)
+            self._engine = EngineHooks(self.crawler)
         return self._engine.slot_of(request)
 
     # ------------------------------------------------------------------ downloads

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 
-class Engine:
+class EngineHooks:
     """What the scheduler needs of the engine of *crawler*; usable from ``Scheduler.open`` on.
 
     In ``scrapy shell`` and in tests of a scheduler there may be no engine, or no slot: then there

@@ -14,7 +14,6 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
-from mocra_scrapy.engine.hooks import Engine
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import PARSE, PIPELINE
@@ -72,7 +71,7 @@ class BreakerExtension:
 
     async def open(self) -> None:
         """Begin to listen and to report."""
-        self._engine = Engine(self.crawler)
+        self._engine = EngineHooks(self.crawler)
         middleware = self.crawler.get_downloader_middleware(FeedbackMiddleware)
         if middleware is None:
             logger.warning("MOCRA_BREAKER counts no downloads: FeedbackMiddleware is not in DOWNLOADER_MIDDLEWARES")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.worker.exchange_loop import ExchangeLoop
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox
@@ -38,7 +37,7 @@ class WorkerState:
 
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
-        self.engine: Engine | None = None
+        self.engine: EngineHooks | None = None
         self._turns: ExchangeLoop | None = None
         self._opened = False  # before that there is nothing in the engine that could be woken
         self._attached: list[Callable[[], None]] = []
@@ -54,7 +53,7 @@ class WorkerState:
         """Whether nothing more may be started."""
         return self.paused and not self.draining
 
-    def attach(self, holder: Holder, turns: ExchangeLoop, engine: Engine, seeder: Seeder, out: Sized) -> None:
+    def attach(self, holder: Holder, turns: ExchangeLoop, engine: EngineHooks, seeder: Seeder, out: Sized) -> None:
         """The scheduler is ready, and has not taken anything yet. *out*: requests that the engine
         has.
         """

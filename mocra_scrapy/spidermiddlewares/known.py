@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
-    from mocra_scrapy.engine.hooks import Engine
-
 
 class KnownLinksMiddleware:
     """Stands nearest to the spider. Lets everything pass until :meth:`activate`.
@@ -76,7 +74,7 @@ class KnownLinksMiddleware:
 
 
 def answer_early(
-    crawler: Crawler, engine: Engine, recent: RecentDupeFilter | None, known: Callable[[Request], bool]
+    crawler: Crawler, engine: EngineHooks, recent: RecentDupeFilter | None, known: Callable[[Request], bool]
 ) -> None:
     """Ask *known* in place of ``engine.crawl``, and as links leave the callback where that makes no
     difference.

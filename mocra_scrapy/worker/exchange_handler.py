@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from scrapy.dupefilters import BaseDupeFilter
 
     from mocra_scrapy.dupefilters import RecentDupeFilter
-    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.exceptions import MocraError
     from mocra_scrapy.models import Exchange
     from mocra_scrapy.runtime import Mocra
@@ -47,7 +46,7 @@ class ExchangeHandler:
         self,
         crawler: Crawler,
         mocra: Mocra,
-        engine: Engine,
+        engine: EngineHooks,
         inbox: Inbox,
         outbox: Outbox,
         *,

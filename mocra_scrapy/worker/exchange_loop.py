@@ -25,7 +25,6 @@ from mocra_scrapy.worker.outbox import Batch
 
 if TYPE_CHECKING:
     from mocra_scrapy.codec.dictionaries import CompressingCodec
-    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.runtime import Mocra
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.inbox import Inbox
@@ -74,7 +73,14 @@ class ExchangeLoop:
     """
 
     def __init__(
-        self, mocra: Mocra, engine: Engine, inbox: Inbox, outbox: Outbox, hooks: Hooks, *, places: Places | None = None
+        self,
+        mocra: Mocra,
+        engine: EngineHooks,
+        inbox: Inbox,
+        outbox: Outbox,
+        hooks: Hooks,
+        *,
+        places: Places | None = None,
     ) -> None:
         self._mocra = mocra
         self._engine = engine

@@ -13,7 +13,6 @@ from mocra_scrapy.worker.delays import Waiting
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.exceptions import UnserializableRequest
     from mocra_scrapy.worker.deliveries import Deliveries
     from mocra_scrapy.worker.inbox import Inbox, Local
@@ -37,7 +36,7 @@ class LocalRequests:
         self._require = require
         self._told = False
         self._later = Waiting(self._ready)
-        self.engine: Engine | None = None
+        self.engine: EngineHooks | None = None
 
     def __len__(self) -> int:
         return len(self._later)

@@ -24,7 +24,6 @@ from mocra_scrapy.worker.deliveries import Deliveries, Delivery
 from mocra_scrapy.worker.exchange_loop import BATCH
 
 if TYPE_CHECKING:
-    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.runtime import Mocra
     from mocra_scrapy.worker.exchange_loop import ExchangeLoop
     from mocra_scrapy.worker.outbox import Outbox
@@ -48,7 +47,7 @@ class Seeder:
     def __init__(
         self,
         mocra: Mocra,
-        engine: Engine,
+        engine: EngineHooks,
         turns: ExchangeLoop,
         outbox: Outbox,
         deliveries: Deliveries,

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.codec.requests import IRequestCodec
-    from mocra_scrapy.engine.hooks import Engine
     from mocra_scrapy.settings.failures import FailureOptions
     from mocra_scrapy.worker.outbox import Outbox
 
@@ -88,7 +87,7 @@ class Settling:
         self._retries = options.on_error == "retry" and not one_off
         self._outbox = outbox
 
-    def listen(self, codec: IRequestCodec, engine: Engine, fingerprint: Callable[[Request], bytes] | None) -> None:
+    def listen(self, codec: IRequestCodec, engine: EngineHooks, fingerprint: Callable[[Request], bytes] | None) -> None:
         """From now on. *fingerprint*: as the cluster's filter knows a request, ``None``: that
         filter is off.
         """

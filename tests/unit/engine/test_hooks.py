@@ -17,7 +17,6 @@ from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
 import mocra_scrapy
-from mocra_scrapy.engine.hooks import Engine
 
 SOURCE = inspect.getsource(ExecutionEngine)
 SLOT = inspect.getsource(_Slot)
@@ -139,9 +138,9 @@ class FakeSlot:
         self.told.append("woken")
 
 
-def engine_with(slot: Any, **more: Any) -> Engine:
+def engine_with(slot: Any, **more: Any) -> EngineHooks:
     engine = type("E", (), {"_slot": slot, **more})()
-    return Engine(type("C", (), {"engine": engine})())  # type: ignore[arg-type]
+    return EngineHooks(type("C", (), {"engine": engine})())  # type: ignore[arg-type]
 
 
 def test_finished_is_told_after_the_engine_let_go() -> None:
@@ -173,7 +172,7 @@ def test_a_closing_engine_is_not_woken() -> None:
 
 @pytest.mark.parametrize("crawler", [type("C", (), {})(), type("C", (), {"engine": None})()])
 def test_without_an_engine_nothing_is_hooked(crawler: Any) -> None:
-    engine = Engine(crawler)
+    engine = EngineHooks(crawler)
     engine.on_finished(print)
     engine.on_closing(print)
     engine.wake()
@@ -196,7 +195,7 @@ def test_known_requests_are_answered_before_signals_that_nobody_hears() -> None:
             self.engine = type("E", (), {"_slot": None, "crawl": staticmethod(self.asked.append)})()
 
     crawler = Crawler()
-    engine = Engine(crawler)  # type: ignore[arg-type]
+    engine = EngineHooks(crawler)  # type: ignore[arg-type]
     offsite = OffsiteMiddleware.__new__(OffsiteMiddleware)
     crawler.signals.connect(offsite.request_scheduled, signals.request_scheduled)
     engine.on_crawl(lambda request: str(request) == "known")
