@@ -16,7 +16,7 @@ import redis as sync_redis
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Entry, Lease, QueueOptions, Reservation, SlotLimit
+from mocra_scrapy.models import Bounds, Entry, Lease, QueueOptions, Reservation, SlotLimit
 
 BODY = b"x" * 60
 OUT, PLACES = 32, 8
@@ -52,12 +52,11 @@ class Worker:
         tokens = {lease.token for lease in done}
         rest = [lease for lease in self.waiting if lease.token not in tokens]
         loads = Counter(lease.slot for lease in rest)
-        bounds: dict[str, Any]
         if self.throttled:
-            bounds = {"loads": loads, "keep": {slot: 0 for slot in out if slot not in loads}}
+            bounds = Bounds(loads=loads, keep_permits={slot: 0 for slot in out if slot not in loads})
         else:
-            bounds = {"full": [slot for slot, n in loads.items() if n >= 2 * PLACES], "per_slot": PLACES}
-        answer = await self.session.exchange(ack=done, want=2 * OUT - len(rest), **bounds)
+            bounds = Bounds(full=[slot for slot, n in loads.items() if n >= 2 * PLACES], per_slot=PLACES)
+        answer = await self.session.exchange(ack=done, want=2 * OUT - len(rest), bounds=bounds)
         self.waiting = [*rest, *answer.leases]
         return len(done)
 

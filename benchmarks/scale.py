@@ -13,7 +13,7 @@ from benchmarks.storage import memory
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Entry, QueueOptions
+from mocra_scrapy.models import Bounds, Entry, QueueOptions
 
 BODY = b"x" * 60  # what an encoded request takes
 WORKERS = 50
@@ -43,7 +43,7 @@ async def hand_out(sessions: list[QueueSession], server: sync_redis.Redis, total
     while done < total:
         for session in sessions:
             before = server_time(server)
-            answer = await session.exchange(ack=held[session.worker], want=32, per_slot=8)
+            answer = await session.exchange(ack=held[session.worker], want=32, bounds=Bounds(per_slot=8))
             spent += server_time(server) - before
             held[session.worker] = answer.leases
             done += len(answer.leases)

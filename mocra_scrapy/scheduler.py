@@ -22,6 +22,7 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 
 from mocra_scrapy.codec.dictionaries import CompressingCodec
 from mocra_scrapy.dupefilters import choose_dupefilter
+from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.runtime import Mocra

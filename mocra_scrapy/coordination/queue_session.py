@@ -4,11 +4,10 @@ verbs spelled in terms of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Burial, Entry, Exchange, Lease, SlotLimit
+from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
 
 
 class QueueSession:
@@ -35,11 +34,7 @@ class QueueSession:
         release: Sequence[Lease] = (),
         bury: Sequence[Burial] = (),
         want: int = 0,
-        full: Sequence[str] = (),
-        per_slot: int = 0,
-        loads: Mapping[str, int] = MappingProxyType({}),
-        keep: Mapping[str, int] = MappingProxyType({}),
-        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
+        bounds: Bounds = UNBOUNDED,
         repeat: bool = False,
     ) -> Exchange:
         """The next call, or (``repeat``) the last one once more, for which all arguments must be
@@ -55,11 +50,7 @@ class QueueSession:
             release=release,
             bury=bury,
             want=want,
-            full=full,
-            per_slot=per_slot,
-            loads=loads,
-            keep=keep,
-            limits=limits,
+            bounds=bounds,
         )
 
     async def push(self, entries: Sequence[Entry]) -> Sequence[bool]:

@@ -16,6 +16,7 @@ from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
+from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
 from mocra_scrapy.politeness.retry_after import retry_after

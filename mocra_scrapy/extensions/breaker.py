@@ -14,6 +14,7 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
+from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import PARSE, PIPELINE

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from zope.interface import Attribute
 
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
+    UNBOUNDED,
+    Bounds,
     Burial,
     CrawlState,
     Entry,
@@ -19,7 +20,6 @@ from mocra_scrapy.models import (
     Lease,
     QueueOptions,
     QueueSize,
-    SlotLimit,
     WorkerInfo,
 )
 
@@ -72,11 +72,7 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         release: Sequence[Lease] = (),
         bury: Sequence[Burial] = (),
         want: int = 0,
-        full: Sequence[str] = (),
-        per_slot: int = 0,
-        loads: Mapping[str, int] = MappingProxyType({}),
-        keep: Mapping[str, int] = MappingProxyType({}),
-        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
+        bounds: Bounds = UNBOUNDED,
     ) -> Exchange:
         """A worker's whole turn: one atomic step and one round trip per shard.
 
@@ -112,7 +108,7 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           [start_entries_come_last]
         * Between slots it is fair: a slot is served again when all others that have work were.
           [slots_take_turns]
-        * Nothing is leased from the slots named in *full* [full_slots_are_passed_over], at most
+        * Nothing is leased from the slots named in ``bounds.full`` [full_slots_are_passed_over], at most
           *per_slot* (0: any number) from each of the others. [per_slot_is_a_limit]
         * *want* is a limit; 0 leases nothing and only settles and renews. [want_is_a_limit]
 
@@ -126,16 +122,16 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * Requests that are out take *places*. A worker has as many of a slot as ``places`` told
           last, and starts no more requests; never more than ``concurrency`` in all.
           [places_are_never_overbooked]
-        * *loads*: how much of a slot or scope the caller has, out and waiting; it gets no more than
+        * ``bounds.loads``: how much of a slot or scope the caller has, out and waiting; it gets no more than
           twice its places, and where there is an interval no more than its places.
           [a_load_bounds_what_is_leased]
-        * *keep*: of these it keeps so many places, and gives back the rest.
+        * ``bounds.keep_permits``: of these it keeps so many permits, and gives back the rest.
           [what_is_given_back_is_free]
         * Where a worker finds all places taken, others that have more than their share are asked
           for some. [places_are_shared_between_workers]
         * The places of a worker that leaves or dies are free. [a_leaving_worker_frees_its_places]
           [a_dead_worker_frees_its_places]
-        * *limits*: of these slots or scopes, from now on. [a_slot_may_have_a_limit_of_its_own]
+        * ``bounds.limits``: of these slots or scopes, from now on. [a_slot_may_have_a_limit_of_its_own]
         * Limits of scopes hold over all slots that have entries of them. [scopes_hold_over_slots]
         * What may not depart now keeps nobody else waiting, and ``next_due`` tells when it may.
           [held_slots_keep_nobody_waiting]

@@ -23,6 +23,8 @@ from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.queue import (
     MAX_PRIORITY,
     MIN_PRIORITY,
+    UNBOUNDED,
+    Bounds,
     CrawlState,
     Entry,
     Exchange,
@@ -42,7 +44,9 @@ __all__ = [
     "MAX_PRIORITY",
     "MIN_PRIORITY",
     "REASONS",
+    "UNBOUNDED",
     "Booking",
+    "Bounds",
     "BreakerChange",
     "BreakerRules",
     "BreakerState",

@@ -132,6 +132,30 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds the leases of an exchange, beside how many are wanted. *full* and *per_slot* are for
+    queues without limits (``options.limit`` is ``None``), the others for those with limits.
+
+    Attributes:
+        full: slots of which nothing is leased.
+        per_slot: leases of one slot at most; 0: any number.
+        loads: slot or scope -> requests of it that the worker has, in flight and waiting.
+        keep_permits: slot or scope -> permits that the worker keeps; it gives back the rest.
+        limits: slot or scope -> its limit from now on.
+    """
+
+    full: Sequence[str] = ()
+    per_slot: int = 0
+    loads: Mapping[str, int] = field(default_factory=dict)
+    keep_permits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, SlotLimit] = field(default_factory=dict)
+
+
+#: An exchange that leases whatever there is.
+UNBOUNDED = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSize:
     """How many entries are in which state, and how many fingerprints are remembered."""
 

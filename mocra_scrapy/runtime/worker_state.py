@@ -7,6 +7,7 @@ from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.worker.exchange_loop import ExchangeLoop
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
+    from mocra_scrapy.engine.hooks import EngineHooks
+
 
 class KnownLinksMiddleware:
     """Stands nearest to the spider. Lets everything pass until :meth:`activate`.

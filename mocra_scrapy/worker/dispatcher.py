@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from mocra_scrapy.codec.dictionaries import CompressingCodec
-    from mocra_scrapy.engine.hooks import Engine
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.worker.outbox import Outbox
     from mocra_scrapy.worker.permits import Places
 
@@ -44,7 +44,7 @@ class Dispatcher:
         engine, codec: set when the scheduler opens.
     """
 
-    engine: Engine
+    engine: EngineHooks
     codec: CompressingCodec
 
     def __init__(

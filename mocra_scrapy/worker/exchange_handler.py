@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scrapy.dupefilters import BaseDupeFilter
 
     from mocra_scrapy.dupefilters import RecentDupeFilter
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.exceptions import MocraError
     from mocra_scrapy.models import Exchange
     from mocra_scrapy.runtime import Mocra

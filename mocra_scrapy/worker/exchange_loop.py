@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendUnavailable, MocraError
-from mocra_scrapy.models import CrawlState, Exchange, Finish, QueueSize, Seeding
+from mocra_scrapy.models import Bounds, CrawlState, Exchange, Finish, QueueSize, Seeding
 from mocra_scrapy.worker.outbox import Batch
 
 if TYPE_CHECKING:
     from mocra_scrapy.codec.dictionaries import CompressingCodec
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.runtime import Mocra
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.inbox import Inbox
@@ -229,20 +230,19 @@ class ExchangeLoop:
             fetchable += max(0, min(held, 2 * room - self._engine.active_in(slot))) if room else held
         return fetchable
 
-    def _bounds(self, want: int) -> dict[str, Any]:
+    def _bounds(self, want: int) -> Bounds:
         """What bounds the leases of an exchange: for the cluster, what this worker has and gives
         back…
         """
         if self._places is None:
             full, per_slot = self._limits() if want else ([], 0)
-            return {"full": full, "per_slot": per_slot}
-        keep = self._places.keep()
-        return {
-            "full": self._places.crowded() if want else (),
-            "loads": self._places.loads() if want else {},
-            "keep": keep,
-            "limits": self._places.limits(),
-        }
+            return Bounds(full=full, per_slot=per_slot)
+        return Bounds(
+            full=self._places.crowded() if want else (),
+            loads=self._places.loads() if want else {},
+            keep_permits=self._places.keep(),
+            limits=self._places.limits(),
+        )
 
     def _limits(self) -> tuple[list[str], int]:
         """…for itself: slots of which this worker has enough, and how many of each other slot it
@@ -271,7 +271,7 @@ class ExchangeLoop:
                 bury=batch.burials,
                 want=want,
                 repeat=repeat,
-                **bounds,
+                bounds=bounds,
             )
         )
         self.round_trips += 1
@@ -288,7 +288,7 @@ class ExchangeLoop:
             if exchange.next_due <= 0:
                 self.dry = False
         if self._places is not None:
-            self._places.answered(exchange, bounds["keep"])
+            self._places.answered(exchange, bounds.keep_permits)
         if self.packing is not None:
             await self.packing.arrived(exchange.leases, self.insist)  # nobody sees a lease that can't be read yet
         self._hooks.answered(batch, exchange)

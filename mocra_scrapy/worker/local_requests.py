@@ -13,6 +13,7 @@ from mocra_scrapy.worker.delays import Waiting
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.exceptions import UnserializableRequest
     from mocra_scrapy.worker.deliveries import Deliveries
     from mocra_scrapy.worker.inbox import Inbox, Local

@@ -24,6 +24,7 @@ from mocra_scrapy.worker.deliveries import Deliveries, Delivery
 from mocra_scrapy.worker.exchange_loop import BATCH
 
 if TYPE_CHECKING:
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.runtime import Mocra
     from mocra_scrapy.worker.exchange_loop import ExchangeLoop
     from mocra_scrapy.worker.outbox import Outbox

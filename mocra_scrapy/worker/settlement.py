@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.codec.requests import IRequestCodec
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.settings.failures import FailureOptions
     from mocra_scrapy.worker.outbox import Outbox
 
@@ -72,7 +73,7 @@ def trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
-class Settling:
+class Settlement:
     """Hears what goes wrong and settles deliveries accordingly.
 
     Args:

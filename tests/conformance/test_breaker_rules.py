@@ -7,7 +7,7 @@ from typing import Any
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import IBreaker
-from mocra_scrapy.models import BreakerRules, Circuit, Finish, Outcome, SlotLimit, Threshold, Verdict
+from mocra_scrapy.models import Bounds, BreakerRules, Circuit, Finish, Outcome, SlotLimit, Threshold, Verdict
 
 from .harness import Harness, bodies, entries
 
@@ -52,7 +52,7 @@ async def lease_of_s(harness: Harness, session: QueueSession) -> int:
     """How many entries of s a worker gets that tells what it has."""
     loads: dict[str, int] = {}
     for _ in range(4 * harness.shards):
-        for lease in (await session.exchange(want=20, full=["t"], loads=loads)).leases:
+        for lease in (await session.exchange(want=20, bounds=Bounds(full=["t"], loads=loads))).leases:
             loads[lease.slot] = loads.get(lease.slot, 0) + 1
     return loads.get("s", 0)
 
@@ -118,23 +118,23 @@ async def test_an_open_slot_is_held(harness: Harness) -> None:
     a, breaker = await begin(harness)
     held: list[Any] = []
     while len(held) < 3:
-        held += (await a.exchange(want=3 - len(held), full=["t"])).leases
+        held += (await a.exchange(want=3 - len(held), bounds=Bounds(full=["t"]))).leases
     await a.queue.wait("a", 0.2)  # listens from now on
     waiting = asyncio.ensure_future(a.queue.wait("a", 30))
     await asyncio.sleep(0)
     await breaker.report([failed(5)])
     assert await waiting, "whoever has something of it is woken"
     loads = {"s": 3}
-    answer = await a.exchange(want=10, loads=loads)
+    answer = await a.exchange(want=10, bounds=Bounds(loads=loads))
     leases = [*answer.leases]
     while len(leases) < 2:
-        answer_ = await a.exchange(want=10, loads=loads)
+        answer_ = await a.exchange(want=10, bounds=Bounds(loads=loads))
         leases += answer_.leases
     assert 990 < answer.held["s"] <= 1000
     assert answer.places["s"] == 1, "comes down to one place"
     assert sorted(bodies(leases)) == ["t0", "t1"]
     await harness.advance(900)
-    assert await harness.lease_all(a, loads=loads) == []
+    assert await harness.lease_all(a, bounds=Bounds(loads=loads)) == []
     assert (await a.queue.size()).pending == 17
     state = await breaker.look("s")
     assert state.circuit is Circuit.OPEN
@@ -222,9 +222,9 @@ async def test_nothing_is_judged_after_the_end(harness: Harness) -> None:
     await a.queue.claim_seeding("a")
     await a.queue.complete_seeding("a")
     leases = await harness.lease_all(a)
-    await a.exchange(ack=leases, keep={"s": 0, "t": 0})
+    await a.exchange(ack=leases, bounds=Bounds(keep_permits={"s": 0, "t": 0}))
     while leases := await harness.lease_all(a):
-        await a.exchange(ack=leases, keep={"s": 0, "t": 0})
+        await a.exchange(ack=leases, bounds=Bounds(keep_permits={"s": 0, "t": 0}))
     assert await a.queue.finish("a") is Finish.WON
     assert (await breaker.report([failed(50)])) == Verdict()
     await a.queue.close_worker("a")

@@ -6,7 +6,7 @@ import pytest
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Burial, Entry, Exchange
+from mocra_scrapy.models import Bounds, Burial, Entry, Exchange
 
 from .harness import LEASE, Harness, bodies, entries, fp
 
@@ -134,7 +134,7 @@ async def test_suspects_are_handed_out_alone(harness: Harness) -> None:
     await harness.die()
     await b.push(entries("good", slot="s"))
     # Not from a full slot; then one, and no other while it is held.
-    assert await harness.lease_all(b, full=["s"]) == []
+    assert await harness.lease_all(b, bounds=Bounds(full=["s"])) == []
     got = await harness.lease_all(b)
     assert "good" in bodies(got)
     (mine,) = [x for x in got if x.deliveries == 2]
@@ -147,7 +147,7 @@ async def test_suspects_are_handed_out_alone(harness: Harness) -> None:
     assert [x.body for x in await b.queue.peek()] == [mine.body]
     assert await harness.lease_all(c) == []
     await b.push(entries("more", "most", slot="s"))
-    (mine,) = (await _until_some(harness, b, per_slot=1)).leases
+    (mine,) = (await _until_some(harness, b, bounds=Bounds(per_slot=1))).leases
     assert mine.deliveries == 2
     assert bodies(await harness.lease_all(b)) == ["more", "most"]
     # Settled by ack, by burial, by death or by leaving: the next one may come.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Entry
+from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Bounds, Entry
 
 from .harness import Harness, bodies, entries
 
@@ -88,19 +88,25 @@ async def test_slots_take_turns(harness: Harness) -> None:
 async def test_full_slots_are_passed_over(harness: Harness) -> None:
     a = await harness.worker("a")
     await a.push([Entry(b"", slot) for slot in ["f", "g", "h", "f", "g", "h"]])
-    got = await harness.lease_all(a, full=["f", "h", "unknown"])
+    got = await harness.lease_all(a, bounds=Bounds(full=["f", "h", "unknown"]))
     assert [x.slot for x in got] == ["g", "g"]
-    assert await harness.lease_all(a, full=["f", "h"]) == []
-    assert [x.slot for x in await harness.lease_all(a, full=["f"])] == ["h", "h"]
+    assert await harness.lease_all(a, bounds=Bounds(full=["f", "h"])) == []
+    assert [x.slot for x in await harness.lease_all(a, bounds=Bounds(full=["f"]))] == ["h", "h"]
     assert [x.slot for x in await harness.lease_all(a)] == ["f", "f"]
 
 
 async def test_per_slot_is_a_limit(harness: Harness) -> None:
     a = await harness.worker("a", shards=1)
     await a.push([Entry(b"", slot) for slot in ["a"] * 10 + ["b"] * 3 + ["c"]])
-    assert Counter(x.slot for x in (await a.exchange(want=100, per_slot=2)).leases) == {"a": 2, "b": 2, "c": 1}
-    assert Counter(x.slot for x in (await a.exchange(want=100, per_slot=3, full=["b"])).leases) == {"a": 3}
-    got = (await a.exchange(want=100, per_slot=0)).leases
+    assert Counter(x.slot for x in (await a.exchange(want=100, bounds=Bounds(per_slot=2))).leases) == {
+        "a": 2,
+        "b": 2,
+        "c": 1,
+    }
+    assert Counter(x.slot for x in (await a.exchange(want=100, bounds=Bounds(per_slot=3, full=["b"]))).leases) == {
+        "a": 3
+    }
+    got = (await a.exchange(want=100, bounds=Bounds(per_slot=0))).leases
     assert Counter(x.slot for x in got)["b"] == 1
 
 

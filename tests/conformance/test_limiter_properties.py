@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
+from mocra_scrapy.models import Bounds, BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
 
 from .harness import Harness, MemoryHarness, entries
 
@@ -123,10 +123,12 @@ class Crawl:
             return
         if what == "settle":
             done, out[:] = out[:2], out[2:]
-            answer = await session.exchange(ack=done, keep={"s": min(self.places[who], len(out))})
+            answer = await session.exchange(
+                ack=done, bounds=Bounds(keep_permits={"s": min(self.places[who], len(out))})
+            )
             self.places[who] = min(self.places[who], len(out))
         else:
-            answer = await session.exchange(want=6, loads={"s": len(out)})
+            answer = await session.exchange(want=6, bounds=Bounds(loads={"s": len(out)}))
             for lease in answer.leases:
                 out.append(lease)
                 self.depart(lease.wait)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mocra_scrapy.models import LimitChange, Reservation, SlotLimit
+from mocra_scrapy.models import Bounds, LimitChange, Reservation, SlotLimit
 
 from .harness import Harness, bodies, entries
 
@@ -77,7 +77,7 @@ async def test_a_hold_stops_everybody(harness: Harness) -> None:
     limit = SlotLimit(concurrency=4)
     a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
     await a.push([*entries(*range(10), slot="s"), *entries("free", slot="t")])
-    held = list((await a.exchange(want=2, full=["t"])).leases)
+    held = list((await a.exchange(want=2, bounds=Bounds(full=["t"]))).leases)
     assert len(held) == 2
     await a.queue.wait("a", 0.2)  # listens from now on
     waiting = asyncio.ensure_future(a.queue.wait("a", 30))
@@ -92,7 +92,7 @@ async def test_a_hold_stops_everybody(harness: Harness) -> None:
     assert near(answer.next_due, 200)
     assert near(-(await waits(limiter, "s", max_wait=10))[0], 200)
     await harness.advance(201)
-    assert len((await a.exchange(want=10, loads={"s": 2})).leases) == 6
+    assert len((await a.exchange(want=10, bounds=Bounds(loads={"s": 2}))).leases) == 6
 
 
 async def test_a_hold_never_shortens(harness: Harness) -> None:
@@ -137,9 +137,9 @@ async def test_a_change_holds_at_once(harness: Harness) -> None:
     a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
     await a.push(entries(*range(50), slot="s"))
     assert len((await a.exchange(want=10)).leases) == 1
-    assert list((await a.exchange(want=10, loads={"s": 1})).leases) == []
+    assert list((await a.exchange(want=10, bounds=Bounds(loads={"s": 1}))).leases) == []
     await limiter.change("s", LimitChange(interval=0, concurrency=5))
-    assert len((await a.exchange(want=50, loads={"s": 1})).leases) == 9
+    assert len((await a.exchange(want=50, bounds=Bounds(loads={"s": 1}))).leases) == 9
     state = await limiter.look("s")
     assert (state.limit.interval, state.limit.concurrency, state.change) == (0, 5, LimitChange(0, None, 5))
     await limiter.change("s", LimitChange(interval=500))
@@ -155,18 +155,18 @@ async def test_a_paused_slot_waits_for_its_resumption(harness: Harness) -> None:
     await a.push(entries(*range(10), slot="s"))
     assert len((await a.exchange(want=2)).leases) == 2
     await limiter.pause("s")
-    answer = await a.exchange(want=10, loads={"s": 2})
+    answer = await a.exchange(want=10, bounds=Bounds(loads={"s": 2}))
     assert answer.held["s"] > 1000
     assert list(answer.leases) == []
     state = await limiter.look("s")
     assert (state.paused, state.pending) == (True, 8)
     await harness.advance(5000)
     await limiter.hold("s", 1)
-    assert list((await a.exchange(want=10, loads={"s": 2})).leases) == []
+    assert list((await a.exchange(want=10, bounds=Bounds(loads={"s": 2}))).leases) == []
     (booking,) = await limiter.reserve([Reservation(("s",))])
     assert not booking.booked
     await limiter.resume("s")
-    answer = await a.exchange(want=10, loads={"s": 2})
+    answer = await a.exchange(want=10, bounds=Bounds(loads={"s": 2}))
     assert answer.held == {"s": 0}
     assert len(answer.leases) == 6
     assert not (await limiter.look("s")).paused

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Burial, Entry, Exchange, Lease, QueueOptions
+from mocra_scrapy.models import Bounds, Burial, Entry, Exchange, Lease, QueueOptions
 
 from .harness import LEASE, Harness, MemoryHarness, fp
 from .model import DEAD, GONE, Model
@@ -94,8 +94,7 @@ class QueueMachine(RuleBasedStateMachine):
             "release": picked["release"],
             "bury": [Burial(lease, "unreadable") for lease in picked["bury"]],
             "want": want,
-            "full": full,
-            "per_slot": per_slot,
+            "bounds": Bounds(full=full, per_slot=per_slot),
         }
         answer = self.run(self.sessions[name].exchange(**arguments))
         self.last[name] = (arguments, answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mocra_scrapy.models import Finish, Lease, SlotLimit
+from mocra_scrapy.models import Bounds, Finish, Lease, SlotLimit
 
 from .harness import Harness, bodies, entries
 
@@ -22,7 +22,7 @@ async def test_every_entry_comes_through_within_limits(harness: Harness, workers
         for session in sessions:
             leases = (await session.exchange(want=5)).leases
             done += bodies(leases)
-            await session.exchange(ack=leases, keep={lease.slot: 0 for lease in leases})
+            await session.exchange(ack=leases, bounds=Bounds(keep_permits={lease.slot: 0 for lease in leases}))
         await harness.advance(1)
         if len(done) == 40:
             break
@@ -48,4 +48,4 @@ async def test_a_repeated_call_books_once(harness: Harness) -> None:
     assert [lease.token for lease in again.leases] == [lease.token for lease in first]
     assert again.places == answer.places == {"s": 2}
     for _ in range(2 * harness.shards):
-        assert list((await a.exchange(want=10, loads={"s": 2})).leases) == []
+        assert list((await a.exchange(want=10, bounds=Bounds(loads={"s": 2}))).leases) == []

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Lease, SlotLimit
+from mocra_scrapy.models import Bounds, Lease, SlotLimit
 
 from .harness import Harness, bodies, entries
 
@@ -105,7 +105,7 @@ async def test_places_are_never_overbooked(harness: Harness) -> None:
     for _ in range(4):
         for session in sessions:
             load = loads.get(session.worker, 0)
-            answer = await session.exchange(want=10, loads={"s": load} if load else {})
+            answer = await session.exchange(want=10, bounds=Bounds(loads={"s": load} if load else {}))
             loads[session.worker] = load + len(answer.leases)
             if answer.leases:
                 places[session.worker] = answer.places["s"]
@@ -120,26 +120,26 @@ async def test_a_load_bounds_what_is_leased(harness: Harness) -> None:
     a = await harness.worker("a", **ONE, limit=SlotLimit(concurrency=4))
     await a.push(entries(*range(50), slot="s"))
     assert len(await some(a)) == 8
-    assert len(await some(a, loads={"s": 5})) == 3
-    assert await some(a, loads={"s": 8}) == []
+    assert len(await some(a, bounds=Bounds(loads={"s": 5}))) == 3
+    assert await some(a, bounds=Bounds(loads={"s": 8})) == []
     await a.push(entries(*range(50), slot="paced"))
     own = {"paced": SlotLimit(interval=1, burst=100, concurrency=4)}
-    assert len(await some(a, full=["s"], limits=own)) == 4
-    assert len(await some(a, full=["s"], loads={"paced": 1})) == 3
+    assert len(await some(a, bounds=Bounds(full=["s"], limits=own))) == 4
+    assert len(await some(a, bounds=Bounds(full=["s"], loads={"paced": 1}))) == 3
 
 
 async def test_what_is_given_back_is_free(harness: Harness) -> None:
     limit = SlotLimit(concurrency=2)
     a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
     await a.push(entries(*range(20), slot="s"))
-    held = await some(a, want=2, loads={})
+    held = await some(a, want=2, bounds=Bounds(loads={}))
     assert bodies(held) == ["0", "1"]
     assert await some(b) == []
-    await a.exchange(ack=held, keep={"s": 0})
+    await a.exchange(ack=held, bounds=Bounds(keep_permits={"s": 0}))
     answer = await some(b, want=1)
     assert answer != []
     # More than it has can't be kept.
-    await a.exchange(keep={"s": 5})
+    await a.exchange(bounds=Bounds(keep_permits={"s": 5}))
     assert (await harness.limiter(**ONE, limit=limit).look("s")).places <= 2
 
 
@@ -149,18 +149,18 @@ async def test_places_are_shared_between_workers(harness: Harness) -> None:
     await a.push(entries(*range(100), slot="s"))
     load = 0
     for _ in range(2):
-        load += len((await a.exchange(want=16, loads={"s": load} if load else {})).leases)
+        load += len((await a.exchange(want=16, bounds=Bounds(loads={"s": load} if load else {}))).leases)
     assert load == 16
     crowded = [name for _ in range(2) for name in (await b.exchange(want=4)).crowded]
     assert "s" in crowded
-    asked = await a.exchange(loads={"s": load}, keep={"s": 8})
+    asked = await a.exchange(bounds=Bounds(loads={"s": load}, keep_permits={"s": 8}))
     assert asked.places == {"s": 4}
-    assert (await a.exchange(loads={"s": load})).places == {"s": 4}, "asked for until it answers"
-    done = await a.exchange(loads={"s": load}, keep={"s": 4})
+    assert (await a.exchange(bounds=Bounds(loads={"s": load}))).places == {"s": 4}, "asked for until it answers"
+    done = await a.exchange(bounds=Bounds(loads={"s": load}, keep_permits={"s": 4}))
     assert done.places == {}
     got: list[Lease] = []
     for _ in range(2):
-        answer = await b.exchange(want=16, loads={"s": len(got)} if got else {})
+        answer = await b.exchange(want=16, bounds=Bounds(loads={"s": len(got)} if got else {}))
         got += answer.leases
         assert answer.places.get("s", 0) <= 4
     assert len(got) == 8
@@ -197,14 +197,14 @@ async def test_a_slot_may_have_a_limit_of_its_own(harness: Harness) -> None:
         *entries(*range(5, 10), slot="few"),
         *entries(*range(10, 15), slot="fast"),
     ]
-    await a.exchange(push=mixed, limits=own)
-    got = await some(b, want=50, loads={})
+    await a.exchange(push=mixed, bounds=Bounds(limits=own))
+    got = await some(b, want=50, bounds=Bounds(loads={}))
     assert sum(lease.slot == "slow" for lease in got) == 1
     assert sum(lease.slot == "fast" for lease in got) == 5
     state = await harness.limiter(**ONE, limit=limit).look("slow")
     assert state.limit == own["slow"]
     # The newest word counts.
-    await b.exchange(limits={"slow": SlotLimit(interval=10)})
+    await b.exchange(bounds=Bounds(limits={"slow": SlotLimit(interval=10)}))
     assert (await harness.limiter(**ONE, limit=limit).look("slow")).limit.interval == 10
 
 
@@ -214,7 +214,7 @@ async def test_scopes_hold_over_slots(harness: Harness) -> None:
     b = await harness.worker("b", second=True, **ONE, limit=limit)
     account = {"@account": SlotLimit(interval=100, concurrency=8)}
     mine = [e for slot in "stu" for e in entries(f"{slot}1", f"{slot}2", slot=slot, scopes=("@account",))]
-    await a.exchange(push=[*mine, *entries("free", slot="s")], limits=account)
+    await a.exchange(push=[*mine, *entries("free", slot="s")], bounds=Bounds(limits=account))
     first = (await a.exchange(want=10)).leases
     assert sorted(bodies(first)) == ["free", "s1"]
     assert {lease.slot for lease in first} == {"s"}
@@ -225,8 +225,12 @@ async def test_scopes_hold_over_slots(harness: Harness) -> None:
     assert [lease.scopes for lease in second] == [("@account",)]
     # Places of a scope, and its letters.
     few = {"@few": SlotLimit(concurrency=1)}
-    await a.exchange(push=[e for s in "xyz" for e in entries(s, slot=s, scopes=("@few",))], limits=few)
-    got = [lease for lease in (await a.exchange(want=10, loads={"@few": 0})).leases if "@few" in lease.scopes]
+    await a.exchange(push=[e for s in "xyz" for e in entries(s, slot=s, scopes=("@few",))], bounds=Bounds(limits=few))
+    got = [
+        lease
+        for lease in (await a.exchange(want=10, bounds=Bounds(loads={"@few": 0}))).leases
+        if "@few" in lease.scopes
+    ]
     assert len(got) == 2, "one that goes and one that waits behind it"
     assert [x for x in (await b.exchange(want=10)).leases if "@few" in x.scopes] == []
 
@@ -237,7 +241,8 @@ async def test_held_slots_keep_nobody_waiting(harness: Harness) -> None:
     for first in range(0, 300, 100):
         names = [f"slow{n}" for n in range(first, first + 100)]
         await a.exchange(
-            push=[e for name in names for e in entries(1, 2, slot=name)], limits=dict.fromkeys(names, slow)
+            push=[e for name in names for e in entries(1, 2, slot=name)],
+            bounds=Bounds(limits=dict.fromkeys(names, slow)),
         )
     leases = await harness.lease_all(a, want=50)
     assert sorted(lease.slot for lease in leases) == sorted(f"slow{n}" for n in range(300))
@@ -254,7 +259,7 @@ async def test_held_slots_keep_nobody_waiting(harness: Harness) -> None:
 
 async def test_other_rules_forget_what_was_told(harness: Harness) -> None:
     a = await harness.worker("a", **ONE, limit=SlotLimit(), rules="one")
-    await a.exchange(limits={"s": SlotLimit(interval=100)})
+    await a.exchange(bounds=Bounds(limits={"s": SlotLimit(interval=100)}))
     await harness.worker("b", **ONE, limit=SlotLimit(), rules="one")
     assert (await harness.limiter(**ONE, limit=SlotLimit()).look("s")).limit.interval == 100
     await harness.worker("c", second=True, **ONE, limit=SlotLimit(), rules="two")

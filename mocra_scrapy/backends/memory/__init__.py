@@ -31,7 +31,7 @@ from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import Lock, MemoryLocks
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared, Namespace
-from mocra_scrapy.backends.memory.workers import MemoryWorkers, Seen
+from mocra_scrapy.backends.memory.workers import Heartbeat, MemoryWorkers
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import (
     IBackend,
@@ -58,7 +58,7 @@ class Store(dict[str, StoredCrawl]):
         self.offices: dict[str, Office] = {}
         self.locks: dict[str, Lock] = {}
         self.namespaces: dict[str, Namespace] = {}
-        self.workers: dict[str, Seen] = {}
+        self.workers: dict[str, Heartbeat] = {}
 
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()

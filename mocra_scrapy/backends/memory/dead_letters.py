@@ -28,7 +28,7 @@ def check_burials(burials: Sequence[Burial]) -> None:
 
 
 class DeadLetterTable:
-    """DeadLetterTable by id, the oldest first: ids sort by age."""
+    """Dead letters by id, the oldest first: ids sort by age."""
 
     def __init__(self) -> None:
         self._numbers = count(1)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice, zip_longest
-from types import MappingProxyType
 
 from zope.interface import implementer
 
@@ -21,6 +20,8 @@ from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
     LONGEST,
+    UNBOUNDED,
+    Bounds,
     Burial,
     CrawlState,
     Entry,
@@ -30,7 +31,6 @@ from mocra_scrapy.models import (
     QueueOptions,
     QueueSize,
     Seeding,
-    SlotLimit,
     WorkerInfo,
 )
 
@@ -130,11 +130,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         release: Sequence[Lease] = (),
         bury: Sequence[Burial] = (),
         want: int = 0,
-        full: Sequence[str] = (),
-        per_slot: int = 0,
-        loads: Mapping[str, int] = MappingProxyType({}),
-        keep: Mapping[str, int] = MappingProxyType({}),
-        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
+        bounds: Bounds = UNBOUNDED,
     ) -> Exchange:
         # Looked at before anything changes: a bad fingerprint must not leave half a call behind.
         numbers = [None if entry.fingerprint is None else fingerprint_number(entry.fingerprint) for entry in push]
@@ -149,16 +145,16 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         done = me.last = Answered(call, lost=me.lost)
         me.lost = False
         done.held = crawl.throttle.holds.pop(worker, {})
-        crawl.throttle.limits.update(limits)
-        ready = self._push(push, numbers, done) + crawl.throttle.keep(worker, keep)
+        crawl.throttle.limits.update(bounds.limits)
+        ready = self._push(push, numbers, done) + crawl.throttle.keep(worker, bounds.keep_permits)
         ready += self._settle(me, ack, release, bury, done)
         ready += crawl.promote(self._clock(), self.options.lifo)
         done.reclaimed, done.given_up = crawl.reclaim(self._clock(), self._wall(), self.options)
         ready += done.reclaimed
         if self.options.limit is None:
-            self._lease(me, want, frozenset(full), per_slot, done)
+            self._lease(me, want, frozenset(bounds.full), bounds.per_slot, done)
         else:
-            self._lease_within_limits(me, want, full, loads, done)
+            self._lease_within_limits(me, want, bounds.full, bounds.loads, done)
         if done.tokens:
             crawl.wakeups.fed(worker)
         elif want > 0:

@@ -9,7 +9,7 @@ and ``lua/exchange.lua``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -21,6 +21,7 @@ from mocra_scrapy.models import (
     LONGEST,
     MAX_PRIORITY,
     MIN_PRIORITY,
+    Bounds,
     Burial,
     CrawlState,
     Entry,
@@ -148,17 +149,6 @@ def burial_argument(burial: Burial) -> list[Any]:
     return [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What bounds the leases of a call, beside how many are wanted; see ``IRequestQueue.exchange``."""
-
-    full: Sequence[str] = ()
-    per_slot: int = 0
-    loads: Mapping[str, int] = field(default_factory=dict)
-    keep: Mapping[str, int] = field(default_factory=dict)
-    limits: Mapping[str, SlotLimit] = field(default_factory=dict)
-
-
 def pack_turn(turn: ShardTurn, *head: Any, bounds: Bounds, options: QueueOptions) -> bytes:
     """The argument of ``exchange.lua``; *head* is everything up to ``channel``, in its order."""
     packed: bytes = msgpack.packb(
@@ -174,7 +164,7 @@ def pack_turn(turn: ShardTurn, *head: Any, bounds: Bounds, options: QueueOptions
             0 if options.limit is None else pack_limit(options.limit),
             round(options.lookahead * 1e6),
             dict(bounds.loads),
-            dict(bounds.keep),
+            dict(bounds.keep_permits),
             [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()],
         ],
         use_bin_type=False,  # cmsgpack is older than the bin types

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from zope.interface import implementer
 
@@ -18,7 +17,6 @@ from mocra_scrapy.backends.redis.connection.client import RedisClient, load_scri
 from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
 from mocra_scrapy.backends.redis.exchange_division import divide, gather_flags
 from mocra_scrapy.backends.redis.exchange_wire import (
-    Bounds,
     ShardAnswer,
     ShardTurn,
     open_answer,
@@ -31,6 +29,8 @@ from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
+    UNBOUNDED,
+    Bounds,
     Burial,
     CrawlState,
     Entry,
@@ -40,7 +40,6 @@ from mocra_scrapy.models import (
     QueueOptions,
     QueueSize,
     Seeding,
-    SlotLimit,
 )
 
 EXCHANGE = load_script("exchange", "_prelude", "_throttle")
@@ -158,11 +157,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         release: Sequence[Lease] = (),
         bury: Sequence[Burial] = (),
         want: int = 0,
-        full: Sequence[str] = (),
-        per_slot: int = 0,
-        loads: Mapping[str, int] = MappingProxyType({}),
-        keep: Mapping[str, int] = MappingProxyType({}),
-        limits: Mapping[str, SlotLimit] = MappingProxyType({}),
+        bounds: Bounds = UNBOUNDED,
     ) -> Exchange:
         await self._shards.known()
         known = self._calls.get(worker)
@@ -175,9 +170,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         for shard, share in known.shares.items():
             turns.setdefault(shard, ShardTurn()).want = share
 
-        for name in (*keep, *limits):
+        for name in (*bounds.keep_permits, *bounds.limits):
             turns.setdefault(self._shards.of(name), ShardTurn())
-        bounds = Bounds(full, per_slot, loads, keep, limits)
 
         async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
             return await self._ask(worker, 2 * call + phase, shard, turn, bounds)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient, Script, load_script
-from mocra_scrapy.backends.redis.exchange_wire import Bounds
+from mocra_scrapy.models import Bounds
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class Shards:
             [name for name in bounds.full if self.of(name) == shard],
             bounds.per_slot,
             {name: n for name, n in bounds.loads.items() if self.of(name) == shard},
-            {name: n for name, n in bounds.keep.items() if self.of(name) == shard},
+            {name: n for name, n in bounds.keep_permits.items() if self.of(name) == shard},
             {name: limit for name, limit in bounds.limits.items() if self.of(name) == shard},
         )
 

@@ -28,7 +28,7 @@ RUN = Run(id="shop@2026-11-24T02:30:00Z", instant=1795487400, due=1795487400.0, 
 STATE = JobState(last=1795487400, identity="x UTC", runs=(RUN,))
 
 
-def component(worker: str, **more: object) -> Part:
+def part(worker: str, **more: object) -> Part:
     return Part(worker=worker, host="a", pid=1, started=10.0, **more)  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from scrapy.core.scraper import Scraper
 from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import AT_A_TIME, Output
+from mocra_scrapy.engine.hooks import EngineHooks
 
 PAGE = Response("http://s.test/")
 ASKED = Request(PAGE.url)

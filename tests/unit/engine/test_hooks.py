@@ -1,4 +1,4 @@
-"""One test for each private name of Scrapy's that ``_engine.py`` touches: a Scrapy that changes one
+"""One test for each private name of Scrapy's that ``mocra_scrapy.engine`` touches: a Scrapy that changes one
 fails here first, by name.
 """
 
@@ -17,6 +17,7 @@ from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
 import mocra_scrapy
+from mocra_scrapy.engine.hooks import EngineHooks
 
 SOURCE = inspect.getsource(ExecutionEngine)
 SLOT = inspect.getsource(_Slot)

@@ -89,7 +89,7 @@ async def test_notes_of_a_slot_are_told_together() -> None:
     assert not notices._notes
     await notices.close()
     assert (runtime.stat("holds"), runtime.stat("slowed"), runtime.stat("changed")) == (1, 1, 1)
-    assert runtime.stat("notices_lost") == 0
+    assert runtime.stat("feedback_lost") == 0
 
 
 async def test_an_outage_keeps_what_is_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ async def test_an_outage_keeps_what_is_to_be_told(monkeypatch: pytest.MonkeyPatc
         await eventually(lambda: not runtime.notices._notes)
         runtime.limiter.error = BackendUnavailable("away")
     assert runtime.limiter.calls == [("slow_down", "a"), ("look", "b"), ("change", "b", 3.0), ("hold", "c", 50)]
-    assert runtime.stat("notices_repeated") >= 3
+    assert runtime.stat("feedback_repeated") >= 3
     await runtime.notices.close()
 
 
@@ -120,7 +120,7 @@ async def test_what_is_left_at_the_end_is_counted() -> None:
     runtime.notices.slow_down("a", 0.1)
     runtime.notices.slow_down("b", 0.1)
     await runtime.notices.close()
-    assert runtime.stat("notices_lost") == 2
+    assert runtime.stat("feedback_lost") == 2
 
 
 async def test_a_broken_note_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
@@ -132,7 +132,7 @@ async def test_a_broken_note_does_not_stop_the_others(caplog: pytest.LogCaptureF
     runtime.notices.change("a", broken)
     runtime.notices.hold("b", 9, "told")
     await eventually(lambda: runtime.limiter.calls[-1:] == [("hold", "b", 9)])
-    assert runtime.stat("notices_lost") == 1
+    assert runtime.stat("feedback_lost") == 1
     assert "Slot a: a note can't be told" in caplog.text
     await runtime.notices.close()
 
@@ -143,7 +143,7 @@ async def test_notes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for slot in "abcde":
         runtime.notices.slow_down(slot, 0.1)
     assert list(runtime.notices._notes) == ["c", "d", "e"], "the oldest go"
-    assert runtime.stat("notices_lost") == 2
+    assert runtime.stat("feedback_lost") == 2
     await runtime.notices.open()
     await eventually(lambda: not runtime.notices._notes)
     runtime.notices.slow_down("f", 0.1)
