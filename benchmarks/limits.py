@@ -1,6 +1,6 @@
 """What limits of slots cost the server: ``python -m benchmarks limits [--quick]``.
 
-One worker with 32 requests under way hands out, with 8 places a slot, what one host and what many
+One worker with 32 requests under way hands out, with 8 permits a slot, what one host and what many
 hosts have; each turn finishes what is out. µs are the server's own CPU time for a request's whole
 way: lease, acknowledgement, and giving its place back.
 """
@@ -22,8 +22,8 @@ BODY = b"x" * 60
 OUT, PLACES = 32, 8
 LIMITS = {
     "none": None,
-    "8 places": SlotLimit(concurrency=PLACES),
-    "8 places and a rate": SlotLimit(interval=1e-6, burst=1000, concurrency=PLACES, jitter=0.5),
+    "8 permits": SlotLimit(concurrency=PLACES),
+    "8 permits and a rate": SlotLimit(interval=1e-6, burst=1000, concurrency=PLACES, jitter=0.5),
 }
 
 

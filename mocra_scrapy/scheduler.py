@@ -36,7 +36,7 @@ from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox, Local
 from mocra_scrapy.worker.local_requests import LocalRequests
 from mocra_scrapy.worker.outbox import Outbox
-from mocra_scrapy.worker.permits import Places
+from mocra_scrapy.worker.permits import SlotPermits
 from mocra_scrapy.worker.seeding import Seeder
 from mocra_scrapy.worker.settlement import Settlement
 
@@ -65,12 +65,12 @@ class Scheduler(BaseScheduler):
         self.df, self._recent, self._decides = choose_dupefilter(crawler)
         self.inbox, self.outbox = Inbox(), Outbox()
         limits = self.options.limits
-        self._places = (
-            Places(lambda name: limits.of(name) if limits.special(name) else None) if limits.cluster else None
+        self._permits = (
+            SlotPermits(lambda name: limits.of(name) if limits.special(name) else None) if limits.cluster else None
         )
         self._deliveries = Deliveries(self._settle, self._left)
         self.mocra.departed = self._deliveries.departed
-        self._hand_out = Dispatcher(self.inbox, self.outbox, self._deliveries, places=self._places, stats=self.stats)
+        self._hand_out = Dispatcher(self.inbox, self.outbox, self._deliveries, permits=self._permits, stats=self.stats)
         failing = read_failure_options(crawler.settings)
         self._wishes = RequestedDelays(failing.delay_max, self.stats)
         self._keeper = LocalRequests(crawler, self.inbox, self._deliveries, self.options.require_serializable)
@@ -113,17 +113,17 @@ class Scheduler(BaseScheduler):
             self.inbox,
             self.outbox,
             filters=(self.df, self._recent),
-            places=self._places,
+            permits=self._permits,
         )
         self._turns = self._answers.turns = ExchangeLoop(
-            self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks, places=self._places
+            self.mocra, self.engine, self.inbox, self.outbox, self._answers.hooks, permits=self._permits
         )
         self._turns.packing = self._codec
         self._seeder = Seeder(
             self.mocra, self.engine, self._turns, self.outbox, self._deliveries, starving=self._starving
         )
         self.engine.on_finished(self._deliveries.finished)
-        if self._places is not None:
+        if self._permits is not None:
             self.engine.no_local_delay()
             self.crawler.signals.connect(self._deliveries.downloaded, scrapy_signals.request_left_downloader)
             logger.info(
@@ -235,9 +235,9 @@ class Scheduler(BaseScheduler):
         start = self.options.start_queue and bool(request.meta.get("is_start_request"))
         body = self._codec.pack(payload, request)
         scopes: tuple[str, ...] = ()
-        if self._places is not None:
+        if self._permits is not None:
             scopes = self.options.limits.scopes_of(slot, request)
-            self._places.tell((slot, *scopes))
+            self._permits.declare_limits((slot, *scopes))
         self.outbox.push(Entry(body, slot, request.priority, fingerprint, start, delay, scopes), request)
         self._hand_out.recall.keep(body, request)
         self._remember(fingerprint)
@@ -302,8 +302,8 @@ class Scheduler(BaseScheduler):
 
     def _left(self, names: tuple[str, ...]) -> None:
         """A request left the downloader; somebody may have its place."""
-        if self._places is not None:
-            self._places.left(names)
+        if self._permits is not None:
+            self._permits.on_downloaded(names)
 
     def has_pending_requests(self) -> bool:
         """Whether this worker has anything to fetch or to tell. What other workers have keeps it

@@ -35,7 +35,7 @@ breaker_closed = object()
 #: worker. Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
 breaker_tripped = object()
 
-#: This worker leads an office. Arguments: ``spider``, ``role`` (str), ``term``
+#: This worker leads a role. Arguments: ``spider``, ``role`` (str), ``term``
 #: (:class:`~mocra_scrapy.models.Term`).
 leader_elected = object()
 

@@ -1,4 +1,4 @@
-"""``Candidate``: contends for an office as long as it runs, and knows by the clock whether it
+"""``Candidate``: contends for a role as long as it runs, and knows by the clock whether it
 leads. For any asyncio program.
 
 ::
@@ -45,12 +45,12 @@ PATIENCE = 5.0
 
 
 class Candidate:
-    """One contender for one office.
+    """One contender for one role.
 
     Args:
-        election: the office.
+        election: the role.
         name: unique for this run of this process.
-        lease: seconds for which the office is taken.
+        lease: seconds for which the role is taken.
         renew: seconds between two renewals.
         deadline: seconds after a renewal that succeeded (from before it was sent) at which belief
             ends; below *lease*.
@@ -131,7 +131,7 @@ class Candidate:
         or the term does. Also as a decorator.
 
         On loss the task is cancelled; in the next term it is begun anew, but never before the last
-        one has ended. If it fails, the error is logged and the office given up: another candidate
+        one has ended. If it fails, the error is logged and the role given up: another candidate
         may have more luck.
         """
         self._work.append(work)
@@ -192,7 +192,7 @@ class Candidate:
                 await self._campaign()
                 if self._term is not None:
                     await self._hold(self._term)
-                    continue  # the office may be free at once
+                    continue  # the role may be free at once
             except (BackendError, asyncio.TimeoutError) as error:
                 logger.debug("Candidate %s: %s", self.name, error)
             except ConfigurationError as error:
@@ -219,7 +219,7 @@ class Candidate:
             self._begin(work, term)
 
     async def _hold(self, term: Term) -> None:
-        """Keep the office until it is lost."""
+        """Keep the role until it is lost."""
         pause = self._renew
         while True:
             left = self._until - self._clock()

@@ -42,7 +42,7 @@ class Lock:
             each hold.
         ttl: seconds after which it is free when this process says nothing; renewed every third of
             it.
-        limit: places; all who use the name should say the same.
+        limit: permits; all who use the name should say the same.
         timeout: seconds to wait for a place; ``None``: for ever, 0: one attempt.
         on_loss: ``"cancel"``: the body is cancelled and :class:`~mocra_scrapy.exceptions.LockLost`
             comes out of the block; ``"flag"``: only ``lost`` says so.
@@ -73,7 +73,7 @@ class Lock:
         if not 0.1 <= ttl <= 86_400:
             raise ConfigurationError(subject, f"ttl {ttl!r} is no time in seconds", "Choose 0.1 to 86400")
         if limit < 1:
-            raise ConfigurationError(subject, f"limit {limit!r} is no number of places", "Choose 1 or more")
+            raise ConfigurationError(subject, f"limit {limit!r} is no number of permits", "Choose 1 or more")
         if on_loss not in ("cancel", "flag"):
             raise ConfigurationError(subject, f"on_loss {on_loss!r} is unknown", "Choose 'cancel' or 'flag'")
         self.name = name

@@ -156,7 +156,7 @@ def _value(raw: Any) -> SharedValue:
 
 @implementer(IElection)
 class FileElection:
-    """The office of the one runner of a folder, held by the kernel's lock on ``runner.lock``: no
+    """The role of the one runner of a folder, held by the kernel's lock on ``runner.lock``: no
     lease, no clock.
     """
 

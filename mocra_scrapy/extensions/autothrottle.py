@@ -101,9 +101,9 @@ class AutoThrottle:
             new = self.adjusted(old, latency, good=seen.goods > 0, least=self._notices.floors.get(slot, 0.0))
             if self.debug:
                 logger.info(
-                    "slot: %s | places:%2d | delay:%5d ms (%+d) | latency:%5d ms | size:%6d bytes",
+                    "slot: %s | permits:%2d | delay:%5d ms (%+d) | latency:%5d ms | size:%6d bytes",
                     slot,
-                    state.places,
+                    state.permits,
                     new * 1000,
                     (new - old) * 1000,
                     latency * 1000,

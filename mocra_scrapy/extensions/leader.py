@@ -1,4 +1,4 @@
-"""``LeaderElection``: the offices for which this worker stands."""
+"""``LeaderElection``: the roles for which this worker stands."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class LeaderElection:
-    """Stands for the offices in ``MOCRA_LEADER_ROLES``, and for those that
+    """Stands for the roles in ``MOCRA_LEADER_ROLES``, and for those that
     ``Mocra.from_crawler(crawler).leader(role)`` asks for.
 
-    Offices belong to the backend and the key prefix, not to a crawl: put the crawl's name into the
+    Roles belong to the backend and the key prefix, not to a crawl: put the crawl's name into the
     role if each crawl is to have one.
     """
 

@@ -40,7 +40,7 @@ class IBackend(Interface):
         """The circuits of *crawl*'s slots, on the state of its queue and its limits. No I/O."""
 
     def election(role: str) -> IElection:
-        """The office named *role*. No I/O. Several calls with the same name share the stored state.
+        """The role named *role*. No I/O. Several calls with the same name share the stored state.
 
         Raises:
             NotSupported: this backend has no elections; the text names one that has. So for each of

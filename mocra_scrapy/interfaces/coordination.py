@@ -19,7 +19,7 @@ from mocra_scrapy.models import Grant, SharedValue, Term, WorkerReport
 
 
 class IElection(Interface):
-    """One office that at most one candidate holds at a time, in terms that are numbered.
+    """One role that at most one candidate holds at a time, in terms that are numbered.
 
     A lease alone does not stop a leader that was paused: each effect of a leader carries the number
     of its term (the fencing token) and is refused where a greater one was seen, see
@@ -27,25 +27,25 @@ class IElection(Interface):
     """
 
     async def campaign(candidate: str, lease: float) -> Term | None:
-        """Take the office for *lease* seconds if it is free (or already this candidate's, which
+        """Take the role for *lease* seconds if it is free (or already this candidate's, which
         begins no new term).
 
         * One at a time. [one_candidate_leads]
-        * Each new term has a greater number than all before, also after the office was empty for
+        * Each new term has a greater number than all before, also after the role was empty for
           long or its record was deleted by hand: numbers begin at the server's clock. [terms_grow]
         * A leader that campaigns again keeps its term. [campaigning_again_keeps_the_term]
         """
 
     async def renew(candidate: str, number: int, lease: float) -> bool:
-        """Keep the office for *lease* seconds from now.
+        """Keep the role for *lease* seconds from now.
 
         ``False``: the term is over, be it that another one leads or only that it ran out.
         [a_stale_term_is_not_renewed]
         """
 
     async def resign(candidate: str, number: int) -> bool:
-        """Give the office up at once. ``False``: it was not this term's.
-        [a_resigned_office_is_free] [a_stale_term_resigns_nothing]
+        """Give the role up at once. ``False``: it was not this term's.
+        [a_resigned_role_is_free] [a_stale_term_resigns_nothing]
         """
 
     async def leader() -> Term | None:
@@ -53,7 +53,7 @@ class IElection(Interface):
 
 
 class ILocks(Interface):
-    """Locks, and semaphores of *limit* places, by name. Nobody but the owner releases; nobody holds
+    """Locks, and semaphores of *limit* permits, by name. Nobody but the owner releases; nobody holds
     for ever.
     """
 

@@ -119,18 +119,18 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           [departures_are_booked_a_little_ahead]; after a rest ``burst`` may go at once
           [a_burst_is_allowed_after_a_rest]; intervals vary by ``jitter``
           [jitter_varies_the_interval].
-        * Requests that are out take *places*. A worker has as many of a slot as ``places`` told
+        * Requests that are out take *permits*. A worker has as many of a slot as ``permits`` told
           last, and starts no more requests; never more than ``concurrency`` in all.
-          [places_are_never_overbooked]
+          [permits_are_never_overbooked]
         * ``bounds.loads``: how much of a slot or scope the caller has, out and waiting; it gets no more than
-          twice its places, and where there is an interval no more than its places.
+          twice its permits, and where there is an interval no more than its permits.
           [a_load_bounds_what_is_leased]
         * ``bounds.keep_permits``: of these it keeps so many permits, and gives back the rest.
           [what_is_given_back_is_free]
-        * Where a worker finds all places taken, others that have more than their share are asked
-          for some. [places_are_shared_between_workers]
-        * The places of a worker that leaves or dies are free. [a_leaving_worker_frees_its_places]
-          [a_dead_worker_frees_its_places]
+        * Where a worker finds all permits taken, others that have more than their share are asked
+          for some. [permits_are_shared_between_workers]
+        * The permits of a worker that leaves or dies are free. [a_leaving_worker_frees_its_permits]
+          [a_dead_worker_frees_its_permits]
         * ``bounds.limits``: of these slots or scopes, from now on. [a_slot_may_have_a_limit_of_its_own]
         * Limits of scopes hold over all slots that have entries of them. [scopes_hold_over_slots]
         * What may not depart now keeps nobody else waiting, and ``next_due`` tells when it may.

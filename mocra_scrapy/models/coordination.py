@@ -11,10 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """An office and who holds it.
+    """A role and who holds it.
 
     Attributes:
-        role: the office.
+        role: the role.
         leader: the candidate that holds it.
         number: the fencing token: greater than that of every term before.
         expires_in: seconds that are left of the lease, by the server's clock when it answered.

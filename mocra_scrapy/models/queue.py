@@ -214,7 +214,7 @@ class Exchange:
             was taken away.
         reclaimed: entries that this call took from dead workers and gave back.
         given_up: entries that this call took from dead workers and made dead letters.
-        places: slots and scopes of which this worker has another number of places now, and how
+        permits: slots and scopes of which this worker has another number of permits now, and how
             many: more, or (others ask for some) fewer, which it confirms by ``keep`` as soon as no
             more are in use.
         crowded: slots that have something for this worker but no place: others have them all.
@@ -233,7 +233,7 @@ class Exchange:
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
-    places: Mapping[str, int] = field(default_factory=dict)
+    permits: Mapping[str, int] = field(default_factory=dict)
     crowded: Sequence[str] = ()
     held: Mapping[str, float] = field(default_factory=dict)
 

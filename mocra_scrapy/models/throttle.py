@@ -75,7 +75,7 @@ class SlotState:
         paused: whether somebody stopped it until further notice.
         slowed: the interval that failures have brought about, in seconds; 0: none.
         change: what was changed of the settings' limit.
-        places: requests that may be out now, over all workers that have some.
+        permits: requests that may be out now, over all workers that have some.
         pending: entries that wait in it (of a scope: 0).
     """
 
@@ -84,5 +84,5 @@ class SlotState:
     paused: bool = False
     slowed: float = 0.0
     change: LimitChange = LimitChange()
-    places: int = 0
+    permits: int = 0
     pending: int = 0

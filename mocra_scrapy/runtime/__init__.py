@@ -177,7 +177,7 @@ class Mocra:
             raise NotConfigured(str(error)) from error
 
     def leader(self, role: str) -> Candidate:
-        """This worker as a candidate for the office *role*: see
+        """This worker as a candidate for *role*: see
         :class:`~mocra_scrapy.coordination.leadership.Candidate`.
         """
         from mocra_scrapy.extensions.leader import LeaderElection

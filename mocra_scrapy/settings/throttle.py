@@ -5,7 +5,7 @@ and then looked up.
 ``DOWNLOAD_DELAY``, ``spider.download_delay``       interval of every slot
 ``RANDOMIZE_DOWNLOAD_DELAY``,                       how much intervals vary
 ``DOWNLOAD_DELAY_JITTER``
-``CONCURRENT_REQUESTS_PER_DOMAIN`` (``_PER_IP``)    places of every slot
+``CONCURRENT_REQUESTS_PER_DOMAIN`` (``_PER_IP``)    permits of every slot
 ``DOWNLOAD_SLOTS``                                  ``delay``, ``concurrency``, ``jitter``, ``randomize_delay`` of one slot
 ``MOCRA_THROTTLE``                                  slot or pattern -> rate, delay, burst, concurrency, jitter, scopes;
                                                     ``@scope`` -> the same

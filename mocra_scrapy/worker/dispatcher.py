@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.codec.dictionaries import CompressingCodec
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.worker.outbox import Outbox
-    from mocra_scrapy.worker.permits import Places
+    from mocra_scrapy.worker.permits import SlotPermits
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Dispatcher:
     """What ``next_request`` does, between one exchange and the next.
 
     Args:
-        places: of this worker in slots that have limits over the cluster; ``None``: each worker is
+        permits: of this worker in slots that have limits over the cluster; ``None``: each worker is
             polite for itself.
 
     Attributes:
@@ -48,19 +48,25 @@ class Dispatcher:
     codec: CompressingCodec
 
     def __init__(
-        self, inbox: Inbox, outbox: Outbox, deliveries: Deliveries, *, places: Places | None, stats: StatsCollector
+        self,
+        inbox: Inbox,
+        outbox: Outbox,
+        deliveries: Deliveries,
+        *,
+        permits: SlotPermits | None,
+        stats: StatsCollector,
     ) -> None:
         self._inbox = inbox
         self._outbox = outbox
         self._deliveries = deliveries
-        self._places = places
+        self._permits = permits
         self._stats = stats
         self.recall = RequestCache(RECALL)
         self._departure: asyncio.TimerHandle | None = None
 
     def next(self) -> Request | None:
         """The next request that this worker holds and that may go out now."""
-        if self._places is not None:
+        if self._permits is not None:
             self._return_missed()
         while (got := self._inbox.pop(self._has_room)) is not None:
             if isinstance(got, Local):
@@ -70,12 +76,12 @@ class Dispatcher:
             request = self._open(got)
             if request is not None:
                 request = self._deliveries.hand_out(request, got, None)
-                if self._places is not None:
-                    self._places.started(got)
+                if self._permits is not None:
+                    self._permits.on_started(got)
                 self._stats.inc_value("scheduler/dequeued")
                 return request
-            if self._places is not None:
-                self._places.went_back([got])
+            if self._permits is not None:
+                self._permits.on_returned([got])
         return None
 
     def can_start(self) -> bool:
@@ -99,8 +105,8 @@ class Dispatcher:
     def give_back(self, leases: list[Lease]) -> None:
         """What waited in the inbox goes to others."""
         self._outbox.release(leases)
-        if self._places is not None:
-            self._places.went_back(leases)
+        if self._permits is not None:
+            self._permits.on_returned(leases)
 
     def _return_missed(self) -> None:
         missed = self._inbox.missed(MISSED)
@@ -110,10 +116,10 @@ class Dispatcher:
 
     def _has_room(self, key: Key, leased: bool) -> bool:
         slot = key[0]
-        if self._places is not None:
+        if self._permits is not None:
             if leased:
-                return self._places.may_start(key)
-            if self._places.held(slot):
+                return self._permits.may_start(key)
+            if self._permits.held(slot):
                 return False
         room = self.engine.concurrency_of(slot)
         return not room or self.engine.active_in(slot) < room

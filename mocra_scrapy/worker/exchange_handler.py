@@ -13,7 +13,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 from mocra_scrapy import signals
 from mocra_scrapy.runtime.worker_state import DRAINED
 from mocra_scrapy.worker.exchange_loop import ExchangeLoop, Hooks, describe
-from mocra_scrapy.worker.permits import Places, names_of
+from mocra_scrapy.worker.permits import SlotPermits, names_of
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -52,7 +52,7 @@ class ExchangeHandler:
         outbox: Outbox,
         *,
         filters: tuple[BaseDupeFilter, RecentDupeFilter | None],
-        places: Places | None = None,
+        permits: SlotPermits | None = None,
     ) -> None:
         assert crawler.stats is not None
         assert crawler.spider is not None
@@ -65,7 +65,7 @@ class ExchangeHandler:
         self.inbox = inbox
         self.outbox = outbox
         self.df, self._recent = filters
-        self._places = places
+        self._permits = permits
         self.run = 0
         self.finished = False
         self.closing = False
@@ -92,14 +92,14 @@ class ExchangeHandler:
             self._lost()
         if not self.turns.leasing:
             self.outbox.release(list(exchange.leases))
-        elif self._places is None:
+        elif self._permits is None:
             self.inbox.add(exchange.leases)
         else:
-            self._take_in(exchange, self._places)
+            self._take_in(exchange, self._permits)
         if exchange.leases or batch or self.turns.may_be_over:
             self.engine.wake()  # to fetch, or to notice that nothing is left
 
-    def _take_in(self, exchange: Exchange, places: Places) -> None:
+    def _take_in(self, exchange: Exchange, permits: SlotPermits) -> None:
         """Leases of slots that have limits over the cluster."""
         limits = self.options.limits
         self.inbox.add(
@@ -107,9 +107,9 @@ class ExchangeHandler:
             lambda lease: lease.wait > 0 or any(limits.of(name).interval for name in names_of(lease)),
         )
         for lease in exchange.leases:
-            places.came(lease)
-            places.tell(names_of(lease))
-        for name, count in exchange.places.items():
+            permits.on_leased(lease)
+            permits.declare_limits(names_of(lease))
+        for name, count in exchange.permits.items():
             if not name.startswith("@"):
                 self.engine.widen(name, count)
         held = {name for name, seconds in exchange.held.items() if seconds > 0}
@@ -117,7 +117,7 @@ class ExchangeHandler:
             # Somebody was told to wait: what waits here goes back, to be held where it keeps nobody
             # waiting.
             back = self.inbox.take_out(lambda lease: not held.isdisjoint(names_of(lease)))
-            places.went_back(back)
+            permits.on_returned(back)
             self.outbox.release(back)
             self.stats.inc_value("mocra/throttle/held", len(held))
 
@@ -145,9 +145,9 @@ class ExchangeHandler:
         self.stats.inc_value("mocra/worker/lost")
         back = self.inbox.drain()
         self.outbox.release(back)
-        if self._places is not None:
-            self._places.went_back(back)
-            self._places.lost()
+        if self._permits is not None:
+            self._permits.on_returned(back)
+            self._permits.on_lost()
         self.crawler.signals.send_catch_log(signals.worker_lost, spider=self.spider)
 
     def on_idle(self) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox
-    from mocra_scrapy.worker.permits import Places
+    from mocra_scrapy.worker.permits import SlotPermits
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +81,14 @@ class ExchangeLoop:
         outbox: Outbox,
         hooks: Hooks,
         *,
-        places: Places | None = None,
+        permits: SlotPermits | None = None,
     ) -> None:
         self._mocra = mocra
         self._engine = engine
         self._inbox = inbox
         self._outbox = outbox
         self._hooks = hooks
-        self._places = places  # None: limits of slots hold in this worker only
+        self._permits = permits  # None: limits of slots hold in this worker only
         self._woken = False
         self.state = CrawlState(0)
         self.size = QueueSize()
@@ -206,7 +206,7 @@ class ExchangeLoop:
         return not self.dry and self._want() > 0 and (self.hungry or self._inbox.leased * 2 <= self._options.prefetch)
 
     def _want(self) -> int:
-        """How many to lease: what the downloader has places for and the prefetch, less what is here
+        """How many to lease: what the downloader has permits for and the prefetch, less what is here
         already.
         """
         if not self.leasing or self._engine.paused:
@@ -222,7 +222,7 @@ class ExchangeLoop:
 
     def _fetchable(self) -> int:
         """Leased requests in the inbox for which the downloader has room."""
-        if self._places is not None:
+        if self._permits is not None:
             return self._inbox.leased - self._inbox.timed()  # what was leased has a place, or will have one soon
         fetchable = 0
         for slot in self._inbox.slots:
@@ -234,14 +234,14 @@ class ExchangeLoop:
         """What bounds the leases of an exchange: for the cluster, what this worker has and gives
         back…
         """
-        if self._places is None:
+        if self._permits is None:
             full, per_slot = self._limits() if want else ([], 0)
             return Bounds(full=full, per_slot=per_slot)
         return Bounds(
-            full=self._places.crowded() if want else (),
-            loads=self._places.loads() if want else {},
-            keep_permits=self._places.keep(),
-            limits=self._places.limits(),
+            full=self._permits.crowded() if want else (),
+            loads=self._permits.loads() if want else {},
+            keep_permits=self._permits.keep_permits(),
+            limits=self._permits.limits(),
         )
 
     def _limits(self) -> tuple[list[str], int]:
@@ -287,8 +287,8 @@ class ExchangeLoop:
             self._due = time.monotonic() + exchange.next_due + random.uniform(0.001, 0.02)  # noqa: S311
             if exchange.next_due <= 0:
                 self.dry = False
-        if self._places is not None:
-            self._places.answered(exchange, bounds.keep_permits)
+        if self._permits is not None:
+            self._permits.on_answered(exchange, bounds.keep_permits)
         if self.packing is not None:
             await self.packing.arrived(exchange.leases, self.insist)  # nobody sees a lease that can't be read yet
         self._hooks.answered(batch, exchange)

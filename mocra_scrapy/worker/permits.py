@@ -28,7 +28,7 @@ def names_of(lease: Lease) -> tuple[str, ...]:
     return (lease.slot, *lease.scopes)
 
 
-class Places:
+class SlotPermits:
     """See above.
 
     Args:
@@ -41,7 +41,7 @@ class Places:
     ) -> None:
         self._limit_of = limit_of
         self._clock = clock
-        self._places: dict[str, int] = {}
+        self._permits: dict[str, int] = {}
         self._target: dict[str, int] = {}  # others ask for some: come down to so many
         self._out: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
@@ -52,7 +52,7 @@ class Places:
 
     # ------------------------------------------------------------------ what the worker does
 
-    def tell(self, names: Iterable[str]) -> None:
+    def declare_limits(self, names: Iterable[str]) -> None:
         """Requests of *names* were seen: the store learns their limits with the next exchange, if
         these are special.
         """
@@ -65,7 +65,7 @@ class Places:
                 if limit is not None:
                     self._to_tell[name] = limit
 
-    def came(self, lease: Lease) -> None:
+    def on_leased(self, lease: Lease) -> None:
         """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands
         any more.
         """
@@ -75,17 +75,17 @@ class Places:
             for name in names:
                 self._held.pop(name, None)
 
-    def went_back(self, leases: Iterable[Lease]) -> None:
+    def on_returned(self, leases: Iterable[Lease]) -> None:
         """These were taken out of the inbox without being started."""
         for lease in leases:
             self._sink(self._waiting, names_of(lease))
 
-    def started(self, lease: Lease) -> None:
+    def on_started(self, lease: Lease) -> None:
         names = names_of(lease)
         self._sink(self._waiting, names)
         self._out.update(names)
 
-    def left(self, names: Iterable[str]) -> None:
+    def on_downloaded(self, names: Iterable[str]) -> None:
         """A request left the downloader."""
         self._sink(self._out, names)
 
@@ -100,7 +100,7 @@ class Places:
     def may_start(self, names: Iterable[str]) -> bool:
         """Whether one more request of all *names* may go out now."""
         return all(
-            self._out[name] < min(self._places.get(name, 0), self._target.get(name, 1 << 30)) for name in names
+            self._out[name] < min(self._permits.get(name, 0), self._target.get(name, 1 << 30)) for name in names
         ) and not (self._held and any(self.held(name) for name in names))
 
     def held(self, name: str) -> float:
@@ -113,8 +113,8 @@ class Places:
             del self._held[name]
         return max(0.0, left)
 
-    def places(self, name: str) -> int:
-        return self._places.get(name, 0)
+    def permits(self, name: str) -> int:
+        return self._permits.get(name, 0)
 
     # ------------------------------------------------------------------ what an exchange says
 
@@ -127,19 +127,19 @@ class Places:
         self._crowded = {name: until for name, until in self._crowded.items() if until > now}
         return list(self._crowded)
 
-    def keep(self) -> dict[str, int]:
+    def keep_permits(self) -> dict[str, int]:
         """What is given back: all of what nothing is left of, and what others ask for as far as it
         is free.
         """
-        keep = {name: 0 for name in self._places if not self._out[name] and not self._waiting[name]}
+        keep = {name: 0 for name in self._permits if not self._out[name] and not self._waiting[name]}
         for name, target in self._target.items():
-            if name in self._places and name not in keep:
+            if name in self._permits and name not in keep:
                 keep[name] = max(self._out[name], target)
-        for name, places in keep.items():
-            if places:
-                self._places[name] = min(self._places[name], places)
+        for name, permits in keep.items():
+            if permits:
+                self._permits[name] = min(self._permits[name], permits)
             else:
-                del self._places[name]  # not only when it is confirmed: nothing may start on it meanwhile
+                del self._permits[name]  # not only when it is confirmed: nothing may start on it meanwhile
                 self._target.pop(name, None)
         return keep
 
@@ -147,18 +147,18 @@ class Places:
         told, self._to_tell = self._to_tell, {}
         return told
 
-    def answered(self, exchange: Exchange, kept: Mapping[str, int]) -> None:
+    def on_answered(self, exchange: Exchange, kept: Mapping[str, int]) -> None:
         """Take in what the store said to a call that gave back all but *kept*."""
         now = self._clock()
-        for name, places in exchange.places.items():
-            have = self._places.get(name, 0)
-            if places >= have:
-                self._places[name] = places
+        for name, permits in exchange.permits.items():
+            have = self._permits.get(name, 0)
+            if permits >= have:
+                self._permits[name] = permits
                 self._target.pop(name, None)
             else:
-                self._target[name] = places
-        for name, places in kept.items():
-            if name in self._target and name not in exchange.places and places <= self._target[name]:
+                self._target[name] = permits
+        for name, permits in kept.items():
+            if name in self._target and name not in exchange.permits and permits <= self._target[name]:
                 del self._target[name]
         for name in exchange.crowded[:MOST_CROWDED]:
             self._crowded[name] = now + CROWDED
@@ -170,7 +170,7 @@ class Places:
             else:
                 self._held.pop(name, None)
 
-    def lost(self) -> None:
-        """This worker was declared dead: its places went to others."""
-        self._places.clear()
+    def on_lost(self) -> None:
+        """This worker was declared dead: its permits went to others."""
+        self._permits.clear()
         self._target.clear()

@@ -216,7 +216,7 @@ class MemoryHarness(Harness):
 
     async def wipe(self) -> None:
         store: Any = self.backends[0]._store  # type: ignore[attr-defined]
-        for part in (store.offices, store.locks, store.namespaces, store.workers):
+        for part in (store.roles, store.locks, store.namespaces, store.workers):
             part.clear()
 
     async def cut_off(self) -> None:

@@ -131,7 +131,7 @@ async def test_an_open_slot_is_held(harness: Harness) -> None:
         answer_ = await a.exchange(want=10, bounds=Bounds(loads=loads))
         leases += answer_.leases
     assert 990 < answer.held["s"] <= 1000
-    assert answer.places["s"] == 1, "comes down to one place"
+    assert answer.permits["s"] == 1, "comes down to one place"
     assert sorted(bodies(leases)) == ["t0", "t1"]
     await harness.advance(900)
     assert await harness.lease_all(a, bounds=Bounds(loads=loads)) == []

@@ -1,4 +1,4 @@
-"""IElection: one office, one leader, numbered terms."""
+"""IElection: one role, one leader, numbered terms."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .harness import Harness
 
 
 async def test_one_candidate_leads(harness: Harness) -> None:
-    office, other = harness.election(), harness.election(second=True)
+    role, other = harness.election(), harness.election(second=True)
     elsewhere = harness.election("clerk")
-    terms = await asyncio.gather(*(one.campaign(f"c{i}", 10) for i in range(4) for one in (office, other)))
+    terms = await asyncio.gather(*(one.campaign(f"c{i}", 10) for i in range(4) for one in (role, other)))
     won = [term for term in terms if term is not None]
     assert len({(term.leader, term.number) for term in won}) == 1
     assert won[0].role == "boss"
     assert 0 < won[0].expires_in <= 10
-    assert await elsewhere.campaign("clerk", 10), "another office is free"
+    assert await elsewhere.campaign("clerk", 10), "another role is free"
     await harness.advance(9)
     assert await other.campaign("late", 10) is None
     await harness.advance(1.1)
@@ -25,15 +25,15 @@ async def test_one_candidate_leads(harness: Harness) -> None:
 
 
 async def test_terms_grow(harness: Harness) -> None:
-    office, other = harness.election(), harness.election(second=True)
+    role, other = harness.election(), harness.election(second=True)
     numbers = []
     for i in range(6):
-        term = await (office, other)[i % 2].campaign(f"c{i % 3}", 5)
+        term = await (role, other)[i % 2].campaign(f"c{i % 3}", 5)
         assert term is not None
         numbers.append(term.number)
         match i % 3:
             case 0:
-                assert await office.resign(term.leader, term.number)
+                assert await role.resign(term.leader, term.number)
             case 1:
                 await harness.advance(5.1 if i < 3 else 500_000)
             case _:
@@ -43,76 +43,76 @@ async def test_terms_grow(harness: Harness) -> None:
 
 
 async def test_campaigning_again_keeps_the_term(harness: Harness) -> None:
-    office = harness.election()
-    first = await office.campaign("a", 10)
+    role = harness.election()
+    first = await role.campaign("a", 10)
     assert first is not None
     await harness.advance(6)
-    again = await office.campaign("a", 10)
+    again = await role.campaign("a", 10)
     assert again is not None
     assert again.number == first.number
     assert again.expires_in > 9
     await harness.advance(6)
-    assert await office.campaign("b", 10) is None, "it was a renewal"
+    assert await role.campaign("b", 10) is None, "it was a renewal"
     await harness.advance(5)
-    late = await office.campaign("a", 10)
+    late = await role.campaign("a", 10)
     assert late is not None
     assert late.number > first.number, "after the end of the lease it is a new term, of whomever"
 
 
 async def test_a_stale_term_is_not_renewed(harness: Harness) -> None:
-    office = harness.election()
-    old = await office.campaign("a", 10)
+    role = harness.election()
+    old = await role.campaign("a", 10)
     assert old is not None
-    assert await office.renew("a", old.number, 10)
-    assert not await office.renew("b", old.number, 10)
-    assert not await office.renew("a", old.number - 1, 10)
+    assert await role.renew("a", old.number, 10)
+    assert not await role.renew("b", old.number, 10)
+    assert not await role.renew("a", old.number - 1, 10)
     await harness.advance(8)
-    assert await office.renew("a", old.number, 10)
+    assert await role.renew("a", old.number, 10)
     await harness.advance(10.1)
-    assert not await office.renew("a", old.number, 10), "it ran out, though nobody took over"
-    new = await office.campaign("b", 10)
+    assert not await role.renew("a", old.number, 10), "it ran out, though nobody took over"
+    new = await role.campaign("b", 10)
     assert new is not None
-    assert not await office.renew("a", old.number, 100)
+    assert not await role.renew("a", old.number, 100)
     await harness.wipe()
-    assert not await office.renew("b", new.number, 10)
-    assert await office.leader() is None
+    assert not await role.renew("b", new.number, 10)
+    assert await role.leader() is None
 
 
-async def test_a_resigned_office_is_free(harness: Harness) -> None:
-    office = harness.election()
-    old = await office.campaign("a", 1000)
+async def test_a_resigned_role_is_free(harness: Harness) -> None:
+    role = harness.election()
+    old = await role.campaign("a", 1000)
     assert old is not None
-    assert await office.resign("a", old.number)
-    assert not await office.resign("a", old.number), "once"
+    assert await role.resign("a", old.number)
+    assert not await role.resign("a", old.number), "once"
     new = await harness.election(second=True).campaign("b", 10)
     assert new is not None
     assert new.number > old.number
 
 
 async def test_a_stale_term_resigns_nothing(harness: Harness) -> None:
-    office = harness.election()
-    old = await office.campaign("a", 5)
+    role = harness.election()
+    old = await role.campaign("a", 5)
     assert old is not None
     await harness.advance(6)
-    assert not await office.resign("a", old.number)
-    new = await office.campaign("a", 5)
+    assert not await role.resign("a", old.number)
+    new = await role.campaign("a", 5)
     assert new is not None
-    assert not await office.resign("a", old.number)
-    assert not await office.resign("b", new.number)
-    found = await office.leader()
+    assert not await role.resign("a", old.number)
+    assert not await role.resign("b", new.number)
+    found = await role.leader()
     assert found is not None
     assert found.number == new.number
 
 
 async def test_the_leader_is_known_to_all(harness: Harness) -> None:
-    office, other = harness.election("who: {is} it?"), harness.election("who: {is} it?", second=True)
+    role, other = harness.election("who: {is} it?"), harness.election("who: {is} it?", second=True)
     assert await other.leader() is None
-    term = await office.campaign("kä the:1\n", 10)
+    term = await role.campaign("kä the:1\n", 10)
     assert term is not None
     found = await other.leader()
     assert found is not None
     assert (found.role, found.leader, found.number) == ("who: {is} it?", "kä the:1\n", term.number)
     assert 5 < found.expires_in <= 10
-    await office.resign("kä the:1\n", term.number)
+    await role.resign("kä the:1\n", term.number)
     assert await other.leader() is None
     assert await harness.election("it").leader() is None

@@ -84,7 +84,7 @@ class Crawl:
         self.held_until = 0.0
         self.departures: list[float] = []
         self.out: list[list[Any]] = [[], []]
-        self.places = [0, 0]
+        self.permits = [0, 0]
 
     async def begin(self) -> None:
         self.workers: list[QueueSession] = [
@@ -119,24 +119,24 @@ class Crawl:
             await session.queue.close_worker(session.worker)
             await session.queue.join(session.worker)
             out.clear()
-            self.places[who] = 0
+            self.permits[who] = 0
             return
         if what == "settle":
             done, out[:] = out[:2], out[2:]
             answer = await session.exchange(
-                ack=done, bounds=Bounds(keep_permits={"s": min(self.places[who], len(out))})
+                ack=done, bounds=Bounds(keep_permits={"s": min(self.permits[who], len(out))})
             )
-            self.places[who] = min(self.places[who], len(out))
+            self.permits[who] = min(self.permits[who], len(out))
         else:
             answer = await session.exchange(want=6, bounds=Bounds(loads={"s": len(out)}))
             for lease in answer.leases:
                 out.append(lease)
                 self.depart(lease.wait)
-        self.places[who] = answer.places.get("s", self.places[who])
+        self.permits[who] = answer.permits.get("s", self.permits[who])
 
     def check(self) -> None:
         if self.limit.concurrency:
-            assert sum(self.places) <= self.limit.concurrency
+            assert sum(self.permits) <= self.limit.concurrency
         least = self.limit.interval * (1 - self.limit.jitter)
         if least:
             # Without jitter this is burst + time / interval. With it a burst, too, is measured by

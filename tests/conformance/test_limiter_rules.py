@@ -176,7 +176,7 @@ async def test_a_look_tells_what_is_in_force(harness: Harness) -> None:
     limit = SlotLimit(interval=3, burst=2, concurrency=7, jitter=0.5)
     limiter = harness.limiter(**ONE, limit=limit)
     state = await limiter.look("s")
-    assert (state.limit, state.wait, state.paused, state.slowed, state.places, state.pending) == (
+    assert (state.limit, state.wait, state.paused, state.slowed, state.permits, state.pending) == (
         limit,
         0,
         False,

@@ -36,7 +36,7 @@ async def test_every_entry_comes_through_within_limits(harness: Harness, workers
 
 
 async def test_a_repeated_call_books_once(harness: Harness) -> None:
-    """ "The same call again changes nothing", for departures and places."""
+    """ "The same call again changes nothing", for departures and permits."""
     limit = SlotLimit(interval=100, burst=2, concurrency=4)
     a = await harness.worker("a", limit=limit, lease=1e6)
     await a.push(entries(*range(10), slot="s"))
@@ -46,6 +46,6 @@ async def test_a_repeated_call_books_once(harness: Harness) -> None:
         first = list(answer.leases)
     again = await a.exchange(want=10, repeat=True)
     assert [lease.token for lease in again.leases] == [lease.token for lease in first]
-    assert again.places == answer.places == {"s": 2}
+    assert again.permits == answer.permits == {"s": 2}
     for _ in range(2 * harness.shards):
         assert list((await a.exchange(want=10, bounds=Bounds(loads={"s": 2}))).leases) == []

@@ -96,11 +96,11 @@ async def test_jitter_varies_the_interval(harness: Harness) -> None:
     assert 85 < sum(gaps) / len(gaps) < 115
 
 
-async def test_places_are_never_overbooked(harness: Harness) -> None:
+async def test_permits_are_never_overbooked(harness: Harness) -> None:
     limit = SlotLimit(concurrency=4)
     sessions = [await harness.worker(f"w{i}", second=bool(i % 2), **ONE, limit=limit) for i in range(6)]
     await sessions[0].push(entries(*range(100), slot="s"))
-    places: dict[str, int] = {}
+    permits: dict[str, int] = {}
     loads: dict[str, int] = {}
     for _ in range(4):
         for session in sessions:
@@ -108,11 +108,11 @@ async def test_places_are_never_overbooked(harness: Harness) -> None:
             answer = await session.exchange(want=10, bounds=Bounds(loads={"s": load} if load else {}))
             loads[session.worker] = load + len(answer.leases)
             if answer.leases:
-                places[session.worker] = answer.places["s"]
-            assert sum(places.values()) <= 4
-    assert sum(places.values()) == 4
+                permits[session.worker] = answer.permits["s"]
+            assert sum(permits.values()) <= 4
+    assert sum(permits.values()) == 4
     state = await harness.limiter(**ONE, limit=limit).look("s")
-    assert state.places == 4
+    assert state.permits == 4
     assert state.pending == 100 - sum(loads.values())
 
 
@@ -140,10 +140,10 @@ async def test_what_is_given_back_is_free(harness: Harness) -> None:
     assert answer != []
     # More than it has can't be kept.
     await a.exchange(bounds=Bounds(keep_permits={"s": 5}))
-    assert (await harness.limiter(**ONE, limit=limit).look("s")).places <= 2
+    assert (await harness.limiter(**ONE, limit=limit).look("s")).permits <= 2
 
 
-async def test_places_are_shared_between_workers(harness: Harness) -> None:
+async def test_permits_are_shared_between_workers(harness: Harness) -> None:
     limit = SlotLimit(concurrency=8)
     a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
     await a.push(entries(*range(100), slot="s"))
@@ -154,29 +154,29 @@ async def test_places_are_shared_between_workers(harness: Harness) -> None:
     crowded = [name for _ in range(2) for name in (await b.exchange(want=4)).crowded]
     assert "s" in crowded
     asked = await a.exchange(bounds=Bounds(loads={"s": load}, keep_permits={"s": 8}))
-    assert asked.places == {"s": 4}
-    assert (await a.exchange(bounds=Bounds(loads={"s": load}))).places == {"s": 4}, "asked for until it answers"
+    assert asked.permits == {"s": 4}
+    assert (await a.exchange(bounds=Bounds(loads={"s": load}))).permits == {"s": 4}, "asked for until it answers"
     done = await a.exchange(bounds=Bounds(loads={"s": load}, keep_permits={"s": 4}))
-    assert done.places == {}
+    assert done.permits == {}
     got: list[Lease] = []
     for _ in range(2):
         answer = await b.exchange(want=16, bounds=Bounds(loads={"s": len(got)} if got else {}))
         got += answer.leases
-        assert answer.places.get("s", 0) <= 4
+        assert answer.permits.get("s", 0) <= 4
     assert len(got) == 8
 
 
-async def test_a_leaving_worker_frees_its_places(harness: Harness) -> None:
+async def test_a_leaving_worker_frees_its_permits(harness: Harness) -> None:
     limit = SlotLimit(concurrency=2)
     a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
     await a.push(entries(*range(20), slot="s"))
     await some(a, want=2)
     await a.queue.close_worker("a")
-    assert (await harness.limiter(**ONE, limit=limit).look("s")).places == 0
+    assert (await harness.limiter(**ONE, limit=limit).look("s")).permits == 0
     assert len((await some(b, want=2))[:2]) == 2
 
 
-async def test_a_dead_worker_frees_its_places(harness: Harness) -> None:
+async def test_a_dead_worker_frees_its_permits(harness: Harness) -> None:
     limit = SlotLimit(concurrency=2)
     a = await harness.worker("a", shards=1, limit=limit)
     await a.push(entries(*range(20), slot="s"))
@@ -185,7 +185,7 @@ async def test_a_dead_worker_frees_its_places(harness: Harness) -> None:
     b = await harness.worker("b", second=True, shards=1, limit=limit)
     got = await some(b, want=2)
     assert bodies(got)[:2] == ["0", "1"]
-    assert (await harness.limiter(shards=1, limit=limit).look("s")).places == 2
+    assert (await harness.limiter(shards=1, limit=limit).look("s")).permits == 2
 
 
 async def test_a_slot_may_have_a_limit_of_its_own(harness: Harness) -> None:

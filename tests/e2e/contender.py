@@ -7,7 +7,7 @@ the most careless leader there can be.
 * ``effect``: a fenced write, with its number, whether it was accepted, and the version that the
   server gave it.
 
-It goes on writing with its last number when it has lost the office: a fence has to refuse that.
+It goes on writing with its last number when it has lost the role: a fence has to refuse that.
 """
 
 from __future__ import annotations

@@ -125,8 +125,8 @@ def test_a_spider_leads_locks_and_shares(loop: str, tmp_path: Path, site: MockSi
         "mocra:{+lead:shop}:term",
         "mocra:{+lead:b}:term",
         "mocra:{+shared:user%3ashop}:values",
-        "mocra:{+lock:till}:places",
-        "mocra:{+lock:browsers}:places",
+        "mocra:{+lock:till}:permits",
+        "mocra:{+lock:browsers}:permits",
     }, "workers, control state and holds are gone"
 
 

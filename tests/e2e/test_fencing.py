@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 #: What a slow, shared machine may add to a time that is promised.
 SLACK = 3.0
-KEY = {"leader": "mocra:{+lead:boss}:term", "lock": "mocra:{+lock:boss}:places"}
+KEY = {"leader": "mocra:{+lead:boss}:term", "lock": "mocra:{+lock:boss}:permits"}
 
 
 class Crowd:

@@ -40,7 +40,7 @@ class Answered:
     buried: list[bool] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     departs: list[float] = field(default_factory=list)  # an instant for each token
-    names: list[str] = field(default_factory=list)  # slots and scopes whose places changed
+    names: list[str] = field(default_factory=list)  # slots and scopes whose permits changed
     crowded: list[str] = field(default_factory=list)
     held: dict[str, float] = field(default_factory=dict)
     lost: bool = False

@@ -1,11 +1,11 @@
-"""Limits, departures and places of one crawl's slots and scopes. ``now`` is the injected clock, in
+"""Limits, departures and permits of one crawl's slots and scopes. ``now`` is the injected clock, in
 seconds.
 
 =============  =================================================================================================
 ``limits``     name -> as the settings say; ``changes``: as somebody changed it; ``slowed``: what failures brought about
 ``tat``        name -> theoretical arrival time of GCRA: when a departure without any burst would be on time
 ``held``       name -> nobody departs before; infinite: paused
-``places``     name -> worker -> requests that this worker may have out
+``permits``     name -> worker -> requests that this worker may have out
 ``asking``     name -> worker -> since when it found no place, or fewer than its share
 =============  =================================================================================================
 """
@@ -61,9 +61,9 @@ class Throttle:
         self.probing: dict[str, float] = {}  # opened by the breaker: one at a time, until then at the latest
         self.held: dict[str, float] = {}
         self.tat: dict[str, float] = {}
-        self.places: dict[str, dict[str, int]] = {}
+        self.permits: dict[str, dict[str, int]] = {}
         self.asking: dict[str, dict[str, float]] = {}
-        self.notes: dict[str, dict[str, int]] = {}  # worker -> name -> places that it is asked to come down to
+        self.notes: dict[str, dict[str, int]] = {}  # worker -> name -> permits that it is asked to come down to
         self.holds: dict[str, dict[str, float]] = {}  # worker -> name -> until when, not told yet
         self._random = random.Random()  # noqa: S311 - jitter
 
@@ -134,10 +134,10 @@ class Throttle:
         self._tell(name, self.held[name])
 
     def probe(self, name: str, until: float) -> None:
-        """One at a time for now: those that have more places than one are asked for them."""
+        """One at a time for now: those that have more permits than one are asked for them."""
         self.probing[name] = until
-        for worker, places in self.places.get(name, {}).items():
-            if places > 1:
+        for worker, permits in self.permits.get(name, {}).items():
+            if permits > 1:
                 self.notes.setdefault(worker, {})[name] = 1
 
     def lift(self, name: str, now: float) -> None:
@@ -147,7 +147,7 @@ class Throttle:
         self._tell(name, now)
 
     def _tell(self, name: str, until: float) -> None:
-        for worker in self.places.get(name, ()):
+        for worker in self.permits.get(name, ()):
             self.holds.setdefault(worker, {})[name] = until
 
     def change(self, name: str, change: LimitChange, default: SlotLimit, now: float) -> None:
@@ -161,11 +161,11 @@ class Throttle:
             start = max(now, self.held.get(name, now))
             self.tat[name] = min(self.tat[name], (now if math.isinf(start) else start) + limit.burst * limit.interval)
 
-    # ------------------------------------------------------------------ places
+    # ------------------------------------------------------------------ permits
 
     def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int, bool]:
-        """``(places it has, places it may have now, its fair share, whether others ask)``."""
-        holders = self.places.get(name, {})
+        """``(permits it has, permits it may have now, its fair share, whether others ask)``."""
+        holders = self.permits.get(name, {})
         asking = {w for w, at in self.asking.get(name, {}).items() if w != worker and now - at < ASKED}
         mine = holders.get(worker, 0)
         fair = max(1, concurrency // len({worker, *holders, *asking}))
@@ -175,7 +175,7 @@ class Throttle:
     def room(
         self, worker: str, names: Sequence[str], loads: Mapping[str, int], default: SlotLimit, now: float
     ) -> tuple[int, str]:
-        """How many entries *worker* may have more; and, where that is none for want of places, the
+        """How many entries *worker* may have more; and, where that is none for want of permits, the
         name that lacks them.
         """
         limits = [self.limit_of(name, default, now) for name in names]
@@ -193,45 +193,47 @@ class Throttle:
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
         self.asking.setdefault(name, {})[worker] = now
-        for holder, places in self.places.get(name, {}).items():
-            if holder != worker and places > fair:
+        for holder, permits in self.permits.get(name, {}).items():
+            if holder != worker and permits > fair:
                 self.notes.setdefault(holder, {})[name] = fair
 
-    def sit(self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float) -> None:
-        """Give *worker* places for what it has now, as far as there are any."""
+    def grant(
+        self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float
+    ) -> None:
+        """Give *worker* permits for what it has now, as far as there are any."""
         for name in names:
             concurrency = self.limit_of(name, default, now).concurrency or MANY
             mine, cap, _, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
-                self.places.setdefault(name, {})[worker] = wanted
+                self.permits.setdefault(name, {})[worker] = wanted
                 self.asking.get(name, {}).pop(worker, None)
 
     def keep(self, worker: str, keep: Mapping[str, int]) -> int:
-        """*worker* gives back all but so many places; of how many names that others ask for."""
+        """*worker* gives back all but so many permits; of how many names that others ask for."""
         missed = 0
-        for name, places in keep.items():
-            holders = self.places.get(name, {})
-            if places < holders.get(worker, 0):
-                holders[worker] = places
-                if places <= 0:
-                    self._stand_up(name, worker)
+        for name, permits in keep.items():
+            holders = self.permits.get(name, {})
+            if permits < holders.get(worker, 0):
+                holders[worker] = permits
+                if permits <= 0:
+                    self._revoke(name, worker)
                 missed += bool(self.asking.get(name))
             note = self.notes.get(worker, {})
-            if name in note and places <= note[name]:
+            if name in note and permits <= note[name]:
                 del note[name]
         return missed
 
-    def _stand_up(self, name: str, worker: str) -> None:
-        holders = self.places.get(name, {})
+    def _revoke(self, name: str, worker: str) -> None:
+        holders = self.permits.get(name, {})
         holders.pop(worker, None)
         if not holders:
-            self.places.pop(name, None)
+            self.permits.pop(name, None)
 
     def forget(self, worker: str) -> None:
         """*worker* left or died."""
-        for name in [name for name, holders in self.places.items() if worker in holders]:
-            self._stand_up(name, worker)
+        for name in [name for name, holders in self.permits.items() if worker in holders]:
+            self._revoke(name, worker)
         for name in list(self.asking):
             self.asking[name].pop(worker, None)
             if not self.asking[name]:
@@ -260,6 +262,6 @@ class Throttle:
             math.isinf(due),
             0.0 if slowed is None else limit.interval,
             self.changes.get(name, LimitChange()),
-            sum(self.places.get(name, {}).values()),
+            sum(self.permits.get(name, {}).values()),
             pending,
         )

@@ -74,7 +74,7 @@ class ThrottledLeasing:
         for name in names:
             self._loads[name] = self._loads.get(name, 0) + 1
             self.names[name] = None
-        self._throttle.sit(self._worker, names, self._loads, self._default, self._now)
+        self._throttle.grant(self._worker, names, self._loads, self._default, self._now)
 
     def serve(self, want: int) -> None:
         """Up to *want* of them, lists taking turns."""

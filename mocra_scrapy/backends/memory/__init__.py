@@ -9,7 +9,7 @@ tests and single crawls.
 ``throttle.py``  limits of slots; ``handout.py``: who gets what within them; ``limiter.py``: their verbs
 ``circuits.py``  outcomes and open slots; ``breaker.py``: the verbs of the breaker
 ``queue.py``     :class:`MemoryRequestQueue`, the verbs of the contract
-``election.py``  :class:`MemoryElection`, offices
+``election.py``  :class:`MemoryElection`, roles
 ``locks.py``     :class:`MemoryLocks`
 ``shared.py``    :class:`MemoryShared`, named values
 ``workers.py``   :class:`MemoryWorkers`, who is there
@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
-from mocra_scrapy.backends.memory.election import MemoryElection, Office
+from mocra_scrapy.backends.memory.election import MemoryElection, StoredRole
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import Lock, MemoryLocks
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
@@ -51,11 +51,11 @@ class Store(dict[str, StoredCrawl]):
     as long as a backend or tool holds it.
     """
 
-    __slots__ = ("__weakref__", "locks", "namespaces", "offices", "workers")
+    __slots__ = ("__weakref__", "locks", "namespaces", "roles", "workers")
 
     def __init__(self) -> None:
         super().__init__()
-        self.offices: dict[str, Office] = {}
+        self.roles: dict[str, StoredRole] = {}
         self.locks: dict[str, Lock] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.workers: dict[str, Heartbeat] = {}

@@ -118,7 +118,7 @@ class MemoryBreaker:
         record.until, record.expires = now + hold, now + hold + rules.longest
         throttle.hold(slot, record.until, self._default, now)
         throttle.probe(slot, record.expires)
-        for worker in throttle.places.get(slot, ()):
+        for worker in throttle.permits.get(slot, ()):
             self._crawl.wakeups.wake(worker)
         failed, total, kinds = counts
         return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
@@ -160,7 +160,7 @@ class MemoryBreaker:
         known.slots[slot] = Record(since=now, expires=now + SETTLED)
         if throttle.held.get(slot) == record.until:
             throttle.lift(slot, now)
-            for worker in throttle.places.get(slot, ()):
+            for worker in throttle.permits.get(slot, ()):
                 self._crawl.wakeups.wake(worker)
         self._let_go(slot)
         return True

@@ -1,4 +1,4 @@
-"""``MemoryElection``: offices in this process."""
+"""``MemoryElection``: roles in this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mocra_scrapy.models import Term
 
 
 @dataclass(slots=True)
-class Office:
+class StoredRole:
     """``leader`` is empty when it is free; ``until`` is by the monotonic clock."""
 
     leader: str = ""
@@ -21,10 +21,10 @@ class Office:
     until: float = 0.0
 
 
-class Offices(Protocol):
+class Roles(Protocol):
     """The part of the store that is used here."""
 
-    offices: dict[str, Office]
+    roles: dict[str, StoredRole]
 
 
 def greater(last: int, wall: Callable[[], float]) -> int:
@@ -38,45 +38,45 @@ def greater(last: int, wall: Callable[[], float]) -> int:
 class MemoryElection:
     """See :class:`~mocra_scrapy.interfaces.IElection`."""
 
-    def __init__(self, store: Offices, role: str, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(self, store: Roles, role: str, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._store = store
         self._role = role
         self._clock = clock
         self._wall = wall
 
     @property
-    def _office(self) -> Office:
-        return self._store.offices.setdefault(self._role, Office())
+    def _stored(self) -> StoredRole:
+        return self._store.roles.setdefault(self._role, StoredRole())
 
-    def _held(self, candidate: str, number: int) -> Office | None:
-        office = self._office
-        mine = office.leader == candidate and office.number == number and office.until > self._clock()
-        return office if mine else None
+    def _held(self, candidate: str, number: int) -> StoredRole | None:
+        role = self._stored
+        mine = role.leader == candidate and role.number == number and role.until > self._clock()
+        return role if mine else None
 
     async def campaign(self, candidate: str, lease: float) -> Term | None:
-        office, now = self._office, self._clock()
-        if office.leader and office.until > now:
-            if office.leader != candidate:
+        role, now = self._stored, self._clock()
+        if role.leader and role.until > now:
+            if role.leader != candidate:
                 return None
         else:
-            office.leader, office.number = candidate, greater(office.number, self._wall)
-        office.until = now + lease
-        return Term(self._role, candidate, office.number, lease)
+            role.leader, role.number = candidate, greater(role.number, self._wall)
+        role.until = now + lease
+        return Term(self._role, candidate, role.number, lease)
 
     async def renew(self, candidate: str, number: int, lease: float) -> bool:
-        office = self._held(candidate, number)
-        if office is not None:
-            office.until = self._clock() + lease
-        return office is not None
+        role = self._held(candidate, number)
+        if role is not None:
+            role.until = self._clock() + lease
+        return role is not None
 
     async def resign(self, candidate: str, number: int) -> bool:
-        office = self._held(candidate, number)
-        if office is not None:
-            office.leader = ""
-        return office is not None
+        role = self._held(candidate, number)
+        if role is not None:
+            role.leader = ""
+        return role is not None
 
     async def leader(self) -> Term | None:
-        office, now = self._office, self._clock()
-        if not office.leader or office.until <= now:
+        role, now = self._stored, self._clock()
+        if not role.leader or role.until <= now:
             return None
-        return Term(self._role, office.leader, office.number, office.until - now)
+        return Term(self._role, role.leader, role.number, role.until - now)

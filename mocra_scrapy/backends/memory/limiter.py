@@ -67,7 +67,7 @@ class MemoryRateLimiter:
 
     def _wake(self, name: str) -> None:
         """Those that have something of *name* are to hear of it."""
-        for worker in self._crawl.throttle.places.get(name, ()):
+        for worker in self._crawl.throttle.permits.get(name, ()):
             self._crawl.wakeups.wake(worker)
 
     def _stir(self) -> None:

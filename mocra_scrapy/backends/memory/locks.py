@@ -28,7 +28,7 @@ class Lock:
     """
 
     last: int = 0
-    places: dict[str, Place] = field(default_factory=dict)
+    permits: dict[str, Place] = field(default_factory=dict)
     events: list[asyncio.Event] = field(default_factory=list)
 
 
@@ -48,31 +48,31 @@ class MemoryLocks:
         self._wall = wall
 
     def _lock(self, name: str) -> Lock:
-        """The lock, without places that ran out."""
+        """The lock, without permits that ran out."""
         lock, now = self._store.locks.setdefault(name, Lock()), self._clock()
-        for owner in [owner for owner, place in lock.places.items() if place.until <= now]:
-            del lock.places[owner]
+        for owner in [owner for owner, place in lock.permits.items() if place.until <= now]:
+            del lock.permits[owner]
         return lock
 
     def _sweep(self, name: str) -> None:
         """Forget a lock that nobody holds or wants: numbers begin at the clock."""
         lock = self._store.locks.get(name)
-        if lock is not None and not lock.places and not lock.events:
+        if lock is not None and not lock.permits and not lock.events:
             del self._store.locks[name]
 
     async def acquire(self, name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
         lock = self._lock(name)
-        place = lock.places.get(owner)
+        place = lock.permits.get(owner)
         if place is None:
-            if len(lock.places) >= limit:
+            if len(lock.permits) >= limit:
                 return None
             lock.last = greater(lock.last, self._wall)
-            place = lock.places[owner] = Place(lock.last, 0.0)
+            place = lock.permits[owner] = Place(lock.last, 0.0)
         place.until = self._clock() + ttl
         return Grant(name, owner, place.number, ttl)
 
     async def renew(self, name: str, owner: str, number: int, ttl: float) -> bool:
-        place = self._lock(name).places.get(owner)
+        place = self._lock(name).permits.get(owner)
         if place is None or place.number != number:
             self._sweep(name)
             return False
@@ -81,10 +81,10 @@ class MemoryLocks:
 
     async def release(self, name: str, owner: str, number: int) -> bool:
         lock = self._lock(name)
-        place = lock.places.get(owner)
+        place = lock.permits.get(owner)
         mine = place is not None and place.number == number
         if mine:
-            del lock.places[owner]
+            del lock.permits[owner]
             for event in lock.events:
                 event.set()
         self._sweep(name)
@@ -103,7 +103,7 @@ class MemoryLocks:
 
     async def holders(self, name: str) -> Sequence[Grant]:
         lock, now = self._lock(name), self._clock()
-        found = [Grant(name, owner, place.number, place.until - now) for owner, place in lock.places.items()]
+        found = [Grant(name, owner, place.number, place.until - now) for owner, place in lock.permits.items()]
         self._sweep(name)
         return found
 

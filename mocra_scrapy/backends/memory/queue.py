@@ -268,8 +268,8 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
                         scopes=tuple(scopes),
                     )
                 )
-        places = {name: throttle.places.get(name, {}).get(me.name, 0) for name in done.names}
-        places.update(throttle.notes.get(me.name, {}))
+        permits = {name: throttle.permits.get(name, {}).get(me.name, 0) for name in done.names}
+        permits.update(throttle.notes.get(me.name, {}))
         held = {name: min(max(0.0, until - now), LONGEST) for name, until in done.held.items()}
         return Exchange(
             tuple(done.stored),
@@ -283,7 +283,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
             done.lost or me.lost,
             done.reclaimed,
             done.given_up,
-            places,
+            permits,
             tuple(done.crowded),
             held,
         )

@@ -166,9 +166,9 @@ class RedisDeadLetters:
             tail = identity.rpartition("-")[2]
             if tail.isdecimal() and int(tail) < shards:
                 groups.setdefault(int(tail), []).append(i)
-        for shard, places in groups.items():
-            for at in range(0, len(places), PART):
-                some = places[at : at + PART]
+        for shard, positions in groups.items():
+            for at in range(0, len(positions), PART):
+                some = positions[at : at + PART]
                 names = [ids[i].rpartition("-")[0] for i in some]
                 answers = await self._shards.run(DEAD, shard, verb, self._dead_ttl, *head, *names)
                 for i, answer in zip(some, answers, strict=True):

@@ -1,4 +1,4 @@
-"""``RedisElection``: an office is one hash; its number is the server's clock, or one more than the
+"""``RedisElection``: a role is one hash; its number is the server's clock, or one more than the
 last.
 """
 

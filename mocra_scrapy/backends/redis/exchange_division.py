@@ -19,9 +19,11 @@ def divide(
         ValueError: a fingerprint is too short.
     """
     if shards.count == 1:
-        places = [list(range(len(part))) for part in (push, ack, release, bury)]
+        positions = [list(range(len(part))) for part in (push, ack, release, bury)]
         return {
-            0: ShardTurn(list(push), places[0], list(ack), places[1], list(release), places[2], list(bury), places[3])
+            0: ShardTurn(
+                list(push), positions[0], list(ack), positions[1], list(release), positions[2], list(bury), positions[3]
+            )
         }
     turns: dict[int, ShardTurn] = {0: ShardTurn()}
     for i, entry in enumerate(push):

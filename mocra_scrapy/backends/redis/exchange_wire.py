@@ -106,7 +106,7 @@ class ShardAnswer:
     lost: bool
     reclaimed: int
     given_up: int
-    places: dict[str, int]
+    permits: dict[str, int]
     crowded: list[str]
     held: dict[str, float]
 
@@ -227,7 +227,7 @@ def open_answer(raw: Any, number: int, shard: int) -> ShardAnswer:
             reclaimed,
             given_up,
             waits,
-            places,
+            permits,
             crowded,
             held,
         ) = msgpack.unpackb(raw, raw=True, strict_map_key=False)
@@ -243,7 +243,7 @@ def open_answer(raw: Any, number: int, shard: int) -> ShardAnswer:
             bool(lost),
             int(reclaimed),
             int(given_up),
-            {_text(name): int(n) for name, n in _pairs(places)},
+            {_text(name): int(n) for name, n in _pairs(permits)},
             [_text(name) for name in crowded or ()],
             {_text(name): min(us / 1e6, LONGEST) for name, us in _pairs(held)},
         )

@@ -57,15 +57,15 @@ class RedisRateLimiter:
         for name in limits or ():
             groups.setdefault(self._shards.of(name), [])
 
-        async def ask(shard: int, places: list[int]) -> list[bytes]:
-            some = [[list(wishes[i].names), round(wishes[i].max_wait * 1e6)] for i in places]
+        async def ask(shard: int, positions: list[int]) -> list[bytes]:
+            some = [[list(wishes[i].names), round(wishes[i].max_wait * 1e6)] for i in positions]
             mine = [one for one in told if self._shards.of(one[0]) == shard]
             return list(await self._ask("reserve", shard, some, mine))
 
-        answers = await gather_all([ask(shard, places) for shard, places in groups.items()])
+        answers = await gather_all([ask(shard, positions) for shard, positions in groups.items()])
         bookings = [Booking(0.0, False)] * len(wishes)
-        for places, answer in zip(groups.values(), answers, strict=True):
-            for i, text in zip(places, answer, strict=True):
+        for positions, answer in zip(groups.values(), answers, strict=True):
+            for i, text in zip(positions, answer, strict=True):
                 us = float(text)
                 bookings[i] = Booking(us / 1e6, True) if us >= 0 else Booking((-1 - us) / 1e6, False)
         return bookings
@@ -91,7 +91,7 @@ class RedisRateLimiter:
 
     async def look(self, name: str) -> SlotState:
         raw = msgpack.unpackb(await self._on(name, "look"), raw=True)
-        interval, burst, concurrency, jitter, wait, slowed, *change, places, pending = raw
+        interval, burst, concurrency, jitter, wait, slowed, *change, permits, pending = raw
         told = [None if part < 0 else part for part in change]
         return SlotState(
             SlotLimit(interval / 1e6, int(burst), int(concurrency), float(jitter)),
@@ -99,6 +99,6 @@ class RedisRateLimiter:
             wait < 0,
             slowed / 1e6,
             LimitChange(None if told[0] is None else told[0] / 1e6, told[1], told[2]),
-            int(places),
+            int(permits),
             int(pending),
         )

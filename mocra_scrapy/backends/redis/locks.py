@@ -36,7 +36,7 @@ class RedisLocks:
         self._listener: asyncio.Task[None] | None = None
 
     def _key(self, name: str) -> list[str]:
-        return [f"{self._prefix}:{{+lock:{quote_name(name)}}}:places"]
+        return [f"{self._prefix}:{{+lock:{quote_name(name)}}}:permits"]
 
     async def acquire(self, name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
         args = ["acquire", owner, "", milliseconds(ttl), str(limit)]

@@ -194,7 +194,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
             second[s].lost |= answer.lost
             second[s].reclaimed += answer.reclaimed
             second[s].given_up += answer.given_up
-            second[s].places = {**answer.places, **second[s].places}
+            second[s].permits = {**answer.permits, **second[s].permits}
             second[s].held = {**answer.held, **second[s].held}
         known.answers.clear()
         return await self._merge(turns, second, (len(push), len(ack), len(release), len(bury)))
@@ -264,7 +264,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
             any(a.lost for a in answers.values()),
             sum(a.reclaimed for a in answers.values()),
             sum(a.given_up for a in answers.values()),
-            {name: n for a in answers.values() for name, n in a.places.items()},
+            {name: n for a in answers.values() for name, n in a.permits.items()},
             [name for a in answers.values() for name in a.crowded],
             {name: seconds for a in answers.values() for name, seconds in a.held.items()},
         )

@@ -214,7 +214,7 @@ async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypa
 
 
 async def test_seeds_do_not_wait_while_nothing_that_is_pending_can_be_fetched() -> None:
-    """The seed of an idle host comes through behind many of a host whose places are all taken."""
+    """The seed of an idle host comes through behind many of a host whose permits are all taken."""
     settings = {"MOCRA_SEEDS_AHEAD": 100, "MOCRA_PREFETCH": 10, "CONCURRENT_REQUESTS": 10}
     async with opened(**settings, CONCURRENT_REQUESTS_PER_DOMAIN=2) as scheduler:
         seeding = Seeding2000(scheduler)

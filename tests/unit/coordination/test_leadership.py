@@ -27,7 +27,7 @@ class Clock:
         return self.now
 
 
-class Office:
+class Role:
     """An election whose server can be made to fail, or to answer late."""
 
     def __init__(self, clock: Clock) -> None:
@@ -67,37 +67,37 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def office(clock: Clock) -> Office:
-    return Office(clock)
+def role(clock: Clock) -> Role:
+    return Role(clock)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"renew": 0}, {"renew": 10}, {"deadline": 15}, {"deadline": 16}, {"retry": 0}, {"lease": 9}]
 )
-def test_times_that_do_not_fit_are_refused(wrong: dict[str, float], office: Office) -> None:
+def test_times_that_do_not_fit_are_refused(wrong: dict[str, float], role: Role) -> None:
     with pytest.raises(ConfigurationError, match="renew < deadline < lease"):
-        Candidate(office, "a", **wrong)  # type: ignore[arg-type]
+        Candidate(role, "a", **wrong)  # type: ignore[arg-type]
 
 
-async def test_belief_ends_by_the_clock_and_not_by_a_timer(clock: Clock, office: Office) -> None:
-    async with Candidate(office, "a", clock=clock) as a:  # type: ignore[arg-type]
+async def test_belief_ends_by_the_clock_and_not_by_a_timer(clock: Clock, role: Role) -> None:
+    async with Candidate(role, "a", clock=clock) as a:  # type: ignore[arg-type]
         term = await a.elected()
         assert (a.is_leader, a.number, a.term) == (True, term.number, term)
         clock.now += 9.9
         assert a.is_leader
         clock.now += 0.2  # the loop has run nothing in between, as after a suspension
         assert (a.is_leader, a.number, a.term) == (False, None, None)
-        found = await office.real.leader()
+        found = await role.real.leader()
         assert found is not None, "the lease goes on: belief ended first"
     assert not a.is_leader
 
 
-async def test_belief_begins_before_the_request_is_sent(clock: Clock, office: Office) -> None:
+async def test_belief_begins_before_the_request_is_sent(clock: Clock, role: Role) -> None:
     def slow(verb: str) -> None:
         clock.now += 4.0
 
-    office.before = slow
-    async with Candidate(office, "a", clock=clock) as a:  # type: ignore[arg-type]
+    role.before = slow
+    async with Candidate(role, "a", clock=clock) as a:  # type: ignore[arg-type]
         await a.elected()
         clock.now += 5.9
         assert a.is_leader
@@ -105,24 +105,24 @@ async def test_belief_begins_before_the_request_is_sent(clock: Clock, office: Of
         assert not a.is_leader, "10 s from before the request was sent"
 
 
-async def test_an_answer_that_came_too_late_is_not_believed(clock: Clock, office: Office) -> None:
+async def test_an_answer_that_came_too_late_is_not_believed(clock: Clock, role: Role) -> None:
     def late(verb: str) -> None:
-        if office.calls.count("campaign") == 1:
+        if role.calls.count("campaign") == 1:
             clock.now += 0.5
 
-    office.after = late
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
-        await eventually(lambda: "campaign" in office.calls)
+    role.after = late
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        await eventually(lambda: "campaign" in role.calls)
         assert not a.is_leader
         term = await a.elected()
-        assert office.calls[:2] == ["campaign", "campaign"]
+        assert role.calls[:2] == ["campaign", "campaign"]
         assert term.number > 0
 
 
-async def test_a_stopped_leader_is_lost_for_good_and_contends_again(clock: Clock, office: Office) -> None:
+async def test_a_stopped_leader_is_lost_for_good_and_contends_again(clock: Clock, role: Role) -> None:
     told: list[tuple[str, Term]] = []
     async with Candidate(
-        office,  # type: ignore[arg-type]
+        role,  # type: ignore[arg-type]
         "a",
         clock=clock,
         **FAST,
@@ -131,7 +131,7 @@ async def test_a_stopped_leader_is_lost_for_good_and_contends_again(clock: Clock
     ) as a:
         first = await a.elected()
         clock.now += 1.0
-        other = await office.real.campaign("b", 0.6)
+        other = await role.real.campaign("b", 0.6)
         assert other is not None
         await eventually(lambda: ("lost", first) in told)
         assert not a.is_leader
@@ -141,41 +141,41 @@ async def test_a_stopped_leader_is_lost_for_good_and_contends_again(clock: Clock
     assert [kind for kind, _ in told] == ["elected", "lost", "elected", "lost"]
 
 
-async def test_a_term_that_was_taken_away_is_over_at_once(clock: Clock, office: Office) -> None:
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+async def test_a_term_that_was_taken_away_is_over_at_once(clock: Clock, role: Role) -> None:
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         term = await a.elected()
-        assert await office.real.resign("a", term.number)  # by hand
-        assert await office.real.campaign("b", 1000)
+        assert await role.real.resign("a", term.number)  # by hand
+        assert await role.real.campaign("b", 1000)
         await eventually(lambda: not a.is_leader)
         assert clock.now == 100.0
 
 
-async def test_an_outage_shorter_than_the_deadline_changes_nothing(clock: Clock, office: Office) -> None:
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+async def test_an_outage_shorter_than_the_deadline_changes_nothing(clock: Clock, role: Role) -> None:
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         term = await a.elected()
-        office.away, office.calls = True, []
-        await eventually(lambda: office.calls.count("renew") >= 2)
+        role.away, role.calls = True, []
+        await eventually(lambda: role.calls.count("renew") >= 2)
         assert a.number == term.number
-        office.away, office.calls = False, []
-        await eventually(lambda: "renew" in office.calls)
+        role.away, role.calls = False, []
+        await eventually(lambda: "renew" in role.calls)
         assert a.number == term.number
 
 
 async def test_an_outage_longer_than_the_deadline_ends_the_term_and_contention_goes_on(
-    clock: Clock, office: Office
+    clock: Clock, role: Role
 ) -> None:
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         first = await a.elected()
-        office.away = True
+        role.away = True
         clock.now += 0.41
-        await eventually(lambda: office.calls[-2:] == ["campaign", "campaign"])
+        await eventually(lambda: role.calls[-2:] == ["campaign", "campaign"])
         assert not a.is_leader
         clock.now += 1.0
-        office.away = False
+        role.away = False
         assert (await a.elected()).number > first.number
 
 
-async def test_tasks_live_as_long_as_a_term(clock: Clock, office: Office) -> None:
+async def test_tasks_live_as_long_as_a_term(clock: Clock, role: Role) -> None:
     log: list[str] = []
     running = 0
 
@@ -193,7 +193,7 @@ async def test_tasks_live_as_long_as_a_term(clock: Clock, office: Office) -> Non
         finally:
             running -= 1
 
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         a.task(work)
         assert log == []
         await eventually(lambda: log == ["begun"])
@@ -202,50 +202,48 @@ async def test_tasks_live_as_long_as_a_term(clock: Clock, office: Office) -> Non
     assert log == ["begun", "ended"] * 2
 
 
-async def test_tasks_end_before_the_resignation(clock: Clock, office: Office) -> None:
-    async with Candidate(office, "a", clock=clock) as a:  # type: ignore[arg-type]
+async def test_tasks_end_before_the_resignation(clock: Clock, role: Role) -> None:
+    async with Candidate(role, "a", clock=clock) as a:  # type: ignore[arg-type]
 
         @a.task
         async def work(term: Term) -> None:
             try:
                 await asyncio.sleep(3600)
             finally:
-                office.calls.append("work ended")
+                role.calls.append("work ended")
 
         await a.elected()
         await asyncio.sleep(0.01)
-    assert office.calls[-2:] == ["work ended", "resign"]
-    assert await office.real.leader() is None
+    assert role.calls[-2:] == ["work ended", "resign"]
+    assert await role.real.leader() is None
     await a.close()
-    assert office.calls.count("resign") == 1
+    assert role.calls.count("resign") == 1
 
 
-async def test_a_leader_whose_task_fails_steps_down(
-    clock: Clock, office: Office, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_leader_whose_task_fails_steps_down(clock: Clock, role: Role, caplog: pytest.LogCaptureFixture) -> None:
     async def fails(term: Term) -> None:
         raise ZeroDivisionError
 
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         a.task(fails)
-        await eventually(lambda: "resign" in office.calls)
-        async with Candidate(office, "b", clock=clock, **FAST) as b:  # type: ignore[arg-type]
+        await eventually(lambda: "resign" in role.calls)
+        async with Candidate(role, "b", clock=clock, **FAST) as b:  # type: ignore[arg-type]
             await b.elected()
     assert "steps down" in caplog.text
 
 
-async def test_closing_without_a_server_is_quiet(clock: Clock, office: Office) -> None:
-    office.away = True
-    async with Candidate(office, "a", clock=clock, **FAST):  # type: ignore[arg-type]
-        await eventually(lambda: len(office.calls) > 2)
-    office.away = False
-    async with Candidate(office, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+async def test_closing_without_a_server_is_quiet(clock: Clock, role: Role) -> None:
+    role.away = True
+    async with Candidate(role, "a", clock=clock, **FAST):  # type: ignore[arg-type]
+        await eventually(lambda: len(role.calls) > 2)
+    role.away = False
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         await a.elected()
-        office.away = True
+        role.away = True
 
 
-async def test_a_crowd_has_one_leader_at_a_time(clock: Clock, office: Office) -> None:
-    crowd = [Candidate(office, f"c{i}", clock=clock, **FAST) for i in range(5)]  # type: ignore[arg-type]
+async def test_a_crowd_has_one_leader_at_a_time(clock: Clock, role: Role) -> None:
+    crowd = [Candidate(role, f"c{i}", clock=clock, **FAST) for i in range(5)]  # type: ignore[arg-type]
     numbers: list[int] = []
     for one in crowd:
         one.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mocra_scrapy.models import CrawlState, Exchange, Lease, QueueSize, SlotLimit
-from mocra_scrapy.worker.permits import BELIEVED, CROWDED, Places
+from mocra_scrapy.worker.permits import BELIEVED, CROWDED, SlotPermits
 
 SPECIAL = {"slow": SlotLimit(interval=5), "@account": SlotLimit(concurrency=1)}
 
@@ -13,13 +13,13 @@ SPECIAL = {"slow": SlotLimit(interval=5), "@account": SlotLimit(concurrency=1)}
 class Bench:
     def __init__(self) -> None:
         self.now = 100.0
-        self.places = Places(SPECIAL.get, clock=lambda: self.now)
+        self.permits = SlotPermits(SPECIAL.get, clock=lambda: self.now)
 
     def answer(self, *leases: Lease, kept: dict[str, int] | None = None, **more: Any) -> None:
         exchange = Exchange((), (), (), (), leases, QueueSize(), None, CrawlState(1), **more)
-        self.places.answered(exchange, kept or {})
+        self.permits.on_answered(exchange, kept or {})
         for one in leases:
-            self.places.came(one)
+            self.permits.on_leased(one)
 
 
 def lease(token: str, slot: str = "s", *scopes: str) -> Lease:
@@ -28,97 +28,97 @@ def lease(token: str, slot: str = "s", *scopes: str) -> Lease:
 
 def test_nothing_starts_without_a_place() -> None:
     bench = Bench()
-    assert not bench.places.may_start(["s"])
+    assert not bench.permits.may_start(["s"])
     one, two = lease("1"), lease("2")
-    bench.answer(one, two, places={"s": 1})
-    assert bench.places.may_start(["s"])
-    bench.places.started(one)
-    assert not bench.places.may_start(["s"])
-    assert bench.places.loads() == {"s": 2}
-    bench.places.left(["s"])
-    assert bench.places.may_start(["s"])
-    assert bench.places.loads() == {"s": 1}
+    bench.answer(one, two, permits={"s": 1})
+    assert bench.permits.may_start(["s"])
+    bench.permits.on_started(one)
+    assert not bench.permits.may_start(["s"])
+    assert bench.permits.loads() == {"s": 2}
+    bench.permits.on_downloaded(["s"])
+    assert bench.permits.may_start(["s"])
+    assert bench.permits.loads() == {"s": 1}
 
 
 def test_what_nothing_is_left_of_is_given_back_at_once() -> None:
     bench = Bench()
     one = lease("1", "s", "@account")
-    bench.answer(one, places={"s": 2, "@account": 1})
-    assert bench.places.keep() == {}
-    bench.places.started(one)
-    assert bench.places.keep() == {}
-    bench.places.left(["s", "@account"])
-    assert bench.places.keep() == {"s": 0, "@account": 0}
-    assert bench.places.places("s") == 0
-    assert not bench.places.may_start(["s", "@account"])
-    assert bench.places.keep() == {}
+    bench.answer(one, permits={"s": 2, "@account": 1})
+    assert bench.permits.keep_permits() == {}
+    bench.permits.on_started(one)
+    assert bench.permits.keep_permits() == {}
+    bench.permits.on_downloaded(["s", "@account"])
+    assert bench.permits.keep_permits() == {"s": 0, "@account": 0}
+    assert bench.permits.permits("s") == 0
+    assert not bench.permits.may_start(["s", "@account"])
+    assert bench.permits.keep_permits() == {}
 
 
 def test_asked_for_some_it_comes_down_as_its_requests_end() -> None:
     bench = Bench()
     leases = [lease(str(n)) for n in range(8)]
-    bench.answer(*leases, places={"s": 4})
+    bench.answer(*leases, permits={"s": 4})
     for one in leases[:4]:
-        bench.places.started(one)
-    bench.answer(places={"s": 2})
-    assert bench.places.keep() == {"s": 4}
+        bench.permits.on_started(one)
+    bench.answer(permits={"s": 2})
+    assert bench.permits.keep_permits() == {"s": 4}
     for left in (3, 2):
-        bench.places.left(["s"])
-        assert not bench.places.may_start(["s"])
-        assert bench.places.keep() == {"s": left}
+        bench.permits.on_downloaded(["s"])
+        assert not bench.permits.may_start(["s"])
+        assert bench.permits.keep_permits() == {"s": left}
     bench.answer(kept={"s": 2})
-    assert bench.places.keep() == {}
-    assert not bench.places.may_start(["s"])
-    bench.places.left(["s"])
-    assert bench.places.may_start(["s"])
+    assert bench.permits.keep_permits() == {}
+    assert not bench.permits.may_start(["s"])
+    bench.permits.on_downloaded(["s"])
+    assert bench.permits.may_start(["s"])
     # Nobody asks any more: it may have more again.
-    bench.answer(places={"s": 4})
-    assert bench.places.places("s") == 4
+    bench.answer(permits={"s": 4})
+    assert bench.permits.permits("s") == 4
 
 
 def test_a_hold_ends_by_time_by_word_and_by_what_the_queue_gives() -> None:
     bench = Bench()
-    bench.answer(lease("1"), places={"s": 8})
+    bench.answer(lease("1"), permits={"s": 8})
     for end in ("time", "word", "lease"):
         bench.answer(held={"s": 10})
-        assert bench.places.held("s") == 10
-        assert not bench.places.may_start(["s"])
+        assert bench.permits.held("s") == 10
+        assert not bench.permits.may_start(["s"])
         if end == "time":
             bench.now += 10
         elif end == "word":
             bench.answer(held={"s": 0})
         else:
             bench.answer(lease("2"))
-        assert bench.places.held("s") == 0
-        assert bench.places.may_start(["s"])
+        assert bench.permits.held("s") == 0
+        assert bench.permits.may_start(["s"])
     bench.answer(held={"s": 1e6})
-    assert bench.places.held("s") == BELIEVED
+    assert bench.permits.held("s") == BELIEVED
 
 
 def test_crowded_names_are_passed_over_for_a_moment() -> None:
     bench = Bench()
     bench.answer(crowded=["s", "t"])
-    assert bench.places.crowded() == ["s", "t"]
+    assert bench.permits.crowded() == ["s", "t"]
     bench.now += CROWDED
-    assert bench.places.crowded() == []
+    assert bench.permits.crowded() == []
     bench.answer(crowded=[str(n) for n in range(5000)])
-    assert len(bench.places.crowded()) <= 200
+    assert len(bench.permits.crowded()) <= 200
 
 
 def test_special_limits_are_told_once() -> None:
     bench = Bench()
-    bench.places.tell(["s", "slow", "@account"])
-    assert bench.places.limits() == {name: SPECIAL[name] for name in ("slow", "@account")}
-    bench.places.tell(["slow"])
-    assert bench.places.limits() == {}
+    bench.permits.declare_limits(["s", "slow", "@account"])
+    assert bench.permits.limits() == {name: SPECIAL[name] for name in ("slow", "@account")}
+    bench.permits.declare_limits(["slow"])
+    assert bench.permits.limits() == {}
 
 
 def test_a_worker_that_was_declared_dead_has_no_places() -> None:
     bench = Bench()
     one = lease("1")
-    bench.answer(one, places={"s": 8})
-    bench.places.went_back([one])
-    bench.places.lost()
-    assert bench.places.loads() == {}
-    assert not bench.places.may_start(["s"])
-    assert bench.places.keep() == {}
+    bench.answer(one, permits={"s": 8})
+    bench.permits.on_returned([one])
+    bench.permits.on_lost()
+    assert bench.permits.loads() == {}
+    assert not bench.permits.may_start(["s"])
+    assert bench.permits.keep_permits() == {}

@@ -1,9 +1,9 @@
--- Coordination of one thing: an office, a lock, a namespace of values, the list of workers. KEYS[1] is any key of it; P is what all
+-- Coordination of one thing: a role, a lock, a namespace of values, the list of workers. KEYS[1] is any key of it; P is what all
 -- its keys begin with, up to and with the last colon. The tag begins with "+", which no name of a crawl contains.
 --
 -- key                                type    holds                                                        gone when
 -- P{+lead:<role>} term               hash    leader, number of the term, until (ms)                       never: numbers grow by it
--- P{+lock:<name>} places             hash    '@'owner -> number; '#' last number; 'w' someone waits       an hour after the last hold
+-- P{+lock:<name>} permits             hash    '@'owner -> number; '#' last number; 'w' someone waits       an hour after the last hold
 -- P{+lock:<name>} until              zset    owner -> ms when its place is free again                     an hour after the last hold
 -- P{+shared:<namespace>} values      hash    name -> packed {version, fence, value or false}              the last value is deleted
 -- P{+workers} alive                  zset    worker -> ms when it falls off the list                      nobody is there

@@ -15,10 +15,10 @@
 -- P delayed        zset    '<14 hex digits>' .. placed item -> due, ms                              empty
 -- P workers        zset    worker -> end of its lease, ms                                           it leaves or dies; an hour after the end
 -- P w:<worker>     hash    token -> placed item; '#' its last call, '!' the suspect it holds,       it leaves or dies
---                          '~' set when something was taken from it; '@' packed {name -> places to  an hour after the end
+--                          '~' set when something was taken from it; '@' packed {name -> permits to  an hour after the end
 --                          come down to}, {name -> us of a hold}
 -- P last:<worker>  string  of a worker that died: its last call and whether something was taken     an hour later, or it leaves
--- P places         hash    name of a slot or scope -> packed {worker, requests that it may have out, …}  they are given back; the run is finished
+-- P permits         hash    name of a slot or scope -> packed {worker, requests that it may have out, …}  they are given back; the run is finished
 -- P ask:<name>     hash    worker -> ms when it found no place                                          5 s later
 -- P asking         zset    the names of these                                                            5 s later
 -- P limits         hash    name -> packed {interval us, burst, concurrency, jitter}                    the run is finished

@@ -3,13 +3,13 @@
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if d >= tat - (burst - 1) *
 -- interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead, so a fast list is served in batches.
-local LIMITS, LIVE, TAT, HOLD, PLACES, ASKING = P .. 'limits', P .. 'live', P .. 'tat', P .. 'hold', P .. 'places', P .. 'asking'
-local MANY = 1000000  -- places of what has no limit of concurrency
+local LIMITS, LIVE, TAT, HOLD, PERMITS, ASKING = P .. 'limits', P .. 'live', P .. 'tat', P .. 'hold', P .. 'permits', P .. 'asking'
+local MANY = 1000000  -- permits of what has no limit of concurrency
 local ASKED = 5000  -- ms after which a worker that found no place no longer counts, unless it comes again
 local D  -- the crawl's default limit: {interval us, burst, concurrency, jitter}
 
-local there, in_force, tats, helds, moved, seats, alive = {}, {}, {}, {}, {}, {}, {}
-local fetched = {[LIMITS] = {}, [LIVE] = {}, [PLACES] = {}}  -- fields that were asked for beforehand
+local there, in_force, tats, helds, moved, holders, alive = {}, {}, {}, {}, {}, {}, {}
+local fetched = {[LIMITS] = {}, [LIVE] = {}, [PERMITS] = {}}  -- fields that were asked for beforehand
 
 local function is_there(key)  -- asked once a call: most crawls have no special limits at all
     if there[key] == nil then there[key] = call('EXISTS', key) == 1 end
@@ -152,7 +152,7 @@ local function save_departures()
     end
 end
 
--- ---------------------------------------------------------------- places
+-- ---------------------------------------------------------------- permits
 
 local function lives(worker)
     if alive[worker] == nil then
@@ -162,8 +162,8 @@ local function lives(worker)
     return alive[worker]
 end
 
-local function holders_of(name)  -- {worker -> places}; those of workers that left or died are nobody's
-    local raw, out = field(PLACES, name), {}
+local function holders_of(name)  -- {worker -> permits}; those of workers that left or died are nobody's
+    local raw, out = field(PERMITS, name), {}
     if raw then
         local flat = cmsgpack.unpack(raw)
         for i = 1, #flat, 2 do
@@ -173,8 +173,8 @@ local function holders_of(name)  -- {worker -> places}; those of workers that le
     return out
 end
 
-local function seats_of(name, me)
-    local s = seats[name]
+local function permits_of(name, me)
+    local s = holders[name]
     if s then return s end
     s = {mine = 0, total = 0, holders = holders_of(name), asking = 0, parties = 1}
     for holder, n in pairs(s.holders) do
@@ -192,12 +192,12 @@ local function seats_of(name, me)
             end
         end
     end
-    seats[name] = s
+    holders[name] = s
     return s
 end
 
-local function share(name, me)  -- places that it may have now, its fair share
-    local s, concurrency = seats_of(name, me), limit_of(name)[3]
+local function share(name, me)  -- permits that it may have now, its fair share
+    local s, concurrency = permits_of(name, me), limit_of(name)[3]
     if concurrency == 0 then concurrency = MANY end
     if s.parties == 1 then return concurrency, concurrency end  -- nobody else is there
     local fair = math.max(1, math.floor(concurrency / s.parties))
@@ -206,7 +206,7 @@ local function share(name, me)  -- places that it may have now, its fair share
     return cap, fair
 end
 
-local function notes_of(worker)  -- {name -> places to come down to}, {name -> us until when nothing departs}
+local function notes_of(worker)  -- {name -> permits to come down to}, {name -> us until when nothing departs}
     local packed = call('HGET', held_by(worker), '@')
     if not packed then return {}, {} end
     local both = cmsgpack.unpack(packed)
@@ -223,7 +223,7 @@ local function ask(name, me, fair)  -- no place for me: those who have more than
     call('PEXPIRE', P .. 'ask:' .. name, ASKED)
     call('ZADD', ASKING, text(now), name)
     call('PEXPIRE', ASKING, ASKED)
-    for holder, n in pairs(seats_of(name, me).holders) do
+    for holder, n in pairs(permits_of(name, me).holders) do
         if n > fair then
             local notes, holds = notes_of(holder)
             notes[name] = fair
@@ -232,7 +232,7 @@ local function ask(name, me, fair)  -- no place for me: those who have more than
     end
 end
 
-local function room_for(names, me, loads)  -- how many entries it may have more; and, when none for want of places, the name
+local function room_for(names, me, loads)  -- how many entries it may have more; and, when none for want of permits, the name
     local each, room = 2, MANY
     for _, name in ipairs(names) do
         if limit_of(name)[1] > 0 then each = 1 end
@@ -249,9 +249,9 @@ local function room_for(names, me, loads)  -- how many entries it may have more;
     return math.max(0, room)
 end
 
-local function sit(names, me, loads)
+local function grant(names, me, loads)
     for _, name in ipairs(names) do
-        local s, cap = seats_of(name, me), share(name, me)
+        local s, cap = permits_of(name, me), share(name, me)
         local wanted = math.min(cap, loads[name] or 0)
         if wanted > s.mine then
             s.total, s.mine = s.total + wanted - s.mine, wanted
@@ -259,7 +259,7 @@ local function sit(names, me, loads)
     end
 end
 
-local single = {}  -- what is stored where one worker has n places and nobody else has any
+local single = {}  -- what is stored where one worker has n permits and nobody else has any
 local function alone(me, n)
     if not single[n] then single[n] = cmsgpack.pack({me, n}) end
     return single[n]
@@ -275,37 +275,37 @@ local function pack_holders(holders, me, mine)  -- nil: nobody has any
     return #flat > 0 and cmsgpack.pack(flat) or nil
 end
 
-local function save_places(me)
+local function save_permits(me)
     local set = {}
-    for name, s in pairs(seats) do
+    for name, s in pairs(holders) do
         if s.mine > s.was then
             set[#set + 1] = name
             set[#set + 1] = pack_holders(s.holders, me, s.mine)
             if is_there(ASKING) then call('HDEL', P .. 'ask:' .. name, me) end
         end
     end
-    for i = 1, #set, 2000 do call('HSET', PLACES, unpack(set, i, math.min(i + 1999, #set))) end
+    for i = 1, #set, 2000 do call('HSET', PERMITS, unpack(set, i, math.min(i + 1999, #set))) end
 end
 
-local function keep_places(keep, me, notes)  -- gives back all but so many -> of how many names that others ask for
+local function keep_permits(keep, me, notes)  -- gives back all but so many -> of how many names that others ask for
     local names, missed, set, gone = {}, 0, {}, {}
     for name in pairs(keep) do names[#names + 1] = name end
-    if #names == 0 or not is_there(PLACES) then return 0 end
-    for i, raw in ipairs(call('HMGET', PLACES, unpack(names))) do
+    if #names == 0 or not is_there(PERMITS) then return 0 end
+    for i, raw in ipairs(call('HMGET', PERMITS, unpack(names))) do
         local name = names[i]
         local n = keep[name]
-        fetched[PLACES][name] = raw
+        fetched[PERMITS][name] = raw
         local holders = n == 0 and raw == alone(me, 1) and {[me] = 1} or holders_of(name)
         if n < (holders[me] or 0) then
             holders[me] = nil
             local packed = pack_holders(holders, me, n)
             if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
-            fetched[PLACES][name] = packed or false
+            fetched[PERMITS][name] = packed or false
             if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
         end
         if notes[name] and n <= notes[name] then notes[name] = nil end
     end
-    if #set > 0 then call('HSET', PLACES, unpack(set)) end
-    if #gone > 0 then call('HDEL', PLACES, unpack(gone)) end
+    if #set > 0 then call('HSET', PERMITS, unpack(set)) end
+    if #gone > 0 then call('HDEL', PERMITS, unpack(gone)) end
     return missed
 end

@@ -61,8 +61,8 @@ local function open_circuit(name, c, before, total, failed, kinds)
     c[3] = c[3] + 1
     local ms = math.min(longest, rules[3] * 2 ^ math.min(c[3] - 1, 40))
     c[1], c[2], c[4] = {}, now + ms, 0
-    for worker, places in pairs(holders_of(name)) do  -- places of more than one would be as many probes
-        if places > 1 then
+    for worker, permits in pairs(holders_of(name)) do  -- permits of more than one would be as many probes
+        if permits > 1 then
             local notes, holds = notes_of(worker)
             notes[name] = 1
             note(worker, notes, holds)

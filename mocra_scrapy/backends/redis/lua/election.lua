@@ -1,4 +1,4 @@
--- One office. ARGV: verb, candidate, number, lease ms.
+-- One role. ARGV: verb, candidate, number, lease ms.
 -- campaign, leader -> {leader, number, ms left} or {} when another one leads, or nobody; renew, resign -> 1 or 0
 local TERM = KEYS[1]
 local verb, candidate, number, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -15,7 +15,7 @@ if verb == 'campaign' then
     return {candidate, term, text(lease)}
 end
 
--- A term that ran out is over even if nobody took the office since: its holder has stopped believing in it.
+-- A term that ran out is over even if nobody took the role since: its holder has stopped believing in it.
 if not taken or leader ~= candidate or t[2] ~= number then return 0 end
 if verb == 'renew' then call('HSET', TERM, 'until', text(now + lease))
 else call('HSET', TERM, 'leader', '', 'until', 0) end

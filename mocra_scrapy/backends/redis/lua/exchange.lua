@@ -3,7 +3,7 @@
 -- bury_: {token, reason, detail, 1 when a replay puts back another body, that body, the last part of a letter} each.
 -- -> packed: {stored, acked, released, buried: strings of 0 and 1; groups {slot, rank, {item, ...}} of leases, in order;
 --    {pending, delayed, leased, dead, seen}; ms until next_due or -1; {run, finished, seeding}; lost; reclaimed; given_up;
---    us that each lease must wait; {name -> places}; crowded names; {name -> us of a hold}}
+--    us that each lease must wait; {name -> permits}; crowded names; {name -> us of a hold}}
 local worker, number, lease, most, isolate, lifo, ttl, max_dead, control, channel, push, ack, release, bury_, want, full, per_slot,
     default, lookahead, loads, keep, limits =
     unpack(cmsgpack.unpack(ARGV[1]))
@@ -46,7 +46,7 @@ local function answer()
         local left = first and math.max(0, tonumber(first) - now)
         if left and (due < 0 or left < due) then due = left end
     end
-    local waits, places, held = {}, {}, {}
+    local waits, permits, held = {}, {}, {}
     if throttled then
         local soon = call('ZRANGEBYSCORE', READY, '(' .. text(now_us), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
         local left = soon and (tonumber(soon) - now_us) / 1000
@@ -54,14 +54,14 @@ local function answer()
         for i, at in ipairs(done[8]) do waits[i] = math.max(0, math.floor(at - now_us)) end
         for _, g in ipairs(groups) do
             if g[3] then
-                for _, name in ipairs(names_of(g[1])) do places[name] = seats_of(name, worker).mine end
+                for _, name in ipairs(names_of(g[1])) do permits[name] = permits_of(name, worker).mine end
             end
         end
-        for name, n in pairs(notes) do places[name] = n end
+        for name, n in pairs(notes) do permits[name] = n end
         for name, at in pairs(done[10]) do held[name] = math.max(0, math.floor(at - now_us)) end
     end
     local state = control == 1 and crawl_state() or {0, 0, ''}
-    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7], waits, places, done[9], held})
+    return cmsgpack.pack({done[1], done[2], done[3], done[4], groups, size, math.floor(due), state, done[5], done[6], done[7], waits, permits, done[9], held})
 end
 
 -- Repeated: the answer of the first time, with the leases that are still held.
@@ -98,13 +98,13 @@ if own[3] then call('HDEL', MINE, '~') end
 rotate(ttl)
 expire_letters(max_dead[2])
 
-local events = 0  -- entries, and places that others ask for, that became free by this call
+local events = 0  -- entries, and permits that others ask for, that became free by this call
 if throttled then
     set_limits(limits)
     done[10] = holds
     local told = next(holds)
     local before = cmsgpack.pack(notes)
-    events = keep_places(keep, worker, notes)
+    events = keep_permits(keep, worker, notes)
     if told or cmsgpack.pack(notes) ~= before then note(worker, notes, {}) end
 end
 
@@ -250,7 +250,7 @@ end
 
 local function count_in(names, n)
     for _, name in ipairs(names) do loads[name] = (loads[name] or 0) + n end
-    sit(names, worker, loads)
+    grant(names, worker, loads)
 end
 
 local function serve(list, most)
@@ -301,7 +301,7 @@ if throttled then
         local names = {}
         for _, list in ipairs(slots) do
             for _, name in ipairs(names_of(list)) do
-                if not seats[name] then names[#names + 1] = name end
+                if not holders[name] then names[#names + 1] = name end
             end
         end
         fetch(names)
@@ -312,7 +312,7 @@ if throttled then
         end
     end
     save_departures()
-    save_places(worker)
+    save_permits(worker)
     if #done[8] > 0 then
         for i = #done[8] + 1, leases do done[8][i] = 0 end
     end

@@ -20,7 +20,7 @@ call('DEL', WAITING)
 -- Workers that were killed at the end: nobody may come to clean up after them. Whoever works on takes the time limit off again.
 for _, worker in ipairs(call('ZRANGE', WORKERS, 0, 199)) do call('PEXPIRE', held_by(worker), AFTERGLOW) end
 call('PEXPIRE', WORKERS, AFTERGLOW)
-call('DEL', P .. 'limits', P .. 'live', P .. 'places', P .. 'br', P .. 'br:at')
+call('DEL', P .. 'limits', P .. 'live', P .. 'permits', P .. 'br', P .. 'br:at')
 call('ZREMRANGEBYSCORE', P .. 'hold', 'inf', 'inf')
 for _, name in ipairs({'tat', 'hold'}) do  -- a site that asked us to wait is not asked again by the next run before; join takes the limit off
     local last = call('ZRANGE', P .. name, -1, -1, 'WITHSCORES')[2]

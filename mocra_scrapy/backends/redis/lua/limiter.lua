@@ -37,14 +37,14 @@ if verb == 'resume' then
 end
 if verb == 'look' then
     local l, at, live = limit_of(name), departure({name}), call('HGET', LIVE, name)
-    local v, places, pending = live and cmsgpack.unpack(live) or {-1, -1, -1}, 0, 0
-    for _, n in pairs(holders_of(name)) do places = places + n end
+    local v, permits, pending = live and cmsgpack.unpack(live) or {-1, -1, -1}, 0, 0
+    for _, n in pairs(holders_of(name)) do permits = permits + n end
     if string.byte(name) ~= 64 then
         for _, rank in ipairs({'0', '1', unpack(call('ZRANGE', P .. 'i:' .. name, 0, 99))}) do
             pending = pending + call('LLEN', P .. 'q:' .. rank .. ':' .. name)
         end
     end
-    return cmsgpack.pack({l[1], l[2], l[3], l[4], at == math.huge and -1 or at - now_us, l[5] and l[1] or 0, v[1], v[2], v[3], places, pending})
+    return cmsgpack.pack({l[1], l[2], l[3], l[4], at == math.huge and -1 or at - now_us, l[5] and l[1] or 0, v[1], v[2], v[3], permits, pending})
 end
 local live = call('HGET', LIVE, name)
 local v = live and cmsgpack.unpack(live) or {-1, -1, -1, 0, 0, 0, 0, 0}
