@@ -1,10 +1,11 @@
-"""The house's floors (docs/architecture): who may import whom, which words name no file, how long a
-file may be.
+"""The rooms of the house (docs/architecture): who may import whom, proved free of circles; which
+words name no file; how long a file may be.
 """
 
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,21 +14,51 @@ import mocra_scrapy
 
 ROOT = Path(mocra_scrapy.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-RULES = {
-    "interfaces",
-    "models",
-    "exceptions",
-    "session",
-    "default_settings",
-    "_version",
-    "_tasks",
-    "_suspendable",
-    "leadership",
-    "locking",
-    "sharing",
-}  # floor 2: no I/O, no Scrapy
+
+#: What every room may import.
+EVERYBODY = {"models", "exceptions", "signals", "_tasks", "_version"}
+#: Room -> the rooms that it may import beside these. A room is a folder, or a file of the root.
+TABLE: dict[str, set[str]] = {
+    # the rules
+    "_version": set(),
+    "exceptions": set(),
+    "signals": set(),
+    "_tasks": set(),
+    "models": set(),
+    "interfaces": set(),
+    "coordination": {"interfaces"},
+    "settings": set(),
+    # the backends
+    "backends.embedded": set(),
+    "backends.memory": {"interfaces", "backends.embedded"},
+    "backends.redis": {"interfaces"},
+    "backends": {"interfaces", "backends.memory", "backends.redis"},
+    # the rooms
+    "engine": set(),
+    "codec": {"interfaces", "settings"},
+    "runtime": {"interfaces", "coordination", "settings", "backends", "engine"},
+    "politeness": {"settings", "runtime", "engine", "interfaces"},
+    "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
+    "control": {"interfaces", "runtime", "settings", "coordination"},
+    "cron": {"interfaces", "coordination", "settings", "backends"},
+}
+#: What Scrapy loads may use every room, but not each other.
+SHELLS = {
+    "addon",
+    "scheduler",
+    "dupefilters",
+    "statscollectors",
+    "downloadermiddlewares",
+    "spidermiddlewares",
+    "extensions",
+    "commands",
+}
+#: Rooms that know nothing of Scrapy, Twisted or a server.
+WITHOUT_SCRAPY = {"interfaces", "models", "coordination", "exceptions", "signals", "_tasks", "_version", "backends"}
 CLIENTS = {"redis": ROOT / "backends" / "redis", "confluent_kafka": ROOT / "backends" / "kafka"}
 NO_NAMES = {"utils", "common", "helpers", "manager", "service", "misc", "base"}
+#: Lines of a file at most.
+LONGEST = 330
 
 
 def name_of(path: Path) -> str:
@@ -35,67 +66,116 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def room_of(module: str) -> str:
+    """The room in which *module* (a name below the package) stands."""
+    parts = module.split(".")
+    room = parts[0]
+    if room == "backends" and len(parts) > 1 and ".".join(parts[:2]) in TABLE:
+        return ".".join(parts[:2])
+    if ".".join(parts[:2]) == "runtime.worker_state":
+        return "runtime.worker_state"
+    return room
+
+
 def imports(path: Path) -> set[str]:
-    """Names of the modules that a file imports, wherever in it; those for type checkers are left
-    out.
-    """
+    """Names of the modules that a file imports, wherever in it: lazily and for type checkers, too."""
     found: set[str] = set()
-
-    class Visitor(ast.NodeVisitor):
-        def visit_If(self, node: ast.If) -> None:
-            if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
-                self.generic_visit(node)
-
-        def visit_Import(self, node: ast.Import) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-
-        def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-
-    Visitor().visit(ast.parse(path.read_text(encoding="utf-8")))
+            name = node.module or ""
+            found.add(name)
+            found.update(f"{name}.{alias.name}" for alias in node.names if module_exists(f"{name}.{alias.name}"))
     return found
+
+
+def module_exists(name: str) -> bool:
+    path = ROOT.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
+def ours(path: Path) -> set[str]:
+    """Modules of the package that a file imports, without the package's own name."""
+    return {name.removeprefix("mocra_scrapy.") for name in imports(path) if name.startswith("mocra_scrapy.")}
+
+
+def test_the_table_of_rooms_has_no_circle() -> None:
+    graph = {
+        room: {other.partition(".worker_state")[0] for other in others} | EVERYBODY for room, others in TABLE.items()
+    }
+    for room in EVERYBODY:
+        graph[room] = set()
+    list(TopologicalSorter(graph).static_order())
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_go_down(path: Path) -> None:
-    mine, module = imports(path), name_of(path)
-    ours = {name.removeprefix("mocra_scrapy.") for name in mine if within(name, "mocra_scrapy")}
-    short = module.removeprefix("mocra_scrapy.")
-    if short.partition(".")[0] in RULES:
-        assert not any(within(name, "scrapy") for name in mine)
-        assert {name.partition(".")[0] for name in ours} - {"mocra_scrapy"} <= RULES
-    elif within(short, "backends"):
-        assert not any(within(name, "scrapy") or within(name, "twisted") for name in mine)
-        folder = ".".join(short.split(".")[:2])
-        allowed = RULES | {"mocra_scrapy"}
-        for name in ours:
-            inside = within(name, folder) or name.partition(".")[0] in allowed
-            opener = short == "backends" and within(name, "backends")
-            assert inside or opener, f"{module} imports {name}"
+    module = name_of(path).removeprefix("mocra_scrapy").removeprefix(".")
+    room = room_of(module).partition(".worker_state")[0]
+    mine = {room_of(name) for name in ours(path)}
+    if room in TABLE:
+        allowed = TABLE[room] | EVERYBODY | {room} | ({"runtime.worker_state"} if room == "runtime" else set())
+        if room == "runtime" or "runtime" in TABLE[room]:
+            allowed |= {"runtime.worker_state"}
+        assert mine <= allowed, f"{module} imports {sorted(mine - allowed)}"
+    elif room in SHELLS:
+        assert not mine & SHELLS - {room}, f"{module} imports {sorted(mine & SHELLS - {room})}"
     else:
-        for name in ours:
-            assert not within(name, "backends") or name in (
-                "backends",
-                "backends.open_backend",
-                "backends.redact_url",
-            ), f"{module} imports {name}: only open_backend knows which backends there are"
-    for client, folder_of in CLIENTS.items():
+        assert room == "", f"{module}: no room of that name; give it a row of the table"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_clients_and_scrapy_stay_where_they_belong(path: Path) -> None:
+    mine, module = imports(path), name_of(path).removeprefix("mocra_scrapy").removeprefix(".")
+    if module.partition(".")[0] in WITHOUT_SCRAPY:
+        assert not any(within(name, "scrapy") for name in mine)
+    for client, folder in CLIENTS.items():
         if any(within(name, client) for name in mine):
-            assert path.is_relative_to(folder_of), f"{module} imports {client}"
+            assert path.is_relative_to(folder), f"{module} imports {client}"
     assert not any(within(name, "twisted") for name in mine), "twisted only through Scrapy's helpers"
-    assert not {"pickle", "marshal", "shelve"} & mine or short == "_codec"
+    assert not {"pickle", "marshal", "shelve"} & mine or module == "codec.requests"
+
+
+def test_no_file_imports_in_a_circle() -> None:
+    graph = {}
+    for path in FILES:
+        graph[name_of(path)] = {
+            name for name in imports(path) if within(name, "mocra_scrapy") and name != "mocra_scrapy"
+        }
+    for name, others in graph.items():
+        # A package is there before its modules: what a module imports of its own package is no circle.
+        others -= {name} | {name.rpartition(".")[0]}
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_the_root_is_no_corridor() -> None:
+    files = {path.name for path in ROOT.glob("*.py")}
+    assert files == {
+        "__init__.py",
+        "_tasks.py",
+        "_version.py",
+        "dupefilters.py",
+        "exceptions.py",
+        "scheduler.py",
+        "signals.py",
+        "statscollectors.py",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_hold_one_thing(path: Path) -> None:
     assert path.stem not in NO_NAMES
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 330, "part it: it holds two things"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST, "part it: it holds two things"
+
+
+def test_the_scheduler_is_the_seam_and_nothing_else() -> None:
+    assert len((ROOT / "scheduler.py").read_text(encoding="utf-8").splitlines()) < 130
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
