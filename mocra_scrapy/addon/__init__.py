@@ -13,13 +13,13 @@ from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
 from mocra_scrapy.backends import open_backend
-from mocra_scrapy.runtime import one_off_command
 from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.breaker import read_breaker
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
+from mocra_scrapy.settings.identity import one_off_command
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

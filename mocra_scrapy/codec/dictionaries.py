@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from scrapy import Request, Spider
     from scrapy.statscollectors import StatsCollector
 
+    from mocra_scrapy.interfaces import IRequestQueue
     from mocra_scrapy.models import Lease, StoredDictionaries
-    from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.settings.crawl import Options
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ SAMPLES, LONGEST = 1200, 4096
 PAUSES, MISSING = (0.0, 0.1, 0.5, 1.0), 30.0
 
 
-#: :meth:`mocra_scrapy.worker.exchange_loop.ExchangeLoop.insist`.
+#: Repeats a call until the backend answers: :meth:`mocra_scrapy.worker.outages.Outages.insist`.
 Insist = Callable[[Callable[[bool], Awaitable[Any]]], Awaitable[Any]]
 
 
@@ -47,17 +48,21 @@ class CompressingCodec:
     whatever ``MOCRA_COMPRESSION`` says here. A codec of the user's own is left alone: its bytes may
     begin as ours do.
 
+    Args:
+        shared: whether other processes can see the queue; only then it pays to compress.
+
     Raises:
         ConfigurationError: see :func:`mocra_scrapy.codec.requests.load_codec`.
     """
 
-    def __init__(self, mocra: Mocra, spider: Spider, stats: StatsCollector) -> None:
-        options = mocra.options
+    def __init__(
+        self, options: Options, queue: IRequestQueue, spider: Spider, stats: StatsCollector, *, shared: bool
+    ) -> None:
         self._codec = load_codec(options.codec, spider, options.entry_max_bytes)
-        self._queue = mocra.queue
+        self._queue = queue
         self._reads = options.codec in ("msgpack", "pickle")
         wish = options.compression
-        self._writes = self._reads and (wish == "on" or (wish == "auto" and mocra.backend.shared))
+        self._writes = self._reads and (wish == "on" or (wish == "auto" and shared))
         self._most = options.entry_max_bytes
         self._stats = stats
         self._known: dict[int, Dictionary] = {}
@@ -173,13 +178,11 @@ class CompressingCodec:
         mine = self._current
         stored = await self._queue.dictionaries()
         while mine is not None and mine.identity not in stored.contents:
-            before, current = (
-                stored.current,
-                await self._queue.add_dictionary(mine.identity, mine.content, instead_of=stored.current),
-            )
+            before = stored.current
+            current = await self._queue.add_dictionary(mine.identity, mine.content, instead_of=before)
             stored = await self._queue.dictionaries()
             if current == before == stored.current:
-                break  # refused: there are too many
+                break  # nothing changed: it was refused, there are too many
         if mine is not None and stored.contents.get(mine.identity) != mine.content:
             self._known.pop(mine.identity, None)
             self._current = None

@@ -105,11 +105,8 @@ def _apply_concurrency(mocra: Mocra, value: int | None) -> None:
     if mocra.settings.get("MOCRA_PREFETCH") is None and prefetch == min(mocra.options.concurrency, 256):
         prefetch = min(number, 256)
     mocra.options = replace(mocra.options, concurrency=number, prefetch=prefetch)
-    if mocra.worker_state.engine is not None:
-        mocra.worker_state.engine.set_concurrency(
-            mocra.settings.getint("CONCURRENT_REQUESTS") if value is None else number
-        )
-        mocra.worker_state.look_again()
+    mocra.worker_state.set_concurrency(mocra.settings.getint("CONCURRENT_REQUESTS") if value is None else number)
+    mocra.worker_state.look_again()
 
 
 def _apply_prefetch(mocra: Mocra, value: int | None) -> None:

@@ -19,9 +19,12 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
+from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
-from mocra_scrapy.runtime import Mocra, one_off_command
+from mocra_scrapy.politeness.slot_rates import SlotRates
+from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.settings.identity import one_off_command
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -31,50 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Called with the slot, the kind of failure (empty: none) and the seconds since the request
-#: departed.
-Listener = Callable[[str, str, float], None]
-
-
 TOO_MANY = 429
-
-
-class SlotRates:
-    """How fast this worker fetches from each slot, and how large a part of the last answers asked
-    it to go slower.
-    """
-
-    #: Of the last ten answers or so: one bad answer among good ones is an accident, two in a row
-    #: are a word.
-    MEMORY, FAILING = 0.1, 0.15
-    SPAN, MOST = 2.0, 10_000  # s over which a rate is taken; slots that are known
-
-    def __init__(self) -> None:
-        self._slots: dict[str, list[float]] = {}  # -> [since, departures since, rate before that, share of bad answers]
-
-    def departed(self, slot: str, now: float) -> None:
-        known = self._slots.get(slot)
-        if known is None:
-            if len(self._slots) >= self.MOST:
-                self._slots.clear()
-            known = self._slots[slot] = [now, 0.0, 0.0, 0.0]
-        elif now - known[0] >= self.SPAN:
-            known[:3] = [now, 0.0, known[1] / (now - known[0])]
-        known[1] += 1
-
-    def answered(self, slot: str, bad: bool) -> None:
-        known = self._slots.get(slot)
-        if known is not None:
-            known[3] += self.MEMORY * (bad - known[3])
-
-    def failing(self, slot: str) -> bool:
-        known = self._slots.get(slot)
-        return known is not None and known[3] >= self.FAILING
-
-    def rate(self, slot: str) -> float:
-        """Departures a second; 0: not known yet."""
-        known = self._slots.get(slot)
-        return 0.0 if known is None else known[2]
 
 
 class FeedbackMiddleware:
@@ -104,11 +64,13 @@ class FeedbackMiddleware:
         self.crawler = crawler
         assert crawler.stats is not None
         self.stats = crawler.stats
-        self.notices = Mocra.from_crawler(crawler).component(SiteFeedback)
-        self.options = self.notices.options
-        self._listeners: list[Listener] = []
-        self._pace = SlotRates()
-        self._out: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # departed when
+        mocra = Mocra.from_crawler(crawler)
+        self.feedback = mocra.component(SiteFeedback)
+        self.options = self.feedback.options
+        self._outcomes = mocra.component(DownloadOutcomes)
+        self._outcomes.has_source = True
+        self._rates = SlotRates()
+        self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
         parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
         if parsed is not None and self.options.cluster and self.options.crawl_delay:
@@ -118,10 +80,6 @@ class FeedbackMiddleware:
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
 
-    def listen(self, listener: Listener) -> None:
-        """Tell *listener* how each download ended."""
-        self._listeners.append(listener)
-
     def _slot_of(self, request: Request) -> str:
         if self._engine is None:
             self._engine = EngineHooks(self.crawler)
@@ -130,34 +88,32 @@ class FeedbackMiddleware:
     # ------------------------------------------------------------------ downloads
 
     def process_request(self, request: Request, spider: Spider | None = None) -> None:
-        now = self._out[request] = time.monotonic()
+        now = self._sent_at[request] = time.monotonic()
         if self.options.cluster:
-            self._pace.departed(self._slot_of(request), now)
+            self._rates.departed(self._slot_of(request), now)
 
     def process_response(self, request: Request, response: Response, spider: Spider | None = None) -> Response:
-        departed = self._out.pop(request, None)
-        if departed is None:  # another middleware's answer, a cache's for example
+        sent_at = self._sent_at.pop(request, None)
+        if sent_at is None:  # another middleware's answer, a cache's for example
             return response
         slot = self._slot_of(request)
-        self._tell(slot, kind_of_status(response.status), departed)
+        self._tell(slot, kind_of_status(response.status), sent_at)
         if self.options.cluster:
-            self._pace.answered(slot, response.status in self.options.statuses)
+            self._rates.answered(slot, response.status in self.options.statuses)
         if response.status >= 400 and self.options.cluster:
-            self._heed(slot, response)
+            self._apply(slot, response)
         return response
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
-        departed = self._out.pop(request, None)
-        kind = kind_of_exception(exception) if departed is not None else ""
-        if departed is not None and kind:
-            self._tell(self._slot_of(request), kind, departed)
+        sent_at = self._sent_at.pop(request, None)
+        kind = kind_of_exception(exception) if sent_at is not None else ""
+        if sent_at is not None and kind:
+            self._tell(self._slot_of(request), kind, sent_at)
 
-    def _tell(self, slot: str, kind: str, departed: float) -> None:
-        age = time.monotonic() - departed
-        for listener in self._listeners:
-            listener(slot, kind, age)
+    def _tell(self, slot: str, kind: str, sent_at: float) -> None:
+        self._outcomes.post(slot, kind, time.monotonic() - sent_at)
 
-    def _heed(self, slot: str, response: Response) -> None:
+    def _apply(self, slot: str, response: Response) -> None:
         header, options = response.headers.get("Retry-After"), self.options
         if header is not None:
             seconds = retry_after(header, time.time(), self.options.retry_after)
@@ -165,12 +121,12 @@ class FeedbackMiddleware:
                 self.stats.inc_value("mocra/throttle/retry_after_malformed")
                 logger.debug("Slot %s: Retry-After %r says nothing", slot, header[:100])
             elif seconds > 0:
-                self.notices.hold(slot, seconds, f"Retry-After, status {response.status}")
+                self.feedback.hold(slot, seconds, f"Retry-After, status {response.status}")
         if response.status in options.statuses and (
-            response.status == TOO_MANY or header is not None or self._pace.failing(slot)
+            response.status == TOO_MANY or header is not None or self._rates.failing(slot)
         ):
-            rate = self._pace.rate(slot)
-            self.notices.slow_down(slot, min(options.floor, 2 / rate) if rate else options.floor)
+            rate = self._rates.rate(slot)
+            self.feedback.slow_down(slot, min(options.floor, 2 / rate) if rate else options.floor)
 
     # ------------------------------------------------------------------ robots.txt
 
@@ -187,11 +143,11 @@ class FeedbackMiddleware:
         if not seconds:
             return
         seconds = min(seconds, self.options.crawl_delay)
-        slot, floors = self._slot_of(request), self.notices.floors
+        slot, floors = self._slot_of(request), self.feedback.floors
         self.stats.inc_value("mocra/throttle/crawl_delays")
         if len(floors) < 100_000:
             floors[slot] = seconds
-        self.notices.change(slot, at_least(seconds, self.notices.own(slot)), "Crawl-delay in robots.txt")
+        self.feedback.change(slot, at_least(seconds, self.feedback.own(slot)), "Crawl-delay in robots.txt")
 
     def _agent(self, request: Request) -> str | bytes:
         """Who we are, as Scrapy's own robots middleware finds out."""

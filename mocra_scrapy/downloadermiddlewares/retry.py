@@ -9,10 +9,10 @@ from scrapy import Request
 from scrapy.downloadermiddlewares import retry
 from scrapy.utils.response import response_status_message
 
+from mocra_scrapy.models.backoff import backoff
 from mocra_scrapy.politeness.retry_after import retry_after
-from mocra_scrapy.runtime import one_off_command
 from mocra_scrapy.settings.failures import FailureOptions, read_failure_options
-from mocra_scrapy.worker.delays import backoff
+from mocra_scrapy.settings.identity import one_off_command
 from mocra_scrapy.worker.deliveries import CURRENT, Delivery
 from mocra_scrapy.worker.settlement import trace
 

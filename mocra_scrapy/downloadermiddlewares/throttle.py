@@ -18,6 +18,7 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy.engine.hooks import slot_of
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Reservation, SlotLimit
+from mocra_scrapy.politeness.outage_share import OutageShare
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ThrottleMiddleware:
 
     def process_request(self, request: Request, spider: object = None) -> Awaitable[None] | None:
         """Nothing to do for what the queue handed out: it has waited there."""
-        return None if self.mocra.departed(request) else self._depart(request)
+        return None if self.mocra.worker_state.is_leased(request) else self._depart(request)
 
     async def _depart(self, request: Request) -> None:
         slot = slot_of(request)
@@ -100,26 +101,3 @@ class ThrottleMiddleware:
             logger.debug("Waiting for the backend before the next request of %s: %s", names[0], error)
             return 1.0, False
         return self._share.book(names, [self._limits.of(name) for name in names]), True
-
-
-class OutageShare:
-    """This worker's share of each rate, by its own clock: for outages only.
-
-    Attributes:
-        workers: among how many a rate is shared, as far as was known last.
-    """
-
-    #: Of slots without a rate, departures a second of the whole cluster while nobody can ask.
-    CAREFUL = 1.0
-
-    def __init__(self) -> None:
-        self.workers = 1
-        self._next: dict[str, float] = {}
-
-    def book(self, names: tuple[str, ...], limits: list[SlotLimit]) -> float:
-        """Seconds until one of all *names* may go."""
-        now = time.monotonic()
-        at = max([now, *(self._next.get(name, now) for name in names)])
-        for name, limit in zip(names, limits, strict=True):
-            self._next[name] = at + self.workers * (limit.interval or 1 / self.CAREFUL)
-        return at - now

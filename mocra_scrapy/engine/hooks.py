@@ -121,7 +121,7 @@ class EngineHooks:
 
         scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
 
-    def few_tasks(self, room: Callable[[], Awaitable[None]]) -> None:
+    def on_callback_output(self, room: Callable[[], Awaitable[None]]) -> None:
         """Have the output of callbacks processed by
         :class:`~mocra_scrapy.engine.callback_output.Output`, unless somebody else does it in his
         own way.

@@ -15,7 +15,8 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
-from mocra_scrapy.runtime import Mocra, one_off_command
+from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.settings.identity import one_off_command
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -69,7 +70,7 @@ class AutoThrottle:
         self.debug: bool = settings.getbool("AUTOTHROTTLE_DEBUG")
         self.mindelay: float = settings.getfloat("DOWNLOAD_DELAY")
         self.maxdelay: float = settings.getfloat("AUTOTHROTTLE_MAX_DELAY")
-        self._notices = Mocra.from_crawler(crawler).component(SiteFeedback)
+        self._feedback = Mocra.from_crawler(crawler).component(SiteFeedback)
         self._seen: dict[str, LatencySample] = {}
         crawler.signals.connect(self._downloaded, scrapy_signals.response_downloaded)
 
@@ -92,13 +93,13 @@ class AutoThrottle:
         now = time.monotonic()
         if now - seen.last >= EVERY:
             self._seen[slot] = LatencySample(last=now)
-            self._notices.change(slot, self._changer(slot, seen), "AutoThrottle")
+            self._feedback.change(slot, self._changer(slot, seen), "AutoThrottle")
 
     def _changer(self, slot: str, seen: LatencySample) -> Callable[[SlotState], LimitChange | None]:
         def changer(state: SlotState) -> LimitChange | None:
-            old = self._notices.own(slot) if state.change.interval is None else state.change.interval
+            old = self._feedback.own(slot) if state.change.interval is None else state.change.interval
             latency = seen.good / seen.goods if seen.goods else seen.all / seen.alls
-            new = self.adjusted(old, latency, good=seen.goods > 0, least=self._notices.floors.get(slot, 0.0))
+            new = self.adjusted(old, latency, good=seen.goods > 0, least=self._feedback.floors.get(slot, 0.0))
             if self.debug:
                 logger.info(
                     "slot: %s | permits:%2d | delay:%5d ms (%+d) | latency:%5d ms | size:%6d bytes",

@@ -13,11 +13,11 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import PARSE, PIPELINE
+from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.breaker import read_breaker
 
@@ -58,6 +58,7 @@ class BreakerExtension:
             raise NotConfigured
         assert crawler.stats is not None
         self.crawler, self.stats, self.rules = crawler, crawler.stats, rules
+        self._outcomes = mocra.component(DownloadOutcomes)
         self.breaker: IBreaker = mocra.backend.breaker(mocra.crawl, rules, mocra.options.queue)
         self._waiting: dict[tuple[str, str, bool], tuple[int, float]] = {}  # -> how many, when the youngest departed
         self._there, self._bad = asyncio.Event(), asyncio.Event()  # something waits to be told; a failure does
@@ -73,11 +74,9 @@ class BreakerExtension:
     async def open(self) -> None:
         """Begin to listen and to report."""
         self._engine = EngineHooks(self.crawler)
-        middleware = self.crawler.get_downloader_middleware(FeedbackMiddleware)
-        if middleware is None:
+        if not self._outcomes.has_source:
             logger.warning("MOCRA_BREAKER counts no downloads: FeedbackMiddleware is not in DOWNLOADER_MIDDLEWARES")
-        else:
-            middleware.listen(self._downloaded)
+        self._outcomes.listen(self._downloaded)
         self._task = asyncio.create_task(self._run(), name="mocra breaker")
 
     async def close(self) -> None:

@@ -85,7 +85,7 @@ class SiteFeedback:
     async def open(self) -> None:
         """The backend is there: begin to tell."""
         if self.options.cluster:
-            self._task = asyncio.create_task(self._run(), name="mocra notices")
+            self._task = asyncio.create_task(self._run(), name="mocra site feedback")
 
     def hold(self, slot: str, seconds: float, why: str) -> None:
         """Nobody departs for so long. Nothing is told when a hold that was told before lasts about

@@ -5,72 +5,40 @@ worker's name, its session.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import socket
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary, ref
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import is_asyncio_available
 
+from mocra_scrapy import signals
 from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
+from mocra_scrapy.coordination.roles import Roles
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import Components, P, Sharing
-from mocra_scrapy.runtime.worker_state import WorkerState
+from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
+from mocra_scrapy.settings.identity import one_off_command, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator
 
-    from scrapy import Request
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.coordination.leadership import Candidate
     from mocra_scrapy.coordination.shared_values import Shared
     from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
-    from mocra_scrapy.models import CrawlState
+    from mocra_scrapy.models import CrawlState, Term
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Commands that fetch a page or two for a person. They must not join a crawl that runs elsewhere
-#: under the same name.
-ONE_OFF_COMMANDS = frozenset({"bench", "check", "fetch", "parse", "shell", "view"})
-
-_runtimes: WeakKeyDictionary[Crawler, Mocra] = WeakKeyDictionary()
-
-
-def one_off_command() -> str | None:
-    """The name of the ``scrapy`` command that runs this process, if it is a one-off; such commands
-    never touch the shared queue.
-
-    Scrapy takes the command's name out of ``sys.argv``, so the process's original arguments are
-    looked at.
-    """
-    if os.environ.get("SCRAPY_CHECK"):
-        return "check"
-    arguments = sys.orig_argv
-    for i in range(1, len(arguments)):
-        program = Path(arguments[i])
-        module = arguments[i - 1] == "-m" and arguments[i] in ("scrapy", "scrapy.cmdline")
-        if module or program.name.removesuffix(".exe") == "scrapy" or program.parts[-2:] == ("scrapy", "cmdline.py"):
-            # Scrapy's own rule: the first word that is no option.
-            command = next((word for word in arguments[i + 1 :] if not word.startswith("-")), None)
-            return command if command in ONE_OFF_COMMANDS else None
-    return None
-
-
-def worker_name() -> str:
-    """A name that no other run of any process has: host, pid, and 32 random bits."""
-    host = "".join(c if c.isalnum() or c in ".-" else "-" for c in socket.gethostname())[:60]
-    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+#: Where a crawler carries its :class:`Mocra`: they live and die together.
+ATTRIBUTE = "_mocra_scrapy"
 
 
 class Mocra:
@@ -92,7 +60,7 @@ class Mocra:
     def __init__(self, crawler: Crawler) -> None:
         self.one_off = one_off_command()
         assert crawler.spidercls is not None
-        self._crawler, self.settings = ref(crawler), crawler.settings
+        self.crawler, self.settings = crawler, crawler.settings
         self.options: Options = read_options(
             crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", crawler.spidercls
         )
@@ -111,24 +79,16 @@ class Mocra:
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
-        #: Whether the queue has booked the departure of a request that is out; the scheduler knows.
-        self.departed: Callable[[Request], bool] = lambda request: False
         self.queue_session = QueueSession(self.queue, self.worker)
-
-    @property
-    def crawler(self) -> Crawler:
-        """Whose it is."""
-        crawler = self._crawler()  # weak: this object is a value of a dictionary with weak keys
-        assert crawler is not None
-        return crawler
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
         """The one of *crawler*, made when first asked for."""
-        known = _runtimes.get(crawler)
+        known = getattr(crawler, ATTRIBUTE, None)
         if known is None:
-            known = _runtimes[crawler] = cls(crawler)
-        return known
+            known = cls(crawler)
+            setattr(crawler, ATTRIBUTE, known)
+        return cast("Mocra", known)
 
     async def open(self) -> CrawlState:
         """Connect, tell what the server is like, and join the crawl.
@@ -161,6 +121,28 @@ class Mocra:
             await self._components.open()
         return state
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[CrawlState]:
+        """:meth:`open`, and :meth:`close` at the end; also when opening fails."""
+        try:
+            yield await self.open()
+        finally:
+            await self.close()
+
+    def worker_parts(self) -> WorkerParts:
+        """What the inside of a worker gets of this."""
+        return WorkerParts(
+            session=self.queue_session,
+            crawl=self.crawl,
+            backend_url=self.backend.url,
+            shared=self.backend.shared,
+            one_off=bool(self.one_off),
+            options=self.options,
+            live_options=lambda: self.options,
+            state=self.worker_state,
+            connected=self.connected,
+        )
+
     def component(self, cls: type[P]) -> P:
         """The one of *cls* (made with this object as its only argument), opened and closed with the
         backend.
@@ -180,21 +162,41 @@ class Mocra:
         """This worker as a candidate for *role*: see
         :class:`~mocra_scrapy.coordination.leadership.Candidate`.
         """
-        from mocra_scrapy.extensions.leader import LeaderElection
-
-        return self.component(LeaderElection).leader(role)
+        return self._components.get(Roles, self._roles).leader(role)
 
     def lock(self, name: str, **arguments: Any) -> Lock:
         """``async with mocra.lock("login:account-7", ttl=30) as lock``: see
         :class:`~mocra_scrapy.coordination.locks.Lock` for arguments.
         """
-        return Lock(self.component(Sharing).locks, name, self.worker, **arguments)
+        return Lock(self._sharing().locks, name, self.worker, **arguments)
 
     def shared(self, name: str, default: T, *, namespace: str = "") -> Shared[T]:
         """A value that all workers share, by default all crawls on this backend: see
         :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
-        return self.component(Sharing).space(namespace).value(name, default)
+        return self._sharing().space(namespace).value(name, default)
+
+    def _sharing(self) -> Sharing:
+        return self._components.get(Sharing, lambda: Sharing(self.backend))
+
+    def _roles(self) -> Roles:
+        options = self.coordination
+        return Roles(
+            self.backend.election,
+            self.worker,
+            lease=options.leader_lease,
+            renew=options.leader_renew,
+            deadline=options.leader_deadline,
+            retry=options.leader_retry,
+            elected=lambda term: self._role_changed(signals.leader_elected, "mocra/leader/elected", term),
+            lost=lambda term: self._role_changed(signals.leader_lost, "mocra/leader/lost", term),
+        )
+
+    def _role_changed(self, signal: object, stat: str, term: Term) -> None:
+        crawler = self.crawler
+        if crawler.stats is not None:
+            crawler.stats.inc_value(stat)
+        crawler.signals.send_catch_log(signal, spider=crawler.spider, role=term.role, term=term)
 
     async def close(self) -> None:
         """Drop the connections. What the worker still held goes to others when its lease runs out."""

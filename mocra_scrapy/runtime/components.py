@@ -1,4 +1,4 @@
-"""The parts of one crawler's :class:`~mocra_scrapy.runtime.Mocra` that live between its opening and
+"""The components of one crawler's :class:`~mocra_scrapy.runtime.Mocra` that live between its opening and
 its closing.
 """
 
@@ -13,8 +13,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.shared_values import SharedSpace
 
 if TYPE_CHECKING:
-    from mocra_scrapy.interfaces import ILocks
-    from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.interfaces import IBackend, ILocks
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +34,10 @@ P = TypeVar("P", bound=Component)
 
 
 class Sharing:
-    """The part behind ``mocra.lock`` and ``mocra.shared``."""
+    """The component behind ``mocra.lock`` and ``mocra.shared``."""
 
-    def __init__(self, mocra: Mocra) -> None:
-        self._mocra = mocra
+    def __init__(self, backend: IBackend) -> None:
+        self._backend = backend
         self._spaces: dict[str, SharedSpace] = {}
         self._locks: ILocks | None = None
         self._opened = False
@@ -46,14 +45,14 @@ class Sharing:
     @property
     def locks(self) -> ILocks:
         if self._locks is None:
-            self._locks = self._mocra.backend.locks()
+            self._locks = self._backend.locks()
         return self._locks
 
     def space(self, namespace: str) -> SharedSpace:
         known = self._spaces.get(namespace)
         if known is None:
             # A namespace of the suite's own ("control:…") can't be hit by accident.
-            known = SharedSpace(self._mocra.backend.shared_values(f"user:{namespace}"))
+            known = SharedSpace(self._backend.shared_values(f"user:{namespace}"))
             self._spaces[namespace] = known
             if self._opened:
                 known.start()

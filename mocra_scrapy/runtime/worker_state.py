@@ -1,51 +1,87 @@
-"""What a worker was told to do from outside, and how its scheduler obeys: run, pause, drain, stop."""
+"""What a worker was told to do from outside: run, pause, drain, stop. And what the inside of a
+worker is given of the runtime.
+
+The state exists before the scheduler is open and outlives it; obeying is the worker's part
+(:class:`mocra_scrapy.worker.running.Running`).
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from mocra_scrapy.engine.hooks import EngineHooks
-    from mocra_scrapy.worker.exchange_loop import ExchangeLoop
-    from mocra_scrapy.worker.inbox import Inbox
-    from mocra_scrapy.worker.outbox import Outbox
-    from mocra_scrapy.worker.seeding import Seeder
+    from scrapy import Request
+
+    from mocra_scrapy.coordination.queue_session import QueueSession
+    from mocra_scrapy.models import CrawlState
+    from mocra_scrapy.settings.crawl import Options
 
 #: Reasons with which a spider closes that was told to.
 DRAINED, STOPPED = "mocra_drained", "mocra_stopped"
 
 
-class Holder(Protocol):
-    """The scheduler, as far as it is looked at here."""
+class RunningWorker(Protocol):
+    """The inside of an open worker, as far as anybody outside may touch it."""
 
-    inbox: Inbox
-    outbox: Outbox
+    @property
+    def held(self) -> dict[str, int]:
+        """What it has, by where: in flight in the engine, leased ahead, not confirmed by the queue,
+        in the downloader.
+        """
+
+    @property
+    def away(self) -> bool:
+        """Whether the backend does not answer."""
+
+    @property
+    def run(self) -> int:
+        """The crawl's run that it works on."""
+
+    def take_work(self) -> None:
+        """Lease what can be fetched."""
+
+    def give_back(self) -> None:
+        """Lease no more, and give back what was leased ahead."""
+
+    def take_no_more(self) -> None:
+        """Lease no more, seed no more; what is held is finished."""
+
+    def look_again(self) -> None:
+        """Something changed: it may want more, or the engine may start more."""
+
+    def close_spider(self, reason: str) -> None:
+        """Close its spider with *reason*, in a task of its own."""
+
+    def set_concurrency(self, number: int) -> None:
+        """``CONCURRENT_REQUESTS`` from now on."""
+
+    def is_leased(self, request: Request) -> bool:
+        """Whether *request* is in flight by a lease, so that the queue has booked its departure."""
 
 
 class WorkerState:
-    """Exists before the scheduler is open, so that a worker that starts paused never takes
-    anything.
+    """Of one worker. Before it is attached it only remembers, so that a worker that starts paused
+    never takes anything.
 
-    =========  ====================================================================================================
+    =========  ===================================================================================
     running    takes work
     paused     starts nothing; what was leased ahead went back; what is in flight is finished; stays
-    draining   takes nothing new, finishes what it holds, then closes with the reason ``mocra_drained``
+    draining   takes nothing new, finishes what it holds, then closes with ``mocra_drained``
     stopping   closes with the reason ``mocra_stopped``, as after SIGTERM
-    =========  ====================================================================================================
+    =========  ===================================================================================
     """
 
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
-        self.engine: EngineHooks | None = None
-        self._turns: ExchangeLoop | None = None
-        self._opened = False  # before that there is nothing in the engine that could be woken
-        self._attached: list[Callable[[], None]] = []
+        self._worker: RunningWorker | None = None
+        self._when_attached: list[Callable[[], None]] = []
 
     @property
     def state(self) -> str:
-        if self.stopping or self._turns is None:
+        if self.stopping or self._worker is None:
             return "stopping" if self.stopping else "starting"
         return "draining" if self.draining else "paused" if self.paused else "running"
 
@@ -54,29 +90,21 @@ class WorkerState:
         """Whether nothing more may be started."""
         return self.paused and not self.draining
 
-    def attach(self, holder: Holder, turns: ExchangeLoop, engine: EngineHooks, seeder: Seeder, out: Sized) -> None:
-        """The scheduler is ready, and has not taken anything yet. *out*: requests that the engine
-        has.
-        """
-        self._turns, self.engine, self._seeder, self._holder, self._out = turns, engine, seeder, holder, out
-        engine.on_closing(self._closing)
-        for call in self._attached:
+    def attach(self, worker: RunningWorker) -> None:
+        """*worker* is whole, and has not taken anything yet."""
+        self._worker = worker
+        for call in self._when_attached:
             call()
         self._obey()
-        self._opened = True
 
     def detach(self) -> None:
-        """The worker is closed: let go of its parts, and with them of the crawler, which would
-        never be collected otherwise.
-        """
-        self._turns = self.engine = None
-        for name in ("_seeder", "_holder", "_out"):
-            self.__dict__.pop(name, None)
-        self._attached.clear()
+        """The worker is closed: let go of it, and with it of the crawler."""
+        self._worker = None
+        self._when_attached.clear()
 
     def when_attached(self, call: Callable[[], None]) -> None:
-        """Call when the scheduler is ready."""
-        self._attached.append(call)
+        """Call when the worker is whole."""
+        self._when_attached.append(call)
 
     def pause(self, paused: bool) -> None:
         if paused != self.paused:
@@ -93,58 +121,83 @@ class WorkerState:
             self.stopping = True
             self._obey()
 
-    def _closing(self) -> None:
+    def on_closing(self) -> None:
+        """The engine closes the spider, whoever wanted it."""
         self.stopping = True
 
     def _obey(self) -> None:
-        turns, engine = self._turns, self.engine
-        if turns is None or engine is None:
+        worker = self._worker
+        if worker is None:
             return
         if self.stopping:
-            # An engine that is just being opened can't be closed.
-            asyncio.get_running_loop().call_later(0 if self._opened else 1, engine.close_spider, STOPPED)
-            return
-        turns.leasing = not (self.paused or self.draining)
-        if self.draining:
-            self._seeder.stop()
+            worker.close_spider(STOPPED)
+        elif self.draining:
+            worker.take_no_more()
         elif self.paused:
-            self._holder.outbox.release(self._holder.inbox.drain())
+            worker.give_back()
         else:
-            turns.dry = False
-        self.look_again()
+            worker.take_work()
 
     def look_again(self) -> None:
-        """Something changed: the worker may want more, or the engine may start more."""
-        if self._turns is not None and self.engine is not None and self._opened:
-            self._turns.kick()
-            self.engine.wake()
+        """Something changed that the worker may act on."""
+        if self._worker is not None:
+            self._worker.look_again()
+
+    def set_concurrency(self, number: int) -> None:
+        """``CONCURRENT_REQUESTS`` of a worker that is open."""
+        if self._worker is not None:
+            self._worker.set_concurrency(number)
+
+    def is_leased(self, request: Request) -> bool:
+        """Whether *request* is in flight by a lease, so that the queue has booked its departure."""
+        return self._worker is not None and self._worker.is_leased(request)
 
     @property
     def held(self) -> dict[str, int]:
-        """What this worker has, by where: handed to the engine, leased ahead, not confirmed by the
-        queue, in the downloader.
-        """
-        if self._turns is None or self.engine is None:
-            return {"out": 0, "inbox": 0, "outbox": 0, "downloading": 0}
-        return {
-            "out": len(self._out),
-            "inbox": len(self._holder.inbox),
-            "outbox": len(self._holder.outbox),
-            "downloading": self.engine.downloading,
-        }
+        """See :attr:`RunningWorker.held`."""
+        if self._worker is None:
+            return {"in_flight": 0, "inbox": 0, "outbox": 0, "downloading": 0}
+        return self._worker.held
 
     def leave_when_drained(self) -> bool:
         """Close, if it is draining and holds nothing any more."""
-        if not self.draining or self.stopping or self.engine is None or any(self.held.values()):
+        if not self.draining or self.stopping or self._worker is None or any(self.held.values()):
             return False
-        self.engine.close_spider(DRAINED)
+        self._worker.close_spider(DRAINED)
         return True
 
     @property
     def away(self) -> bool:
         """Whether the backend does not answer."""
-        return self._turns is not None and self._turns.unanswered is not None
+        return self._worker is not None and self._worker.away
 
     @property
     def run(self) -> int:
-        return 0 if self._turns is None else self._turns.state.run
+        return 0 if self._worker is None else self._worker.run
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What the inside of a worker is given, and all that it knows of the runtime.
+
+    Attributes:
+        session: the queue, the worker's name, and the numbers of its calls.
+        crawl: the crawl's name.
+        backend_url: without password, for messages.
+        shared: whether other processes can see the queue.
+        one_off: whether this is a command that fetches a page for a person.
+        options: the checked settings, as they were at the start.
+        live_options: the same as they are now.
+        state: what the worker was told.
+        connected: connects, joins the crawl, opens the components; leaves them in reverse.
+    """
+
+    session: QueueSession
+    crawl: str
+    backend_url: str
+    shared: bool
+    one_off: bool
+    options: Options
+    live_options: Callable[[], Options]
+    state: WorkerState
+    connected: Callable[[], AbstractAsyncContextManager[CrawlState]]

@@ -37,7 +37,7 @@ class Options:
     concurrency: int
     outbox_max: int
     seeds_ahead: int
-    turn_interval: float
+    exchange_interval: float
     flush_interval: float
     idle_poll: float
     close: str
@@ -117,7 +117,7 @@ def read_options(settings: BaseSettings, spider_name: str, spider: object = None
         concurrency=concurrency,
         outbox_max=read.whole("MOCRA_OUTBOX_MAX", 1, 10_000_000, "a number of requests"),
         seeds_ahead=read.whole("MOCRA_SEEDS_AHEAD", 0, 1_000_000_000, "a number of requests"),
-        turn_interval=read.number("MOCRA_EXCHANGE_INTERVAL", 0, 10, "a time in seconds"),
+        exchange_interval=read.number("MOCRA_EXCHANGE_INTERVAL", 0, 10, "a time in seconds"),
         flush_interval=read.number("MOCRA_FLUSH_INTERVAL", 0, 10, "a time in seconds"),
         idle_poll=read.number("MOCRA_IDLE_POLL", 0.05, 60, "a time in seconds"),
         close=read.choice("MOCRA_CLOSE", CLOSE_MODES),

@@ -7,31 +7,18 @@ A wish is taken out of ``meta`` when the request is scheduled, so neither what i
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 import logging
 import math
-import random
 import time
 from collections.abc import Callable
 from datetime import datetime
-from itertools import count
 from typing import TYPE_CHECKING, Any
-
-from mocra_scrapy.worker.inbox import Local
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.statscollectors import StatsCollector
 
 logger = logging.getLogger(__name__)
-
-
-def backoff(attempt: int, base: float, cap: float) -> float:
-    """Seconds before the *attempt*-th retry (from 1): exponential with full jitter, so that what
-    failed together comes back apart.
-    """
-    return random.uniform(0, min(cap, base * 2.0 ** min(attempt - 1, 60)))  # noqa: S311
 
 
 def number(value: Any) -> float | None:
@@ -113,40 +100,3 @@ class RequestedDelays:
             self._told.add(kind)
             more = " (no more of these will be logged, see the stats mocra/delay/…)"
             logger.log(logging.ERROR if error else logging.WARNING, text + more, *args)
-
-
-class Waiting:
-    """Requests that only this process can hold, and that are not due yet.
-
-    Args:
-        due: called with each when its time has come.
-    """
-
-    def __init__(self, due: Callable[[Local], None]) -> None:
-        self._due = due
-        self._heap: list[tuple[float, int, Local]] = []
-        self._numbers = count()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def add(self, local: Local, seconds: float) -> None:
-        heapq.heappush(self._heap, (time.monotonic() + seconds, next(self._numbers), local))
-        self._set()
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _set(self) -> None:
-        self.stop()
-        if self._heap:
-            pause = max(0.0, self._heap[0][0] - time.monotonic())
-            # Long ones in steps: a loop's timer has no meaning beyond some weeks.
-            self._timer = asyncio.get_running_loop().call_later(min(pause, 86_400), self._ring)
-
-    def _ring(self) -> None:
-        while self._heap and self._heap[0][0] <= time.monotonic():
-            self._due(heapq.heappop(self._heap)[2])
-        self._set()

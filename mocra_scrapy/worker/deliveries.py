@@ -1,4 +1,4 @@
-"""Which requests are out, when each is finished, and what must be finished before it.
+"""Which requests are in flight, when each is finished, and what must be finished before it.
 
 A leased request is settled when the engine has let go of it *and* of every request that it caused
 and that only this process can hold (one that can't be serialised): a crash before that brings the
@@ -63,18 +63,37 @@ class Delivery:
         parent: the delivery that waits for this one.
         waits_for: local children that are not finished.
         ended: whether the engine let go of it.
-        names: slots and scopes of which it has a place, until it left the downloader.
+        names: slots and scopes of which it takes a permit, until it left the downloader.
         fault: why it must not simply be acknowledged: ``(reason, detail)`` of a dead letter.
         records: what went wrong with single items of it, for dead letters that are only records.
         failures: what its entry carried of earlier failures.
     """
 
-    __slots__ = ("ended", "failures", "fault", "lease", "names", "parent", "records", "request", "settled", "waits_for")
+    __slots__ = (
+        "ended",
+        "failures",
+        "fault",
+        "lease",
+        "names",
+        "on_settled",
+        "parent",
+        "records",
+        "request",
+        "settled",
+        "waits_for",
+    )
 
-    def __init__(self, request: Request | None, lease: Lease | None, parent: Delivery | None) -> None:
-        self.request = request  # a strong reference keeps id(request) unique while it is out
+    def __init__(
+        self,
+        request: Request | None,
+        lease: Lease | None,
+        parent: Delivery | None,
+        on_settled: Callable[[], None] | None = None,
+    ) -> None:
+        self.request = request  # a strong reference keeps id(request) unique while it is in flight
         self.lease = lease
         self.parent = parent
+        self.on_settled = on_settled
         self.waits_for = 0
         self.ended = False
         self.settled = False
@@ -104,62 +123,68 @@ CURRENT: ContextVar[Delivery | None] = ContextVar("mocra_delivery", default=None
 
 
 class Deliveries:
-    """The requests that are out.
+    """The requests that are in flight.
 
     Args:
         settle: called once for each delivery that is finished, children included, in the order in
             which they finish.
-        left: called once for each leased request that no longer takes a place of its slot and
-            scopes, with their names.
+        on_downloaded: called once for each leased request that left the downloader, with the names
+            of its slot and scopes.
+        kick: called when something was settled.
     """
 
     def __init__(
-        self, settle: Callable[[Delivery], None], left: Callable[[tuple[str, ...]], None] = lambda names: None
+        self,
+        settle: Callable[[Delivery], None],
+        on_downloaded: Callable[[tuple[str, ...]], None],
+        kick: Callable[[], None],
     ) -> None:
         self._settle = settle
-        self._left = left
-        self._out: dict[int, Delivery] = {}
+        self._on_downloaded = on_downloaded
+        self._kick = kick
+        self._in_flight: dict[int, Delivery] = {}
 
     def __len__(self) -> int:
-        return len(self._out)
+        return len(self._in_flight)
 
     def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> Request:
-        """*request*, which goes to the engine; a copy, if that very object is out already.
+        """*request*, which goes to the engine; a copy, if that very object is in flight
+        already.
 
         A callback may yield ``response.request`` again; the object must not stand for two
         deliveries at once.
         """
-        if id(request) in self._out:
+        if id(request) in self._in_flight:
             request = request.copy()
         delivery = Delivery(request, lease, parent)
         if lease is not None:
             delivery.names = (lease.slot, *lease.scopes)
         delivery.failures = take_failures(request)
-        self._out[id(request)] = delivery
+        self._in_flight[id(request)] = delivery
         CURRENT.set(delivery)
         return request
 
-    def departed(self, request: Request) -> bool:
-        """Whether *request* is out by a lease, so that the queue has booked its departure."""
-        delivery = self._out.get(id(request))
+    def is_leased(self, request: Request) -> bool:
+        """Whether *request* is in flight by a lease, so that the queue has booked its departure."""
+        delivery = self._in_flight.get(id(request))
         return delivery is not None and delivery.lease is not None
 
     def downloaded(self, request: Request) -> None:
         """*request* left the downloader."""
-        delivery = self._out.get(id(request))
+        delivery = self._in_flight.get(id(request))
         if delivery is not None:
             self._leave(delivery)
 
     def _leave(self, delivery: Delivery) -> None:
         names, delivery.names = delivery.names, ()
         if names:
-            self._left(names)
+            self._on_downloaded(names)
 
     def finished(self, request: Request) -> None:
         """The engine let go of *request*. Requests that never came from here (inline downloads) are
         passed over.
         """
-        delivery = self._out.pop(id(request), None)
+        delivery = self._in_flight.pop(id(request), None)
         if delivery is not None:
             self._leave(delivery)
             self.end(delivery)
@@ -183,6 +208,9 @@ class Deliveries:
         while current is not None and current.ended and not current.waits_for and not current.settled:
             current.settled = True
             self._settle(current)
+            self._kick()
+            if current.on_settled is not None:
+                current.on_settled()
             parent = current.parent
             if parent is not None:
                 parent.waits_for -= 1

@@ -5,134 +5,114 @@ cluster knew, the end.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
 from mocra_scrapy.runtime.worker_state import DRAINED
-from mocra_scrapy.worker.exchange_loop import ExchangeLoop, Hooks, describe
-from mocra_scrapy.worker.permits import SlotPermits, names_of
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
-    from scrapy.dupefilters import BaseDupeFilter
 
-    from mocra_scrapy.dupefilters import RecentDupeFilter
+    from mocra_scrapy.codec.dictionaries import CompressingCodec
     from mocra_scrapy.engine.hooks import EngineHooks
-    from mocra_scrapy.exceptions import MocraError
     from mocra_scrapy.models import Exchange
-    from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.runtime.worker_state import WorkerParts
+    from mocra_scrapy.worker.duplicates import Filter
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Batch, Outbox
+    from mocra_scrapy.worker.queue_status import QueueStatus
+    from mocra_scrapy.worker.slot_policy import SlotPolicy
 
 logger = logging.getLogger(__name__)
 
 
 class ExchangeHandler:
-    """The hooks of one worker's :class:`~mocra_scrapy.worker.exchange_loop.ExchangeLoop`.
+    """Hears of each answer to :class:`~mocra_scrapy.worker.exchange_loop.ExchangeLoop`.
 
     Attributes:
         run: the run that this worker works on.
-        finished: whether that run ended, as far as this worker knows.
-        closing: whether this worker takes no more work.
-        turns: whose answers these are.
     """
-
-    turns: ExchangeLoop
 
     def __init__(
         self,
         crawler: Crawler,
-        mocra: Mocra,
+        parts: WorkerParts,
+        status: QueueStatus,
+        *,
         engine: EngineHooks,
         inbox: Inbox,
         outbox: Outbox,
-        *,
-        filters: tuple[BaseDupeFilter, RecentDupeFilter | None],
-        permits: SlotPermits | None = None,
+        filter: Filter,
+        policy: SlotPolicy,
+        codec: CompressingCodec,
     ) -> None:
         assert crawler.stats is not None
         assert crawler.spider is not None
-        self.crawler = crawler
-        self.spider: Spider = crawler.spider
-        self.stats = crawler.stats
-        self.mocra = mocra
-        self.options = mocra.options
-        self.engine = engine
-        self.inbox = inbox
-        self.outbox = outbox
-        self.df, self._recent = filters
-        self._permits = permits
-        self.run = 0
-        self.finished = False
-        self.closing = False
+        self._crawler = crawler
+        self._spider: Spider = crawler.spider
+        self._stats = crawler.stats
+        self._parts = parts
+        self._options = parts.options
+        self._status = status
+        self._engine = engine
+        self._inbox = inbox
+        self._outbox = outbox
+        self._filter = filter
+        self._policy = policy
+        self._codec = codec
+        self.run = status.state.run
 
-    @property
-    def hooks(self) -> Hooks:
-        return Hooks(self._answered, self._crawl_finished, self._away, self._back, self._broken)
+    # ------------------------------------------------------------------ answers
 
-    def _answered(self, batch: Batch, exchange: Exchange) -> None:
-        for name, count in describe(exchange).items():
+    def on_answered(self, batch: Batch, exchange: Exchange) -> None:
+        """The queue stored and settled *batch*, and gave what *exchange* says."""
+        for name, count in described(exchange).items():
             if count:
-                self.stats.inc_value(name, count)
+                self._stats.inc_value(name, count)
         new = sum(exchange.stored)
         if new:
-            self.stats.inc_value("scheduler/enqueued", new)
+            self._stats.inc_value("scheduler/enqueued", new)
         if new < len(exchange.stored):
             for push, stored in zip(batch.pushes, exchange.stored, strict=True):
                 if not stored:
                     self._dropped(push.request)
-        self.engine.listen_again()
+        self._engine.listen_again()
         if exchange.state.run != self.run:
             self._next_run(exchange)
         if exchange.lost:
             self._lost()
-        if not self.turns.leasing:
-            self.outbox.release(list(exchange.leases))
-        elif self._permits is None:
-            self.inbox.add(exchange.leases)
+        if self._status.leasing:
+            self._inbox.add(exchange.leases)
+            self._give_back_held(exchange)
         else:
-            self._take_in(exchange, self._permits)
-        if exchange.leases or batch or self.turns.may_be_over:
-            self.engine.wake()  # to fetch, or to notice that nothing is left
+            self._outbox.release(list(exchange.leases))
+        if exchange.leases or batch or self._status.may_be_over:
+            self._engine.wake()  # to fetch, or to notice that nothing is left
 
-    def _take_in(self, exchange: Exchange, permits: SlotPermits) -> None:
-        """Leases of slots that have limits over the cluster."""
-        limits = self.options.limits
-        self.inbox.add(
-            exchange.leases,
-            lambda lease: lease.wait > 0 or any(limits.of(name).interval for name in names_of(lease)),
-        )
-        for lease in exchange.leases:
-            permits.on_leased(lease)
-            permits.declare_limits(names_of(lease))
-        for name, count in exchange.permits.items():
-            if not name.startswith("@"):
-                self.engine.widen(name, count)
+    def _give_back_held(self, exchange: Exchange) -> None:
+        """Somebody asked to wait: what waits here goes back, to be held where it keeps nobody
+        waiting.
+        """
         held = {name for name, seconds in exchange.held.items() if seconds > 0}
         if held:
-            # Somebody was told to wait: what waits here goes back, to be held where it keeps nobody
-            # waiting.
-            back = self.inbox.take_out(lambda lease: not held.isdisjoint(names_of(lease)))
-            permits.on_returned(back)
-            self.outbox.release(back)
-            self.stats.inc_value("mocra/throttle/held", len(held))
+            self._inbox.give_back_of(held)
+            self._stats.inc_value("mocra/throttle/held", len(held))
 
     def _dropped(self, request: Request) -> None:
         """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""
-        self.df.log(request, self.spider)
-        self.crawler.signals.send_catch_log(scrapy_signals.request_dropped, request=request, spider=self.spider)
+        self._filter.dropped(request, self._spider)
+        self._crawler.signals.send_catch_log(scrapy_signals.request_dropped, request=request, spider=self._spider)
 
     def _next_run(self, exchange: Exchange) -> None:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""
-        logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self.mocra.crawl, exchange.state.run)
+        logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self._parts.crawl, exchange.state.run)
         self.run = exchange.state.run
-        self._doubt()
-        if self._recent is not None:
-            self._recent.recent.clear()
+        self._codec.doubt()
+        self._filter.forget()
 
     def _lost(self) -> None:
         """We were paused for longer than the lease: what waits in the inbox may be with others;
@@ -140,61 +120,56 @@ class ExchangeHandler:
         """
         logger.warning(
             "This worker gave no sign of life for MOCRA_LEASE = %g s; what it held went to others",
-            self.options.queue.lease,
+            self._options.queue.lease,
         )
-        self.stats.inc_value("mocra/worker/lost")
-        back = self.inbox.drain()
-        self.outbox.release(back)
-        if self._permits is not None:
-            self._permits.on_returned(back)
-            self._permits.on_lost()
-        self.crawler.signals.send_catch_log(signals.worker_lost, spider=self.spider)
+        self._stats.inc_value("mocra/worker/lost")
+        self._inbox.give_back()
+        self._policy.on_lost()
+        self._crawler.signals.send_catch_log(signals.worker_lost, spider=self._spider)
+
+    # ------------------------------------------------------------------ the end
 
     def on_idle(self) -> None:
         """Nothing to do here. Whether the spider may close is a question to the whole cluster."""
-        turns, flow = self.turns, self.mocra.worker_state
-        if self.closing or self.finished:
+        status, state = self._status, self._parts.state
+        if status.closing or status.finished:
             return
-        if flow.draining:
+        if state.draining:
             raise CloseSpider(DRAINED)
-        if self.options.close == "idle" and not flow.paused and turns.dry and not turns.size.delayed:
+        if self._options.close == "idle" and not state.paused and status.dry and not status.size.delayed:
             return
-        if self.options.close == "finished" and turns.may_be_over and not turns.wants_end:
-            turns.wants_end = True
-            turns.kick()
+        if self._options.close == "finished" and status.may_be_over and not status.wants_end:
+            status.wants_end = True
+            status.kick()
         raise DontCloseSpider
 
-    async def _crawl_finished(self, won: bool) -> None:
-        self.finished = True
+    async def on_finished(self, won: bool) -> None:
+        """The run is finished; *won*: it was this worker that ended it."""
+        self._status.finished = True
         if won:
-            logger.info("Run %d of crawl %r is finished", self.run, self.mocra.crawl)
-            self.stats.set_value("mocra/crawl/finished_here", True)
-            await self.crawler.signals.send_catch_log_async(
-                signals.crawl_finished, spider=self.spider, crawl=self.mocra.crawl, run=self.run
+            logger.info("Run %d of crawl %r is finished", self.run, self._parts.crawl)
+            self._stats.set_value("mocra/crawl/finished_here", True)
+            await self._crawler.signals.send_catch_log_async(
+                signals.crawl_finished, spider=self._spider, crawl=self._parts.crawl, run=self.run
             )
-        self.engine.wake()
+        self._engine.wake()
 
-    def _away(self, error: MocraError) -> None:
-        logger.warning("Backend %s is away, the crawl pauses: %s", self.mocra.backend.url, error)
-        self.stats.inc_value("mocra/backend/outages")
-        self.crawler.signals.send_catch_log(signals.backend_unavailable, spider=self.spider, error=error)
+    def on_broken(self) -> None:
+        """Something that can't be repeated went wrong: the worker must stop."""
+        self._stats.inc_value("mocra/worker/broken")
+        self._status.finished = True
+        self._engine.close_spider("mocra_error")
 
-    def _back(self, seconds: float) -> None:
-        logger.info("Backend %s is back after %.1f s, the crawl goes on", self.mocra.backend.url, seconds)
-        self.stats.set_value(
-            "mocra/backend/outage_seconds", round(self.stats.get_value("mocra/backend/outage_seconds", 0) + seconds, 3)
-        )
-        self._doubt()
-        self.crawler.signals.send_catch_log(signals.backend_available, spider=self.spider, seconds=seconds)
 
-    def _doubt(self) -> None:
-        """What was stored beside the queue may be gone with the server's last writes, or with a
-        crawl that was cleared.
-        """
-        if self.turns.packing is not None:
-            self.turns.packing.doubt()
-
-    def _broken(self, error: BaseException) -> None:
-        self.stats.inc_value("mocra/worker/broken")
-        self.finished = True
-        self.engine.close_spider("mocra_error")
+def described(exchange: Exchange) -> dict[str, Any]:
+    """The counts of an answer under the names of our stats."""
+    return {
+        "mocra/queue/acked": sum(exchange.acked),
+        "mocra/queue/ack_refused": len(exchange.acked) - sum(exchange.acked),
+        "mocra/queue/released": sum(exchange.released),
+        "mocra/queue/buried": sum(exchange.buried),
+        "mocra/queue/leased": len(exchange.leases),
+        "mocra/queue/redelivered": sum(1 for lease in exchange.leases if lease.deliveries > 1),
+        "mocra/queue/reclaimed": exchange.reclaimed,
+        "mocra/queue/given_up": exchange.given_up,
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -15,46 +15,18 @@ from scrapy import Request
 
 from mocra_scrapy.models import Lease
 from mocra_scrapy.worker.deliveries import Delivery
+from mocra_scrapy.worker.outbox import Outbox
+from mocra_scrapy.worker.permits import names_of
+from mocra_scrapy.worker.slot_policy import Key, SlotPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A request that can't be stored: it lives and dies with this process. *delivery* is its
-    parent, which waits for it.
-    """
+    """A request that can't be stored: it lives and dies with this process. *parent* waits for it."""
 
     request: Request
     slot: str
     parent: Delivery | None
-
-
-class RequestCache:
-    """Request objects that this process made and stored not long ago, by what was stored.
-
-    When the queue hands such a request back to the worker that made it, the object itself goes to
-    the engine, as with Scrapy's own queue in memory: no decoding, and what Scrapy has worked out
-    for it (parsed URL, fingerprint) is still there.
-
-    Keeps *size* to twice *size* of them; 0: none.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._new: dict[bytes, Request] = {}
-        self._old: dict[bytes, Request] = {}
-
-    def keep(self, body: bytes, request: Request) -> None:
-        if len(self._new) >= self._size:
-            self._new, self._old = {}, self._new
-        if self._size:
-            self._new[body] = request
-
-    def take(self, body: bytes) -> Request | None:
-        """The object; each is given out once."""
-        return self._new.pop(body, None) or self._old.pop(body, None)
-
-
-Key = tuple[str, ...]
 
 
 class Inbox:
@@ -65,18 +37,23 @@ class Inbox:
     before those on disk), by priority, then first in first out; leased ones stay in the order in
     which the queue gave them, and each may have an instant before which it must not depart.
 
+    It owns giving back: what leaves it goes to the engine or to the queue, and the policy hears of
+    either here and nowhere else. So a worker that holds nothing has no loads.
+
     Attributes:
         leased, local: how many of each wait here.
         next_at: after a :meth:`pop` that gave nothing: the first instant at which something
             departs; ``None``: none is waited for.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, outbox: Outbox, policy: SlotPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._outbox = outbox
+        self._policy = policy
         self._clock = clock
         self._leases: dict[Key, deque[Lease]] = {}
         self._local: dict[Key, list[tuple[int, int, Local]]] = {}
         self._at: dict[str, float] = {}  # token -> when it departs; of those that must wait for it
-        self._turns: deque[Key] = deque()
+        self._order: deque[Key] = deque()
         self._seq = count()
         self.leased = 0
         self.local = 0
@@ -101,19 +78,20 @@ class Inbox:
         now = self._clock()
         return sum(at > now for at in self._at.values())
 
-    def add(self, leases: Iterable[Lease], paced: Callable[[Lease], bool] = lambda lease: lease.wait > 0) -> None:
-        now = self._clock()
+    def add(self, leases: Iterable[Lease]) -> None:
+        policy, now = self._policy, self._clock()
         for lease in leases:
             key = (lease.slot, *lease.scopes)
             waiting = self._leases.get(key)
             if waiting is None:
                 waiting = self._leases[key] = deque()
                 if key not in self._local:
-                    self._turns.append(key)
+                    self._order.append(key)
             waiting.append(lease)
-            if paced(lease):
+            if policy.is_paced(lease):
                 self._at[lease.token] = now + lease.wait
             self.leased += 1
+            policy.on_leased(lease)
 
     def add_local(self, local: Local) -> None:
         key = (local.slot,)
@@ -121,30 +99,27 @@ class Inbox:
         if heap is None:
             heap = self._local[key] = []
             if key not in self._leases:
-                self._turns.append(key)
+                self._order.append(key)
         heapq.heappush(heap, (-local.request.priority, next(self._seq), local))
         self.local += 1
 
-    def pop(self, has_room: Callable[[Key, bool], bool]) -> Lease | Local | None:
-        """The next one of the next list that has room; ``None``: there is none, or none has.
-
-        *has_room* is asked with the list and whether its next request is leased.
-        """
-        self.next_at, now = None, self._clock()
-        for _ in range(len(self._turns)):
-            key = self._turns[0]
+    def pop(self) -> Lease | Local | None:
+        """The next one of the next list that has room; ``None``: there is none, or none has."""
+        self.next_at, now, has_room = None, self._clock(), self._policy.has_room
+        for _ in range(len(self._order)):
+            key = self._order[0]
             local = key in self._local
             at = self._at.get(self._leases[key][0].token) if self._at and not local else None
             if at is not None and at > now:
                 self.next_at = at if self.next_at is None else min(at, self.next_at)
             elif has_room(key, not local):
                 return self._pop(key)
-            self._turns.rotate(-1)
+            self._order.rotate(-1)
         return None
 
-    def any(self, has_room: Callable[[Key, bool], bool]) -> bool:
+    def can_start(self) -> bool:
         """Whether one of them could go out, were its instant here."""
-        return any(has_room(key, key not in self._local) for key in self._turns)
+        return any(self._policy.has_room(key, key not in self._local) for key in self._order)
 
     def _pop(self, key: Key) -> Lease | Local:
         got: Lease | Local
@@ -159,26 +134,38 @@ class Inbox:
             got = waiting.popleft()
             self._at.pop(got.token, None)
             self.leased -= 1
+            self._policy.on_started(got)
             if not waiting:
                 del self._leases[key]
         if key in self._leases or key in self._local:
-            self._turns.rotate(-1)
+            self._order.rotate(-1)
         else:
-            self._turns.popleft()
+            self._order.popleft()
         return got
 
-    def missed(self, late: float) -> list[Lease]:
-        """Take out what should have departed *late* seconds ago: its time has gone by, and others
-        may have the next ones.
+    # ------------------------------------------------------------------ giving back
+
+    def give_back(self) -> None:
+        """All that was leased goes to others."""
+        self._give_back(lambda lease: True)
+
+    def give_back_missed(self, late: float) -> int:
+        """What should have departed *late* seconds ago: its instant has gone by, and others may
+        have the next ones. Answers how many went.
         """
         if not self._at:
-            return []
+            return 0
         end = self._clock() - late
         tokens = {token for token, at in self._at.items() if at < end}
-        return self.take_out(lambda lease: lease.token in tokens) if tokens else []
+        return self._give_back(lambda lease: lease.token in tokens) if tokens else 0
 
-    def take_out(self, unwanted: Callable[[Lease], bool]) -> list[Lease]:
-        """Take out the leased ones that are *unwanted*."""
+    def give_back_of(self, names: Collection[str]) -> None:
+        """What belongs to one of these slots or scopes: they are held, and it would keep others
+        waiting here.
+        """
+        self._give_back(lambda lease: any(name in names for name in names_of(lease)))
+
+    def _give_back(self, unwanted: Callable[[Lease], bool]) -> int:
         leases = []
         for key, waiting in list(self._leases.items()):
             some = [lease for lease in waiting if unwanted(lease)]
@@ -191,10 +178,8 @@ class Inbox:
                     del self._leases[key]
         for lease in leases:
             self._at.pop(lease.token, None)
-        self._turns = deque(key for key in self._turns if key in self._local or key in self._leases)
+        self._order = deque(key for key in self._order if key in self._local or key in self._leases)
         self.leased -= len(leases)
-        return leases
-
-    def drain(self) -> list[Lease]:
-        """Take out everything that is leased."""
-        return self.take_out(lambda lease: True)
+        self._policy.on_returned(leases)
+        self._outbox.release(leases)
+        return len(leases)

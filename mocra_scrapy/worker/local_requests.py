@@ -4,19 +4,23 @@ them.
 
 from __future__ import annotations
 
+import asyncio
+import heapq
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.worker.delays import Waiting
+from mocra_scrapy.worker.inbox import Local
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.exceptions import UnserializableRequest
     from mocra_scrapy.worker.deliveries import Deliveries
-    from mocra_scrapy.worker.inbox import Inbox, Local
+    from mocra_scrapy.worker.inbox import Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -26,32 +30,35 @@ class LocalRequests:
     that wait for that.
 
     Args:
-        require: ``MOCRA_REQUIRE_SERIALIZABLE``.
+        wake: makes the engine look.
+        required: ``MOCRA_REQUIRE_SERIALIZABLE``.
     """
 
-    def __init__(self, crawler: Crawler, inbox: Inbox, deliveries: Deliveries, require: bool) -> None:
+    def __init__(
+        self, crawler: Crawler, inbox: Inbox, deliveries: Deliveries, wake: Callable[[], None], *, required: bool
+    ) -> None:
         assert crawler.stats is not None
         self._crawler = crawler
         self._stats = crawler.stats
         self._inbox, self._deliveries = inbox, deliveries
-        self._require = require
-        self._told = False
-        self._later = Waiting(self._ready)
-        self.engine: EngineHooks | None = None
+        self._wake = wake
+        self._required = required
+        self._logged = False
+        self._later = WaitingRequests(self._ready)
 
     def __len__(self) -> int:
         return len(self._later)
 
-    def keep(self, local: Local, error: UnserializableRequest, delay: float) -> None:
+    def add(self, local: Local, error: UnserializableRequest, delay: float) -> None:
         """*local*'s parent is the delivery that caused it.
 
         Raises:
             UnserializableRequest: *error*, if such requests are not wanted.
         """
-        if self._require:
+        if self._required:
             raise error
-        if not self._told or self._crawler.settings.getbool("SCHEDULER_DEBUG"):
-            self._told = True
+        if not self._logged or self._crawler.settings.getbool("SCHEDULER_DEBUG"):
+            self._logged = True
             logger.warning(
                 "Unable to serialize request: %s - reason: %s - it stays with this worker, in memory; no more such requests"
                 " will be logged (stats are collected as mocra/scheduler/unserializable)",
@@ -68,11 +75,47 @@ class LocalRequests:
         else:
             self._ready(local)
 
-    def stop(self) -> None:
-        """The worker closes: nothing becomes ready any more."""
+    def close(self) -> None:
+        """Nothing becomes ready any more."""
         self._later.stop()
 
     def _ready(self, local: Local) -> None:
         self._inbox.add_local(local)
-        if self.engine is not None:
-            self.engine.wake()
+        self._wake()
+
+
+class WaitingRequests:
+    """Requests that only this process can hold, and that are not due yet.
+
+    Args:
+        due: called with each when its time has come.
+    """
+
+    def __init__(self, due: Callable[[Local], None]) -> None:
+        self._due = due
+        self._heap: list[tuple[float, int, Local]] = []
+        self._numbers = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, local: Local, seconds: float) -> None:
+        heapq.heappush(self._heap, (time.monotonic() + seconds, next(self._numbers), local))
+        self._set()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set(self) -> None:
+        self.stop()
+        if self._heap:
+            pause = max(0.0, self._heap[0][0] - time.monotonic())
+            # Long ones in steps: a loop's timer has no meaning beyond some weeks.
+            self._timer = asyncio.get_running_loop().call_later(min(pause, 86_400), self._ring)
+
+    def _ring(self) -> None:
+        while self._heap and self._heap[0][0] <= time.monotonic():
+            self._due(heapq.heappop(self._heap)[2])
+        self._set()

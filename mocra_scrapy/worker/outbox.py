@@ -14,6 +14,9 @@ from scrapy import Request
 
 from mocra_scrapy.models import Burial, Entry, Lease
 
+#: Operations and bytes of one exchange: keeps a script on the server near one millisecond.
+BATCH, BATCH_BYTES = 200, 512 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Push:

@@ -1,7 +1,7 @@
-"""What this worker may have out of each slot and scope, and what it has: the client side of
+"""What this worker may have in flight of each slot and scope, and what it has: the client side of
 "Throttling" in :class:`~mocra_scrapy.interfaces.IRequestQueue`.
 
-A *name* is a slot or a scope. A request is *out* from its hand-out to the engine until it left the
+A *name* is a slot or a scope. A request is *in flight* from its hand-out to the engine until it left the
 downloader; *waiting* while it is in the inbox. Instants are :func:`time.monotonic`.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mocra_scrapy.models import Exchange, Lease, SlotLimit
 
-#: Seconds for which a name that had no place for this worker is not asked for again.
+#: Seconds for which a name that had no permit for this worker is not asked for again.
 CROWDED = 0.2
 #: Seconds for which a hold is believed here without being told again: it may be lifted when this
 #: worker has nothing of the name any more, and is not told. Leases are held by the queue; what
@@ -43,12 +43,12 @@ class SlotPermits:
         self._clock = clock
         self._permits: dict[str, int] = {}
         self._target: dict[str, int] = {}  # others ask for some: come down to so many
-        self._out: Counter[str] = Counter()
+        self._in_flight: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._held: dict[str, float] = {}
         self._crowded: dict[str, float] = {}
-        self._told: set[str] = set()
-        self._to_tell: dict[str, SlotLimit] = {}
+        self._declared: set[str] = set()
+        self._undeclared: dict[str, SlotLimit] = {}
 
     # ------------------------------------------------------------------ what the worker does
 
@@ -57,13 +57,13 @@ class SlotPermits:
         these are special.
         """
         for name in names:
-            if name not in self._told:
-                if len(self._told) > 200_000:
-                    self._told.clear()
-                self._told.add(name)
+            if name not in self._declared:
+                if len(self._declared) > 200_000:
+                    self._declared.clear()
+                self._declared.add(name)
                 limit = self._limit_of(name)
                 if limit is not None:
-                    self._to_tell[name] = limit
+                    self._undeclared[name] = limit
 
     def on_leased(self, lease: Lease) -> None:
         """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands
@@ -83,11 +83,11 @@ class SlotPermits:
     def on_started(self, lease: Lease) -> None:
         names = names_of(lease)
         self._sink(self._waiting, names)
-        self._out.update(names)
+        self._in_flight.update(names)
 
     def on_downloaded(self, names: Iterable[str]) -> None:
         """A request left the downloader."""
-        self._sink(self._out, names)
+        self._sink(self._in_flight, names)
 
     @staticmethod
     def _sink(counter: Counter[str], names: Iterable[str]) -> None:
@@ -100,7 +100,7 @@ class SlotPermits:
     def may_start(self, names: Iterable[str]) -> bool:
         """Whether one more request of all *names* may go out now."""
         return all(
-            self._out[name] < min(self._permits.get(name, 0), self._target.get(name, 1 << 30)) for name in names
+            self._in_flight[name] < min(self._permits.get(name, 0), self._target.get(name, 1 << 30)) for name in names
         ) and not (self._held and any(self.held(name) for name in names))
 
     def held(self, name: str) -> float:
@@ -119,7 +119,7 @@ class SlotPermits:
     # ------------------------------------------------------------------ what an exchange says
 
     def loads(self) -> dict[str, int]:
-        return dict(self._out + self._waiting)
+        return dict(self._in_flight + self._waiting)
 
     def crowded(self) -> list[str]:
         """Names that are passed over for now."""
@@ -131,10 +131,10 @@ class SlotPermits:
         """What is given back: all of what nothing is left of, and what others ask for as far as it
         is free.
         """
-        keep = {name: 0 for name in self._permits if not self._out[name] and not self._waiting[name]}
+        keep = {name: 0 for name in self._permits if not self._in_flight[name] and not self._waiting[name]}
         for name, target in self._target.items():
             if name in self._permits and name not in keep:
-                keep[name] = max(self._out[name], target)
+                keep[name] = max(self._in_flight[name], target)
         for name, permits in keep.items():
             if permits:
                 self._permits[name] = min(self._permits[name], permits)
@@ -144,7 +144,7 @@ class SlotPermits:
         return keep
 
     def limits(self) -> dict[str, SlotLimit]:
-        told, self._to_tell = self._to_tell, {}
+        told, self._undeclared = self._undeclared, {}
         return told
 
     def on_answered(self, exchange: Exchange, kept: Mapping[str, int]) -> None:

@@ -21,13 +21,14 @@ from scrapy.exceptions import CloseSpider
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.models import Seeding
 from mocra_scrapy.worker.deliveries import Deliveries, Delivery
-from mocra_scrapy.worker.exchange_loop import BATCH
+from mocra_scrapy.worker.outbox import BATCH
 
 if TYPE_CHECKING:
+    from mocra_scrapy.codec.dictionaries import Insist
     from mocra_scrapy.engine.hooks import EngineHooks
-    from mocra_scrapy.runtime import Mocra
-    from mocra_scrapy.worker.exchange_loop import ExchangeLoop
+    from mocra_scrapy.runtime.worker_state import WorkerParts
     from mocra_scrapy.worker.outbox import Outbox
+    from mocra_scrapy.worker.queue_status import QueueStatus
 
 logger = logging.getLogger(__name__)
 
@@ -39,35 +40,41 @@ BREATH = 50
 class Seeder:
     """Stands between the engine and ``start()`` in each worker.
 
+    Args:
+        starving: whether nothing that is pending can be fetched by this worker.
+        insist: repeats a call until the backend answers.
+
     Attributes:
         delivery: what local seeds (that can't be stored) have as their parent: seeding is complete
             when they are done.
-        settled: set when it is.
     """
 
     def __init__(
         self,
-        mocra: Mocra,
+        parts: WorkerParts,
+        status: QueueStatus,
         engine: EngineHooks,
-        turns: ExchangeLoop,
         outbox: Outbox,
         deliveries: Deliveries,
         *,
         starving: Callable[[], bool],
+        insist: Insist,
     ) -> None:
-        self._mocra = mocra
-        self._options = mocra.options
+        self._session = parts.session
+        self._crawl = parts.crawl
+        self._options = parts.options
+        self._status = status
         self._engine = engine
-        self._turns = turns
         self._outbox = outbox
         self._deliveries = deliveries
         self._starving = starving
+        self._insist = insist
         self._seed: Request | None = None
         self._place = 0
         self._stopped = asyncio.Event()
         self._starved: asyncio.Event | None = None  # while this waits because there is enough
-        self.delivery = Delivery(None, None, None)
-        self.settled = asyncio.Event()
+        self._settled = asyncio.Event()
+        self.delivery = Delivery(None, None, None, on_settled=self._settled.set)
 
     def is_seed(self, request: Request) -> bool:
         """Whether *request* is the one that ``start()`` gave last (not a retry or a redirect of
@@ -79,7 +86,7 @@ class Seeder:
         """What names a seed: its own fingerprint, else its place and its content."""
         if fingerprint is not None:
             return fingerprint
-        return hashlib.blake2b(b"seed %d %d " % (self._turns.state.run, self._place) + body, digest_size=16).digest()
+        return hashlib.blake2b(b"seed %d %d " % (self._status.state.run, self._place) + body, digest_size=16).digest()
 
     def stop(self) -> None:
         """The worker closes: stop waiting."""
@@ -94,7 +101,7 @@ class Seeder:
         """What the engine iterates in place of *start*."""
         if not await self._may_seed():
             return
-        logger.info("This worker seeds run %d of crawl %r", self._turns.state.run, self._mocra.crawl)
+        logger.info("This worker seeds run %d of crawl %r", self._status.state.run, self._crawl)
         try:
             async for item in start:
                 if self._stopped.is_set():
@@ -129,21 +136,24 @@ class Seeder:
 
     async def nothing_to_seed(self) -> None:
         """There is no ``start()`` in this process: don't keep the crawl waiting for one."""
-        if await self._mocra.queue.claim_seeding(self._mocra.worker):
-            await self._mocra.queue.complete_seeding(self._mocra.worker)
+        if await self._claim():
+            await self._session.queue.complete_seeding(self._session.worker)
+
+    async def _claim(self, repeat: bool = False) -> bool:
+        return await self._session.queue.claim_seeding(self._session.worker)
 
     async def _may_seed(self) -> bool:
         """Wait until it is clear who seeds."""
-        turns, mocra = self._turns, self._mocra
+        status = self._status
         while not self._stopped.is_set():
-            if turns.state.finished or turns.state.seeding is Seeding.DONE:
+            if status.state.finished or status.state.seeding is Seeding.DONE:
                 return False
-            if not turns.leasing:
-                await self._either(turns.changed())  # paused
-            elif await turns.insist(lambda _: mocra.queue.claim_seeding(mocra.worker)):
+            if not status.leasing:
+                await self._either(status.changed())  # paused
+            elif await self._insist(self._claim):
                 return True
             else:
-                await self._either(turns.changed())
+                await self._either(status.changed())
         return False
 
     async def _breathe(self) -> None:
@@ -151,35 +161,41 @@ class Seeder:
         if self._place % BREATH == 0:
             await asyncio.sleep(0)
         while self._enough() and not self._stopped.is_set():
-            self._turns.kick()
+            self._status.kick()
             self._starved = asyncio.Event()
-            await self._either(self._turns.changed(), self._starved.wait())
+            await self._either(self._status.changed(), self._starved.wait())
         self._starved = None
 
     def _enough(self) -> bool:
         """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is
         there can be fetched; or paused.
         """
-        turns, unsent = self._turns, len(self._outbox)
-        if not turns.leasing or unsent > self._options.outbox_max // 2:
+        status, unsent = self._status, len(self._outbox)
+        if not status.leasing or unsent > self._options.outbox_max // 2:
             return True
         # Whether what is unsent can be fetched shows when it is stored: that is waited for, a batch
         # at a time.
-        return turns.size.pending + unsent > self._options.seeds_ahead and (unsent >= BATCH or not self._starving())
+        return status.size.pending + unsent > self._options.seeds_ahead and (unsent >= BATCH or not self._starving())
 
     async def _complete(self) -> None:
-        """All seeds are out: wait until they are stored (local ones: done), then say so to the
-        cluster.
+        """All seeds are in the outbox: wait until they are stored (local ones: done), then say so
+        to the cluster.
         """
-        turns, mocra = self._turns, self._mocra
-        await self._either(turns.stored())
+        await self._either(self._stored())
         self._deliveries.end(self.delivery)
-        await self._either(self.settled.wait())
-        if self._stopped.is_set() and not self.settled.is_set():
+        await self._either(self._settled.wait())
+        if self._stopped.is_set() and not self._settled.is_set():
             return  # whoever comes next seeds again
-        if not await turns.insist(lambda _: mocra.queue.complete_seeding(mocra.worker)):
-            logger.warning("Another worker has taken over the seeding of crawl %r meanwhile", mocra.crawl)
-        turns.kick()
+        if not await self._insist(lambda _: self._session.queue.complete_seeding(self._session.worker)):
+            logger.warning("Another worker has taken over the seeding of crawl %r meanwhile", self._crawl)
+        self._status.kick()
+
+    async def _stored(self) -> None:
+        """Wait until everything that is in the outbox now is confirmed."""
+        mark = self._outbox.put
+        while self._outbox.confirmed < mark:
+            self._status.kick()
+            await self._status.changed()
 
     async def _either(self, *awaitables: Coroutine[Any, Any, object]) -> None:
         """Wait for one of *awaitables* or for the end."""

@@ -21,20 +21,18 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest
 
 from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
-from mocra_scrapy.worker.delays import backoff
+from mocra_scrapy.models.backoff import backoff
 from mocra_scrapy.worker.deliveries import CURRENT, Delivery
 
 if TYPE_CHECKING:
     from scrapy import Request
-    from scrapy.crawler import Crawler
+    from scrapy.statscollectors import StatsCollector
 
     from mocra_scrapy.codec.requests import IRequestCodec
-    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.settings.failures import FailureOptions
     from mocra_scrapy.worker.outbox import Outbox
 
@@ -77,26 +75,26 @@ class Settlement:
     """Hears what goes wrong and settles deliveries accordingly.
 
     Args:
+        fingerprint: as the cluster's filter knows a request; ``None``: that filter is off.
         one_off: in a command like ``scrapy shell`` nothing is put back because of an error.
     """
 
-    def __init__(self, crawler: Crawler, options: FailureOptions, outbox: Outbox, one_off: str | None) -> None:
-        assert crawler.stats is not None
-        self._crawler = crawler
-        self._stats = crawler.stats
+    def __init__(
+        self,
+        options: FailureOptions,
+        outbox: Outbox,
+        codec: IRequestCodec,
+        stats: StatsCollector,
+        *,
+        fingerprint: Callable[[Request], bytes] | None,
+        one_off: bool,
+    ) -> None:
         self._options = options
-        self._retries = options.on_error == "retry" and not one_off
         self._outbox = outbox
-
-    def listen(self, codec: IRequestCodec, engine: EngineHooks, fingerprint: Callable[[Request], bytes] | None) -> None:
-        """From now on. *fingerprint*: as the cluster's filter knows a request, ``None``: that
-        filter is off.
-        """
-        self._codec, self._fingerprint = codec, fingerprint
-        engine.on_download_failed(self.download_failed)
-        connect = self._crawler.signals.connect
-        connect(self.spider_error, scrapy_signals.spider_error)
-        connect(self.item_error, scrapy_signals.item_error)
+        self._codec = codec
+        self._stats = stats
+        self._fingerprint = fingerprint
+        self._retries = options.on_error == "retry" and not one_off
 
     # ------------------------------------------------------------------ what goes wrong
 

@@ -202,7 +202,7 @@ def test_workers_tell_who_they_are(site: MockSite, workers: Workers) -> None:
     eventually(lambda: len(reports()) == 2 and reports()[workers.all[0].pid]["items"] == 1)
     facts = reports()[workers.all[0].pid]
     assert facts["worker"].split("-")[-2] == str(workers.all[0].pid)
-    assert (facts["out"], facts["downloading"], facts["run"], facts["state"]) == (2, 2, 1, "running")
+    assert (facts["in_flight"], facts["downloading"], facts["run"], facts["state"]) == (2, 2, 1, "running")
     assert (facts["spider"], facts["pages"], facts["last_error"]) == ("list", 1, None)
     assert 20 < facts["memory_mb"] < 1000
     assert 0 <= facts["loop_lag"] < 5

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "state",
     "run",
-    "out",
+    "in_flight",
     "inbox",
     "pages_per_minute",
     "items_per_minute",

@@ -53,7 +53,7 @@ async def trained(scheduler: Scheduler, first: int = 0) -> None:
     """Let *scheduler* store enough for a dictionary and wait for it."""
     for request in requests(first, FIRST):
         assert scheduler.enqueue_request(request)
-    await eventually(lambda: scheduler._codec._current)
+    await eventually(lambda: scheduler.worker.codec._current)
 
 
 async def test_first_requests_make_a_dictionary_and_all_come_back(shared: dict[str, Any]) -> None:
@@ -62,35 +62,35 @@ async def test_first_requests_make_a_dictionary_and_all_come_back(shared: dict[s
         more = requests(FIRST, 200)
         for request in more:
             assert scheduler.enqueue_request(request)
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         stored = await queue.dictionaries()
         assert list(stored.contents) == [stored.current]
         bodies = [entry.body for entry in await queue.peek(1000)]
         packed = [body for body in bodies if wanted(body) == stored.current]
         assert len(packed) >= 150
         assert max(map(len, packed)) < 60
-        scheduler._hand_out.recall.__init__(0)  # type: ignore[misc]  # nothing is recalled: all is decoded
+        scheduler.worker.dispatcher._cache._size = 0  # type: ignore[misc]  # nothing is recalled: all is decoded
         urls = {(await dequeue(scheduler)).url for _ in range(FIRST + 200)}
         assert urls == {request.url for request in [*requests(0, FIRST), *more]}
         await drained(scheduler)
-    assert scheduler.stats.get_value("mocra/codec/dictionaries") == 1
-    payload, small = (scheduler.stats.get_value(f"mocra/codec/{x}_bytes") for x in ("payload", "stored"))
+    assert scheduler.crawler.stats.get_value("mocra/codec/dictionaries") == 1
+    payload, small = (scheduler.crawler.stats.get_value(f"mocra/codec/{x}_bytes") for x in ("payload", "stored"))
     assert 0 < small < payload
 
 
 async def test_another_worker_reads_what_it_has_no_dictionary_for_yet(shared: dict[str, Any]) -> None:
     async with opened(**shared) as reader, opened(**shared) as writer:
-        await eventually(lambda: not reader._codec._doubt)  # it has looked: there was none
-        assert not reader._codec._known
+        await eventually(lambda: not reader.worker.codec._doubt)  # it has looked: there was none
+        assert not reader.worker.codec._known
         await trained(writer)
         late = {request.url for request in requests(FIRST, 100)}
         for request in requests(FIRST, 100):
             writer.enqueue_request(request)
-        await eventually(lambda: not writer.outbox)
+        await eventually(lambda: not writer.worker.outbox)
         while (await dequeue(reader)).url not in late:
             pass
-        assert list(reader._codec._known) == list(writer._codec._known)
-        assert reader.stats.get_value("mocra/scheduler/unreadable") is None
+        assert list(reader.worker.codec._known) == list(writer.worker.codec._known)
+        assert reader.crawler.stats.get_value("mocra/scheduler/unreadable") is None
 
 
 @pytest.mark.parametrize("setting", ["off", "auto"])
@@ -98,17 +98,17 @@ async def test_what_is_compressed_is_read_whatever_the_setting(shared: dict[str,
     async with look(shared) as queue, opened(**shared) as first:
         await trained(first)
         first.enqueue_request(Request("http://foo.test/library/chapter1/last.html", priority=5))
-        await eventually(lambda: not first.outbox)
+        await eventually(lambda: not first.worker.outbox)
         await first.mocra.queue.close_worker(first.mocra.worker)
         assert any(wanted(entry.body) is not None for entry in await queue.peek(1000))
-        first._turns.leasing = False  # type: ignore[union-attr]
+        first.worker.status.leasing = False  # type: ignore[union-attr]
         async with opened(**{**shared, "MOCRA_COMPRESSION": setting}) as reader:
             assert (await dequeue(reader)).url == "http://foo.test/library/chapter1/last.html"
             for request in requests(1000, FIRST + 10):
                 reader.enqueue_request(request)
             for _ in range(FIRST + 10):
                 await dequeue(reader)
-            assert reader.stats.get_value("mocra/codec/dictionaries") is None
+            assert reader.crawler.stats.get_value("mocra/codec/dictionaries") is None
             assert len((await queue.dictionaries()).contents) == 1
 
 
@@ -117,11 +117,13 @@ async def test_of_two_that_train_one_wins(shared: dict[str, Any]) -> None:
         for scheduler, first in ((a, 0), (b, 5000)):
             for request in requests(first, FIRST):
                 scheduler.enqueue_request(request)
-        await eventually(lambda: a._codec._current and b._codec._current)
-        assert a._codec._current is not None
-        assert b._codec._current is not None
-        assert a._codec._current.identity == b._codec._current.identity == (await queue.dictionaries()).current
-        made = [s.stats.get_value("mocra/codec/dictionaries") for s in (a, b)]
+        await eventually(lambda: a.worker.codec._current and b.worker.codec._current)
+        assert a.worker.codec._current is not None
+        assert b.worker.codec._current is not None
+        assert (
+            a.worker.codec._current.identity == b.worker.codec._current.identity == (await queue.dictionaries()).current
+        )
+        made = [s.crawler.stats.get_value("mocra/codec/dictionaries") for s in (a, b)]
         assert sorted(made, key=str) == [1, None]
 
 
@@ -131,10 +133,12 @@ async def test_a_dictionary_that_nobody_has_makes_dead_letters_and_holds_up_litt
     monkeypatch.setattr(_packing, "PAUSES", (0.0, 0.0, 0.0))
     async with opened(**shared) as scheduler, look(shared) as queue:
         for n in range(3):
-            scheduler.outbox.push(Entry(b"\x02\xab\xcd foreign %d" % n, "foo.test"), Request("http://foo.test/"))
+            scheduler.worker.outbox.push(Entry(b"\x02\xab\xcd foreign %d" % n, "foo.test"), Request("http://foo.test/"))
         scheduler.enqueue_request(Request("http://foo.test/good"))
         assert (await dequeue(scheduler)).url == "http://foo.test/good"
-        await eventually(lambda: scheduler.next_request() or scheduler.stats.get_value("mocra/queue/buried") == 3)
+        await eventually(
+            lambda: scheduler.next_request() or scheduler.crawler.stats.get_value("mocra/queue/buried") == 3
+        )
         assert {letter.reason for letter in await queue.dead()} == {"unreadable"}
         assert "dictionary abcd, which is not stored" in (await queue.dead())[0].detail
         assert caplog.text.count("Compression dictionary abcd is not stored") == 1, "looked for once, not for each"
@@ -148,11 +152,11 @@ async def test_a_dictionary_that_comes_late_is_waited_for(
     """
     async with opened(**shared) as writer:
         await trained(writer)
-        made = writer._codec._current
+        made = writer.worker.codec._current
         assert made is not None
     async with opened(**shared) as reader, look(shared) as queue:
-        await eventually(lambda: not reader._codec._doubt)
-        reader._codec._known.clear()
+        await eventually(lambda: not reader.worker.codec._doubt)
+        reader.worker.codec._known.clear()
         looks = 0
         kept = reader.mocra.queue.dictionaries
 
@@ -165,8 +169,8 @@ async def test_a_dictionary_that_comes_late_is_waited_for(
 
         monkeypatch.setattr(reader.mocra.queue, "dictionaries", dictionaries)
         request = Request("http://foo.test/library/chapter1/late.html", priority=9)
-        body = made.compress(reader._codec.encode(request))
-        reader.outbox.push(Entry(body, "foo.test", 9), request)
+        body = made.compress(reader.worker.codec.encode(request))
+        reader.worker.outbox.push(Entry(body, "foo.test", 9), request)
         found = {(await dequeue(reader)).url for _ in range(40)}
         assert request.url in found
         assert looks >= 3
@@ -176,14 +180,14 @@ async def test_a_dictionary_that_comes_late_is_waited_for(
 async def test_what_we_write_with_is_stored_again(shared: dict[str, Any]) -> None:
     async with opened(**shared) as scheduler, look(shared) as queue:
         await trained(scheduler)
-        assert scheduler._codec._current is not None
-        identity = scheduler._codec._current.identity
+        assert scheduler.worker.codec._current is not None
+        identity = scheduler.worker.codec._current.identity
         stored = scheduler.mocra.queue._crawl.dictionaries  # type: ignore[attr-defined]
         stored.current = None
         stored.contents.clear()  # as a fail-over that lost the last writes
-        scheduler._answers._back(1.0)
+        scheduler.worker.codec.doubt()
         scheduler.enqueue_request(Request("http://foo.test/library/chapter1/again.html"))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         await eventually(lambda: stored.current == identity)
         # A crawl that was cleared by hand begins again, in run 0.
         await queue.clear()
@@ -195,14 +199,14 @@ async def test_one_that_can_not_be_stored_again_is_not_written_with(shared: dict
     async with opened(**shared) as scheduler:
         await trained(scheduler)
         stored = scheduler.mocra.queue._crawl.dictionaries  # type: ignore[attr-defined]
-        full = {n: b"other" for n in range(100) if n != scheduler._codec._current.identity}  # type: ignore[union-attr]
+        full = {n: b"other" for n in range(100) if n != scheduler.worker.codec._current.identity}  # type: ignore[union-attr]
         full[200] = b"other"
         stored.contents, stored.current = full, 1
-        scheduler._codec.doubt()
+        scheduler.worker.codec.doubt()
         scheduler.enqueue_request(Request("http://foo.test/x"))
-        await eventually(lambda: scheduler._codec._current is None)
-        payload = scheduler._codec.encode(Request("http://foo.test/library/chapter1/plain.html"))
-        assert scheduler._codec.pack(payload, Request("http://foo.test/")) == payload
+        await eventually(lambda: scheduler.worker.codec._current is None)
+        payload = scheduler.worker.codec.encode(Request("http://foo.test/library/chapter1/plain.html"))
+        assert scheduler.worker.codec.pack(payload, Request("http://foo.test/")) == payload
 
 
 async def test_credentials_do_not_become_part_of_a_dictionary(shared: dict[str, Any]) -> None:
@@ -213,11 +217,11 @@ async def test_credentials_do_not_become_part_of_a_dictionary(shared: dict[str, 
             scheduler.enqueue_request(request.replace(headers={"Authorization": "Basic aut-secret"}))
         for request in requests(2000, FIRST):
             scheduler.enqueue_request(request.replace(headers={"Cookie": "h=head-secret"}))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         assert (await queue.dictionaries()).contents == {}
         for request in requests(4000, FIRST):
             scheduler.enqueue_request(request)
-        await eventually(lambda: scheduler._codec._current)
+        await eventually(lambda: scheduler.worker.codec._current)
         (content,) = (await queue.dictionaries()).contents.values()
         assert b"library/chapter" in content
         assert b"secret" not in content
@@ -230,8 +234,8 @@ async def test_a_codec_of_the_users_own_is_left_alone(shared: dict[str, Any]) ->
     ):
         for request in requests(0, FIRST + 50):
             scheduler.enqueue_request(request)
-        await eventually(lambda: not scheduler.outbox)
-        scheduler._hand_out.recall.__init__(0)  # type: ignore[misc]
+        await eventually(lambda: not scheduler.worker.outbox)
+        scheduler.worker.dispatcher._cache._size = 0  # type: ignore[misc]
         assert {(await dequeue(scheduler)).url for _ in range(FIRST + 50)} == {r.url for r in requests(0, FIRST + 50)}
         assert (await queue.dictionaries()).contents == {}
 
@@ -251,13 +255,13 @@ class UrlCodec:
 async def test_seeds_are_named_by_what_they_are_not_by_how_they_are_stored(shared: dict[str, Any]) -> None:
     async with opened(**shared) as scheduler:
         request = Request("http://foo.test/library/chapter1/seed.html", dont_filter=True)
-        before = scheduler._codec.encode(request)
+        before = scheduler.worker.codec.encode(request)
         await trained(scheduler)
         names: list[bytes | None] = []
-        assert scheduler._seeder is not None
-        scheduler._seeder._seed = request
-        kept = scheduler._seeder.fingerprint
-        scheduler._seeder.fingerprint = lambda fp, body: names.append(body) or kept(fp, body)  # type: ignore[method-assign, func-returns-value]
+        assert scheduler.worker.seeder is not None
+        scheduler.worker.seeder._seed = request
+        kept = scheduler.worker.seeder.fingerprint
+        scheduler.worker.seeder.fingerprint = lambda fp, body: names.append(body) or kept(fp, body)  # type: ignore[method-assign, func-returns-value]
         scheduler.enqueue_request(request)
         assert names == [before]
 
@@ -275,5 +279,5 @@ async def test_training_that_fails_is_tried_again(shared: dict[str, Any], caplog
         for request in requests(0, FIRST):
             scheduler.enqueue_request(request)
         await eventually(lambda: "Storing a compression dictionary: away" in caplog.text)
-        assert scheduler._codec._current is None
+        assert scheduler.worker.codec._current is None
         await trained(scheduler, 5000)

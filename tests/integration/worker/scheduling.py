@@ -56,11 +56,11 @@ async def eventually(condition: Callable[[], Any]) -> Any:
 async def dequeue(scheduler: Scheduler) -> Request:
     """As the engine: ask, and ask again when woken."""
     request = await eventually(scheduler.next_request)
-    scheduler._deliveries.finished(request)
+    scheduler.worker.deliveries.finished(request)
     found: Request = request
     return found
 
 
 async def drained(scheduler: Scheduler) -> None:
     await eventually(lambda: not scheduler.has_pending_requests())
-    await eventually(lambda: not scheduler._turns or not scheduler._turns.size.unfinished)
+    await eventually(lambda: not scheduler.worker.status or not scheduler.worker.status.size.unfinished)

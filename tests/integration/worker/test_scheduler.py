@@ -31,8 +31,8 @@ async def test_what_cannot_be_stored_stays_here(caplog: pytest.LogCaptureFixture
         assert caplog.text.count("Unable to serialize request") == 1
         assert "is not a method of spider 'one'" in caplog.text
         assert [(await dequeue(scheduler)).url for _ in range(3)] == URLS
-        assert scheduler.stats.get_value("mocra/scheduler/unserializable") == 3
-        assert scheduler.stats.get_value("scheduler/dequeued/memory") == 3
+        assert scheduler.crawler.stats.get_value("mocra/scheduler/unserializable") == 3
+        assert scheduler.crawler.stats.get_value("scheduler/dequeued/memory") == 3
         await drained(scheduler)
 
 
@@ -41,12 +41,12 @@ async def test_a_request_that_cannot_be_kept_makes_its_parent_a_dead_letter() ->
         scheduler.enqueue_request(Request(URLS[0]))
         parent = await eventually(scheduler.next_request)
         assert scheduler.enqueue_request(Request(URLS[1], callback=lambda response: None)) is False
-        scheduler._deliveries.finished(parent)
+        scheduler.worker.deliveries.finished(parent)
         await drained(scheduler)
         (letter,) = await scheduler.mocra.queue.dead()
         assert letter.reason == "child_lost"
         assert URLS[1] in letter.detail
-        assert scheduler.stats.get_value("mocra/scheduler/enqueue_failed") == 1
+        assert scheduler.crawler.stats.get_value("mocra/scheduler/enqueue_failed") == 1
 
 
 @pytest.mark.parametrize("local", [False, True])
@@ -62,11 +62,11 @@ async def test_the_same_object_may_be_yielded_again_while_it_is_out(local: bool)
         second = await eventually(scheduler.next_request)
         assert second is not first
         assert second.url == first.url
-        scheduler._deliveries.finished(first)
-        scheduler._deliveries.finished(second)
+        scheduler.worker.deliveries.finished(first)
+        scheduler.worker.deliveries.finished(second)
         await drained(scheduler)
-        assert len(scheduler._deliveries) == 0
-        assert scheduler.stats.get_value("mocra/queue/acked", 0) == (0 if local else 2)
+        assert len(scheduler.worker.deliveries) == 0
+        assert scheduler.crawler.stats.get_value("mocra/queue/acked", 0) == (0 if local else 2)
 
 
 async def test_unreadable_entries_become_dead_letters() -> None:
@@ -77,8 +77,8 @@ async def test_unreadable_entries_become_dead_letters() -> None:
         await QueueSession(scheduler.mocra.queue, "other").push([Entry(b"foreign", "foo.test")])
         scheduler.enqueue_request(Request(URLS[0]))
         assert (await dequeue(scheduler)).url == URLS[0]
-        assert scheduler._turns is not None
-        await eventually(lambda: scheduler._turns.size.dead == 1 or scheduler.next_request())  # type: ignore[union-attr]
+        assert scheduler.worker.status is not None
+        await eventually(lambda: scheduler.worker.status.size.dead == 1 or scheduler.next_request())  # type: ignore[union-attr]
         (letter,) = await scheduler.mocra.queue.dead()
         assert letter.reason == "unreadable"
 
@@ -86,15 +86,15 @@ async def test_unreadable_entries_become_dead_letters() -> None:
 async def test_an_idle_worker_stays_while_there_is_work() -> None:
     async with opened() as scheduler:
         with pytest.raises(DontCloseSpider):
-            scheduler._answers.on_idle()
+            scheduler.worker.handler.on_idle()
         scheduler.enqueue_request(Request(URLS[0]))
         await dequeue(scheduler)
         await drained(scheduler)
         with pytest.raises(DontCloseSpider):
-            scheduler._answers.on_idle()  # asks the cluster…
-        await eventually(lambda: scheduler._answers.finished)
-        scheduler._answers.on_idle()  # …which says: it is over
-        assert scheduler.stats.get_value("mocra/crawl/finished_here") is True
+            scheduler.worker.handler.on_idle()  # asks the cluster…
+        await eventually(lambda: scheduler.worker.status.finished)
+        scheduler.worker.handler.on_idle()  # …which says: it is over
+        assert scheduler.crawler.stats.get_value("mocra/crawl/finished_here") is True
 
 
 @pytest.mark.parametrize(("mode", "leaves"), [("idle", True), ("never", False)])
@@ -104,14 +104,14 @@ async def test_close_modes(mode: str, leaves: bool) -> None:
         await dequeue(scheduler)
         await drained(scheduler)
         scheduler.next_request()
-        turns = scheduler._turns
+        turns = scheduler.worker.status
         assert turns is not None
         await eventually(lambda: turns.dry)
         if leaves:
-            scheduler._answers.on_idle()
+            scheduler.worker.handler.on_idle()
         else:
             with pytest.raises(DontCloseSpider):
-                scheduler._answers.on_idle()
+                scheduler.worker.handler.on_idle()
 
 
 async def test_closing_twice_and_half_open() -> None:
@@ -126,7 +126,7 @@ async def test_closing_hands_back() -> None:
     async with opened(MOCRA_BACKEND="memory://test-handback", MOCRA_CRAWL="c") as scheduler:
         for url in URLS:
             scheduler.enqueue_request(Request(url))
-        await eventually(lambda: len(scheduler.inbox) == 3)
+        await eventually(lambda: len(scheduler.worker.inbox) == 3)
     size = await backend.request_queue("c", QueueOptions()).size()
     assert (size.pending, size.leased) == (3, 0)
 
@@ -139,7 +139,7 @@ async def test_an_error_in_the_suite_closes_this_worker(
     """
     async with opened(MOCRA_STOP_TIMEOUT=0) as scheduler:
         closed: list[str] = []
-        monkeypatch.setattr(scheduler.engine, "close_spider", closed.append)
+        monkeypatch.setattr(scheduler.worker.engine, "close_spider", closed.append)
 
         async def broken(*args: Any, **kwargs: Any) -> None:
             raise ZeroDivisionError("a bug")
@@ -148,8 +148,8 @@ async def test_an_error_in_the_suite_closes_this_worker(
         scheduler.enqueue_request(Request(URLS[0]))
         await eventually(lambda: closed == ["mocra_error"])
         assert "this worker stops" in caplog.text
-        assert scheduler.stats.get_value("mocra/worker/broken") == 1
-        scheduler._answers.on_idle()  # nothing keeps it open
+        assert scheduler.crawler.stats.get_value("mocra/worker/broken") == 1
+        scheduler.worker.handler.on_idle()  # nothing keeps it open
 
 
 class Seeding2000:
@@ -160,7 +160,7 @@ class Seeding2000:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.crawled = 0
-        scheduler.engine.crawl = self._crawl  # type: ignore[method-assign]
+        scheduler.worker.engine.crawl = self._crawl  # type: ignore[method-assign]
 
     def _crawl(self, request: Request) -> None:
         self.crawled += 1
@@ -172,7 +172,7 @@ class Seeding2000:
         yield Request("http://idle.test/")
 
     async def __call__(self) -> None:
-        turns, queue, seeder = self.scheduler._turns, self.scheduler.mocra.queue, self.scheduler._seeder
+        turns, queue, seeder = self.scheduler.worker.status, self.scheduler.mocra.queue, self.scheduler.worker.seeder
         assert turns is not None
         assert seeder is not None
         turns.state = replace(turns.state, seeding=Seeding.OPEN)
@@ -207,7 +207,7 @@ async def test_seeds_wait_while_there_is_enough(turns_of_the_loop: int, monkeypa
             if request is None:
                 await asyncio.sleep(0.001)
             else:
-                scheduler._deliveries.finished(request)  # as the engine does: its place in the slot is free
+                scheduler.worker.deliveries.finished(request)  # as the engine does: its place in the slot is free
                 taken += 1
         await task
         assert (await scheduler.mocra.queue.state()).seeding is Seeding.DONE
@@ -236,19 +236,19 @@ async def test_a_callback_waits_while_too_much_is_not_stored(monkeypatch: pytest
         monkeypatch.setattr(session, "exchange", away)
         for n in range(10):
             scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
-        await asyncio.wait_for(scheduler._room(), 5)
+        await asyncio.wait_for(scheduler.worker.intake.room(), 5)
         scheduler.enqueue_request(Request("http://foo.test/10"))
-        waiting = asyncio.ensure_future(scheduler._room())
-        await eventually(lambda: scheduler._turns and scheduler._turns.unanswered)
+        waiting = asyncio.ensure_future(scheduler.worker.intake.room())
+        await eventually(lambda: scheduler.worker.status and scheduler.worker.status.away_since)
         assert not waiting.done()
         monkeypatch.setattr(session, "exchange", exchange)
         await asyncio.wait_for(waiting, 5)
-        assert len(scheduler.outbox) <= 10
+        assert len(scheduler.worker.outbox) <= 10
         monkeypatch.setattr(session, "exchange", away)
         for n in range(20, 40):
             scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
-        waiting = asyncio.ensure_future(scheduler._room())
+        waiting = asyncio.ensure_future(scheduler.worker.intake.room())
         await asyncio.sleep(0)
-        scheduler._hand_back()
+        scheduler.worker.on_closing()
         await asyncio.wait_for(waiting, 5)
         monkeypatch.setattr(session, "exchange", exchange)

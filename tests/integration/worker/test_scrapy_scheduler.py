@@ -16,7 +16,6 @@ from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.scheduler import Scheduler
-from mocra_scrapy.worker.inbox import RequestCache
 from tests.integration.worker.scheduling import PRIORITIES, URLS, dequeue, drained, eventually, opened
 
 
@@ -69,7 +68,7 @@ async def test_dequeue_priorities() -> None:
     async with opened(MOCRA_PREFETCH=0) as scheduler:
         for url, priority in PRIORITIES:
             scheduler.enqueue_request(Request(url, priority=priority))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         priorities = [(await dequeue(scheduler)).priority for _ in PRIORITIES]
         assert priorities == sorted((p for _, p in PRIORITIES), reverse=True)
 
@@ -79,7 +78,7 @@ async def test_order_within_a_priority(order: str, expected: str) -> None:
     async with opened(MOCRA_QUEUE_ORDER=order) as scheduler:
         for url in URLS:
             scheduler.enqueue_request(Request(url))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         assert "".join([(await dequeue(scheduler)).url[-1] for _ in URLS]) == expected
 
 
@@ -89,7 +88,7 @@ async def test_start_requests_come_last_first_in_first_out() -> None:
             scheduler.enqueue_request(Request(f"http://foo.test/s{name}", meta={"is_start_request": True}))
         for name in "cd":
             scheduler.enqueue_request(Request(f"http://foo.test/{name}"))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         assert [(await dequeue(scheduler)).url.rpartition("/")[2] for _ in range(4)] == ["d", "c", "sa", "sb"]
 
 
@@ -97,7 +96,7 @@ async def test_start_requests_are_like_others_without_their_queue() -> None:
     async with opened(MOCRA_QUEUE_ORDER="fifo", SCHEDULER_START_MEMORY_QUEUE=None) as scheduler:
         scheduler.enqueue_request(Request(URLS[0], meta={"is_start_request": True}))
         scheduler.enqueue_request(Request(URLS[1]))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         assert [(await dequeue(scheduler)).url for _ in range(2)] == URLS[:2]
 
 
@@ -105,8 +104,8 @@ async def test_start_requests_are_like_others_without_their_queue() -> None:
 async def test_callbacks_and_all_attributes_come_back(recalled: int) -> None:
     """From what was stored, and as the object that is still at hand."""
     async with opened() as scheduler:
-        scheduler._hand_out.recall = RequestCache(recalled)
-        spider: Any = scheduler.spider
+        scheduler.worker.dispatcher._cache._size = recalled
+        spider: Any = scheduler.crawler.spider
         request = Request(
             URLS[0], spider.other, errback=spider.parse, meta={"k": (1, {2})}, cb_kwargs={"n": 1}, flags=["f"]
         )
@@ -127,7 +126,7 @@ async def test_duplicates_are_filtered_and_counted() -> None:
         assert not scheduler.enqueue_request(Request(URLS[0]))
         assert scheduler.enqueue_request(Request(URLS[0], dont_filter=True))
         assert scheduler.enqueue_request(Request(URLS[0], dont_filter=True))
-        assert scheduler.stats.get_value("dupefilter/filtered") == 1
+        assert scheduler.crawler.stats.get_value("dupefilter/filtered") == 1
         assert [(await dequeue(scheduler)).url for _ in range(3)] == [URLS[0]] * 3
         await drained(scheduler)
 
@@ -136,11 +135,11 @@ async def test_what_only_the_cluster_knows_is_dropped_a_moment_later() -> None:
     shared = open_backend("memory://test-dropped")
     async with opened(MOCRA_BACKEND="memory://test-dropped", MOCRA_CRAWL="c") as first:
         first.enqueue_request(Request(URLS[0]))
-        await eventually(lambda: not first.outbox)
+        await eventually(lambda: not first.worker.outbox)
         queue = shared.request_queue("c", QueueOptions())
         await queue.join("other")
         others = QueueSession(queue, "other")
-        fingerprint = first.df.fingerprint  # type: ignore[attr-defined]
+        fingerprint = first.filter.fingerprint  # type: ignore[attr-defined]
         from mocra_scrapy.models import Entry
 
         assert list(await others.push([Entry(b"", "s", fingerprint=fingerprint(Request(URLS[1])))])) == [True]
@@ -153,7 +152,7 @@ async def test_what_only_the_cluster_knows_is_dropped_a_moment_later() -> None:
         assert first.enqueue_request(Request(URLS[1])), "nobody here knows it yet"
         await eventually(lambda: dropped == [URLS[1]])
         assert not first.enqueue_request(Request(URLS[1])), "now it is known here"
-        assert first.stats.get_value("scheduler/enqueued") == 1
+        assert first.crawler.stats.get_value("scheduler/enqueued") == 1
 
 
 async def test_a_foreign_dupefilter_decides_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -182,7 +181,7 @@ async def test_stats_are_scrapys() -> None:
         for _ in URLS:
             await dequeue(scheduler)
         await drained(scheduler)
-        assert scheduler.stats.get_value("scheduler/enqueued") == 3
-        assert scheduler.stats.get_value("scheduler/dequeued") == 3
-        assert scheduler.stats.get_value("mocra/queue/acked") == 3
-        assert scheduler.stats.get_value("scheduler/enqueued/memory") is None
+        assert scheduler.crawler.stats.get_value("scheduler/enqueued") == 3
+        assert scheduler.crawler.stats.get_value("scheduler/dequeued") == 3
+        assert scheduler.crawler.stats.get_value("mocra/queue/acked") == 3
+        assert scheduler.crawler.stats.get_value("scheduler/enqueued/memory") is None

@@ -29,7 +29,7 @@ def broken(text: str = "broken", kind: type[Exception] = ValueError) -> Failure:
 
 
 def tell(scheduler: Scheduler, signal: object, **more: Any) -> None:
-    scheduler.crawler.signals.send_catch_log(signal, spider=scheduler.spider, response=None, **more)
+    scheduler.crawler.signals.send_catch_log(signal, spider=scheduler.crawler.spider, response=None, **more)
 
 
 async def taken(scheduler: Scheduler, *requests: Request) -> Request:
@@ -50,7 +50,7 @@ async def test_items_leave_records_and_the_request_is_done() -> None:
         request = await taken(scheduler, Request(URLS[0]))
         for n in range(13):
             tell(scheduler, signals.item_error, item={"n": n, "long": "x" * 3000}, failure=broken())
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         found = await letters(scheduler)
         assert len(found) == _settling.RECORDS == 10
         assert {(x.reason, x.done, x.url) for x in found} == {("item", True, URLS[0])}
@@ -58,7 +58,7 @@ async def test_items_leave_records_and_the_request_is_done() -> None:
         assert found[0].detail.count("x") < 2100
         assert "ValueError: broken" in found[0].detail
         assert found[9].detail.startswith("3 more items of this request failed; this one:\n{'n': 9")
-        assert scheduler.stats.get_value("mocra/dead/item") == 10
+        assert scheduler.crawler.stats.get_value("mocra/dead/item") == 10
         assert (await scheduler.mocra.queue.size()).unfinished == 0
 
 
@@ -70,7 +70,7 @@ async def test_an_item_that_cannot_be_shown() -> None:
     async with opened() as scheduler:
         request = await taken(scheduler, Request(URLS[0]))
         tell(scheduler, signals.item_error, item=Shy(), failure=broken())
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert "an item whose repr() fails: RuntimeError('not for you')" in letter.detail
 
@@ -81,17 +81,17 @@ async def test_items_and_an_error_of_the_callback(policy: str, done: bool) -> No
         request = await taken(scheduler, Request(URLS[0]))
         tell(scheduler, signals.item_error, item={}, failure=broken())
         tell(scheduler, signals.spider_error, failure=broken("of the callback"))
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         found = await letters(scheduler)
         assert [(x.reason, x.done) for x in found] == [("callback", done), ("item", done)]
-        assert scheduler.stats.get_value("mocra/queue/buried") == 2
+        assert scheduler.crawler.stats.get_value("mocra/queue/buried") == 2
 
 
 async def test_a_detail_is_bounded_and_without_passwords() -> None:
     async with opened() as scheduler:
         request = await taken(scheduler, Request(URLS[0]))
         tell(scheduler, signals.spider_error, failure=broken("http://u:hunter2@p/ " + "é" * 40_000 + " the end"))
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert len(letter.detail.encode()) <= _settling.DETAIL_BYTES
         assert letter.detail.startswith("Traceback")
@@ -103,12 +103,12 @@ async def test_a_detail_is_bounded_and_without_passwords() -> None:
 async def test_what_was_ignored_on_purpose_is_no_letter() -> None:
     async with opened() as scheduler:
         request = await taken(scheduler, Request(URLS[0]))
-        scheduler._settling.download_failed(broken(kind=IgnoreRequest))
-        scheduler._deliveries.finished(request)
+        scheduler.worker.settlement.download_failed(broken(kind=IgnoreRequest))
+        scheduler.worker.deliveries.finished(request)
         assert await letters(scheduler) == []
         request = await taken(scheduler, Request(URLS[1]))
-        scheduler._settling.download_failed(broken(kind=OSError))
-        scheduler._deliveries.finished(request)
+        scheduler.worker.settlement.download_failed(broken(kind=OSError))
+        scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert (letter.reason, letter.done) == ("download", False)
 
@@ -118,10 +118,10 @@ async def test_what_a_local_child_meets_with_is_its_parents() -> None:
     async with opened() as scheduler:
         parent = await taken(scheduler, Request(URLS[0]))
         scheduler.enqueue_request(Request(URLS[1], callback=lambda response: None))
-        scheduler._deliveries.finished(parent)
+        scheduler.worker.deliveries.finished(parent)
         child = await taken(scheduler)
         tell(scheduler, signals.spider_error, failure=broken("in the child"))
-        scheduler._deliveries.finished(child)
+        scheduler.worker.deliveries.finished(child)
         (letter,) = await letters(scheduler)
         assert (letter.reason, letter.url) == ("callback", URLS[0])
         assert letter.detail.startswith(f"<GET {URLS[1]}>, made by this request\nTraceback")
@@ -132,9 +132,9 @@ async def test_what_nobody_can_replay_is_logged(caplog: pytest.LogCaptureFixture
         CURRENT.set(None)
         orphan = await taken(scheduler, Request(URLS[0], callback=lambda response: None))
         tell(scheduler, signals.spider_error, failure=broken("of an orphan"))
-        scheduler._deliveries.finished(orphan)
+        scheduler.worker.deliveries.finished(orphan)
         assert await letters(scheduler) == []
-        assert scheduler.stats.get_value("mocra/dead/unkept") == 1
+        assert scheduler.crawler.stats.get_value("mocra/dead/unkept") == 1
         assert "failed (callback) and can't be kept as a dead letter" in caplog.text
         assert "of an orphan" in caplog.text
 
@@ -147,12 +147,12 @@ async def test_errors_are_retried_as_often_as_is_allowed() -> None:
             request = await taken(scheduler)
             assert (request.meta, request.priority) == ({"mine": 1}, 7)
             tell(scheduler, signals.spider_error, failure=broken(f"attempt {attempt}"))
-            scheduler._deliveries.finished(request)
+            scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert (letter.reason, letter.done, letter.retries) == ("callback", False, 2)
         assert "attempt 2" in letter.detail
         assert letter.first_failed_at < letter.died_at
-        assert scheduler.stats.get_value("mocra/retry/errors") == 2
+        assert scheduler.crawler.stats.get_value("mocra/retry/errors") == 2
         # A replay has all its attempts again.
         await scheduler.mocra.queue.replay([letter.id])
         request = await taken(scheduler)
@@ -160,7 +160,7 @@ async def test_errors_are_retried_as_often_as_is_allowed() -> None:
         current = CURRENT.get()
         assert current is not None
         assert current.failures.errors == 0
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         assert await letters(scheduler) == []
 
 
@@ -169,7 +169,7 @@ async def test_a_lost_child_is_graver_than_an_error_that_is_to_be_retried() -> N
         request = await taken(scheduler, Request(URLS[0]))
         scheduler.enqueue_request(Request(URLS[1], callback=lambda response: None))
         tell(scheduler, signals.spider_error, failure=broken())
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert letter.reason == "child_lost"
 
@@ -181,9 +181,9 @@ async def test_a_fingerprinter_that_refuses_costs_no_letter(monkeypatch: pytest.
         def refuse(request: Request) -> bytes:
             raise RuntimeError("no fingerprint")
 
-        scheduler._settling._fingerprint = refuse
+        scheduler.worker.settlement._fingerprint = refuse
         tell(scheduler, signals.spider_error, failure=broken())
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert letter.fingerprint is None
 
@@ -198,7 +198,7 @@ async def test_a_local_request_waits_and_keeps_its_worker() -> None:
         request = await taken(scheduler)
         assert time.monotonic() - began > 0.1
         assert request.meta == {}
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         await drained(scheduler)
 
 
@@ -229,15 +229,15 @@ async def test_a_retry_carries_its_wish_and_its_history() -> None:
             assert isinstance(again, Request)
             assert least <= again.meta["mocra_delay"] <= most
             assert again.meta["mocra_failures"][0] == again.meta["retry_times"] == 1
-            scheduler._deliveries.finished(request)
+            scheduler.worker.deliveries.finished(request)
         request = await taken(scheduler, Request(URLS[0], dont_filter=True))
         again = retrying.process_response(request, busy(**{"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}))
         assert isinstance(again, Request)
         assert "mocra_delay" not in again.meta
-        scheduler._deliveries.finished(request)
-        assert scheduler.stats.get_value("mocra/retry/told") == 4
-        assert scheduler.stats.get_value("mocra/retry/delayed") == 6
-        assert scheduler.stats.get_value("retry/count") == 7
+        scheduler.worker.deliveries.finished(request)
+        assert scheduler.crawler.stats.get_value("mocra/retry/told") == 4
+        assert scheduler.crawler.stats.get_value("mocra/retry/delayed") == 6
+        assert scheduler.crawler.stats.get_value("retry/count") == 7
 
 
 async def test_requests_that_bypass_the_scheduler_are_retried_as_scrapy_does() -> None:
@@ -250,7 +250,7 @@ async def test_requests_that_bypass_the_scheduler_are_retried_as_scrapy_does() -
         assert set(again.meta) == {"retry_times"}
         inline.meta["max_retry_times"] = 0
         assert retrying.process_response(inline, response := busy()) is response
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         assert await letters(scheduler) == [], "what was given up is not the request in whose course it was made"
 
 
@@ -261,7 +261,7 @@ async def test_what_is_given_up(meta: dict[str, Any], count: int) -> None:
         request = await taken(scheduler, Request(URLS[0], meta=meta))
         assert retrying.process_response(request, response := busy()) is response
         assert retrying.process_response(request, fine := Response(URLS[0], status=404)) is fine
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         found = await letters(scheduler)
         assert [x.detail for x in found] == ["Given up after 0 retries: 503 Service Unavailable"] * count
 
@@ -271,10 +271,10 @@ async def test_exceptions_are_given_up_as_well() -> None:
         retrying = middleware(scheduler)
         request = await taken(scheduler, Request(URLS[0]))
         assert retrying.process_exception(request, KeyError("not to be retried")) is None
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         request = await taken(scheduler, Request(URLS[1]))
         assert retrying.process_exception(request, TimeoutError("too late")) is None
-        scheduler._deliveries.finished(request)
+        scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert letter.url == URLS[1]
         assert "TimeoutError: too late" in letter.detail

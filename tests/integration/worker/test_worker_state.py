@@ -69,19 +69,19 @@ async def test_a_paused_worker_takes_nothing_and_hands_back(backend: MemoryBacke
         for url in URLS:
             scheduler.enqueue_request(Request(url))
         first = await dequeue(scheduler)
-        await eventually(lambda: scheduler.inbox.leased == 2)
+        await eventually(lambda: scheduler.worker.inbox.leased == 2)
         await told(backend).pause()
         await eventually(lambda: scheduler.mocra.worker_state.state == "paused")
         assert scheduler.next_request() is None
-        assert not scheduler.inbox
-        await eventually(lambda: not scheduler.outbox)
+        assert not scheduler.worker.inbox
+        await eventually(lambda: not scheduler.worker.outbox)
         assert await pending(scheduler) == 2
         scheduler.enqueue_request(Request("http://foo.test/more"))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         assert await pending(scheduler) == 3, "what callbacks yield is stored"
         assert scheduler.next_request() is None
         with pytest.raises(DontCloseSpider):
-            scheduler._answers.on_idle()
+            scheduler.worker.handler.on_idle()
         await told(backend).resume()
         rest = [(await dequeue(scheduler)).url for _ in range(3)]
         assert sorted([first.url, *rest]) == sorted([*URLS, "http://foo.test/more"])
@@ -91,8 +91,8 @@ async def test_a_worker_that_starts_paused_never_takes_anything(backend: MemoryB
     await told(backend).pause()
     async with working() as scheduler:
         scheduler.enqueue_request(Request(URLS[0]))
-        await eventually(lambda: not scheduler.outbox)
-        await scheduler._turns.changed()  # type: ignore[union-attr]
+        await eventually(lambda: not scheduler.worker.outbox)
+        await scheduler.worker.status.changed()  # type: ignore[union-attr]
         assert await pending(scheduler) == 1
         assert scheduler.mocra.worker_state.state == "paused"
         await told(backend).resume()
@@ -104,19 +104,19 @@ async def test_a_draining_worker_finishes_what_it_holds(backend: MemoryBackend) 
         for url in URLS:
             scheduler.enqueue_request(Request(url))
         out = await eventually(scheduler.next_request)
-        await eventually(lambda: scheduler.inbox.leased == 2)
+        await eventually(lambda: scheduler.worker.inbox.leased == 2)
         await told(backend).drain()
         await eventually(lambda: scheduler.mocra.worker_state.state == "draining")
         assert [(await dequeue(scheduler)).url for _ in range(2)] == URLS[1:]
         scheduler.enqueue_request(Request("http://foo.test/more"))
-        await eventually(lambda: not scheduler.outbox)
+        await eventually(lambda: not scheduler.worker.outbox)
         assert scheduler.next_request() is None
         assert await pending(scheduler) == 1, "that is for others"
         assert not scheduler.mocra.worker_state.leave_when_drained()
-        scheduler._deliveries.finished(out)
+        scheduler.worker.deliveries.finished(out)
         await eventually(scheduler.mocra.worker_state.leave_when_drained)
         with pytest.raises(CloseSpider) as raised:
-            scheduler._answers.on_idle()
+            scheduler.worker.handler.on_idle()
         assert raised.value.reason == "mocra_drained"
 
 
@@ -213,9 +213,9 @@ def test_a_backend_that_lacks_a_tool_only_disables_an_extension(monkeypatch: pyt
 async def test_nothing_keeps_a_crawler_that_is_done() -> None:
     async with working() as scheduler:
         flow = scheduler.mocra.worker_state
-        assert flow.engine is not None
-    assert (flow.engine, flow.held["out"], flow.run) == (None, 0, 0)
-    assert not {"_holder", "_seeder", "_out"} & vars(flow).keys(), "each of them holds the crawler"
+        assert flow.run > 0
+    assert (flow.held["in_flight"], flow.run, flow.state) == (0, 0, "stopping")
+    assert (flow._worker, flow._when_attached) == (None, []), "each of them holds the crawler"
     crawler = get_crawler(OneSpider, SETTINGS, prevent_warnings=False)
     mocra = Mocra.from_crawler(crawler)
     mocra.leader("role")

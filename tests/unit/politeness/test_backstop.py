@@ -12,9 +12,10 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.downloadermiddlewares import throttle
-from mocra_scrapy.downloadermiddlewares.throttle import OutageShare, ThrottleMiddleware
+from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import SlotLimit
+from mocra_scrapy.politeness.outage_share import OutageShare
 
 
 class OneSpider(Spider):
@@ -65,7 +66,7 @@ async def test_it_books_and_waits(slept: list[float]) -> None:
 
 async def test_what_the_queue_handed_out_has_waited_there() -> None:
     made = middleware()
-    made.mocra.departed = lambda request: True
+    made.mocra.worker_state.is_leased = lambda request: True  # type: ignore[method-assign]
     assert made.process_request(Request("http://s.test/")) is None
 
 

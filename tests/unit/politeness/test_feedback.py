@@ -15,12 +15,13 @@ from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy import Mocra, signals
-from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, SlotRates, at_least
+from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, at_least
 from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
 from mocra_scrapy.models import BreakerChange, Circuit, LimitChange, SlotLimit, SlotState, Trip, Verdict
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
+from mocra_scrapy.politeness.slot_rates import SlotRates
 
 
 class BookSpider(Spider):
@@ -53,14 +54,14 @@ def test_what_an_answer_says(status: int, header: str | None, held: bool, slowed
     made = crawler()
     middleware = FeedbackMiddleware.from_crawler(made)
     heard: list[tuple[str, str]] = []
-    middleware.listen(lambda slot, kind, age: heard.append((slot, kind)))
+    middleware._outcomes.listen(lambda slot, kind, age: heard.append((slot, kind)))
     request, response = Request("http://a.test/x"), answer(status, header)
     assert middleware.process_response(request, response) is response, "a cache's answer"
-    assert (heard, middleware.notices._notes) == ([], {})
+    assert (heard, middleware.feedback._notes) == ([], {})
     middleware.process_request(request)
     assert middleware.process_response(request, response) is response
     assert heard == [("a.test", kind)]
-    note = middleware.notices._notes.get("a.test")
+    note = middleware.feedback._notes.get("a.test")
     assert (note is not None and note.until > 0, note is not None and note.slower > 0) == (held, slowed)
     assert made.stats is not None
     assert made.stats.get_value("mocra/throttle/retry_after_malformed", 0) == (header == "soon")
@@ -74,7 +75,7 @@ def test_a_single_503_is_an_accident_two_in_a_row_are_not() -> None:
         for status in statuses:
             middleware.process_request(request)
             middleware.process_response(request, answer(status))
-        return "a.test" in middleware.notices._notes
+        return "a.test" in middleware.feedback._notes
 
     assert not slowed_by(*[200] * 20, 503, *[200] * 20, 503, *[200] * 20)
     assert slowed_by(503, 503)
@@ -94,17 +95,17 @@ def test_the_rate_is_halved_where_there_is_no_limit() -> None:
 def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
     middleware = FeedbackMiddleware.from_crawler(crawler(MOCRA_THROTTLE_SCOPE="worker"))
     heard: list[str] = []
-    middleware.listen(lambda slot, kind, age: heard.append(kind))
+    middleware._outcomes.listen(lambda slot, kind, age: heard.append(kind))
     request = Request("http://a.test/x")
     middleware.process_request(request)
     middleware.process_response(request, answer(503, "5"))
-    assert (heard, middleware.notices._notes) == (["http_5xx"], {})
+    assert (heard, middleware.feedback._notes) == (["http_5xx"], {})
 
 
 def test_exceptions_are_told_once_unless_nobody_is_at_fault() -> None:
     middleware = FeedbackMiddleware.from_crawler(crawler())
     heard: list[str] = []
-    middleware.listen(lambda slot, kind, age: heard.append(kind))
+    middleware._outcomes.listen(lambda slot, kind, age: heard.append(kind))
     request = Request("http://a.test/x")
     for error in (TimeoutError(), IgnoreRequest()):
         middleware.process_request(request)
@@ -129,8 +130,8 @@ def test_crawl_delay(delay: Any, floor: float | None, malformed: int) -> None:
     made = crawler()
     middleware = FeedbackMiddleware.from_crawler(made)
     middleware._robots_parsed(Robots(delay), Request("http://a.test/robots.txt"))
-    assert middleware.notices.floors.get("a.test") == floor
-    assert ("a.test" in middleware.notices._notes) == (floor is not None)
+    assert middleware.feedback.floors.get("a.test") == floor
+    assert ("a.test" in middleware.feedback._notes) == (floor is not None)
     assert made.stats is not None
     assert made.stats.get_value("mocra/throttle/crawl_delay_malformed", 0) == malformed
 

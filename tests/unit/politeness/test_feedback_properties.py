@@ -33,7 +33,7 @@ def crawler(**more: Any) -> Crawler:
 def middleware() -> tuple[FeedbackMiddleware, list[float]]:
     made = FeedbackMiddleware.from_crawler(crawler())
     holds: list[float] = []
-    made.notices.hold = lambda slot, seconds, why: holds.append(seconds)  # type: ignore[method-assign]
+    made.feedback.hold = lambda slot, seconds, why: holds.append(seconds)  # type: ignore[method-assign]
     return made, holds
 
 
@@ -62,9 +62,9 @@ class Robots:
 @given(st.floats() | st.integers() | st.text(max_size=10) | st.none() | st.booleans())
 def test_no_crawl_delay_breaks_it_or_is_beyond_the_cap(delay: Any) -> None:
     made, _ = middleware()
-    made.notices.floors.clear()
+    made.feedback.floors.clear()
     made._robots_parsed(Robots(delay), Request(URL))
-    assert all(0 < seconds <= 60 for seconds in made.notices.floors.values())
+    assert all(0 < seconds <= 60 for seconds in made.feedback.floors.values())
 
 
 @cache

@@ -56,7 +56,7 @@ class Runtime:
         self.crawler.settings = Settings({"MOCRA_STOP_TIMEOUT": 0.05, **settings})
         self.crawler.stats = MemoryStatsCollector(Crawler(Spider, Settings()))
         self.limiter = Limiter()
-        self.notices = SiteFeedback(self)  # type: ignore[arg-type]
+        self.feedback = SiteFeedback(self)  # type: ignore[arg-type]
 
     def stat(self, what: str) -> Any:
         return self.crawler.stats.get_value(f"mocra/throttle/{what}", 0)
@@ -71,7 +71,7 @@ async def eventually(condition: Callable[[], Any]) -> None:
 
 async def test_notes_of_a_slot_are_told_together() -> None:
     runtime = Runtime()
-    notices = runtime.notices
+    notices = runtime.feedback
     notices.hold("a", 10, "first")
     notices.hold("a", 30, "second")
     notices.hold("a", 20, "third")
@@ -96,30 +96,30 @@ async def test_an_outage_keeps_what_is_to_be_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_notices, "FIRST_PAUSE", 0.005)
     runtime = Runtime()
     runtime.limiter.error = BackendUnavailable("away")
-    await runtime.notices.open()
+    await runtime.feedback.open()
     for do in (
-        lambda: runtime.notices.slow_down("a", 0.1),
-        lambda: runtime.notices.change("b", lambda state: LimitChange(3.0)),
-        lambda: runtime.notices.hold("c", 50, "told"),
+        lambda: runtime.feedback.slow_down("a", 0.1),
+        lambda: runtime.feedback.change("b", lambda state: LimitChange(3.0)),
+        lambda: runtime.feedback.hold("c", 50, "told"),
     ):
         do()
         asked = runtime.limiter.asked
         await eventually(lambda asked=asked: runtime.limiter.asked > asked)
         runtime.limiter.error = None
-        await eventually(lambda: not runtime.notices._notes)
+        await eventually(lambda: not runtime.feedback._notes)
         runtime.limiter.error = BackendUnavailable("away")
     assert runtime.limiter.calls == [("slow_down", "a"), ("look", "b"), ("change", "b", 3.0), ("hold", "c", 50)]
     assert runtime.stat("feedback_repeated") >= 3
-    await runtime.notices.close()
+    await runtime.feedback.close()
 
 
 async def test_what_is_left_at_the_end_is_counted() -> None:
     runtime = Runtime()
     runtime.limiter.error = BackendUnavailable("away")
-    await runtime.notices.open()
-    runtime.notices.slow_down("a", 0.1)
-    runtime.notices.slow_down("b", 0.1)
-    await runtime.notices.close()
+    await runtime.feedback.open()
+    runtime.feedback.slow_down("a", 0.1)
+    runtime.feedback.slow_down("b", 0.1)
+    await runtime.feedback.close()
     assert runtime.stat("feedback_lost") == 2
 
 
@@ -128,42 +128,42 @@ async def test_a_broken_note_does_not_stop_the_others(caplog: pytest.LogCaptureF
         raise KeyError("mine")
 
     runtime = Runtime()
-    await runtime.notices.open()
-    runtime.notices.change("a", broken)
-    runtime.notices.hold("b", 9, "told")
+    await runtime.feedback.open()
+    runtime.feedback.change("a", broken)
+    runtime.feedback.hold("b", 9, "told")
     await eventually(lambda: runtime.limiter.calls[-1:] == [("hold", "b", 9)])
     assert runtime.stat("feedback_lost") == 1
     assert "Slot a: a note can't be told" in caplog.text
-    await runtime.notices.close()
+    await runtime.feedback.close()
 
 
 async def test_notes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_notices, "MOST", 3)
     runtime = Runtime()
     for slot in "abcde":
-        runtime.notices.slow_down(slot, 0.1)
-    assert list(runtime.notices._notes) == ["c", "d", "e"], "the oldest go"
+        runtime.feedback.slow_down(slot, 0.1)
+    assert list(runtime.feedback._notes) == ["c", "d", "e"], "the oldest go"
     assert runtime.stat("feedback_lost") == 2
-    await runtime.notices.open()
-    await eventually(lambda: not runtime.notices._notes)
-    runtime.notices.slow_down("f", 0.1)
+    await runtime.feedback.open()
+    await eventually(lambda: not runtime.feedback._notes)
+    runtime.feedback.slow_down("f", 0.1)
     await eventually(lambda: ("slow_down", "f") in runtime.limiter.calls)
-    await runtime.notices.close()
-    assert len(runtime.notices._slowed) <= 3
+    await runtime.feedback.close()
+    assert len(runtime.feedback._slowed) <= 3
 
 
 async def test_where_slots_are_the_workers_own_nothing_is_told() -> None:
     runtime = Runtime(MOCRA_THROTTLE_SCOPE="worker")
-    await runtime.notices.open()
-    assert runtime.notices._task is None
-    await runtime.notices.close()
+    await runtime.feedback.open()
+    assert runtime.feedback._task is None
+    await runtime.feedback.close()
 
 
 async def test_a_hold_that_is_over_is_not_told() -> None:
     runtime = Runtime()
-    runtime.notices.hold("a", 0.3, "short")
-    runtime.notices._notes["a"].until = time.monotonic() - 1  # the backend was away for so long
-    await runtime.notices.open()
-    await eventually(lambda: not runtime.notices._notes)
+    runtime.feedback.hold("a", 0.3, "short")
+    runtime.feedback._notes["a"].until = time.monotonic() - 1  # the backend was away for so long
+    await runtime.feedback.open()
+    await eventually(lambda: not runtime.feedback._notes)
     assert runtime.limiter.calls == []
-    await runtime.notices.close()
+    await runtime.feedback.close()

@@ -12,7 +12,7 @@ from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy import Addon, Mocra
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.runtime import one_off_command, worker_name
+from mocra_scrapy.settings.identity import one_off_command, worker_name
 from mocra_scrapy.spidermiddlewares.known import KnownLinksMiddleware
 from mocra_scrapy.statscollectors import FastStatsCollector
 

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import Request
 
-from mocra_scrapy.worker.delays import RequestedDelays, Waiting, backoff
+from mocra_scrapy.models.backoff import backoff
+from mocra_scrapy.worker.delays import RequestedDelays
 from mocra_scrapy.worker.inbox import Local
+from mocra_scrapy.worker.local_requests import WaitingRequests
 
 NOW = 1_800_000_000.0
 MOST = 1000.0
@@ -139,7 +141,7 @@ async def test_local_requests_wait_in_order_of_their_time() -> None:
         if len(due) == 3:
             done.set()
 
-    waiting = Waiting(ready)
+    waiting = WaitingRequests(ready)
     for name, seconds in (("c", 0.03), ("a", 0.0), ("b", 0.01), ("never", 1e9)):
         waiting.add(Local(Request("http://s.test/"), name, None), seconds)
     assert len(waiting) == 4

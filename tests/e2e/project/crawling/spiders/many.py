@@ -21,7 +21,7 @@ class ManySpider(scrapy.Spider):
         for n in range(int(self.links)):
             if n == int(self.mark):
                 Path(self.reached).touch()
-            self.crawler.stats.max_value("test/unsent", len(self.crawler.engine._slot.scheduler.outbox))
+            self.crawler.stats.max_value("test/unsent", len(self.crawler.engine._slot.scheduler.worker.outbox))
             yield scrapy.Request(f"{self.site}/ok/{n}", self.parse)
 
     def parse_sync(self, response):

@@ -1,10 +1,12 @@
-"""The scheduler's parts, each for itself: inbox, outbox, deliveries, the memory of recent
+"""The worker's parts, each for itself: inbox, outbox, deliveries, the memory of recent
 fingerprints.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,11 +14,13 @@ from scrapy import Request
 from scrapy.utils.request import RequestFingerprinter, fingerprint
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints, fingerprint_function
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery, Failures
-from mocra_scrapy.worker.inbox import Inbox, Local, RequestCache
+from mocra_scrapy.worker.inbox import Inbox, Local
 from mocra_scrapy.worker.outbox import Outbox
+from mocra_scrapy.worker.recent_fingerprints import KnownLinks, RecentFingerprints, fingerprint_function
+from mocra_scrapy.worker.request_cache import RequestCache
+from mocra_scrapy.worker.slot_policy import WorkerPolicy
 
 
 def request(name: object = "", **more: int) -> Request:
@@ -27,13 +31,34 @@ def lease(name: str, slot: str = "s") -> Lease:
     return Lease(name, name.encode(), slot)
 
 
-def anywhere(key: tuple[str, ...], leased: bool) -> bool:
-    return True
+class Room(WorkerPolicy):
+    """A policy that lets everything start but what is of a *full* slot, and counts what it hears."""
+
+    def __init__(self) -> None:
+        self.full: set[str] = set()
+        self.waiting: Counter[str] = Counter()
+
+    def has_room(self, key: tuple[str, ...], leased: bool) -> bool:
+        return key[0] not in self.full
+
+    def on_leased(self, lease: Lease) -> None:
+        self.waiting[lease.token] += 1
+
+    def on_returned(self, leases: Iterable[Lease]) -> None:
+        self.waiting.subtract(lease.token for lease in leases)
+
+    def on_started(self, lease: Lease) -> None:
+        self.waiting[lease.token] -= 1
+
+
+def an_inbox() -> tuple[Inbox, Outbox, Room]:
+    outbox, room = Outbox(), Room()
+    return Inbox(outbox, room), outbox, room
 
 
 def taken(inbox: Inbox) -> list[str]:
     out = []
-    while (got := inbox.pop(anywhere)) is not None:
+    while (got := inbox.pop()) is not None:
         out.append(got.token if isinstance(got, Lease) else got.request.url[-1])
     return out
 
@@ -42,7 +67,7 @@ def taken(inbox: Inbox) -> list[str]:
 
 
 def test_slots_take_turns_in_the_inbox() -> None:
-    inbox = Inbox()
+    inbox, _, _ = an_inbox()
     inbox.add(
         [lease("a1", "a"), lease("a2", "a"), lease("a3", "a"), lease("b1", "b"), lease("c1", "c"), lease("c2", "c")]
     )
@@ -52,16 +77,19 @@ def test_slots_take_turns_in_the_inbox() -> None:
 
 
 def test_a_slot_without_room_is_passed_over() -> None:
-    inbox = Inbox()
+    inbox, _, room = an_inbox()
     inbox.add([lease("a1", "a"), lease("b1", "b"), lease("a2", "a")])
-    assert inbox.pop(lambda key, leased: key == ("b",)) == lease("b1", "b")
-    assert inbox.pop(lambda key, leased: key == ("b",)) is None
+    room.full.add("a")
+    assert inbox.pop() == lease("b1", "b")
+    assert inbox.pop() is None
+    assert not inbox.can_start()
     assert len(inbox) == 2
+    room.full.clear()
     assert taken(inbox) == ["a1", "a2"]
 
 
 def test_local_requests_come_first_by_priority_then_in_order() -> None:
-    inbox = Inbox()
+    inbox, _, _ = an_inbox()
     inbox.add([lease("L")])
     for name, priority in (("1", 0), ("2", 5), ("3", 0), ("4", 5)):
         inbox.add_local(Local(request(name, priority=priority), "s", None))
@@ -69,15 +97,35 @@ def test_local_requests_come_first_by_priority_then_in_order() -> None:
     assert taken(inbox) == ["2", "4", "1", "3", "L"]
 
 
-def test_draining_leaves_local_requests() -> None:
-    inbox = Inbox()
+def test_giving_back_leaves_local_requests() -> None:
+    inbox, outbox, _ = an_inbox()
     inbox.add([lease("a", "a"), lease("b", "b")])
     inbox.add_local(Local(request("x"), "b", None))
-    assert [one.token for one in inbox.drain()] == ["a", "b"]
+    inbox.give_back()
+    assert [one.token for one in outbox.take(9, 9).releases] == ["a", "b"]
     assert (inbox.leased, inbox.local) == (0, 1)
     assert taken(inbox) == ["x"]
     inbox.add([lease("a", "a")])
     assert taken(inbox) == ["a"]
+
+
+def test_a_worker_that_holds_nothing_has_no_loads() -> None:
+    """Whatever way a lease takes out of the inbox, the policy hears of it."""
+    now = 0.0
+    room, outbox = Room(), Outbox()
+    inbox = Inbox(outbox, room, lambda: now)
+    late = Lease("late", b"late", "paced", wait=1.0)
+    inbox.add([lease("a", "a"), lease("b", "b"), lease("c", "c"), late])
+    assert +room.waiting == {"a": 1, "b": 1, "c": 1, "late": 1}
+    inbox.give_back_of({"a"})
+    now = 1.5
+    assert inbox.give_back_missed(0.1) == 1
+    assert taken(inbox) == ["b", "c"]
+    assert not +room.waiting
+    inbox.add([lease("d", "d")])
+    inbox.give_back()
+    assert not +room.waiting
+    assert [one.token for one in outbox.take(9, 9).releases] == ["a", "late", "d"]
 
 
 # ---------------------------------------------------------------------- recall
@@ -87,13 +135,13 @@ def test_an_object_is_recalled_once() -> None:
     recall = RequestCache(2)
     kept = [request(n) for n in range(5)]
     for n, one in enumerate(kept):
-        recall.keep(b"%d" % n, one)
+        recall.add(b"%d" % n, one)
     assert recall.take(b"4") is kept[4]
     assert recall.take(b"4") is None
     assert recall.take(b"3") is kept[3]
     assert recall.take(b"0") is None, "bounded"
     none = RequestCache(0)
-    none.keep(b"x", kept[0])
+    none.add(b"x", kept[0])
     assert none.take(b"x") is None
 
 
@@ -138,7 +186,9 @@ def test_a_batch_is_bounded_in_bytes_but_never_empty() -> None:
 class Settled:
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.deliveries = Deliveries(lambda d: self.names.append(d.lease.token if d.lease else "local"))
+        self.deliveries = Deliveries(
+            lambda d: self.names.append(d.lease.token if d.lease else "local"), lambda names: None, lambda: None
+        )
 
     def out(self, name: str) -> tuple[Request, Delivery]:
         one = request(name)

@@ -1,0 +1,298 @@
+"""``CrawlWorker``: every part of one crawling process, constructed whole and in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scrapy import signals
+
+from mocra_scrapy.codec.dictionaries import CompressingCodec
+from mocra_scrapy.engine.hooks import EngineHooks
+from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.settings.failures import read_failure_options
+from mocra_scrapy.worker.delays import RequestedDelays
+from mocra_scrapy.worker.deliveries import Deliveries
+from mocra_scrapy.worker.dispatcher import Dispatcher
+from mocra_scrapy.worker.duplicates import ClusterFilter, Filter
+from mocra_scrapy.worker.early_duplicates import answer_early
+from mocra_scrapy.worker.exchange_handler import ExchangeHandler
+from mocra_scrapy.worker.exchange_loop import ExchangeLoop
+from mocra_scrapy.worker.inbox import Inbox
+from mocra_scrapy.worker.intake import Intake
+from mocra_scrapy.worker.local_requests import LocalRequests
+from mocra_scrapy.worker.outages import Outages
+from mocra_scrapy.worker.outbox import Outbox
+from mocra_scrapy.worker.queue_status import QueueStatus
+from mocra_scrapy.worker.request_cache import RECALLED, RequestCache
+from mocra_scrapy.worker.running import Running
+from mocra_scrapy.worker.seeding import Seeder
+from mocra_scrapy.worker.settlement import Settlement
+from mocra_scrapy.worker.slot_policy import SlotPolicy, policy_for
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from typing_extensions import Self
+
+    from mocra_scrapy.runtime.worker_state import WorkerParts
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class CrawlWorker:
+    """The inside of one crawling process. Parts in the order in which a request passes them; none
+    is changed after it was made.
+    """
+
+    crawler: Crawler
+    parts: WorkerParts
+    engine: EngineHooks
+    status: QueueStatus
+    outages: Outages
+    filter: Filter
+    codec: CompressingCodec
+    seeder: Seeder
+    intake: Intake
+    local: LocalRequests
+    outbox: Outbox
+    loop: ExchangeLoop
+    handler: ExchangeHandler
+    policy: SlotPolicy
+    inbox: Inbox
+    dispatcher: Dispatcher
+    deliveries: Deliveries
+    settlement: Settlement
+    opened: AsyncExitStack
+
+    @classmethod
+    async def open(cls, crawler: Crawler, parts: WorkerParts, filter: Filter) -> Self:
+        """Connect, join the crawl, make the parts, hook into the engine, begin.
+
+        Raises:
+            ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`. What
+                was opened until then is closed again.
+        """
+        opened = AsyncExitStack()
+        try:
+            status = QueueStatus(await opened.enter_async_context(parts.connected()))
+            await filter.open()
+            opened.push_async_callback(_close_filter, filter, status)
+            worker = cls._made(crawler, parts, filter, status, opened)
+            opened.push_async_callback(worker.codec.close)
+            opened.push_async_callback(worker.loop.close)
+            await worker._hook_in()
+            worker.loop.start()
+        except BaseException:
+            await opened.aclose()  # in reverse
+            raise
+        return worker
+
+    @classmethod
+    def _made(
+        cls,
+        crawler: Crawler,
+        parts: WorkerParts,
+        filter: Filter,
+        status: QueueStatus,
+        opened: AsyncExitStack,
+    ) -> Self:
+        options, stats, spider = parts.options, crawler.stats, crawler.spider
+        assert stats is not None
+        assert spider is not None
+        failures, engine = read_failure_options(crawler.settings), EngineHooks(crawler)
+        codec = CompressingCodec(options, parts.session.queue, spider, stats, shared=parts.shared)
+        outages = Outages(crawler, parts.backend_url, status, codec.doubt)
+        # Taken in, and handed out.
+        outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
+        inbox = Inbox(outbox, policy)
+        settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
+        deliveries = Deliveries(settlement.settle, policy.on_downloaded, status.kick)
+        local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
+        dispatcher = Dispatcher(
+            parts,
+            status,
+            inbox,
+            outbox,
+            codec=codec,
+            cache=cache,
+            deliveries=deliveries,
+            policy=policy,
+            stats=stats,
+            wake=engine.wake,
+        )
+        seeder = Seeder(parts, status, engine, outbox, deliveries, starving=dispatcher.starving, insist=outages.insist)
+        intake = Intake(
+            crawler,
+            parts,
+            status,
+            engine,
+            outbox,
+            filter=filter,
+            delays=RequestedDelays(failures.delay_max, stats),
+            codec=codec,
+            cache=cache,
+            policy=policy,
+            local=local,
+            seeder=seeder,
+            settlement=settlement,
+        )
+        # Exchanged.
+        handler = ExchangeHandler(
+            crawler,
+            parts,
+            status,
+            engine=engine,
+            inbox=inbox,
+            outbox=outbox,
+            filter=filter,
+            policy=policy,
+            codec=codec,
+        )
+        loop = ExchangeLoop(
+            parts.session,
+            status,
+            inbox,
+            outbox,
+            codec=codec,
+            policy=policy,
+            handler=handler,
+            engine=engine,
+            options=parts.live_options,
+            insist=outages.insist,
+        )
+        return cls(
+            crawler,
+            parts,
+            engine,
+            status,
+            outages,
+            filter,
+            codec,
+            seeder,
+            intake,
+            local,
+            outbox,
+            loop,
+            handler,
+            policy,
+            inbox,
+            dispatcher,
+            deliveries,
+            settlement,
+            opened,
+        )
+
+    async def _hook_in(self) -> None:
+        """Where Scrapy's engine meets us, all of it."""
+        engine, connect = self.engine, self.crawler.signals.connect
+        engine.on_finished(self.deliveries.finished)
+        engine.on_closing(self.on_closing)
+        engine.on_download_failed(self.settlement.download_failed)
+        engine.on_callback_output(self.intake.room)  # callbacks wait while too much is not stored
+        engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
+        if isinstance(self.filter, ClusterFilter):
+            answer_early(self.crawler, engine, self.filter)
+        connect(self.settlement.spider_error, signals.spider_error)
+        connect(self.settlement.item_error, signals.item_error)
+        connect(self.handler.on_idle, signals.spider_idle)
+        if self.parts.options.limits.cluster:
+            engine.no_local_delay()
+            connect(self.deliveries.downloaded, signals.request_left_downloader)
+            logger.info(
+                "Delays and concurrency of a slot hold for all workers of crawl %r together (MOCRA_THROTTLE_SCOPE)",
+                self.parts.crawl,
+            )
+        if not engine.wrap_start(self.seeder.run):
+            await self.seeder.nothing_to_seed()
+        self.parts.state.attach(
+            Running(
+                self.status,
+                engine,
+                self.inbox,
+                self.outbox,
+                deliveries=self.deliveries,
+                seeder=self.seeder,
+            )
+        )
+
+    # ------------------------------------------------------------------ Scrapy's seam
+
+    def next_request(self) -> Request | None:
+        """The next request that may start now; ``None``: nothing now, the engine is woken later."""
+        request = self.dispatcher.next()
+        if request is None:
+            self.seeder.look_again()
+        return request
+
+    def has_pending_requests(self) -> bool:
+        """Whether this worker has anything to fetch or to tell."""
+        return bool(self.inbox) or bool(self.outbox) or bool(self.local)
+
+    def __len__(self) -> int:
+        return len(self.inbox) + len(self.local) + self.outbox.waiting
+
+    # ------------------------------------------------------------------ the end
+
+    def on_closing(self) -> None:
+        """The engine begins to close: nothing new is started, so what was leased ahead goes back at
+        once. May be called twice.
+        """
+        self.parts.state.on_closing()
+        if self.status.closing:
+            return
+        self.status.closing = True
+        self.status.leasing = False
+        self.local.close()
+        self.dispatcher.close()
+        self.seeder.stop()
+        self.inbox.give_back()
+        self.status.kick()
+
+    async def close(self, reason: str) -> None:
+        """Hand back what was not started, store what is left, leave. Within
+        ``MOCRA_STOP_TIMEOUT`` and what closing the filter takes; never raises a MocraError.
+        """
+        # 1. Nothing new begins.
+        self.status.close_reason = reason
+        self.on_closing()
+        # 2. What happened is stored, and the worker signs off.
+        try:
+            await asyncio.wait_for(self._flush_and_sign_off(), self.parts.options.stop_timeout)
+        except asyncio.TimeoutError:
+            self._left_unflushed()
+        # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
+        stats = self.crawler.stats
+        assert stats is not None
+        stats.set_value("mocra/queue/round_trips", self.status.round_trips)
+        try:
+            await self.opened.aclose()
+        except MocraError as error:
+            logger.warning("Closing the backend: %s", error)
+
+    async def _flush_and_sign_off(self) -> None:
+        while self.outbox:
+            self.status.kick()
+            await self.status.changed()
+        await self.loop.close()
+        session = self.parts.session
+        await self.outages.insist(lambda _: session.queue.close_worker(session.worker))
+
+    def _left_unflushed(self) -> None:
+        logger.error(
+            "The backend did not take the last %d messages within MOCRA_STOP_TIMEOUT = %g s; what this worker held goes to"
+            " others when its lease runs out, in %g s",
+            len(self.outbox),
+            self.parts.options.stop_timeout,
+            self.parts.options.queue.lease,
+        )
+        assert self.crawler.stats is not None
+        self.crawler.stats.inc_value("mocra/worker/left_unflushed", len(self.outbox))
+
+
+async def _close_filter(filter: Filter, status: QueueStatus) -> None:
+    await filter.close(status.close_reason)

@@ -1,0 +1,120 @@
+"""From the engine to the outbox: what becomes of a request that was just yielded."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from mocra_scrapy.exceptions import UnserializableRequest
+from mocra_scrapy.models import Entry
+from mocra_scrapy.worker.deliveries import CURRENT
+from mocra_scrapy.worker.inbox import Local
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+    from mocra_scrapy.codec.dictionaries import CompressingCodec
+    from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.runtime.worker_state import WorkerParts
+    from mocra_scrapy.worker.delays import RequestedDelays
+    from mocra_scrapy.worker.duplicates import Filter
+    from mocra_scrapy.worker.local_requests import LocalRequests
+    from mocra_scrapy.worker.outbox import Outbox
+    from mocra_scrapy.worker.queue_status import QueueStatus
+    from mocra_scrapy.worker.request_cache import RequestCache
+    from mocra_scrapy.worker.seeding import Seeder
+    from mocra_scrapy.worker.settlement import Settlement
+    from mocra_scrapy.worker.slot_policy import SlotPolicy
+
+#: Seconds after which a callback that waits for room looks whether the worker closes meanwhile:
+#: closing is no answer of the queue.
+LOOK = 0.5
+
+
+class Intake:
+    """Takes requests in: filtered, encoded, put into the outbox; or kept, where they can't be
+    stored.
+    """
+
+    def __init__(
+        self,
+        crawler: Crawler,
+        parts: WorkerParts,
+        status: QueueStatus,
+        engine: EngineHooks,
+        outbox: Outbox,
+        *,
+        filter: Filter,
+        delays: RequestedDelays,
+        codec: CompressingCodec,
+        cache: RequestCache,
+        policy: SlotPolicy,
+        local: LocalRequests,
+        seeder: Seeder,
+        settlement: Settlement,
+    ) -> None:
+        self._crawler = crawler
+        self._options = parts.options
+        self._status = status
+        self._engine = engine
+        self._outbox = outbox
+        self._filter = filter
+        self._delays = delays
+        self._codec = codec
+        self._cache = cache
+        self._policy = policy
+        self._local = local
+        self._seeder = seeder
+        self._settlement = settlement
+
+    def take(self, request: Request) -> bool:
+        """Take *request* in; ``False`` when it is a known duplicate. Never raises: Scrapy would
+        lose the request and could hang.
+
+        One that can't be kept at all is logged and counted, and its parent becomes a dead letter
+        instead of being acknowledged.
+        """
+        try:
+            return self._take(request)
+        except Exception as error:
+            self._settlement.child_failed(request, error)
+            return False
+
+    def _take(self, request: Request) -> bool:
+        seen, fingerprint = self._filter.look(request, self._crawler.spider)
+        if seen:
+            return False
+        seed = self._seeder.is_seed(request)
+        delay, slot = self._delays.take(request), self._engine.slot_of(request)
+        try:
+            payload = self._codec.encode(request)
+        except UnserializableRequest as error:
+            parent = self._seeder.delivery if seed else CURRENT.get()
+            self._local.add(Local(request, slot, parent), error, delay)
+            self._filter.remember(fingerprint)
+            return True
+        body = self._codec.pack(payload, request)
+        scopes = self._policy.scopes_of(slot, request)
+        start = self._options.start_queue and bool(request.meta.get("is_start_request"))
+        name = self._seeder.fingerprint(fingerprint, payload) if seed else fingerprint
+        self._outbox.push(Entry(body, slot, request.priority, name, start, delay, scopes), request)
+        self._cache.add(body, request)
+        self._filter.remember(name)
+        self._status.kick()
+        return True
+
+    def is_known(self, request: Request) -> bool:
+        """Whether this process knows *request* to be a duplicate; it is counted then."""
+        return self._filter.is_known(request, self._crawler.spider)
+
+    async def room(self) -> None:
+        """Let the loop run, and have a callback wait while more than ``MOCRA_OUTBOX_MAX`` requests
+        are not stored yet.
+        """
+        await asyncio.sleep(0)
+        while not self._status.closing and len(self._outbox) > self._options.outbox_max:
+            self._status.kick()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._status.changed(), LOOK)

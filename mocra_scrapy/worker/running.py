@@ -1,0 +1,91 @@
+"""How an open worker obeys what it was told from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scrapy import Request
+
+    from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.worker.deliveries import Deliveries
+    from mocra_scrapy.worker.inbox import Inbox
+    from mocra_scrapy.worker.outbox import Outbox
+    from mocra_scrapy.worker.queue_status import QueueStatus
+    from mocra_scrapy.worker.seeding import Seeder
+
+#: Seconds after which an engine that is just being opened can be closed: Scrapy's own
+#: ``open_spider`` goes on after the scheduler's, and what closes before that is closed half.
+OPENING = 1.0
+
+
+class Running:
+    """See :class:`mocra_scrapy.runtime.worker_state.RunningWorker`."""
+
+    def __init__(
+        self,
+        status: QueueStatus,
+        engine: EngineHooks,
+        inbox: Inbox,
+        outbox: Outbox,
+        *,
+        deliveries: Deliveries,
+        seeder: Seeder,
+    ) -> None:
+        self._status = status
+        self._engine = engine
+        self._inbox = inbox
+        self._outbox = outbox
+        self._deliveries = deliveries
+        self._seeder = seeder
+        self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
+
+    @property
+    def held(self) -> dict[str, int]:
+        return {
+            "in_flight": len(self._deliveries),
+            "inbox": len(self._inbox),
+            "outbox": len(self._outbox),
+            "downloading": self._engine.downloading,
+        }
+
+    @property
+    def away(self) -> bool:
+        return self._status.away_since is not None
+
+    @property
+    def run(self) -> int:
+        return self._status.state.run
+
+    def take_work(self) -> None:
+        if self._status.closing:
+            return
+        self._status.leasing = True
+        self._status.dry = False
+        self.look_again()
+
+    def give_back(self) -> None:
+        self._status.leasing = False
+        self._inbox.give_back()
+        self.look_again()
+
+    def take_no_more(self) -> None:
+        self._status.leasing = False
+        self._seeder.stop()
+        self.look_again()
+
+    def look_again(self) -> None:
+        self._status.kick()
+        self._engine.wake()
+
+    def close_spider(self, reason: str) -> None:
+        wait = max(0.0, self._opened_at + OPENING - self._loop.time())
+        self._loop.call_later(wait, self._engine.close_spider, reason)
+
+    def set_concurrency(self, number: int) -> None:
+        self._engine.set_concurrency(number)
+
+    def is_leased(self, request: Request) -> bool:
+        return self._deliveries.is_leased(request)

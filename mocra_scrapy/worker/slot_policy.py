@@ -1,0 +1,190 @@
+"""What bounds how much of a slot a worker leases and starts: permits of the whole cluster, or the
+downloader's own slots where each worker is polite for itself (``MOCRA_THROTTLE_SCOPE``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from mocra_scrapy.models import Bounds, Exchange, Lease
+from mocra_scrapy.worker.permits import SlotPermits, names_of
+
+if TYPE_CHECKING:
+    from scrapy import Request
+
+    from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.settings.throttle import Limits
+
+Key = tuple[str, ...]
+
+
+class WaitingRequests(Protocol):
+    """The inbox, as far as a policy looks at it."""
+
+    leased: int
+
+    @property
+    def slots(self) -> Iterable[str]: ...
+
+    def held_in(self, slot: str) -> int: ...
+
+    def timed(self) -> int: ...
+
+
+class SlotPolicy(Protocol):
+    """Hears of each lease's way, and says what may be leased and started."""
+
+    def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
+        """The scopes that *request*, which is about to be stored, counts for.
+
+        Raises:
+            ConfigurationError: it names a scope that no setting knows.
+        """
+
+    def has_room(self, key: Key, leased: bool) -> bool:
+        """Whether one more request of *key* (slot and scopes) may start now. *leased*: of the
+        queue's; else one that only this process holds.
+        """
+
+    def fetchable(self, inbox: WaitingRequests) -> int:
+        """Leased requests in *inbox* for which the downloader has room."""
+
+    def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
+        """What bounds the leases of the next exchange."""
+
+    def is_paced(self, lease: Lease) -> bool:
+        """Whether *lease* must not depart after its instant has gone by."""
+
+    def on_leased(self, lease: Lease) -> None:
+        """It waits in the inbox now."""
+
+    def on_returned(self, leases: Iterable[Lease]) -> None:
+        """They went from the inbox back to the queue."""
+
+    def on_started(self, lease: Lease) -> None:
+        """It went from the inbox to the engine."""
+
+    def on_downloaded(self, names: Iterable[str]) -> None:
+        """A request of these left the downloader, or never reached it."""
+
+    def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
+        """The queue answered a call with *bounds*."""
+
+    def on_lost(self) -> None:
+        """This worker was declared dead."""
+
+
+class ClusterPolicy:
+    """The cluster's limits hold: the queue grants permits and books departures."""
+
+    def __init__(self, permits: SlotPermits, limits: Limits, engine: EngineHooks) -> None:
+        self.permits = permits
+        self._limits = limits
+        self._engine = engine
+        self.on_returned = permits.on_returned
+        self.on_started = permits.on_started
+        self.on_downloaded = permits.on_downloaded
+        self.on_lost = permits.on_lost
+
+    def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
+        scopes = self._limits.scopes_of(slot, request)
+        self.permits.declare_limits((slot, *scopes))
+        return scopes
+
+    def has_room(self, key: Key, leased: bool) -> bool:
+        if leased:
+            return self.permits.may_start(key)
+        return not self.permits.held(key[0]) and room_in(self._engine, key[0])
+
+    def fetchable(self, inbox: WaitingRequests) -> int:
+        return inbox.leased - inbox.timed()  # what was leased has a permit, or will have one soon
+
+    def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
+        return Bounds(
+            full=self.permits.crowded() if want else (),
+            loads=self.permits.loads() if want else {},
+            keep_permits=self.permits.keep_permits(),
+            limits=self.permits.limits(),
+        )
+
+    def is_paced(self, lease: Lease) -> bool:
+        return lease.wait > 0 or any(self._limits.of(name).interval for name in names_of(lease))
+
+    def on_leased(self, lease: Lease) -> None:
+        self.permits.on_leased(lease)
+        self.permits.declare_limits(names_of(lease))
+
+    def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
+        self.permits.on_answered(exchange, bounds.keep_permits)
+        for name, count in exchange.permits.items():
+            if not name.startswith("@"):
+                self._engine.widen(name, count)
+
+
+class WorkerPolicy:
+    """Each worker is polite for itself: the downloader's own slots say how much there is room for,
+    and nothing has to be counted here.
+    """
+
+    def __init__(self, engine: EngineHooks) -> None:
+        self._engine = engine
+
+    def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
+        return ()
+
+    def has_room(self, key: Key, leased: bool) -> bool:
+        return room_in(self._engine, key[0])
+
+    def fetchable(self, inbox: WaitingRequests) -> int:
+        fetchable = 0
+        for slot in inbox.slots:
+            held, room = inbox.held_in(slot), self._engine.concurrency_of(slot)
+            fetchable += max(0, min(held, 2 * room - self._engine.active_in(slot))) if room else held
+        return fetchable
+
+    def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
+        """Nothing of slots of which there is enough: twice what the downloader runs at once."""
+        if not want:
+            return Bounds()
+        full = []
+        for slot in inbox.slots:
+            room = self._engine.concurrency_of(slot)
+            if room and inbox.held_in(slot) + self._engine.active_in(slot) >= 2 * room:
+                full.append(slot)
+        return Bounds(full=full, per_slot=self._engine.concurrency_of(""))
+
+    def is_paced(self, lease: Lease) -> bool:
+        return lease.wait > 0
+
+    def on_leased(self, lease: Lease) -> None:
+        """The downloader counts."""
+
+    def on_returned(self, leases: Iterable[Lease]) -> None:
+        """Nothing was counted."""
+
+    def on_started(self, lease: Lease) -> None:
+        """The downloader counts."""
+
+    def on_downloaded(self, names: Iterable[str]) -> None:
+        """The downloader counts."""
+
+    def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
+        """The queue knows no limits."""
+
+    def on_lost(self) -> None:
+        """There were no permits to lose."""
+
+
+def room_in(engine: EngineHooks, slot: str) -> bool:
+    """Whether the downloader runs fewer requests of *slot* than it may."""
+    room = engine.concurrency_of(slot)
+    return not room or engine.active_in(slot) < room
+
+
+def policy_for(limits: Limits, engine: EngineHooks) -> SlotPolicy:
+    """The one that ``MOCRA_THROTTLE_SCOPE`` asks for."""
+    if not limits.cluster:
+        return WorkerPolicy(engine)
+    permits = SlotPermits(lambda name: limits.of(name) if limits.special(name) else None)
+    return ClusterPolicy(permits, limits, engine)
