@@ -13,6 +13,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.scheduler import Scheduler
+from mocra_scrapy.worker.slot_policy import ClusterPolicy
 
 URLS = [f"http://foo.test/{name}" for name in "abc"]
 PRIORITIES = [
@@ -41,8 +42,22 @@ async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
     await maybe_deferred_to_future(scheduler.open(crawler.spider))  # type: ignore[arg-type]
     try:
         yield scheduler
+        holds_what_it_counts(scheduler)
     finally:
         await maybe_deferred_to_future(scheduler.close("finished"))  # type: ignore[arg-type]
+
+
+def holds_what_it_counts(scheduler: Scheduler) -> None:
+    """A worker that holds nothing has no loads; what it has in flight and waiting it counts."""
+    worker = scheduler.worker
+    if worker is None or not isinstance(worker.policy, ClusterPolicy):
+        return
+    permits = worker.policy.permits
+    assert sum(permits._waiting.values()) >= worker.inbox.leased, "what waits is counted"
+    if not worker.inbox.leased:
+        assert not permits._waiting
+    if not len(worker.deliveries):
+        assert not permits._in_flight
 
 
 async def eventually(condition: Callable[[], Any]) -> Any:

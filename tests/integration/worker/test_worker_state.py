@@ -26,7 +26,7 @@ from mocra_scrapy.extensions.workers import WorkerReports
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.scheduler import Scheduler
 
-from .scheduling import URLS, OneSpider, dequeue, eventually
+from .scheduling import URLS, OneSpider, dequeue, eventually, holds_what_it_counts
 
 SETTINGS = {
     "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
@@ -52,6 +52,7 @@ async def working(**settings: Any) -> AsyncIterator[Scheduler]:
     await maybe_deferred_to_future(scheduler.open(crawler.spider))  # type: ignore[arg-type]
     try:
         yield scheduler
+        holds_what_it_counts(scheduler)
     finally:
         await maybe_deferred_to_future(scheduler.close("finished"))  # type: ignore[arg-type]
 
@@ -85,6 +86,27 @@ async def test_a_paused_worker_takes_nothing_and_hands_back(backend: MemoryBacke
         await told(backend).resume()
         rest = [(await dequeue(scheduler)).url for _ in range(3)]
         assert sorted([first.url, *rest]) == sorted([*URLS, "http://foo.test/more"])
+
+
+async def test_a_pause_starves_no_polite_crawl(backend: MemoryBackend) -> None:
+    """What goes back by a pause is no load any more: where one request at a time may go, nothing
+    would be leased for ever.
+    """
+    polite = {"MOCRA_THROTTLE": {"foo.test": {"delay": 0.05, "concurrency": 1}}}
+    async with working(**polite) as scheduler:
+        for n in range(6):
+            scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
+        fetched = [(await dequeue(scheduler)).url]
+        for _ in range(3):
+            assert scheduler.worker is not None
+            await eventually(lambda: scheduler.worker and scheduler.worker.inbox.leased)
+            await told(backend).pause()
+            await eventually(lambda: scheduler.mocra.worker_state.state == "paused")
+            await told(backend).resume()
+            fetched.append((await dequeue(scheduler)).url)
+        while len(fetched) < 6:
+            fetched.append((await dequeue(scheduler)).url)
+        assert sorted(fetched) == [f"http://foo.test/{n}" for n in range(6)]
 
 
 async def test_a_worker_that_starts_paused_never_takes_anything(backend: MemoryBackend) -> None:
