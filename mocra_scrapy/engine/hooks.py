@@ -183,9 +183,9 @@ class EngineHooks:
 
     def wake(self) -> None:
         """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is
-        idle.
+        idle. Nothing to do while it is being opened: it begins to ask by itself.
         """
-        if self._slot is not None and self._slot.closing is None:
+        if self._slot is not None and self._slot.closing is None and self.running:
             self._slot.nextcall.schedule()
 
     def close_spider(self, reason: str) -> None:
@@ -225,6 +225,11 @@ class EngineHooks:
     def downloading(self) -> int:
         """Requests that occupy a place of the downloader."""
         return len(self._active)
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine has begun: the spider and its pipelines are open."""
+        return bool(getattr(self._engine, "running", True))
 
     @property
     def paused(self) -> bool:

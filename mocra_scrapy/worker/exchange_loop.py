@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Of what the downloader and the prefetch hold, so many times may wait in the inbox: with fewer a few
+#: slow hosts fill it and the fast ones starve, with more a worker that dies takes much with it.
+CROWDED = 4
+
 
 class ExchangeLoop:
     """Runs the exchanges of one worker, one at a time.
@@ -89,13 +93,15 @@ class ExchangeLoop:
     async def _run(self) -> None:
         try:
             while True:
-                pause = self._pause()
+                options = self._options()  # some of them change while a crawl runs
+                want = self._want(options)
+                pause = self._pause(options, want)
                 if pause > 0:
                     self._status.kicked.clear()
                     with contextlib.suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(self._status.kicked.wait(), pause)
-                    continue
-                await self._exchange()
+                else:
+                    await self._exchange(options, want)
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -111,66 +117,56 @@ class ExchangeLoop:
                 self._woken = True  # whoever wakes us has something to tell
                 self._status.kick()
 
-    def _idle_for(self) -> float:
-        """How long a dry worker sleeps at most: jittered, so that many don't come at once."""
-        lease = self._options().queue.lease
-        return float(min(self._options().idle_poll, lease / 3) * random.uniform(0.75, 1.25))  # noqa: S311
-
-    def _pause(self) -> float:
+    def _pause(self, options: Options, want: int) -> float:
         """Seconds until the next exchange is worth it; 0: now."""
-        now = time.monotonic()
-        gap = self._last + self._options().exchange_interval - now
-        if self._urgent():
+        now, waiting = time.monotonic(), self._outbox.waiting
+        gap = self._last + options.exchange_interval - now
+        if self._urgent(options, want, waiting):
             return max(gap, 0.0) if self._last else 0.0
         until = self._last + self._idle
-        if self._outbox.waiting:
-            until = min(until, self._last + self._options().flush_interval)
+        if waiting:
+            until = min(until, self._last + options.flush_interval)
         if self._due is not None:
             until = min(until, self._due)
         return max(until - now, gap, 0.0)
 
-    def _urgent(self) -> bool:
+    def _urgent(self, options: Options, want: int, waiting: int) -> bool:
         """Whether waiting for company would cost time: the engine starves, the inbox runs low, or a
         batch is full.
         """
-        waiting = self._outbox.waiting
+        status = self._status
         if self._woken:
             return True
-        if waiting >= BATCH or not self._status.leasing or self._status.wants_end:
-            return waiting > 0 or self._status.wants_end
+        if waiting >= BATCH or not status.leasing or status.wants_end:
+            return waiting > 0 or status.wants_end
         if waiting and not self._inbox:
             return True  # what is pushed may be what the engine waits for, and what is acked may be the end
-        return (
-            not self._status.dry
-            and self._want() > 0
-            and (self._status.hungry or self._inbox.leased * 2 <= self._options().prefetch)
-        )
+        return want > 0 and not status.dry and (status.hungry or self._inbox.leased * 2 <= options.prefetch)
 
-    def _want(self) -> int:
-        """How many to lease: what the downloader has permits for and the prefetch, less what is here
+    def _want(self, options: Options) -> int:
+        """How many to lease: what the downloader has room for and the prefetch, less what is here
         already.
         """
         if not self._status.leasing or self._engine.paused:
             return 0
-        options = self._options()
-        free = max(0, options.concurrency - self._engine.downloading)
+        leased, free = self._inbox.leased, max(0, options.concurrency - self._engine.downloading)
         if not options.prefetch:
-            return max(0, min(free, 1) - self._inbox.leased) if self._status.hungry else 0
+            return max(0, min(free, 1) - leased) if self._status.hungry else 0
         # What waits for a slot that is full can't be fetched now: it doesn't count, so that slow
         # hosts don't starve the others.
-        bound = 4 * (options.concurrency + options.prefetch) - self._inbox.leased
+        bound = CROWDED * (options.concurrency + options.prefetch) - leased
         return max(0, min(free + options.prefetch - self._policy.fetchable(self._inbox), bound))
 
     # ------------------------------------------------------------------ one exchange
 
-    async def _exchange(self) -> None:
+    async def _exchange(self, options: Options, want: int) -> None:
         status, outbox = self._status, self._outbox
         batch = outbox.take(BATCH, BATCH_BYTES)
-        want = self._want()
         bounds = self._policy.bounds(want, self._inbox)
         self._woken = False
         self._last = time.monotonic()
-        self._idle = self._idle_for()
+        # How long a dry worker sleeps at most: jittered, so that many don't come at once.
+        self._idle = min(options.idle_poll, options.queue.lease / 3) * random.uniform(0.75, 1.25)  # noqa: S311
         self._due = None
         exchange = await self._insist(
             lambda repeat: self._session.exchange(

@@ -19,6 +19,8 @@ CROWDED = 0.2
 #: worker has nothing of the name any more, and is not told. Leases are held by the queue; what
 #: can't be stored asks again before it departs.
 BELIEVED = 30.0
+#: Names of which it is remembered that the store knows their limits: about 20 MB of them.
+MOST_DECLARED = 200_000
 #: Names that are passed over at a time, so that a message stays short.
 MOST_CROWDED = 200
 
@@ -58,8 +60,8 @@ class SlotPermits:
         """
         for name in names:
             if name not in self._declared:
-                if len(self._declared) > 200_000:
-                    self._declared.clear()
+                if len(self._declared) > MOST_DECLARED:
+                    self._declared.clear()  # they are declared once more
                 self._declared.add(name)
                 limit = self._limit_of(name)
                 if limit is not None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.seeding import Seeder
 
-#: Seconds after which an engine that is just being opened can be closed: Scrapy's own
-#: ``open_spider`` goes on after the scheduler's, and what closes before that is closed half.
-OPENING = 1.0
+#: Seconds between two looks whether an engine that is being opened has begun: what closes before
+#: that is closed half.
+LOOK = 0.05
 
 
 class Running:
@@ -39,8 +39,6 @@ class Running:
         self._outbox = outbox
         self._deliveries = deliveries
         self._seeder = seeder
-        self._loop = asyncio.get_running_loop()
-        self._opened_at = self._loop.time()
 
     @property
     def held(self) -> dict[str, int]:
@@ -81,8 +79,10 @@ class Running:
         self._engine.wake()
 
     def close_spider(self, reason: str) -> None:
-        wait = max(0.0, self._opened_at + OPENING - self._loop.time())
-        self._loop.call_later(wait, self._engine.close_spider, reason)
+        if self._engine.running:
+            self._engine.close_spider(reason)
+        elif not self._status.closing:
+            asyncio.get_running_loop().call_later(LOOK, self.close_spider, reason)
 
     def set_concurrency(self, number: int) -> None:
         self._engine.set_concurrency(number)

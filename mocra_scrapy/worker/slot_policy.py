@@ -144,7 +144,9 @@ class WorkerPolicy:
         return fetchable
 
     def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
-        """Nothing of slots of which there is enough: twice what the downloader runs at once."""
+        """Nothing of slots of which there is enough: twice what the downloader runs at once, so that
+        it never waits for an exchange.
+        """
         if not want:
             return Bounds()
         full = []

@@ -171,6 +171,16 @@ def test_a_closing_engine_is_not_woken() -> None:
     assert slot.told == ["woken"]
 
 
+def test_an_engine_that_is_being_opened_is_not_woken() -> None:
+    """It asks by itself when it begins, and before that its pipelines may not be open."""
+    slot = FakeSlot()
+    assert "self.running = True" in SOURCE
+    engine_with(slot, running=False).wake()
+    assert slot.told == []
+    engine_with(slot, running=True).wake()
+    assert slot.told == ["woken"]
+
+
 @pytest.mark.parametrize("crawler", [type("C", (), {})(), type("C", (), {"engine": None})()])
 def test_without_an_engine_nothing_is_hooked(crawler: Any) -> None:
     engine = EngineHooks(crawler)
