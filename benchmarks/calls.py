@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from scrapy import Request, Spider
 from scrapy.crawler import AsyncCrawlerProcess
@@ -29,7 +29,7 @@ class Traced(Spider):
 
     name = "traced"
     base = ""
-    calls: Counter[tuple[str, str]] = Counter()
+    calls: ClassVar[Counter[tuple[str, str]]] = Counter()
     exchanges = (0, 0)
 
     async def start(self) -> AsyncIterator[Request]:
