@@ -127,10 +127,6 @@ class ShardTurn:
     bury_at: list[int] = field(default_factory=list)
     want: int = 0
 
-    @property
-    def settles(self) -> bool:
-        return bool(self.ack or self.release or self.bury)
-
 
 def burial_argument(burial: Burial) -> list[Any]:
     """What ``exchange.lua`` is told of one burial; the last part is stored with the letter as it

@@ -176,12 +176,13 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
             return await self._ask(worker, 2 * call + phase, shard, turn, bounds)
 
-        # Children are stored before their parent goes: where these are on different shards, in two
-        # steps.
+        # Children are stored before their parent goes, acknowledged or buried (a callback may yield
+        # some and then raise): where these are on different shards, in two steps. What is released
+        # stays stored, so it waits for nothing.
         pushing = {s for s, t in turns.items() if t.push}
-        settling = {s for s, t in turns.items() if t.ack}
+        going = {s for s, t in turns.items() if t.ack or t.bury}
         first: dict[int, ShardAnswer] = {}
-        if settling and pushing and len(pushing | settling) > 1:
+        if going and pushing and len(pushing | going) > 1:
             pushes = {s: ShardTurn(push=turns[s].push) for s in pushing}
             answers = await gather_all([ask(turn, 0, s) for s, turn in pushes.items()])
             first = dict(zip(pushes, answers, strict=True))

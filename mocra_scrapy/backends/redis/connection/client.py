@@ -99,16 +99,11 @@ async def close_client(client: Any) -> None:
 
 
 class RedisClient:
-    """The connections of one process to one server, Sentinel group or cluster.
-
-    Attributes:
-        calls: round trips of scripts, for the stats.
-    """
+    """The connections of one process to one server, Sentinel group or cluster."""
 
     def __init__(self, target: RedisTarget, prefix: str) -> None:
         self.target = target
         self.prefix = prefix
-        self.calls = 0
         self._client: Any = None
 
     @property
@@ -147,7 +142,6 @@ class RedisClient:
         """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so
         then its text is sent.
         """
-        self.calls += 1
         with translated(self.target.redacted, self.prefix):
             try:
                 return await self.raw.evalsha(script.sha, len(keys), *keys, *args)
