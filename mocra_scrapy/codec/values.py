@@ -28,8 +28,6 @@ TUPLE, SET, FROZENSET, INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = ra
 #: Nesting of values; deeper ones are refused rather than trusted to every reader's stack.
 DEEPEST = 64
 
-SCALARS = (type(None), bool, int, float, str, bytes)
-
 
 def _zone(zone: dt.tzinfo | None) -> list[Any] | None:
     """A time zone as ``[key]`` or ``[seconds, name]``."""

@@ -96,8 +96,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * bury makes it a dead letter [bury_makes_a_dead_letter]; several burials of one lease in a
           call make as many letters, one with ``done`` is the record of a request that is done.
           [a_request_may_leave_records]
-        * On all shards, what is pushed is stored before anything is acked.
-          [children_are_stored_before_the_parent_goes]
+        * On all shards, what is pushed is stored before anything is acked or buried: children that
+          can't be stored keep their parent. [children_are_stored_before_the_parent_goes]
         * A refused ack still stores the call's pushes. [a_stale_ack_still_stores_its_children]
 
         Leasing:

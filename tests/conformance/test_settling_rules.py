@@ -96,13 +96,21 @@ async def test_children_are_stored_before_the_parent_goes(harness: Harness) -> N
     assert list(answer.stored) == [True] * 12
     assert list(answer.acked) == [True]
     assert answer.size.pending + answer.size.delayed >= 1
-    # Nor does it go while a part of the server refuses one of them.
+    # Nor does it go while a part of the server refuses one of them, neither acked nor buried.
     leases = await harness.lease_all(a)
     assert sorted(bodies(leases)) == sorted(str(i) for i in range(12))
     if await harness.refuse("broken"):
         with pytest.raises(MocraError):
             await a.exchange(push=entries(1, slot="broken"), ack=leases)
         assert (await a.queue.workers())[0].held == 12
+        records = [Burial(lease, "callback", "ValueError", done=True) for lease in leases]
+        with pytest.raises(MocraError):
+            await a.exchange(push=entries(1, slot="broken"), bury=records)
+        assert (await a.queue.workers())[0].held == 12
+        assert await a.queue.dead() == []
+        answer = await a.exchange(push=entries(1, slot="whole"), bury=records)
+        assert list(answer.buried) == [True] * 12
+        assert len(await a.queue.dead()) == 12
 
 
 async def test_a_stale_ack_still_stores_its_children(harness: Harness) -> None:

@@ -39,7 +39,7 @@ def test_nothing_is_lost_under_fire(scheduler: str, tmp_path: Path) -> None:
             buckets = [key for key in keys if key.startswith("f:")]
             # The filter knows each page once, in buckets small enough for the compact encoding.
             members = [client.scard(f"mocra:{{{CRAWL}:0}}:{key}") for key in buckets]
-            assert sum(members) == int(client.hget(f"mocra:{{{CRAWL}:0}}:meta", "fc") or 0) == PAGES
+            assert sum(members) == int(client.hget(f"mocra:{{{CRAWL}:0}}:meta", "filter_count") or 0) == PAGES
             assert max(members) <= 512
             # What dead workers left goes by itself.
             left = {key for key in keys - set(buckets) if client.pttl(f"mocra:{{{CRAWL}:0}}:{key}") < 0}

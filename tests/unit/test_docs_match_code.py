@@ -136,12 +136,14 @@ def test_options_of_the_dead_command() -> None:
 
 
 def test_keys_on_the_server() -> None:
-    prelude = next(CODE.rglob("_prelude.lua")).read_text(encoding="utf-8")
-    table = set(re.findall(r"^-- P (\S+?)(?::<.*|;.*)? +(?:zset|hash|list|set|string)", prelude, re.MULTILINE))
-    coordination = next(CODE.rglob("_coordination.lua")).read_text(encoding="utf-8")
-    table |= set(re.findall(r"^-- P(?:\{\+.*?\}|…) (\w+) +(?:zset|hash|string) ", coordination, re.MULTILINE)) - {
+    library = next(CODE.rglob("lua/lib"))
+    meta = (library / "meta.lua").read_text(encoding="utf-8")
+    table = set(re.findall(r"^--   (\S+?)(?::<.*)? +(?:zset|hash|list|set|string) ", meta, re.MULTILINE))
+    coordination = (library / "coordination.lua").read_text(encoding="utf-8")
+    table |= set(re.findall(r"^--   (?:\{\+.*?\}|…) (\w+) +(?:zset|hash|string) ", coordination, re.MULTILINE)) - {
         "skew"
     }
+    assert {"meta", "ready", "dead:at", "f", "term"} <= table
     documented = set(re.findall(r"^   \* - ``(\w+)", reference("keys"), re.MULTILINE))
     assert documented == {name.partition(":")[0] for name in table}
 

@@ -13,7 +13,8 @@ from typing import Any
 import msgpack
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
 from mocra_scrapy.backends.redis.exchange_wire import pack_limit
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IBreaker
@@ -32,7 +33,7 @@ from mocra_scrapy.models import (
     tally,
 )
 
-BREAKER = load_script("breaker", "_prelude", "_throttle", "_hold")
+REPORT, LOOK, TRIPPED, RESET = (load_script(f"breaker_{verb}") for verb in ("report", "look", "tripped", "reset"))
 NEVER = 10**15  # ms: the age of what there is not
 
 
@@ -106,22 +107,26 @@ class RedisBreaker:
     ) -> None:
         self.rules = rules
         self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
-        self._default = pack_limit(options.limit or SlotLimit())
-        self._packed = [
-            _pack_threshold(rules.slot),
-            _pack_threshold(rules.crawl),
-            round(rules.hold * 1000),
-            round(rules.longest * 1000),
-            rules.probes,
-        ]
+        self._rules = {
+            "limit": pack_limit(options.limit or SlotLimit()),
+            "channel": self._shards.channel,
+            "slot": _pack_threshold(rules.slot),
+            "crawl": _pack_threshold(rules.crawl),
+            "hold": round(rules.hold * 1000),
+            "longest": round(rules.longest * 1000),
+            "probes": rules.probes,
+        }
 
-    async def _ask(self, verb: str, shard: int, *arguments: Any) -> Any:
+    async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:
         packed = msgpack.packb(
-            [verb, self._default, self._shards.channel, self._packed, arguments],
+            {**self._rules, **asked},
             use_bin_type=False,  # cmsgpack is older than the bin types
             unicode_errors="surrogateescape",
         )
-        return msgpack.unpackb(await self._shards.run(BREAKER, shard, packed), raw=True, strict_map_key=False)
+        return await self._shards.run(script, shard, packed)
+
+    async def _ask_packed(self, script: Script, shard: int, **asked: Any) -> Any:
+        return msgpack.unpackb(await self._ask(script, shard, **asked), raw=True, strict_map_key=False)
 
     async def report(self, outcomes: Sequence[Outcome]) -> Verdict:
         await self._shards.known()
@@ -132,7 +137,7 @@ class RedisBreaker:
 
         async def ask(shard: int, mine: list[Any]) -> Any:
             everything = 0 if shard or crawl is None else _pack_tally(crawl)
-            return await self._ask("report", shard, mine, everything)
+            return await self._ask_packed(REPORT, shard, tallies=mine, total=everything)
 
         answers = await gather_all([ask(shard, mine) for shard, mine in groups.items()])
         trip = answers[0][1] or None
@@ -143,12 +148,12 @@ class RedisBreaker:
 
     async def look(self, slot: str) -> BreakerState:
         await self._shards.known()
-        return _state((await self._ask("look", self._shards.of(slot), slot))[0])
+        return _state(await self._ask_packed(LOOK, self._shards.of(slot), name=slot))
 
     async def tripped(self, limit: int = 100) -> Sequence[BreakerState]:
-        answers = await self._shards.everywhere(lambda shard: self._ask("tripped", shard, limit))
+        answers = await self._shards.everywhere(lambda shard: self._ask_packed(TRIPPED, shard, most=limit))
         return sorted((_state(raw) for answer in answers for raw in answer), key=lambda state: state.slot)[:limit]
 
     async def reset(self, slot: str) -> bool:
         await self._shards.known()
-        return bool((await self._ask("reset", self._shards.of(slot), slot))[0])
+        return bool(await self._ask(RESET, self._shards.of(slot), name=slot))

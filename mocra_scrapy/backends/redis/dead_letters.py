@@ -1,5 +1,5 @@
 """Dead letters on Redis: the verbs of :class:`~mocra_scrapy.interfaces.IDeadLetters`, see
-``lua/dead.lua``.
+``lua/letters_*.lua``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from typing import Any
 
 import msgpack
 
-from mocra_scrapy.backends.redis.connection.client import load_script
+from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
 from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, _text
-from mocra_scrapy.backends.redis.shards import STATE, Shards
+from mocra_scrapy.backends.redis.shards import REOPEN_CRAWL, Shards
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import EVERY_LETTER, DeadLetter, LetterFilter, QueueOptions
 from mocra_scrapy.models.dead_letters import first_failure
 
-DEAD = load_script("dead")
+PAGE, IDS, COUNT, FIND, PURGE, REPLAY = (
+    load_script(f"letters_{verb}") for verb in ("page", "ids", "count", "find", "purge", "replay")
+)
 
 #: Letters of one call, so that a script stays short: found by name, and looked at in search.
 PART, LOOK = 200, 200
@@ -55,17 +57,15 @@ def open_letter(identity: str, raw: bytes) -> DeadLetter:
 
 
 def pack_filter(where: LetterFilter) -> bytes:
-    """The filter as ``dead.lua`` reads it. A letter's time is stored in whole milliseconds."""
+    """The filter as ``lua/lib/dead_letters.lua`` reads it. A letter's time is stored in whole milliseconds."""
     packed: bytes = msgpack.packb(
-        [
-            where.reason or "",
-            where.slot or "",
-            -1 if where.since is None else max(0, round(where.since * 1000)),
-            -1 if where.until is None else max(0, round(where.until * 1000)),
-            -1 if where.done is None else int(where.done),
-            int(where.reason is not None),
-            int(where.slot is not None),
-        ],
+        {
+            "reason": False if where.reason is None else where.reason,
+            "slot": False if where.slot is None else where.slot,
+            "since": -1 if where.since is None else max(0, round(where.since * 1000)),
+            "before": -1 if where.until is None else max(0, round(where.until * 1000)),
+            "done": -1 if where.done is None else int(where.done),
+        },
         use_bin_type=False,
         unicode_errors="surrogateescape",
     )
@@ -87,7 +87,7 @@ class RedisDeadLetters:
         return str(int((self.options.dead_ttl or 0) * 1000))
 
     async def _search(
-        self, shard: int, verb: str, where: LetterFilter, after: str = "", limit: int = 2**31
+        self, shard: int, script: Script, where: LetterFilter, after: str = "", limit: int = 2**31
     ) -> AsyncIterator[list[Any]]:
         """What each step of a search through one shard's letters found, until there are no more or
         *limit* are asked for.
@@ -96,9 +96,9 @@ class RedisDeadLetters:
         while found < limit:
             want = str(limit - found)
             at, *flat = await self._shards.run(
-                DEAD, shard, verb, self._dead_ttl, pack_filter(where), after, want, str(LOOK)
+                script, shard, self._dead_ttl, pack_filter(where), after, want, str(LOOK)
             )
-            found += len(flat) // (1 if verb == "ids" else 2) if verb != "count" else 0
+            found += 0 if script is COUNT else len(flat) // (1 if script is IDS else 2)
             yield flat
             if not at:
                 return
@@ -111,7 +111,7 @@ class RedisDeadLetters:
 
         async def one(shard: int) -> list[DeadLetter]:
             letters = []
-            async for flat in self._search(shard, "page", where or EVERY_LETTER, start, limit):
+            async for flat in self._search(shard, PAGE, where or EVERY_LETTER, start, limit):
                 pairs = zip(flat[::2], flat[1::2], strict=True)
                 letters += [open_letter(f"{name.decode()}-{shard}", raw) for name, raw in pairs]
             return letters
@@ -124,7 +124,7 @@ class RedisDeadLetters:
     async def count_dead(self, where: LetterFilter | None = None) -> Mapping[str, int]:
         async def one(shard: int) -> Counter[str]:
             counts: Counter[str] = Counter()
-            async for flat in self._search(shard, "count", where or EVERY_LETTER):
+            async for flat in self._search(shard, COUNT, where or EVERY_LETTER):
                 for name, number in zip(flat[::2], flat[1::2], strict=True):
                     counts[_text(name)] += int(number)
             return counts
@@ -132,31 +132,31 @@ class RedisDeadLetters:
         return sum(await self._shards.everywhere(one), Counter())
 
     async def find_dead(self, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
-        found = await self._by_shard(ids, "find")
+        found = await self._by_shard(ids, FIND)
         return [open_letter(one, raw) if raw else None for one, raw in zip(ids, found, strict=True)]
 
     async def replay(self, ids: Sequence[str], *, forget: bool = False) -> Sequence[bool]:
         lifo, channel = str(int(self.options.lifo)), self._shards.channel
-        found = [bool(int(flag or 0)) for flag in await self._by_shard(ids, "replay", lifo, channel, str(int(forget)))]
+        found = [bool(int(flag or 0)) for flag in await self._by_shard(ids, REPLAY, lifo, channel, str(int(forget)))]
         if any(found):
-            await self._shards.run(STATE, 0, "reopen")
+            await self._shards.run(REOPEN_CRAWL, 0)
         return found
 
     async def purge(self, ids: Sequence[str]) -> Sequence[bool]:
-        return [bool(int(flag or 0)) for flag in await self._by_shard(ids, "purge")]
+        return [bool(int(flag or 0)) for flag in await self._by_shard(ids, PURGE)]
 
     async def purge_where(self, where: LetterFilter, limit: int = 1000) -> int:
         async def one(shard: int) -> list[str]:
             names = []
-            async for flat in self._search(shard, "ids", where, limit=limit):
+            async for flat in self._search(shard, IDS, where, limit=limit):
                 names += [f"{name.decode()}-{shard}" for name in flat]
             return names
 
         oldest = sorted(name for names in await self._shards.everywhere(one) for name in names)[: max(0, limit)]
         return sum(await self.purge(oldest))
 
-    async def _by_shard(self, ids: Sequence[str], verb: str, *head: str) -> list[Any]:
-        """Run ``dead.lua`` where each letter is: what it answered for each, ``None`` for ids that
+    async def _by_shard(self, ids: Sequence[str], script: Script, *head: str) -> list[Any]:
+        """Run *script* where each letter is: what it answered for each, ``None`` for ids that
         are none.
         """
         shards = await self._shards.known()
@@ -170,7 +170,7 @@ class RedisDeadLetters:
             for at in range(0, len(positions), PART):
                 some = positions[at : at + PART]
                 names = [ids[i].rpartition("-")[0] for i in some]
-                answers = await self._shards.run(DEAD, shard, verb, self._dead_ttl, *head, *names)
+                answers = await self._shards.run(script, shard, self._dead_ttl, *head, *names)
                 for i, answer in zip(some, answers, strict=True):
                     found[i] = answer
         return found

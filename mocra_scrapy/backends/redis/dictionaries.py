@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.backends.redis.connection.client import load_script
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.shards import Shards
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import StoredDictionaries
 
-DICTIONARIES = load_script("dictionaries")
+ALL, ADD = load_script("dictionaries_all"), load_script("dictionaries_add")
 
 
 def _write(identity: int | None) -> str:
@@ -29,11 +29,11 @@ class RedisDictionaries:
     _shards: Shards
 
     async def dictionaries(self) -> StoredDictionaries:
-        current, *flat = await self._shards.run(DICTIONARIES, 0, "all")
+        current, *flat = await self._shards.run(ALL, 0)
         contents = {int(flat[i], 16): flat[i + 1] for i in range(0, len(flat), 2) if _read(flat[i]) is not None}
         return StoredDictionaries(_read(current), contents)
 
     async def add_dictionary(self, identity: int, content: bytes, *, instead_of: int | None) -> int | None:
         return _read(
-            await self._shards.run(DICTIONARIES, 0, "add", _write(identity), content, _write(instead_of)),
+            await self._shards.run(ADD, 0, _write(identity), content, _write(instead_of)),
         )

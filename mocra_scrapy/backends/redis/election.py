@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import IElection
 from mocra_scrapy.models import Term
 
-ELECTION = load_script("election", "_coordination")
+CAMPAIGN, RENEW, RESIGN, LEADER = (
+    load_script(f"election_{verb}") for verb in ("campaign", "renew", "resign", "leader")
+)
 
 
 def milliseconds(seconds: float) -> str:
@@ -31,18 +34,17 @@ class RedisElection:
         self._key = f"{prefix}:{{+lead:{quote_name(role)}}}:term"
 
     async def campaign(self, candidate: str, lease: float) -> Term | None:
-        got = await self._client.run(ELECTION, [self._key], ["campaign", candidate, "", milliseconds(lease)])
+        got = await self._client.run(CAMPAIGN, [self._key], [candidate, milliseconds(lease)])
         return self._term(got)
 
     async def renew(self, candidate: str, number: int, lease: float) -> bool:
-        args = ["renew", candidate, str(number), milliseconds(lease)]
-        return bool(await self._client.run(ELECTION, [self._key], args))
+        return bool(await self._client.run(RENEW, [self._key], [candidate, str(number), milliseconds(lease)]))
 
     async def resign(self, candidate: str, number: int) -> bool:
-        return bool(await self._client.run(ELECTION, [self._key], ["resign", candidate, str(number), "0"]))
+        return bool(await self._client.run(RESIGN, [self._key], [candidate, str(number)]))
 
     async def leader(self) -> Term | None:
-        return self._term(await self._client.run(ELECTION, [self._key], ["leader", "", "", "0"]))
+        return self._term(await self._client.run(LEADER, [self._key], []))
 
     def _term(self, got: list[bytes]) -> Term | None:
         if not got:

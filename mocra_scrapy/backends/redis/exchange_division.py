@@ -1,65 +1,215 @@
-"""A worker's turn, divided between the shards of its crawl, and their answers put together again."""
+"""An exchange where a crawl has several shards: divided between them, and their answers put
+together again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from mocra_scrapy.backends.redis.exchange_wire import ShardAnswer, ShardTurn, fingerprint_number
-from mocra_scrapy.backends.redis.shards import Shards
-from mocra_scrapy.models import Burial, Entry, Lease
+from mocra_scrapy.backends.redis.exchange_wire import ShardTurn, fingerprint_number
+from mocra_scrapy.backends.redis.shards import Shards, gather_all
+from mocra_scrapy.models import Exchange, Lease, QueueSize
+
+#: Asks one shard: worker, number of the script's call, shard, what it is asked.
+Ask = Callable[[str, int, int, ShardTurn], Awaitable[Exchange]]
 
 
-def divide(
-    shards: Shards, push: Sequence[Entry], ack: Sequence[Lease], release: Sequence[Lease], bury: Sequence[Burial]
-) -> dict[int, ShardTurn]:
+@dataclass(slots=True)
+class Part:
+    """What one shard is asked; ``at`` lists remember where each piece stood in the caller's
+    sequences.
+    """
+
+    turn: ShardTurn
+    push_at: list[int] = field(default_factory=list)
+    ack_at: list[int] = field(default_factory=list)
+    release_at: list[int] = field(default_factory=list)
+    bury_at: list[int] = field(default_factory=list)
+
+
+def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
     """What each shard has to store and to settle. Shard 0 always takes part: the crawl's record is
     there.
 
     Raises:
         ValueError: a fingerprint is too short.
     """
-    if shards.count == 1:
-        positions = [list(range(len(part))) for part in (push, ack, release, bury)]
-        return {
-            0: ShardTurn(
-                list(push), positions[0], list(ack), positions[1], list(release), positions[2], list(bury), positions[3]
-            )
-        }
-    turns: dict[int, ShardTurn] = {0: ShardTurn()}
-    for i, entry in enumerate(push):
+    places: dict[int, tuple[list[int], list[int], list[int], list[int]]] = {0: ([], [], [], [])}
+
+    def places_of(shard: int) -> tuple[list[int], list[int], list[int], list[int]]:
+        return places.setdefault(shard, ([], [], [], []))
+
+    for i, entry in enumerate(turn.push):
         if entry.fingerprint is not None:
             fingerprint_number(entry.fingerprint)  # refuses now what would else fail on one shard of several
-        turn = turns.setdefault(shards.of(entry.slot), ShardTurn())
-        turn.push.append(entry)
-        turn.push_at.append(i)
-    for i, lease in enumerate(ack):
-        turn = turns.setdefault(lease.shard, ShardTurn())
-        turn.ack.append(lease)
-        turn.ack_at.append(i)
-    for i, lease in enumerate(release):
-        turn = turns.setdefault(lease.shard, ShardTurn())
-        turn.release.append(lease)
-        turn.release_at.append(i)
-    for i, burial in enumerate(bury):
-        turn = turns.setdefault(burial.lease.shard, ShardTurn())
-        turn.bury.append(burial)
-        turn.bury_at.append(i)
-    return turns
+        places_of(shards.of(entry.slot))[0].append(i)
+    for which, leases in ((1, turn.ack), (2, turn.release), (3, [burial.lease for burial in turn.bury])):
+        for i, lease in enumerate(leases):
+            places_of(lease.shard)[which].append(i)
+    return {
+        shard: Part(
+            ShardTurn(
+                [turn.push[i] for i in at[0]],
+                [turn.ack[i] for i in at[1]],
+                [turn.release[i] for i in at[2]],
+                [turn.bury[i] for i in at[3]],
+            ),
+            *at,
+        )
+        for shard, at in places.items()
+    }
 
 
-def gather_flags(
-    turns: Mapping[int, ShardTurn], answers: Mapping[int, ShardAnswer], lengths: tuple[int, int, int, int]
-) -> list[list[bool]]:
+def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], turn: ShardTurn) -> list[list[bool]]:
     """Stored, acked, released, buried: in the order in which they were given to :func:`divide`."""
-    flags = [[False] * n for n in lengths]
-    for shard, turn in turns.items():
-        a = answers[shard]
+    flags = [[False] * len(given) for given in (turn.push, turn.ack, turn.release, turn.bury)]
+    for shard, part in parts.items():
+        answer = answers[shard]
         for out, at, got in (
-            (flags[0], turn.push_at, a.stored),
-            (flags[1], turn.ack_at, a.acked),
-            (flags[2], turn.release_at, a.released),
-            (flags[3], turn.bury_at, a.buried),
+            (flags[0], part.push_at, answer.stored),
+            (flags[1], part.ack_at, answer.acked),
+            (flags[2], part.release_at, answer.released),
+            (flags[3], part.bury_at, answer.buried),
         ):
             for i, flag in zip(at, got, strict=True):
                 out[i] = flag
     return flags
+
+
+@dataclass(slots=True)
+class _Call:
+    """A worker's last call: how its leases were divided, and, until all shards answered, what those
+    that did said.
+    """
+
+    number: int
+    shares: Mapping[int, int]
+    answers: dict[tuple[int, int], Exchange] = field(default_factory=dict)
+
+
+class DividedExchanges:
+    """The turns of this process's workers over several shards.
+
+    Args:
+        shards: of the crawl.
+        ask: one shard.
+    """
+
+    def __init__(self, shards: Shards, ask: Ask) -> None:
+        self._shards = shards
+        self._ask = ask
+        self._sizes: dict[int, QueueSize] = {}
+        self._turn = 0
+        self._held: dict[str, dict[int, int]] = {}  # worker -> shard -> entries it holds there
+        self._calls: dict[str, _Call] = {}  # worker -> its last call
+
+    def forget(self, worker: str) -> None:
+        """*worker* left."""
+        self._held.pop(worker, None)
+        self._calls.pop(worker, None)
+
+    def clear(self) -> None:
+        """Everything was deleted."""
+        self._sizes.clear()
+        self._held.clear()
+
+    async def exchange(self, worker: str, call: int, turn: ShardTurn) -> Exchange:
+        """As :meth:`~mocra_scrapy.interfaces.IRequestQueue.exchange`."""
+        known = self._calls.get(worker)
+        if known is None or known.number != call:
+            known = self._calls[worker] = _Call(call, self._shares(turn.want))
+        parts = divide(self._shards, turn)
+        bounds = turn.bounds
+        holding = [s for s, held in self._held.get(worker, {}).items() if held > 0]  # each call renews all it holds
+        named = [self._shards.of(name) for name in (*bounds.keep_permits, *bounds.limits)]
+        for shard in (*holding, *known.shares, *named):
+            parts.setdefault(shard, Part(ShardTurn()))
+        for shard, part in parts.items():
+            part.turn.want = known.shares.get(shard, 0)
+            part.turn.bounds = self._shards.part(bounds, shard)
+
+        # Children are stored before their parent goes, acknowledged or buried (a callback may yield
+        # some and then raise): where these are on different shards, in two steps. What is released
+        # stays stored, so it waits for nothing.
+        pushing = {s for s, part in parts.items() if part.turn.push}
+        going = {s for s, part in parts.items() if part.turn.ack or part.turn.bury}
+        first: dict[int, Exchange] = {}
+        if going and pushing and len(pushing | going) > 1:
+            pushes = {s: ShardTurn(push=parts[s].turn.push, bounds=parts[s].turn.bounds) for s in pushing}
+            first = await self._ask_all(known, worker, 2 * call, pushes)
+            for s in pushing:
+                parts[s].turn.push = ()
+        answers = await self._ask_all(known, worker, 2 * call + 1, {s: part.turn for s, part in parts.items()})
+        for s, before in first.items():
+            answers[s] = _joined(before, answers[s])
+        known.answers.clear()
+        return self._merged(gather_flags(parts, answers, turn), answers)
+
+    def _shares(self, want: int) -> dict[int, int]:
+        """How many to ask of which shard: of those that have something if any is known to, else of
+        all, in turn.
+        """
+        if want <= 0:
+            return {}
+        self._turn += 1
+        order = [(s + self._turn) % self._shards.count for s in range(self._shards.count)]
+        promising = [s for s in order if s not in self._sizes or self._sizes[s].pending > 0] or order
+        each, rest = divmod(want, len(promising))
+        return {s: each + (1 if i < rest else 0) for i, s in enumerate(promising) if each or i < rest}
+
+    async def _ask_all(
+        self, known: _Call, worker: str, number: int, turns: Mapping[int, ShardTurn]
+    ) -> dict[int, Exchange]:
+        """Each shard's answer. One that came is kept, so that repeating the call asks only those
+        that gave none.
+        """
+
+        async def ask(shard: int, turn: ShardTurn) -> Exchange:
+            if (told := known.answers.get((number, shard))) is not None:
+                return told
+            answer = await self._ask(worker, number, shard, turn)
+            known.answers[number, shard] = answer
+            settled = sum(answer.acked) + sum(answer.released) + sum(answer.buried)
+            held = self._held.setdefault(worker, {})
+            held[shard] = max(0, held.get(shard, 0) + len(answer.leases) - settled)
+            self._sizes[shard] = answer.size
+            return answer
+
+        answers = await gather_all([ask(shard, turn) for shard, turn in turns.items()])
+        return dict(zip(turns, answers, strict=True))
+
+    def _merged(self, flags: Sequence[Sequence[bool]], answers: Mapping[int, Exchange]) -> Exchange:
+        everyone = answers.values()
+        dues = [a.next_due for a in everyone if a.next_due is not None]
+        leases: list[Lease] = [lease for a in everyone for lease in a.leases]
+        stored, acked, released, buried = flags
+        return Exchange(
+            stored,
+            acked,
+            released,
+            buried,
+            leases,
+            size=sum((self._sizes.get(s, QueueSize()) for s in range(self._shards.count)), QueueSize()),
+            next_due=min(dues, default=None),
+            state=answers[0].state,
+            lost=any(a.lost for a in everyone),
+            reclaimed=sum(a.reclaimed for a in everyone),
+            given_up=sum(a.given_up for a in everyone),
+            permits={name: n for a in everyone for name, n in a.permits.items()},
+            crowded=[name for a in everyone for name in a.crowded],
+            held={name: seconds for a in everyone for name, seconds in a.held.items()},
+        )
+
+
+def _joined(first: Exchange, second: Exchange) -> Exchange:
+    """The answers of one shard to the two steps of a call."""
+    return replace(
+        second,
+        stored=first.stored,
+        lost=first.lost or second.lost,
+        reclaimed=first.reclaimed + second.reclaimed,
+        given_up=first.given_up + second.given_up,
+        permits={**first.permits, **second.permits},
+        held={**first.held, **second.held},
+    )

@@ -2,15 +2,16 @@
 scripts.
 
 The arguments of an exchange are one msgpack blob, not hundreds of arguments: both sides pack and
-unpack in C. The other side of everything here is written in ``lua/_prelude.lua`` (the key table)
-and ``lua/exchange.lua``.
+unpack in C. It is a map, and so is the answer: a field is called the same on both sides. The other
+side of everything here is written in ``lua/lib/meta.lua`` (the key table) and
+``lua/exchange.lua``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -21,10 +22,12 @@ from mocra_scrapy.models import (
     LONGEST,
     MAX_PRIORITY,
     MIN_PRIORITY,
+    UNBOUNDED,
     Bounds,
     Burial,
     CrawlState,
     Entry,
+    Exchange,
     Lease,
     QueueOptions,
     QueueSize,
@@ -56,7 +59,7 @@ def list_of(entry: Entry) -> str:
 
 
 def pack_limit(limit: SlotLimit) -> list[Any]:
-    """As ``_throttle.lua`` knows it: interval in us, burst, concurrency, jitter."""
+    """As ``lua/lib/throttle.lua`` knows it: interval in us, burst, concurrency, jitter."""
     return [round(limit.interval * 1e6), limit.burst, limit.concurrency, limit.jitter]
 
 
@@ -92,44 +95,15 @@ def _text(raw: bytes) -> str:
 
 
 @dataclass(slots=True)
-class ShardAnswer:
-    """What one shard answered to an exchange."""
-
-    stored: list[bool]
-    acked: list[bool]
-    released: list[bool]
-    buried: list[bool]
-    leases: list[Lease]
-    size: QueueSize
-    next_due: float | None
-    state: CrawlState
-    lost: bool
-    reclaimed: int
-    given_up: int
-    permits: dict[str, int]
-    crowded: list[str]
-    held: dict[str, float]
-
-
-@dataclass(slots=True)
 class ShardTurn:
-    """What one shard is asked in an exchange; ``at`` lists remember where each part stood in the
-    caller's sequences.
-    """
+    """What one shard is asked in an exchange."""
 
-    push: list[Entry] = field(default_factory=list)
-    push_at: list[int] = field(default_factory=list)
-    ack: list[Lease] = field(default_factory=list)
-    ack_at: list[int] = field(default_factory=list)
-    release: list[Lease] = field(default_factory=list)
-    release_at: list[int] = field(default_factory=list)
-    bury: list[Burial] = field(default_factory=list)
-    bury_at: list[int] = field(default_factory=list)
+    push: Sequence[Entry] = ()
+    ack: Sequence[Lease] = ()
+    release: Sequence[Lease] = ()
+    bury: Sequence[Burial] = ()
     want: int = 0
-
-    @property
-    def settles(self) -> bool:
-        return bool(self.ack or self.release or self.bury)
+    bounds: Bounds = UNBOUNDED
 
 
 def burial_argument(burial: Burial) -> list[Any]:
@@ -149,24 +123,42 @@ def burial_argument(burial: Burial) -> list[Any]:
     return [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
 
 
-def pack_turn(turn: ShardTurn, *head: Any, bounds: Bounds, options: QueueOptions) -> bytes:
-    """The argument of ``exchange.lua``; *head* is everything up to ``channel``, in its order."""
+def pack_rules(options: QueueOptions, channel: str) -> Mapping[str, Any]:
+    """The part of ``exchange.lua``'s argument that is the same in each turn."""
+    return {
+        "channel": channel,
+        "lease": int(options.lease * 1000),
+        "max_deliveries": options.max_deliveries,
+        "isolate_after": options.isolate_after,
+        "lifo": int(options.lifo),
+        "seen_ttl": int((options.seen_ttl or 0) * 1000),
+        "max_dead": options.max_dead,
+        "dead_ttl": int((options.dead_ttl or 0) * 1000),
+        "limit": 0 if options.limit is None else pack_limit(options.limit),
+        "lookahead": round(options.lookahead * 1e6),
+    }
+
+
+def pack_turn(turn: ShardTurn, rules: Mapping[str, Any], worker: str, number: int, control: bool) -> bytes:
+    """The argument of ``exchange.lua``. *control*: this is the shard with the crawl's record."""
+    bounds = turn.bounds
     packed: bytes = msgpack.packb(
-        [
-            *head,
-            push_groups(turn.push),
-            [lease.token for lease in turn.ack],
-            [lease.token for lease in turn.release],
-            [burial_argument(burial) for burial in turn.bury],
-            turn.want,
-            list(bounds.full),
-            bounds.per_slot,
-            0 if options.limit is None else pack_limit(options.limit),
-            round(options.lookahead * 1e6),
-            dict(bounds.loads),
-            dict(bounds.keep_permits),
-            [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()],
-        ],
+        {
+            **rules,
+            "worker": worker,
+            "number": number,
+            "control": int(control),
+            "push": push_groups(turn.push) if turn.push else (),
+            "ack": [lease.token for lease in turn.ack],
+            "release": [lease.token for lease in turn.release],
+            "bury": [burial_argument(burial) for burial in turn.bury],
+            "want": turn.want,
+            "full": list(bounds.full),
+            "per_slot": bounds.per_slot,
+            "loads": dict(bounds.loads),
+            "keep_permits": dict(bounds.keep_permits),
+            "limits": [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()],
+        },
         use_bin_type=False,  # cmsgpack is older than the bin types
         unicode_errors="surrogateescape",
     )
@@ -211,43 +203,28 @@ def _leases(groups: list[Any], number: int, shard: int, waits: list[Any]) -> lis
     return leases
 
 
-def open_answer(raw: Any, number: int, shard: int) -> ShardAnswer:
-    """What ``exchange.lua`` answered to call *number*."""
+def open_answer(raw: Any, number: int, shard: int) -> Exchange:
+    """What ``exchange.lua`` of one shard answered to call *number*."""
     try:
-        (
-            stored,
-            acked,
-            released,
-            buried,
-            groups,
-            size,
-            due,
-            state,
-            lost,
-            reclaimed,
-            given_up,
-            waits,
-            permits,
-            crowded,
-            held,
-        ) = msgpack.unpackb(raw, raw=True, strict_map_key=False)
-        return ShardAnswer(
-            _flags(stored),
-            _flags(acked),
-            _flags(released),
-            _flags(buried),
-            _leases(groups, number, shard, waits),
-            QueueSize(*map(int, size)),
+        told = msgpack.unpackb(raw, raw=True, strict_map_key=False)
+        due = told[b"due"]
+        return Exchange(
+            _flags(told[b"stored"]),
+            _flags(told[b"acked"]),
+            _flags(told[b"released"]),
+            _flags(told[b"buried"]),
+            _leases(told[b"groups"], number, shard, told[b"waits"]),
+            QueueSize(*map(int, told[b"size"])),
             None if due < 0 else due / 1000,
-            open_state(state),
-            bool(lost),
-            int(reclaimed),
-            int(given_up),
-            {_text(name): int(n) for name, n in _pairs(permits)},
-            [_text(name) for name in crowded or ()],
-            {_text(name): min(us / 1e6, LONGEST) for name, us in _pairs(held)},
+            open_state(told[b"state"]),
+            bool(told[b"lost"]),
+            int(told[b"reclaimed"]),
+            int(told[b"given_up"]),
+            {_text(name): int(n) for name, n in _pairs(told[b"permits"])},
+            [_text(name) for name in told[b"crowded"]],
+            {_text(name): min(us / 1e6, LONGEST) for name, us in _pairs(told[b"held"])},
         )
-    except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
+    except (LookupError, ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 
 

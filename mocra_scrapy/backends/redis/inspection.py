@@ -1,5 +1,5 @@
 """The verbs that look into a crawl's queue, and those for people: peek, dead letters (in
-:mod:`letters`), forget.
+:mod:`dead_letters`), forget.
 """
 
 from __future__ import annotations
@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mocra_scrapy.backends.redis.connection.client import load_script
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.dead_letters import RedisDeadLetters
 from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, fingerprint_number, open_item, open_state
-from mocra_scrapy.backends.redis.shards import STATE
+from mocra_scrapy.backends.redis.shards import LOOK_AT_CRAWL
 from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
 
-SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "workers", "peek", "forget"))
+SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "list_workers", "peek", "forget"))
 
 #: Fingerprints of one call, so that a script stays short.
 PART = 200
@@ -25,7 +25,7 @@ class RedisQueueInspection(RedisDeadLetters):
     """
 
     async def state(self) -> CrawlState:
-        return open_state(await self._shards.run(STATE, 0, "look"))
+        return open_state(await self._shards.run(LOOK_AT_CRAWL, 0))
 
     async def size(self) -> QueueSize:
         async def one(shard: int) -> QueueSize:

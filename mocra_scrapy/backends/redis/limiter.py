@@ -10,13 +10,16 @@ from typing import Any
 import msgpack
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
 from mocra_scrapy.backends.redis.exchange_wire import pack_limit
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
 
-LIMITER = load_script("limiter", "_prelude", "_throttle", "_hold")
+RESERVE, HOLD, RESUME, LOOK, CHANGE, SLOW_DOWN = (
+    load_script(f"limit_{verb}") for verb in ("reserve", "hold", "resume", "look", "change", "slow_down")
+)
 
 
 @implementer(IRateLimiter)
@@ -34,17 +37,17 @@ class RedisRateLimiter:
         self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
         self._default = pack_limit(options.limit or SlotLimit())
 
-    async def _ask(self, verb: str, shard: int, *arguments: Any) -> Any:
+    async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:
         packed = msgpack.packb(
-            [verb, self._default, self._shards.channel, arguments],
+            {"limit": self._default, "channel": self._shards.channel, **asked},
             use_bin_type=False,  # cmsgpack is older than the bin types
             unicode_errors="surrogateescape",
         )
-        return await self._shards.run(LIMITER, shard, packed)
+        return await self._shards.run(script, shard, packed)
 
-    async def _on(self, name: str, verb: str, *arguments: Any) -> Any:
+    async def _on(self, name: str, script: Script, **asked: Any) -> Any:
         await self._shards.known()
-        return await self._ask(verb, self._shards.of(name), name, *arguments)
+        return await self._ask(script, self._shards.of(name), name=name, **asked)
 
     async def reserve(
         self, wishes: Sequence[Reservation], *, limits: Mapping[str, SlotLimit] | None = None
@@ -60,7 +63,7 @@ class RedisRateLimiter:
         async def ask(shard: int, positions: list[int]) -> list[bytes]:
             some = [[list(wishes[i].names), round(wishes[i].max_wait * 1e6)] for i in positions]
             mine = [one for one in told if self._shards.of(one[0]) == shard]
-            return list(await self._ask("reserve", shard, some, mine))
+            return list(await self._ask(RESERVE, shard, wishes=some, limits=mine))
 
         answers = await gather_all([ask(shard, positions) for shard, positions in groups.items()])
         bookings = [Booking(0.0, False)] * len(wishes)
@@ -71,34 +74,42 @@ class RedisRateLimiter:
         return bookings
 
     async def hold(self, name: str, seconds: float) -> None:
-        await self._on(name, "hold", round(max(0.0, seconds) * 1e6))
+        await self._on(name, HOLD, us=round(max(0.0, seconds) * 1e6))
 
     async def pause(self, name: str) -> None:
-        await self._on(name, "hold", -1)
+        await self._on(name, HOLD, us=-1)
 
     async def resume(self, name: str) -> None:
-        await self._on(name, "resume")
+        await self._on(name, RESUME)
 
     async def slow_down(self, name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
-        rule = [round(floor * 1e6), recovery, round(most * 1e6), round(calm * 1000)]
-        return float(await self._on(name, "slow", *rule)) / 1e6
+        rule = {
+            "floor": round(floor * 1e6),
+            "recovery": recovery,
+            "most": round(most * 1e6),
+            "calm": round(calm * 1000),
+        }
+        return float(await self._on(name, SLOW_DOWN, **rule)) / 1e6
 
     async def change(self, name: str, change: LimitChange) -> None:
         interval = -1 if change.interval is None else round(change.interval * 1e6)
         burst = -1 if change.burst is None else change.burst
         concurrency = -1 if change.concurrency is None else change.concurrency
-        await self._on(name, "change", interval, burst, concurrency)
+        await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency)
 
     async def look(self, name: str) -> SlotState:
-        raw = msgpack.unpackb(await self._on(name, "look"), raw=True)
-        interval, burst, concurrency, jitter, wait, slowed, *change, permits, pending = raw
-        told = [None if part < 0 else part for part in change]
+        told = msgpack.unpackb(await self._on(name, LOOK))
+        interval, wait = told.get("changed_interval"), told["wait"]
         return SlotState(
-            SlotLimit(interval / 1e6, int(burst), int(concurrency), float(jitter)),
+            SlotLimit(told["interval"] / 1e6, int(told["burst"]), int(told["concurrency"]), float(told["jitter"])),
             max(0.0, wait / 1e6),
             wait < 0,
-            slowed / 1e6,
-            LimitChange(None if told[0] is None else told[0] / 1e6, told[1], told[2]),
-            int(permits),
-            int(pending),
+            told["slowed"] / 1e6,
+            LimitChange(
+                None if interval is None else interval / 1e6,
+                told.get("changed_burst"),
+                told.get("changed_concurrency"),
+            ),
+            int(told["permits"]),
+            int(told["pending"]),
         )

@@ -12,13 +12,14 @@ from zope.interface import implementer
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.redis.connection.channels import EVERYTHING, Channels
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.election import milliseconds
 from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import ILocks
 from mocra_scrapy.models import Grant
 
-LOCK = load_script("lock", "_coordination")
+ACQUIRE, RENEW, RELEASE, HOLDERS = (load_script(f"lock_{verb}") for verb in ("acquire", "renew", "release", "holders"))
 
 
 @implementer(ILocks)
@@ -39,16 +40,15 @@ class RedisLocks:
         return [f"{self._prefix}:{{+lock:{quote_name(name)}}}:permits"]
 
     async def acquire(self, name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        args = ["acquire", owner, "", milliseconds(ttl), str(limit)]
-        got = await self._client.run(LOCK, self._key(name), args)
+        got = await self._client.run(ACQUIRE, self._key(name), [owner, milliseconds(ttl), str(limit)])
         return Grant(name, owner, int(got[0]), int(got[1]) / 1000) if got else None
 
     async def renew(self, name: str, owner: str, number: int, ttl: float) -> bool:
-        return bool(await self._client.run(LOCK, self._key(name), ["renew", owner, str(number), milliseconds(ttl)]))
+        return bool(await self._client.run(RENEW, self._key(name), [owner, str(number), milliseconds(ttl)]))
 
     async def release(self, name: str, owner: str, number: int) -> bool:
-        args = ["release", owner, str(number), "0", "0", self._channel, quote_name(name)]
-        return bool(await self._client.run(LOCK, self._key(name), args))
+        args = [owner, str(number), self._channel, quote_name(name)]
+        return bool(await self._client.run(RELEASE, self._key(name), args))
 
     async def wait(self, name: str, timeout: float) -> bool:
         event, told = asyncio.Event(), quote_name(name)
@@ -72,7 +72,7 @@ class RedisLocks:
                     event.set()
 
     async def holders(self, name: str) -> Sequence[Grant]:
-        flat = await self._client.run(LOCK, self._key(name), ["holders", "", "", "0"])
+        flat = await self._client.run(HOLDERS, self._key(name), [])
         return [
             Grant(name, flat[i].decode("utf-8", "surrogateescape"), int(flat[i + 1]), int(flat[i + 2]) / 1000)
             for i in range(0, len(flat), 3)

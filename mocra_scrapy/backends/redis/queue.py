@@ -1,30 +1,31 @@
 """``RedisRequestQueue``: the rules of :class:`~mocra_scrapy.interfaces.IRequestQueue` on Redis,
 Valkey or a cluster of them.
 
-One script a shard and turn, see ``lua/_prelude.lua`` for the keys. A slot lives on one shard, so
+One script a shard and turn, see ``lua/lib/meta.lua`` for the keys. A slot lives on one shard, so
 the filter, the order and the fairness within it need no agreement between shards; what needs one
 (children before their parent, the end) is done here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
-from mocra_scrapy.backends.redis.exchange_division import divide, gather_flags
+from mocra_scrapy.backends.redis.exchange_division import DividedExchanges
 from mocra_scrapy.backends.redis.exchange_wire import (
-    ShardAnswer,
     ShardTurn,
     open_answer,
     open_state,
+    pack_rules,
     pack_turn,
 )
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
-from mocra_scrapy.backends.redis.shards import STATE, Shards, gather_all
+from mocra_scrapy.backends.redis.shards import REOPEN_CRAWL, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
@@ -38,23 +39,12 @@ from mocra_scrapy.models import (
     Finish,
     Lease,
     QueueOptions,
-    QueueSize,
     Seeding,
 )
 
-EXCHANGE = load_script("exchange", "_prelude", "_throttle")
-JOIN, LEAVE, SEEDING, FINISH = (load_script(name) for name in ("join", "leave", "seeding", "finish"))
-
-
-@dataclass(slots=True)
-class _Call:
-    """A worker's last call: how its leases were divided, and, until all shards answered, what those
-    that did said.
-    """
-
-    number: int
-    shares: Mapping[int, int]
-    answers: dict[tuple[int, int], ShardAnswer] = field(default_factory=dict)
+EXCHANGE, JOIN, LEAVE = (load_script(name) for name in ("exchange", "join", "leave"))
+CLAIM_SEEDING, COMPLETE_SEEDING = (load_script(f"seeding_{verb}") for verb in ("claim", "complete"))
+LOOK, END, TIDY = (load_script(f"finish_{verb}") for verb in ("look", "end", "tidy"))
 
 
 @implementer(IRequestQueue)
@@ -75,10 +65,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         self.options = options
         self.crawl = crawl
         self._shards = Shards(client, prefix, crawl, options.shards, 1 if options.scopes else default_shards)
-        self._sizes: dict[int, QueueSize] = {}
-        self._turn = 0
-        self._held: dict[str, dict[int, int]] = {}  # worker -> shard -> entries it holds there
-        self._calls: dict[str, _Call] = {}  # worker -> its last call
+        self._rules = pack_rules(options, self._shards.channel)
+        self._divided = DividedExchanges(self._shards, self._ask)
         self._wakeups = Wakeups(client, self._shards.channel)
 
     # ------------------------------------------------------------------ coming and going
@@ -133,17 +121,16 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
                     return given
 
         given = sum(await self._shards.everywhere(leave))
-        self._held.pop(worker, None)
-        self._calls.pop(worker, None)
+        self._divided.forget(worker)
         await self._wakeups.forget(worker)
         return given
 
     async def claim_seeding(self, worker: str) -> bool:
         lease = str(int(self.options.lease * 1000))
-        return bool(int(await self._shards.run(SEEDING, 0, "claim", worker, lease, self._shards.channel)))
+        return bool(int(await self._shards.run(CLAIM_SEEDING, 0, worker, lease)))
 
     async def complete_seeding(self, worker: str) -> bool:
-        return bool(int(await self._shards.run(SEEDING, 0, "complete", worker, "0", self._shards.channel)))
+        return bool(int(await self._shards.run(COMPLETE_SEEDING, 0, worker, self._shards.channel)))
 
     # ------------------------------------------------------------------ the turn
 
@@ -159,115 +146,22 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
     ) -> Exchange:
-        await self._shards.known()
-        known = self._calls.get(worker)
-        if known is None or known.number != call:
-            known = self._calls[worker] = _Call(call, self._shares(want))
-        turns = divide(self._shards, push, ack, release, bury)
-        for shard, held in self._held.get(worker, {}).items():
-            if held > 0:
-                turns.setdefault(shard, ShardTurn())  # each call renews all that the worker holds
-        for shard, share in known.shares.items():
-            turns.setdefault(shard, ShardTurn()).want = share
-
-        for name in (*bounds.keep_permits, *bounds.limits):
-            turns.setdefault(self._shards.of(name), ShardTurn())
-
-        async def ask(turn: ShardTurn, phase: int, shard: int) -> ShardAnswer:
-            return await self._ask(worker, 2 * call + phase, shard, turn, bounds)
-
-        # Children are stored before their parent goes: where these are on different shards, in two
-        # steps.
-        pushing = {s for s, t in turns.items() if t.push}
-        settling = {s for s, t in turns.items() if t.ack}
-        first: dict[int, ShardAnswer] = {}
-        if settling and pushing and len(pushing | settling) > 1:
-            pushes = {s: ShardTurn(push=turns[s].push) for s in pushing}
-            answers = await gather_all([ask(turn, 0, s) for s, turn in pushes.items()])
-            first = dict(zip(pushes, answers, strict=True))
-            for s in pushing:
-                turns[s].push = []
-        answers = await gather_all([ask(turn, 1, s) for s, turn in turns.items()])
-        second = dict(zip(turns, answers, strict=True))
-        for s, answer in first.items():
-            second[s].stored = answer.stored
-            second[s].lost |= answer.lost
-            second[s].reclaimed += answer.reclaimed
-            second[s].given_up += answer.given_up
-            second[s].permits = {**answer.permits, **second[s].permits}
-            second[s].held = {**answer.held, **second[s].held}
-        known.answers.clear()
-        return await self._merge(turns, second, (len(push), len(ack), len(release), len(bury)))
-
-    def _shares(self, want: int) -> dict[int, int]:
-        """How many to ask of which shard: of those that have something if any is known to, else of
-        all, in turn.
-        """
-        if want <= 0:
-            return {}
-        self._turn += 1
-        order = [(s + self._turn) % self._shards.count for s in range(self._shards.count)]
-        promising = [s for s in order if s not in self._sizes or self._sizes[s].pending > 0] or order
-        each, rest = divmod(want, len(promising))
-        return {s: each + (1 if i < rest else 0) for i, s in enumerate(promising) if each or i < rest}
-
-    async def _ask(self, worker: str, number: int, shard: int, turn: ShardTurn, bounds: Bounds) -> ShardAnswer:
-        """One shard's part. An answer that came is kept, so that repeating the call asks only those
-        that gave none.
-        """
-        answers = self._calls[worker].answers
-        if (known := answers.get((number, shard))) is not None:
-            return known
-        options = self.options
-        packed = pack_turn(
-            turn,
-            worker,
-            number,
-            int(options.lease * 1000),
-            options.max_deliveries,
-            options.isolate_after,
-            int(options.lifo),
-            int((options.seen_ttl or 0) * 1000),
-            [options.max_dead, int((options.dead_ttl or 0) * 1000)],
-            int(shard == 0),
-            self._shards.channel,
-            bounds=self._shards.part(bounds, shard),
-            options=options,
-        )
-        answer = open_answer(await self._shards.run(EXCHANGE, shard, packed), number, shard)
-        answers[number, shard] = answer
-        settled = sum(answer.acked) + sum(answer.released) + sum(answer.buried)
-        held = self._held.setdefault(worker, {})
-        held[shard] = max(0, held.get(shard, 0) + len(answer.leases) - settled)
-        self._sizes[shard] = answer.size
+        if not self._shards.count:
+            await self._shards.known()
+        turn = ShardTurn(push, ack, release, bury, want, bounds)
+        if self._shards.count == 1:  # nothing to divide, and one answer is the answer
+            answer = await self._ask(worker, 2 * call + 1, 0, turn)
+        else:
+            answer = await self._divided.exchange(worker, call, turn)
+        if answer.state.finished and answer.size.unfinished:
+            # Somebody stored something after the end, on another shard than the record's: the run
+            # goes on.
+            answer = replace(answer, state=open_state(await self._shards.run(REOPEN_CRAWL, 0)))
         return answer
 
-    async def _merge(
-        self, turns: dict[int, ShardTurn], answers: dict[int, ShardAnswer], lengths: tuple[int, int, int, int]
-    ) -> Exchange:
-        stored, acked, released, buried = gather_flags(turns, answers, lengths)
-        size = sum((self._sizes.get(s, QueueSize()) for s in range(self._shards.count)), QueueSize())
-        state = answers[0].state
-        if state.finished and size.unfinished:
-            # Somebody pushed to another shard than the record's after the end: the run goes on.
-            state = open_state(await self._shards.run(STATE, 0, "reopen"))
-        dues = [a.next_due for a in answers.values() if a.next_due is not None]
-        return Exchange(
-            stored,
-            acked,
-            released,
-            buried,
-            [lease for a in answers.values() for lease in a.leases],
-            size,
-            min(dues, default=None),
-            state,
-            any(a.lost for a in answers.values()),
-            sum(a.reclaimed for a in answers.values()),
-            sum(a.given_up for a in answers.values()),
-            {name: n for a in answers.values() for name, n in a.permits.items()},
-            [name for a in answers.values() for name in a.crowded],
-            {name: seconds for a in answers.values() for name, seconds in a.held.items()},
-        )
+    async def _ask(self, worker: str, number: int, shard: int, turn: ShardTurn) -> Exchange:
+        packed = pack_turn(turn, self._rules, worker, number, control=shard == 0)
+        return open_answer(await self._shards.run(EXCHANGE, shard, packed), number, shard)
 
     async def wait(self, worker: str, timeout: float) -> bool:
         return await self._wakeups.wait(worker, timeout)
@@ -276,7 +170,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
 
     async def finish(self, worker: str) -> Finish:
         async def look(shard: int) -> list[int]:
-            return [int(n) for n in await self._shards.run(FINISH, shard, "look")]
+            return [int(n) for n in await self._shards.run(LOOK, shard)]
 
         # No step sees all shards at once. Two equal looks do: between them nothing was stored
         # anywhere, and nothing was left.
@@ -285,7 +179,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
             return Finish.BUSY
         if len(before) > 1 and before != await self._shards.everywhere(look):
             return Finish.BUSY
-        verdict = await self._shards.run(FINISH, 0, "end", worker, str(before[0][5]), self._shards.channel)
+        verdict = await self._shards.run(END, 0, worker, str(before[0][5]), self._shards.channel)
         answer = Finish(verdict.decode())
         if answer is Finish.WON:
             await self._tidy()
@@ -295,15 +189,14 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         run, keep = str((await self.state()).run), str(int(self.options.keep_seen))
 
         async def tidy(shard: int) -> None:
-            while int(await self._shards.run(FINISH, shard, "tidy", keep, run)):
+            while int(await self._shards.run(TIDY, shard, keep, run)):
                 pass
 
         await self._shards.everywhere(tidy)
 
     async def clear(self) -> None:
         await self._shards.delete_everything()
-        self._sizes.clear()
-        self._held.clear()
+        self._divided.clear()
 
     async def close(self) -> None:
         await self._wakeups.close()

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from zlib import crc32
 
-from mocra_scrapy.backends.redis.connection.client import RedisClient, Script, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
 from mocra_scrapy.models import Bounds
 
 T = TypeVar("T")
 
-STATE = load_script("state")
+LOOK_AT_CRAWL, REOPEN_CRAWL = load_script("crawl_look"), load_script("crawl_reopen")
 
 
 def quote_name(crawl: str) -> str:
@@ -64,7 +65,7 @@ class Shards:
     async def known(self) -> int:
         """How many there are."""
         if not self.count:
-            record = await self.run(STATE, 0, "look")
+            record = await self.run(LOOK_AT_CRAWL, 0)
             self.count = int(record[3]) or self._default
         return self.count
 

@@ -9,12 +9,13 @@ from typing import Any
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.connection.channels import Channels
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import IShared
 from mocra_scrapy.models import SharedValue
 
-SHARED = load_script("shared", "_coordination")
+GET, PUT, EVERYTHING = (load_script(f"shared_{verb}") for verb in ("get", "put", "everything"))
 
 
 def _value(version: Any, fence: Any, value: bytes | None) -> SharedValue:
@@ -34,10 +35,10 @@ class RedisShared:
         self._channels = channels
 
     async def get(self, name: str) -> SharedValue:
-        return _value(*await self._client.run(SHARED, self._keys, ["get", name]))
+        return _value(*await self._client.run(GET, self._keys, [name]))
 
     async def everything(self, prefix: str = "") -> Mapping[str, SharedValue]:
-        flat = await self._client.run(SHARED, self._keys, ["everything", prefix])
+        flat = await self._client.run(EVERYTHING, self._keys, [prefix])
         return {
             flat[i].decode("utf-8", "surrogateescape"): _value(*flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)
         }
@@ -47,7 +48,7 @@ class RedisShared:
     ) -> SharedValue | None:
         given = [b"" if value is None else value, "0" if value is None else "1"]
         conditions = ["" if one is None else str(one) for one in (version, fence)]
-        got = await self._client.run(SHARED, self._keys, ["put", name, *given, *conditions, self._channel])
+        got = await self._client.run(PUT, self._keys, [name, *given, *conditions, self._channel])
         return _value(*got) if got else None
 
     async def watch(self) -> AsyncIterator[str]:

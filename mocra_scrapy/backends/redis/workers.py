@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import msgpack
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.connection.client import RedisClient, load_script
+from mocra_scrapy.backends.redis.connection.client import RedisClient
+from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.election import milliseconds
 from mocra_scrapy.interfaces import IWorkers
 from mocra_scrapy.models import WorkerReport
 
-REGISTRY = load_script("registry", "_coordination")
+ANNOUNCE, LEAVE, LIST = (load_script(f"registry_{verb}") for verb in ("announce", "leave", "list"))
 
 
 def open_report(raw: bytes) -> WorkerReport | None:
@@ -39,12 +40,12 @@ class RedisWorkers:
 
     async def announce(self, report: WorkerReport, ttl: float) -> None:
         packed = msgpack.packb([report.worker, report.crawl, json.dumps(dict(report.facts))])
-        await self._client.run(REGISTRY, self._keys, ["announce", report.worker, milliseconds(ttl), packed])
+        await self._client.run(ANNOUNCE, self._keys, [report.worker, milliseconds(ttl), packed])
 
     async def leave(self, worker: str) -> None:
-        await self._client.run(REGISTRY, self._keys, ["leave", worker])
+        await self._client.run(LEAVE, self._keys, [worker])
 
     async def workers(self, crawl: str | None = None) -> Sequence[WorkerReport]:
-        raw = await self._client.run(REGISTRY, self._keys, ["list", ""])
+        raw = await self._client.run(LIST, self._keys, [])
         reports = [report for one in raw if one and (report := open_report(one)) is not None]
         return sorted((r for r in reports if crawl in (None, r.crawl)), key=lambda report: report.worker)

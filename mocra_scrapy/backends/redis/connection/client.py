@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from importlib import resources
 from typing import Any
 
 import redis.asyncio
@@ -19,28 +17,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from mocra_scrapy.backends.redis.connection.errors import translated
+from mocra_scrapy.backends.redis.connection.scripts import Script
 from mocra_scrapy.backends.redis.connection.url import RedisTarget
 from mocra_scrapy.exceptions import BackendUnavailable
 
 TIMEOUT = 5.0  # s to connect, and for an answer, unless the URL says otherwise
-
-
-class Script:
-    """A Lua script: the prelude (key table, shared functions) and the verb's own file."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.text = text
-        self.sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis names scripts by it
-
-
-def load_script(name: str, *preludes: str) -> Script:
-    """``lua/<prelude>.lua``, one behind the other (``_prelude.lua`` where none is named), and
-    ``lua/<name>.lua``.
-    """
-    folder = resources.files("mocra_scrapy.backends.redis") / "lua"
-    parts = [*(preludes or ("_prelude",)), name]
-    return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts))
 
 
 def _arguments(target: RedisTarget) -> dict[str, Any]:
@@ -99,16 +80,11 @@ async def close_client(client: Any) -> None:
 
 
 class RedisClient:
-    """The connections of one process to one server, Sentinel group or cluster.
-
-    Attributes:
-        calls: round trips of scripts, for the stats.
-    """
+    """The connections of one process to one server, Sentinel group or cluster."""
 
     def __init__(self, target: RedisTarget, prefix: str) -> None:
         self.target = target
         self.prefix = prefix
-        self.calls = 0
         self._client: Any = None
 
     @property
@@ -147,7 +123,6 @@ class RedisClient:
         """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so
         then its text is sent.
         """
-        self.calls += 1
         with translated(self.target.redacted, self.prefix):
             try:
                 return await self.raw.evalsha(script.sha, len(keys), *keys, *args)

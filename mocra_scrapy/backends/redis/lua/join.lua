@@ -1,31 +1,34 @@
--- A worker announces itself on one shard. ARGV: worker, lease ms, control (1: this is shard 0), run (0 on shard 0: it decides),
--- keep_seen, shards, rules (shards negative: no wish, this many if the crawl is new). -> {run, finished, seeding, resumed, shards}, or {'shards', n} when the stored number is another one.
-local worker, lease, control, run, keep, shards = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+-- uses: meta crawl filter workers
+-- A worker announces itself on one shard. ARGV: worker, lease ms, '1' on shard 0, run (0 on shard 0: it decides), keep_seen,
+-- shards (negative: no wish, this many if the crawl is new), rules -> {run, finished, seeding, resumed, shards}, or
+-- {'shards', n} when the stored number is another one
+local call, prefix, text = redis.call, meta.prefix, meta.text
+local worker, lease, control, run = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
+local keep_seen, shards, rules = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7]
 local resumed, state = 1, {run, 0, 'open'}
 if control then
-    local c = call('HMGET', CRAWL, 'run', 'fin', 'shards')
-    local stored = tonumber(c[3] or 0)
-    if stored > 0 and shards > 0 and stored ~= shards then return {'shards', stored} end
-    if stored == 0 then stored = math.abs(shards) end
-    run = tonumber(c[1] or 0)
-    if run == 0 or c[2] == '1' then
+    local stored_run, finished, stored_shards = unpack(call('HMGET', crawl.key, 'run', 'finished', 'shards'))
+    stored_run, stored_shards = tonumber(stored_run or 0), tonumber(stored_shards or 0)
+    if stored_shards > 0 and shards > 0 and stored_shards ~= shards then return {'shards', stored_shards} end
+    shards, run = stored_shards > 0 and stored_shards or math.abs(shards), stored_run
+    if run == 0 or finished == '1' then
         run, resumed = run + 1, 0
-        call('HSET', CRAWL, 'run', text(run), 'fin', 0, 'seed', 'open', 'seeder', '', 'winner', '', 'shards', text(stored))
+        call('HSET', crawl.key, 'run', text(run), 'finished', 0, 'seeding', 'open', 'seeder', '', 'winner', '',
+            'shards', text(shards))
     end
-    shards = stored
-    state = crawl_state()
+    state = crawl.state()
 end
-if M.run ~= run then
-    if M.run > 0 and not keep then drop_filter() end
-    M.run = run
+if meta.run ~= run then
+    if meta.run > 0 and not keep_seen then filter.drop() end
+    meta.run = run
 end
-if ARGV[7] ~= (M.rules or '') then  -- other settings: what was told of single slots is not what they say now
-    call('DEL', P .. 'limits')
-    M.rules = ARGV[7]
+if rules ~= (meta.rules or '') then  -- other settings: what was told of single slots is not what they say now
+    call('DEL', prefix .. 'limits')
+    meta.rules = rules
 end
-call('ZADD', WORKERS, text(now + lease), worker)
-for _, name in ipairs({'tat', 'hold', 'live', 'limits', 'workers'}) do
-    call('PERSIST', P .. name)  -- the end of the run before may have given it a time limit, see finish.lua and _hold.lua
-end
-save()
-return {state[1], state[2], state[3], resumed, shards}
+workers.renew(worker, lease)
+-- The end of the run before may have given these a time limit, see finish_tidy.lua and lib/hold.lua.
+for _, name in ipairs({'tat', 'hold', 'live', 'limits', 'workers'}) do call('PERSIST', prefix .. name) end
+meta.save()
+local run_now, finished, seeding = unpack(state)
+return {run_now, finished, seeding, resumed, shards}

@@ -1,23 +1,20 @@
--- A worker signs off this shard, at most 200 entries a call. ARGV: worker, isolate, control, channel -> {given back, 1 when some are left}
-local worker = ARGV[1]
-local key = held_by(worker)
-local tokens = tokens_of(key, 201)
-local given = 0
-for i = 1, math.min(200, #tokens) do
-    give_back(call('HGET', key, tokens[i]), tonumber(ARGV[2]))
+-- uses: meta crawl workers
+-- A worker signs off this shard, at most 200 entries a call. ARGV: worker, isolate_after, '1' on shard 0, channel
+-- -> {given back, 1 when some are left}
+local call, worker, isolate_after, control, channel = redis.call, ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
+local MOST = 200
+local key, tokens = workers.key_of(worker), workers.tokens_of(worker)
+local given = math.min(MOST, #tokens)
+for i = 1, given do
+    workers.give_back(call('HGET', key, tokens[i]), isolate_after)
     call('HDEL', key, tokens[i])
-    given = given + 1
 end
 if given > 0 then
-    save()
-    if call('ZCARD', WAITING) > 0 then
-        call('DEL', WAITING)
-        call('PUBLISH', ARGV[4], '*')
-    end
+    meta.save()
+    workers.wake_all(channel)
 end
-if #tokens > 200 then return {given, 1} end
-call('DEL', key, last_of(worker))
-call('ZREM', WORKERS, worker)
-call('ZREM', WAITING, worker)
-if ARGV[3] == '1' then vacate_seeding(worker) end
+if #tokens > given then return {given, 1} end
+call('DEL', key, workers.last_of(worker))
+workers.forget(worker)
+if control then crawl.vacate_seeding(worker) end
 return {given, 0}

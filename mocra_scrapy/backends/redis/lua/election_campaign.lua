@@ -1,0 +1,7 @@
+-- uses: coordination term
+-- ARGV: candidate, lease ms -> {leader, number, ms left}, or {} when another one leads
+local candidate, lease = ARGV[1], tonumber(ARGV[2])
+if term.is_running and term.leader ~= candidate then return {} end
+local number = term.is_running and term.number or coordination.text(coordination.greater(term.number))
+redis.call('HSET', KEYS[1], 'leader', candidate, 'number', number, 'until', coordination.text(coordination.now + lease))
+return {candidate, number, coordination.text(lease)}

@@ -1,0 +1,27 @@
+-- Coordination of one thing: a role, a lock, a namespace of values, the list of workers. KEYS[1] is any key of it; prefix is
+-- what all its keys begin with, up to and with the last colon. The tag begins with "+", which no name of a crawl contains.
+--
+-- key                             type    holds                                                 gone when
+--   {+lead:<role>} term           hash    leader, number of the term, until (ms)                never: numbers grow by it
+--   {+lock:<name>} permits        hash    '@'owner -> number; last: number; awaited: someone    an hour after the last hold
+--                                         waits
+--   {+lock:<name>} until          zset    owner -> ms when its place is free again              an hour after the last hold
+--   {+shared:<namespace>} values  hash    name -> packed {version, fence, value or false}       the last value is deleted
+--   {+workers} alive              zset    worker -> ms when it falls off the list               nobody is there
+--   {+workers} reports            hash    worker -> packed {crawl, facts}                       nobody is there
+--   … skew                        string  ms added to the server's clock (tests move time)      the test ends
+--
+-- numbers and versions: microseconds of the server's clock, or one more than the last: so they grow also over a deletion by
+-- hand and a server that came back empty. Doubles are exact up to the year 2255.
+local coordination = (function()
+    local prefix = string.match(KEYS[1], '^(.*:)[^:]*$')
+    local time = redis.call('TIME')
+    local skew = tonumber(redis.call('GET', prefix .. 'skew') or 0)
+    local now_us = (tonumber(time[1]) * 1000 + skew) * 1000 + tonumber(time[2])
+
+    local function text(n) return string.format('%.0f', n) end
+
+    local function greater(last) return math.max(tonumber(last or 0) + 1, now_us) end
+
+    return {prefix = prefix, now = math.floor(now_us / 1000), text = text, greater = greater}
+end)()

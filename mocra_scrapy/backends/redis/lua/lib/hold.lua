@@ -1,0 +1,74 @@
+-- uses: meta workers throttle mailbox permits
+-- Holds of slots and scopes, and what a changed limit means to those who wait. Scripts say first who hears of it:
+-- hold.announce_on(channel).
+local hold = (function()
+    local call, text, now_us = redis.call, meta.text, meta.now_us
+    local READY, WAITING, HOLD, TAT = meta.prefix .. 'ready', workers.WAITING, throttle.HOLD, throttle.TAT
+    local IDLE = 604800000  -- ms for which what was told between two runs waits for the next one
+    local FOREVER = 3.2e13  -- us; a thousand years fit into a double's exact numbers
+    local channel
+
+    local function announce_on(name) channel = name end
+
+    local function wake(names)
+        if #names > 0 then call('PUBLISH', channel, table.concat(names, '\n')) end
+    end
+
+    local function tell_holders(name, until_us)  -- those that have something of it: nothing departs before
+        local names = {}
+        for worker in pairs(permits.holders_of(name)) do
+            names[#names + 1] = worker
+            local mail = mailbox.of(worker)
+            mail.holds[name] = until_us
+            mailbox.send(worker, mail)
+        end
+        wake(names)
+    end
+
+    local function reschedule(name)  -- its limit changed: its lists are looked at again, by those who found nothing
+        local is_of_it
+        if throttle.is_scope(name) then
+            -- Lists of a scope are not known by it: all that wait are looked at, a limited number a time, the rest when
+            -- their time comes.
+            is_of_it = function(list) return string.find(list, '\31' .. name, 1, true) end
+        else
+            call('ZADD', READY, 'XX', text(now_us), name)
+            is_of_it = function(list) return string.sub(list, 1, #name + 1) == name .. '\31' end
+        end
+        for _, list in ipairs(call('ZRANGEBYSCORE', READY, '(' .. text(now_us), '+inf', 'LIMIT', 0, 1000)) do
+            if is_of_it(list) then call('ZADD', READY, 'XX', text(now_us), list) end
+        end
+        local waiting = call('ZRANGE', WAITING, 0, 99)
+        if #waiting > 0 then call('ZREM', WAITING, unpack(waiting)) end
+        wake(waiting)
+    end
+
+    local function place(name, at)  -- us; huge: until resumed. It never shortens another hold
+        call('ZADD', HOLD, 'GT', text(at), name)
+        if at < math.huge then
+            local limit = throttle.limit_of(name)
+            call('ZADD', TAT, 'GT', text(at + (limit.burst - 1) * limit.interval), name)  -- and after that no burst
+        end
+        tell_holders(name, math.min(tonumber(call('ZSCORE', HOLD, name)), now_us + FOREVER))
+    end
+
+    local function lift(name)
+        call('ZREM', HOLD, name)
+        call('ZREM', TAT, name)
+        tell_holders(name, now_us)
+    end
+
+    -- What was told between two runs waits for the next one: nobody else may come to clean up. A run keeps these keys
+    -- without a limit (join.lua); its end may leave one that is too short for what is told now (finish_tidy.lua).
+    local function keep_between_runs()
+        local is_over = meta.run == 0
+        for _, key in ipairs({HOLD, TAT, throttle.LIVE, throttle.LIMITS}) do
+            local left = call('PTTL', key)
+            if (is_over and left == -1) or (left >= 0 and left < IDLE) then call('PEXPIRE', key, IDLE) end
+        end
+    end
+
+    return {
+        announce_on = announce_on, reschedule = reschedule, place = place, lift = lift, keep_between_runs = keep_between_runs,
+    }
+end)()

@@ -1,0 +1,57 @@
+-- uses: meta items workers
+-- What a turn leases: leases.begin(worker, number of the call), then leases.add for each.
+local leases = (function()
+    local leases = {count = 0, groups = {}}  -- groups: {slot, rank, {item, ...}} in the order in which they are processed
+    local key, call_digits
+    local fields = {}  -- of the worker's hash, written at the end
+    local group_slot, group_rank, group_items, head  -- the last group; what its placed items begin with
+
+    local function token(i) return call_digits .. string.format('%04x', i) end
+
+    local function group(slot, rank, item)
+        if group_slot == slot and group_rank == rank then group_items[#group_items + 1] = item
+        else
+            group_slot, group_rank, group_items, head = slot, rank, {item}, nil
+            leases.groups[#leases.groups + 1] = {slot, rank, group_items}
+        end
+    end
+
+    function leases.begin(worker, number)
+        key, call_digits = workers.key_of(worker), string.format('%010x', number)
+    end
+
+    function leases.add(slot, rank, item)  -- -> its token
+        leases.count = leases.count + 1
+        local its_token = token(leases.count)
+        group(slot, rank, item)
+        head = head or items.place(rank, slot, '')
+        fields[#fields + 1] = its_token
+        fields[#fields + 1] = head .. item
+        return its_token
+    end
+
+    function leases.set(field, value)  -- another field of the worker's hash
+        fields[#fields + 1] = field
+        fields[#fields + 1] = value
+    end
+
+    function leases.restore(count)  -- those of the call's first time that are still held
+        for i = 1, count do
+            local placed = redis.call('HGET', key, token(i))
+            if placed then
+                local rank, slot, item = items.unplace(placed)
+                group(slot, rank, item)
+            else
+                leases.groups[#leases.groups + 1] = {'', 1, false}  -- keeps the count: it was taken away meanwhile
+                group_slot = nil
+            end
+        end
+    end
+
+    function leases.save()
+        meta.leased = meta.leased + leases.count
+        meta.in_parts('HSET', key, fields)
+    end
+
+    return leases
+end)()

@@ -1,0 +1,124 @@
+-- One shard of one crawl: its keys, its counters, its clock. Every script of a crawl uses it.
+--
+-- KEYS[1] is '<key prefix>:{<crawl>:<shard>}:meta'. All other keys are made from it and share its hash tag, so that a
+-- script touches one node of a cluster only. `prefix` is '<key prefix>:{<crawl>:<shard>}:'; behind it:
+--
+-- key                type    holds                                                    gone when
+--   meta             hash    counters and the filter's shape, see below               the run is finished, unless seen is
+--                                                                                     kept
+--   crawl            hash    (shard 0) run; finished: 0 or 1; seeding: open, claimed  clear
+--                            or done; seeder, winner: workers; shards
+--   dictionaries     hash    (shard 0) identity -> compression dictionary; 'current'  clear
+--                            -> the identity that is written with
+--   ready            zset    slot -> server time in us since when it waits for its    the slot has nothing pending
+--                            turn, or before which it can't be served
+--   q:<rank>:<slot>  list    items, the next to be handed out on the left             empty
+--   i:<slot>         zset    the slot's ranks other than 0 and 1, best first          those lists are empty
+--                            (score = -rank)
+--   suspect          list    placed items that were lost with several workers         empty
+--   delayed          zset    '<14 hex digits>' .. placed item -> due, ms              empty
+--   workers          zset    worker -> end of its lease, ms                           it leaves or dies; an hour after
+--                                                                                     the end
+--   w:<worker>       hash    token -> placed item; call: its last call, see           it leaves or dies; an hour after
+--                            exchange.lua; suspect: token of the one it holds;        the end
+--                            robbed: set when something was taken from it; mail:
+--                            packed {permits: name -> how many to come down to,
+--                            holds: name -> us before which nothing departs}
+--   last:<worker>    string  packed {call, robbed} of a worker that died              an hour later, or it leaves
+--   permits          hash    name of a slot or scope -> packed {worker, requests      they are given back; the run is
+--                            that it may have out, …}                                 finished
+--   ask:<name>       hash    worker -> ms when it found no permit                     5 s later
+--   asking           zset    the names of these                                       5 s later
+--   limits           hash    name -> packed {interval us, burst, concurrency,         the run is finished
+--                            jitter}
+--   live             hash    name -> packed map of what was changed, see              the run is finished; told between
+--                            throttle.lua                                             two runs (as tat, hold): 7 days
+--   br               hash    slot -> packed circuit, see breaker.lua; '@': the crawl  the run is finished; with br:at
+--   br:at            zset    slot -> ms when the breaker forgets it                   that is over
+--   tat              zset    name -> us when the next departure without a burst is    that is over
+--                            on time, see throttle.lua
+--   hold             zset    name -> us before which nothing departs; inf: paused     that is over, resumed; the run is
+--                                                                                     finished
+--   waiting          zset    worker -> since when it waits for a wake-up              woken, or it got something
+--   dead             hash    id -> packed letter                                      replayed, purged, over max_dead;
+--                                                                                     dead_ttl
+--   dead:at          zset    id -> ms when it died                                    with it
+--   f:<gen>:<n>      set     bucket n of the filter: decimal 63-bit numbers, small    the run is finished; seen_ttl
+--                            enough for intset
+--
+-- item:        '\0' .. body, or char(deliveries) .. 8 bytes (double, ms when it was first taken from a dead worker)
+--              .. body
+-- placed item: '<rank>:<length of slot>:' .. slot .. item
+-- slot:        here the name of a list: the slot and, behind '\31' each, its scopes
+-- rank:        2 * priority + 1, or 2 * priority for an entry of start(): so start entries come last within a priority
+-- token:       10 hex digits of the call that leased, 4 of its place in it: unique for a worker, also after a fail-over
+--              that lost writes, when a counter of the server's would give the same number twice
+-- letter:      {slot, rank, hand-outs, ms when first lost or -1, body, reason, detail, worker, ms when it died,
+--              {done, url, fingerprint, its number or '', retries, ms when it first failed or -1}}; the last part is
+--              missing in old ones
+--
+-- Fields of meta: pending (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came
+-- between), run, rules (names the limits that workers told), skew (ms added to the server's clock: tests move time with
+-- it); of the filter: filter_gen, filter_level, filter_split, filter_count, filter_born (ms), filter_old (packed:
+-- earlier generations), filter_doomed (packed: buckets to be deleted).
+local meta = (function()
+    local call, key = redis.call, KEYS[1]
+    local NUMBERS = {
+        'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split', 'filter_count', 'filter_born',
+    }
+    local TEXTS = {'rules', 'filter_old', 'filter_doomed'}
+    local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
+    local meta = {prefix = string.sub(key, 1, -5), AFTERGLOW = 3600000}  -- ms that what dead workers leave is kept
+
+    local was = {}
+    local raw = call('HMGET', key, 'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split',
+        'filter_count', 'filter_born', unpack(TEXTS))
+    for i, name in ipairs(NUMBERS) do
+        local value = tonumber(raw[i] or 0)
+        meta[name], was[name] = value, value
+    end
+    for i, name in ipairs(TEXTS) do
+        local value = raw[#NUMBERS + i] or nil
+        meta[name], was[name] = value, value
+    end
+
+    local time = call('TIME')
+    meta.now_us = (tonumber(time[1]) + meta.skew / 1000) * 1000000 + tonumber(time[2])
+    meta.now = math.floor(meta.now_us / 1000)
+
+    function meta.text(n) return string.format('%.0f', n) end
+
+    function meta.save()  -- writes what changed, in one call
+        local args = {}
+        for _, name in ipairs(NUMBERS) do
+            if meta[name] ~= was[name] then
+                args[#args + 1] = name
+                args[#args + 1] = meta.text(meta[name])
+            end
+        end
+        for _, name in ipairs(TEXTS) do
+            if meta[name] ~= was[name] then
+                if meta[name] then
+                    args[#args + 1] = name
+                    args[#args + 1] = meta[name]
+                else call('HDEL', key, name) end
+            end
+        end
+        if #args > 0 then call('HSET', key, unpack(args)) end
+    end
+
+    function meta.in_parts(command, where, list)  -- any number of values for one command
+        for i = 1, #list, PART do call(command, where, unpack(list, i, math.min(i + PART - 1, #list))) end
+    end
+
+    function meta.answers_in_parts(command, where, list)  -- one answer for each of list
+        if #list <= PART then return call(command, where, unpack(list)) end
+        local out = {}
+        for i = 1, #list, PART do
+            for _, one in ipairs(call(command, where, unpack(list, i, math.min(i + PART - 1, #list)))) do out[#out + 1] = one end
+        end
+        return out
+    end
+
+    return meta
+end)()

@@ -1,0 +1,153 @@
+-- uses: meta workers throttle mailbox
+-- Permits: what a worker may have in flight of a slot or scope. They are never more in all than its limit of concurrency.
+local permits = (function()
+    local call, text, prefix, now, is_there = redis.call, meta.text, meta.prefix, meta.now, throttle.is_there
+    local PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
+    local MANY = 1000000  -- permits of what has no limit of concurrency
+    local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
+    local stored = throttle.stored[PERMITS]  -- name -> what is stored, of those that were read
+    local known = {}  -- name -> see of()
+    local lives = {}  -- worker -> whether its lease goes on
+
+    local function is_alive(worker)
+        if lives[worker] == nil then lives[worker] = (workers.ends_at(worker) or -1) >= now end
+        return lives[worker]
+    end
+
+    local function holders_of(name)  -- {worker -> permits}; those of workers that left or died are nobody's
+        local raw, out = throttle.field(PERMITS, name), {}
+        if raw then
+            local flat = cmsgpack.unpack(raw)
+            for i = 1, #flat, 2 do
+                if is_alive(flat[i]) then out[flat[i]] = flat[i + 1] end
+            end
+        end
+        return out
+    end
+
+    -- {mine; stored: mine as it is stored; total; others: {worker -> permits}; asking: how many others found none; parties:
+    -- workers that have or want some, me included}
+    local function of(name, me)
+        local found = known[name]
+        if found then return found end
+        local holders = holders_of(name)
+        local p = {mine = holders[me] or 0, total = 0, others = holders, asking = 0, parties = 1}
+        for holder, n in pairs(holders) do
+            p.total = p.total + n
+            if holder ~= me then p.parties = p.parties + 1 end
+        end
+        holders[me] = nil
+        p.stored = p.mine
+        if is_there(ASKING) and call('ZSCORE', ASKING, name) then
+            local flat = call('HGETALL', prefix .. 'ask:' .. name)
+            for i = 1, #flat, 2 do
+                local asker, since = flat[i], tonumber(flat[i + 1])
+                if asker ~= me and now - since < ASKED then
+                    p.asking = p.asking + 1
+                    if not p.others[asker] then p.parties = p.parties + 1 end
+                end
+            end
+        end
+        known[name] = p
+        return p
+    end
+
+    local function share(name, me)  -- permits that it may have now, its fair share
+        local p, concurrency = of(name, me), throttle.limit_of(name).concurrency
+        if concurrency == 0 then concurrency = MANY end
+        if p.parties == 1 then return concurrency, concurrency end  -- nobody else is there
+        local fair = math.max(1, math.floor(concurrency / p.parties))
+        local cap = p.mine + math.max(0, concurrency - p.total)
+        if p.asking > 0 then cap = math.max(p.mine, math.min(cap, fair)) end
+        return cap, fair
+    end
+
+    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked
+        call('HSET', prefix .. 'ask:' .. name, me, text(now))
+        call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
+        call('ZADD', ASKING, text(now), name)
+        call('PEXPIRE', ASKING, ASKED)
+        for holder, n in pairs(of(name, me).others) do
+            if n > fair then mailbox.ask_to_come_down(holder, name, fair) end
+        end
+    end
+
+    local function room_for(names, me, loads)  -- how many entries it may have more; and, when none for want of permits, the name
+        local each, room = throttle.is_paced(names) and 1 or 2, MANY
+        for _, name in ipairs(names) do
+            local cap, fair = share(name, me)
+            local here = each * cap - (loads[name] or 0)
+            if here <= 0 and cap < fair then
+                ask(name, me, fair)
+                return 0, name
+            end
+            room = math.min(room, here)
+        end
+        return math.max(0, room)
+    end
+
+    local function grant(names, me, loads)
+        for _, name in ipairs(names) do
+            local p, cap = of(name, me), share(name, me)
+            local wanted = math.min(cap, loads[name] or 0)
+            if wanted > p.mine then p.total, p.mine = p.total + wanted - p.mine, wanted end
+        end
+    end
+
+    local single = {}  -- what is stored where one worker has n permits and nobody else has any
+    local function alone(me, n)
+        if not single[n] then single[n] = cmsgpack.pack({me, n}) end
+        return single[n]
+    end
+
+    local function pack_holders(holders, me, mine)  -- nil: nobody has any
+        if next(holders) == nil then return mine > 0 and alone(me, mine) or nil end
+        local flat = {}
+        for holder, n in pairs(holders) do
+            if holder ~= me then flat[#flat + 1] = holder; flat[#flat + 1] = n end
+        end
+        if mine > 0 then flat[#flat + 1] = me; flat[#flat + 1] = mine end
+        return #flat > 0 and cmsgpack.pack(flat) or nil
+    end
+
+    local function save(me)
+        local set = {}
+        for name, p in pairs(known) do
+            if p.mine > p.stored then
+                set[#set + 1] = name
+                set[#set + 1] = pack_holders(p.others, me, p.mine)
+                if is_there(ASKING) then call('HDEL', prefix .. 'ask:' .. name, me) end
+            end
+        end
+        meta.in_parts('HSET', PERMITS, set)
+    end
+
+    local function keep(numbers, me, mail)  -- gives back all but so many -> of how many names that others ask for
+        local names, missed, set, gone = {}, 0, {}, {}
+        for name in pairs(numbers) do names[#names + 1] = name end
+        if #names == 0 or not is_there(PERMITS) then return 0 end
+        for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
+            local name = names[i]
+            local n = numbers[name]
+            stored[name] = raw
+            local holders = n == 0 and raw == alone(me, 1) and {[me] = 1} or holders_of(name)
+            if n < (holders[me] or 0) then
+                holders[me] = nil
+                local packed = pack_holders(holders, me, n)
+                if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
+                stored[name] = packed or false
+                if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
+            end
+            if mail.permits[name] and n <= mail.permits[name] then mail.permits[name] = nil end
+        end
+        meta.in_parts('HSET', PERMITS, set)
+        meta.in_parts('HDEL', PERMITS, gone)
+        return missed
+    end
+
+    local function is_known(name) return known[name] ~= nil end  -- it was fetched
+
+    return {
+        holders_of = holders_of, of = of, is_known = is_known, room_for = room_for, grant = grant, save = save, keep = keep,
+    }
+end)()

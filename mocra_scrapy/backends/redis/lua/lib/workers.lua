@@ -1,0 +1,54 @@
+-- uses: meta items
+-- What workers hold, and who waits for a wake-up.
+local workers = (function()
+    local call, prefix, text = redis.call, meta.prefix, meta.text
+    local ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
+    local TOKEN = '^' .. string.rep('%x', 14) .. '$'  -- other fields of a worker's hash look different
+
+    local function key_of(worker) return prefix .. 'w:' .. worker end
+
+    local function last_of(worker) return prefix .. 'last:' .. worker end
+
+    local function tokens_of(worker)  -- of all that it holds, newest first: put to the front in this order the oldest is next
+        local out = {}
+        for _, token in ipairs(call('HKEYS', key_of(worker))) do
+            if string.find(token, TOKEN) then out[#out + 1] = token end
+        end
+        table.sort(out, function(a, b) return a > b end)
+        return out
+    end
+
+    local function renew(worker, lease) call('ZADD', ALIVE, text(meta.now + lease), worker) end
+
+    local function ends_at(worker)  -- ms, or nil
+        return tonumber(call('ZSCORE', ALIVE, worker) or nil)
+    end
+
+    local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
+        local rank, slot, item = items.unplace(placed)
+        if items.deliveries(item) >= isolate_after then
+            call('LPUSH', SUSPECT, placed)
+            meta.pending = meta.pending + 1
+        else
+            items.put(rank, slot, {item}, true)
+        end
+        meta.leased = math.max(0, meta.leased - 1)
+    end
+
+    local function forget(worker)
+        call('ZREM', ALIVE, worker)
+        call('ZREM', WAITING, worker)
+    end
+
+    local function wake_all(channel)  -- where anybody waits
+        if call('ZCARD', WAITING) > 0 then
+            call('DEL', WAITING)
+            call('PUBLISH', channel, '*')
+        end
+    end
+
+    return {
+        ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, tokens_of = tokens_of,
+        renew = renew, ends_at = ends_at, give_back = give_back, forget = forget, wake_all = wake_all,
+    }
+end)()

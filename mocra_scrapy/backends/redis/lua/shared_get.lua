@@ -1,0 +1,3 @@
+-- uses: shared_values
+-- ARGV: name -> {version, fence, value or false}
+return shared_values.answer(shared_values.read(ARGV[1]))

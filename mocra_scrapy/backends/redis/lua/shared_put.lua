@@ -1,0 +1,13 @@
+-- uses: coordination shared_values
+-- ARGV: name, value, '1' when there is one, version or '', fence or '', channel -> as shared_get, or {} when refused
+local name, value, version, channel = ARGV[1], ARGV[3] == '1' and ARGV[2], ARGV[4], ARGV[6]
+local fence = ARGV[5] ~= '' and tonumber(ARGV[5]) or nil
+local old = shared_values.read(name)
+if version ~= '' and version ~= coordination.text(old.version) and not (version == '0' and not old.value) then return {} end
+if fence and fence < old.fence then return {} end
+if not fence and old.fence > 0 and version ~= '' then return {} end
+local new = {version = coordination.greater(old.version), fence = fence or old.fence, value = value}
+if value or new.fence > 0 then redis.call('HSET', KEYS[1], name, shared_values.pack(new))
+else redis.call('HDEL', KEYS[1], name) end  -- versions begin at the clock: nothing has to be remembered
+redis.call('PUBLISH', channel, name)
+return shared_values.answer(new)
