@@ -11,11 +11,12 @@ from typing import Any
 import msgpack
 
 from mocra_scrapy.backends.redis.connection.client import load_script
-from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, _text
+from mocra_scrapy.backends.redis.exchange_wire import _text
 from mocra_scrapy.backends.redis.shards import STATE, Shards
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import EVERY_LETTER, DeadLetter, LetterFilter, QueueOptions
 from mocra_scrapy.models.dead_letters import first_failure
+from mocra_scrapy.models.entries import BETWEEN
 
 DEAD = load_script("dead")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mocra_scrapy.backends.redis.exchange_wire import ShardAnswer, ShardTurn, fingerprint_number
+from mocra_scrapy.backends.redis.exchange_wire import ShardAnswer, ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards
 from mocra_scrapy.models import Burial, Entry, Lease
+from mocra_scrapy.models.entries import fingerprint_number
 
 
 def divide(
