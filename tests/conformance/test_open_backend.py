@@ -228,10 +228,10 @@ async def test_an_answered_repeat_outlives_its_worker_for_an_hour_only() -> None
     await harness.die()
     await b.exchange()
     (crawl,) = harness.backends[0]._store.values()  # type: ignore[attr-defined]
-    assert list(crawl.departed) == ["a"]
+    assert list(crawl.dead_workers) == ["a"]
     await harness.advance(3601)
     await b.exchange()
-    assert not crawl.departed
+    assert not crawl.dead_workers
 
 
 def test_several_loops_may_use_one_crawl_one_after_another() -> None:

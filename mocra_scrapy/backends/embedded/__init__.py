@@ -1,1 +1,19 @@
-"""The rules of the queue in Python, for backends that live in the process."""
+"""The rules of the queue, of its limits and its breaker, in plain Python without I/O: for the memory
+backend and for one over rows of a file. A backend brings a clock, atomic steps, and a way to wake
+workers.
+
+===========================  ====================================================================
+``crawl.py``                 all that is stored of one crawl, and the steps that change it
+``slots.py``                 pending entries: lists by slot and rank, and whose turn it is
+``workers.py``               what a worker holds, and its last call
+``fingerprints.py``          the filter
+``dead_letters.py``          what was given up
+``dictionaries.py``          what compressed payloads need to be read
+``throttle.py``              limits, departures, permits; ``throttled_leasing.py``: who gets what
+                             within them
+``circuits.py``              what the breaker knows; ``judging.py``: its rules
+``wakeups.py``               who is to be woken
+``runs.py``                  how a run begins, is seeded and ends
+``exchange.py``              a worker's whole turn
+===========================  ====================================================================
+"""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 
 from mocra_scrapy.models import BUCKETS, Tally, Threshold, Trip
 
 #: Seconds after a reset in which downloads that departed before it may still fail.
 SETTLED = 600.0
+#: Seconds for which the crawl's last trip is told.
+TOLD = 3600.0
 
 
 @dataclass(slots=True)
@@ -54,10 +56,12 @@ def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class Circuits:
-    """Of one crawl, shared by all its breakers."""
+    """Of one crawl, shared by all its breakers. ``slots`` may be a mapping of rows: a record that
+    changed is stored anew.
+    """
 
     run: int = 0
-    slots: dict[str, Record] = field(default_factory=dict)
+    slots: MutableMapping[str, Record] = field(default_factory=dict)
     crawl: Record = field(default_factory=Record)
     trip: Trip | None = None
     tripped_at: float = -math.inf
@@ -66,4 +70,14 @@ class Circuits:
         """Its hold was ended by hand: what departs from now on tries the site."""
         record = self.slots.get(slot)
         if record is not None and record.until > now:
-            record.until = now
+            self.slots[slot] = replace(record, until=now)
+
+    def forget(self, run: int, now: float) -> None:
+        """What an older run met, what is unheard of, a trip that was told for long enough."""
+        if self.run != run:
+            self.run, self.crawl, self.trip = run, Record(), None
+            self.slots.clear()
+        for name in [name for name, record in self.slots.items() if record.expires <= now]:
+            del self.slots[name]
+        if now > self.tripped_at + TOLD:
+            self.trip = None

@@ -1,77 +1,36 @@
 """All that is stored of one crawl, and the single steps that change it.
 
-None of them awaits, so each verb of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`
-is atomic for its event loop. Instants named ``now`` are the injected monotonic clock, ``wall`` is
-seconds since the epoch.
+None of them awaits, so each verb that a backend makes of them is atomic for its event loop.
+Instants named ``now`` are the backend's clock, which never goes back, ``wall`` is seconds since the
+epoch.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 from math import isinf
+from typing import TypeVar
 
 from mocra_scrapy.backends.embedded.circuits import Circuits
+from mocra_scrapy.backends.embedded.dead_letters import DeadLetterTable
+from mocra_scrapy.backends.embedded.dictionaries import Dictionaries
 from mocra_scrapy.backends.embedded.fingerprints import FingerprintFilter
-from mocra_scrapy.backends.embedded.slots import Item, Slots
+from mocra_scrapy.backends.embedded.slots import Item, Slots, item_of
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
-from mocra_scrapy.backends.memory.dead_letters import DeadLetterTable
-from mocra_scrapy.backends.memory.dictionaries import Dictionaries
-from mocra_scrapy.models import Burial, CrawlState, QueueOptions, QueueSize, Seeding
+from mocra_scrapy.backends.embedded.workers import Worker
+from mocra_scrapy.models import Burial, CrawlState, DeadLetter, Entry, QueueOptions, QueueSize, Seeding
+from mocra_scrapy.models.entries import fingerprint_number
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
 BUDGET = 100
 #: Seconds for which the last call of a worker that died is remembered, in case that it repeats it.
 REMEMBER = 3600.0
 
-
-@dataclass(slots=True)
-class Answered:
-    """What is kept of a worker's last call, so that repeating it gives the same answer."""
-
-    call: int
-    stored: list[bool] = field(default_factory=list)
-    acked: list[bool] = field(default_factory=list)
-    released: list[bool] = field(default_factory=list)
-    buried: list[bool] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    departs: list[float] = field(default_factory=list)  # an instant for each token
-    names: list[str] = field(default_factory=list)  # slots and scopes whose permits changed
-    crowded: list[str] = field(default_factory=list)
-    held: dict[str, float] = field(default_factory=dict)
-    lost: bool = False
-    reclaimed: int = 0
-    given_up: int = 0
-
-
-@dataclass(slots=True)
-class Worker:
-    """A worker that joined and neither left nor was reclaimed.
-
-    Attributes:
-        expires: when its lease ends.
-        held: what it holds by token, the oldest hand-out first.
-        suspect: token of the suspect among these.
-        lost: something was taken from it since its last call.
-        last: its last call.
-    """
-
-    name: str
-    expires: float
-    held: dict[str, Item] = field(default_factory=dict)
-    suspect: str | None = None
-    lost: bool = False
-    last: Answered | None = None
-
-    def drop(self, token: str) -> Item | None:
-        """Take *token* from it; ``None``: it does not hold it (any more)."""
-        if token == self.suspect:
-            self.suspect = None
-        return self.held.pop(token, None)
+T = TypeVar("T")
 
 
 class StoredCrawl:
@@ -79,8 +38,8 @@ class StoredCrawl:
     worker's ``held``, ``dead``.
     """
 
-    def __init__(self) -> None:
-        self.wakeups = Wakeups()
+    def __init__(self, wakeups: Wakeups) -> None:
+        self.wakeups = wakeups
         self.tokens = count(1)  # survives clear(): a lease from before must not fit an entry from after
         self._numbers = count(1)
         self.dead = DeadLetterTable()
@@ -92,12 +51,12 @@ class StoredCrawl:
         self.seeding, self.seeder = Seeding.OPEN, ""
         self.winner = ""
         self.slots = Slots()
-        self.throttle = Throttle()
+        self.throttle = Throttle.in_memory()
         self.circuits = Circuits()
         self.suspects: deque[Item] = deque()
         self.delayed: list[tuple[float, int, Item]] = []  # heap: due, number, item
         self.workers: dict[str, Worker] = {}
-        self.departed: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # those that died: forgotten when, worker
+        self.dead_workers: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # forgotten when, worker
         self.dead.clear()
         self.seen = FingerprintFilter()
         self.dictionaries = Dictionaries()
@@ -130,19 +89,6 @@ class StoredCrawl:
 
     # ------------------------------------------------------------------ the run
 
-    def begin_or_resume(self, keep_seen: bool, shards: int) -> bool:
-        """Start the next run unless one is unfinished; whether it was resumed."""
-        exhausted = self.seeding is Seeding.DONE and not self.size().unfinished and not self.workers
-        # Everything is done and everybody left, but nobody lived to say so: that run is over, too.
-        if self.run and not self.finished and not exhausted:
-            return True
-        if self.run and not keep_seen:
-            self.seen.clear()
-        self.run, self.finished, self.winner = self.run + 1, False, ""
-        self.seeding, self.seeder = Seeding.OPEN, ""
-        self.shards = self.shards or shards
-        return False
-
     def reopen(self) -> None:
         """Something was stored after the end."""
         self.finished, self.winner = False, ""
@@ -150,6 +96,16 @@ class StoredCrawl:
     def wake_all(self) -> None:
         for name in {*self.workers, *self.wakeups.listeners()}:
             self.wakeups.wake(name)
+
+    def wake_holders(self, name: str) -> None:
+        """Those that have permits of a slot or scope are to hear of something."""
+        for worker in self.throttle.permits.get(name, ()):
+            self.wakeups.wake(worker)
+
+    def look_again(self) -> None:
+        """Limits changed: every list is looked at anew, by those who found nothing."""
+        self.slots.release(all_held=True)
+        self.wakeups.wake_hungry()
 
     # ------------------------------------------------------------------ workers
 
@@ -159,7 +115,7 @@ class StoredCrawl:
         """
         worker = self.workers.get(name)
         if worker is None:
-            worker = self.departed.pop(name, (0.0, None))[1] or Worker(name, 0.0)
+            worker = self.dead_workers.pop(name, (0.0, None))[1] or Worker(name, 0.0)
             self.workers[name] = worker
         worker.expires = now + lease
         return worker
@@ -173,7 +129,7 @@ class StoredCrawl:
             while worker.held:
                 self.give_back(worker.held.popitem()[1], isolate_after)
             self._forget(worker)
-        self.departed.pop(name, None)
+        self.dead_workers.pop(name, None)
         if given:
             self.wakeups.wake_hungry()
         return given
@@ -207,6 +163,21 @@ class StoredCrawl:
         """Make *item* a dead letter."""
         self.dead.add(item, why, worker, now=now, wall=wall, most=most)
 
+    def replay(self, letters: Iterable[DeadLetter], lifo: bool, *, forget: bool) -> None:
+        """Line up what *letters* (which are in no table any more) are about, as if never delivered;
+        *forget*: their fingerprints are new again.
+        """
+        replayed = False
+        for letter in letters:
+            replayed = True
+            entry = Entry(letter.body, letter.slot, letter.priority, None, letter.start, scopes=letter.scopes)
+            self.put_new(item_of(entry), lifo)
+            if forget and letter.fingerprint is not None:
+                self.seen.discard(fingerprint_number(letter.fingerprint))
+        if replayed:
+            self.reopen()
+            self.wakeups.wake_hungry()
+
     def promote(self, now: float, lifo: bool) -> int:
         """Line up delayed entries that are due, :data:`BUDGET` at most; how many."""
         promoted = 0
@@ -221,8 +192,8 @@ class StoredCrawl:
 
         A worker of which something is left stays the owner of the rest until that is taken, too.
         """
-        while self.departed and next(iter(self.departed.values()))[0] <= now:
-            self.departed.popitem(last=False)
+        while self.dead_workers and next(iter(self.dead_workers.values()))[0] <= now:
+            self.dead_workers.popitem(last=False)
         back = up = 0
         for worker in sorted((w for w in self.workers.values() if w.expires < now), key=lambda w: w.expires):
             while worker.held and back + up < BUDGET:
@@ -238,7 +209,7 @@ class StoredCrawl:
                 break
             self._forget(worker)
             if worker.lost or worker.last is not None:
-                self.departed[worker.name] = (now + REMEMBER, worker)
+                self.dead_workers[worker.name] = (now + REMEMBER, worker)
         return back, up
 
     def _lost_with(self, name: str, item: Item, now: float, wall: float, options: QueueOptions) -> bool:
@@ -256,13 +227,14 @@ class StoredCrawl:
         self.give_back(item, options.isolate_after)
         return True
 
-    def take_suspect(self, allowed: Callable[[str], bool]) -> Item | None:
-        """The next suspect of a slot that *allowed* lets go. Those passed over go to the end of
-        their line.
+    def take_suspect(self, allowed: Callable[[str], T | None]) -> tuple[Item, T] | None:
+        """The next suspect of a list that *allowed* lets go, and what that answered. Those passed
+        over go to the end of their line.
         """
         for _ in range(min(BUDGET, len(self.suspects))):
             item = self.suspects.popleft()
-            if allowed(item.slot):
-                return item
+            answer = allowed(item.list_name)
+            if answer is not None:
+                return item, answer
             self.suspects.append(item)
         return None

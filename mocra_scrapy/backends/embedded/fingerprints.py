@@ -3,18 +3,6 @@
 from __future__ import annotations
 
 
-def fingerprint_number(fingerprint: bytes) -> int:
-    """The 63-bit number that stands for a fingerprint: the same on every backend, so that they
-    agree on collisions.
-
-    Raises:
-        ValueError: it has fewer than 8 bytes.
-    """
-    if len(fingerprint) < 8:
-        raise ValueError(f"a fingerprint has at least 8 bytes, this one {len(fingerprint)}")
-    return int.from_bytes(fingerprint[:8], "big") >> 1
-
-
 class FingerprintFilter:
     """Fingerprints, remembered for ever or for a time to live and a quarter of it at most.
 

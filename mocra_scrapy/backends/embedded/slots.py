@@ -7,26 +7,25 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
-from mocra_scrapy.backends.embedded.throttle import BETWEEN
-from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Entry
+from mocra_scrapy.models import Entry
+from mocra_scrapy.models.entries import list_of, names_of, rank_of
 
 
 class Item:
     """A stored entry.
 
     Attributes:
-        slot: the list that it waits in: its slot and, behind it, its scopes.
-        rank: ``2 * priority + 1``, or ``2 * priority`` for an entry of ``start()``: these come last
-            within a priority.
+        list_name: the list that it waits in, see :func:`~mocra_scrapy.models.entries.list_of`.
+        rank: see :func:`~mocra_scrapy.models.entries.rank_of`.
         lost: hand-outs to workers that died.
         first: seconds since the epoch when it was first taken from a dead worker.
     """
 
-    __slots__ = ("body", "first", "lost", "rank", "slot")
+    __slots__ = ("body", "first", "list_name", "lost", "rank")
 
-    def __init__(self, body: bytes, slot: str, rank: int, lost: int = 0, first: float | None = None) -> None:
+    def __init__(self, body: bytes, list_name: str, rank: int, lost: int = 0, first: float | None = None) -> None:
         self.body = body
-        self.slot = slot
+        self.list_name = list_name
         self.rank = rank
         self.lost = lost
         self.first = first
@@ -42,8 +41,7 @@ class Item:
 
 def item_of(entry: Entry) -> Item:
     """*entry* as it is stored: without fingerprint and delay."""
-    priority = min(max(entry.priority, MIN_PRIORITY), MAX_PRIORITY)
-    return Item(entry.body, BETWEEN.join((entry.slot, *entry.scopes)), 2 * priority + (0 if entry.start else 1))
+    return Item(entry.body, list_of(entry), rank_of(entry))
 
 
 class Slot:
@@ -94,10 +92,9 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: OrderedDict[str, Slot] = OrderedDict()
-        self._held: dict[str, Slot] = {}  # those whose turn is not before an instant…
-        self._until: list[
-            tuple[float, str]
-        ] = []  # …which this heap has; entries of slots that are no longer held are passed over
+        self._held: dict[str, Slot] = {}  # those whose turn is not before an instant …
+        # … which this heap has; entries of slots that are no longer held are passed over.
+        self._until: list[tuple[float, str]] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -109,7 +106,7 @@ class Slots:
 
     def pending_in(self, name: str) -> int:
         """Items of all lists of slot *name*."""
-        slots = [s for each in (self._slots, self._held) for n, s in each.items() if n.partition(BETWEEN)[0] == name]
+        slots = [s for each in (self._slots, self._held) for n, s in each.items() if names_of(n)[0] == name]
         return sum(len(items) for slot in slots for items in slot.lists.values())
 
     # ------------------------------------------------------------------ those that must wait
@@ -144,16 +141,16 @@ class Slots:
 
     # ------------------------------------------------------------------ turns
 
-    def turns(self, most: int, avoid: Iterable[str]) -> list[str]:
+    def next_slots(self, most: int, avoid: Iterable[str]) -> list[str]:
         """Up to *most* slots that come next, but for those to avoid."""
         closed = set(avoid)
         return [name for name in islice(self._slots, most + len(closed)) if name not in closed][:most]
 
     def put(self, item: Item, *, front: bool) -> None:
         """Store *item*; *front*: it is the next of its slot and rank to be handed out."""
-        slot = self._slots.get(item.slot) or self._held.get(item.slot)
+        slot = self._slots.get(item.list_name) or self._held.get(item.list_name)
         if slot is None:
-            slot = self._slots[item.slot] = Slot()
+            slot = self._slots[item.list_name] = Slot()
         slot.put(item, front)
         self._count += 1
 

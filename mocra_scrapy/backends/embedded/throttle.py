@@ -1,39 +1,48 @@
-"""Limits, departures and permits of one crawl's slots and scopes. ``now`` is the injected clock, in
+"""Limits, departures and permits of one crawl's slots and scopes. ``now`` is the backend's clock, in
 seconds.
 
-=============  =================================================================================================
-``limits``     name -> as the settings say; ``changes``: as somebody changed it; ``slowed``: what failures brought about
-``tat``        name -> theoretical arrival time of GCRA: when a departure without any burst would be on time
-``held``       name -> nobody departs before; infinite: paused
-``permits``     name -> worker -> requests that this worker may have out
-``asking``     name -> worker -> since when it found no place, or fewer than its share
-=============  =================================================================================================
+============  ==================================================================================
+``limits``    name -> as the settings say
+``changes``   name -> as somebody changed it
+``slowed``    name -> what failures brought about
+``probing``   name -> opened by the breaker: one at a time, until then at the latest
+``held``      name -> nobody departs before; infinite: paused
+``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
+              be on time
+``permits``   name -> worker -> requests that this worker may have in flight
+``asking``    name -> worker -> since when it found no permit, or fewer than its share
+``notes``     worker -> name -> permits that it is asked to come down to
+``holds``     worker -> name -> until when nobody departs, not told yet
+============  ==================================================================================
+
+They are mappings of any kind, of rows, for instance. So a value is never changed in place: what
+changes is stored anew.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from mocra_scrapy.models import LimitChange, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
 
-#: Places of a slot without a limit of concurrency.
+T = TypeVar("T")
+
+#: Permits of a slot without a limit of concurrency.
 MANY = 1_000_000
 #: Seconds after which a worker that found no place is no longer taken into account, unless it comes
 #: again.
 ASKED = 5.0
-#: Separates a slot from its scopes in the name of the list in which its entries wait.
-BETWEEN = "\x1f"
+#: Seconds of the longest wait that a booking is told: who is paused asks again after it.
+LONGEST_WAIT = 3600.0
+#: Names of which a booking is remembered before those that are over are looked for.
+MANY_BOOKINGS = 10_000
 
 
-def names_of(key: str) -> list[str]:
-    """The slot and the scopes whose limits count for a list of entries."""
-    return key.split(BETWEEN)
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Slowed:
     """An interval that failures have brought about: halved rate, since when, the part it recovers a
     minute, the least one.
@@ -50,22 +59,31 @@ class Slowed:
         return left if left > max(own, self.floor / 2) else 0.0
 
 
+@dataclass(slots=True)
 class Throttle:
-    """See the table above. Nothing here knows of entries."""
+    """See the table above. Nothing here knows of entries.
 
-    def __init__(self) -> None:
-        self.rules = ""
-        self.limits: dict[str, SlotLimit] = {}
-        self.changes: dict[str, LimitChange] = {}
-        self.slowed: dict[str, Slowed] = {}
-        self.probing: dict[str, float] = {}  # opened by the breaker: one at a time, until then at the latest
-        self.held: dict[str, float] = {}
-        self.tat: dict[str, float] = {}
-        self.permits: dict[str, dict[str, int]] = {}
-        self.asking: dict[str, dict[str, float]] = {}
-        self.notes: dict[str, dict[str, int]] = {}  # worker -> name -> permits that it is asked to come down to
-        self.holds: dict[str, dict[str, float]] = {}  # worker -> name -> until when, not told yet
-        self._random = random.Random()  # noqa: S311 - jitter
+    Attributes:
+        rules: names the settings behind ``limits``.
+        random: for jitter.
+    """
+
+    limits: MutableMapping[str, SlotLimit]
+    changes: MutableMapping[str, LimitChange]
+    slowed: MutableMapping[str, Slowed]
+    probing: MutableMapping[str, float]
+    held: MutableMapping[str, float]
+    tat: MutableMapping[str, float]
+    permits: MutableMapping[str, Mapping[str, int]]
+    asking: MutableMapping[str, Mapping[str, float]]
+    notes: MutableMapping[str, Mapping[str, int]]
+    holds: MutableMapping[str, Mapping[str, float]]
+    rules: str = ""
+    random: random.Random = field(default_factory=random.Random)
+
+    @classmethod
+    def in_memory(cls) -> Throttle:
+        return cls({}, {}, {}, {}, {}, {}, {}, {}, {}, {})
 
     # ------------------------------------------------------------------ limits
 
@@ -117,16 +135,27 @@ class Throttle:
         for name in names:
             limit = self.limit_of(name, default, now)
             if limit.interval:
-                varied = limit.interval * (1 + limit.jitter * self._random.uniform(-1, 1))
+                varied = limit.interval * (1 + limit.jitter * self.random.uniform(-1, 1))
                 self.tat[name] = max(at, self.tat.get(name, at)) + varied
-        if len(self.tat) > 10_000:
-            self.tat = {name: tat for name, tat in self.tat.items() if tat > now}
+        if len(self.tat) > MANY_BOOKINGS:
+            _drop(self.tat, now)
+
+    def reserve(self, wishes: Iterable[Reservation], default: SlotLimit, now: float) -> list[Booking]:
+        """Book departures, in order, but for those that would wait for too long."""
+        answers = []
+        for wish in wishes:
+            due = self.departure(wish.names, default, now)
+            booked = due - now <= wish.max_wait
+            if booked:
+                self.book(wish.names, due, default, now)
+            answers.append(Booking(min(due - now, LONGEST_WAIT), booked))
+        return answers
 
     def hold(self, name: str, until: float, default: SlotLimit, now: float) -> None:
         """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time,
         without a burst.
         """
-        self.held = {held: end for held, end in self.held.items() if end > now}
+        _drop(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
         limit = self.limit_of(name, default, now)
         if not math.isinf(until):
@@ -138,7 +167,7 @@ class Throttle:
         self.probing[name] = until
         for worker, permits in self.permits.get(name, {}).items():
             if permits > 1:
-                self.notes.setdefault(worker, {})[name] = 1
+                _put(self.notes, worker, name, 1)
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
@@ -148,7 +177,7 @@ class Throttle:
 
     def _tell(self, name: str, until: float) -> None:
         for worker in self.permits.get(name, ()):
-            self.holds.setdefault(worker, {})[name] = until
+            _put(self.holds, worker, name, until)
 
     def change(self, name: str, change: LimitChange, default: SlotLimit, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
@@ -192,10 +221,10 @@ class Throttle:
         return max(0, room), ""
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
-        self.asking.setdefault(name, {})[worker] = now
+        _put(self.asking, name, worker, now)
         for holder, permits in self.permits.get(name, {}).items():
             if holder != worker and permits > fair:
-                self.notes.setdefault(holder, {})[name] = fair
+                _put(self.notes, holder, name, fair)
 
     def grant(
         self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float
@@ -206,38 +235,30 @@ class Throttle:
             mine, cap, _, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
-                self.permits.setdefault(name, {})[worker] = wanted
-                self.asking.get(name, {}).pop(worker, None)
+                _put(self.permits, name, worker, wanted)
+                _take_out(self.asking, name, worker)
 
-    def keep(self, worker: str, keep: Mapping[str, int]) -> int:
+    def keep_permits(self, worker: str, keep: Mapping[str, int]) -> int:
         """*worker* gives back all but so many permits; of how many names that others ask for."""
         missed = 0
         for name, permits in keep.items():
-            holders = self.permits.get(name, {})
-            if permits < holders.get(worker, 0):
-                holders[worker] = permits
-                if permits <= 0:
-                    self._revoke(name, worker)
+            if permits < self.permits.get(name, {}).get(worker, 0):
+                if permits > 0:
+                    _put(self.permits, name, worker, permits)
+                else:
+                    _take_out(self.permits, name, worker)
                 missed += bool(self.asking.get(name))
-            note = self.notes.get(worker, {})
-            if name in note and permits <= note[name]:
-                del note[name]
+            asked = self.notes.get(worker, {}).get(name)
+            if asked is not None and permits <= asked:
+                _take_out(self.notes, worker, name)
         return missed
-
-    def _revoke(self, name: str, worker: str) -> None:
-        holders = self.permits.get(name, {})
-        holders.pop(worker, None)
-        if not holders:
-            self.permits.pop(name, None)
 
     def forget(self, worker: str) -> None:
         """*worker* left or died."""
-        for name in [name for name, holders in self.permits.items() if worker in holders]:
-            self._revoke(name, worker)
-        for name in list(self.asking):
-            self.asking[name].pop(worker, None)
-            if not self.asking[name]:
-                del self.asking[name]
+        tables: tuple[MutableMapping[str, Mapping[str, Any]], ...] = (self.permits, self.asking)
+        for table in tables:
+            for name in [name for name, workers in table.items() if worker in workers]:
+                _take_out(table, name, worker)
         self.notes.pop(worker, None)
         self.holds.pop(worker, None)
 
@@ -247,8 +268,10 @@ class Throttle:
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
-        self.held = {name: until for name, until in self.held.items() if now < until < math.inf}
-        self.tat = {name: tat for name, tat in self.tat.items() if tat > now}
+        _drop(self.held, now)
+        for name in [name for name, until in self.held.items() if math.isinf(until)]:
+            del self.held[name]
+        _drop(self.tat, now)
 
     # ------------------------------------------------------------------ looks
 
@@ -265,3 +288,23 @@ class Throttle:
             sum(self.permits.get(name, {}).values()),
             pending,
         )
+
+
+def _put(table: MutableMapping[str, Mapping[str, T]], one: str, other: str, value: T) -> None:
+    """``table[one][other] = value``, by storing the whole row."""
+    table[one] = {**table.get(one, {}), other: value}
+
+
+def _take_out(table: MutableMapping[str, Mapping[str, T]], one: str, other: str) -> None:
+    """``del table[one][other]``, and the row when it is empty."""
+    row = {name: value for name, value in table.get(one, {}).items() if name != other}
+    if row:
+        table[one] = row
+    else:
+        table.pop(one, None)
+
+
+def _drop(table: MutableMapping[str, float], now: float) -> None:
+    """Those whose instant has come."""
+    for name in [name for name, instant in table.items() if instant <= now]:
+        del table[name]

@@ -1,19 +1,20 @@
 """``MemoryBackend``: all rules of :mod:`mocra_scrapy.interfaces` in one process, for development,
 tests and single crawls.
 
-===============  ===================================================================================================
-``slots.py``     pending entries: lists by slot and rank, and whose turn it is
-``seen.py``      the filter
-``crawl.py``     all that is stored of one crawl, and the steps that change it
-``wakeups.py``   workers that wait
-``throttle.py``  limits of slots; ``handout.py``: who gets what within them; ``limiter.py``: their verbs
-``circuits.py``  outcomes and open slots; ``breaker.py``: the verbs of the breaker
-``queue.py``     :class:`MemoryRequestQueue`, the verbs of the contract
-``election.py``  :class:`MemoryElection`, roles
-``locks.py``     :class:`MemoryLocks`
-``shared.py``    :class:`MemoryShared`, named values
-``workers.py``   :class:`MemoryWorkers`, who is there
-===============  ===================================================================================================
+The rules of the queue, of limits and of the breaker are in ``backends/embedded``; here are the verbs
+over them.
+
+===================  =============================================================================
+``store.py``         what is stored, by crawl
+``wakeups.py``       workers that sleep
+``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``
+``limiter.py``       :class:`MemoryRateLimiter`
+``breaker.py``       :class:`MemoryBreaker`
+``election.py``      :class:`MemoryElection`, roles
+``locks.py``         :class:`MemoryLocks`
+``shared.py``        :class:`MemoryShared`, named values
+``workers.py``       :class:`MemoryWorkers`, who is there
+===================  =============================================================================
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
-from mocra_scrapy.backends.memory.election import MemoryElection, StoredRole
+from mocra_scrapy.backends.memory.election import MemoryElection
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
-from mocra_scrapy.backends.memory.locks import Lock, MemoryLocks
+from mocra_scrapy.backends.memory.locks import MemoryLocks
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
-from mocra_scrapy.backends.memory.shared import MemoryShared, Namespace
-from mocra_scrapy.backends.memory.workers import Heartbeat, MemoryWorkers
+from mocra_scrapy.backends.memory.shared import MemoryShared
+from mocra_scrapy.backends.memory.store import Store
+from mocra_scrapy.backends.memory.workers import MemoryWorkers
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import (
     IBackend,
@@ -44,22 +45,6 @@ from mocra_scrapy.interfaces import (
     IWorkers,
 )
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
-
-
-class Store(dict[str, StoredCrawl]):
-    """Crawls by name, and what coordination stores: what a server is to the other backends. Lives
-    as long as a backend or tool holds it.
-    """
-
-    __slots__ = ("__weakref__", "locks", "namespaces", "roles", "workers")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.roles: dict[str, StoredRole] = {}
-        self.locks: dict[str, Lock] = {}
-        self.namespaces: dict[str, Namespace] = {}
-        self.workers: dict[str, Heartbeat] = {}
-
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
@@ -100,17 +85,17 @@ class MemoryBackend:
         return ServerReport({"server": "this process", "durable": "no"})
 
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
-        stored = self._store.setdefault(crawl, StoredCrawl())
+        stored = self._store.crawl(crawl)
         # The queue holds the store: it must not split from what others find under this name once
         # this backend is gone.
         return MemoryRequestQueue(stored, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     def rate_limiter(self, crawl: str, options: QueueOptions) -> IRateLimiter:
-        stored = self._store.setdefault(crawl, StoredCrawl())
+        stored = self._store.crawl(crawl)
         return MemoryRateLimiter(stored, options, clock=self._clock, owner=self._store)
 
     def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
-        stored = self._store.setdefault(crawl, StoredCrawl())
+        stored = self._store.crawl(crawl)
         return MemoryBreaker(stored, rules, options, clock=self._clock, wall=self._wall, owner=self._store)
 
     # What these hold of the store is the store's own: they split from it no more than a queue does.

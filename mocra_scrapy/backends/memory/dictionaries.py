@@ -1,28 +1,14 @@
-"""The compression dictionaries of a crawl in this process."""
+"""The verbs of :class:`~mocra_scrapy.interfaces.IDictionaries` in this process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.models import StoredDictionaries
-
-if TYPE_CHECKING:
-    from mocra_scrapy.backends.embedded.crawl import StoredCrawl
-
-MOST = 100
-
-
-class Dictionaries:
-    """What is stored. Goes with the crawl."""
-
-    def __init__(self) -> None:
-        self.current: int | None = None
-        self.contents: dict[int, bytes] = {}
 
 
 class MemoryDictionaries:
-    """See :class:`~mocra_scrapy.interfaces.IDictionaries`; part of
-    :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue`.
+    """The part of :class:`~mocra_scrapy.backends.memory.queue.MemoryRequestQueue` that deals with
+    dictionaries.
     """
 
     _crawl: StoredCrawl
@@ -32,14 +18,4 @@ class MemoryDictionaries:
         return StoredDictionaries(stored.current, dict(stored.contents))
 
     async def add_dictionary(self, identity: int, content: bytes, *, instead_of: int | None) -> int | None:
-        stored = self._crawl.dictionaries
-        known = stored.contents.get(identity)
-        if (
-            stored.current != instead_of
-            or known not in (None, content)
-            or (known is None and len(stored.contents) >= MOST)
-        ):
-            return stored.current
-        stored.contents[identity] = bytes(content)
-        stored.current = identity
-        return identity
+        return self._crawl.dictionaries.add(identity, content, instead_of=instead_of)

@@ -11,11 +11,12 @@ from typing import Any
 import msgpack
 
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
-from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, _text
+from mocra_scrapy.backends.redis.exchange_wire import _text
 from mocra_scrapy.backends.redis.shards import REOPEN_CRAWL, Shards
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import EVERY_LETTER, DeadLetter, LetterFilter, QueueOptions
 from mocra_scrapy.models.dead_letters import first_failure
+from mocra_scrapy.models.entries import BETWEEN
 
 PAGE, IDS, COUNT, FIND, PURGE, REPLAY = (
     load_script(f"letters_{verb}") for verb in ("page", "ids", "count", "find", "purge", "replay")

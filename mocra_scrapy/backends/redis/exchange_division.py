@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mocra_scrapy.backends.redis.exchange_wire import ShardTurn, fingerprint_number
+from mocra_scrapy.backends.redis.exchange_wire import ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.models import Exchange, Lease, QueueSize
+from mocra_scrapy.models.entries import fingerprint_number
 
 #: Asks one shard: worker, number of the script's call, shard, what it is asked.
 Ask = Callable[[str, int, int, ShardTurn], Awaitable[Exchange]]

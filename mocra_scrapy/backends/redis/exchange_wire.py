@@ -20,8 +20,6 @@ import msgpack
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
     LONGEST,
-    MAX_PRIORITY,
-    MIN_PRIORITY,
     UNBOUNDED,
     Bounds,
     Burial,
@@ -34,28 +32,10 @@ from mocra_scrapy.models import (
     Seeding,
     SlotLimit,
 )
+from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, rank_of
 
 #: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
 GROUP = 1000
-#: Between a slot and its scopes in the name of a list.
-BETWEEN = "\x1f"
-
-
-def fingerprint_number(fingerprint: bytes) -> str:
-    """The decimal 63-bit number that stands for a fingerprint (of at least 8 bytes) in the filter."""
-    if len(fingerprint) < 8:
-        raise ValueError(f"a fingerprint has at least 8 bytes, this one {len(fingerprint)}")
-    return str(int.from_bytes(fingerprint[:8], "big") >> 1)
-
-
-def rank_of(entry: Entry) -> int:
-    """Where an entry stands within its slot: a greater rank goes first."""
-    return 2 * min(max(entry.priority, MIN_PRIORITY), MAX_PRIORITY) + (0 if entry.start else 1)
-
-
-def list_of(entry: Entry) -> str:
-    """The list in which an entry waits: its slot and, behind it, its scopes."""
-    return BETWEEN.join((entry.slot, *entry.scopes)) if entry.scopes else entry.slot
 
 
 def pack_limit(limit: SlotLimit) -> list[Any]:
@@ -71,7 +51,7 @@ def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
     for (slot, rank, delay), run in groupby(entries, key=lambda e: (list_of(e), rank_of(e), e.delay)):
         flat: list[Any] = []
         for entry in run:
-            flat.append("" if entry.fingerprint is None else fingerprint_number(entry.fingerprint))
+            flat.append("" if entry.fingerprint is None else str(fingerprint_number(entry.fingerprint)))
             flat.append(entry.body)
         ms = max(1, round(delay * 1000)) if delay > 0 else 0
         groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP]] for i in range(0, len(flat), 2 * GROUP))
@@ -115,7 +95,7 @@ def burial_argument(burial: Burial) -> list[Any]:
         int(burial.done),
         burial.url,
         b"" if fingerprint is None else fingerprint,
-        "" if fingerprint is None else fingerprint_number(fingerprint),
+        "" if fingerprint is None else str(fingerprint_number(fingerprint)),
         burial.retries,
         -1 if burial.first_failed_at is None else round(burial.first_failed_at * 1000),
     ]

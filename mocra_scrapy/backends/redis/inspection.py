@@ -9,9 +9,10 @@ from typing import Any
 
 from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.dead_letters import RedisDeadLetters
-from mocra_scrapy.backends.redis.exchange_wire import BETWEEN, fingerprint_number, open_item, open_state
+from mocra_scrapy.backends.redis.exchange_wire import open_item, open_state
 from mocra_scrapy.backends.redis.shards import LOOK_AT_CRAWL
 from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
+from mocra_scrapy.models.entries import BETWEEN, fingerprint_number
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "list_workers", "peek", "forget"))
 
@@ -56,7 +57,7 @@ class RedisQueueInspection(RedisDeadLetters):
         return entries
 
     async def forget(self, fingerprints: Sequence[bytes]) -> Sequence[bool]:
-        numbers = [fingerprint_number(fp) for fp in fingerprints]
+        numbers = [str(fingerprint_number(fp)) for fp in fingerprints]
         known = [False] * len(numbers)
         for at in range(0, len(numbers), PART):
             some = numbers[at : at + PART]

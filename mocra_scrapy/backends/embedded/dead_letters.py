@@ -1,0 +1,87 @@
+"""The dead letters of one crawl."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+
+from mocra_scrapy.backends.embedded.slots import Item
+from mocra_scrapy.models import Burial, DeadLetter
+from mocra_scrapy.models.dead_letters import first_failure
+from mocra_scrapy.models.entries import fingerprint_number, names_of
+
+
+def check_burials(burials: Sequence[Burial]) -> None:
+    """Raises ValueError: a fingerprint is too short. Before anything is changed."""
+    for burial in burials:
+        if burial.fingerprint is not None:
+            fingerprint_number(burial.fingerprint)
+
+
+class DeadLetterTable:
+    """Dead letters by id, the oldest first: ids sort by age."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._letters: OrderedDict[str, tuple[float, DeadLetter]] = OrderedDict()  # id: when it died (clock), letter
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def clear(self) -> None:
+        """Forget all; numbers go on, so that an id from before fits no letter from after."""
+        self._letters.clear()
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        return (letter for _, letter in self._letters.values())
+
+    def add(
+        self, item: Item, burial: Burial | tuple[str, str], worker: str, *, now: float, wall: float, most: int
+    ) -> None:
+        """A letter of *item*, handed out once more than it was lost; of a reason and detail, if the
+        queue itself gave it up.
+        """
+        number = f"{next(self._numbers):016d}"
+        said = burial if isinstance(burial, Burial) else None
+        slot, *scopes = names_of(item.list_name)
+        reason, detail = (burial.reason, burial.detail) if isinstance(burial, Burial) else burial
+        letter = DeadLetter(
+            number,
+            reason,
+            detail,
+            item.body if said is None or said.body is None else said.body,
+            slot,
+            item.priority,
+            item.start,
+            item.lost + 1,
+            worker,
+            wall,
+            item.first,
+            tuple(scopes),
+            done=said is not None and said.done,
+            url=said.url if said else "",
+            fingerprint=said.fingerprint if said else None,
+            retries=said.retries if said else 0,
+            first_failed_at=first_failure(wall, item.first, said.first_failed_at if said else None),
+        )
+        self._letters[number] = (now, letter)
+        while len(self._letters) > most:
+            self._letters.popitem(last=False)
+
+    def expire(self, now: float, ttl: float | None) -> None:
+        """Forget what is too old at *now*; to be called before each use."""
+        while ttl is not None and self._letters and next(iter(self._letters.values()))[0] <= now - ttl:
+            self._letters.popitem(last=False)
+
+    def after(self, identity: str | None) -> Iterator[DeadLetter]:
+        """Those that come after *identity*, which need not exist."""
+        first = 0 if identity is None else bisect_right(list(self._letters), identity)
+        return islice(iter(self), first, None)
+
+    def get(self, identity: str) -> DeadLetter | None:
+        return self._letters.get(identity, (0.0, None))[1]
+
+    def pop(self, identity: str) -> DeadLetter | None:
+        return self._letters.pop(identity, (0.0, None))[1]

@@ -1,0 +1,237 @@
+"""A worker's whole turn, see :class:`~mocra_scrapy.interfaces.IRequestQueue`: push, settle, reclaim,
+lease, answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.dead_letters import check_burials
+from mocra_scrapy.backends.embedded.slots import Item, item_of
+from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
+from mocra_scrapy.backends.embedded.workers import Answered
+from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease, QueueOptions
+from mocra_scrapy.models.entries import fingerprint_number, names_of
+
+
+def exchange(
+    crawl: StoredCrawl,
+    options: QueueOptions,
+    worker: str,
+    call: int,
+    *,
+    now: float,
+    wall: float,
+    push: Sequence[Entry] = (),
+    ack: Sequence[Lease] = (),
+    release: Sequence[Lease] = (),
+    bury: Sequence[Burial] = (),
+    want: int = 0,
+    bounds: Bounds = UNBOUNDED,
+) -> Exchange:
+    """The call number *call* of *worker*, or its answer once more.
+
+    Raises:
+        ValueError: a fingerprint is too short, or the number is smaller than the last one; nothing
+            was changed but, in the second case, the worker's lease.
+    """
+    # Looked at before anything changes: a bad fingerprint must not leave half a call behind.
+    numbers = [None if entry.fingerprint is None else fingerprint_number(entry.fingerprint) for entry in push]
+    check_burials(bury)
+    turn = _Turn(crawl, options, worker, now, wall)
+    if turn.is_repeated(call):
+        return turn.answer()
+    turn.begin(call)
+    freed = turn.take_notice(bounds)
+    freed += turn.push(push, numbers)
+    freed += turn.settle(ack, release, bury)
+    freed += turn.pass_time()
+    turn.lease(want, bounds)
+    turn.wake(want, freed)
+    return turn.answer()
+
+
+class _Turn:
+    """One call, in steps. Those that free something for others answer how much: entries, and
+    permits that others ask for.
+    """
+
+    def __init__(self, crawl: StoredCrawl, options: QueueOptions, worker: str, now: float, wall: float) -> None:
+        self._crawl, self._options = crawl, options
+        self._now, self._wall = now, wall
+        self._me = crawl.renew(worker, now, options.lease)
+        crawl.seen.age(now, options.seen_ttl)
+        crawl.dead.expire(now, options.dead_ttl)
+        self._done = self._me.last or Answered(0)
+
+    def is_repeated(self, call: int) -> bool:
+        if self._me.last is None or call > self._me.last.call:
+            return False
+        if call < self._me.last.call:
+            raise ValueError(f"the call numbers of a worker must grow: {call} after {self._me.last.call}")
+        return True
+
+    def begin(self, call: int) -> None:
+        self._done = self._me.last = Answered(call, lost=self._me.lost)
+        self._me.lost = False
+
+    def take_notice(self, bounds: Bounds) -> int:
+        """Of limits and of permits that are given back; the worker is told of holds."""
+        throttle = self._crawl.throttle
+        self._done.holds = dict(throttle.holds.pop(self._me.name, {}))
+        throttle.limits.update(bounds.limits)
+        return throttle.keep_permits(self._me.name, bounds.keep_permits)
+
+    # ------------------------------------------------------------------ push and settle
+
+    def push(self, entries: Sequence[Entry], numbers: Sequence[int | None]) -> int:
+        """Filter and store."""
+        crawl, done, ready = self._crawl, self._done, 0
+        for entry, number in zip(entries, numbers, strict=True):
+            new = number is None or crawl.seen.add(number)
+            done.stored.append(new)
+            if new and entry.delay > 0:
+                crawl.put_delayed(item_of(entry), self._now + entry.delay)
+            elif new:
+                crawl.put_new(item_of(entry), self._options.lifo)
+                ready += 1
+        if any(done.stored):
+            crawl.reopen()
+        return ready
+
+    def settle(self, ack: Sequence[Lease], release: Sequence[Lease], bury: Sequence[Burial]) -> int:
+        """Ack, release and bury what is still the worker's."""
+        me, done = self._me, self._done
+        done.acked.extend(me.drop(lease.token) is not None for lease in ack)
+        for lease in reversed(release):  # backwards: the first of them is the first in line again
+            item = me.drop(lease.token)
+            done.released.append(item is not None)
+            if item is not None:
+                self._crawl.give_back(item, self._options.isolate_after)
+        done.released.reverse()
+        self._bury(bury)
+        return sum(done.released)
+
+    def _bury(self, bury: Sequence[Burial]) -> None:
+        dropped: dict[str, Item | None] = {}  # several burials of one lease make as many letters
+        for burial in bury:
+            token = burial.lease.token
+            if token not in dropped:
+                dropped[token] = self._me.drop(token)
+            item = dropped[token]
+            self._done.buried.append(item is not None)
+            if item is not None:
+                most = self._options.max_dead
+                self._crawl.bury(item, burial, self._me.name, now=self._now, wall=self._wall, most=most)
+
+    def pass_time(self) -> int:
+        """Delays that are over, workers that are dead."""
+        done = self._done
+        promoted = self._crawl.promote(self._now, self._options.lifo)
+        done.reclaimed, done.given_up = self._crawl.reclaim(self._now, self._wall, self._options)
+        return promoted + done.reclaimed
+
+    # ------------------------------------------------------------------ lease
+
+    def lease(self, want: int, bounds: Bounds) -> None:
+        """Hand out up to *want*: a suspect first if the worker holds none, then what the slots have
+        in turn.
+        """
+        if self._options.limit is None:
+            self._lease(want, bounds)
+        else:
+            self._lease_within_limits(want, bounds)
+
+    def _lease(self, want: int, bounds: Bounds) -> None:
+        given: dict[str, int] = {}
+        full = frozenset(bounds.full)
+        if want > 0 and self._me.suspect is None:
+            found = self._crawl.take_suspect(lambda name: None if name in full else self._now)
+            if found is not None:
+                self._hand_out(*found)
+                given[found[0].list_name] = 1
+        missing = want - len(self._done.handed_out)
+        for item in self._crawl.slots.take(missing, full, bounds.per_slot, given):
+            self._hand_out(item, self._now)
+
+    def _lease_within_limits(self, want: int, bounds: Bounds) -> None:
+        crawl, done = self._crawl, self._done
+        leasing = ThrottledLeasing(
+            crawl.slots,
+            crawl.throttle,
+            self._options,
+            worker=self._me.name,
+            loads=bounds.loads,
+            avoid=bounds.full,
+            now=self._now,
+        )
+        if want > 0 and self._me.suspect is None:
+            found = crawl.take_suspect(leasing.due)
+            if found is not None:
+                leasing.give(*found)
+        leasing.serve(want)
+        for item, departs in leasing.taken:
+            self._hand_out(item, departs)
+        done.names, done.crowded = list(leasing.names), list(leasing.crowded)
+
+    def _hand_out(self, item: Item, departs: float) -> None:
+        token = f"{next(self._crawl.tokens):x}"
+        self._me.held[token] = item
+        self._done.handed_out[token] = departs
+        if item.lost >= self._options.isolate_after:
+            self._me.suspect = token
+
+    def wake(self, want: int, freed: int) -> None:
+        """As many of those who wait as there is something for."""
+        wakeups = self._crawl.wakeups
+        if self._done.handed_out:
+            wakeups.fed(self._me.name)
+        elif want > 0:
+            wakeups.hungry(self._me.name)
+        wakeups.wake_hungry(min(freed, self._crawl.pending), but=self._me.name)
+
+    # ------------------------------------------------------------------ answer
+
+    def answer(self) -> Exchange:
+        """What was done, with the leases that are still held and the counts of now."""
+        me, done, now, throttle = self._me, self._done, self._now, self._crawl.throttle
+        permits = {name: throttle.permits.get(name, {}).get(me.name, 0) for name in done.names}
+        permits.update(throttle.notes.get(me.name, {}))
+        return Exchange(
+            tuple(done.stored),
+            tuple(done.acked),
+            tuple(done.released),
+            tuple(done.buried),
+            tuple(self._leases()),
+            self._crawl.size(),
+            self._crawl.next_due(now),
+            self._crawl.state(),
+            done.lost or me.lost,
+            done.reclaimed,
+            done.given_up,
+            permits,
+            tuple(done.crowded),
+            {name: min(max(0.0, until - now), LONGEST) for name, until in done.holds.items()},
+        )
+
+    def _leases(self) -> list[Lease]:
+        leases = []
+        for token, departs in self._done.handed_out.items():
+            item = self._me.held.get(token)
+            if item is not None:
+                slot, *scopes = names_of(item.list_name)
+                leases.append(
+                    Lease(
+                        token,
+                        item.body,
+                        slot,
+                        item.priority,
+                        item.start,
+                        item.lost + 1,
+                        item.first,
+                        wait=max(0.0, departs - self._now),
+                        scopes=tuple(scopes),
+                    )
+                )
+        return leases

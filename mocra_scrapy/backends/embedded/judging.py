@@ -1,0 +1,145 @@
+"""The rules of :class:`~mocra_scrapy.interfaces.IBreaker`: when a slot opens, is tried, and closes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mocra_scrapy.backends.embedded.circuits import SETTLED, Record
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.models import (
+    BreakerChange,
+    BreakerRules,
+    BreakerState,
+    Circuit,
+    Outcome,
+    QueueOptions,
+    SlotLimit,
+    Tally,
+    Threshold,
+    Trip,
+    Verdict,
+    tally,
+)
+
+
+class Judge:
+    """What one call makes of one crawl's circuits.
+
+    Args:
+        crawl: what is stored.
+        rules, options: see the models.
+        now, wall: the backend's clock, and seconds since the epoch.
+    """
+
+    def __init__(
+        self, crawl: StoredCrawl, rules: BreakerRules, options: QueueOptions, *, now: float, wall: float
+    ) -> None:
+        self.rules = rules
+        self._crawl = crawl
+        self._default = options.limit or SlotLimit()
+        self._now, self._wall = now, wall
+        self._known = crawl.circuits
+        self._known.forget(crawl.run, now)
+
+    def report(self, outcomes: Sequence[Outcome]) -> Verdict:
+        """Count *outcomes*, and change what they change."""
+        if self._crawl.finished or not self._crawl.run:
+            return Verdict()
+        slots, everything = tally(outcomes, self.rules)
+        changes = [change for one in slots if (change := self._judge(one)) is not None]
+        if everything is not None and self.rules.crawl is not None:
+            self._judge_crawl(everything, self.rules.crawl)
+        return Verdict(tuple(changes), self._known.trip)
+
+    def _judge(self, one: Tally) -> BreakerChange | None:
+        record = self._known.slots.get(one.slot) or Record()
+        threshold = self.rules.slot
+        assert threshold is not None
+        change = self._try(one, record) if record.until else self._count(one, record, threshold)
+        closed = change is not None and change.after is Circuit.CLOSED
+        self._known.slots[one.slot] = Record(expires=self._now + threshold.window) if closed else record
+        if closed:
+            self._let_go(one.slot)
+        return change
+
+    def _try(self, one: Tally, record: Record) -> BreakerChange | None:
+        """Of a slot that is open: downloads after its hold are probes."""
+        now = self._now
+        over = now - record.until  # since when it may be tried
+        if over >= one.failed_age and one.failed:
+            return self._open(one.slot, record, Circuit.HALF_OPEN, (one.failed, one.total, dict(one.kinds)))
+        if over < one.good_age:
+            return None
+        record.successes += max(0, one.total - one.failed)
+        record.expires = self._crawl.throttle.probing[one.slot] = now + self.rules.longest
+        if record.successes < self.rules.probes:
+            return None
+        return BreakerChange(one.slot, Circuit.HALF_OPEN, Circuit.CLOSED, total=record.successes)
+
+    def _count(self, one: Tally, record: Record, threshold: Threshold) -> BreakerChange | None:
+        """Of a slot that is closed."""
+        now = self._now
+        if one.failed and now - one.failed_age < record.since:
+            return None
+        record.count(one, threshold, now)
+        total, failed, kinds = record.summed(threshold, now)
+        if not threshold.passed(total, failed):
+            return None
+        return self._open(one.slot, record, Circuit.CLOSED, (failed, total, kinds))
+
+    def _open(
+        self, slot: str, record: Record, before: Circuit, counts: tuple[int, int, Mapping[str, int]]
+    ) -> BreakerChange:
+        rules, now, throttle = self.rules, self._now, self._crawl.throttle
+        record.times += 1
+        hold = min(rules.longest, rules.hold * 2.0 ** min(record.times - 1, 40))
+        record.buckets, record.successes = {}, 0
+        record.until, record.expires = now + hold, now + hold + rules.longest
+        throttle.hold(slot, record.until, self._default, now)
+        throttle.probe(slot, record.expires)
+        self._crawl.wake_holders(slot)
+        failed, total, kinds = counts
+        return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
+
+    def _let_go(self, slot: str) -> None:
+        self._crawl.throttle.probing.pop(slot, None)
+        self._crawl.look_again()
+
+    def _judge_crawl(self, one: Tally, threshold: Threshold) -> None:
+        known, now = self._known, self._now
+        known.crawl.count(one, threshold, now)
+        total, failed, kinds = known.crawl.summed(threshold, now)
+        if threshold.passed(total, failed):
+            known.trip, known.tripped_at = Trip(self._wall, failed, total, kinds), now
+            known.crawl = Record()
+
+    def look(self, slot: str) -> BreakerState:
+        """How *slot* stands."""
+        record, now = self._known.slots.get(slot), self._now
+        if record is None:
+            return BreakerState(slot)
+        total, failed, kinds = record.summed(self.rules.slot, now)
+        if not record.until:
+            return BreakerState(slot, failed=failed, total=total, kinds=kinds)
+        wait = max(0.0, record.until - now)
+        circuit = Circuit.OPEN if wait else Circuit.HALF_OPEN
+        return BreakerState(slot, circuit, wait, record.times, record.successes, failed, total, kinds)
+
+    def tripped(self, limit: int = 100) -> Sequence[BreakerState]:
+        """Slots that are open or half-open."""
+        names = sorted(name for name, record in self._known.slots.items() if record.until)
+        return [self.look(name) for name in names[:limit]]
+
+    def reset(self, slot: str) -> bool:
+        """Close *slot*; ``False``: it was not open."""
+        known = self._known
+        record = known.slots.get(slot)
+        if record is None or not record.until:
+            return False
+        throttle, now = self._crawl.throttle, self._now
+        known.slots[slot] = Record(since=now, expires=now + SETTLED)
+        if throttle.held.get(slot) == record.until:
+            throttle.lift(slot, now)
+            self._crawl.wake_holders(slot)
+        self._let_go(slot)
+        return True

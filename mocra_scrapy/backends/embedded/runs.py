@@ -1,0 +1,75 @@
+"""How a run begins, is seeded and ends, see :class:`~mocra_scrapy.interfaces.IRequestQueue`."""
+
+from __future__ import annotations
+
+from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import CrawlState, Finish, QueueOptions, Seeding
+
+
+def join(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -> CrawlState:
+    """*worker* announces itself: it takes part in the run that is unfinished, or begins the next."""
+    if options.shards and crawl.shards and options.shards != crawl.shards:
+        raise ConfigurationError(
+            "MOCRA_SHARDS",
+            f"this crawl was begun with {crawl.shards} shards, not {options.shards}",
+            f"Set it to {crawl.shards}, or leave it out, or delete the crawl first",
+        )
+    resumed = _is_unfinished(crawl)
+    if not resumed:
+        _begin(crawl, options)
+    if crawl.throttle.rules != options.rules:
+        crawl.throttle.rules = options.rules
+        crawl.throttle.limits.clear()
+    crawl.renew(worker, now, options.lease)
+    return CrawlState(crawl.run, crawl.finished, crawl.seeding, resumed)
+
+
+def _is_unfinished(crawl: StoredCrawl) -> bool:
+    # Everything is done and everybody left, but nobody lived to say so: that run is over, too.
+    exhausted = crawl.seeding is Seeding.DONE and not crawl.size().unfinished and not crawl.workers
+    return bool(crawl.run) and not crawl.finished and not exhausted
+
+
+def _begin(crawl: StoredCrawl, options: QueueOptions) -> None:
+    if crawl.run and not options.keep_seen:
+        crawl.seen.clear()
+    crawl.run, crawl.finished, crawl.winner = crawl.run + 1, False, ""
+    crawl.seeding, crawl.seeder = Seeding.OPEN, ""
+    crawl.shards = crawl.shards or options.shards or 1
+
+
+def claim_seeding(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -> bool:
+    """Whether *worker* is to seed: nobody did, or does and lives."""
+    crawl.renew(worker, now, options.lease)
+    if crawl.seeding is Seeding.DONE:
+        return False
+    if crawl.seeding is Seeding.CLAIMED and crawl.seeder != worker:
+        seeder = crawl.workers.get(crawl.seeder)
+        if seeder is not None and seeder.expires >= now:
+            return False
+    crawl.seeding, crawl.seeder = Seeding.CLAIMED, worker
+    return True
+
+
+def complete_seeding(crawl: StoredCrawl, worker: str) -> bool:
+    """All seeds are stored, says *worker*; whether it is the one that seeds."""
+    if crawl.seeding is Seeding.OPEN or crawl.seeder != worker:
+        return False
+    crawl.seeding = Seeding.DONE
+    crawl.wake_all()  # an idle worker may have waited for nothing but this to end the run
+    return True
+
+
+def finish(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -> Finish:
+    """End the run if nothing is left to do."""
+    if crawl.finished:
+        return Finish.WON if crawl.winner == worker else Finish.FINISHED
+    if crawl.seeding is not Seeding.DONE or crawl.size().unfinished:
+        return Finish.BUSY
+    crawl.finished, crawl.winner = True, worker
+    crawl.throttle.end_run(now)
+    if not options.keep_seen:
+        crawl.seen.clear()
+    crawl.wake_all()
+    return Finish.WON

@@ -1,0 +1,59 @@
+"""Workers of one crawl: what each holds, and its last call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mocra_scrapy.backends.embedded.slots import Item
+
+
+@dataclass(slots=True)
+class Answered:
+    """What is kept of a worker's last call, so that repeating it gives the same answer.
+
+    Attributes:
+        handed_out: token -> when that entry may depart.
+        names: slots and scopes of which it got something.
+        crowded: those that had no permit for it.
+        holds: slot or scope -> until when nobody departs.
+        lost, reclaimed, given_up: as in :class:`~mocra_scrapy.models.Exchange`.
+    """
+
+    call: int
+    stored: list[bool] = field(default_factory=list)
+    acked: list[bool] = field(default_factory=list)
+    released: list[bool] = field(default_factory=list)
+    buried: list[bool] = field(default_factory=list)
+    handed_out: dict[str, float] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    crowded: list[str] = field(default_factory=list)
+    holds: dict[str, float] = field(default_factory=dict)
+    lost: bool = False
+    reclaimed: int = 0
+    given_up: int = 0
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker that joined and neither left nor was reclaimed.
+
+    Attributes:
+        expires: when its lease ends.
+        held: what it holds by token, the oldest hand-out first.
+        suspect: token of the suspect among these.
+        lost: something was taken from it since its last call.
+        last: its last call.
+    """
+
+    name: str
+    expires: float
+    held: dict[str, Item] = field(default_factory=dict)
+    suspect: str | None = None
+    lost: bool = False
+    last: Answered | None = None
+
+    def drop(self, token: str) -> Item | None:
+        """Take *token* from it; ``None``: it does not hold it (any more)."""
+        if token == self.suspect:
+            self.suspect = None
+        return self.held.pop(token, None)
