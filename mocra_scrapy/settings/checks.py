@@ -55,7 +55,7 @@ def number(
     if whole and not found.is_integer():
         raise WrongValue(f"{value!r} is not a whole number", fix)
     if not least <= found <= most:
-        raise WrongValue(f"{value!r} is out of range", fix)
+        raise WrongValue(f"{value!r} is {f'not {what}' if what else 'out of range'}", fix)
     return found
 
 
