@@ -9,7 +9,6 @@ name is the scheme, its value a callable that takes ``(url, *, prefix, options)`
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -24,6 +23,9 @@ from zope.interface.verify import verifyObject
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IBackend
+from mocra_scrapy.models.redaction import redact_url
+
+__all__ = ["GROUP", "MEMORY_SCHEMES", "REDIS_SCHEMES", "open_backend", "redact_url"]
 
 GROUP = "mocra_scrapy.backends"
 MEMORY_SCHEMES = ("memory",)
@@ -38,9 +40,6 @@ REDIS_SCHEMES = (
     "valkey",
     "valkeys",
 )
-
-_HOSTS = re.compile(r"(?:[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::\d+)?(?:,(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?)*")
-_SECRET = re.compile(r"(?i)([?&;][^=&;]*(?:pass|secret|token|key)[^=&;]*=)[^&;#]*")
 
 
 def open_backend(url: str, *, prefix: str = "mocra", options: Mapping[str, object] | None = None) -> IBackend:
@@ -70,26 +69,6 @@ def open_backend(url: str, *, prefix: str = "mocra", options: Mapping[str, objec
     if found and scheme in theirs:
         return _third_party(theirs[scheme], url, prefix, options)
     raise _unknown(url, scheme if found else "", sorted({*MEMORY_SCHEMES, *REDIS_SCHEMES, *theirs}))
-
-
-def redact_url(url: str) -> str:
-    """*url* for logs and messages: passwords are replaced by ``***``, also where somebody forgot to
-    percent-encode one.
-    """
-    scheme, found, rest = url.partition("://")
-    if not found:
-        scheme, rest = "", url
-    place, mark, query = rest.partition("?")
-    authority = place.rpartition("@")[2].partition("/")[0]
-    if "@" in query and ("=" not in query.partition("@")[0] or not _HOSTS.fullmatch(authority)):
-        place, mark, query = rest, "", ""  # the "?" belongs to a password, which ends at the last "@"
-    user_info, at, host = place.rpartition("@")
-    if at:
-        user, colon, _ = user_info.partition(":")
-        # Without a colon it may be a password in the user's place: redis://secret@host is a common
-        # slip.
-        place = f"{user}:***@{host}" if colon else f"***@{host}"
-    return f"{scheme}{found}{place}" + _SECRET.sub(r"\1***", mark + query)
 
 
 def _redis(url: str, prefix: str, options: Mapping[str, object]) -> IBackend:

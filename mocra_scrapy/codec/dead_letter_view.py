@@ -28,14 +28,12 @@ from mocra_scrapy.codec.requests import (
     MSGPACK,
 )
 from mocra_scrapy.codec.values import unpack
+from mocra_scrapy.models.redaction import MASK, redact
 
 if TYPE_CHECKING:
     from mocra_scrapy.models import DeadLetter
 
 SECRET = re.compile(r"auth|cookie|token|secret|passw|api-?_?key|session", re.IGNORECASE)
-HIDDEN = "***"
-
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def instant(seconds: float) -> str:
@@ -50,15 +48,15 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
-        return _USER_INFO.sub(f"{HIDDEN}@", value)
+        return redact(value)
     if isinstance(value, bytes):
         try:
-            return _USER_INFO.sub(f"{HIDDEN}@", value.decode())
+            return redact(value.decode())
         except UnicodeDecodeError:
             return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, Mapping):
         return {
-            (name := key if isinstance(key, str) else str(plain(key))): HIDDEN if SECRET.search(name) else plain(member)
+            (name := key if isinstance(key, str) else str(plain(key))): MASK if SECRET.search(name) else plain(member)
             for key, member in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -77,7 +75,7 @@ def request_of(body: bytes) -> dict[str, Any] | None:
         shown = {"url": plain(str(url)), "method": "GET"}
         for field, value in fields.items():
             if field == COOKIES:
-                shown["cookies"] = HIDDEN
+                shown["cookies"] = MASK
             elif field in (CALLBACK, ERRBACK):
                 shown["callback" if field == CALLBACK else "errback"] = value or None
             elif KEYWORDS.get(field) == "body":

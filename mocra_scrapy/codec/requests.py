@@ -21,7 +21,6 @@ import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from scrapy import FormRequest, Request, Spider
 from scrapy.http import JsonRequest, XmlRpcRequest
@@ -31,6 +30,7 @@ from scrapy.utils.request import request_from_dict
 
 from mocra_scrapy.codec.values import ValuePacker, culprit, unpack
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
+from mocra_scrapy.models.redaction import without_user_info
 
 MSGPACK, PICKLE = 0x01, 0x80
 
@@ -257,11 +257,8 @@ def _without_credentials(meta: dict[str, Any]) -> dict[str, Any]:
     """*meta* with the proxy's address but not its user name and password."""
     clean = {key: value for key, value in meta.items() if key != "_auth_proxy"}
     proxy = clean.get("proxy")
-    if isinstance(proxy, str) and "@" in proxy:
-        parts = urlsplit(proxy if "://" in proxy else f"//{proxy}")
-        clean["proxy"] = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).removeprefix(
-            "" if "://" in proxy else "//"
-        )
+    if isinstance(proxy, str):
+        clean["proxy"] = without_user_info(proxy)
     return clean
 
 

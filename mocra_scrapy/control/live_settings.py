@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.utils.log import get_scrapy_root_handler
 
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.checks import setting_number
 
 if TYPE_CHECKING:
     from mocra_scrapy.runtime import Mocra
@@ -69,15 +70,7 @@ def whole(name: str, least: int, most: int) -> Callable[[Any], int]:
     """A check: a whole number, also as text."""
 
     def check(value: Any) -> int:
-        try:
-            number = int(value)
-        except (TypeError, ValueError):
-            number = least - 1
-        if isinstance(value, (bool, float)) or not least <= number <= most:
-            raise ConfigurationError(
-                name, f"{value!r} is no number of requests", f"Set a whole number from {least} to {most}"
-            )
-        return number
+        return int(setting_number(name, value, least, most, what="a number of requests", whole=True))
 
     return check
 

@@ -16,11 +16,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mocra_scrapy.cron.jobs import KEYS, NAME, Job, Wrong
+from mocra_scrapy.cron.jobs import KEYS, NAME, Job
 from mocra_scrapy.cron.schedule import BadSchedule, Schedule
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.cron.toml_lines import line_of
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.checks import WrongValue
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ class _Tables:
                 raise self._error((*path, name), "unknown key", fix)
             try:
                 values[name] = KEYS[name].check(value)
-            except Wrong as error:
+            except WrongValue as error:
                 raise self._error((*path, name), error.problem, error.fix) from error
         return values
 

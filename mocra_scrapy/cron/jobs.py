@@ -6,7 +6,6 @@ How to add a key: a field of :class:`Job`, a line in :data:`KEYS`, an entry in
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,20 +14,14 @@ from typing import Any, NamedTuple
 from mocra_scrapy.cron.expression import BadExpression, Expression
 from mocra_scrapy.cron.schedule import Schedule
 from mocra_scrapy.cron.suggestions import did_you_mean
+from mocra_scrapy.settings.checks import WrongValue, number
 
 CONCURRENCY = ("forbid", "allow", "replace", "queue")
 CATCH_UP = ("none", "last", "all")
 EXECUTORS = ("process", "queue")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MONTH = 31 * 86_400.0
-
-
-class Wrong(ValueError):
-    """A value that can't be; ``problem`` and ``fix`` are sentences without a full stop."""
-
-    def __init__(self, problem: str, fix: str) -> None:
-        super().__init__(f"{problem}. {fix}")
-        self.problem, self.fix = problem, fix
+SECONDS = "Write seconds, without quotes and units: 15 minutes are 900"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,7 @@ class Job:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise Wrong(f"{value!r} is no text", "Write a text in quotes that is not empty")
+        raise WrongValue(f"{value!r} is no text", "Write a text in quotes that is not empty")
     return value
 
 
@@ -69,7 +62,7 @@ def _choice(*known: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in known:
             guess = did_you_mean(value, known) if isinstance(value, str) else ""
-            raise Wrong(f"{value!r} is unknown", guess or f"Write one of {', '.join(map(repr, known))}")
+            raise WrongValue(f"{value!r} is unknown", guess or f"Write one of {', '.join(map(repr, known))}")
         return str(value)
 
     return check
@@ -77,33 +70,27 @@ def _choice(*known: str) -> Callable[[Any], str]:
 
 def _number(least: float, most: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise Wrong(f"{value!r} is no number", "Write seconds, without quotes and units: 15 minutes are 900")
-        if not least <= value <= most:
-            raise Wrong(f"{value!r} is out of range", f"Write a number from {least:g} to {most:g}")
-        return float(value)
+        return number(value, least, most, what="a time in seconds", text=False, hint=SECONDS)
 
     return check
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Wrong(f"{value!r} is not possible", f"Write a whole number from {least} to {most}")
-        return value
+        return int(number(value, least, most, whole=True, text=False))
 
     return check
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Wrong(f"{value!r} is neither true nor false", "Write true or false, without quotes")
+        raise WrongValue(f"{value!r} is neither true nor false", "Write true or false, without quotes")
     return value
 
 
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise Wrong(f"{value!r} is no table", 'Write { name = "value" }')
+        raise WrongValue(f"{value!r} is no table", 'Write { name = "value" }')
     return dict(value)
 
 
@@ -111,7 +98,7 @@ def _args(value: Any) -> dict[str, str]:
     args = {}
     for name, one in _table(value).items():
         if not isinstance(one, (str, int, float)):
-            raise Wrong(f"the argument {name!r} is {one!r}", "Spiders are given texts: write one in quotes")
+            raise WrongValue(f"the argument {name!r} is {one!r}", "Spiders are given texts: write one in quotes")
         args[name] = str(one).lower() if isinstance(one, bool) else str(one)
     return args
 
@@ -119,13 +106,13 @@ def _args(value: Any) -> dict[str, str]:
 def _settings(value: Any) -> dict[str, Any]:
     for name in _table(value):
         if not name.isupper():
-            raise Wrong(f"{name!r} is no name of a setting", f"Write {name.upper()!r}, or move it to args")
+            raise WrongValue(f"{name!r} is no name of a setting", f"Write {name.upper()!r}, or move it to args")
     return dict(value)
 
 
 def _tags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) and tag for tag in value):
-        raise Wrong(f"{value!r} is no list of texts", 'Write ["daily", "shop"]')
+        raise WrongValue(f"{value!r} is no list of texts", 'Write ["daily", "shop"]')
     return tuple(value)
 
 
@@ -133,7 +120,7 @@ def _success(value: Any) -> Expression:
     try:
         return Expression(_text(value))
     except BadExpression as error:
-        raise Wrong(str(error), 'Write, for example, "item_scraped_count > 0 and log_count/ERROR == 0"') from error
+        raise WrongValue(str(error), 'Write, for example, "item_scraped_count > 0 and log_count/ERROR == 0"') from error
 
 
 class Key(NamedTuple):

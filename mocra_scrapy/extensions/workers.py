@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import platform
-import re
 import socket
 import time
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy._version import __version__
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import WorkerReport
+from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAG_STEP = 0.25  # s between two looks at how late the event loop is
-#: User name and password of a URL in an error's text.
-_CREDENTIALS = re.compile(r"//[^/\s@]*@")
 
 
 def resident_megabytes() -> float | None:
@@ -68,7 +66,7 @@ class WorkerReports:
         return Mocra.from_crawler(crawler).extension(cls)
 
     def _spider_error(self, failure: Any, response: Any) -> None:
-        text = _CREDENTIALS.sub("//***@", f"{failure.type.__name__}: {failure.getErrorMessage()}")
+        text = redact(f"{failure.type.__name__}: {failure.getErrorMessage()}")
         self._error = text[:300]
 
     async def open(self) -> None:

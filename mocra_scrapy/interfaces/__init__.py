@@ -8,15 +8,21 @@ ones when they are opened.
 All methods are coroutines. What flows in bulk takes sequences and answers with sequences in the
 same order. Any method may raise :class:`~mocra_scrapy.exceptions.BackendUnavailable`; whether it
 took effect is then unknown.
+
+The examples run as they stand in ``python -m asyncio``; a test executes each of them. The timelines
+show what a rule is for: the race that it decides, step by step.
 """
 
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
-from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
+from mocra_scrapy.interfaces.election import IElection
 from mocra_scrapy.interfaces.limiter import IRateLimiter
+from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
+from mocra_scrapy.interfaces.shared import IShared
+from mocra_scrapy.interfaces.workers import IWorkers
 
 __all__ = [
     "IBackend",

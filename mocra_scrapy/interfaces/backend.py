@@ -6,9 +6,12 @@ from __future__ import annotations
 from zope.interface import Attribute, Interface
 
 from mocra_scrapy.interfaces.breaker import IBreaker
-from mocra_scrapy.interfaces.coordination import IElection, ILocks, IShared, IWorkers
+from mocra_scrapy.interfaces.election import IElection
 from mocra_scrapy.interfaces.limiter import IRateLimiter
+from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
+from mocra_scrapy.interfaces.shared import IShared
+from mocra_scrapy.interfaces.workers import IWorkers
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
 
 

@@ -16,7 +16,19 @@ class IRateLimiter(Interface):
     """The slots and scopes of one crawl. What is said here holds for :meth:`IRequestQueue.exchange`
     from the next call on.
 
-    A departure is *booked*, not polled for: who may not go now is told when.
+    A departure is *booked*, not polled for: whoever may not go now learns when::
+
+        from mocra_scrapy.backends import open_backend
+        from mocra_scrapy.models import QueueOptions, Reservation, SlotLimit
+
+        backend = open_backend("memory://")
+        await backend.open()
+        options = QueueOptions(limit=SlotLimit(interval=2.0))
+        limiter = backend.rate_limiter("books", options)
+        first, second = await limiter.reserve([Reservation(("example.com",))] * 2)
+        assert (first.wait, round(second.wait)) == (0.0, 2)  # sleep so long, then send
+        await limiter.hold("example.com", 30)  # it answered 429, Retry-After: 30
+        assert (await limiter.look("example.com")).wait > 29
     """
 
     async def reserve(

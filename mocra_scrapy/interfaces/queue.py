@@ -43,6 +43,21 @@ class IRequestQueue(IDeadLetters, IDictionaries):
     **Calls** are numbered by the caller, strictly growing for a worker. A call that failed with
     ``BackendUnavailable`` is repeated with the same number and the same arguments, and then has the
     effect and gives the answer of a single one.
+
+    ::
+
+        from mocra_scrapy.backends import open_backend
+        from mocra_scrapy.models import Entry, QueueOptions
+
+        backend = open_backend("memory://")
+        await backend.open()
+        queue = backend.request_queue("books", QueueOptions())
+        await queue.join("worker-a")
+        await queue.exchange("worker-a", 1, push=[Entry(b"page 1", "example.com")])
+        (lease,) = (await queue.exchange("worker-a", 2, want=10)).leases
+        # Downloaded and parsed: its links, and that it is done, in one step.
+        await queue.exchange("worker-a", 3, push=[Entry(b"page 2", "example.com")], ack=[lease])
+        assert (await queue.size()).pending == 1
     """
 
     options: QueueOptions = Attribute("What it was made with.")
@@ -74,7 +89,7 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
     ) -> Exchange:
-        """A worker's whole turn: one atomic step and one round trip per shard.
+        """All that a worker has to say, and its answer: one atomic step, one round trip per shard.
 
         Pushing:
 
@@ -108,8 +123,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           [start_entries_come_last]
         * Between slots it is fair: a slot is served again when all others that have work were.
           [slots_take_turns]
-        * Nothing is leased from the slots named in ``bounds.full`` [full_slots_are_passed_over], at most
-          *per_slot* (0: any number) from each of the others. [per_slot_is_a_limit]
+        * Nothing is leased from the slots named in ``bounds.full`` [full_slots_are_passed_over], at
+          most ``bounds.per_slot`` (0: any number) from each of the others. [per_slot_is_a_limit]
         * *want* is a limit; 0 leases nothing and only settles and renews. [want_is_a_limit]
 
         Throttling (with ``options.limit``; over all workers together):
@@ -122,8 +137,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * Requests that are out take *permits*. A worker has as many of a slot as ``permits`` told
           last, and starts no more requests; never more than ``concurrency`` in all.
           [permits_are_never_overbooked]
-        * ``bounds.loads``: how much of a slot or scope the caller has, out and waiting; it gets no more than
-          twice its permits, and where there is an interval no more than its permits.
+        * ``bounds.loads``: how much of a slot or scope the caller has, in flight and waiting; it gets
+          no more than twice its permits, and where there is an interval no more than its permits.
           [a_load_bounds_what_is_leased]
         * ``bounds.keep_permits``: of these it keeps so many permits, and gives back the rest.
           [what_is_given_back_is_free]
@@ -131,7 +146,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           for some. [permits_are_shared_between_workers]
         * The permits of a worker that leaves or dies are free. [a_leaving_worker_frees_its_permits]
           [a_dead_worker_frees_its_permits]
-        * ``bounds.limits``: of these slots or scopes, from now on. [a_slot_may_have_a_limit_of_its_own]
+        * ``bounds.limits``: of these slots or scopes, from now on.
+          [a_slot_may_have_a_limit_of_its_own]
         * Limits of scopes hold over all slots that have entries of them. [scopes_hold_over_slots]
         * What may not depart now keeps nobody else waiting, and ``next_due`` tells when it may.
           [held_slots_keep_nobody_waiting]
@@ -152,6 +168,19 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
         * The same call again changes nothing and gives the same answer.
           [a_repeated_call_has_one_effect]
+
+        Consider the following timeline::
+
+            time: 0, worker-a calls exchange(call=8, push=[child], ack=[parent], want=1).
+            time: 1, the server stores child, removes parent, leases page 5 to worker-a, and
+                     records call 8 with this answer. The connection breaks: the answer is lost.
+            time: 2, worker-a gets BackendUnavailable. It can't know whether the call took effect.
+            time: 3, worker-a calls exchange(call=8, …) with the same arguments. The server finds
+                     call 8 in the worker's record and gives the recorded answer.
+
+            If calls were *not* numbered, child would be stored twice unless its fingerprint is
+            filtered, parent's ack would be refused as if another worker had taken it over, and
+            page 5 would stay leased to a worker that never heard of it.
 
         Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a
         limited number. A limit of 1,000 pushes, 1,000 settlements and 1,000 wanted leases a call is
@@ -179,6 +208,18 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * When it dies or leaves without :meth:`complete_seeding`, another may.
           [seeding_is_taken_over]
         * Never again in a run in which it was completed. [completed_seeding_is_remembered]
+
+        Consider the following timeline (the lease is 60 seconds)::
+
+            time:  0, worker-a calls claim_seeding: True. It runs start() and pushes seeds.
+            time:  1, worker-b calls claim_seeding: False. It works on the seeds that are there.
+            time: 10, worker-a freezes after 300 of 1,000 seeds.
+            time: 70, worker-a's lease has run out. worker-b calls claim_seeding: True. It runs
+                      start() from the beginning; the 300 are known by their fingerprints.
+            time: 75, worker-a wakes, finds start() exhausted and calls complete_seeding. If that
+                      were accepted, the run could finish before worker-b has pushed the rest. It
+                      is not: False.
+            time: 90, worker-b calls complete_seeding: True. Nobody seeds again in this run.
         """
 
     async def complete_seeding(worker: str) -> bool:

@@ -1,5 +1,5 @@
-"""What crosses the contracts of :mod:`mocra_scrapy.interfaces.coordination`, and what a backend
-tells of its server.
+"""What crosses the contracts of elections, locks, shared values and workers, and what a backend
+reports of its server.
 """
 
 from __future__ import annotations

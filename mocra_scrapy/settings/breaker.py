@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BreakerRules, Threshold
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
+from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def read_breaker(settings: BaseSettings) -> BreakerRules | None:
     slot, crawl = _threshold(value, "slot"), _threshold(value, "crawl")
     if slot is None and crawl is None:
         raise ConfigurationError(NAME, "it has no threshold", 'Add "slot", "crawl" or a "preset", or set it to None')
-    hold = _number(value.get("hold", rules.hold), "['hold']", 0.1, 86_400)
-    longest = _number(value.get("longest", max(hold, rules.longest)), "['longest']", hold, 7 * 86_400)
-    probes = int(_number(value.get("probes", rules.probes), "['probes']", 1, 1000, whole=True))
+    hold = setting_number(f"{NAME}['hold']", value.get("hold", rules.hold), 0.1, 86_400)
+    longest = setting_number(f"{NAME}['longest']", value.get("longest", max(hold, rules.longest)), hold, 7 * 86_400)
+    probes = int(setting_number(f"{NAME}['probes']", value.get("probes", rules.probes), 1, 1000, whole=True))
     if slot is not None and settings.get("MOCRA_THROTTLE_SCOPE") == "worker":
         raise ConfigurationError(
             f"{NAME}['slot']",
@@ -97,10 +97,10 @@ def _threshold(value: Mapping[str, Any], level: str) -> Threshold | None:
     for key in part:
         if key not in PARTS:
             raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(PARTS)}")
-    failures = int(_number(part.get("failures", 0), f"[{level!r}]['failures']", 0, 1_000_000_000, whole=True))
-    share = _number(part.get("share", 0), f"[{level!r}]['share']", 0, 1)
-    least = int(_number(part.get("least", 20), f"[{level!r}]['least']", 1, 1_000_000_000, whole=True))
-    window = _number(part.get("window", WINDOW[level]), f"[{level!r}]['window']", 1, 7 * 86_400)
+    failures = int(setting_number(f"{subject}['failures']", part.get("failures", 0), 0, 1_000_000_000, whole=True))
+    share = setting_number(f"{subject}['share']", part.get("share", 0), 0, 1)
+    least = int(setting_number(f"{subject}['least']", part.get("least", 20), 1, 1_000_000_000, whole=True))
+    window = setting_number(f"{subject}['window']", part.get("window", WINDOW[level]), 1, 7 * 86_400)
     if not failures and not share:
         raise ConfigurationError(subject, "nothing would pass it", 'Set "failures", "share", or both')
     return Threshold(window, failures, share, least, _kinds(part.get("count", COUNT[level]), f"{subject}['count']"))
@@ -121,14 +121,3 @@ def _kinds(names: Any, subject: str) -> frozenset[str]:
                 subject, f"{name!r} is no kind of failure", f"List some of {_list((*GROUPS, *KINDS))}"
             )
     return frozenset(found)
-
-
-def _number(value: Any, part: str, least: float, most: float, *, whole: bool = False) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not least <= number <= most or (whole and number != int(number)):
-        kind = "whole number" if whole else "number"
-        raise ConfigurationError(f"{NAME}{part}", f"{value!r} is wrong", f"Set a {kind} from {least:g} to {most:g}")
-    return number

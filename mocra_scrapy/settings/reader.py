@@ -5,12 +5,12 @@ how, as :mod:`mocra_scrapy.settings.crawl`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.settings import default_settings
+from mocra_scrapy.settings.checks import setting_number
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -29,20 +29,10 @@ class SettingsReader:
         return getattr(default_settings, name) if value is None else value
 
     def number(self, name: str, least: float, most: float, what: str) -> float:
-        value = self.value(name)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if isinstance(value, bool) or not least <= number <= most:
-            raise ConfigurationError(name, f"{value!r} is not {what}", f"Set a number from {least:g} to {most:g}")
-        return number
+        return setting_number(name, self.value(name), least, most, what=what)
 
     def whole(self, name: str, least: int, most: int, what: str) -> int:
-        number = self.number(name, least, most, what)
-        if number != int(number):
-            raise ConfigurationError(name, f"{number!r} is not a whole number", "Leave out the fraction")
-        return int(number)
+        return int(setting_number(name, self.value(name), least, most, what=what, whole=True))
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         value = self.value(name)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST, SlotLimit
+from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
@@ -155,17 +156,6 @@ def parse_rate(text: Any, subject: str) -> float:
     return interval
 
 
-def _number(value: Any, subject: str, least: float, most: float, *, whole: bool = False) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not least <= number <= most or (whole and number != int(number)):
-        kind = "whole number" if whole else "number"
-        raise ConfigurationError(subject, f"{value!r} is wrong", f"Set a {kind} from {least:g} to {most:g}")
-    return number
-
-
 def _rule(name: str, value: Any) -> Rule:
     subject = f"MOCRA_THROTTLE[{name!r}]"
     if not isinstance(value, Mapping):
@@ -179,7 +169,7 @@ def _rule(name: str, value: Any) -> Rule:
     if "rate" in value:
         interval = parse_rate(value["rate"], f"{subject}['rate']")
     elif "delay" in value:
-        interval = _number(value["delay"], f"{subject}['delay']", 0, LONGEST)
+        interval = setting_number(f"{subject}['delay']", value["delay"], 0, LONGEST)
     scopes = value.get("scopes", ())
     scopes = [scopes] if isinstance(scopes, str) else scopes
     if not isinstance(scopes, (list, tuple, set)) or not all(isinstance(s, str) and s for s in scopes):
@@ -187,21 +177,25 @@ def _rule(name: str, value: Any) -> Rule:
     if scopes and name.startswith("@"):
         raise ConfigurationError(subject, "a scope has scopes", "Name the scopes at the slots")
     whole = {
-        key: int(_number(value[key], f"{subject}[{key!r}]", least, 1_000_000, whole=True))
+        key: int(setting_number(f"{subject}[{key!r}]", value[key], least, 1_000_000, whole=True))
         for key, least in (("burst", 1), ("concurrency", 0))
         if key in value
     }
-    jitter = _number(value["jitter"], f"{subject}['jitter']", 0, 1) if "jitter" in value else None
+    jitter = setting_number(f"{subject}['jitter']", value["jitter"], 0, 1) if "jitter" in value else None
     return Rule(interval, whole.get("burst"), whole.get("concurrency"), jitter, tuple(sorted(f"@{s}" for s in scopes)))
 
 
-def _jitter(settings: Any, default: float) -> float:
-    """Of a slot's settings: ``jitter``, or the older ``randomize_delay``."""
+def _slot(subject: str, settings: Any, default: SlotLimit) -> SlotLimit:
+    """One entry of ``DOWNLOAD_SLOTS``; ``jitter`` goes before the older ``randomize_delay``."""
+    interval = setting_number(f"{subject}['delay']", settings.get("delay", default.interval), 0, LONGEST)
+    permits = settings.get("concurrency", default.concurrency)
+    permits = int(setting_number(f"{subject}['concurrency']", permits, 0, 1_000_000, whole=True))
+    jitter = default.jitter
     if "jitter" in settings:
-        return _number(settings["jitter"], "DOWNLOAD_SLOTS jitter", 0, 1)
-    if "randomize_delay" in settings:
-        return 0.5 if settings["randomize_delay"] else 0.0
-    return default
+        jitter = setting_number(f"{subject}['jitter']", settings["jitter"], 0, 1)
+    elif "randomize_delay" in settings:
+        jitter = 0.5 if settings["randomize_delay"] else 0.0
+    return SlotLimit(interval, 1, permits, jitter)
 
 
 def _default_jitter(settings: BaseSettings) -> float:
@@ -224,7 +218,7 @@ def _begins_with(settings: BaseSettings, default: SlotLimit) -> SlotLimit:
     in_use = bool(placed) and None not in placed and settings.getfloat("AUTOTHROTTLE_TARGET_CONCURRENCY") > 0
     if not in_use or not settings.getbool("AUTOTHROTTLE_ENABLED"):
         return default
-    start = _number(settings.get("AUTOTHROTTLE_START_DELAY"), "AUTOTHROTTLE_START_DELAY", 0, LONGEST)
+    start = setting_number("AUTOTHROTTLE_START_DELAY", settings.get("AUTOTHROTTLE_START_DELAY"), 0, LONGEST)
     return replace(default, interval=max(default.interval, start))
 
 
@@ -239,16 +233,12 @@ def read_limits(settings: BaseSettings, spider: object = None) -> Limits:
     if delay is None:
         delay = settings.get("DOWNLOAD_DELAY") or 0
     per_domain = settings.getint("CONCURRENT_REQUESTS_PER_IP", 0) or settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
-    default = SlotLimit(_number(delay, "DOWNLOAD_DELAY", 0, LONGEST), 1, max(0, per_domain), _default_jitter(settings))
+    default = SlotLimit(
+        setting_number("DOWNLOAD_DELAY", delay, 0, LONGEST), 1, max(0, per_domain), _default_jitter(settings)
+    )
     default = _begins_with(settings, default)
     slots = {
-        name: SlotLimit(
-            _number(s.get("delay", default.interval), f"DOWNLOAD_SLOTS[{name!r}]['delay']", 0, LONGEST),
-            1,
-            int(_number(s.get("concurrency", default.concurrency), f"DOWNLOAD_SLOTS[{name!r}]['concurrency']", 0, 1e6)),
-            _jitter(s, default.jitter),
-        )
-        for name, s in settings.getdict("DOWNLOAD_SLOTS").items()
+        name: _slot(f"DOWNLOAD_SLOTS[{name!r}]", s, default) for name, s in settings.getdict("DOWNLOAD_SLOTS").items()
     }
     rules = {str(name): _rule(str(name), value) for name, value in read.mapping("MOCRA_THROTTLE").items()}
     patterns = {name: rule for name, rule in rules.items() if not name.startswith("@") and set(name) & set("*?[")}

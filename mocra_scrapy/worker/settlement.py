@@ -16,7 +16,6 @@ a child was lost                    ``child_lost``              dead
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from scrapy.exceptions import IgnoreRequest
 from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.models.backoff import backoff
+from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.worker.deliveries import CURRENT, Delivery
 
 if TYPE_CHECKING:
@@ -52,14 +52,12 @@ STATS = {
     "retry": "mocra/dead/retry",
 }
 
-_USER_INFO = re.compile(r"(?<=://)[^/@\s'\"<>]+@")
-
 
 def bounded(text: str) -> str:
     """*text* without the passwords of URLs in it; of more than :data:`DETAIL_BYTES` the beginning
     and the end, which says what it was.
     """
-    data = _USER_INFO.sub("***@", text).encode("utf-8", "backslashreplace")
+    data = redact(text).encode("utf-8", "backslashreplace")
     if len(data) > DETAIL_BYTES:
         gap = b"\n... %d bytes left out ...\n"
         head, tail = DETAIL_BYTES // 4, DETAIL_BYTES - DETAIL_BYTES // 4 - len(gap) - 16
@@ -168,7 +166,7 @@ class Settlement:
         assert request is not None
         retries = request.meta.get("retry_times", 0)
         more: dict[str, Any] = {
-            "url": _USER_INFO.sub("***@", request.url)[:URL_CHARACTERS],
+            "url": redact(request.url)[:URL_CHARACTERS],
             "fingerprint": self._fingerprint_of(request),
             "retries": max(delivery.failures.times, retries if isinstance(retries, int) else 0),
             "first_failed_at": delivery.failures.first_at,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.commands import ScrapyCommand
 
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.settings.crawl import read_options
 
@@ -33,22 +33,14 @@ def with_control(command: ScrapyCommand, crawl: str | None, use: Callable[[Contr
         name = crawl or command.settings.get("MOCRA_CRAWL")
         if not name:
             raise ConfigurationError("--crawl", "it is not clear which crawl is meant", "Name it, usually the spider")
-        backend = open_backend(chosen.backend, prefix=chosen.key_prefix, options=chosen.redis_options)
-        if not backend.shared:
-            raise ConfigurationError(
-                "MOCRA_BACKEND", f"what is in {backend.url} lives in the crawling process alone", "Use a Redis URL"
-            )
 
         async def run() -> None:
-            try:
-                await backend.open(min(chosen.start_timeout, 5.0))
+            async with opened_backend(chosen, min(chosen.start_timeout, 5.0)) as (backend, _):
                 control = Control(backend, name, by=f"{getpass.getuser()}@{socket.gethostname()}")
                 try:
                     await use(control)
                 finally:
                     await control.close()
-            finally:
-                await backend.close()
 
         asyncio.run(run())
     except MocraError as error:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from scrapy.commands import ScrapyCommand
 from scrapy.utils.conf import arglist_to_dict
 
+from mocra_scrapy.commands.verbs.backend_session import opened_jobs
 from mocra_scrapy.commands.verbs.cron_look import chosen
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_of
 from mocra_scrapy.cron.config import load_jobs
@@ -37,12 +38,8 @@ class _Changing:
             return WRONG
 
     async def _connected(self, arguments: argparse.Namespace, options: CronOptions) -> int:
-        store = Store(options.address)
-        try:
-            await store.open(options.start_timeout)
+        async with opened_jobs(options) as store:
             return await self.change(arguments, options, store)
-        finally:
-            await store.close()
 
     async def change(self, arguments: argparse.Namespace, options: CronOptions, store: Store) -> int:
         raise NotImplementedError

@@ -12,6 +12,7 @@ from itertools import islice
 from scrapy.commands import ScrapyCommand
 from scrapy.spiderloader import get_spider_loader
 
+from mocra_scrapy.commands.verbs.backend_session import opened_jobs
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_of
 from mocra_scrapy.cron import zones
 from mocra_scrapy.cron.config import load_jobs
@@ -25,12 +26,8 @@ from mocra_scrapy.exceptions import ConfigurationError, MocraError
 
 async def read_states(options: CronOptions) -> dict[str, Stored]:
     """What is stored of all jobs."""
-    store = Store(options.address)
-    try:
-        await store.open(options.start_timeout)
+    async with opened_jobs(options) as store:
         return await store.everything()
-    finally:
-        await store.close()
 
 
 def chosen(jobs: dict[str, Job], names: list[str], tag: str | None = None) -> list[Job]:

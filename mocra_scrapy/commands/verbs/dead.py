@@ -18,9 +18,9 @@ from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
 
-from mocra_scrapy.backends import open_backend
 from mocra_scrapy.codec.compression import PayloadReader
 from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, instant
+from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -163,15 +163,7 @@ class Action:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[IRequestQueue]:
         chosen = self.chosen
-        backend = open_backend(chosen.backend, prefix=chosen.key_prefix, options=chosen.redis_options)
-        if not backend.shared:
-            raise ConfigurationError(
-                "MOCRA_BACKEND",
-                f"{backend.url} keeps everything inside the process that crawls; there is nothing to look at",
-                "Set the URL of a server, as in -s MOCRA_BACKEND=redis://localhost",
-            )
-        try:
-            await backend.open(chosen.start_timeout)
+        async with opened_backend(chosen) as (backend, _):
             queue = backend.request_queue(chosen.crawl, chosen.queue)
             try:
                 if not (await queue.state()).run and not (await queue.size()).dead:
@@ -180,8 +172,6 @@ class Action:
                 yield queue
             finally:
                 await queue.close()
-        finally:
-            await backend.close()
 
     async def _letters(self, queue: IRequestQueue, most: int | None) -> AsyncIterator[list[DeadLetter]]:
         """The letters that are meant, page by page, the oldest first."""

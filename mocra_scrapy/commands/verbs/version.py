@@ -10,10 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy._version import __version__
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.exceptions import MocraError
-from mocra_scrapy.models import ServerReport
-from mocra_scrapy.settings.crawl import read_options
+from mocra_scrapy.settings.crawl import Options, read_options
 
 LIBRARIES = ("Scrapy", "Twisted", "msgpack", "zope.interface", "redis", "hiredis", "confluent-kafka", "uvloop")
 
@@ -35,19 +34,15 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         assert command.settings is not None
         try:
             chosen = read_options(command.settings, "version")
-            backend = open_backend(chosen.backend, prefix=chosen.key_prefix, options=chosen.redis_options)
-
-            async def look() -> ServerReport:
-                try:
-                    return await backend.open(options.timeout)
-                finally:
-                    await backend.close()
-
-            report = asyncio.run(look())
+            asyncio.run(look(chosen, options.timeout))
         except MocraError as error:
             print(f"Backend: {error}")
             return 1
+        return 0
+
+
+async def look(options: Options, timeout: float) -> None:
+    async with opened_backend(options, timeout, private=True) as (backend, report):
         print(f"Backend {backend.url}: " + (", ".join(f"{k} {v}" for k, v in report.facts.items()) or "ready"))
         for warning in report.warnings:
             print(f"Warning: {warning}")
-        return 0

@@ -90,14 +90,19 @@ async def test_items_and_an_error_of_the_callback(policy: str, done: bool) -> No
 async def test_a_detail_is_bounded_and_without_passwords() -> None:
     async with opened() as scheduler:
         request = await taken(scheduler, Request(URLS[0]))
-        tell(scheduler, signals.spider_error, failure=broken("http://u:hunter2@p/ " + "é" * 40_000 + " the end"))
+        tell(
+            scheduler,
+            signals.spider_error,
+            failure=broken("http://u:h@unter2@p/ http://u:hun/ter2@p " + "é" * 40_000 + " the end"),
+        )
         scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
         assert len(letter.detail.encode()) <= _settling.DETAIL_BYTES
         assert letter.detail.startswith("Traceback")
         assert letter.detail.rstrip().endswith("the end")
         assert "bytes left out" in letter.detail
-        assert "hunter2" not in letter.detail
+        assert "unter2" not in letter.detail
+        assert "ter2@" not in letter.detail
 
 
 async def test_what_was_ignored_on_purpose_is_no_letter() -> None:

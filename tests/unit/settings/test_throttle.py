@@ -71,7 +71,7 @@ def test_a_malformed_rate_is_told(text: Any) -> None:
     [
         ({"rates": "1/s"}, "'rates' is unknown"),
         ({"rate": "1/s", "delay": 1}, "a rate and a delay"),
-        ({"delay": -1}, "['delay']: -1 is wrong"),
+        ({"delay": -1}, "['delay']: -1 is out of range"),
         ({"delay": "soon"}, "['delay']"),
         ({"delay": 1e9}, "['delay']"),
         ({"burst": 0}, "['burst']"),
