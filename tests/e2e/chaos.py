@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
 from tests.services.redis_server import RedisServer
+from tests.services.warm import AnyProcess
 
 LEASE = 2.0  # s
 CRAWL = "graph"
@@ -68,7 +68,7 @@ class Chaos:
         self.ours = scheduler.startswith("mocra")
         self.fast = scheduler == "mocra-fast"
         self.workers = Workers(folder, server.url)
-        self.alive: list[subprocess.Popen[bytes]] = []
+        self.alive: list[AnyProcess] = []
         self.report = Report(scheduler, site.pages, seed)
 
     def start(self) -> None:
@@ -107,7 +107,7 @@ class Chaos:
         eventually(there, 120, f"{pages} fetched pages")
         return any(worker.poll() is None for worker in self.alive)
 
-    def victim(self) -> subprocess.Popen[bytes]:
+    def victim(self) -> AnyProcess:
         running = [worker for worker in self.alive if worker.poll() is None]
         return self.random.choice(running)
 
