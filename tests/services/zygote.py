@@ -174,9 +174,11 @@ def become(order: dict[str, Any], path: list[str]) -> None:
     time.tzset()
     random.seed()
     if environment.get("PYTHONUNBUFFERED"):
+        sys.stdin.reconfigure(write_through=True)  # type: ignore[union-attr]
         for name, number in (("stdout", 1), ("stderr", 2)):
             like = getattr(sys, name)
             raw: Any = io.FileIO(number, "w", closefd=False)
+            raw.name = f"<{name}>"
             new = io.TextIOWrapper(raw, like.encoding, like.errors, write_through=True)
             setattr(sys, name, new)
             setattr(sys, f"__{name}__", new)
