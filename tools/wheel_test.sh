@@ -1,13 +1,14 @@
 #!/bin/sh
-# Builds the wheel and runs tests against it in an environment and a folder of their own, where the source tree can't be imported.
+# Builds the wheel and runs tests against it in an environment (tools/setup.sh makes it) and a folder of their own, where the source tree
+# can't be imported.
 set -eu
 cd "$(dirname "$0")/.."
-rm -rf dist build .venv-wheel
+rm -rf dist build
 .venv/bin/python -m build --outdir dist >dist.log 2>&1 || { cat dist.log; exit 1; }
 rm -f dist.log
-.venv/bin/python -m venv .venv-wheel
 wheel=$(ls "$PWD"/dist/*.whl)
-.venv-wheel/bin/python -m pip install -q --disable-pip-version-check "mocra-scrapy[test] @ file://$wheel"
+.venv-wheel/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps "$wheel"
+.venv-wheel/bin/python -m pip check # the wheel itself asks for what is there
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cp -r tests docs pyproject.toml README.md "$folder"
@@ -16,4 +17,4 @@ cd "$folder"
 import mocra_scrapy, pathlib, sys
 where = pathlib.Path(mocra_scrapy.__file__)
 assert ".venv-wheel" in where.parts, f"{where} is not the wheel"'
-"$OLDPWD/.venv-wheel/bin/python" -m pytest -q -p no:cacheprovider tests/conformance tests/e2e/test_template.py -m "not redis or e2e"
+"$OLDPWD/.venv-wheel/bin/python" -m pytest -q -n 2 -p no:cacheprovider tests/conformance tests/e2e/test_template.py -m "not redis or e2e"

@@ -8,8 +8,13 @@ import pytest
 
 from .harness import Harness, make_harness
 
-SERVERS = ["redis", "cluster", "redis-6.2", "valkey"]
-KINDS = ["memory", *(pytest.param(kind, marks=pytest.mark.redis) for kind in SERVERS)]
+SERVERS = ["redis", "cluster"]
+OTHERS = ["redis-6.2", "valkey"]
+KINDS = [
+    "memory",
+    *(pytest.param(kind, marks=pytest.mark.redis) for kind in SERVERS),
+    *(pytest.param(kind, marks=[pytest.mark.redis, pytest.mark.other_server]) for kind in OTHERS),
+]
 
 
 @pytest.fixture(params=KINDS)

@@ -23,6 +23,7 @@ from typing import Any
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.state import as_json
+from tests.services import warm
 from tests.services.processes import eventually, unmeasured
 
 ROOT = Path(__file__).parents[2]
@@ -34,27 +35,26 @@ class Runners:
     def __init__(self, project: Path, backend: str) -> None:
         self.project, self.backend = project, backend
         self.starts = project / "starts"
-        self.all: list[subprocess.Popen[bytes]] = []
+        self.all: list[warm.AnyProcess] = []
 
-    def run(self, *command: str, module: str = "scrapy") -> subprocess.Popen[bytes]:
+    def run(self, *command: str, module: str = "scrapy") -> warm.AnyProcess:
         """``scrapy …``, in the background."""
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         with (self.project / f"process{len(self.all)}.log").open("wb") as log:
-            process = subprocess.Popen(
+            process = warm.start(
                 [sys.executable, "-m", module, *command],
                 cwd=self.project,
                 env={**unmeasured(), "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         self.all.append(process)
         return process
 
-    def runner(self, *more: str) -> subprocess.Popen[bytes]:
+    def runner(self, *more: str) -> warm.AnyProcess:
         return self.run("cron", "run", "--lease", "1.5", "-s", f"MOCRA_BACKEND={self.backend}", *more)
 
-    def light_runner(self, lease: float = 1.5) -> subprocess.Popen[bytes]:
+    def light_runner(self, lease: float = 1.5) -> warm.AnyProcess:
         return self.run(str(self.starts), self.backend, str(lease), module="tests.e2e.cron_runners")
 
     def logs(self) -> str:
@@ -96,7 +96,7 @@ class Runners:
         self.until(look, seconds, f"{job} {outcome}")
         return found[0]
 
-    def leader(self, name: str = "cron:shop", but: subprocess.Popen[bytes] | None = None) -> subprocess.Popen[bytes]:
+    def leader(self, name: str = "cron:shop", but: warm.AnyProcess | None = None) -> warm.AnyProcess:
         """The process that leads now; wait until it is another one than *but*."""
 
         async def ask() -> str | None:
@@ -108,7 +108,7 @@ class Runners:
             finally:
                 await backend.close()
 
-        found: list[subprocess.Popen[bytes]] = []
+        found: list[warm.AnyProcess] = []
 
         def look() -> bool:
             leader = asyncio.run(ask())

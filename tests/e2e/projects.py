@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.services import warm
 from tests.services.processes import unmeasured
 
 ONE_LINE = 'ADDONS = {"mocra_scrapy.Addon": 300}\n'
@@ -35,16 +36,15 @@ def write_project(folder: Path, spider: str, settings: str = ONE_LINE, **files: 
     return folder
 
 
-def scrapy(project: Path, *arguments: str, seconds: float = 120, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one command of Scrapy in *project*, to its end."""
-    return run([sys.executable, "-m", "scrapy", *arguments], project, seconds, stdin)
+def scrapy(
+    project: Path, *arguments: str, seconds: float = 120, stdin: str = "", cold: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run one command of Scrapy in *project*, to its end. See :mod:`tests.services.warm` for *cold*."""
+    return run([sys.executable, "-m", "scrapy", *arguments], project, seconds, stdin, cold)
 
 
 def run(
-    command: Sequence[str], folder: Path, seconds: float = 120, stdin: str = ""
+    command: Sequence[str], folder: Path, seconds: float = 120, stdin: str = "", cold: bool = False
 ) -> subprocess.CompletedProcess[str]:
     short = {"mocra", "cron"} & set(command) and "once" not in command  # no crawl comes of it
-    environment = None if short else unmeasured()
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, input=stdin
-    )
+    return warm.run(command, folder, seconds, None if short else unmeasured(), stdin, cold)

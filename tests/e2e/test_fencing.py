@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,12 +21,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.contender import TIMES
+from tests.services import warm
 from tests.services.faultproxy import FaultProxy
 from tests.services.processes import eventually, unmeasured
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
+ROOT = Path(__file__).parents[2]
 #: What a slow, shared machine may add to a time that is promised.
 SLACK = 3.0
 KEY = {"leader": "mocra:{+lead:boss}:term", "lock": "mocra:{+lock:boss}:permits"}
@@ -44,8 +45,8 @@ class Crowd:
         for i in range(5):
             command = [sys.executable, "-m", "tests.e2e.contender", kind, f"redis://127.0.0.1:{port}/0", f"c{i}"]
             with (folder / f"c{i}.log").open("wb") as log:
-                self.all[f"c{i}"] = subprocess.Popen(
-                    [*command, str(self.file)], env=unmeasured(), stdout=log, stderr=log
+                self.all[f"c{i}"] = warm.start(
+                    [*command, str(self.file)], cwd=ROOT, env=unmeasured(), stdout=log, stderr=log
                 )
 
     def events(self, kind: str) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def test_a_crawl_is_interrupted_killed_and_finished(loop: str, site: MockSite, w
 @pytest.mark.parametrize("loop", LOOPS)
 def test_the_memory_backend_on_every_loop(loop: str, site: MockSite, workers_on: Callable[[str], Workers]) -> None:
     workers = workers_on("memory://")
-    workers.start("graph", site=site.url, **LOOPS[loop])
+    workers.start("graph", site=site.url, cold=True, **LOOPS[loop])
     assert workers.wait() == [0]
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
     assert workers.events("closed")[0]["reason"] == "finished"
@@ -54,6 +54,7 @@ def test_the_memory_backend_on_every_loop(loop: str, site: MockSite, workers_on:
 
 
 # ---------------------------------------------------------------------- commands for a person
+# Whether one is a one-off is read from the process's own command line: cold ones.
 
 SPIDER = '''
     import scrapy
@@ -86,20 +87,20 @@ def project(tmp_path: Path, site: MockSite) -> Path:
 
 
 def test_fetch(project: Path, site: MockSite) -> None:
-    done = scrapy(project, "fetch", "--nolog", f"{site.url}/ok/1")
+    done = scrapy(project, "fetch", "--nolog", f"{site.url}/ok/1", cold=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "<title>page</title>" in done.stdout
 
 
 def test_parse(project: Path, site: MockSite) -> None:
-    done = scrapy(project, "parse", "--nolog", "--spider", "shop", f"{site.url}/page/0")
+    done = scrapy(project, "parse", "--nolog", "--spider", "shop", f"{site.url}/page/0", cold=True)
     assert done.returncode == 0
     assert "[{'title': 'page'}]" in done.stdout
     assert f"<GET {site.url}/page/1>" in done.stdout
 
 
 def test_shell(project: Path, site: MockSite) -> None:
-    done = scrapy(project, "shell", "--nolog", "-c", "response.css('title::text').get()", f"{site.url}/ok/1")
+    done = scrapy(project, "shell", "--nolog", "-c", "response.css('title::text').get()", f"{site.url}/ok/1", cold=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "page"
     both = f"fetch('{site.url}/ok/2'); print(response.url)\n"
@@ -109,7 +110,7 @@ def test_shell(project: Path, site: MockSite) -> None:
 
 
 def test_check(project: Path) -> None:
-    done = scrapy(project, "check", "shop")
+    done = scrapy(project, "check", "shop", cold=True)
     assert done.returncode == 0, done.stderr
     assert "OK" in done.stderr
 

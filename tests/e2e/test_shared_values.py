@@ -5,16 +5,17 @@ cut off catches up.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.shared_values import SharedSpace
 from mocra_scrapy.exceptions import BackendUnavailable
+from tests.services import warm
 from tests.services.faultproxy import FaultProxy
 from tests.services.processes import unmeasured
 from tests.services.redis_server import RedisServer
@@ -55,7 +56,9 @@ async def test_four_processes_count_to_four_thousand(redis_url: str) -> None:
     seen[0].on_change(lambda new, old: heard.append(new))
     for watcher in watchers:
         await watcher.open()
-    counting = [subprocess.Popen([sys.executable, "-c", COUNT, redis_url], env=unmeasured()) for _ in range(4)]
+    counting = [
+        warm.start([sys.executable, "-c", COUNT, redis_url], cwd=Path.cwd(), env=unmeasured()) for _ in range(4)
+    ]
     await until(lambda: all(process.poll() is not None for process in counting), 100)
     assert [process.returncode for process in counting] == [0] * 4
     late = await until(lambda: [one.value for one in seen] == [4000] * 3)

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.e2e
 SCRAPY = shutil.which("scrapy", path=str(Path(sys.executable).parent)) or "scrapy"
 
 
-def scrapy(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def scrapy(folder: Path, *arguments: str, cold: bool = False) -> subprocess.CompletedProcess[str]:
     """The installed command, with the entry points of the installed package."""
-    return run([SCRAPY, *arguments], folder)
+    return run([SCRAPY, *arguments], folder, cold=cold)
 
 
 def rendered(folder: Path, how: str) -> Path:
@@ -144,7 +144,7 @@ def test_startproject_refuses_what_scrapy_refuses(tmp_path: Path) -> None:
 
 
 def test_version(tmp_path: Path) -> None:
-    done = scrapy(tmp_path, "mocra", "version")
+    done = scrapy(tmp_path, "mocra", "version", cold=True)
     assert done.returncode == 0
     assert done.stdout.startswith(f"mocra_scrapy {mocra_scrapy.__version__}\n")
     assert "Backend memory://" in done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mocksite import MockSite
+from tests.services import warm
 from tests.services.processes import eventually, unmeasured
 
 PROJECT = Path(__file__).parent / "project"
@@ -26,12 +27,14 @@ class Workers:
         self.project = project
         self.backend = backend
         self.watch = folder / "events.jsonl"
-        self.all: list[subprocess.Popen[bytes]] = []
+        self.all: list[warm.AnyProcess] = []
 
     def start(
-        self, spider: str, environment: dict[str, str] | None = None, **arguments: Any
-    ) -> subprocess.Popen[bytes]:
-        """One worker; arguments in capitals are settings, others go to the spider."""
+        self, spider: str, environment: dict[str, str] | None = None, *, cold: bool = False, **arguments: Any
+    ) -> warm.AnyProcess:
+        """One worker; arguments in capitals are settings, others go to the spider. See
+        :mod:`tests.services.warm` for *cold*.
+        """
         command = [sys.executable, "-m", "scrapy", "crawl", spider, "-L", "INFO"]
         command += ["-s", f"MOCRA_BACKEND={self.backend}"]
         for name, value in arguments.items():
@@ -43,9 +46,7 @@ class Workers:
             **(environment or {}),
         }
         with (self.folder / f"worker{len(self.all)}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                command, cwd=self.project, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            worker = warm.start(command, cwd=self.project, env=env, stdout=log, stderr=log, cold=cold)
         self.all.append(worker)
         return worker
 

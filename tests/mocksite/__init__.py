@@ -13,6 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from urllib.request import urlopen
 
+from tests.services import warm
+from tests.services.processes import unmeasured
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,9 +30,9 @@ class MockSite:
 
     def __enter__(self) -> MockSite:
         command = [sys.executable, "-m", "tests.mocksite.site", str(self.pages)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self._process = warm.start(command, cwd=ROOT, env=unmeasured(), stdout=subprocess.PIPE)
         assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
+        self.url = self._process.stdout.readline().decode().strip()
         return self
 
     def __exit__(

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
+import itertools
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 _running: set[Server] = set()
@@ -25,25 +29,58 @@ def unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
 
 
-def free_port(below: int = 65536) -> int:
-    """A port that nobody listens on now. Cluster nodes need one below 55536: their bus takes the
-    port 10000 above.
+#: Below what outgoing connections are given (32768 and up), or one of them may have the port of a
+#: server that is down for a moment. The bus of a cluster's node takes the port 10000 above its own:
+#: that is below too.
+PORTS, BLOCK = range(10000, 20000), 200
+
+
+class _Ports:
+    """A block of ports that no other test process of this machine takes its own from."""
+
+    def __init__(self) -> None:
+        blocks = [PORTS[start : start + BLOCK] for start in range(0, len(PORTS), BLOCK)]
+        folder = Path(tempfile.gettempdir()) / f"mocra-test-ports-{os.getuid()}"
+        folder.mkdir(exist_ok=True)
+        for block in blocks:
+            self.held = (folder / str(block[0])).open("w")
+            try:
+                fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+            except BlockingIOError:
+                self.held.close()
+            else:
+                break
+        else:
+            raise RuntimeError(f"{len(blocks)} processes have ports of their own by {folder}")
+        self.turn = itertools.cycle(block)
+
+    def next(self) -> int:
+        """Round and round: one that was just given back is the last to be given again."""
+        for port in itertools.islice(self.turn, BLOCK):
+            if _free(port) and _free(port + len(PORTS)):
+                return port
+        raise RuntimeError(f"no free port among the {BLOCK} of {self.held.name}")
+
+
+@cache
+def _ports() -> _Ports:
+    return _Ports()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, nor on the one 10000 above it; this process's, even while its
+    server is stopped.
     """
-    for _ in range(1000):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < below and not listening(port + 10000 if below < 65536 else 0):
-            return port
-    raise RuntimeError(f"no free port below {below}")
+    return _ports().next()
 
 
-def listening(port: int) -> bool:
-    if not port:
-        return False
+def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str = "") -> None:

@@ -45,7 +45,7 @@ class RedisServer(Server):
         password: str | None = None,
         binary: Path | str = "redis-server",
     ) -> None:
-        self.port = free_port(below=55536)
+        self.port = free_port()
         self.password = password
         persistence = ["--appendonly", "yes", "--appendfsync", appendfsync] if appendfsync else ["--appendonly", "no"]
         if password:
@@ -89,7 +89,7 @@ class TlsRedis(Server):
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port(below=55536)
+        self.port = free_port()
         self.ca = folder / "ca.crt"
         self._certificates(folder)
         (folder / "users.acl").write_text(self.ACL.format(password=PASSWORD))

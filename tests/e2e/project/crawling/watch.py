@@ -11,6 +11,16 @@ from scrapy import signals
 from mocra_scrapy import signals as ours
 
 
+def waited_for_a_processor():
+    """Seconds for which this process could have run and others did: no fault of its own. 0 where the
+    kernel does not say.
+    """
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
 class Watch:
     def __init__(self, crawler):
         self.crawler = crawler
@@ -44,11 +54,11 @@ class Watch:
         self.task = asyncio.ensure_future(self.measure())
 
     async def measure(self):
-        """The longest time that the event loop did not come round."""
-        last = time.perf_counter()
+        """The longest time that the event loop did not come round while it had a processor."""
+        last = time.perf_counter() - waited_for_a_processor()
         while True:
             await asyncio.sleep(0.005)
-            now = time.perf_counter()
+            now = time.perf_counter() - waited_for_a_processor()
             self.longest = max(self.longest, now - last - 0.005)
             last = now
 

@@ -1,0 +1,60 @@
+"""What is long by nature, in full: ``python -m tests.soak [PART …]``, or ``make soak``. ``make test`` has
+the small form of each; this is run before something is called done, and its figures are in the docs.
+
+A part is a command that prints a line of JSON for each thing it did and exits with 0 if all is well.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+#: Part -> its command, behind ``python -m``.
+PARTS = {
+    "chaos": ["tests.e2e.chaos", "--seeds", "10"],
+    "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
+}
+
+
+def run(part: str) -> tuple[int, float, list[dict[str, Any]]]:
+    """Exit code, seconds, what it printed."""
+    began, lines = time.monotonic(), []
+    with subprocess.Popen([sys.executable, "-m", *PARTS[part]], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"{part}: {line}", end="", flush=True)
+            if line.startswith("{"):
+                lines.append(json.loads(line))
+    return process.returncode, time.monotonic() - began, lines
+
+
+def summed(lines: list[dict[str, Any]]) -> str:
+    """The figures of all lines, added up."""
+    total: dict[str, float] = {}
+    for line in lines:
+        for name, value in line.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "seed":
+                total[name] = round(total.get(name, 0) + value, 1)
+    return ", ".join(f"{name} {value}" for name, value in total.items())
+
+
+def main() -> None:
+    parts = sys.argv[1:] or list(PARTS)
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        sys.exit(f"no part {sorted(unknown)}; there are {', '.join(PARTS)}")
+    results = {part: run(part) for part in parts}
+    print()
+    for part, (code, seconds, lines) in results.items():
+        word = "ok" if code == 0 else f"FAILED ({code})"
+        print(f"{part}: {word}, {len(lines)} in {seconds / 60:.1f} min: {summed(lines)}")
+    sys.exit(any(code for code, _, _ in results.values()))
+
+
+if __name__ == "__main__":
+    main()
