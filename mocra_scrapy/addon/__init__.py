@@ -123,9 +123,7 @@ class Addon:
         read_feedback(settings)
         read_breaker(settings)
         place_autothrottle(settings)
-        options = read_options(
-            settings, getattr(self._crawler.spidercls, "name", None) or "spider", self._crawler.spidercls
-        )
+        options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         if not one_off_command():
             open_backend(

@@ -51,6 +51,8 @@ KEYWORDS = {
     CB_KWARGS: "cb_kwargs",
 }
 COMMON = frozenset(KEYWORDS.values()) | {"url", "callback", "errback"}
+#: What HttpProxyMiddleware puts into ``meta`` for a proxy of the environment (``http_proxy``).
+FROM_ENVIRONMENT = frozenset({"proxy", "_auth_proxy", "_scheme_proxy"})
 NO_CALLBACK_MARK = 0  # in place of a method's name
 
 
@@ -254,7 +256,13 @@ def _check(payload: bytes, codec: int, max_bytes: int) -> None:
 
 
 def _without_credentials(meta: dict[str, Any]) -> dict[str, Any]:
-    """*meta* with the proxy's address but not its user name and password."""
+    """*meta* with the proxy's address but not its user name and password.
+
+    A proxy that HttpProxyMiddleware took from the environment is left out whole: whoever fetches
+    the request next asks its own environment, and has the password, too.
+    """
+    if meta.get("_scheme_proxy"):
+        return {key: value for key, value in meta.items() if key not in FROM_ENVIRONMENT}
     clean = {key: value for key, value in meta.items() if key != "_auth_proxy"}
     proxy = clean.get("proxy")
     if isinstance(proxy, str):

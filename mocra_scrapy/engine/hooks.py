@@ -5,7 +5,8 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 
 * when the engine lets go of a request: ``engine._slot.remove_request`` is called once per scheduled
   request, after callback output, children and pipelines, with the object that ``next_request``
-  returned;
+  returned; and once more for each ``engine.download_async`` of that object, which
+  ``engine._slot.add_request`` tells apart;
 * that the engine is about to close: ``engine._slot.close`` is called before requests in flight are
   waited for;
 * waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks
@@ -30,6 +31,7 @@ from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
 from scrapy.core.scraper import Scraper
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
+from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Output
@@ -61,8 +63,24 @@ class EngineHooks:
         self._slot_key: Callable[[Request], str] = getattr(downloader, "get_slot_key", slot_of)
         self._default_concurrency: int = getattr(downloader, "domain_concurrency", 8) or 0
 
+    def on_taken(self, taken: Callable[[Request], None]) -> None:
+        """Call *taken* with each request that the engine begins to fetch, inline requests
+        included.
+        """
+        if self._slot is None:
+            return
+        add = self._slot.add_request
+
+        def add_request(request: Request) -> None:
+            add(request)
+            taken(request)
+
+        self._slot.add_request = add_request
+
     def on_finished(self, done: Callable[[Request], None]) -> None:
-        """Call *done* with each request that the engine lets go of, inline requests included."""
+        """Call *done* with each request that the engine lets go of, inline requests included: as
+        often as :meth:`on_taken` was called with it.
+        """
         if self._slot is None:
             return
         remove = self._slot.remove_request
@@ -74,6 +92,27 @@ class EngineHooks:
                 done(request)
 
         self._slot.remove_request = remove_request
+
+    def on_idle(self, decide: Callable[[bool], None]) -> None:
+        """Ask *decide* after all handlers of ``spider_idle``, with whether one of them wants the
+        spider to stay or to close; it raises ``DontCloseSpider`` or ``CloseSpider`` as they do.
+
+        A handler among the others would not know what those behind it say, and the end of a run is
+        for the whole cluster.
+        """
+        manager = self._crawler.signals
+        send, ours = manager.send_catch_log, object()
+        manager.connect(decide, ours)
+
+        def send_catch_log(signal: Any = None, *args: Any, **kwargs: Any) -> list[tuple[Any, Any]]:
+            results = send(signal, *args, **kwargs)
+            if signal is signals.spider_idle:
+                said = [getattr(result, "value", None) for _, result in results]
+                held = any(isinstance(error, (DontCloseSpider, CloseSpider)) for error in said)
+                results = [*results, *send(ours, held=held, dont_log=(DontCloseSpider, CloseSpider))]
+            return results
+
+        manager.send_catch_log = send_catch_log  # type: ignore[method-assign]
 
     def on_closing(self, closing: Callable[[], None]) -> None:
         """Call *closing* when the engine begins to close the spider, before it waits for requests
@@ -187,6 +226,11 @@ class EngineHooks:
         """
         if self._slot is not None and self._slot.closing is None and self.running:
             self._slot.nextcall.schedule()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the engine has nothing to do and nothing to wait for."""
+        return self._slot is None or bool(self._engine.spider_is_idle())
 
     def close_spider(self, reason: str) -> None:
         """Close the spider, in a task of its own."""

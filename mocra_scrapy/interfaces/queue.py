@@ -95,7 +95,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
         * An entry comes back byte for byte. [a_body_comes_back_byte_for_byte]
         * Filter and store are one step: a fingerprint is stored once
-          [a_fingerprint_is_stored_once], also within a call, and stays known after ack
+          [a_fingerprint_is_stored_once], also within a call, all its bytes count, however many
+          [every_byte_of_a_fingerprint_counts], and it stays known after ack
           [a_fingerprint_stays_seen_after_ack]; ``None`` is never filtered.
           [no_fingerprint_means_no_filtering]
         * A delayed entry is handed out when its delay has passed, not before.

@@ -4,6 +4,8 @@ list in which it waits.
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from mocra_scrapy.models.queue import MAX_PRIORITY, MIN_PRIORITY, Entry
 
 #: Separates a slot from its scopes in the name of a list.
@@ -14,12 +16,10 @@ def fingerprint_number(fingerprint: bytes) -> int:
     """The 63-bit number that stands for a fingerprint in the filter: the same everywhere, so that
     backends agree on collisions.
 
-    Raises:
-        ValueError: it has fewer than 8 bytes.
+    A hash of all its bytes: a project's own fingerprinter may give any, the URL itself or digits in
+    hexadecimal, and what tells two of them apart may come last.
     """
-    if len(fingerprint) < 8:
-        raise ValueError(f"a fingerprint has at least 8 bytes, this one {len(fingerprint)}")
-    return int.from_bytes(fingerprint[:8], "big") >> 1
+    return int.from_bytes(blake2b(fingerprint, digest_size=8).digest(), "big") >> 1
 
 
 def rank_of(entry: Entry) -> int:

@@ -84,8 +84,8 @@ class Entry:
         slot: Scrapy's download slot; hand-out is fair between slots.
         priority: higher is handed out sooner within its slot, as in
             :attr:`scrapy.Request.priority`; from :data:`MIN_PRIORITY` to :data:`MAX_PRIORITY`.
-        fingerprint: at least 8 bytes; an entry whose fingerprint was stored before is not stored
-            again. ``None``: never filtered.
+        fingerprint: any bytes; an entry whose fingerprint was stored before is not stored again.
+            ``None``: never filtered.
         start: whether it comes from ``start()``: within a priority these come last, and first in,
             first out.
         delay: seconds before it may be handed out, 0 or more.

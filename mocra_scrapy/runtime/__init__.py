@@ -16,6 +16,7 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
+from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import Components, P, Sharing
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
@@ -62,7 +63,7 @@ class Mocra:
         assert crawler.spidercls is not None
         self.crawler, self.settings = crawler, crawler.settings
         self.options: Options = read_options(
-            crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", crawler.spidercls
+            crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", download_delay_of(crawler)
         )
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)

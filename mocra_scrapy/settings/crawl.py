@@ -93,14 +93,14 @@ def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits)
     )
 
 
-def read_options(settings: BaseSettings, spider_name: str, spider: object = None) -> Options:
-    """The checked settings of a crawl; *spider*: its class, see
+def read_options(settings: BaseSettings, spider_name: str, delay: float | None = None) -> Options:
+    """The checked settings of a crawl; *delay*: see
     :func:`mocra_scrapy.settings.throttle.read_limits`.
 
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read, limits = SettingsReader(settings), read_limits(settings, spider)
+    read, limits = SettingsReader(settings), read_limits(settings, delay)
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one

@@ -222,14 +222,13 @@ def _begins_with(settings: BaseSettings, default: SlotLimit) -> SlotLimit:
     return replace(default, interval=max(default.interval, start))
 
 
-def read_limits(settings: BaseSettings, spider: object = None) -> Limits:
-    """The limits of a crawl; *spider*, an instance or its class, may have a ``download_delay``.
+def read_limits(settings: BaseSettings, delay: float | None = None) -> Limits:
+    """The limits of a crawl; *delay*: seconds that count instead of ``DOWNLOAD_DELAY``.
 
     Raises:
         ConfigurationError: names the setting and the part of it that is wrong.
     """
     read = SettingsReader(settings)
-    delay = getattr(spider, "download_delay", None)
     if delay is None:
         delay = settings.get("DOWNLOAD_DELAY") or 0
     per_domain = settings.getint("CONCURRENT_REQUESTS_PER_IP", 0) or settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")

@@ -190,7 +190,9 @@ class CrawlWorker:
     async def _hook_in(self) -> None:
         """Where Scrapy's engine meets us, all of it."""
         engine, connect = self.engine, self.crawler.signals.connect
+        engine.on_taken(self.deliveries.taken)
         engine.on_finished(self.deliveries.finished)
+        engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
         engine.on_download_failed(self.settlement.download_failed)
         engine.on_callback_output(self.intake.room)  # callbacks wait while too much is not stored
@@ -199,7 +201,6 @@ class CrawlWorker:
             answer_early(self.crawler, engine, self.filter)
         connect(self.settlement.spider_error, signals.spider_error)
         connect(self.settlement.item_error, signals.item_error)
-        connect(self.handler.on_idle, signals.spider_idle)
         if self.parts.options.limits.cluster:
             engine.no_local_delay()
             connect(self.deliveries.downloaded, signals.request_left_downloader)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from copy import copy
 from typing import Any, NamedTuple
 
 from scrapy import Request
@@ -38,6 +39,10 @@ class Failures(NamedTuple):
 
 NO_FAILURES = Failures()
 
+#: Letters of single items that one request leaves at most; the last of them says how many more
+#: there were.
+RECORDS = 10
+
 #: The greater, the graver, see :meth:`Delivery.fail`. An error in the callback says more than the
 #: download that led to it.
 GRAVITY = {"download": 1, "callback": 2, "retry": 3, "child_lost": 4}
@@ -61,18 +66,23 @@ class Delivery:
     Attributes:
         lease: what is to be settled at the end; ``None`` for a local request and for seeding.
         parent: the delivery that waits for this one.
+        fetches: how often the engine has the request: again in ``engine.download_async``.
         waits_for: local children that are not finished.
         ended: whether the engine let go of it.
         names: slots and scopes of which it takes a permit, until it left the downloader.
         fault: why it must not simply be acknowledged: ``(reason, detail)`` of a dead letter.
-        records: what went wrong with single items of it, for dead letters that are only records.
+        records: what went wrong with single items of it, for dead letters that are only records;
+            the first :data:`RECORDS`.
+        failed_items: how many did.
         failures: what its entry carried of earlier failures.
     """
 
     __slots__ = (
         "ended",
+        "failed_items",
         "failures",
         "fault",
+        "fetches",
         "lease",
         "names",
         "on_settled",
@@ -94,12 +104,14 @@ class Delivery:
         self.lease = lease
         self.parent = parent
         self.on_settled = on_settled
+        self.fetches = 0
         self.waits_for = 0
         self.ended = False
         self.settled = False
         self.fault: tuple[str, str] | None = None
         self.names: tuple[str, ...] = ()
         self.records: list[str] = []
+        self.failed_items = 0
         self.failures = NO_FAILURES
 
     def fail(self, reason: str, detail: str) -> None:
@@ -113,13 +125,31 @@ class Delivery:
         """
         if child.fault is not None:
             self.fail(child.fault[0], f"{child.request}, made by this request\n{child.fault[1]}")
-        self.records += child.records
+        for record in child.records:
+            self.record(record)
+        self.failed_items += child.failed_items - len(child.records)
+
+    def record(self, text: str) -> None:
+        """An item of it failed. The first :data:`RECORDS` are kept, all are counted."""
+        self.failed_items += 1
+        if len(self.records) < RECORDS:
+            self.records.append(text)
 
 
 #: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and
 #: pipelines, as they run in tasks that are started from ``next_request``'s context. Only a hint:
 #: order on the wire, not this, keeps children before their parent.
 CURRENT: ContextVar[Delivery | None] = ContextVar("mocra_delivery", default=None)
+
+
+def twin_of(request: Request) -> Request:
+    """Another object that stands for the same request. A class whose arguments ``copy()`` doesn't
+    know gets one that shares its ``meta``.
+    """
+    try:
+        return request.copy()
+    except Exception:
+        return copy(request)
 
 
 class Deliveries:
@@ -155,7 +185,7 @@ class Deliveries:
         deliveries at once.
         """
         if id(request) in self._in_flight:
-            request = request.copy()
+            request = twin_of(request)
         delivery = Delivery(request, lease, parent)
         if lease is not None:
             delivery.names = (lease.slot, *lease.scopes)
@@ -180,12 +210,24 @@ class Deliveries:
         if names:
             self._on_downloaded(names)
 
-    def finished(self, request: Request) -> None:
-        """The engine let go of *request*. Requests that never came from here (inline downloads) are
-        passed over.
+    def taken(self, request: Request) -> None:
+        """The engine begins to fetch *request*: the one that was handed out, or that object once
+        more, inline in its own callback.
         """
-        delivery = self._in_flight.pop(id(request), None)
+        delivery = self._in_flight.get(id(request))
         if delivery is not None:
+            delivery.fetches += 1
+
+    def finished(self, request: Request) -> None:
+        """The engine let go of *request*: it is finished with the last of its fetches. Requests
+        that never came from here (inline downloads) are passed over.
+        """
+        delivery = self._in_flight.get(id(request))
+        if delivery is None:
+            return
+        delivery.fetches -= 1
+        if delivery.fetches <= 0:
+            del self._in_flight[id(request)]
             self._leave(delivery)
             self.end(delivery)
 

@@ -74,7 +74,7 @@ class Dispatcher:
         the engine is woken later.
         """
         parts, status = self._parts, self._status
-        if not (status.closing or parts.state.holding or len(self._outbox) > parts.options.outbox_max):
+        if not (status.closing or parts.state.holding or self._outbox.is_full(parts.options.outbox_max)):
             self._return_missed()
             request = self._dispatch()
             if request is not None:
@@ -135,9 +135,11 @@ class Dispatcher:
             return request
         try:
             return self._codec.decode(lease.body)
-        except UnreadablePayload as error:
+        except Exception as error:  # a codec of the project's own may raise anything
+            if not isinstance(error, UnreadablePayload):
+                logger.exception("MOCRA_CODEC raised something else than UnreadablePayload")
             logger.error("A stored request of slot %r can't be read and is a dead letter now: %s", lease.slot, error)
             self._stats.inc_value("mocra/scheduler/unreadable")
             self._policy.on_downloaded(names_of(lease))  # it takes no permit
-            self._outbox.bury(Burial(lease, "unreadable", str(error)))
+            self._outbox.bury(Burial(lease, "unreadable", str(error) or type(error).__name__))
             return None

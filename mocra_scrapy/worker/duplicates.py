@@ -121,7 +121,10 @@ class ClusterFilter:
         """Whether it is a duplicate for sure; not counted."""
         if request.dont_filter:
             return False
-        fingerprint = self.recent.fingerprint(request)
+        try:
+            fingerprint = self.recent.fingerprint(request)
+        except Exception:
+            return False  # a project's own fingerprinter may raise: told where the request is taken in
         if fingerprint in self.recent.recent:
             return True
         self._asked, self._name = request, fingerprint

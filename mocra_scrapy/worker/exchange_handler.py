@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: The reason with which Scrapy closes a spider whose ``start()`` raised.
+START_ERROR = "start_error"
+
 
 class ExchangeHandler:
     """Hears of each answer to :class:`~mocra_scrapy.worker.exchange_loop.ExchangeLoop`.
@@ -65,6 +68,7 @@ class ExchangeHandler:
         self._policy = policy
         self._codec = codec
         self.run = status.state.run
+        self._broken = False
 
     # ------------------------------------------------------------------ answers
 
@@ -83,6 +87,8 @@ class ExchangeHandler:
         self._engine.listen_again()
         if exchange.state.run != self.run:
             self._next_run(exchange)
+        if self._status.finished and not exchange.state.finished and not self._broken:
+            self._status.finished = False  # somebody pushed after the end: the run goes on
         if exchange.lost:
             self._lost()
         if self._status.leasing:
@@ -129,15 +135,19 @@ class ExchangeHandler:
 
     # ------------------------------------------------------------------ the end
 
-    def on_idle(self) -> None:
-        """Nothing to do here. Whether the spider may close is a question to the whole cluster."""
+    def on_idle(self, held: bool) -> None:
+        """Nothing to do here. Whether the spider may close is a question to the whole cluster; it
+        is only asked when no handler of ``spider_idle`` has an opinion (*held*).
+        """
         status, state = self._status, self._parts.state
-        if status.closing or status.finished:
+        if status.closing or status.finished or held:
             return
         if state.draining:
             raise CloseSpider(DRAINED)
         if self._options.close == "idle" and not state.paused and status.dry and not status.size.delayed:
             return
+        if status.start_failed and not status.size.unfinished and self._options.close == "finished":
+            raise CloseSpider(START_ERROR)
         if self._options.close == "finished" and status.may_be_over and not status.wants_end:
             status.wants_end = True
             status.kick()
@@ -152,10 +162,14 @@ class ExchangeHandler:
             await self._crawler.signals.send_catch_log_async(
                 signals.crawl_finished, spider=self._spider, crawl=self._parts.crawl, run=self.run
             )
-        self._engine.wake()
+        if self._engine.idle:
+            self._engine.close_spider("finished")  # nobody minded when it was asked
+        else:
+            self._engine.wake()
 
     def on_broken(self) -> None:
         """Something that can't be repeated went wrong: the worker must stop."""
+        self._broken = True
         self._stats.inc_value("mocra/worker/broken")
         self._status.finished = True
         self._engine.close_spider("mocra_error")

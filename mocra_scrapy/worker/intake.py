@@ -70,15 +70,18 @@ class Intake:
         self._settlement = settlement
 
     def take(self, request: Request) -> bool:
-        """Take *request* in; ``False`` when it is a known duplicate. Never raises: Scrapy would
-        lose the request and could hang.
+        """Take *request* in; ``False`` when it is a known duplicate. Never raises for what a
+        callback yields: Scrapy would lose the request and could hang.
 
         One that can't be kept at all is logged and counted, and its parent becomes a dead letter
-        instead of being acknowledged.
+        instead of being acknowledged. One of ``start()`` has no parent: its error ends ``start()``,
+        as in Scrapy, and the crawl is not seeded.
         """
         try:
             return self._take(request)
         except Exception as error:
+            if self._seeder.is_seed(request):
+                raise
             self._settlement.child_failed(request, error)
             return False
 
@@ -114,7 +117,7 @@ class Intake:
         are not stored yet.
         """
         await asyncio.sleep(0)
-        while not self._status.closing and len(self._outbox) > self._options.outbox_max:
+        while not self._status.closing and self._outbox.is_full(self._options.outbox_max):
             self._status.kick()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._status.changed(), LOOK)

@@ -16,6 +16,9 @@ from mocra_scrapy.models import Burial, Entry, Lease
 
 #: Operations and bytes of one exchange: keeps a script on the server near one millisecond.
 BATCH, BATCH_BYTES = 200, 512 * 1024
+#: Bytes of requests that are not stored yet above which callbacks and ``start()`` wait, however few
+#: these are (``MOCRA_OUTBOX_MAX`` counts them).
+MOST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,17 @@ class Outbox:
         self._ops: deque[Push | Lease | tuple[Burial, ...]] = deque()
         self._releases: list[Lease] = []
         self._sent = 0
+        self.bytes = 0  # of requests that are not confirmed
+        self._sent_bytes = 0
         self.put = 0  # operations ever put in, and…
         self.confirmed = 0  # …ever confirmed: whoever noted `put` knows by this when all before it is stored
 
     def __len__(self) -> int:
         return len(self._ops) + len(self._releases) + self._sent
+
+    def is_full(self, most: int) -> bool:
+        """Whether more than *most* operations, or too many bytes, are not confirmed yet."""
+        return len(self) > most or self.bytes > MOST_BYTES
 
     @property
     def waiting(self) -> int:
@@ -59,6 +68,7 @@ class Outbox:
         return len(self._ops) + len(self._releases)
 
     def push(self, entry: Entry, request: Request) -> None:
+        self.bytes += len(entry.body)
         self._append(Push(entry, request))
 
     def ack(self, lease: Lease) -> None:
@@ -94,9 +104,11 @@ class Outbox:
                 batch.burials.extend(op)
                 size += sum(len(burial.detail) for burial in op)
         self._sent = taken + len(batch.releases)
+        self._sent_bytes = sum(len(push.entry.body) for push in batch.pushes)
         return batch
 
     def confirm(self, batch: Batch) -> None:
         """The queue answered for *batch*, the last one taken."""
         self.confirmed += self._sent - len(batch.releases)
-        self._sent = 0
+        self.bytes -= self._sent_bytes
+        self._sent = self._sent_bytes = 0

@@ -22,6 +22,7 @@ class QueueStatus:
             something is due, or after the idle poll.
         hungry: the engine asked for a request and got none.
         wants_end: the spider is idle, and asks whether the crawl is finished.
+        start_failed: ``start()`` broke off in this worker; the crawl is not seeded.
         away_since: monotonic instant since when the backend doesn't answer; ``None``: it does.
         round_trips: exchanges that were answered.
         close_reason: with which the spider closes.
@@ -32,7 +33,7 @@ class QueueStatus:
         self.size = QueueSize()
         self.leasing = True
         self.closing = self.finished = False
-        self.dry = self.hungry = self.wants_end = False
+        self.dry = self.hungry = self.wants_end = self.start_failed = False
         self.away_since: float | None = None
         self.round_trips = 0
         self.close_reason = "shutdown"

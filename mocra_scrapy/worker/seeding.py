@@ -118,9 +118,9 @@ class Seeder:
             self._engine.close_spider(closing.reason or "cancelled")
             raise
         except Exception:
-            # Scrapy logs it and goes on with what it has; run again it would only fail again, on
-            # one worker after the other.
-            await self._complete()
+            # Scrapy logs it, goes on with what it has, and closes with the reason "start_error".
+            # A crawl whose start() broke off is not seeded: the next run begins it again.
+            self._status.start_failed = True
             raise
         await self._complete()
 
@@ -171,7 +171,7 @@ class Seeder:
         there can be fetched; or paused.
         """
         status, unsent = self._status, len(self._outbox)
-        if not status.leasing or unsent > self._options.outbox_max // 2:
+        if not status.leasing or self._outbox.is_full(self._options.outbox_max // 2):
             return True
         # Whether what is unsent can be fetched shows when it is stored: that is waited for, a batch
         # at a time.
@@ -181,7 +181,10 @@ class Seeder:
         """All seeds are in the outbox: wait until they are stored (local ones: done), then say so
         to the cluster.
         """
+        mark = self._outbox.put
         await self._either(self._stored())
+        if self._outbox.confirmed < mark:
+            return  # the worker closes: whoever comes next seeds again, what is stored is filtered
         self._deliveries.end(self.delivery)
         await self._either(self._settled.wait())
         if self._stopped.is_set() and not self._settled.is_set():

@@ -26,7 +26,7 @@ from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.models.backoff import backoff
 from mocra_scrapy.models.redaction import redact
-from mocra_scrapy.worker.deliveries import CURRENT, Delivery
+from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Delivery
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -40,9 +40,6 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a letter's detail, of an item in it, and of its URL.
 DETAIL_BYTES, ITEM_CHARACTERS, URL_CHARACTERS = 16 * 1024, 2000, 2000
-#: Letters of single items that one request leaves at most; the last of them says how many more
-#: there were.
-RECORDS = 10
 
 STATS = {
     "callback": "mocra/dead/callback",
@@ -108,7 +105,7 @@ class Settlement:
                 shown = repr(item)[:ITEM_CHARACTERS]
             except Exception as error:
                 shown = f"an item whose repr() fails: {error!r}"
-            delivery.records.append(f"{shown}\n{failure.getTraceback()}")
+            delivery.record(f"{shown}\n{failure.getTraceback()}")
 
     def download_failed(self, failure: Any) -> None:
         """A download failed for good and no errback took it. A request that was ignored on purpose
@@ -176,8 +173,8 @@ class Settlement:
         if fault is not None:
             done = fault[0] == "callback" and self._options.on_error == "ack"
             burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, **more))
-        for at, record in enumerate(records[:RECORDS]):
-            left = len(records) - RECORDS if at == RECORDS - 1 else 0
+        for at, record in enumerate(records):
+            left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0
             said = f"{left} more items of this request failed; this one:\n{record}" if left > 0 else record
             burials.append(Burial(lease, "item", bounded(said), fault is None or burials[0].done, body, **more))
         for burial in burials:

@@ -41,13 +41,23 @@ async def test_a_fingerprint_is_stored_once(harness: Harness) -> None:
     within = await a.push([one, Entry(b"2", "s", fingerprint=fp(2)), one])
     assert list(within) == [True, True, False]
     assert list(await b.push([one, Entry(b"3", "s", fingerprint=fp(3))])) == [False, True]
-    # Delayed or pending, another priority or body: the fingerprint alone counts, its first 8 bytes.
-    assert list(await b.push([Entry(b"4", "s", 7, fp(1)[:8] + b"tail", delay=9)])) == [False]
+    # Delayed or pending, another priority or body: the fingerprint alone counts, all its bytes.
+    assert list(await b.push([Entry(b"4", "s", 7, fp(1), delay=9)])) == [False]
     assert bodies(await harness.lease_all(a)) == ["1", "2", "3"]
     many = [Entry(b"", "s", fingerprint=fp(("many", i))) for i in range(900)]
     assert all(await a.push(many))
     assert not any(await b.push(many))
     assert (await a.queue.size()).seen == 903
+
+
+async def test_every_byte_of_a_fingerprint_counts(harness: Harness) -> None:
+    """A project's own fingerprinter may give the URL itself, digits, or very little."""
+    a = await harness.worker("a")
+    given = [b"", b"1", b"12", b"http://s.test/a", b"http://s.test/b", b"x" * 100 + b"1", b"x" * 100 + b"2"]
+    given += [b"%040x" % n for n in range(200)]
+    assert all(await a.push([Entry(b"", "s", fingerprint=fingerprint) for fingerprint in given]))
+    assert not any(await a.push([Entry(b"", "s", fingerprint=fingerprint) for fingerprint in given]))
+    assert all(await a.queue.forget(given))
 
 
 async def test_a_fingerprint_stays_seen_after_ack(harness: Harness) -> None:

@@ -86,14 +86,14 @@ async def test_unreadable_entries_become_dead_letters() -> None:
 async def test_an_idle_worker_stays_while_there_is_work() -> None:
     async with opened() as scheduler:
         with pytest.raises(DontCloseSpider):
-            scheduler.worker.handler.on_idle()
+            scheduler.worker.handler.on_idle(False)
         scheduler.enqueue_request(Request(URLS[0]))
         await dequeue(scheduler)
         await drained(scheduler)
         with pytest.raises(DontCloseSpider):
-            scheduler.worker.handler.on_idle()  # asks the cluster…
+            scheduler.worker.handler.on_idle(False)  # asks the cluster…
         await eventually(lambda: scheduler.worker.status.finished)
-        scheduler.worker.handler.on_idle()  # …which says: it is over
+        scheduler.worker.handler.on_idle(False)  # …which says: it is over
         assert scheduler.crawler.stats.get_value("mocra/crawl/finished_here") is True
 
 
@@ -108,10 +108,10 @@ async def test_close_modes(mode: str, leaves: bool) -> None:
         assert turns is not None
         await eventually(lambda: turns.dry)
         if leaves:
-            scheduler.worker.handler.on_idle()
+            scheduler.worker.handler.on_idle(False)
         else:
             with pytest.raises(DontCloseSpider):
-                scheduler.worker.handler.on_idle()
+                scheduler.worker.handler.on_idle(False)
 
 
 async def test_closing_twice_and_half_open() -> None:
@@ -149,7 +149,7 @@ async def test_an_error_in_the_suite_closes_this_worker(
         await eventually(lambda: closed == ["mocra_error"])
         assert "this worker stops" in caplog.text
         assert scheduler.crawler.stats.get_value("mocra/worker/broken") == 1
-        scheduler.worker.handler.on_idle()  # nothing keeps it open
+        scheduler.worker.handler.on_idle(False)  # nothing keeps it open
 
 
 class Seeding2000:

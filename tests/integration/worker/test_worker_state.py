@@ -82,7 +82,7 @@ async def test_a_paused_worker_takes_nothing_and_hands_back(backend: MemoryBacke
         assert await pending(scheduler) == 3, "what callbacks yield is stored"
         assert scheduler.next_request() is None
         with pytest.raises(DontCloseSpider):
-            scheduler.worker.handler.on_idle()
+            scheduler.worker.handler.on_idle(False)
         await told(backend).resume()
         rest = [(await dequeue(scheduler)).url for _ in range(3)]
         assert sorted([first.url, *rest]) == sorted([*URLS, "http://foo.test/more"])
@@ -138,7 +138,7 @@ async def test_a_draining_worker_finishes_what_it_holds(backend: MemoryBackend) 
         scheduler.worker.deliveries.finished(out)
         await eventually(scheduler.mocra.worker_state.leave_when_drained)
         with pytest.raises(CloseSpider) as raised:
-            scheduler.worker.handler.on_idle()
+            scheduler.worker.handler.on_idle(False)
         assert raised.value.reason == "mocra_drained"
 
 

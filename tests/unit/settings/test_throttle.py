@@ -127,11 +127,9 @@ def test_what_scrapys_settings_mean() -> None:
     assert read_limits(Settings({"RANDOMIZE_DOWNLOAD_DELAY": False})).default.jitter == 0
 
 
-def test_a_spiders_delay_wins() -> None:
-    class Slow:
-        download_delay = 7
-
-    assert read_limits(Settings({"DOWNLOAD_DELAY": 2}), Slow).default.interval == 7
+def test_a_delay_of_the_spider_counts_where_it_is_given() -> None:
+    assert read_limits(Settings({"DOWNLOAD_DELAY": 2}), 7).default.interval == 7
+    assert read_limits(Settings({"DOWNLOAD_DELAY": 2}), 0).default.interval == 0
 
 
 def test_rules_over_scrapys_settings() -> None:
