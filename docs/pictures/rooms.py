@@ -64,7 +64,7 @@ HOUSES = [
 ]
 
 BOXES = [
-    Box("callback", "outside", A, 28, B + MIDDLE - A, note="your spider: yields requests and items"),
+    Box("callback", "outside", A, 28, B + MIDDLE - A, note="in your spider"),
     Box("downloader", "outside", C, 28, WIDE, note="sends it to the site", step=8),
     # What Scrapy loads.
     Box("addon", "shells", A, 124, 62),

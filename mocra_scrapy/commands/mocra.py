@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 #: Name -> (module of this folder, what it does).
 VERBS = {
-    "dead": ("dead", "list, show, replay, purge or export what was given up"),
+    "dead": ("dead", "list, show, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
-    "startproject": ("startproject", "make a new project from the suite's template"),
+    "startproject": ("startproject", "make a new project from our template"),
     "worker": ("worker", "run the crawls that `scrapy cron` starts on waiting workers"),
     "version": ("version", "print versions, and whether the project's backend answers"),
     "workers": ("workers", "list the workers of a crawl"),

@@ -30,7 +30,7 @@ class IBreaker(Interface):
         * Outcomes of all workers are counted together, and leave the window.
           [workers_count_together] [failures_leave_the_window]
         * A slot opens when its threshold is passed, by number [too_many_failures_open_a_slot] or by
-          share [a_share_of_failures_opens_a_slot]; exactly one report is told of it.
+          share [a_share_of_failures_opens_a_slot]; exactly one report is answered with it.
           [one_report_opens_a_slot]
         * Only the kinds that the threshold names count as failures. [only_named_kinds_count]
         * Nothing of an open slot departs; its entries stay where they are, and other slots go on.
@@ -42,8 +42,8 @@ class IBreaker(Interface):
           [stragglers_change_nothing]
         * A slot of which nothing is heard for ``longest`` seconds after its hold is as before.
           [an_unheard_slot_is_forgotten]
-        * The crawl's threshold counts all slots together; every report is told of the last time
-          that it was passed, and counting begins anew. [too_many_failures_trip_the_crawl]
+        * The crawl's threshold counts all slots together; every report is answered with the last
+          time that it was passed, and counting begins anew. [too_many_failures_trip_the_crawl]
         * A run that is over is not judged. [nothing_is_judged_after_the_end]
 
         Raises:

@@ -11,8 +11,8 @@ from mocra_scrapy.models import DeadLetter, LetterFilter, QueueOptions
 
 
 class IDeadLetters(Interface):
-    """What was given up: kept with its reason, listed, replayed, purged. A part of every
-    :class:`IRequestQueue`.
+    """Requests that failed permanently: kept with their reason, listed, replayed, purged. A part of
+    every :class:`IRequestQueue`.
 
     * Letters survive the end of the run and the start of the next one. [letters_survive_the_run]
     * ``options.max_dead`` are kept; the oldest go first. [too_many_letters_push_out_the_oldest]

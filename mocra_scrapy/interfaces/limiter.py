@@ -1,5 +1,5 @@
-"""What is beside the queue's hand-out, and on the same state: departures of requests that bypass
-the queue, holds, live changes.
+"""Limits beside the leases of the queue, on the same state: departures of requests that bypass the
+queue, holds, live changes.
 """
 # ruff: noqa: N805 - methods of zope interfaces have no self
 
@@ -36,7 +36,7 @@ class IRateLimiter(Interface):
     ) -> Sequence[Booking]:
         """Book departures, in order; *limits* as in :meth:`IRequestQueue.exchange`.
 
-        * A booking counts for the hand-out, and the other way round.
+        * A booking counts for leases, and the other way round.
           [bookings_and_leases_share_one_state]
         * What would wait for more than ``max_wait`` is not booked. [a_long_wait_is_not_booked]
         * A reservation of several names waits for all of them. [a_booking_waits_for_all_its_names]
@@ -46,7 +46,7 @@ class IRateLimiter(Interface):
 
     async def hold(name: str, seconds: float) -> None:
         """Nobody departs before so many seconds are over (``Retry-After``); workers that have
-        something of it are woken and told.
+        requests of it are woken and notified.
 
         A hold never shortens another one. [a_hold_stops_everybody] [a_hold_never_shortens]
         """
@@ -73,6 +73,6 @@ class IRateLimiter(Interface):
         """End a pause and any hold."""
 
     async def look(name: str) -> SlotState:
-        """How it stands; limits that were never told are ``options.limit``.
+        """How it stands; limits that were never set are ``options.limit``.
         [a_look_tells_what_is_in_force]
         """

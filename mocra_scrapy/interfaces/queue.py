@@ -36,9 +36,9 @@ class IRequestQueue(IDeadLetters, IDictionaries):
            (until due) └──reclaim──────┘│              └──purge──► gone
                         (deliveries+1)  └──reclaim, deliveries used up──► dead
 
-    **Workers.** A worker is a name that is unique for one run of one process, and calls in turn,
-    one exchange at a time. Leases belong to workers: as long as a worker calls within
-    ``options.lease`` seconds it keeps all it holds.
+    **Workers.** A worker is a name that is unique for one run of one process, and makes one
+    exchange at a time. Leases belong to workers: as long as a worker calls within ``options.lease``
+    seconds it keeps all it holds.
 
     **Calls** are numbered by the caller, strictly growing for a worker. A call that failed with
     ``BackendUnavailable`` is repeated with the same number and the same arguments, and then has the
@@ -135,11 +135,12 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           [departures_are_booked_a_little_ahead]; after a rest ``burst`` may go at once
           [a_burst_is_allowed_after_a_rest]; intervals vary by ``jitter``
           [jitter_varies_the_interval].
-        * Requests that are out take *permits*. A worker has as many of a slot as ``permits`` told
+        * Requests in flight take *permits*. A worker has as many of a slot as ``permits`` said
           last, and starts no more requests; never more than ``concurrency`` in all.
           [permits_are_never_overbooked]
-        * ``bounds.loads``: how much of a slot or scope the caller has, in flight and waiting; it gets
-          no more than twice its permits, and where there is an interval no more than its permits.
+        * ``bounds.loads``: how much of a slot or scope the caller has, in flight and waiting; it
+          gets no more than twice its permits, and where there is an interval no more than its
+          permits.
           [a_load_bounds_what_is_leased]
         * ``bounds.keep_permits``: of these it keeps so many permits, and gives back the rest.
           [what_is_given_back_is_free]

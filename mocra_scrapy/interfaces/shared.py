@@ -58,7 +58,7 @@ class IShared(Interface):
             time: 11, worker-b reads version 41 and calls put("jobs", …, version=41, fence=8).
             time: 12, worker-a reads version 42 and calls put("jobs", …, version=42, fence=7).
                       The version is right, but the term is over. With the version alone the two
-                      would go on in turns. The answer is None, now and from then on.
+                      would go on overwriting each other. The answer is None, now and from then on.
         """
 
     def watch() -> AsyncIterator[str]:

@@ -52,7 +52,7 @@ def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
     assert len(workers.events("finished")) == 1
     # Replayed it is tried three times more, as if for the first time.
     done = dead(workers, "replay", "moods", "--slot", "127.0.0.1", "--reason", "retry", "--limit", "1")
-    assert done.stdout == "1 dead letters are back in the queue of crawl 'moods'\n"
+    assert done.stdout == "1 dead letter is back in the queue of crawl 'moods'\n"
     counted = site.count(busy) + site.count(gone)
     assert crawl(workers, "moods", site, paths="", RETRY_TIMES=1) == 0
     assert site.count("/ok/fine") == 1, "the finished run goes on, start() is not run again"
@@ -108,7 +108,7 @@ def test_an_error_in_a_callback(site: MockSite, workers: Workers, tmp_path: Path
         assert "0 dead letters are back" in done.stdout
         assert "1 records of requests that are done were left; --records with replays these, too" in done.stdout
         done = dead(workers, "replay", "faulty", "--all", "--records", "with")
-    assert "1 dead letters are back" in done.stdout
+    assert "1 dead letter is back" in done.stdout
     assert crawl(workers, "faulty", site, **more) == 0
     assert site.count("/ok/late") == 1
     assert letters(workers, "faulty") == []
@@ -145,10 +145,10 @@ def test_a_callback_that_kills_its_process(site: MockSite, workers: Workers, tmp
     assert letter["url"] == f"{site.url}/ok/parent", "read from its bytes: the queue itself does not know"
     assert letter["first_failed_at"] < letter["died_at"]
     done = dead(workers, "list", "killing")
-    assert "1 dead letters: deliveries 1" in done.stdout
+    assert "1 dead letter: deliveries 1" in done.stdout
     (tmp_path / "mended").touch()
     others = site.count("/ok/other")
-    assert "1 dead letters are back" in dead(workers, "replay", "killing", letter["id"], "--forget").stdout
+    assert "1 dead letter is back" in dead(workers, "replay", "killing", letter["id"], "--forget").stdout
     assert crawl(workers, "killing", site, **more) == 0
     assert site.count("/ok/parent") == 3
     assert site.count("/ok/other") == others
@@ -186,10 +186,10 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
     assert dead(workers, "export", "--crawl", "moods", "-o", str(out), "--since", "1h").returncode == 0
     assert len(out.read_text().splitlines()) == 5
     assert letters(workers, "moods", "--until", "1h") == letters(workers, "moods", "--reason", "item") == []
-    assert dead(workers, "purge", "moods", first).stdout == "1 dead letters purged\n"
+    assert dead(workers, "purge", "moods", first).stdout == "1 dead letter purged\n"
     assert dead(workers, "purge", "moods", "--slot", "127.0.0.1", "--limit", "3").stdout == "3 dead letters purged\n"
     assert dead(workers, "replay", "moods", first).returncode == 1
-    assert dead(workers, "purge", "moods", "--all").stdout == "1 dead letters purged\n"
+    assert dead(workers, "purge", "moods", "--all").stdout == "1 dead letter purged\n"
     assert dead(workers, "list", "moods").stdout == "0 dead letters\n"
 
 

@@ -82,7 +82,7 @@ class MemoryBackend:
         self._store = _named.setdefault((name, prefix), Store()) if name else Store()
 
     async def open(self, timeout: float = 15.0) -> ServerReport:
-        return ServerReport({"server": "this process", "durable": "no"})
+        return ServerReport({"server": "in-process (not durable)"})
 
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
         stored = self._store.crawl(crawl)

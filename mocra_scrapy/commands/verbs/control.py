@@ -58,7 +58,7 @@ def _value(text: str) -> Any:
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
     """Pause, resume, drain or stop a crawl or one of its workers; set or reset a live setting; show
-    what was told.
+    what is in force.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

@@ -143,7 +143,7 @@ class Cancel(_Changing):
                 return state
 
             await store.change(job, step)
-            print("\n".join(f"{one} is told to stop" for one in ids) or f"{job}: nothing is waiting or going on")
+            print("\n".join(f"{one} will be stopped" for one in ids) or f"{job}: nothing is waiting or going on")
         return FINE
 
 

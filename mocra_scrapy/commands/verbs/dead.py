@@ -1,4 +1,4 @@
-"""``scrapy mocra dead list|show|replay|purge|export``: what was given up."""
+"""``scrapy mocra dead list|show|replay|purge|export``: dead letters."""
 
 from __future__ import annotations
 
@@ -57,8 +57,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 delivery``, ``2 deliveries``."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """List, show, replay, purge or export what was given up. Exit code 1 when it can't be done, or
+    """List, show, replay, purge or export dead letters. Exit code 1 when it can't be done, or
     an ID is unknown.
     """
 
@@ -195,7 +201,7 @@ class Action:
         async for page in self._letters(queue, most):
             for letter in page:
                 mark = " (done)" if letter.done else ""
-                tries = f"{letter.deliveries} deliveries, {letter.retries} retries"
+                tries = f"{counted(letter.deliveries, 'delivery')}, {counted(letter.retries, 'retry')}"
                 print(
                     f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {as_json(letter)['url']}"
                 )
@@ -204,7 +210,7 @@ class Action:
         total = sum(counts.values())
         by_reason = ", ".join(f"{reason} {number}" for reason, number in sorted(counts.items()))
         more = f"; {total - shown} more: --limit N, or export" if not self.ids and total > shown else ""
-        print(f"{total} dead letters" + (f": {by_reason}" if total else "") + more)
+        print(counted(total, "dead letter") + (f": {by_reason}" if total else "") + more)
         return self._unknown(shown)
 
     async def _show(self, queue: IRequestQueue) -> int:
@@ -224,7 +230,7 @@ class Action:
         finally:
             if file is not None:
                 file.close()
-        print(f"{written} dead letters exported", file=sys.stderr)
+        print(f"{counted(written, 'dead letter')} exported", file=sys.stderr)
         return self._unknown(written)
 
     async def _replay(self, queue: IRequestQueue) -> int:
@@ -233,7 +239,9 @@ class Action:
             replayed += sum(await queue.replay([letter.id for letter in page], forget=self.options.forget))
             if self.options.forget:
                 await self._forget(queue, [letter for letter in page if letter.fingerprint is None])
-        print(f"{replayed} dead letters are back in the queue of crawl {self.chosen.crawl!r}")
+        print(
+            f"{counted(replayed, 'dead letter')} {'is' if replayed == 1 else 'are'} back in the queue of crawl {self.chosen.crawl!r}"
+        )
         if not self.ids and self.where.done is False:
             left = sum((await queue.count_dead(replace(self.where, done=True))).values())
             if left:
@@ -257,7 +265,7 @@ class Action:
             left, purged = self.options.limit or 2**62, 0
             while left > purged and (some := await queue.purge_where(self.where, min(1000, left - purged))):
                 purged += some
-        print(f"{purged} dead letters purged")
+        print(f"{counted(purged, 'dead letter')} purged")
         return self._unknown(purged)
 
     def _unknown(self, found: int) -> int:
