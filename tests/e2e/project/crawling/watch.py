@@ -94,10 +94,4 @@ class Watch:
     def closed(self, spider, reason):
         if self.task is not None:
             self.task.cancel()
-        self.tell(
-            "closed",
-            reason=reason,
-            stall=self.longest,
-            waited=waited_for_a_processor(),
-            stats=self.crawler.stats.get_stats(),
-        )
+        self.tell("closed", reason=reason, stall=self.longest, stats=self.crawler.stats.get_stats())
