@@ -16,7 +16,7 @@ from mocra_scrapy.control import Control
 from mocra_scrapy.exceptions import ConfigurationError
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
-from tests.services.processes import eventually
+from tests.services.processes import Stopwatch, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
@@ -72,12 +72,12 @@ def test_pause_and_resume(site: MockSite, workers: Workers) -> None:
         workers.start("graph", site=site.url, **SLOW)
     workers.until("opened", 2)  # an order is for those who are there
     eventually(lambda: arrived(site) > 10)
+    told = Stopwatch(*(worker.pid for worker in workers.all))
     tell(workers, lambda control: control.pause())
-    told = time.monotonic()
     eventually(lambda: state_of(workers) == ["paused", "paused"])
     quiet(site, 1.0)
     assert arrived(site) < site.pages
-    assert max(at for times in site.arrivals().values() for at in times) < told + 1.5
+    assert max(at for times in site.arrivals().values() for at in times) < told.began + told.waited() + 1.5
     workers.all[0].terminate()
     assert workers.all[0].wait(20) == 0
     third = workers.start("graph", site=site.url, **SLOW)

@@ -5,7 +5,6 @@ records arrivals.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,7 +16,7 @@ from mocra_scrapy.interfaces import IBackend, IRateLimiter
 from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, QueueOptions
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
-from tests.services.processes import eventually
+from tests.services.processes import Stopwatch, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
@@ -100,13 +99,15 @@ def test_retry_after_holds_the_host_on_all_workers(site: MockSite, workers: Work
     limits = json.dumps({"localhost": "20/s", "127.0.0.1": "20/s"})
     more = {"MOCRA_THROTTLE": limits, **PATIENT}
     workers.together(2, site, "two_hosts", bad="ok/b", first="busy/2/first", pages=50, **more)
+    watch = Stopwatch(*(worker.pid for worker in workers.all))
+    eventually(lambda: site.count("/busy/2/first") == 2, 60)
+    busy = watch.waited()
     assert workers.wait(60) == [0, 0]
     asked, served = sorted(site.arrivals()["/busy/2/first"])
     assert served - asked >= 1.9
-    bad = [at for at in arrivals(site, "ok/b") if asked + 0.5 < at < asked + 1.9]
-    good = [at for at in arrivals(site, "ok") if asked + 0.5 < at < asked + 1.9]
-    assert bad == []
-    assert len(good) >= 10, "the other host goes on"
+    told = asked + 0.5 + busy
+    assert [at for at in arrivals(site, "ok/b") if told < at < asked + 1.9] == []
+    assert len([at for at in arrivals(site, "ok") if asked < at < served]) >= 10, "the other host goes on"
     assert workers.stats()["mocra/throttle/holds"] >= 1
     assert "Slot localhost is held for" in workers.log(0) + workers.log(1)
     assert fetched(workers, "ok") == 100
@@ -118,18 +119,20 @@ async def test_an_operator_pauses_changes_and_resumes_a_slot(site: MockSite, wor
     workers.together(2, site, "two_hosts", bad="ok/b", pages=60, MOCRA_THROTTLE=limits)
     eventually(lambda: len(arrivals(site, "ok/b")) >= 5, 30)
     await on_limiter(redis_url, lambda limiter: limiter.pause("localhost"))
-    paused = time.monotonic()
+    paused = Stopwatch(*(worker.pid for worker in workers.all))
     eventually(lambda: len(arrivals(site, "ok")) - len(arrivals(site, "ok/b")) == 60, 30, "the other host goes on")
-    assert [at for at in arrivals(site, "ok/b") if at > paused + 0.5] == []
+    assert [at for at in arrivals(site, "ok/b") if at > paused.began + paused.waited() + 0.5] == []
     state = await on_limiter(redis_url, lambda limiter: limiter.look("localhost"))
     assert state.paused
     assert all(worker.poll() is None for worker in workers.all), "a paused slot is no end"
     await on_limiter(redis_url, lambda limiter: limiter.change("localhost", LimitChange(interval=0.002)))
     await on_limiter(redis_url, lambda limiter: limiter.resume("localhost"))
-    resumed = time.monotonic()
+    resumed = Stopwatch(*(worker.pid for worker in workers.all))
+    eventually(lambda: len(arrivals(site, "ok/b")) == 60, 30)
+    busy = resumed.waited()
     assert workers.wait(30) == [0, 0]
     assert fetched(workers, "ok/b") == 60
-    assert max(arrivals(site, "ok/b")) - resumed < 2.0, "at 20/s it takes 2.5 s"
+    assert max(arrivals(site, "ok/b")) - resumed.began - busy < 2.0, "at 20/s it takes 2.5 s"
 
 
 async def test_a_breaker_is_looked_at_and_reset_from_outside(site: MockSite, workers: Workers, redis_url: str) -> None:

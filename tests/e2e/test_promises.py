@@ -15,7 +15,7 @@ import redis
 
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
-from tests.services.processes import eventually
+from tests.services.processes import Stopwatch, eventually
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
@@ -161,17 +161,17 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
 
 
 @pytest.mark.alone
-def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers) -> None:
+def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
     """What was leased ahead goes to others at once, while pages in flight may take their time."""
     paths = ",".join([*(f"slow/8/{n}" for n in range(4)), *(f"ok/{n}" for n in range(20))])
     leaving = workers.start("list", site=site.url, paths=paths, CONCURRENT_REQUESTS=4, CONCURRENT_REQUESTS_PER_DOMAIN=4)
     eventually(lambda: len(site.arrivals()) == 4)
     leaving.send_signal(signal.SIGTERM)
     eventually(lambda: "shutting down gracefully" in workers.log())
-    told = time.monotonic()
+    told = Stopwatch(leaving.pid, redis_single.pid)
     with redis_of(workers) as client:
-        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 5, "the inbox handed back")
-    assert time.monotonic() - told < 1
+        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 30, "the inbox handed back")
+    assert told.seconds() < 1
     workers.start("list", site=site.url, paths="")
     eventually(lambda: len(site.arrivals()) == 24)
     assert leaving.poll() is None, "the pages in flight were not waited for"

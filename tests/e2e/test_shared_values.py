@@ -17,7 +17,7 @@ from mocra_scrapy.coordination.shared_values import SharedSpace
 from mocra_scrapy.exceptions import BackendUnavailable
 from tests.services import warm
 from tests.services.faultproxy import FaultProxy
-from tests.services.processes import unmeasured
+from tests.services.processes import Stopwatch, unmeasured
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
@@ -40,11 +40,11 @@ asyncio.run(count())
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> float:
     """Seconds that it took."""
-    began = time.monotonic()
+    watch = Stopwatch()
     while not condition():
-        assert time.monotonic() < began + seconds, "it did not come true"
+        assert time.monotonic() < watch.began + seconds, "it did not come true"
         await asyncio.sleep(0.005)
-    return time.monotonic() - began
+    return watch.seconds()
 
 
 @pytest.mark.timeout(120)

@@ -96,6 +96,32 @@ def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str
         time.sleep(0.01)
 
 
+class Stopwatch:
+    """Seconds since it was made, without those in which this process or one of *pids* could have run
+    and others did: a time that is promised holds on a busy machine too.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._processes = [Path(f"/proc/{pid}/schedstat") for pid in ("self", *pids)]
+        self._waited = [self._of(process) for process in self._processes]
+        self.began = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began - self.waited()
+
+    def waited(self) -> float:
+        """Seconds for which they waited for a processor, added up. 0 where the kernel does not say."""
+        now = map(self._of, self._processes)
+        return sum(max(0.0, new - old) for new, old in zip(now, self._waited, strict=True))
+
+    @staticmethod
+    def _of(process: Path) -> float:
+        try:
+            return int(process.read_text().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
+
+
 class Server:
     """One process. ``restart()`` keeps its command line, so its port and its data."""
 

@@ -207,13 +207,14 @@ async def test_tasks_end_before_the_resignation(clock: Clock, role: Role) -> Non
 
         @a.task
         async def work(term: Term) -> None:
+            role.calls.append("work began")
             try:
                 await asyncio.sleep(3600)
             finally:
                 role.calls.append("work ended")
 
         await a.elected()
-        await asyncio.sleep(0.01)
+        await eventually(lambda: "work began" in role.calls)
     assert role.calls[-2:] == ["work ended", "resign"]
     assert await role.real.leader() is None
     await a.close()

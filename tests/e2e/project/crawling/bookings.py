@@ -4,8 +4,8 @@ delays arrivals, but none of this.
 One event ``bookings`` when the spider closes. ``used``: of each lease that was acknowledged its
 slot and bounds of its instant: the server's lies between ``sent`` and ``received`` plus what it
 answered, the worker's between ``received`` and ``taken``. ``gone``: slot and time, before the
-scheduler was asked, of each request that it gave out. ``busy``: the part of the time in which this
-process waited for a processor. Times are :func:`time.monotonic`.
+scheduler was asked, of each request that it gave out. ``waited``: seconds for which this process
+waited for a processor; ``busy``: their part of the time. Times are :func:`time.monotonic`.
 """
 
 import asyncio
@@ -53,7 +53,8 @@ class Recording(Scheduler):
         return request
 
     def tell(self, spider):
-        busy = (waited_for_a_processor() - self.waited) / (time.monotonic() - self.began)
+        waited = waited_for_a_processor() - self.waited
+        busy = waited / (time.monotonic() - self.began)
         for watch in self.crawler.extensions.middlewares:
             if type(watch).__name__ == "Watch":
-                watch.tell("bookings", used=self.used, gone=self.gone, busy=busy)
+                watch.tell("bookings", used=self.used, gone=self.gone, busy=busy, waited=waited)
