@@ -17,6 +17,8 @@ class IRateLimiter(Interface):
     from the next call on.
 
     A departure is *booked*, not polled for: who may not go now is told when.
+
+    Limits that were told, changes and pauses end with the run. [limits_end_with_the_run]
     """
 
     async def reserve(
