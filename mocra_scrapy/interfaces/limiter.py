@@ -29,6 +29,8 @@ class IRateLimiter(Interface):
         assert (first.wait, round(second.wait)) == (0.0, 2)  # sleep so long, then send
         await limiter.hold("example.com", 30)  # it answered 429, Retry-After: 30
         assert (await limiter.look("example.com")).wait > 29
+
+    Limits that were declared, changes and pauses end with the run. [limits_end_with_the_run]
     """
 
     async def reserve(

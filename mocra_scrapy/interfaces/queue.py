@@ -99,6 +99,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           [every_byte_of_a_fingerprint_counts], and it stays known after ack
           [a_fingerprint_stays_seen_after_ack]; ``None`` is never filtered.
           [no_fingerprint_means_no_filtering]
+        * With ``options.seen_ttl`` it stays known for as long, and for 1.25 times that at most.
+          [fingerprints_are_remembered_for_seen_ttl]
         * A delayed entry is handed out when its delay has passed, not before.
           [a_delayed_entry_waits]
 
@@ -145,7 +147,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * ``bounds.keep_permits``: of these it keeps so many permits, and gives back the rest.
           [what_is_given_back_is_free]
         * Where a worker finds all permits taken, others that have more than their share are asked
-          for some. [permits_are_shared_between_workers]
+          for some. [permits_are_shared_between_workers] Once it got some it asks no more: what it
+          gives back anybody may have at once. [a_granted_worker_asks_no_more]
         * The permits of a worker that leaves or dies are free. [a_leaving_worker_frees_its_permits]
           [a_dead_worker_frees_its_permits]
         * ``bounds.limits``: of these slots or scopes, from now on.
@@ -164,7 +167,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * After ``options.max_deliveries`` hand-outs to workers that died it is a dead letter,
           reason ``deliveries``. [too_many_deliveries_make_a_dead_letter]
         * An entry that was lost with ``options.isolate_after`` workers is handed out only to a
-          worker that holds no other such suspect. [suspects_are_handed_out_alone]
+          worker that holds no other such suspect. [suspects_are_handed_out_alone] One whose slot
+          is full keeps no other waiting. [a_suspect_of_a_full_slot_keeps_none_waiting]
 
         Repeating:
 
@@ -198,7 +202,9 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         *timeout* seconds.
 
         * A worker that wanted and got nothing is woken when another one pushes.
-          [a_push_wakes_a_waiting_worker]
+          [a_push_wakes_a_waiting_worker] A push of many wakes as many.
+          [a_push_of_many_wakes_as_many]
+        * So is it when one leaves and gives something back. [a_leaving_worker_wakes_a_waiting_one]
         * All are woken when the run is finished. [the_end_wakes_everybody]
         * A wake-up may come for nothing, and may be lost: callers poll now and then.
         """

@@ -160,6 +160,20 @@ async def test_suspects_are_handed_out_alone(harness: Harness) -> None:
     assert (await b.queue.size()).pending == 0
 
 
+async def test_a_suspect_of_a_full_slot_keeps_none_waiting(harness: Harness) -> None:
+    options = {"isolate_after": 1, "shards": 1}
+    a, b = await harness.worker("a", **options), await harness.worker("b", second=True, **options)
+    await a.push([Entry(b"first", "s"), Entry(b"second", "t")])
+    assert len(await a.lease(2)) == 2
+    await harness.die()
+    assert (await b.exchange()).reclaimed == 2
+    full = Bounds(full=["s"])
+    got = [lease for _ in range(2) for lease in (await b.exchange(want=1, bounds=full)).leases]
+    assert bodies(got) == ["second"]
+    await b.ack(got)
+    assert bodies(await b.lease(1)) == ["first"]
+
+
 async def _until_some(harness: Harness, session: QueueSession, **more: int) -> Exchange:
     """The first answer with leases: one call may ask other shards only."""
     for _ in range(3 * harness.shards):

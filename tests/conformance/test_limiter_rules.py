@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mocra_scrapy.models import Bounds, LimitChange, Reservation, SlotLimit
+from mocra_scrapy.models import Bounds, Finish, LimitChange, Reservation, SlotLimit
 
 from .harness import Harness, bodies, entries
 
@@ -170,6 +170,24 @@ async def test_a_paused_slot_waits_for_its_resumption(harness: Harness) -> None:
     assert answer.held == {"s": 0}
     assert len(answer.leases) == 6
     assert not (await limiter.look("s")).paused
+
+
+async def test_limits_end_with_the_run(harness: Harness) -> None:
+    limit = SlotLimit(interval=1)
+    a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
+    await a.exchange(bounds=Bounds(limits={"told": SlotLimit(interval=7)}))
+    await limiter.change("changed", LimitChange(interval=50))
+    await limiter.pause("paused")
+    await a.queue.claim_seeding("a")
+    await a.queue.complete_seeding("a")
+    assert (await limiter.look("told")).limit.interval == 7
+    assert await a.queue.finish("a") is Finish.WON
+    await a.queue.close_worker("a")
+    b = await harness.worker("b", second=True, **ONE, limit=limit)
+    assert (await b.queue.state()).run == 2
+    for name in ("told", "changed", "paused"):
+        state = await limiter.look(name)
+        assert (state.limit, state.change, state.paused) == (limit, LimitChange(), False), name
 
 
 async def test_a_look_tells_what_is_in_force(harness: Harness) -> None:

@@ -91,3 +91,22 @@ async def test_a_delayed_entry_waits(harness: Harness) -> None:
     await harness.advance(20)
     assert bodies(await harness.lease_all(a)) == ["late"]
     assert (await a.queue.size()).delayed == 0
+
+
+async def test_fingerprints_are_remembered_for_seen_ttl(harness: Harness) -> None:
+    a = await harness.worker("a", shards=1, seen_ttl=1000.0, lease=1e6)
+
+    async def is_new(name: str) -> bool:
+        return list(await a.push([Entry(b"", "s", fingerprint=fp(name))])) == [True]
+
+    assert await is_new("first")
+    await harness.advance(200)
+    assert await is_new("second")
+    await harness.advance(300)
+    await a.exchange()  # at the latest now a new generation begins
+    await harness.advance(650)
+    assert not await is_new("second"), "it is 950 s old"
+    await harness.advance(150)
+    assert await is_new("first"), "it is 1300 s old"
+    await harness.advance(200)
+    assert await is_new("second"), "it is 1300 s old"

@@ -288,6 +288,27 @@ async def test_a_push_wakes_a_waiting_worker(harness: Harness) -> None:
     assert await sleeps(b)
 
 
+async def test_a_push_of_many_wakes_as_many(harness: Harness) -> None:
+    a, *sleepers = [await harness.worker(name, second=name != "a") for name in "abcd"]
+    for sleeper in sleepers:
+        assert list(await sleeper.lease(10)) == []
+        assert await sleeps(sleeper)
+    waiting = [asyncio.ensure_future(s.queue.wait(s.worker, 5)) for s in sleepers]
+    await asyncio.sleep(0)
+    await a.push(entries(1, 2, 3, slot="s"))
+    assert await asyncio.gather(*waiting) == [True, True, True]
+
+
+async def test_a_leaving_worker_wakes_a_waiting_one(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await a.push(entries("x", slot="s"))
+    assert len(await harness.lease_all(a)) == 1
+    assert await harness.lease_all(b) == []
+    assert await sleeps(b)
+    assert await woken(b, lambda: a.queue.close_worker("a"))
+    assert bodies(await harness.lease_all(b)) == ["x"]
+
+
 async def test_the_end_wakes_everybody(harness: Harness) -> None:
     sleepers = [await harness.worker(name, second=True) for name in ("b", "c")]
     a = await harness.worker("a")

@@ -166,6 +166,19 @@ async def test_permits_are_shared_between_workers(harness: Harness) -> None:
     assert len(got) == 8
 
 
+async def test_a_granted_worker_asks_no_more(harness: Harness) -> None:
+    limit = SlotLimit(concurrency=2)
+    a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
+    await a.push(entries(*range(20), slot="s"))
+    held = await some(a, want=2, bounds=Bounds(loads={}))
+    assert await some(b, want=1) == []
+    await a.exchange(ack=held[:1], bounds=Bounds(loads={"s": 1}, keep_permits={"s": 1}))
+    answer = await b.exchange(want=1)
+    assert answer.permits == {"s": 1}
+    await b.exchange(ack=answer.leases, bounds=Bounds(keep_permits={"s": 0}))
+    assert (await a.exchange(want=1, bounds=Bounds(loads={"s": 1}))).permits == {"s": 2}
+
+
 async def test_a_leaving_worker_frees_its_permits(harness: Harness) -> None:
     limit = SlotLimit(concurrency=2)
     a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)

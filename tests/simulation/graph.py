@@ -90,12 +90,12 @@ class Graph:
     def start(self) -> list[Page]:
         return self.all[: self.seeds]
 
-    def reachable(self, dead: set[int]) -> set[int]:
-        """Pages that must have been fetched if *dead* were given up without their links."""
+    def reachable(self, silent: set[int]) -> set[int]:
+        """Pages that must have been fetched, if nobody got the links of *silent*."""
         found, todo = set(range(self.seeds)), list(range(self.seeds))
         while todo:
             page = todo.pop()
-            for link in () if page in dead else self.all[page].links:
+            for link in () if page in silent else self.all[page].links:
                 if link not in found:
                     found.add(link)
                     todo.append(link)

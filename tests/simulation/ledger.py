@@ -61,6 +61,7 @@ class Ledger:
         self.known: set[int] = set()
         self.winner: str | None = None
         self._ended_run = 0
+        self._may_have_ended = False
         self.unfinished = self.letters = 0
         self.steps = 0
         self._copies: Counter[int] = Counter()  # stored, and neither acknowledged nor buried
@@ -79,8 +80,9 @@ class Ledger:
 
     # ------------------------------------------------------------------ runs
 
-    def in_run(self, run: int) -> None:
+    def in_run(self, run: int, *, finished: bool) -> None:
         """Something was answered that belongs to *run*."""
+        self._may_have_ended |= finished
         if run > self.run:
             self.run = run
             self._forget()
@@ -98,6 +100,7 @@ class Ledger:
         self.expect(not missing, "seeds_are_stored", f"{link.name} completed seeding, but {missing} were never stored")
 
     def ended(self, link: Link, verdict: Finish) -> None:
+        self._may_have_ended = True
         if verdict is not Finish.WON or not self.world.exact or self.winner == link.name:
             return
         self.expect(self.unfinished == 0, "ends_when_done", f"{link.name} ended it with {self.unfinished} left")
@@ -124,7 +127,7 @@ class Ledger:
 
     def exchanged(self, link: Link, call: int, arguments: Mapping[str, Any], answer: Exchange) -> None:
         """*answer* was given; on an exact world, right now."""
-        self.in_run(answer.state.run)
+        self.in_run(answer.state.run, finished=answer.state.finished)
         last = self._last.get(link.name)
         if last is not None and last[0] == call:
             self._repeated(link, last[1], answer)
@@ -236,13 +239,15 @@ class Ledger:
                     del self._held[key]
                 else:
                     holders.append(f"{held.link.name} (until {alive_until:g})")
-        copies = self._copies[page] if self.world.exact or not self._several(page) else 1 << 30
-        few = len(holders) < copies
+        few = len(holders) < self._copies_of(page)
         self.expect(few, "one_holder", f"page {page} went to {link.name} at {now:g}, but {holders} have it")
 
-    def _several(self, page: int) -> bool:
-        """Whether there may be copies of it that nobody here knows of."""
-        return not self.graph.all[page].filtered or bool(self.schedule.events)
+    def _copies_of(self, page: int) -> int:
+        """How many there are, or may be."""
+        if self.world.exact:
+            return self._copies[page]
+        again = page in self._replayed or (self._may_have_ended and not self.options.keep_seen)
+        return 1 << 30 if again or not self.graph.all[page].filtered else 1
 
     def _check_suspects(self, link: Link, lease: Lease) -> None:
         mine = [held for held in self._held.values() if held.link is link and held.shard == lease.shard]
@@ -291,7 +296,9 @@ class Ledger:
         """Everybody left, the run is finished."""
         self.expect(not size.unfinished, "ends_when_done", f"finished with {size}")
         dead = {page_of(letter.body) for letter in letters if not letter.done}
-        missing = self.graph.reachable(dead) - self.fetched - dead
+        # What a worker gave up had yielded its links before; what the queue gave up had not.
+        silent = {page_of(letter.body) for letter in letters if letter.reason == "deliveries"}
+        missing = self.graph.reachable(silent) - self.fetched - dead
         self.expect(not missing, "nothing_is_lost", f"{sorted(missing)} were neither fetched nor given up")
         self._check_departures()
 

@@ -104,7 +104,8 @@ class Schedule:
         return replace(self, events=tuple(events))
 
     def to_json(self) -> str:
-        events = [{k: v for k, v in asdict(e).items() if v not in ("", -1, -1.0, 0.0)} for e in self.events]
+        unsaid = asdict(Event(""))
+        events = [{k: v for k, v in asdict(e).items() if v != unsaid[k]} for e in self.events]
         return json.dumps({"seed": self.seed, "setup": asdict(self.setup), "events": events}, indent=1) + "\n"
 
     @classmethod

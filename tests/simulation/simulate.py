@@ -56,7 +56,7 @@ class Client:
 
     async def join(self, worker: str) -> CrawlState:
         def heard(state: CrawlState) -> None:
-            self._ledger.in_run(state.run)
+            self._ledger.in_run(state.run, finished=state.finished or state.run > 1)
 
         return await self._verb("join", lambda: self._queue.join(worker), heard)  # type: ignore[no-any-return]
 
@@ -65,10 +65,13 @@ class Client:
             self._ledger.exchanged(self._link, call, arguments, answer)
 
         self._ledger.sent(self._link, arguments)
-        self._simulation.tell(f"{worker} call {call}: {_described(arguments)}")
+        talks = self._simulation.talks
+        if talks:
+            self._simulation.tell(f"{worker} call {call}: {_described(arguments)}")
         answer: Exchange = await self._verb("exchange", lambda: self._queue.exchange(worker, call, **arguments), heard)
-        leases = " ".join(f"{lease.body.decode()}/{lease.deliveries}" for lease in answer.leases)
-        self._simulation.tell(f"{worker} call {call} answered: leases [{leases}] {answer.size} {answer.state}")
+        if talks:
+            leases = " ".join(f"{lease.body.decode()}/{lease.deliveries}" for lease in answer.leases)
+            self._simulation.tell(f"{worker} call {call} answered: leases [{leases}] {answer.size} {answer.state}")
         return answer
 
     async def claim_seeding(self, worker: str) -> bool:
@@ -113,13 +116,14 @@ def _described(arguments: dict[str, Any]) -> str:
 class Simulation:
     """Attributes:
     outage_until: no call gets through before.
+    talks: whether anybody wants to hear what happens.
     """
 
-    def __init__(self, schedule: Schedule, world: World, tell: Callable[[str], None]) -> None:
+    def __init__(self, schedule: Schedule, world: World, tell: Callable[[str], None] | None) -> None:
         self.schedule, self.world = schedule, world
         self.ledger = Ledger(schedule, world)
         self.outage_until = 0.0
-        self._tell = tell
+        self._tell, self.talks = tell, tell is not None
         self._workers: dict[str, SimulatedWorker] = {}
         self._restarts: dict[str, int] = {}
         self._pending = 0  # late calls, workers that will be started: things still to come
@@ -128,7 +132,8 @@ class Simulation:
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def tell(self, what: str) -> None:
-        self._tell(f"{self.world.loop.time():9.3f} {what}")
+        if self._tell is not None:
+            self._tell(f"{self.world.loop.time():9.3f} {what}")
 
     def client(self, link: Link) -> Any:
         return Client(self, link)
@@ -282,7 +287,7 @@ def simulate(schedule: Schedule, url: str | None = None, tell: Callable[[str], N
     asyncio.set_event_loop(loop)
     try:
         world: World = MemoryWorld(loop, schedule) if url is None else RedisWorld(loop, schedule, url)
-        loop.run_until_complete(Simulation(schedule, world, tell or (lambda _: None)).run())
+        loop.run_until_complete(Simulation(schedule, world, tell).run())
     except Broken as broken:
         return Failure(broken.rule, str(broken), schedule)
     except Stalled as stalled:

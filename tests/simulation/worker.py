@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-IDLE, FIRST_PAUSE, LONGEST_PAUSE = 5.0, 0.1, 5.0
+IDLE, FIRST_PAUSE, LONGEST_PAUSE = 5.0, 0.1, 10.0
 
 
 class SimulatedWorker:

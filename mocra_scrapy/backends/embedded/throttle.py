@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 #: Permits of a slot without a limit of concurrency.
 MANY = 1_000_000
-#: Seconds after which a worker that found no place is no longer taken into account, unless it comes
-#: again.
+#: Seconds after which a worker that found no permit is no longer taken into account, unless it
+#: comes again.
 ASKED = 5.0
 #: Seconds of the longest wait that a booking is told: who is paused asks again after it.
 LONGEST_WAIT = 3600.0
