@@ -58,7 +58,7 @@ def open_letter(identity: str, raw: bytes) -> DeadLetter:
 
 
 def pack_filter(where: LetterFilter) -> bytes:
-    """The filter as ``lua/lib/dead_letters.lua`` reads it. A letter's time is stored in whole milliseconds."""
+    """The filter as ``lua/lib/letter_search.lua`` reads it. A letter's time is stored in whole milliseconds."""
     packed: bytes = msgpack.packb(
         {
             "reason": False if where.reason is None else where.reason,

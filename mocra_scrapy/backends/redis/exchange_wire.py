@@ -2,15 +2,15 @@
 scripts.
 
 The arguments of an exchange are one msgpack blob, not hundreds of arguments: both sides pack and
-unpack in C. It is a map, and so is the answer: a field is called the same on both sides. The other
-side of everything here is written in ``lua/lib/meta.lua`` (the key table) and
-``lua/exchange.lua``.
+unpack in C. It is a map, and so is the answer: a field is called the same on both sides, and one
+that says nothing is missing. The other side of everything here is written in ``lua/lib/meta.lua``
+(the key table) and ``lua/exchange.lua``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -36,6 +36,8 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 
 #: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
 GROUP = 1000
+#: What a shard without the crawl's record says of it.
+NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
 
 def pack_limit(limit: SlotLimit) -> list[Any]:
@@ -121,40 +123,40 @@ def pack_rules(options: QueueOptions, channel: str) -> Mapping[str, Any]:
 
 def pack_turn(turn: ShardTurn, rules: Mapping[str, Any], worker: str, number: int, control: bool) -> bytes:
     """The argument of ``exchange.lua``. *control*: this is the shard with the crawl's record."""
+    asked: dict[str, Any] = {**rules, "worker": worker, "number": number, "control": int(control), "want": turn.want}
     bounds = turn.bounds
+    if turn.push:
+        asked["push"] = push_groups(turn.push)
+    if turn.ack:
+        asked["ack"] = [lease.token for lease in turn.ack]
+    if turn.release:
+        asked["release"] = [lease.token for lease in turn.release]
+    if turn.bury:
+        asked["bury"] = [burial_argument(burial) for burial in turn.bury]
+    if bounds is not UNBOUNDED:
+        if bounds.full:
+            asked["full"] = list(bounds.full)
+        if bounds.per_slot:
+            asked["per_slot"] = bounds.per_slot
+        if bounds.loads:
+            asked["loads"] = dict(bounds.loads)
+        if bounds.keep_permits:
+            asked["keep_permits"] = dict(bounds.keep_permits)
+        if bounds.limits:
+            asked["limits"] = [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()]
     packed: bytes = msgpack.packb(
-        {
-            **rules,
-            "worker": worker,
-            "number": number,
-            "control": int(control),
-            "push": push_groups(turn.push) if turn.push else (),
-            "ack": [lease.token for lease in turn.ack],
-            "release": [lease.token for lease in turn.release],
-            "bury": [burial_argument(burial) for burial in turn.bury],
-            "want": turn.want,
-            "full": list(bounds.full),
-            "per_slot": bounds.per_slot,
-            "loads": dict(bounds.loads),
-            "keep_permits": dict(bounds.keep_permits),
-            "limits": [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()],
-        },
+        asked,
         use_bin_type=False,  # cmsgpack is older than the bin types
         unicode_errors="surrogateescape",
     )
     return packed
 
 
-def _pairs(table: Any) -> Iterable[tuple[bytes, Any]]:
-    """A table of Lua as a map: an empty one comes as a list."""
-    return table.items() if isinstance(table, dict) else ()
-
-
 def _flags(raw: bytes) -> list[bool]:
     return [flag == 0x31 for flag in raw]
 
 
-def _leases(groups: list[Any], number: int, shard: int, waits: list[Any]) -> list[Lease]:
+def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None) -> list[Lease]:
     leases = []
     place = 0
     for key, rank, items in groups:
@@ -187,24 +189,25 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
     """What ``exchange.lua`` of one shard answered to call *number*."""
     try:
         told = msgpack.unpackb(raw, raw=True, strict_map_key=False)
-        due = told[b"due"]
+        due, groups = told.get(b"due"), told.get(b"groups")
+        permits, held = told.get(b"permits"), told.get(b"held")
         return Exchange(
-            _flags(told[b"stored"]),
-            _flags(told[b"acked"]),
-            _flags(told[b"released"]),
-            _flags(told[b"buried"]),
-            _leases(told[b"groups"], number, shard, told[b"waits"]),
+            _flags(told.get(b"stored", b"")),
+            _flags(told.get(b"acked", b"")),
+            _flags(told.get(b"released", b"")),
+            _flags(told.get(b"buried", b"")),
+            _leases(groups, number, shard, told.get(b"waits")) if groups else [],
             QueueSize(*map(int, told[b"size"])),
-            None if due < 0 else due / 1000,
-            open_state(told[b"state"]),
-            bool(told[b"lost"]),
-            int(told[b"reclaimed"]),
-            int(told[b"given_up"]),
-            {_text(name): int(n) for name, n in _pairs(told[b"permits"])},
-            [_text(name) for name in told[b"crowded"]],
-            {_text(name): min(us / 1e6, LONGEST) for name, us in _pairs(told[b"held"])},
+            None if due is None else due / 1000,
+            open_state(told[b"state"]) if b"state" in told else NO_STATE,
+            b"lost" in told,
+            int(told.get(b"reclaimed", 0)),
+            int(told.get(b"given_up", 0)),
+            {_text(name): int(n) for name, n in permits.items()} if permits else {},
+            [_text(name) for name in told.get(b"crowded", ())],
+            {_text(name): min(us / 1e6, LONGEST) for name, us in held.items()} if held else {},
         )
-    except (LookupError, ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 
 

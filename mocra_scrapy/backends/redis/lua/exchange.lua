@@ -1,6 +1,7 @@
 -- uses: meta items filter crawl sizes workers dead_letters throttle mailbox permits leases leasing
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
--- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py. push: {slot, rank, delay ms,
+-- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
+-- empty are missing, in the answer too. push: {slot, rank, delay ms,
 -- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
 -- last part of a letter} each; limits: see throttle.set_limits.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
@@ -17,14 +18,15 @@ leases.begin(worker, asked.number)
 
 -- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of the first of a call's two
 -- steps}; suspect, the one that it holds; robbed: whether something was taken from it. before: of this call's first step.
-local own
-local mail
--- The part of the answer that a repeat can't find out again. departs, crowded, holds: missing when there are none.
-local done = {stored = '', acked = '', released = '', buried = '', lost = 0, reclaimed = 0, given_up = 0}
+local own, mail
+-- The part of the answer that a repeat can't find out again: stored, acked, released, buried, lost, reclaimed, given_up,
+-- crowded as they are told; departs: us when each lease does; holds: name -> us. What says nothing is missing.
+local done = {}
+local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
 
 local function read_own()
-    local last_call, suspect, robbed = unpack(call('HMGET', key, 'call', 'suspect', 'robbed'))
+    local last_call, suspect, robbed, packed = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail'))
     own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed}
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
@@ -36,30 +38,36 @@ local function read_own()
         end
     end
     if own.robbed then done.lost = 1 end
-    mail = asked.throttled and mailbox.of(worker) or {permits = {}, holds = {}}
+    mail = mailbox.open(packed)
+end
+
+local function next_due(size)  -- ms, or nil
+    local YEAR = 3.2e10  -- ms: what is paused has no time
+    local _, delayed, leased = unpack(size)
+    local at = math.huge
+    if delayed > 0 then at = tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) end
+    if leased > 0 then
+        first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
+        at = math.min(at, first_end)
+    end
+    local due = math.max(0, at - now)
+    if asked.throttled then
+        local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
+        local soon = call('ZRANGEBYSCORE', ready, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+        local left = soon and (tonumber(soon) - meta.now_us) / 1000 or YEAR
+        if left < YEAR then due = math.min(due, math.ceil(left)) end
+    end
+    return due < math.huge and math.floor(due) or nil
 end
 
 local function answer()
-    local YEAR = 3.2e10  -- ms: what is paused has no time
-    local size, waits, mine, held = sizes(asked.dead_ttl), {}, {}, {}
-
-    local function first_of(zset) return tonumber(call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2] or math.huge) end
-
-    local function next_due()
-        local _, delayed, leased = unpack(size)
-        local at = math.min(delayed > 0 and first_of(DELAYED) or math.huge, leased > 0 and first_of(workers.ALIVE) or math.huge)
-        local due = math.max(0, at - now)
-        if asked.throttled then
-            local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
-            local soon = tonumber(call('ZRANGEBYSCORE', ready, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or math.huge)
-            local left = (soon - meta.now_us) / 1000
-            if left < YEAR then due = math.min(due, math.ceil(left)) end
-        end
-        return due < math.huge and math.floor(due) or -1
+    local size, waits, mine, held = sizes(asked.dead_ttl), nil, nil, nil
+    if done.departs then
+        waits = {}
+        for i, at in ipairs(done.departs) do waits[i] = math.max(0, math.floor(at - meta.now_us)) end
     end
-
     if asked.throttled then
-        for i, at in ipairs(done.departs or {}) do waits[i] = math.max(0, math.floor(at - meta.now_us)) end
+        mine = {}
         for _, group in ipairs(leases.groups) do
             local slot, _, some = unpack(group)
             if some then
@@ -67,14 +75,16 @@ local function answer()
             end
         end
         for name, n in pairs(mail.permits) do mine[name] = n end
-        for name, at in pairs(done.holds or {}) do held[name] = math.max(0, math.floor(at - meta.now_us)) end
+        if done.holds then
+            held = {}
+            for name, at in pairs(done.holds) do held[name] = math.max(0, math.floor(at - meta.now_us)) end
+        end
     end
     return cmsgpack.pack({
-        stored = done.stored, acked = done.acked, released = done.released, buried = done.buried,
-        groups = leases.groups, size = size, due = next_due(),
-        state = asked.control == 1 and crawl.state() or {0, 0, ''},
-        lost = done.lost, reclaimed = done.reclaimed, given_up = done.given_up,
-        waits = waits, permits = mine, crowded = done.crowded or {}, held = held,
+        stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, lost = done.lost,
+        reclaimed = done.reclaimed, given_up = done.given_up, crowded = done.crowded,
+        groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
+        state = asked.control == 1 and crawl.state() or nil, waits = waits, permits = mine, held = held,
     })
 end
 
@@ -101,18 +111,15 @@ local function renew()  -- everything the worker holds; what has to be done now 
     filter.rotate(asked.seen_ttl)
     dead_letters.expire(asked.dead_ttl)
     if not asked.throttled then return end
-    throttle.set_limits(asked.limits)
-    local holds = mail.holds  -- told once
-    local was = cmsgpack.pack(mail.permits)
-    events = permits.keep(asked.keep_permits, worker, mail)
-    mail.holds = {}
-    if next(holds) then done.holds = holds end
-    if done.holds or cmsgpack.pack(mail.permits) ~= was then mailbox.send(worker, mail) end
+    if asked.limits then throttle.set_limits(asked.limits) end
+    local confirmed = 0
+    if asked.keep_permits then events, confirmed = permits.keep(asked.keep_permits, worker, mail) end
+    if next(mail.holds) then done.holds, mail.holds = mail.holds, {} end  -- told once
+    if done.holds or confirmed > 0 then mailbox.send(worker, mail) end
 end
 
-local function at_front(rank) return asked.lifo == 1 and rank % 2 == 1 end  -- where new entries go: those of start() never
-
-local function push()
+local function push()  -- with lifo to the front, but for those of start()
+    if not asked.push then return end
     local remember, ttl, flags = filter.remember, asked.seen_ttl, {}
     for _, group in ipairs(asked.push) do
         local slot, rank, delay, entries = unpack(group)
@@ -128,14 +135,14 @@ local function push()
                 events = events + 1
             else flags[#flags + 1] = '0' end
         end
-        if #new > 0 then items.put(rank, slot, new, at_front(rank)) end
+        if #new > 0 then items.put(rank, slot, new, asked.lifo == 1 and rank % 2 == 1) end
     end
     done.stored = table.concat(flags)
-    if #flags > 0 then filter.grow(ttl) end
-    if asked.control == 1 and events > 0 then crawl.reopen() end
+    filter.grow(ttl)
 end
 
 local function settle()
+    if not (asked.ack or asked.release or asked.bury) then return end
     local flags = {}
 
     local function let_go(token)  -- false: it is not this worker's any more
@@ -147,15 +154,16 @@ local function settle()
         return true
     end
 
-    for i, token in ipairs(asked.ack) do
+    for i, token in ipairs(asked.ack or {}) do
         local is_mine = let_go(token)
         if is_mine then meta.leased = math.max(0, meta.leased - 1) end
         flags[i] = is_mine and '1' or '0'
     end
     done.acked, flags = table.concat(flags), {}
 
-    for i = #asked.release, 1, -1 do  -- backwards: the first released is first in line again
-        local token = asked.release[i]
+    local release = asked.release or {}
+    for i = #release, 1, -1 do  -- backwards: the first released is first in line again
+        local token = release[i]
         local placed = call('HGET', key, token)
         if placed then
             let_go(token)
@@ -167,7 +175,7 @@ local function settle()
     done.released, flags = table.concat(flags), {}
 
     local buried = {}  -- token -> what it stood for: several burials of one lease make as many letters
-    for i, burial in ipairs(asked.bury) do
+    for i, burial in ipairs(asked.bury or {}) do
         local token, reason, detail, is_changed, body, more = unpack(burial)
         if buried[token] == nil then
             buried[token] = call('HGET', key, token)
@@ -192,13 +200,22 @@ local function promote()  -- what has become due, a limited number a call
     for _, member in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', text(now), 'LIMIT', 0, MOST_DUE)) do
         call('ZREM', DELAYED, member)
         local rank, slot, item = items.unplace(string.sub(member, 15))
-        items.put(rank, slot, {item}, at_front(rank))
+        items.put(rank, slot, {item}, asked.lifo == 1 and rank % 2 == 1)
         events = events + 1
     end
 end
 
 local function reclaim()  -- what dead workers held, a limited number a call
     local MOST_DEAD, budget = 4, 100
+
+    local ends, all_dead = call('ZRANGE', workers.ALIVE, 0, MOST_DEAD - 1, 'WITHSCORES'), {}
+    for i = 1, #ends, 2 do
+        if tonumber(ends[i + 1]) < now then all_dead[#all_dead + 1] = ends[i] end
+    end
+    if #all_dead == 0 then
+        first_end = tonumber(ends[2])
+        return
+    end
 
     local function take_from(dead, token)
         local its_key = workers.key_of(dead)
@@ -209,10 +226,10 @@ local function reclaim()  -- what dead workers held, a limited number a call
         if count >= asked.max_deliveries then
             local detail = count .. ' workers died while they held it, the last one: ' .. dead
             dead_letters.bury(placed, count, 'deliveries', detail, dead, asked)
-            done.given_up = done.given_up + 1
+            done.given_up = (done.given_up or 0) + 1
         else
             workers.give_back(placed, asked.isolate_after)
-            done.reclaimed, events = done.reclaimed + 1, events + 1
+            done.reclaimed, events = (done.reclaimed or 0) + 1, events + 1
         end
     end
 
@@ -228,7 +245,7 @@ local function reclaim()  -- what dead workers held, a limited number a call
         if asked.control == 1 then crawl.vacate_seeding(dead) end
     end
 
-    for _, dead in ipairs(call('ZRANGEBYSCORE', workers.ALIVE, '-inf', text(now - 1), 'LIMIT', 0, MOST_DEAD)) do
+    for _, dead in ipairs(all_dead) do
         local tokens = workers.tokens_of(dead)
         local taken = math.min(#tokens, budget)
         for i = 1, taken do take_from(dead, tokens[i]) end
@@ -247,14 +264,12 @@ local function lease()
 end
 
 local function wake()  -- those who wait, as many as find something
-    local waiting = call('ZCARD', workers.WAITING)
-    if leases.count > 0 then
-        if waiting > 0 then waiting = waiting - call('ZREM', workers.WAITING, worker) end
-    elseif asked.want > 0 then
-        waiting = waiting + call('ZADD', workers.WAITING, text(now), worker)
-    end
-    if waiting == 0 or meta.pending == 0 or events == 0 then return end
-    local names, popped = {}, call('ZPOPMIN', workers.WAITING, math.min(waiting, meta.pending, events))
+    local WAITING = workers.WAITING
+    if leases.count == 0 and asked.want > 0 then call('ZADD', WAITING, text(now), worker)
+    elseif call('ZCARD', WAITING) == 0 then return
+    elseif leases.count > 0 then call('ZREM', WAITING, worker) end
+    if meta.pending == 0 or events == 0 then return end
+    local names, popped = {}, call('ZPOPMIN', WAITING, math.min(meta.pending, events))
     for i = 1, #popped, 2 do
         if popped[i] ~= worker then names[#names + 1] = popped[i] end
     end
@@ -277,6 +292,7 @@ local told = repeated()
 if told then return told end
 renew()
 push()
+if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
 settle()
 promote()
 reclaim()

@@ -1,13 +1,13 @@
--- uses: meta items filter workers dead_letters
+-- uses: meta items filter workers dead_letters letter_search
 -- ARGV: ms for which letters are kept or 0, lifo, channel, forget, id, ... -> a 1 or 0 for each
 local ttl, lifo, channel, forgets, out = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[3], ARGV[4] == '1', {}
 dead_letters.expire(ttl)
 for i = 5, #ARGV do
     local id = ARGV[i]
-    local packed = dead_letters.find(id, ttl)
+    local packed = letter_search.find(id, ttl)
     if packed then
         dead_letters.drop({id})
-        local letter = dead_letters.open(packed)
+        local letter = letter_search.open(packed)
         meta.seq = meta.seq + 1
         items.put(letter.rank, letter.slot, {'\0' .. letter.body}, lifo and letter.rank % 2 == 1)
         if forgets and letter.number ~= '' then filter.forget(letter.number) end

@@ -1,25 +1,38 @@
 -- uses: meta
--- The crawl's record, on shard 0.
+-- The crawl's record, on shard 0. Read once: what a call to Redis costs is mostly the call.
 local crawl = (function()
     local call, key = redis.call, meta.prefix .. 'crawl'
+    local record  -- {run, finished, seeding, seeder}
+
+    local function read()
+        if not record then
+            local run, finished, seeding, seeder = unpack(call('HMGET', key, 'run', 'finished', 'seeding', 'seeder'))
+            record = {
+                run = tonumber(run or 0), finished = tonumber(finished or 0), seeding = seeding or 'open', seeder = seeder or '',
+            }
+        end
+        return record
+    end
 
     local function state()  -- {run, finished, seeding}
-        local record = call('HMGET', key, 'run', 'finished', 'seeding')
-        return {tonumber(record[1] or 0), tonumber(record[2] or 0), record[3] or 'open'}
+        return {read().run, read().finished, read().seeding}
     end
 
     local function reopen()  -- something was stored after the end: the run goes on
-        if call('HGET', key, 'finished') == '1' then call('HSET', key, 'finished', 0, 'winner', '') end
+        if read().finished == 1 then
+            call('HSET', key, 'finished', 0, 'winner', '')
+            record.finished = 0
+        end
     end
 
-    local function seeding()  -- -> open, claimed or done; by whom
-        return unpack(call('HMGET', key, 'seeding', 'seeder'))
+    local function seed(stage, worker)
+        call('HSET', key, 'seeding', stage, 'seeder', worker)
+        record = nil
     end
 
     local function vacate_seeding(worker)  -- a seeder that dies or leaves lets another one go on
-        local stage, seeder = seeding()
-        if stage == 'claimed' and seeder == worker then call('HSET', key, 'seeding', 'open', 'seeder', '') end
+        if read().seeding == 'claimed' and record.seeder == worker then seed('open', '') end
     end
 
-    return {key = key, state = state, reopen = reopen, seeding = seeding, vacate_seeding = vacate_seeding}
+    return {key = key, read = read, state = state, reopen = reopen, seed = seed, vacate_seeding = vacate_seeding}
 end)()

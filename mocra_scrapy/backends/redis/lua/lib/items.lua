@@ -46,35 +46,34 @@ local items = (function()
         end
     end
 
+    local function pop(rank, slot, n, hand)  -- -> how many
+        local got = call('LPOP', list_key(rank, slot), n)
+        if not got then return 0 end
+        for _, item in ipairs(got) do hand(slot, rank, item) end
+        return #got
+    end
+
     -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps ready and the index
     -- exact. -> how many
     local function take(slot, n, hand)
         local index, left = prefix .. 'i:' .. slot, n
-
-        local function pop(rank)
-            local got = call('LPOP', list_key(rank, slot), left)
-            if not got then return end
-            left = left - #got
-            for _, item in ipairs(got) do hand(slot, rank, item) end
-        end
-
-        local function best_indexed() return tonumber(call('ZRANGE', index, 0, 0)[1] or nil) end
-
-        local best = best_indexed()
-
-        local function pop_indexed(least)  -- from the index while its best rank is above least
-            while left > 0 and best and best > least do
-                pop(best)
-                if left == 0 and call('EXISTS', list_key(best, slot)) == 1 then return end
-                call('ZREM', index, text(best))  -- that list is empty: the next best may stand on either side of 0 and 1
-                best = best_indexed()
+        local best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
+        local tried = false  -- 0 and 1
+        while left > 0 do
+            if best and (best > 1 or tried) then
+                left = left - pop(best, slot, left, hand)
+                -- Its list is empty: the next of the index may stand above 0 and 1, or below.
+                if left > 0 or call('EXISTS', list_key(best, slot)) == 0 then
+                    call('ZREM', index, text(best))
+                    best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
+                end
+            elseif tried then break
+            else
+                left = left - pop(1, slot, left, hand)
+                if left > 0 then left = left - pop(0, slot, left, hand) end
+                tried = true
             end
         end
-
-        pop_indexed(1)
-        if left > 0 then pop(1) end
-        if left > 0 then pop(0) end
-        pop_indexed(-math.huge)
         meta.pending = math.max(0, meta.pending - (n - left))
         if left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0) then call('ZREM', READY, slot)
         else call('ZADD', READY, text(now_us), slot) end  -- behind all others

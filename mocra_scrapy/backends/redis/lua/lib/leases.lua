@@ -1,7 +1,8 @@
 -- uses: meta items workers
 -- What a turn leases: leases.begin(worker, number of the call), then leases.add for each.
 local leases = (function()
-    local leases = {count = 0, groups = {}}  -- groups: {slot, rank, {item, ...}} in the order in which they are processed
+    local groups = {}
+    local leases  -- what it returns; groups: {slot, rank, {item, ...}} in the order in which they are processed
     local key, call_digits
     local fields = {}  -- of the worker's hash, written at the end
     local group_slot, group_rank, group_items, head  -- the last group; what its placed items begin with
@@ -11,47 +12,48 @@ local leases = (function()
     local function group(slot, rank, item)
         if group_slot == slot and group_rank == rank then group_items[#group_items + 1] = item
         else
-            group_slot, group_rank, group_items, head = slot, rank, {item}, nil
-            leases.groups[#leases.groups + 1] = {slot, rank, group_items}
+            group_slot, group_rank, group_items, head = slot, rank, {item}, items.place(rank, slot, '')
+            groups[#groups + 1] = {slot, rank, group_items}
         end
     end
 
-    function leases.begin(worker, number)
+    local function begin(worker, number)
         key, call_digits = workers.key_of(worker), string.format('%010x', number)
     end
 
-    function leases.add(slot, rank, item)  -- -> its token
-        leases.count = leases.count + 1
-        local its_token = token(leases.count)
+    local function add(slot, rank, item)  -- -> its token
+        local count, n = leases.count + 1, #fields
+        leases.count = count
+        local its_token = token(count)
         group(slot, rank, item)
-        head = head or items.place(rank, slot, '')
-        fields[#fields + 1] = its_token
-        fields[#fields + 1] = head .. item
+        fields[n + 1], fields[n + 2] = its_token, head .. item
         return its_token
     end
 
-    function leases.set(field, value)  -- another field of the worker's hash
+    local function set(field, value)  -- another field of the worker's hash
         fields[#fields + 1] = field
         fields[#fields + 1] = value
     end
 
-    function leases.restore(count)  -- those of the call's first time that are still held
+    local function restore(count)  -- those of the call's first time that are still held
+        leases.count = count
         for i = 1, count do
             local placed = redis.call('HGET', key, token(i))
             if placed then
                 local rank, slot, item = items.unplace(placed)
                 group(slot, rank, item)
             else
-                leases.groups[#leases.groups + 1] = {'', 1, false}  -- keeps the count: it was taken away meanwhile
+                groups[#groups + 1] = {'', 1, false}  -- keeps the count: it was taken away meanwhile
                 group_slot = nil
             end
         end
     end
 
-    function leases.save()
+    local function save()
         meta.leased = meta.leased + leases.count
         meta.in_parts('HSET', key, fields)
     end
 
+    leases = {count = 0, groups = groups, begin = begin, add = add, set = set, restore = restore, save = save}
     return leases
 end)()

@@ -4,8 +4,7 @@
 local leasing = (function()
     local call, text, now_us = redis.call, meta.text, meta.now_us
     local READY, SUSPECT = meta.prefix .. 'ready', workers.SUSPECT
-    local leasing = {departs = {}, crowded = {}}  -- us when each lease departs, where any waits; see Exchange.crowded
-    local departs, crowded = leasing.departs, leasing.crowded
+    local departs, crowded = {}, {}  -- us when each lease departs, where any waits; see Exchange.crowded
     local passed_over, given = {}, {}  -- names of which nothing more is leased; slot -> leases, where per_slot counts
     local skipped = 0  -- slots passed over that may stand in front in ready
 
@@ -24,6 +23,13 @@ local leasing = (function()
         throttle.book(names, at)
         for i = #departs + 1, leases.count do departs[i] = 0 end  -- those before it go at once
         departs[leases.count + 1] = at
+    end
+
+    local departing  -- names of the list that is served
+
+    local function depart_and_add(slot, rank, item)
+        depart(departing)
+        leases.add(slot, rank, item)
     end
 
     local function count_in(asked, names, n)
@@ -51,14 +57,8 @@ local leasing = (function()
         local is_paced, n, at = throttle.is_paced(names), allowed(asked, names, most)
         if n > 0 and is_paced then n = throttle.fits(names, n, horizon) end
         if n > 0 then
-            local hand = leases.add
-            if is_paced then
-                hand = function(slot, rank, item)
-                    depart(names)
-                    leases.add(slot, rank, item)
-                end
-            end
-            local got = items.take(list, n, hand)
+            departing = names
+            local got = items.take(list, n, is_paced and depart_and_add or leases.add)
             count_in(asked, names, got)
             if is_paced then at = throttle.departure(names) end
         end
@@ -66,7 +66,7 @@ local leasing = (function()
         return n > 0
     end
 
-    function leasing.with_limits(asked)
+    local function with_limits(asked)
         local closed, shut = {}, 0  -- lists that gave nothing
         -- Slots that are full or held for this worker give nothing, and may stand in front of all others: so many are
         -- looked at beside those that are wanted, and the rest in the next call. It bounds the work of one.
@@ -99,7 +99,7 @@ local leasing = (function()
 
     -- ------------------------------------------------------------ where they have none
 
-    function leasing.without_limits(asked)
+    local function without_limits(asked)
         while leases.count < asked.want do
             local slots, before = {}, leases.count
             for _, slot in ipairs(next_slots(asked, skipped)) do
@@ -121,7 +121,7 @@ local leasing = (function()
 
     -- ------------------------------------------------------------ suspects: one a worker, so that it is found out
 
-    function leasing.suspect(asked)
+    local function suspect(asked)
         local placed = call('LINDEX', SUSPECT, 0)
         if not placed then return end
         local rank, slot, item = items.unplace(placed)
@@ -141,9 +141,13 @@ local leasing = (function()
         if asked.per_slot == 1 then pass_over(slot) end
     end
 
-    function leasing.begin(asked)
-        for _, slot in ipairs(asked.full) do pass_over(slot) end
+    local function begin(asked)
+        asked.loads, asked.per_slot = asked.loads or {}, asked.per_slot or 0
+        for _, slot in ipairs(asked.full or {}) do pass_over(slot) end
     end
 
-    return leasing
+    return {
+        departs = departs, crowded = crowded, begin = begin, suspect = suspect, with_limits = with_limits,
+        without_limits = without_limits,
+    }
 end)()

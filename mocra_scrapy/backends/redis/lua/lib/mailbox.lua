@@ -3,10 +3,11 @@
 local mailbox = (function()
     local call = redis.call
 
-    local function of(worker)  -- {permits = {name -> how many to come down to}, holds = {name -> us of a hold}}
-        local packed = call('HGET', workers.key_of(worker), 'mail')
+    local function open(packed)  -- {permits = {name -> how many to come down to}, holds = {name -> us of a hold}}
         return packed and cmsgpack.unpack(packed) or {permits = {}, holds = {}}
     end
+
+    local function of(worker) return open(call('HGET', workers.key_of(worker), 'mail')) end
 
     local function send(worker, mail)
         local key = workers.key_of(worker)
@@ -20,5 +21,5 @@ local mailbox = (function()
         send(worker, mail)
     end
 
-    return {of = of, send = send, ask_to_come_down = ask_to_come_down}
+    return {open = open, of = of, send = send, ask_to_come_down = ask_to_come_down}
 end)()

@@ -63,62 +63,58 @@
 -- earlier generations), filter_doomed (packed: buckets to be deleted).
 local meta = (function()
     local call, key = redis.call, KEYS[1]
-    local NUMBERS = {
+    local FIELDS = {
         'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split', 'filter_count', 'filter_born',
+        'rules', 'filter_old', 'filter_doomed',
     }
-    local TEXTS = {'rules', 'filter_old', 'filter_doomed'}
+    local NUMBERS = 10  -- the first so many; the others are text
     local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
-    local meta = {prefix = string.sub(key, 1, -5), AFTERGLOW = 3600000}  -- ms that what dead workers leave is kept
+    local meta  -- what it returns
 
-    local was = {}
-    local raw = call('HMGET', key, 'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split',
-        'filter_count', 'filter_born', unpack(TEXTS))
-    for i, name in ipairs(NUMBERS) do
-        local value = tonumber(raw[i] or 0)
-        meta[name], was[name] = value, value
-    end
-    for i, name in ipairs(TEXTS) do
-        local value = raw[#NUMBERS + i] or nil
-        meta[name], was[name] = value, value
+    local stored = call('HMGET', key, unpack(FIELDS))  -- as it was when the script began
+    for i = 1, #FIELDS do
+        if i <= NUMBERS then stored[i] = tonumber(stored[i] or 0) else stored[i] = stored[i] or nil end
     end
 
-    local time = call('TIME')
-    meta.now_us = (tonumber(time[1]) + meta.skew / 1000) * 1000000 + tonumber(time[2])
-    meta.now = math.floor(meta.now_us / 1000)
+    local function text(n) return string.format('%.0f', n) end
 
-    function meta.text(n) return string.format('%.0f', n) end
-
-    function meta.save()  -- writes what changed, in one call
+    local function save()  -- writes what changed, in one call
         local args = {}
-        for _, name in ipairs(NUMBERS) do
-            if meta[name] ~= was[name] then
+        for i, name in ipairs(FIELDS) do
+            local value = meta[name]
+            if value == nil and stored[i] ~= nil then call('HDEL', key, name)
+            elseif value ~= stored[i] then
                 args[#args + 1] = name
-                args[#args + 1] = meta.text(meta[name])
-            end
-        end
-        for _, name in ipairs(TEXTS) do
-            if meta[name] ~= was[name] then
-                if meta[name] then
-                    args[#args + 1] = name
-                    args[#args + 1] = meta[name]
-                else call('HDEL', key, name) end
+                args[#args + 1] = i <= NUMBERS and text(value) or value
             end
         end
         if #args > 0 then call('HSET', key, unpack(args)) end
     end
 
-    function meta.in_parts(command, where, list)  -- any number of values for one command
+    local function in_parts(command, where, list)  -- any number of values for one command
         for i = 1, #list, PART do call(command, where, unpack(list, i, math.min(i + PART - 1, #list))) end
     end
 
-    function meta.answers_in_parts(command, where, list)  -- one answer for each of list
+    local function answers_in_parts(command, where, list)  -- one answer for each of list
         if #list <= PART then return call(command, where, unpack(list)) end
         local out = {}
         for i = 1, #list, PART do
-            for _, one in ipairs(call(command, where, unpack(list, i, math.min(i + PART - 1, #list)))) do out[#out + 1] = one end
+            local some = call(command, where, unpack(list, i, math.min(i + PART - 1, #list)))
+            for _, one in ipairs(some) do out[#out + 1] = one end
         end
         return out
     end
 
+    local seconds, rest = unpack(call('TIME'))
+    local now_us = (tonumber(seconds) + stored[5] / 1000) * 1000000 + tonumber(rest)
+    meta = {
+        prefix = string.sub(key, 1, -5), AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
+        now = math.floor(now_us / 1000), now_us = now_us, text = text, save = save, in_parts = in_parts,
+        answers_in_parts = answers_in_parts,
+        -- All fields at once: a table that grows field by field is made five times.
+        pending = stored[1], leased = stored[2], seq = stored[3], run = stored[4], skew = stored[5], filter_gen = stored[6],
+        filter_level = stored[7], filter_split = stored[8], filter_count = stored[9], filter_born = stored[10],
+        rules = stored[11], filter_old = stored[12], filter_doomed = stored[13],
+    }
     return meta
 end)()

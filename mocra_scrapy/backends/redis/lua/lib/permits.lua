@@ -122,10 +122,11 @@ local permits = (function()
         meta.in_parts('HSET', PERMITS, set)
     end
 
-    local function keep(numbers, me, mail)  -- gives back all but so many -> of how many names that others ask for
-        local names, missed, set, gone = {}, 0, {}, {}
+    -- Gives back all but so many -> of how many names that others ask for; how much of the mail is obeyed.
+    local function keep(numbers, me, mail)
+        local names, missed, confirmed, set, gone = {}, 0, 0, {}, {}
         for name in pairs(numbers) do names[#names + 1] = name end
-        if #names == 0 or not is_there(PERMITS) then return 0 end
+        if #names == 0 or not is_there(PERMITS) then return 0, 0 end
         for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
             local name = names[i]
             local n = numbers[name]
@@ -138,11 +139,11 @@ local permits = (function()
                 stored[name] = packed or false
                 if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
             end
-            if mail.permits[name] and n <= mail.permits[name] then mail.permits[name] = nil end
+            if mail.permits[name] and n <= mail.permits[name] then mail.permits[name], confirmed = nil, confirmed + 1 end
         end
         meta.in_parts('HSET', PERMITS, set)
         meta.in_parts('HDEL', PERMITS, gone)
-        return missed
+        return missed, confirmed
     end
 
     local function is_known(name) return known[name] ~= nil end  -- it was fetched

@@ -28,9 +28,13 @@ local throttle = (function()
 
     local function is_scope(name) return string.byte(name) == 64 end
 
-    local function is_there(key)  -- asked once a call: most crawls have no special limits at all
-        if exists[key] == nil then exists[key] = call('EXISTS', key) == 1 end
-        return exists[key]
+    local function is_there(key)  -- asked once a call
+        local there = exists[key]
+        if there == nil then
+            there = call('EXISTS', key) == 1
+            exists[key] = there
+        end
+        return there
     end
 
     local function names_of(list)
@@ -107,7 +111,11 @@ local throttle = (function()
     local function limit_of(name)
         local limit = in_force[name]
         if limit then return limit end
-        if not is_scope(name) and not is_there(LIMITS) and not is_there(LIVE) then return default_limit end
+        if not is_there(LIMITS) and not is_there(LIVE) then  -- most crawls have no special limits at all
+            limit = is_scope(name) and UNLIMITED or default_limit
+            in_force[name] = limit
+            return limit
+        end
         local own = field(LIMITS, name)
         if own then limit = open_limit(cmsgpack.unpack(own))
         else
@@ -160,7 +168,7 @@ local throttle = (function()
                     if not seeded then math.randomseed(now_us % 2147483647); seeded = true end
                     interval = interval * (1 + limit.jitter * (2 * math.random() - 1))
                 end
-                tats[name] = math.max(at, score(tats, TAT, name)) + interval
+                tats[name] = math.max(at, tats[name] or score(tats, TAT, name)) + interval
                 moved[name] = true
             end
         end
@@ -168,7 +176,7 @@ local throttle = (function()
 
     local function fits(names, most, horizon)  -- how many may depart until then
         local saved, n = {}, 0
-        for _, name in ipairs(names) do saved[name] = score(tats, TAT, name) end
+        for _, name in ipairs(names) do saved[name] = tats[name] or score(tats, TAT, name) end
         while n < most do
             local at = departure(names)
             if at > horizon then break end

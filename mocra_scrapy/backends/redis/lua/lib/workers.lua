@@ -3,7 +3,7 @@
 local workers = (function()
     local call, prefix, text = redis.call, meta.prefix, meta.text
     local ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
-    local TOKEN = '^' .. string.rep('%x', 14) .. '$'  -- other fields of a worker's hash look different
+    local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'  -- other fields of a worker's hash look different
 
     local function key_of(worker) return prefix .. 'w:' .. worker end
 
