@@ -20,7 +20,7 @@ from mocra_scrapy.cron.launcher_pool import Launches
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.state import Run
 from mocra_scrapy.exceptions import BackendError
-from mocra_scrapy.runtime import worker_name
+from mocra_scrapy.settings.identity import worker_name
 
 logger = logging.getLogger(__name__)
 

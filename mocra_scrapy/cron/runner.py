@@ -27,7 +27,7 @@ from mocra_scrapy.cron.policy import decide, next_due, remove
 from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, end, retry, utc
 from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.models import Term
-from mocra_scrapy.runtime import worker_name
+from mocra_scrapy.settings.identity import worker_name
 
 logger = logging.getLogger(__name__)
 

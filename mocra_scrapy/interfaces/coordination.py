@@ -5,7 +5,7 @@ also over a deletion by hand and a server that came back empty, as long as its c
 back then.
 
 Names are any text. Owners, candidates and workers are names that no other run of any process has
-(:func:`mocra_scrapy.runtime.worker_name`). Time is the server's; leases are seconds.
+(:func:`mocra_scrapy.settings.identity.worker_name`). Time is the server's; leases are seconds.
 """
 # ruff: noqa: N805 - methods of zope interfaces have no self
 
