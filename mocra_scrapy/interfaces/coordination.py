@@ -57,10 +57,13 @@ class ILocks(Interface):
     for ever.
     """
 
-    async def acquire(name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        """Take one place for *ttl* seconds; ``None``: all *limit* are taken. Doesn't wait; who
-        comes next is a matter of luck.
+    async def acquire(name: str, owner: str, ttl: float, *, limit: int = 1, patience: float = 0.0) -> Grant | None:
+        """Take one place for *ttl* seconds; ``None``: all *limit* are taken, or spoken for. Doesn't
+        wait.
 
+        * Who asks with *patience* stands in line until it asks again, for so many seconds at most:
+          the first who began to ask is the first served, and nobody passes by.
+          [who_waits_is_served_in_order] [who_stopped_waiting_holds_nobody_up]
         * No more than *limit* owners at a time; who asks says how many, so all should say the same.
           [a_lock_has_one_owner] [a_semaphore_has_limited_places]
         * An owner that holds it already gets the same grant, renewed: so a repeated call is
@@ -73,7 +76,9 @@ class ILocks(Interface):
         """Hold for *ttl* seconds from now. ``False``: it was lost. [a_lost_lock_is_not_renewed]"""
 
     async def release(name: str, owner: str, number: int) -> bool:
-        """Free the place. ``False``: it was not this grant's (any more), and nothing changed.
+        """Free the place. ``False``: it was not this grant's (any more), and nothing changed. With
+        *number* 0: whatever this owner holds, and its place in line, for who gave up before it heard
+        the answer. [an_owner_gives_up_without_a_number]
         [only_the_owner_releases]
         """
 

@@ -38,8 +38,10 @@ class RedisLocks:
     def _key(self, name: str) -> list[str]:
         return [f"{self._prefix}:{{+lock:{quote_name(name)}}}:permits"]
 
-    async def acquire(self, name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        args = ["acquire", owner, "", milliseconds(ttl), str(limit)]
+    async def acquire(
+        self, name: str, owner: str, ttl: float, *, limit: int = 1, patience: float = 0.0
+    ) -> Grant | None:
+        args = ["acquire", owner, "", milliseconds(ttl), str(limit), milliseconds(patience) if patience else "0"]
         got = await self._client.run(LOCK, self._key(name), args)
         return Grant(name, owner, int(got[0]), int(got[1]) / 1000) if got else None
 
@@ -47,7 +49,7 @@ class RedisLocks:
         return bool(await self._client.run(LOCK, self._key(name), ["renew", owner, str(number), milliseconds(ttl)]))
 
     async def release(self, name: str, owner: str, number: int) -> bool:
-        args = ["release", owner, str(number), "0", "0", self._channel, quote_name(name)]
+        args = ["release", owner, str(number), "0", "0", "0", self._channel, quote_name(name)]
         return bool(await self._client.run(LOCK, self._key(name), args))
 
     async def wait(self, name: str, timeout: float) -> bool:

@@ -3,8 +3,10 @@
 --
 -- key                                type    holds                                                        gone when
 -- P{+lead:<role>} term               hash    leader, number of the term, until (ms)                       never: numbers grow by it
--- P{+lock:<name>} permits             hash    '@'owner -> number; '#' last number; 'w' someone waits       an hour after the last hold
+-- P{+lock:<name>} permits             hash    '@'owner -> number; '#' last number; 'w' someone waits;      an hour after the last hold
+--                                            '~'owner -> ms until which it counts as waiting
 -- P{+lock:<name>} until              zset    owner -> ms when its place is free again                     an hour after the last hold
+-- P{+lock:<name>} line               zset    owner -> us when it began to wait                            an hour after the last wait
 -- P{+shared:<namespace>} values      hash    name -> packed {version, fence, value or false}              the last value is deleted
 -- P{+workers} alive                  zset    worker -> ms when it falls off the list                      nobody is there
 -- P{+workers} reports                hash    worker -> packed {crawl, facts}                              nobody is there

@@ -1,6 +1,6 @@
--- A lock or semaphore. ARGV: verb, owner, number, ttl ms, limit, channel, message.
+-- A lock or semaphore. ARGV: verb, owner, number, ttl ms, limit, ms that it stands in line, channel, message.
 -- acquire -> {number, ms left} or {}; renew, release -> 1 or 0; holders -> {owner, number, ms left, ...}
-local PERMITS, UNTIL = P .. 'permits', P .. 'until'
+local PERMITS, UNTIL, LINE = P .. 'permits', P .. 'until', P .. 'line'
 local verb, owner, number, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 if verb == 'holders' then
@@ -25,15 +25,46 @@ local function hold()
     end
 end
 
+-- Those who wait and came before: places that are free are theirs. Who did not ask again in time has left the line ('~' in PERMITS).
+local function ahead(free)
+    local n = 0
+    while n < free do
+        local one = call('ZRANGE', LINE, n, n)[1]
+        if not one or one == owner then break end
+        if tonumber(call('HGET', PERMITS, '~' .. one) or 0) > now then n = n + 1
+        else
+            call('ZREM', LINE, one)
+            call('HDEL', PERMITS, '~' .. one)
+        end
+    end
+    return n
+end
+
+local function leave_line()
+    call('HDEL', PERMITS, '~' .. owner)
+    return call('ZREM', LINE, owner) == 1
+end
+
+local function stand_in_line(patience)
+    call('ZADD', LINE, 'NX', text(now_us), owner)
+    call('HSET', PERMITS, '~' .. owner, text(now + patience))
+    for _, key in ipairs({PERMITS, LINE}) do
+        if call('PTTL', key) < AFTERGLOW then call('PEXPIRE', key, AFTERGLOW) end
+    end
+end
+
 local ends = tonumber(call('ZSCORE', UNTIL, owner) or 0)
 local mine = ends > now and call('HGET', PERMITS, '@' .. owner)
 
 if verb == 'acquire' then
     if not mine then
-        if call('ZCOUNT', UNTIL, '(' .. text(now), '+inf') >= tonumber(ARGV[5]) then
+        local free = tonumber(ARGV[5]) - call('ZCOUNT', UNTIL, '(' .. text(now), '+inf')
+        if free <= 0 or ahead(free) >= free then
             call('HSET', PERMITS, 'w', 1)
+            if tonumber(ARGV[6]) > 0 then stand_in_line(tonumber(ARGV[6])) end
             return {}
         end
+        leave_line()
         mine = text(greater(call('HGET', PERMITS, '#')))
         call('HSET', PERMITS, '#', mine, '@' .. owner, mine)
     end
@@ -41,12 +72,20 @@ if verb == 'acquire' then
     return {mine, text(ttl)}
 end
 
-if mine ~= number then return 0 end
+local function wake()
+    if call('HDEL', PERMITS, 'w') == 1 then call('PUBLISH', ARGV[7], ARGV[8]) end
+end
+
+if number == '0' then  -- whatever it holds
+    number = mine
+    if leave_line() then wake() end
+end
+if not mine or mine ~= number then return 0 end
 if verb == 'renew' then
     hold()
 else
     call('ZREM', UNTIL, owner)
     call('HDEL', PERMITS, '@' .. owner)
-    if call('HDEL', PERMITS, 'w') == 1 then call('PUBLISH', ARGV[6], ARGV[7]) end
+    wake()
 end
 return 1
