@@ -42,6 +42,10 @@ class RedisShared:
             flat[i].decode("utf-8", "surrogateescape"): _value(*flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)
         }
 
+    async def versions(self, prefix: str = "") -> Mapping[str, int]:
+        flat = await self._client.run(SHARED, self._keys, ["versions", prefix])
+        return {flat[i].decode("utf-8", "surrogateescape"): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+
     async def put(
         self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
     ) -> SharedValue | None:
