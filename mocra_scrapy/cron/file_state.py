@@ -99,6 +99,9 @@ class FileShared:
 
         return await asyncio.to_thread(get)
 
+    async def versions(self, prefix: str = "") -> Mapping[str, int]:
+        return {name: one.version for name, one in (await self.everything(prefix)).items()}
+
     async def put(
         self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
     ) -> SharedValue | None:
