@@ -19,7 +19,8 @@ from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_
 from mocra_scrapy.cron.config import load_jobs
 from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.options import CronOptions
-from mocra_scrapy.cron.state import ENDED, JobState, Run, ask_to_stop, run_id
+from mocra_scrapy.cron.run_steps import ask_to_stop
+from mocra_scrapy.cron.state import ENDED, JobState, Run, run_id
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 

@@ -22,8 +22,9 @@ import pytest
 from mocra_scrapy.commands.verbs.cron_change import Cancel, Pause, Resume, Trigger
 from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.options import CronOptions
+from mocra_scrapy.cron.run_steps import end_part
 from mocra_scrapy.cron.runner import Runner
-from mocra_scrapy.cron.state import ENDED, JobState, Run, end_part
+from mocra_scrapy.cron.state import ENDED, JobState, Run
 from mocra_scrapy.exceptions import ConfigurationError
 
 #: A midnight.
