@@ -246,15 +246,79 @@ async def test_retries_are_kept_by_the_state(bench: Bench) -> None:
     assert "exit_code == 0 does not hold" in state.runs[0].reason
 
 
+def crawl_of(launcher: int) -> int | None:
+    """The process that a launcher started."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+async def killed_launcher(bench: Bench, runner: Runner, number: int) -> int:
+    """A run whose launcher was killed; the pid of its crawl, which lives."""
+    bench.now = T + 600
+    await runner.look(number)
+    state = await bench.until(lambda state: state.runs and state.runs[0].parts, lambda: runner.look(number))
+    launcher = state.runs[0].parts[0].pid
+    await bench.until(lambda _: crawl_of(launcher) is not None)
+    crawl = crawl_of(launcher)
+    assert crawl is not None
+    os.kill(launcher, signal.SIGKILL)
+    await bench.until(lambda _: not runner.launches.living())
+    return crawl
+
+
 async def test_a_launcher_that_is_killed_is_found_out(bench: Bench) -> None:
-    async with bench.leading(f"cat >> {bench.starts}; sleep 60") as (runner, number):
+    bench.jobs('schedule = "*/10 * * * *"', "stop_grace = 1")
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 60") as (runner, number):
         await runner.look(number)
-        bench.now = T + 600
+        crawl = await killed_launcher(bench, runner, number)
         await runner.look(number)
-        state = await bench.until(lambda state: state.runs[0].parts, lambda: runner.look(number))
-        os.kill(state.runs[0].parts[0].pid, signal.SIGKILL)
+        assert outcomes(await bench.state()) == [("00:10", "running")], "the crawl lives, or nobody knows yet"
+        os.killpg(crawl, signal.SIGKILL)
         state = await bench.until(all_ended, lambda: runner.look(number))
     assert outcomes(state) == [("00:10", "lost")]
+
+
+async def test_calls_of_once_find_out_that_a_launcher_died(bench: Bench) -> None:
+    """Each lives for seconds: since when a part is silent stands beside it."""
+    bench.jobs('schedule = "*/10 * * * *"', "stop_grace = 1", 'concurrency = "allow"')
+    bench.ticks = 1.0
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 60") as (runner, number):
+        await runner.look(number)
+        crawl = await killed_launcher(bench, runner, number)
+        os.killpg(crawl, signal.SIGKILL)
+
+    async def once() -> None:
+        again = bench.runner("exit 0")
+        await again.open()
+        assert await again.once()
+        await again.close()
+
+    await bench.until(lambda state: state.runs[0].parts[0].silent or state.runs[0].state == ENDED, once)
+    bench.now += 2.0
+    await once()
+    assert outcomes(await bench.state()) == [("00:10", "lost")]
+
+
+async def test_a_launcher_that_lives_here_is_not_lost(bench: Bench) -> None:
+    """It could not sign for long (an outage, a pause); this machine knows better."""
+    bench.ticks = 1.0
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 1000") as (runner, number):
+        await runner.look(number)
+        bench.now = T + 600
+        state = await bench.until(lambda state: state.runs and state.runs[0].parts, lambda: runner.look(number))
+        part = state.runs[0].parts[0]
+        os.kill(part.pid, signal.SIGSTOP)
+        if bench.url != "memory://":
+            await runner.store.signs.end("shop", part.worker)
+            locks = runner.store.signs._locks  # type: ignore[attr-defined]
+            assert await locks.release("cron:test:shop", part.worker, 0), "as if it ran out"
+        for _ in range(3):
+            bench.ticks += 100
+            await runner.look(number)
+        assert outcomes(await bench.state()) == [("00:10", "running")]
+        os.kill(part.pid, signal.SIGCONT)
+        os.kill(part.pid, signal.SIGTERM)
+        await bench.until(all_ended, lambda: runner.look(number))
 
 
 async def test_a_launcher_that_was_taken_for_lost_ends_its_crawl(bench: Bench) -> None:
