@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,3 +162,10 @@ def prune(folder: Path, stored: Collection[str], keep: int) -> None:
         for path in runs[name] if name not in stored else ():
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def forget_files(folder: Path, job: str) -> None:
+    """Delete the files of all runs of a job that is not remembered any more; *folder*:
+    ``MOCRA_CRON_DIR``.
+    """
+    shutil.rmtree(folder / "runs" / job, ignore_errors=True)

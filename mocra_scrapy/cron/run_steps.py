@@ -4,6 +4,7 @@ may be applied twice, since a call without an answer is repeated.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from mocra_scrapy.cron.state import ENDED, NEVER_RAN, OUTCOMES, RETRIED, RUNNING, JobState, Part, Run
@@ -94,3 +95,16 @@ def ask_to_stop(state: JobState, run: str, why: str, now: float) -> JobState:
     if found.state != RUNNING:
         return state.with_run(end(found, why, "before it started", now))
     return state.with_run(replace(found, stop=why))
+
+
+def cancel(state: JobState, run: str, dead: Collection[str], now: float) -> JobState:
+    """A person asks a run to stop. Parts of launchers that give no sign of life (*dead*) end at once:
+    nobody would obey.
+    """
+    state = ask_to_stop(state, run, "cancelled", now)
+    found = state.run(run)
+    for part in found.parts if found is not None else ():
+        if part.ended is None and part.worker in dead:
+            gone = replace(part, ended=now, outcome="cancelled", reason="its launcher gave no sign of life")
+            state = end_part(state, run, gone)
+    return state

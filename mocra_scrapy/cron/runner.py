@@ -21,6 +21,7 @@ from itertools import count
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.cron.config import JobsFile
+from mocra_scrapy.cron.crawl_process import forget_files
 from mocra_scrapy.cron.job_store import Store, Stored
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.launch_spec import order_for
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at everything, at most; at the jobs file; after a failure.
 LOOK, RELOAD, AGAIN = 5.0, 1.0, 1.0
+#: Seconds between two looks for files that nobody remembers.
+CLEAN = 3600
 #: Seconds for which the history of a job that left the file is kept, and the files of its runs.
 KEEP_GONE = 30 * 86_400.0
 
@@ -118,6 +121,8 @@ class Runner:
                 self.launches.living()  # buries the dead, also when another runner leads by now
                 if tick % LOOK == 0 and not candidate.is_leader:
                     await self.compare()
+                if tick % CLEAN == 0:
+                    await self.clean()
 
     async def compare(self) -> None:
         """Say so, once, when the leader has other jobs than this runner: then these never run."""
@@ -127,6 +132,14 @@ class Runner:
             if note is not None and different and note.digest != self._digest:
                 logger.warning("%s", different[0].upper() + different[1:])
             self._digest = note.digest if different and note is not None else ""
+
+    async def clean(self) -> None:
+        """Delete the files on this machine of jobs that neither the file nor the state knows."""
+        with contextlib.suppress(BackendError, OSError):
+            known = {*self.jobs, *await self.store.everything()}
+            for folder in (self.store.folder / "runs").iterdir():
+                if folder.name not in known:
+                    forget_files(self.store.folder, folder.name)
 
     async def once(self, patience: float = 60.0) -> bool:
         """Decide and start what is due now, wait until it has started, and resign. ``False``:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mocra_scrapy.commands.verbs.cron_change import Cancel, Pause, Resume, Trigger
+from mocra_scrapy.commands.verbs.cron_change import Cancel, Forget, Pause, Resume, Trigger
 from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.run_steps import end_part
@@ -276,6 +276,71 @@ async def test_a_launcher_that_is_killed_is_found_out(bench: Bench) -> None:
         os.killpg(crawl, signal.SIGKILL)
         state = await bench.until(all_ended, lambda: runner.look(number))
     assert outcomes(state) == [("00:10", "lost")]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "forget"])
+async def test_people_end_a_run_whose_launcher_died(bench: Bench, verb: str) -> None:
+    """Nobody leads; nobody would obey."""
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 60") as (runner, number):
+        await runner.look(number)
+        crawl = await killed_launcher(bench, runner, number)
+        os.killpg(crawl, signal.SIGKILL)
+        signs, worker = runner.store.signs, (await bench.state()).runs[0].parts[0].worker
+        if not signs.proof:
+            assert await signs._locks.release("cron:test:shop", worker, 0), "as if it ran out"  # type: ignore[attr-defined]
+        while await signs.alive("shop", frozenset({worker})):
+            await asyncio.sleep(0.02)  # it is dying
+    if verb == "cancel":
+        assert await Cancel()._connected(Namespace(run=["shop"], wait=True, timeout=5.0), bench.options) == 0
+        assert outcomes(await bench.state()) == [("00:10", "cancelled")]
+    else:
+        assert (bench.folder / "cron" / "runs" / "shop").is_dir()
+        assert await Forget()._connected(Namespace(job=["shop"]), bench.options) == 0
+        assert (await bench.state()).runs == ()
+        assert not (bench.folder / "cron" / "runs" / "shop").exists()
+
+
+async def test_files_of_runs_that_nobody_remembers_are_deleted(bench: Bench) -> None:
+    runs = bench.folder / "cron" / "runs"
+    async with bench.leading() as (runner, number):
+        await runner.look(number)
+        for job in ("shop", "gone", "left"):
+            (runs / job).mkdir(parents=True)
+            (runs / job / "2020.log").write_text("")
+        await runner.store.change("left", lambda state: replace(state, last=T))
+        await runner.clean()
+        assert sorted(folder.name for folder in runs.iterdir()) == ["left", "shop"], "the state knows one of them"
+        await runner.look(number)
+        assert (await runner.store.get("left")).version, "its history is kept for a month"
+        bench.now = T + 40 * 86_400.0
+        await runner.look(number)
+        assert (await runner.store.get("left")).state == JobState()
+        await runner.clean()
+        assert [folder.name for folder in runs.iterdir()] == ["shop"]
+
+
+async def test_a_runner_with_other_jobs_says_so(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Two projects of one name, or two versions of a file: only the leader's jobs run."""
+    async with bench.leading() as (runner, number):
+        await runner.look(number)
+        note = await runner.store.leading()
+        assert note is not None
+        assert (note.runner, note.term, note.jobs) == (runner.name, number, ("shop",))
+        same = bench.runner()
+        bench.jobs('schedule = "*/5 * * * *"  # another one')
+        other = bench.runner()
+        for one in (same, other):
+            await one.store.open()
+            await one.compare()
+            await one.compare()
+            await one.close()
+        assert caplog.text.count("has other jobs than this file") == 1
+        assert "MOCRA_CRON_NAME" in caplog.text
+        runner.file.reload()
+        await runner.look(number)
+        changed = await runner.store.leading()
+        assert changed is not None
+        assert changed.digest != note.digest
 
 
 async def test_calls_of_once_find_out_that_a_launcher_died(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mocra_scrapy.cron.run_steps import ask_to_stop, claim, end_part, retry
+from mocra_scrapy.cron.run_steps import ask_to_stop, cancel, claim, end_part, retry
 from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, WAITING, JobState, Part, Run, decode, encode, run_id
 from mocra_scrapy.exceptions import BackendCorrupted
 
@@ -123,6 +123,17 @@ def test_stopping() -> None:
     assert run is not None
     assert (run.state, run.stop) == (RUNNING, "cancelled")
     assert ask_to_stop(told, RUN.id, "replaced", 31.0) == told, "the first reason counts"
+
+
+def test_cancelling_ends_what_nobody_watches() -> None:
+    running = claim(STATE, RUN.id, part("one"))
+    assert running is not None
+    told = cancel(running, RUN.id, {"another"}, 30.0).runs[0]
+    assert (told.state, told.stop) == (RUNNING, "cancelled")
+    over = cancel(running, RUN.id, {"one"}, 30.0)
+    assert (over.runs[0].state, over.runs[0].outcome) == (ENDED, "cancelled")
+    assert cancel(over, RUN.id, {"one"}, 31.0) == over
+    assert cancel(STATE, RUN.id, (), 30.0).runs[0].outcome == "cancelled", "it had not started"
 
 
 def test_history_is_trimmed_but_for_what_has_not_ended() -> None:
