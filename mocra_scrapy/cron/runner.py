@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.cron.config import JobsFile
 from mocra_scrapy.cron.crawl_process import forget_files
@@ -52,7 +53,7 @@ class Runner:
     Args:
         options: see :class:`~mocra_scrapy.cron.options.CronOptions`.
         wall: seconds since the epoch; decides what is due.
-        clock: monotonic seconds; decides who is silent for too long.
+        clock: monotonic seconds; decides who is silent for too long, and what it believes to lead.
         command: what runs a crawl, for tests; empty: the real thing.
 
     Raises:
@@ -64,7 +65,7 @@ class Runner:
         options: CronOptions,
         *,
         wall: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boot_clock,
         command: tuple[str, ...] = (),
     ) -> None:
         self._options, self._wall, self._clock, self._command = options, wall, clock, command
@@ -108,6 +109,7 @@ class Runner:
             renew=lease / 3,
             deadline=lease * 2 / 3,
             retry=min(2.0, lease / 3),
+            clock=self._clock,
         )
         candidate.task(self._lead)
         async with candidate:

@@ -206,13 +206,13 @@ def run_id(job: str, instant: int, attempt: int = 1, mark: str = "") -> str:
 # ---------------------------------------------------------------------- bytes
 
 
-def _lean(thing: Any) -> dict[str, Any]:
+def _lean(thing: Part | Run | JobState) -> dict[str, Any]:
     """Fields that differ from their default: a value holds fifty runs."""
     out = {}
-    for spec in fields(thing):
-        value = getattr(thing, spec.name)
-        if value != spec.default and not (isinstance(value, (tuple, dict)) and not value):
-            out[spec.name] = value
+    for name, default in _FIELDS[type(thing)].items():
+        value = getattr(thing, name)
+        if value != default and not (isinstance(value, (tuple, dict)) and not value):
+            out[name] = value
     return out
 
 
@@ -245,9 +245,13 @@ def decode(name: str, raw: bytes | None) -> JobState:
         raise BackendCorrupted(f"The state of the cron job {name!r} can't be read: {error}") from error
 
 
-def _known(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+#: Of each class that is stored: name of a field -> its default.
+_FIELDS = {cls: {spec.name: spec.default for spec in fields(cls)} for cls in (Part, Run, JobState)}
+
+
+def _known(cls: type[Part | Run | JobState], data: Mapping[str, Any]) -> dict[str, Any]:
     """What *cls* has a field for: a newer version may have written more."""
-    names = {spec.name for spec in fields(cls)}
+    names = _FIELDS[cls]
     return {name: value for name, value in data.items() if name in names}
 
 
