@@ -10,7 +10,7 @@ name                   holds                                                    
 ``order``              the last drain or stop: verb, when, by whom              the next one
 ``paused:<worker>``,   the same for one worker                                  it is resumed, or leaves
 ``order:<worker>``
-``setting:<name>``     a live setting                                           it is reset
+``setting:<name>``     a live setting; ``setting:<name>:<worker>``: of one      it is reset, or leaves
 =====================  =======================================================  ============================================
 """
 
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.control.live_settings import checked
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models import QueueOptions
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
@@ -58,7 +59,7 @@ class Control:
 
     def __init__(self, backend: IBackend, crawl: str, by: str = "") -> None:
         self.crawl = crawl
-        self._by = by
+        self._by, self._backend = by, backend
         self._values = backend.shared_values(namespace_of(crawl))
         self._registry = backend.worker_registry()
 
@@ -93,18 +94,32 @@ class Control:
         await self._known(worker)
         await self._put(of_worker(COMMAND, worker), {"verb": "stop"})
 
-    async def set(self, name: str, value: Any) -> None:
+    async def set(self, name: str, value: Any, worker: str | None = None) -> None:
         """Change a live setting on all workers, those that start later included, until
-        :meth:`reset`.
+        :meth:`reset`; or on one, where it wins over that of the crawl.
         """
-        await self._values.put(SETTING + name, json.dumps(checked(name, value)).encode())
+        await self._known(worker)
+        await self._values.put(of_worker(SETTING + name, worker), json.dumps(checked(name, value)).encode())
 
-    async def reset(self, name: str) -> None:
-        """Back to what the project says."""
-        await self._values.put(SETTING + name, None)
+    async def reset(self, name: str, worker: str | None = None) -> bool:
+        """Back to what the project says (of one worker: what the crawl says). ``False``: it was not
+        set.
+        """
+        await self._known(worker)
+        full = of_worker(SETTING + name, worker)
+        was_set = (await self._values.get(full)).value is not None
+        await self._values.put(full, None)
+        return was_set
+
+    async def exists(self) -> bool:
+        """Whether the crawl was ever begun, somebody works on it, or something was told to it."""
+        state = await self._backend.request_queue(self.crawl, QueueOptions()).state()
+        return bool(state.run or await self.workers() or await self._values.versions())
 
     async def settings(self) -> Mapping[str, Any]:
-        """LiveSetting settings that are set, by name; what can't be read is left out."""
+        """Live settings that are set, by name (of one worker: ``NAME:WORKER``); what can't be read is
+        left out.
+        """
         found = {}
         for name, stored in (await self._values.everything(SETTING)).items():
             try:

@@ -4,7 +4,7 @@ leads. For any asyncio program.
 ::
 
               campaign                     renew … renew                  no answer
-    standing ─────────► leading: tasks run ─────────────► leading ────────────────► standing: tasks cancelled
+    standing ─────────► leading: tasks run ─────────────► leading ────────────────► standing: tasks ended
         ▲                                                    │ close(): tasks end, then it resigns
         └────────────── lost, by answer or by the clock ◄────┘
 
@@ -20,12 +20,13 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.clock import boot_clock
-from mocra_scrapy.exceptions import BackendError, ConfigurationError
+from mocra_scrapy.coordination.term_tasks import TermTasks, Work
+from mocra_scrapy.exceptions import BackendCorrupted, BackendError, ConfigurationError
 from mocra_scrapy.models import Term
 
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[Term], Coroutine[Any, Any, object]]
-
-#: What a candidate does not wait for longer: its resignation, and tasks of an earlier term that
-#: don't end.
+#: Seconds: what a candidate does not wait for longer at its end: an answer that is out, its
+#: resignation.
 PATIENCE = 5.0
 
 
@@ -58,6 +57,9 @@ class Candidate:
             that many don't come at once.
         clock: see :func:`mocra_scrapy.coordination.clock.boot_clock`.
         elected, lost: called with the term that begins, or has ended.
+
+    Attributes:
+        trouble: why it can't contend now, a sentence; empty: it can. It is logged once.
 
     Fail-over: at most *lease* + 1.25 * *retry* after a leader died, at most 1.25 * *retry* after it
     resigned.
@@ -92,10 +94,11 @@ class Candidate:
         self._elected, self._lost = elected, lost
         self._term: Term | None = None
         self._until = 0.0  # belief ends, by the clock
-        self._work: list[Work] = []
-        self._tasks: dict[Work, asyncio.Task[None]] = {}
+        self._asking: asyncio.Future[Term | None] | None = None
+        self.trouble = ""
         self._won = asyncio.Event()
         self._failed = asyncio.Event()
+        self._tasks = TermTasks(lambda: self.term, self._failed.set)
         self._loop: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ what it believes
@@ -130,30 +133,12 @@ class Candidate:
         """Call *work* with each term that is won, and run what it returns as a task until it ends
         or the term does. Also as a decorator.
 
-        On loss the task is cancelled; in the next term it is begun anew, but never before the last
-        one has ended. If it fails, the error is logged and the role given up: another candidate
-        may have more luck.
+        On loss the task is cancelled, and again after a second, until it has ended; in the next term
+        it is begun anew, but never before the last one has ended. If it fails, the error is logged
+        and the role given up: another candidate may have more luck.
         """
-        self._work.append(work)
-        if (term := self.term) is not None:
-            self._begin(work, term)
+        self._tasks.add(work)
         return work
-
-    def _begin(self, work: Work, term: Term) -> None:
-        self._tasks[work] = asyncio.create_task(
-            self._run_work(work, term, self._tasks.get(work)), name=f"mocra {term.role} {term.number}"
-        )
-
-    async def _run_work(self, work: Work, term: Term, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        if self.term != term:
-            return
-        try:
-            await work(term)
-        except Exception:
-            logger.exception("A task of the leader of %r failed; it steps down", term.role)
-            self._failed.set()
 
     # ------------------------------------------------------------------ life
 
@@ -163,19 +148,22 @@ class Candidate:
             self._loop = asyncio.create_task(self._contend(), name=f"mocra candidate {self.name}")
 
     async def close(self) -> None:
-        """End the tasks, and only then resign. Never raises, never takes much longer than the
-        tasks. May be called twice.
+        """End the tasks of all terms, and only then resign, also what a campaign won whose answer
+        is still out. Never raises; takes little longer than the tasks, which are cancelled each
+        second until they have ended. May be called twice.
         """
         loop, self._loop = self._loop, None
         if loop is not None:
             await end_tasks([loop])
         term = self._term
-        await end_tasks(self._tasks.values())
-        self._tasks.clear()
+        await self._tasks.end()
         if term is not None:
             self._over()
             self._tell(self._lost, term)
             await self._resign(term)
+        elif self._asking is not None:
+            await self._give_back(self._asking)
+        self._asking = None
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -190,33 +178,56 @@ class Candidate:
         while True:
             try:
                 await self._campaign()
+                self._untroubled()
                 if self._term is not None:
                     await self._hold(self._term)
                     continue  # the role may be free at once
-            except (BackendError, asyncio.TimeoutError) as error:
-                logger.debug("Candidate %s: %s", self.name, error)
+            except asyncio.TimeoutError:
+                self._troubled(logging.WARNING, f"no answer within {self._deadline:g} s")
+            except BackendCorrupted as error:
+                self._troubled(logging.ERROR, str(error))
+            except BackendError as error:
+                self._troubled(logging.WARNING, str(error))
             except ConfigurationError as error:
-                logger.error("Candidate %s can't contend: %s", self.name, error)
-            except Exception:
-                logger.exception("Candidate %s can't contend", self.name)  # but never gives up
+                self._troubled(logging.ERROR, str(error))
+            except Exception as error:
+                if not self.trouble:
+                    logger.exception("Candidate %s met an error of its own", self.name)
+                self._troubled(logging.ERROR, repr(error))  # but it never gives up
             await asyncio.sleep(self._jittered(self._retry))
+
+    def _troubled(self, level: int, why: str) -> None:
+        """Once for each stretch of trouble: it is tried again every few seconds."""
+        if not self.trouble:
+            logger.log(level, "Candidate %s can't contend, that is tried again: %s", self.name, why)
+        self.trouble = why
+
+    def _untroubled(self) -> None:
+        if self.trouble:
+            logger.info("Candidate %s contends again", self.name)
+        self.trouble = ""
 
     def _jittered(self, seconds: float) -> float:
         return seconds * random.uniform(0.75, 1.25)  # noqa: S311
 
     async def _campaign(self) -> None:
         sent = self._clock()
-        term = await asyncio.wait_for(self._election.campaign(self.name, self._lease), self._deadline)
+        # Shielded: the server may have given the role to a campaign that was cancelled here; close()
+        # waits for the answer, to give it back.
+        self._asking = asyncio.ensure_future(self._election.campaign(self.name, self._lease))
+        self._asking.add_done_callback(_looked_at)
+        term = await asyncio.wait_for(asyncio.shield(self._asking), self._deadline)
+        if term is None:
+            self._asking = None
         if term is None or self._clock() >= sent + self._deadline:
             return  # an answer that came too late is no reason to believe; the next campaign keeps the term
         self._until = sent + self._deadline
-        self._term = term
+        self._term, self._asking = term, None
         self._failed.clear()
         logger.info("%s leads %r, term %d", self.name, term.role, term.number)
         self._tell(self._elected, term)
         self._won.set()
-        for work in self._work:
-            self._begin(work, term)
+        self._tasks.begin(term)
 
     async def _hold(self, term: Term) -> None:
         """Keep the role until it is lost."""
@@ -249,14 +260,13 @@ class Candidate:
 
     def _lose(self, term: Term) -> None:
         self._over()
-        for task in self._tasks.values():
-            task.cancel()
+        self._tasks.lose()
         logger.warning("%s no longer leads %r, term %d", self.name, term.role, term.number)
         self._tell(self._lost, term)
 
     async def _step_down(self, term: Term) -> None:
         """A task failed: let others try first."""
-        await end_tasks(self._tasks.values())
+        await self._tasks.end()
         self._lose(term)
         await self._resign(term)
         await asyncio.sleep(self._jittered(2 * self._retry))
@@ -265,9 +275,23 @@ class Candidate:
         with contextlib.suppress(BackendError, ConfigurationError, asyncio.TimeoutError):
             await asyncio.wait_for(self._election.resign(self.name, term.number), PATIENCE)
 
+    async def _give_back(self, asking: asyncio.Future[Term | None]) -> None:
+        """Resign a term that was won by a campaign of which nobody heard the end."""
+        await asyncio.wait([asking], timeout=PATIENCE)
+        asking.cancel()
+        with contextlib.suppress(BackendError, ConfigurationError, asyncio.TimeoutError):
+            leader = await asyncio.wait_for(self._election.leader(), PATIENCE)
+            if leader is not None and leader.leader == self.name:
+                await self._resign(leader)
+
     def _tell(self, whom: Callable[[Term], object] | None, term: Term) -> None:
         if whom is not None:
             try:
                 whom(term)
             except Exception:
                 logger.exception("A handler of the election of %r failed", term.role)
+
+
+def _looked_at(asking: asyncio.Future[Term | None]) -> None:
+    if not asking.cancelled():
+        asking.exception()  # an answer that nobody waits for any more

@@ -9,8 +9,10 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Coroutine
+from inspect import CO_ASYNC_GENERATOR
+from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.clock import boot_clock
@@ -30,6 +32,29 @@ logger = logging.getLogger(__name__)
 BELIEF = 0.8
 FIRST_POLL, POLL = 0.1, 2.0  # s between two attempts while nobody tells of a release, at most
 PATIENCE = 5.0  # s for the release
+AT_ONCE = 0.2  # s that a caller who gave up still waits for what is given back behind it
+ONE_ATTEMPT = 1.0  # s for the answer when the timeout leaves no time at all
+#: What is being given back by callers that don't wait for it any more.
+_behind: set[asyncio.Task[Any]] = set()
+
+
+def _in_background(work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
+    task = asyncio.ensure_future(work)
+    _behind.add(task)
+    task.add_done_callback(_behind.discard)
+    return task
+
+
+def _called_in_a_generator() -> bool:
+    """Whether the ``async with`` stands in an asynchronous generator (an exit stack or the like may
+    be in between). Call it in ``__aenter__``, before anything is awaited there.
+    """
+    frame = sys._getframe(2) if hasattr(sys, "_getframe") else None
+    while frame is not None and frame.f_globals.get("__name__") == "contextlib":
+        if frame.f_code.co_flags & CO_ASYNC_GENERATOR:
+            return True
+        frame = frame.f_back
+    return frame is not None and bool(frame.f_code.co_flags & CO_ASYNC_GENERATOR)
 
 
 class Lock:
@@ -45,7 +70,13 @@ class Lock:
         limit: permits; all who use the name should say the same.
         timeout: seconds to wait for a place; ``None``: for ever, 0: one attempt.
         on_loss: ``"cancel"``: the body is cancelled and :class:`~mocra_scrapy.exceptions.LockLost`
-            comes out of the block; ``"flag"``: only ``lost`` says so.
+            comes out of the block; ``"flag"``: only ``lost`` and :meth:`check` say so. In an
+            asynchronous generator (a callback that yields) nothing is cancelled: whichever task
+            iterates it at that moment has nothing to do with the lock. There ``LockLost`` comes out
+            of the block at its end, or out of ``check()``.
+
+    Those who wait are served in the order in which they began to, also from several processes; one
+    that died while it waited holds the others up for three seconds at most.
 
     Attributes:
         number: the fencing token: greater than that of every hold of this name before.
@@ -83,7 +114,10 @@ class Lock:
         self._cancels = on_loss == "cancel"
         self._clock = clock
         self._until = 0.0  # belief ends, by the clock
-        self._gone = False
+        self._gone = self._used = False
+        self._in_generator = False
+        self._asking: asyncio.Future[Grant | None] | None = None
+        self._sent = 0.0
         self._body: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._told = self._leaving = False
@@ -96,39 +130,84 @@ class Lock:
         """
         return self._gone or self._clock() >= self._until
 
+    def check(self) -> None:
+        """Go on only while it is held: between two steps of a body that nobody cancels.
+
+        Raises:
+            LockLost: it isn't.
+        """
+        if self.lost:
+            raise LockLost(f"lock {self.name!r} was lost while it was held")
+
     # ------------------------------------------------------------------ getting it
 
     async def __aenter__(self) -> Self:
-        if self.number:
+        if self._used:
             raise RuntimeError("a Lock is used once")
+        self._used, self._in_generator = True, _called_in_a_generator()
         self._body = asyncio.current_task()
-        deadline = None if self._timeout is None else self._clock() + self._timeout
-        pause = FIRST_POLL
-        while (grant := await self._try()) is None:
-            left = POLL if deadline is None else deadline - self._clock()
-            if left <= 0:
-                raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
-            await self._locks.wait(self.name, min(pause * random.uniform(0.5, 1.0), left))  # noqa: S311
-            pause = min(2 * pause, POLL, self._ttl)
+        try:
+            grant = await self._wait_for_it()
+        except BaseException:
+            # The server may have granted it all the same: by the owner's name it is given back.
+            await asyncio.wait([_in_background(self._give_up())], timeout=AT_ONCE)
+            raise
         self.number = grant.number
         self._cancelling = _cancelling(self._body)
         self._renewer = asyncio.create_task(self._renew(), name=f"mocra lock {self.name}")
         return self
 
-    async def _try(self) -> Grant | None:
+    async def _wait_for_it(self) -> Grant:
+        deadline = None if self._timeout is None else self._clock() + self._timeout
+        pause = FIRST_POLL
+        while (grant := await self._try(deadline, pause)) is None:
+            left = POLL if deadline is None else deadline - self._clock()
+            if left <= 0:
+                raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
+            await self._locks.wait(self.name, min(pause * random.uniform(0.5, 1.0), left))  # noqa: S311
+            pause = min(2 * pause, POLL, self._ttl)
+        return grant
+
+    async def _try(self, deadline: float | None, pause: float) -> Grant | None:
         """One attempt. The owner stays the same, so an answer that got lost is made good by the
         next one.
         """
-        sent = self._clock()
+        if self._asking is None:
+            self._sent = self._clock()
+            patience = 0.0 if self._timeout == 0 else pause + 1.0  # in line until the next attempt
+            self._asking = asyncio.ensure_future(
+                self._locks.acquire(self.name, self.owner, self._ttl, limit=self._limit, patience=patience)
+            )
+        limit = None if deadline is None else (deadline - self._clock() if self._timeout else ONE_ATTEMPT)
         try:
-            grant = await self._locks.acquire(self.name, self.owner, self._ttl, limit=self._limit)
+            grant = await asyncio.wait_for(asyncio.shield(self._asking), limit)
+        except asyncio.TimeoutError:
+            return None  # the attempt is still out: the next one waits for the same
         except BackendError as error:
+            self._asking = None
             logger.warning("Lock %r can't be asked for, that is tried again: %s", self.name, error)
             return None
-        self._until = sent + BELIEF * self._ttl
-        if grant is not None and self._clock() >= self._until:
+        except Exception:
+            self._asking = None
+            raise
+        self._asking = None
+        if grant is None or self._clock() >= self._sent + BELIEF * self._ttl:
             return None  # an answer that came too late: the next attempt renews it, or finds it taken
+        self._until = self._sent + BELIEF * self._ttl
         return grant
+
+    async def _give_up(self) -> None:
+        """After whatever is out was answered, give back what it brought, and leave the line."""
+        if self._asking is not None:
+            await asyncio.wait([self._asking], timeout=PATIENCE)
+            if self._asking.done() and not self._asking.cancelled():
+                self._asking.exception()  # looked at
+            self._asking.cancel()
+        await self._release(0)
+
+    async def _release(self, number: int) -> None:
+        with contextlib.suppress(BackendError, ConfigurationError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._locks.release(self.name, self.owner, number), PATIENCE)
 
     # ------------------------------------------------------------------ keeping it
 
@@ -156,7 +235,7 @@ class Lock:
     def _lose(self, why: str) -> None:
         self._gone = True
         logger.warning("Lock %r, grant %d, is lost: %s", self.name, self.number, why)
-        if self._cancels and self._body is not None and not self._leaving:
+        if self._cancels and self._body is not None and not (self._leaving or self._in_generator):
             self._told = True
             self._body.cancel()
 
@@ -170,8 +249,8 @@ class Lock:
             await end_tasks([self._renewer])
         ours = await self._take_back(kind) if self._told else False
         lost, self._gone = self.lost, True
-        with contextlib.suppress(BackendError, ConfigurationError, asyncio.TimeoutError):
-            await asyncio.wait_for(self._locks.release(self.name, self.owner, self.number), PATIENCE)
+        # Not with the body's task: whoever cancels that now would leave the lock taken for its ttl.
+        await asyncio.wait([_in_background(self._release(self.number))], timeout=PATIENCE)
         if self._cancels and lost and (kind is None or ours):
             raise LockLost(f"lock {self.name!r} was lost while it was held") from error
 

@@ -5,14 +5,16 @@ each other's changes.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.json_types import json_type
 from mocra_scrapy.exceptions import BackendError, ConfigurationError, MocraError
 from mocra_scrapy.models import SharedValue
 
@@ -26,24 +28,8 @@ Listener = Callable[[T, T], object]
 
 #: Seconds between two looks at what changed, for messages that were lost (jittered).
 REFRESH = 10.0
-NOTHING = SharedValue(None, 0)
 LARGEST = 1_048_576  # bytes of one value
-
-
-def json_type(value: object) -> str:
-    """The name of *value*'s JSON type; empty: it has none."""
-    if value is None:
-        return "null"
-    for name, types in (
-        ("boolean", bool),
-        ("number", (int, float)),
-        ("string", str),
-        ("array", list),
-        ("object", dict),
-    ):
-        if isinstance(value, types):
-            return name
-    return ""
+BATCH = 8  # values that are read at a time
 
 
 class Shared(Generic[T]):
@@ -65,12 +51,13 @@ class Shared(Generic[T]):
 
     def __init__(self, space: SharedSpace, name: str, default: T, check: Callable[[T], T] | None = None) -> None:
         self.name = name
-        self.default = default
+        self.default = copy.deepcopy(default)  # whoever changes theirs in place changes theirs alone
         self.version = 0
         self._space = space
         self._check = check
-        self._value = default
-        self._bad = 0  # the version that was complained about
+        self._value = copy.deepcopy(default)
+        self._heard = 0  # when what it knows was asked for, in calls of the space
+        self._bad = -1  # the version that was complained about
         self._listeners: list[Listener[T]] = []
         self._valid(default, checked=False)
 
@@ -93,7 +80,8 @@ class Shared(Generic[T]):
         Raises:
             BackendUnavailable: no answer.
         """
-        self.heard(await self._space.store.get(self.name))
+        asked = self._space.tick()
+        self.heard(await self._space.store.get(self.name), asked)
         return self._value
 
     async def set(self, value: T) -> None:
@@ -103,9 +91,10 @@ class Shared(Generic[T]):
             ConfigurationError: it has the wrong type, or is no JSON.
             BackendUnavailable: no answer; whether it was stored is unknown.
         """
+        asked = self._space.tick()
         stored = await self._space.store.put(self.name, self._encode(value))
         assert stored is not None  # a put without conditions is not refused
-        self.heard(stored)
+        self.heard(stored, asked)
 
     async def reset(self) -> None:
         """Delete it: back to the default."""
@@ -116,7 +105,8 @@ class Shared(Generic[T]):
         """Compare and set until it succeeds: store ``change(value)``, with nobody else's change
         between reading and writing.
 
-        *change* may be called several times. Returns what was stored.
+        *change* may be called several times, each time with a copy, which it may change in place.
+        Returns what was stored.
 
         Raises:
             ConfigurationError: what *change* returned has the wrong type; or only a leader writes
@@ -125,16 +115,17 @@ class Shared(Generic[T]):
         """
         tries = 0
         while True:
+            asked = self._space.tick()
             current = await self._space.store.get(self.name)
             if current.fence:
                 raise ConfigurationError(
                     f"shared value {self.name!r}", "only a leader writes it, with its term's number", "Use set()"
                 )
-            value = change(self._decoded(current, keep=self._value))
-            stored = await self._space.store.put(self.name, self._encode(value), version=current.version)
+            raw = self._encode(change(copy.deepcopy(self._decoded(current, keep=self._value))))
+            stored = await self._space.store.put(self.name, raw, version=current.version)
             if stored is not None:
-                self.heard(stored)
-                return value
+                self.heard(stored, asked)
+                return cast("T", json.loads(raw))
             tries = min(tries + 1, 8)
             await asyncio.sleep(0.001 * tries * random.random())  # noqa: S311
 
@@ -147,7 +138,11 @@ class Shared(Generic[T]):
         except (TypeError, ValueError) as error:
             raise ConfigurationError(subject, f"it can't be stored: {error}", "Use JSON data") from error
         if len(raw) > LARGEST:
-            raise ConfigurationError(subject, f"{len(raw)} bytes are too many", f"Use {LARGEST} at most")
+            raise ConfigurationError(
+                subject,
+                f"{len(raw)} bytes are too many: every process reads each change of it",
+                f"Use {LARGEST} at most, or store the rest elsewhere and share where it is",
+            )
         return raw
 
     def _valid(self, value: Any, *, checked: bool = True) -> T:
@@ -167,7 +162,7 @@ class Shared(Generic[T]):
     def _decoded(self, found: SharedValue, keep: T) -> T:
         """What *found* means; *keep*, and a line in the log, if that is nothing of ours."""
         if found.value is None:
-            return self.default
+            return copy.deepcopy(self.default)
         try:
             if len(found.value) > LARGEST:
                 raise ConfigurationError(f"shared value {self.name!r}", "it is too large", "Set it anew")
@@ -178,12 +173,18 @@ class Shared(Generic[T]):
                 logger.error("Shared value %r in the store is not usable, %r is kept: %s", self.name, keep, error)
             return keep
 
-    def heard(self, found: SharedValue) -> None:
-        """The store said so. Versions grow, so an answer that was overtaken is known by its
-        version; only a deletion has none.
+    def heard(self, found: SharedValue, asked: int) -> None:
+        """The store said so; *asked*: what :meth:`SharedSpace.tick` gave before the call.
+
+        Of answers that crossed, the greater version is the newer one. One that was asked for after
+        the last was heard is newer whatever its version: a server that failed over may have lost
+        what this process knows.
         """
-        if found.version <= self.version and found.value is not None:
+        if asked <= self._heard and found.version <= self.version:
+            if found.value is None:
+                self._space.look_at([self.name])  # a deletion has no version: ask again
             return
+        self._heard = self._space.tick()
         old, self._value = self._value, self._decoded(found, keep=self._value)
         self.version = found.version if found.value is not None else 0
         if self._value != old:
@@ -208,7 +209,14 @@ class SharedSpace:
         self._values: dict[str, Shared[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stale: set[str] = set()
+        self._around = True  # messages may have been missed
         self._kicked = asyncio.Event()
+        self._ticks = 0
+
+    def tick(self) -> int:
+        """A number for each call and each answer, in order."""
+        self._ticks += 1
+        return self._ticks
 
     def value(self, name: str, default: T, *, check: Callable[[T], T] | None = None) -> Shared[T]:
         """The value *name*, the same object for all who ask; its first answer comes with
@@ -220,7 +228,7 @@ class SharedSpace:
         known = self._values.get(name)
         if known is None:
             known = self._values[name] = Shared(self, name, default, check)
-            self._look_at([name])
+            self.look_at([name])
         elif json_type(known.default) != json_type(default):
             raise ConfigurationError(
                 f"shared value {name!r}",
@@ -232,7 +240,6 @@ class SharedSpace:
     async def open(self) -> None:
         """Read all values once, if the backend answers, and follow their changes from now on."""
         if not self._tasks:
-            self._look_at(self._values)
             try:
                 await self._catch_up()
             except BackendError as error:
@@ -244,27 +251,29 @@ class SharedSpace:
         soon.
         """
         if not self._tasks:
-            self._look_at(self._values)
+            self._kicked.set()
             self._tasks = [
                 asyncio.create_task(self._listen(), name="mocra shared values"),
                 asyncio.create_task(self._follow(), name="mocra shared values, refresh"),
             ]
 
-    def _look_at(self, names: Any) -> None:
+    def look_at(self, names: Iterable[str]) -> None:
+        """Read these anew, soon."""
         self._stale.update(names)
         self._kicked.set()
 
     async def _listen(self) -> None:
         async with aclosing(self.store.watch()) as changes:  # type: ignore[type-var]
             async for name in changes:
-                self._look_at(self._values if name == "*" else {name} & self._values.keys())
+                self._around = self._around or name == "*"
+                self.look_at({name} & self._values.keys())
 
     async def _follow(self) -> None:
         while True:
             try:
                 await asyncio.wait_for(self._kicked.wait(), self._refresh * random.uniform(0.75, 1.25))  # noqa: S311
             except asyncio.TimeoutError:
-                self._look_at(self._values)
+                self._around = True
             try:
                 await self._catch_up()
             except Exception as error:  # whatever it was: it must not go deaf
@@ -273,25 +282,36 @@ class SharedSpace:
 
     async def _catch_up(self) -> None:
         self._kicked.clear()
+        around, self._around = self._around, False
         stale, self._stale = self._stale, set()  # what changes while we read is stale again
         try:
-            found = await self._read(sorted(stale))
+            if around:
+                stale |= await self._changed()
+            names = sorted(stale)
+            for i in range(0, len(names), BATCH):
+                await asyncio.gather(*(self._values[name].refresh() for name in names[i : i + BATCH]))
         except BaseException:
-            self._look_at(stale)
+            self._around = around or self._around
+            self.look_at(stale)
             raise
-        for name in stale:
-            self._values[name].heard(found.get(name, NOTHING))
 
-    async def _read(self, names: list[str]) -> Mapping[str, SharedValue]:
-        """One round trip."""
-        if len(names) < 2:
-            return {name: await self.store.get(name) for name in names}
-        first, last = names[0], names[-1]  # the least and the greatest: what these two share all share
-        shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-        return await self.store.everything(first[:shared])
+    async def _changed(self) -> set[str]:
+        """What has another version than the one that is known here: versions only, so that a large
+        value is read when it changes and not all the time.
+        """
+        names = sorted(self._values)
+        versions = await self.store.versions(_shared_beginning(names)) if names else {}
+        return {name for name in names if versions.get(name, 0) != self._values[name].version}
 
     async def close(self) -> None:
         """Stop following. May be called twice."""
         tasks, self._tasks = self._tasks, []
         await end_tasks(tasks)
         await self.store.close()
+
+
+def _shared_beginning(names: Sequence[str]) -> str:
+    """What all *names*, sorted, begin with: what the first and the last share, all share."""
+    first, last = names[0], names[-1]
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:same]

@@ -7,31 +7,22 @@ keep their types.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from typing import Any
+
+from mocra_scrapy.cron.lifeline import hold
 
 #: Above ``-s``, since these are what ``-s`` of ``scrapy cron run`` and the jobs file say.
 PRIORITY = "cmdline"
 
 
-def end_with_parent() -> None:
-    """Be told to stop when the launcher dies: nobody would watch over this crawl any more. Linux
-    only.
-    """
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
-    end_with_parent()
     told: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    for file in (told["lifeline"], *told["signs"]):
+        os.set_inheritable(file, False)  # a browser that outlives this process must not hold them
+    hold(told["lifeline"], told["stop_grace"])
     # Only now: what happens before an order was read takes no second.
     from scrapy.cmdline import execute
     from scrapy.utils.project import get_project_settings

@@ -7,15 +7,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mocra_scrapy.cron.expression import BadExpression, Expression
+from mocra_scrapy.cron.judgement import judge, run_stats
 from mocra_scrapy.cron.launch_spec import LaunchSpec
 
 
@@ -33,13 +34,20 @@ class Result(NamedTuple):
 class CrawlProcess:
     """One child process in a process group of its own, so that the browsers it started end with it.
 
+    It holds a pipe to this process: when this one dies, it ends (see
+    :mod:`mocra_scrapy.cron.lifeline`).
+
     Args:
         order: what to run.
         clock: monotonic seconds, for deadlines.
+        inherit: open files that it holds, too: signs of life that end with the last who holds them.
     """
 
-    def __init__(self, order: LaunchSpec, clock: Callable[[], float] = time.monotonic) -> None:
-        self._order, self._clock = order, clock
+    def __init__(
+        self, order: LaunchSpec, clock: Callable[[], float] = time.monotonic, inherit: Sequence[int] = ()
+    ) -> None:
+        self._order, self._clock, self.inherit = order, clock, inherit
+        self._lifeline: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._began = self._kill_at = 0.0
         self.stopped = ""  #: why it was told to stop: the outcome that it has then
@@ -52,17 +60,29 @@ class CrawlProcess:
         Path(order.log).parent.mkdir(parents=True, exist_ok=True)
         Path(order.report).unlink(missing_ok=True)
         command = order.command or (sys.executable, "-m", "mocra_scrapy.cron.crawl_main", order.spider)
+        theirs, self._lifeline = os.pipe()
         told = {
+            "lifeline": theirs,
+            "signs": list(self.inherit),
+            "stop_grace": order.stop_grace,
             "spider": order.spider,
             "args": order.args,
             "settings": order.settings,
             "report": order.report,
             "run": order.run,
         }
-        with Path(order.log).open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-            )
+        try:
+            with Path(order.log).open("ab") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=(theirs, *self.inherit),
+                )
+        finally:
+            os.close(theirs)
         self._began = self._clock()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
@@ -113,38 +133,12 @@ class CrawlProcess:
 
     def result(self, code: int) -> Result:
         """The judgement: *code* is the exit code."""
-        stats = _read_report(Path(self._order.report))
-        known = stats is not None
-        stats = stats or {}
-        finish = str(stats.get("finish_reason", ""))
-        items, errors = stats.get("item_scraped_count", 0), stats.get("log_count/ERROR", 0)
-        outcome, reason = self._judge(
-            code, finish, {**stats, "exit_code": code, "items": items, "errors": errors}, known
-        )
-        return Result(outcome, reason, code, finish, items if known else None, errors if known else None)
-
-    def _judge(self, code: int, finish: str, stats: dict[str, Any], known: bool) -> tuple[str, str]:  # noqa: PLR0911 - a table
-        order = self._order
-        if self.stopped == "timeout":
-            return "timeout", f"it took longer than timeout = {order.timeout:g} s"
-        if self.stopped:
-            return self.stopped, {"cancelled": "a person cancelled it", "replaced": "the next run was due"}.get(
-                self.stopped, "its launcher was told to stop"
-            )
-        if order.success:
-            try:
-                held = Expression(order.success).holds(stats)
-            except BadExpression as error:
-                return "failed", str(error)
-            return ("succeeded", "") if held else ("failed", f"{order.success} does not hold")
-        if code != 0:
-            how = f"it was ended by signal {-code}" if code < 0 else f"exit code {code}"
-            return "failed", f"{how}; see its log"
-        if not known:
-            return "failed", "it wrote no stats: no crawl took place; see its log"
-        if finish == "shutdown":
-            return "stopped", "somebody told the crawl to stop"
-        return "succeeded", ""
+        order, stats = self._order, _read_report(Path(self._order.report))
+        outcome, reason = judge(code, stats, order.success, self.stopped, order.timeout)
+        if stats is None:
+            return Result(outcome, reason, code)
+        known = run_stats(code, stats)
+        return Result(outcome, reason, code, str(stats.get("finish_reason", "")), known["items"], known["errors"])
 
 
 def _read_report(path: Path) -> dict[str, Any] | None:
@@ -155,11 +149,23 @@ def _read_report(path: Path) -> dict[str, Any] | None:
     return stats if isinstance(stats, dict) else None
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete the files of all but the newest *keep* runs: names begin with the instant."""
+def prune(folder: Path, stored: Collection[str], keep: int) -> None:
+    """Delete the files of runs that nobody remembers: neither the state (*stored*: the stems of the
+    files of its runs, those that go on included), nor the newest *keep* in the folder, in case the
+    state itself was lost.
+    """
     runs: dict[str, list[Path]] = {}
-    for path in folder.glob("*"):
-        runs.setdefault(path.name.partition(".")[0], []).append(path)
+    with contextlib.suppress(OSError):
+        for path in folder.glob("*"):
+            runs.setdefault(path.name.partition(".")[0], []).append(path)
     for name in sorted(runs)[: max(0, len(runs) - keep)]:
-        for path in runs[name]:
-            path.unlink(missing_ok=True)
+        for path in runs[name] if name not in stored else ():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def forget_files(folder: Path, job: str) -> None:
+    """Delete the files of all runs of a job that is not remembered any more; *folder*:
+    ``MOCRA_CRON_DIR``.
+    """
+    shutil.rmtree(folder / "runs" / job, ignore_errors=True)

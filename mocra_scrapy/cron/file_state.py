@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import math
 import os
 import socket
 import time
@@ -99,6 +100,9 @@ class FileShared:
 
         return await asyncio.to_thread(get)
 
+    async def versions(self, prefix: str = "") -> Mapping[str, int]:
+        return {name: one.version for name, one in (await self.everything(prefix)).items()}
+
     async def put(
         self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
     ) -> SharedValue | None:
@@ -173,11 +177,12 @@ class FileElection:
         """
         if self._held is not None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = self._path.open("a+")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._path.open("a+")
         except OSError as error:
+            raise _unusable(self._path.parent, error) from error
+        if not _locked(lock):
             lock.seek(0)
             who = lock.read().strip() or "another process"
             lock.close()
@@ -185,7 +190,7 @@ class FileElection:
                 str(self._path.parent),
                 f"{who} is a runner with its state here, and memory:// knows only one",
                 "Stop that one, or set MOCRA_CRON_DIR to another folder, or MOCRA_BACKEND to a Redis URL to have several",
-            ) from error
+            )
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
@@ -219,7 +224,16 @@ class FileElection:
         return mine
 
     async def leader(self) -> Term | None:
-        return self._term
+        """That of this process; or, for whoever looks, that another process holds the folder."""
+        if self._held is not None:
+            return self._term
+        try:
+            with self._path.open("r") as lock:
+                if _locked(lock, fcntl.LOCK_SH, tries=1):
+                    return None
+                return Term("cron", lock.read().strip(), 0, math.inf)
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Let another runner in."""
@@ -229,8 +243,34 @@ class FileElection:
             self._held = None
 
 
+def _locked(lock: Any, how: int = fcntl.LOCK_EX, tries: int = 5) -> bool:
+    """Whether the lock could be had. Whoever looks for a runner holds it for a moment: try again."""
+    for last in (*[False] * (tries - 1), True):
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except OSError:
+            if not last:
+                time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"MOCRA_CRON_DIR = {folder}",
+        f"it can't be used: {error.strerror}",
+        "Name a folder that this user may write to",
+    )
+
+
 class FileSigns:
-    """Signs of life of launchers on this machine: see :class:`~mocra_scrapy.cron.job_store.Signs`."""
+    """Signs of life of launchers on this machine: see :class:`~mocra_scrapy.cron.job_store.Signs`.
+
+    A crawl inherits the lock of its launcher: it is free when both are dead.
+    """
+
+    proof = True
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder / "alive"
@@ -238,11 +278,19 @@ class FileSigns:
 
     async def give(self, job: str, worker: str, ttl: float) -> bool:
         if worker not in self._mine:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / worker).open("a")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                file = (self._folder / worker).open("a")
+            except OSError as error:
+                raise _unusable(self._folder.parent, error) from error
+            if not _locked(file):
+                file.close()
+                return False  # another process has this name
             self._mine[worker] = file
         return True
+
+    def inherited(self, worker: str) -> tuple[int, ...]:
+        return (self._mine[worker].fileno(),) if worker in self._mine else ()
 
     async def end(self, job: str, worker: str) -> None:
         file = self._mine.pop(worker, None)

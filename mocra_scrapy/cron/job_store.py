@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.cron.file_state import FileElection, FileShared, FileSigns
+from mocra_scrapy.cron.leader_note import LEADER, NOTE, LeaderNote, read_note
 from mocra_scrapy.cron.state import JobState, decode, encode
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, NotSupported
 from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IShared
+from mocra_scrapy.models import SharedValue
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,16 @@ TRIES = 100
 
 
 class Signs(Protocol):
-    """Signs of life of launchers, by name."""
+    """Signs of life of launchers, by name.
+
+    Attributes:
+        proof: silence proves that launcher and crawl are dead; else it may be an outage.
+    """
+
+    proof: bool
+
+    def inherited(self, worker: str) -> Sequence[int]:
+        """Files that the crawl of *worker* is to hold open, so that its life counts, too."""
 
     async def give(self, job: str, worker: str, ttl: float) -> bool:
         """*worker* lives, for *ttl* seconds to come."""
@@ -44,6 +55,8 @@ class Signs(Protocol):
 class LockSigns:
     """One lock a job, with many places."""
 
+    proof = False
+
     def __init__(self, locks: ILocks, name: str) -> None:
         self._locks, self._name = locks, name
         self._numbers: dict[str, int] = {}
@@ -53,6 +66,9 @@ class LockSigns:
         if grant is not None:
             self._numbers[worker] = grant.number
         return grant is not None
+
+    def inherited(self, worker: str) -> Sequence[int]:
+        return ()
 
     async def end(self, job: str, worker: str) -> None:
         if worker in self._numbers:
@@ -101,6 +117,8 @@ class Store:
         self.folder = Path(address.folder)
         self.single = address.url.partition("://")[0].lower() == "memory"
         self._backend: IBackend | None = None
+        self._known: dict[str, Stored] = {}
+        self._damaged: dict[str, bytes | None] = {}
         self.shared: IShared
         self.election: IElection
         self.signs: Signs
@@ -143,17 +161,50 @@ class Store:
         return Stored(decode(job, found.value), found.version, found.fence)
 
     async def everything(self) -> dict[str, Stored]:
-        """All jobs that were ever seen. One that can't be read is left out and told of: it must not
-        stop the others.
+        """All jobs that were ever seen. One that can't be read is told of: it must not stop the
+        others. States are read once, and then only those that changed.
         """
-        states = {}
-        for name, one in (await self.shared.everything()).items():
-            try:
-                states[name] = Stored(decode(name, one.value), one.version, one.fence)
-            except BackendCorrupted as error:
+        if self.single:
+            all_of_it = dict(await self.shared.everything())
+            versions: Mapping[str, int] = {name: one.version for name, one in all_of_it.items()}
+            changed = self._changed(versions)
+            found = {name: all_of_it[name] for name in changed}
+        else:
+            changed = self._changed(await self.shared.versions())
+            if len(changed) > 10:
+                all_of_it = dict(await self.shared.everything())
+                found = {name: all_of_it[name] for name in changed if name in all_of_it}
+            else:
+                found = {name: await self.shared.get(name) for name in changed}
+        self._known.update({name: self._decoded(name, one) for name, one in found.items()})
+        return dict(self._known)
+
+    def _changed(self, versions: Mapping[str, int]) -> list[str]:
+        """Names of what is to be read; what is there no more is forgotten."""
+        for name in self._known.keys() - versions.keys():
+            del self._known[name]
+        return [name for name, version in versions.items() if not name.startswith(NOTE) and self._is_new(name, version)]
+
+    def _is_new(self, name: str, version: int) -> bool:
+        known = self._known.get(name)
+        return known is None or known.version != version or not version
+
+    def _decoded(self, name: str, found: SharedValue) -> Stored:
+        try:
+            return Stored(decode(name, found.value), found.version, found.fence)
+        except BackendCorrupted as error:
+            if self._damaged.get(name) != found.value:
+                self._damaged[name] = found.value
                 logger.error("%s; `scrapy cron forget %s` deletes it", error, name)
-                states[name] = Stored(JobState(broken=True), one.version, one.fence)
-        return states
+            return Stored(JobState(broken=True), found.version, found.fence)
+
+    async def leading(self) -> LeaderNote | None:
+        """What the leader, or the last one, wrote of itself; ``None``: nothing that can be read."""
+        return read_note((await self.shared.get(LEADER)).value)
+
+    async def write_note(self, note: LeaderNote) -> None:
+        """In the name of its term; refused (quietly) when a later one has written."""
+        await self.shared.put(LEADER, note.encode(), fence=note.term)
 
     def watch(self) -> AsyncIterator[str]:
         return self.shared.watch()
@@ -167,7 +218,10 @@ class Store:
         """
         mark = fence if fence is not None else old.fence or None
         got = await self.shared.put(job, encode(new), version=old.version, fence=mark)
-        return None if got is None else Stored(new, got.version, got.fence)
+        if got is None:
+            return None
+        self._known[job] = Stored(new, got.version, got.fence)
+        return self._known[job]
 
     async def change(self, job: str, step: Callable[[JobState], JobState | None]) -> JobState | None:
         """Apply *step* to the stored state, again and again until nobody was faster.

@@ -50,6 +50,7 @@ class Job:
     enabled: bool = True
     tags: tuple[str, ...] = ()
     history: int = 50
+    history_failed: int = 50
 
 
 def _text(value: Any) -> str:
@@ -151,4 +152,5 @@ KEYS: dict[str, Key] = {
     "enabled": Key(_flag),
     "tags": Key(_tags),
     "history": Key(_whole(1, 1000)),
+    "history_failed": Key(_whole(1, 1000)),
 }

@@ -27,7 +27,7 @@ class LaunchSpec:
         success: an expression over the stats; empty: exit code 0 and a crawl that was not stopped.
         lease: s without a sign of life after which the run counts as lost.
         log, report: files to write.
-        history: runs whose files are kept.
+        history, history_failed: runs that are remembered, and whose files are kept.
         command: what runs a crawl; empty: ``python -m mocra_scrapy.cron.crawl_main SPIDER``.
     """
 
@@ -47,6 +47,7 @@ class LaunchSpec:
     success: str = ""
     lease: float = 30.0
     history: int = 50
+    history_failed: int = 50
     command: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -62,6 +63,11 @@ class LaunchSpec:
         return cls(**data)
 
 
+def file_stem(run_id: str) -> str:
+    """What the names of a run's files begin with; they sort by its instant."""
+    return run_id.partition("@")[2].replace(":", "")
+
+
 def order_for(
     job: Job,
     run: Run,
@@ -75,7 +81,7 @@ def order_for(
     """The order that starts *run* of *job*; *settings* are those that the runner itself was given,
     the job's win.
     """
-    name = run.id.partition("@")[2].replace(":", "")
+    name = file_stem(run.id)
     if run.places > 1 or run.executor == "queue":
         name += "." + worker.rpartition("-")[2]
     base = f"{address.folder}/runs/{job.name}/{name}"
@@ -96,5 +102,6 @@ def order_for(
         success=job.success.text if job.success else "",
         lease=lease,
         history=job.history,
+        history_failed=job.history_failed,
         command=command,
     )

@@ -23,8 +23,10 @@ from pathlib import Path
 
 from mocra_scrapy.cron.crawl_process import CrawlProcess, Result, prune
 from mocra_scrapy.cron.job_store import Store
-from mocra_scrapy.cron.launch_spec import LaunchSpec
-from mocra_scrapy.cron.state import JobState, Part, Run, claim, end_part, retry
+from mocra_scrapy.cron.launch_spec import LaunchSpec, file_stem
+from mocra_scrapy.cron.local_processes import this_machine
+from mocra_scrapy.cron.run_steps import claim, end_part, retry
+from mocra_scrapy.cron.state import JobState, Part, Run
 from mocra_scrapy.exceptions import BackendError, MocraError
 
 logger = logging.getLogger("mocra_scrapy.cron.launcher_main")
@@ -42,8 +44,11 @@ class Launcher:
     def __init__(self, order: LaunchSpec, store: Store) -> None:
         self._order, self._store = order, store
         self._crawl = CrawlProcess(order)
-        self._part = Part(worker=order.worker, host=socket.gethostname(), pid=os.getpid(), log=order.log)
+        self._part = Part(
+            worker=order.worker, host=socket.gethostname(), pid=os.getpid(), log=order.log, machine=this_machine()
+        )
         self._run: Run | None = None
+        self._state = JobState()
         self._asked_at = self._signed_at = 0.0
         self._disowned = self._told = False
 
@@ -63,7 +68,8 @@ class Launcher:
         if state is None:
             await self._store.signs.end(order.job, order.worker)
             return NOT_MINE
-        self._part, self._run = mine, state.run(order.run)
+        self._part, self._run, self._state = mine, state.run(order.run), state
+        self._crawl.inherit = self._store.signs.inherited(order.worker)
         try:
             self._crawl.start()
         except OSError as error:
@@ -74,7 +80,8 @@ class Launcher:
         code = await self._watch()
         if not self._disowned:
             await self._record(self._crawl.result(code))
-        prune(Path(order.log).parent, order.history)
+        stems = {file_stem(run.id) for run in self._state.runs}
+        prune(Path(order.log).parent, stems, order.history + order.history_failed)
         return STARTED
 
     def _leave(self) -> None:
@@ -148,12 +155,13 @@ class Launcher:
             if state.run(order.run) is None and self._run is not None:
                 state = state.with_run(self._run)  # whoever emptied the server did not mean the history of what runs
             state = end_part(state, order.run, part)
-            return retry(state, order.run, order.retries, order.retry_delay, ended).trimmed(order.history)
+            state = retry(state, order.run, order.retries, order.retry_delay, ended)
+            return state.trimmed(order.history, order.history_failed)
 
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                await self._store.change(order.job, step)
+                self._state = await self._store.change(order.job, step) or self._state
                 await self._store.signs.end(order.job, order.worker)
             except BackendError as error:
                 if time.monotonic() > deadline:

@@ -9,25 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import islice
 
 from mocra_scrapy.cron.jobs import Job
-from mocra_scrapy.cron.state import (
-    INTENDED,
-    QUEUED,
-    WAITING,
-    JobState,
-    Run,
-    ask_to_stop,
-    end,
-    end_part,
-    retry,
-    run_id,
-    utc,
-)
+from mocra_scrapy.cron.run_steps import ask_to_stop, end, end_part, note, retry
+from mocra_scrapy.cron.state import INTENDED, QUEUED, WAITING, JobState, Part, Run, run_id, utc
 
 #: Instants that are started or caught up in one decision; older ones are missed. More than an
 #: every-second job has in the default grace.
 MOST = 500
+#: Instants beyond these that are counted for the history; of more it says "more than".
+COUNTED = 2_000
 
 
 def jitter_of(job: str, instant: int, most: float) -> float:
@@ -39,7 +31,13 @@ def jitter_of(job: str, instant: int, most: float) -> float:
 
 
 def decide(
-    job: Job, state: JobState, now: float, *, launching: Collection[str] = (), lost: Collection[str] = ()
+    job: Job,
+    state: JobState,
+    now: float,
+    *,
+    launching: Collection[str] = (),
+    lost: Collection[str] = (),
+    silent: Collection[str] = (),
 ) -> JobState:
     """The state after all that is to be decided at *now* (wall clock, seconds since the epoch).
 
@@ -47,8 +45,10 @@ def decide(
         launching: ids of runs whose launcher was started and lives: they are not given up as never
             started.
         lost: names of parts' workers that gave no sign of life for long.
+        silent: those that give none now, be it for long or not.
     """
     state = _bury_lost(job, state, now, lost)
+    state = _remember_silence(state, now, silent)
     if not job.enabled or state.paused:
         # The time of a pause is not caught up: without an identity the schedule begins anew.
         state = replace(state, identity="") if state.identity else state
@@ -63,14 +63,18 @@ def decide(
         held = run.kind != "manual" and (state.paused or not job.enabled)
         if run.state == WAITING and run.due <= now and not held:
             state = _admit(job, state, run, now)
-    return _next_in_line(job, state, now).trimmed(job.history)
+    return _next_in_line(job, state, now).trimmed(job.history, job.history_failed)
 
 
-def remove(state: JobState, now: float) -> JobState:
+def remove(state: JobState, now: float, lost: Collection[str] = (), silent: Collection[str] = ()) -> JobState:
     """For a job that is no longer in the file: nothing of it starts any more; what runs goes on."""
     for run in state.runs:
+        for part in run.parts:
+            if part.ended is None and part.worker in lost:
+                state = end_part(state, run.id, _gone(run, part, now))
         if run.state in (WAITING, QUEUED) or (run.state == INTENDED and not run.parts):
             state = state.with_run(end(run, "skipped", "the job was taken out of the jobs file", now))
+    state = _remember_silence(state, now, silent)
     return replace(state, identity="") if state.identity else state
 
 
@@ -86,12 +90,31 @@ def next_due(job: Job, state: JobState, now: float) -> float | None:
 # ---------------------------------------------------------------------- the steps
 
 
+def _gone(run: Run, part: Part, now: float) -> Part:
+    return replace(part, ended=now, outcome=run.stop or "lost", reason="its launcher gives no sign of life")
+
+
 def _bury_lost(job: Job, state: JobState, now: float, lost: Collection[str]) -> JobState:
     for run in state.runs:
         for part in run.parts:
             if part.ended is None and part.worker in lost:
-                gone = replace(part, ended=now, outcome="lost", reason="its launcher gives no sign of life")
-                state = retry(end_part(state, run.id, gone), run.id, job.retries, job.retry_delay, now)
+                state = end_part(state, run.id, _gone(run, part, now))
+                state = retry(state, run.id, job.retries, job.retry_delay, now)
+    return state
+
+
+def _remember_silence(state: JobState, now: float, silent: Collection[str]) -> JobState:
+    """Since when each part gives no sign of life, for leaders to come."""
+    for run in state.runs:
+        if all((part.worker in silent) == (part.silent is not None) for part in run.parts if part.ended is None):
+            continue
+        parts = tuple(
+            part
+            if part.ended is not None
+            else replace(part, silent=(part.silent or now) if part.worker in silent else None)
+            for part in run.parts
+        )
+        state = state.with_run(replace(run, parts=parts))
     return state
 
 
@@ -109,18 +132,38 @@ def _new_instants(job: Job, state: JobState, now: float) -> JobState:
     elif job.catch_up == "last" and not on_time:
         caught = late[-1:]
     missed = late[: len(late) - len(caught)]
+    if more:
+        state = _left_out(job, state, fires[0].instant, bool(missed), now)
     state = replace(state, last=instants[-1], missed=state.missed + len(missed))
     if missed:
-        count = f"{'more than ' if more else ''}{len(missed)} instant{'s' if len(missed) > 1 else ''}"
         reason = (
-            f"{count} up to {utc(missed[-1])}: nobody could start them within misfire_grace = {job.misfire_grace:g} s"
+            f"{_instants(len(missed))} up to {utc(missed[-1])}: nobody could start them within "
+            f"misfire_grace = {job.misfire_grace:g} s"
         )
-        state = state.with_run(end(_run(job, missed[-1], "scheduled"), "missed", reason, now))
+        run = end(_run(job, missed[-1], "scheduled"), "missed", reason, now)
+        state = state.with_run(replace(run, count=len(missed)))
     for instant in caught:
         state = state.with_run(_run(job, instant, "catch-up"))
     for instant in on_time:
         state = state.with_run(_run(job, instant, "scheduled"))
     return state
+
+
+def _instants(count: int) -> str:
+    return f"{count} instant{'' if count == 1 else 's'}"
+
+
+def _left_out(job: Job, state: JobState, first: int, late: bool, now: float) -> JobState:
+    """Instants before the *first* that is decided: there are too many for one decision, and the
+    history says so.
+    """
+    assert state.last is not None
+    count = sum(1 for _ in islice(job.schedule.between(state.last, first - 1), COUNTED + 1))
+    newest = job.schedule.latest(state.last, first - 1, 1)[0][0].instant
+    number = f"more than {COUNTED} instants" if count > COUNTED else _instants(count)
+    why = f"later than misfire_grace = {job.misfire_grace:g} s" if late else f"one decision starts {MOST} at most"
+    run = end(_run(job, newest, "scheduled"), "missed", f"{number} up to {utc(newest)}: {why}", now)
+    return replace(state.with_run(replace(run, count=count)), missed=state.missed + count)
 
 
 def _run(job: Job, instant: int, kind: str) -> Run:
@@ -139,30 +182,47 @@ def _expire(job: Job, state: JobState, now: float, launching: Collection[str]) -
     there was no leader.
     """
     for run in state.runs:
-        if run.state != INTENDED or run.kind == "manual" or run.id in launching or job.catch_up != "none":
+        if run.state != INTENDED or run.parts or run.id in launching or run.intended is None:
             continue
-        if run.intended is not None and now - run.intended > job.misfire_grace:
-            who = "no worker took it" if run.executor == "queue" else "nobody started it"
-            reason = f"{who} within misfire_grace = {job.misfire_grace:g} s"
-            state = replace(state.with_run(end(run, "missed", reason, now)), missed=state.missed + 1)
+        if now - run.intended <= job.misfire_grace:
+            continue
+        if run.kind == "manual" or job.catch_up != "none":
+            # It may be late; but where workers take runs it must not hold up what comes after it
+            # for ever.
+            waits = any(one.state == QUEUED and one.instant > run.instant for one in state.runs)
+            if not (run.unclaimed and waits) or (job.catch_up == "all" and run.kind != "manual"):
+                continue
+        who = "no worker took it" if run.executor == "queue" else "nobody started it"
+        state = _missed(state, run, f"{who} within misfire_grace = {job.misfire_grace:g} s", now)
     return state
+
+
+def _missed(state: JobState, run: Run, reason: str, now: float) -> JobState:
+    return replace(note(state, end(run, "missed", reason, now)), missed=state.missed + run.count)
 
 
 def _admit(job: Job, state: JobState, run: Run, now: float) -> JobState:
     """A run has become due: start it, queue it, skip it, or stop others for it."""
-    busy = [one for one in state.runs if one.active]
-    queued = [one for one in state.runs if one.state == QUEUED]
     policy = job.concurrency
     if policy == "forbid" and run.kind == "catch-up":
         policy = "queue"  # or only the first of them would ever run
+    if policy == "forbid":
+        for one in state.runs:
+            if one.unclaimed and one.instant <= run.instant:
+                state = _missed(state, one, "no worker took it before the next one was due", now)
+    busy = [one for one in state.runs if one.active]
+    queued = [one for one in state.runs if one.state == QUEUED]
     if policy == "allow" or not (busy or queued):
         return state.with_run(replace(run, state=INTENDED, intended=now))
     if policy == "forbid":
         other = (busy or queued)[-1].id
-        return state.with_run(end(run, "skipped", f"{other} is going on (concurrency = forbid)", now))
+        return note(state, end(run, "skipped", f"{other} is going on (concurrency = forbid)", now))
     if policy == "queue" and run.kind != "catch-up" and len(queued) >= job.max_queued:
-        return state.with_run(end(run, "skipped", f"{len(queued)} runs wait already (max_queued)", now))
+        return note(state, end(run, "skipped", f"max_queued = {job.max_queued} runs wait already", now))
     if policy == "replace":
+        newer = [one.id for one in (*busy, *queued) if one.instant > run.instant]
+        if newer:  # a retry whose time is over
+            return state.with_run(end(run, "replaced", f"{newer[-1]} is newer (concurrency = replace)", now))
         for one in (*busy, *queued):
             state = ask_to_stop(state, one.id, "replaced", now)
     return state.with_run(replace(run, state=QUEUED))

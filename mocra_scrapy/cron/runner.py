@@ -12,19 +12,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.cron.config import JobsFile
+from mocra_scrapy.cron.crawl_process import forget_files
 from mocra_scrapy.cron.job_store import Store, Stored
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.launcher_pool import Launches
+from mocra_scrapy.cron.leader_note import LeaderNote, jobs_digest
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.policy import decide, next_due, remove
-from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, end, retry, utc
+from mocra_scrapy.cron.run_steps import end, retry
+from mocra_scrapy.cron.silence import Silence
+from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, utc
 from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.models import Term
 from mocra_scrapy.settings.identity import worker_name
@@ -33,6 +41,10 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at everything, at most; at the jobs file; after a failure.
 LOOK, RELOAD, AGAIN = 5.0, 1.0, 1.0
+#: Seconds between two looks for files that nobody remembers.
+CLEAN = 3600
+#: Seconds for which the history of a job that left the file is kept, and the files of its runs.
+KEEP_GONE = 30 * 86_400.0
 
 
 class Runner:
@@ -41,7 +53,7 @@ class Runner:
     Args:
         options: see :class:`~mocra_scrapy.cron.options.CronOptions`.
         wall: seconds since the epoch; decides what is due.
-        clock: monotonic seconds; decides who is silent for too long.
+        clock: monotonic seconds; decides who is silent for too long, and what it believes to lead.
         command: what runs a crawl, for tests; empty: the real thing.
 
     Raises:
@@ -53,7 +65,7 @@ class Runner:
         options: CronOptions,
         *,
         wall: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boot_clock,
         command: tuple[str, ...] = (),
     ) -> None:
         self._options, self._wall, self._clock, self._command = options, wall, clock, command
@@ -61,7 +73,9 @@ class Runner:
         self.store = Store(options.address)
         self.launches = Launches(self.store.folder, options.project, clock)
         self.file = JobsFile(options.source())
-        self._silent: dict[str, float] = {}
+        self._silence = Silence(options.lease, clock)
+        self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
+        self.candidate: Candidate | None = None
         self._told: dict[str, tuple[str, str]] = {}
         self._changed = asyncio.Event()
 
@@ -88,21 +102,46 @@ class Runner:
 
         Another runner takes over within *lease* seconds and a retry.
         """
-        candidate = Candidate(
+        self.candidate = candidate = Candidate(
             self.store.election,
             self.name,
             lease=lease,
             renew=lease / 3,
             deadline=lease * 2 / 3,
             retry=min(2.0, lease / 3),
+            clock=self._clock,
         )
         candidate.task(self._lead)
         async with candidate:
-            while not stop.is_set():
+            for tick in count():
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), RELOAD)
+                if stop.is_set():
+                    return
                 if self.file.reload():
                     self._changed.set()
+                self.launches.living()  # buries the dead, also when another runner leads by now
+                if tick % LOOK == 0 and not candidate.is_leader:
+                    await self.compare()
+                if tick % CLEAN == 0:
+                    await self.clean()
+
+    async def compare(self) -> None:
+        """Say so, once, when the leader has other jobs than this runner: then these never run."""
+        with contextlib.suppress(BackendError):
+            note = await self.store.leading()
+            different = note.differs(jobs_digest(self.jobs)) if note is not None else ""
+            if note is not None and different and note.digest != self._digest:
+                logger.warning("%s", different[0].upper() + different[1:])
+            self._digest = note.digest if different and note is not None else ""
+
+    async def clean(self) -> None:
+        """Delete the files on this machine of jobs that neither the file nor the state knows."""
+        with contextlib.suppress(BackendError, OSError):
+            known = {*self.jobs, *await self.store.everything()}
+            for folder in (self.store.folder / "runs").iterdir():
+                if folder.name not in known:
+                    forget_files(self.store.folder, folder.name)
 
     async def once(self, patience: float = 60.0) -> bool:
         """Decide and start what is due now, wait until it has started, and resign. ``False``:
@@ -113,17 +152,19 @@ class Runner:
         """
         term = await self.store.election.campaign(self.name, 30.0)
         if term is None:
+            await self.compare()
             return False
         deadline, now = self._clock() + patience, self._wall()
-        while True:
-            await self.look(term.number, now)
-            starting = [run for run in await self._intended() if run.executor == "process"]
-            if not starting or self._clock() > deadline:
-                break
-            await self.store.election.renew(self.name, term.number, 30.0)
-            await asyncio.sleep(0.2)
-        await self.store.election.resign(self.name, term.number)
-        return True
+        try:
+            while True:
+                await self.look(term.number, now)
+                starting = [run for run in await self._intended() if run.executor == "process"]
+                if not starting or self._clock() > deadline:
+                    return True
+                await self.store.election.renew(self.name, term.number, 30.0)
+                await asyncio.sleep(0.2)
+        finally:
+            await self.store.election.resign(self.name, term.number)
 
     async def close(self) -> None:
         await self.store.close()
@@ -132,7 +173,8 @@ class Runner:
 
     async def _lead(self, term: Term) -> None:
         logger.info("%s leads, term %d", self.name, term.number)
-        self._silent.clear()
+        self._silence.clear()
+        self._digest = ""
         watcher = asyncio.create_task(self._listen())
         try:
             while True:
@@ -162,6 +204,7 @@ class Runner:
         What is due after *until* (default: now) is left alone.
         """
         now = self._wall() if until is None else until
+        await self._write_note(number, now)
         states = await self.store.everything()
         dues = []
         for job in list(self.jobs.values()):
@@ -169,15 +212,42 @@ class Runner:
             due = None if state is None else next_due(job, state, now)
             dues += [due] if due is not None else []
         for name in states.keys() - self.jobs.keys():
-            old = states[name]
-            new = old.state if old.state.broken else remove(old.state, now)
-            if new != old.state:
-                await self.store.put(name, old, new, fence=number)
+            await self._let_go(name, states[name], number, now)
         pause = min(dues, default=self._wall() + LOOK) - self._wall()
         tries = self.launches.next_try()
         if tries is not None:
             pause = min(pause, tries - self._clock())
         return max(0.0, min(pause, LOOK))
+
+    async def _write_note(self, number: int, now: float) -> None:
+        digest = jobs_digest(self.jobs)
+        if digest != self._digest:
+            note = LeaderNote(
+                self.name,
+                socket.gethostname(),
+                os.getpid(),
+                number,
+                now,
+                digest,
+                str(self.file.source),
+                tuple(self.jobs),
+            )
+            await self.store.write_note(note)
+            self._digest = digest
+
+    async def _let_go(self, name: str, old: Stored, number: int, now: float) -> None:
+        """A job that is not in the file (any more): nothing of it starts, and after a month nothing of
+        it is remembered.
+        """
+        if old.state.broken:
+            return
+        lost, silent = await self._silence.judge(self.store.signs, name, old.state, 0.0, now)
+        new = remove(old.state, now, lost=lost, silent=silent)
+        ended = [run.ended or 0.0 for run in new.runs]
+        if all(run.state == ENDED for run in new.runs) and (new.last or 0) < now - KEEP_GONE > max(ended, default=0.0):
+            await self.store.shared.put(name, None, version=old.version, fence=number)
+        elif new != old.state:
+            await self.store.put(name, old, new, fence=number)
 
     async def _decide(self, job: Job, old: Stored, number: int, now: float) -> JobState | None:
         """The state after the decision; ``None``: a later term has written, or the state can't be
@@ -186,8 +256,8 @@ class Runner:
         if old.state.broken:
             return None
         while True:
-            lost = await self._lost(job, old.state)
-            new = decide(job, old.state, now, launching=self.launches.living(), lost=lost)
+            lost, silent = await self._silence.judge(self.store.signs, job.name, old.state, job.stop_grace, now)
+            new = decide(job, old.state, now, launching=self.launches.living(), lost=lost, silent=silent)
             new = self._give_up(job, new)
             if new == old.state:
                 break
@@ -223,21 +293,6 @@ class Runner:
                 state = state.with_run(end(run, "failed", reason, self._wall()))
                 state = retry(state, run.id, job.retries, job.retry_delay, self._wall())
         return state
-
-    async def _lost(self, job: Job, state: JobState) -> frozenset[str]:
-        """Workers of unfinished parts that gave no sign of life for longer than the lease, as long
-        as somebody was there to see it.
-        """
-        open_parts = frozenset(part.worker for run in state.runs for part in run.parts if part.ended is None)
-        if not open_parts:
-            return frozenset()
-        alive = await self.store.signs.alive(job.name, open_parts)
-        now = self._clock()
-        for worker in alive:
-            self._silent.pop(worker, None)
-        silent = {worker: self._silent.setdefault(worker, now) for worker in open_parts - alive}
-        # One lease more than the lock has: after an outage a launcher needs time to sign again.
-        return frozenset(worker for worker, since in silent.items() if now - since > self._options.lease)
 
     async def _intended(self) -> list[Run]:
         states = await self.store.everything()

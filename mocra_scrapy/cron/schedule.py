@@ -99,6 +99,9 @@ class Schedule:
         except (CroniterBadDateError, StopIteration) as error:
             raise BadSchedule(f"{self.text!r} never comes", "Change the day, month or weekday") from error
 
+    def __repr__(self) -> str:
+        return f"Schedule({self.identity!r})"
+
     @property
     def identity(self) -> str:
         """Equal for schedules that mean the same to a runner: after a change of it the past is not

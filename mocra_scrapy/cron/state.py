@@ -4,14 +4,14 @@ States of a run::
 
     (an instant came, a person triggered, a failed run is retried)
        │
-    waiting ──due──► intended ──claimed by a launcher──► running ──all parts ended──► ended: succeeded, failed, timeout,
-       │               ▲   │                                                          cancelled, replaced, stopped, lost
+    waiting ──due──► intended ──claimed by a launcher──► running ──all parts ended──► ended: succeeded, failed, …
+       │               ▲   │
        │          queued   └──nobody could start it in time──► ended: missed
        └──► ended: skipped (another run is going on), missed, cancelled
 
 The value holds the last scheduled instant beside the runs, so the step that moves it on is the step
 that stores the intent: no instant is forgotten and none is intended twice. The start itself is a
-compare-and-set of whoever starts the crawl (:func:`claim`), so an intent that was given to two
+compare-and-set of whoever starts the crawl (:func:`mocra_scrapy.cron.run_steps.claim`), so an intent that was given to two
 launchers is started by one.
 """
 
@@ -26,9 +26,30 @@ from typing import Any
 from mocra_scrapy.exceptions import BackendCorrupted
 
 WAITING, QUEUED, INTENDED, RUNNING, ENDED = "waiting", "queued", "intended", "running", "ended"
-OUTCOMES = ("succeeded", "failed", "timeout", "cancelled", "replaced", "stopped", "lost", "missed", "skipped")
+#: How a run ended, the best first: of several parts the worst counts.
+OUTCOMES = (
+    "succeeded",
+    "skipped",
+    "cancelled",
+    "replaced",
+    "closed",
+    "drained",
+    "limited",
+    "stopped",
+    "missed",
+    "lost",
+    "overloaded",
+    "timeout",
+    "tripped",
+    "unexpected",
+    "failed",
+)
+#: It did not do what it was there for, and no person meant that.
+FAILURES = frozenset({"stopped", "lost", "overloaded", "timeout", "tripped", "unexpected", "failed"})
+RETRIED = FAILURES - {"unexpected"}
+#: No process was ever started for it.
+NEVER_RAN = frozenset({"skipped", "missed"})
 KINDS = ("scheduled", "catch-up", "manual")
-RETRIED = frozenset({"failed", "timeout", "stopped", "lost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,9 @@ class Part:
         started, ended: wall clock of its machine, seconds since the epoch.
         exit_code: of the crawl; negative: ended by that signal.
         items, errors: from its stats; ``None``: it wrote none.
+        silent: when a leader first saw that it gives no sign of life; ``None``: it gives them. Beside
+            the part, since ``scrapy cron once`` lives for seconds.
+        machine: the kernel and its table of processes in which ``pid`` means something.
     """
 
     worker: str
@@ -54,6 +78,8 @@ class Part:
     items: int | None = None
     errors: int | None = None
     log: str = ""
+    silent: float | None = None
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,11 @@ class Run:
         stop: why it has been asked to stop; empty: it hasn't.
         places: how many workers may join it.
         args: what a person gave beside the job's arguments.
+        count: instants that this record stands for, when several had the same fate; ``until``: the
+            last of them, where the record has the name of the first.
+        alert: what is owed to a person about its end (``due:on_failure``), or became of that
+            (``sent:…``, ``failed:…``); empty: nothing.
+        alerts: how often that was tried.
     """
 
     id: str
@@ -85,6 +116,10 @@ class Run:
     places: int = 1
     args: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    count: int = 1
+    until: int | None = None
+    alert: str = ""
+    alerts: int = 0
 
     @property
     def active(self) -> bool:
@@ -94,6 +129,17 @@ class Run:
     @property
     def started(self) -> float | None:
         return self.parts[0].started if self.parts else None
+
+    @property
+    def items(self) -> int | None:
+        """Items of all parts; ``None``: nobody wrote stats."""
+        known = [part.items for part in self.parts if part.items is not None]
+        return sum(known) if known else None
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether it waits for a worker that may never come: nothing is going on."""
+        return self.state == INTENDED and self.executor == "queue" and not self.parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +171,27 @@ class JobState:
             return replace(self, runs=(*self.runs, run))
         return replace(self, runs=tuple(run if old.id == run.id else old for old in self.runs))
 
-    def trimmed(self, history: int) -> JobState:
-        """With the newest *history* runs that ended, and all others."""
-        ended = [run.id for run in self.runs if run.state == ENDED]
-        gone = set(ended[: max(0, len(ended) - history)])
+    def trimmed(self, history: int, failed: int) -> JobState:
+        """With the newest *history* runs that succeeded, as many that never ran, the newest *failed*
+        others that ended, and all that have not: what is frequent does not push out what is rare.
+        """
+        gone: set[str] = set()
+        for group, keep in ((_succeeded, history), (_never_ran, history), (_went_wrong, failed)):
+            ended = [run.id for run in self.runs if run.state == ENDED and group(run)]
+            gone.update(ended[: max(0, len(ended) - keep)])
         return replace(self, runs=tuple(run for run in self.runs if run.id not in gone)) if gone else self
+
+
+def _succeeded(run: Run) -> bool:
+    return run.outcome == "succeeded"
+
+
+def _never_ran(run: Run) -> bool:
+    return run.outcome in NEVER_RAN
+
+
+def _went_wrong(run: Run) -> bool:
+    return not (_succeeded(run) or _never_ran(run))
 
 
 def utc(instant: float) -> str:
@@ -144,13 +206,13 @@ def run_id(job: str, instant: int, attempt: int = 1, mark: str = "") -> str:
 # ---------------------------------------------------------------------- bytes
 
 
-def _lean(thing: Any) -> dict[str, Any]:
+def _lean(thing: Part | Run | JobState) -> dict[str, Any]:
     """Fields that differ from their default: a value holds fifty runs."""
     out = {}
-    for spec in fields(thing):
-        value = getattr(thing, spec.name)
-        if value != spec.default and not (isinstance(value, (tuple, dict)) and not value):
-            out[spec.name] = value
+    for name, default in _FIELDS[type(thing)].items():
+        value = getattr(thing, name)
+        if value != default and not (isinstance(value, (tuple, dict)) and not value):
+            out[name] = value
     return out
 
 
@@ -183,87 +245,16 @@ def decode(name: str, raw: bytes | None) -> JobState:
         raise BackendCorrupted(f"The state of the cron job {name!r} can't be read: {error}") from error
 
 
-def _known(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+#: Of each class that is stored: name of a field -> its default.
+_FIELDS = {cls: {spec.name: spec.default for spec in fields(cls)} for cls in (Part, Run, JobState)}
+
+
+def _known(cls: type[Part | Run | JobState], data: Mapping[str, Any]) -> dict[str, Any]:
     """What *cls* has a field for: a newer version may have written more."""
-    names = {spec.name for spec in fields(cls)}
+    names = _FIELDS[cls]
     return {name: value for name, value in data.items() if name in names}
 
 
 def as_json(run: Run) -> dict[str, Any]:
     """For ``scrapy cron history --json``."""
     return asdict(run)
-
-
-# ---------------------------------------------------------------------- steps
-
-
-def claim(state: JobState, run: str, part: Part) -> JobState | None:
-    """Start *run* as *part*; ``None``: it is not to be started (any more), or not by one more.
-
-    Claiming again by the same name changes nothing: the outcome of a call that got no answer is
-    found out by repeating it.
-    """
-    found = state.run(run)
-    if found is None:
-        return None
-    if any(one.worker == part.worker for one in found.parts):
-        return state
-    over = any(one.ended is not None for one in found.parts)
-    if not found.active or found.stop or over or len(found.parts) >= found.places:
-        return None
-    return state.with_run(replace(found, state=RUNNING, parts=(*found.parts, part)))
-
-
-def end_part(state: JobState, run: str, part: Part) -> JobState:
-    """Store how *part* ended. The run ends with its last part, by the worst outcome of all. Nothing
-    changes if it was ended before.
-    """
-    found = state.run(run)
-    assert part.ended is not None
-    if found is None or not any(one.worker == part.worker and one.ended is None for one in found.parts):
-        return state
-    parts = tuple(part if one.worker == part.worker else one for one in found.parts)
-    found = replace(found, parts=parts)
-    if any(one.ended is None for one in parts):
-        return state.with_run(found)
-    order = ("succeeded", "cancelled", "replaced", "stopped", "lost", "timeout", "failed")
-    worst = max(parts, key=lambda one: order.index(one.outcome) if one.outcome in order else len(order))
-    return state.with_run(end(found, worst.outcome, worst.reason, part.ended))
-
-
-def end(run: Run, outcome: str, reason: str, now: float) -> Run:
-    return replace(run, state=ENDED, outcome=outcome, reason=reason, ended=now)
-
-
-def retry(state: JobState, run: str, retries: int, delay: float, now: float) -> JobState:
-    """Add the next attempt of a run that ended badly, if there is one left. Twice is the same as
-    once.
-    """
-    found = state.run(run)
-    if found is None or found.state != ENDED or found.outcome not in RETRIED or found.attempt > retries:
-        return state
-    base = found.id.partition("#")[0]
-    attempt = found.attempt + 1
-    if state.run(f"{base}#{attempt}") is not None:
-        return state
-    again = Run(
-        id=f"{base}#{attempt}",
-        instant=found.instant,
-        due=now + delay,
-        kind=found.kind,
-        attempt=attempt,
-        executor=found.executor,
-        places=found.places,
-        args=found.args,
-    )
-    return state.with_run(again)
-
-
-def ask_to_stop(state: JobState, run: str, why: str, now: float) -> JobState:
-    """Ask a run to stop, *why* being its outcome then; one that did not start ends at once."""
-    found = state.run(run)
-    if found is None or found.state == ENDED or found.stop:
-        return state
-    if found.state != RUNNING:
-        return state.with_run(end(found, why, "before it started", now))
-    return state.with_run(replace(found, stop=why))

@@ -37,8 +37,13 @@ class WorkerControl:
         names = (None, mocra.worker)
         self._paused: list[Shared[Any]] = [self._space.value(of_worker(PAUSED, name), None) for name in names]
         self._orders: list[Shared[Any]] = [self._space.value(of_worker(COMMAND, name), None) for name in names]
-        self._settings: dict[str, Shared[Any]] = {
-            name: self._space.value(SETTING + name, None, check=partial(self._check, name)) for name in LIVE_SETTINGS
+        #: Of the crawl and of this worker; the second wins.
+        self._settings: dict[str, list[Shared[Any]]] = {
+            name: [
+                self._space.value(of_worker(SETTING + name, one), None, check=partial(self._check, name))
+                for one in names
+            ]
+            for name in LIVE_SETTINGS
         }
         self._drained: asyncio.Task[None] | None = None
 
@@ -63,8 +68,9 @@ class WorkerControl:
             value.on_change(self._pause)
         for i, order in enumerate(self._orders):
             order.on_change(partial(self._order, i))
-        for name, setting in self._settings.items():
-            setting.on_change(partial(self._apply, name))
+        for name, settings in self._settings.items():
+            for setting in settings:
+                setting.on_change(partial(self._apply, name))
         self._pause()
         self._flow.when_attached(self._apply_all)
 
@@ -97,12 +103,16 @@ class WorkerControl:
             await asyncio.sleep(LOOK)
 
     def _apply_all(self) -> None:
-        for name, setting in self._settings.items():
-            if setting.value is not None:
+        for name in self._settings:
+            if self._setting(name) is not None:
                 self._apply(name)
 
+    def _setting(self, name: str) -> Any:
+        crawl, mine = (setting.value for setting in self._settings[name])
+        return crawl if mine is None else mine
+
     def _apply(self, name: str, *_: object) -> None:
-        value = self._settings[name].value
+        value = self._setting(name)
         try:
             LIVE_SETTINGS[name].apply(self._mocra, value)
         except Exception:
@@ -114,7 +124,8 @@ class WorkerControl:
         """What was told to this worker alone goes with it."""
         if self._drained is not None:
             await end_tasks([self._drained])
-        mine = [value for value in (self._paused[1], self._orders[1]) if value.version]
+        own = (self._paused[1], self._orders[1], *(settings[1] for settings in self._settings.values()))
+        mine = [value for value in own if value.version]
         try:
             for value in mine:
                 await value.reset()

@@ -117,6 +117,7 @@ class WorkerReports:
             "run": mocra.worker_state.run,
             "state": self.state,
             "since": self._since,
+            "told": round(time.time(), 1),
             "uptime": round(now - self._began, 1),
             **mocra.worker_state.held,
             "pages": counts[0],

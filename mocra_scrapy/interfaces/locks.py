@@ -5,7 +5,7 @@ grow after a deletion by hand and after the server came back empty, as long as i
 back.
 
 Names are any text. An owner's name is one that no other run of any process has
-(:func:`mocra_scrapy.runtime.worker_name`). Time is the server's.
+(:func:`mocra_scrapy.settings.identity.worker_name`). Time is the server's.
 """
 # ruff: noqa: N805 - methods of zope interfaces have no self
 
@@ -35,10 +35,13 @@ class ILocks(Interface):
         assert await locks.acquire("login", "worker-b", 30)
     """
 
-    async def acquire(name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        """Take one permit for *ttl* seconds; ``None``: all *limit* are taken. Doesn't wait. Not
-        fair: of those who try, anyone may be next.
+    async def acquire(name: str, owner: str, ttl: float, *, limit: int = 1, patience: float = 0.0) -> Grant | None:
+        """Take one permit for *ttl* seconds; ``None``: all *limit* are taken, or spoken for. Doesn't
+        wait.
 
+        * Who asks with *patience* stands in line until it asks again, for so many seconds at most:
+          the first who began to ask is the first served, and nobody passes by.
+          [who_waits_is_served_in_order] [who_stopped_waiting_holds_nobody_up]
         * No more than *limit* owners at a time; who asks says how many, so all should say the same.
           [a_lock_has_one_owner] [a_semaphore_has_limited_places]
         * An owner that holds it already gets the same grant, renewed: so a repeated call is
@@ -52,7 +55,8 @@ class ILocks(Interface):
 
     async def release(name: str, owner: str, number: int) -> bool:
         """Free the permit. ``False``: it was not this grant's (any more), and nothing changed.
-        [only_the_owner_releases]
+        [only_the_owner_releases] With *number* 0: whatever this owner holds, and its place in line,
+        for who gave up before it heard the answer. [an_owner_gives_up_without_a_number]
         """
 
     async def wait(name: str, timeout: float) -> bool:

@@ -34,7 +34,14 @@ class IShared(Interface):
         """The value; version 0 and ``None``: there is none. [a_value_comes_back_byte_for_byte]"""
 
     async def everything(prefix: str = "") -> Mapping[str, SharedValue]:
-        """All values whose names begin with *prefix*. [values_are_listed_by_prefix]"""
+        """All values whose names begin with *prefix*. [values_are_listed_by_prefix]
+
+        What none of us can have written comes back as it is, with version 0, here and from
+        :meth:`get`: it stops nobody from reading the others. [a_damaged_value_stops_no_other]
+        """
+
+    async def versions(prefix: str = "") -> Mapping[str, int]:
+        """The versions of these, without what they hold. [versions_are_listed_without_values]"""
 
     async def put(
         name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None

@@ -109,6 +109,10 @@ class Harness(ABC):
     async def cut_off(self) -> None:
         """Connections of those who listen for changes break."""
 
+    async def damage(self, name: str, namespace: str = "place") -> bool:
+        """Somebody else writes rubbish where a shared value is; ``False``: there is no such place."""
+        return False
+
     def coordinates(self, tag: str) -> None:  # noqa: B027 - in one process there is one clock
         """A thing of coordination is used from now on: its clock moves, too."""
 
@@ -269,6 +273,10 @@ class RedisHarness(Harness):
 
     async def cut_off(self) -> None:
         self.client.client_kill_filter(_type="pubsub")
+
+    async def damage(self, name: str, namespace: str = "place") -> bool:
+        self.client.hset(f"{self.prefix}:{{+shared:{namespace}}}:values", name, b"\xc1rubbish")
+        return True
 
     def keys(self) -> list[str]:
         return [key.decode() for key in self.client.scan_iter(match=f"{self.prefix}:*", count=1000)]

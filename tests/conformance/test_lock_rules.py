@@ -136,3 +136,45 @@ async def test_holders_are_listed(harness: Harness) -> None:
     assert [(grant.owner, grant.number) for grant in found] == [(g.owner, g.number) for g in grants[1:] if g]
     assert 6 < found[0].expires_in <= 8
     assert {grant.name for grant in found} == {"door"}
+
+
+async def test_who_waits_is_served_in_order(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    held = [await locks.acquire("door", f"held {i}", 60, limit=2) for i in range(2)]
+    for name in ("first", "second", "third"):
+        assert await others.acquire("door", name, 60, limit=2, patience=5) is None
+    assert held[0] is not None
+    assert held[1] is not None
+    assert await locks.release("door", "held 0", held[0].number)
+    assert await locks.acquire("door", "passer-by", 60, limit=2) is None, "the free place is spoken for"
+    assert await locks.acquire("door", "second", 60, limit=2, patience=5) is None
+    assert await locks.acquire("door", "first", 60, limit=2, patience=5)
+    assert await locks.release("door", "held 1", held[1].number)
+    assert await locks.acquire("door", "third", 60, limit=2, patience=5) is None
+    assert await locks.acquire("door", "second", 60, limit=2, patience=5)
+    assert await locks.acquire("door", "third", 60, limit=2, patience=5) is None, "all are taken"
+
+
+async def test_who_stopped_waiting_holds_nobody_up(harness: Harness) -> None:
+    locks = harness.locks()
+    held = await locks.acquire("door", "held", 600)
+    assert held is not None
+    for name in ("dead", "gone", "patient"):
+        assert await locks.acquire("door", name, 60, patience=5) is None
+    await harness.advance(4)
+    assert await locks.acquire("door", "gone", 60, patience=5) is None
+    assert await locks.acquire("door", "patient", 60, patience=5) is None
+    assert await locks.release("door", "held", held.number)
+    assert await locks.acquire("door", "patient", 60, patience=5) is None
+    await harness.advance(2)
+    assert not await locks.release("door", "gone", 0), "it held nothing"
+    assert await locks.acquire("door", "patient", 60, patience=5)
+
+
+async def test_an_owner_gives_up_without_a_number(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    assert await locks.acquire("door", "a", 60)
+    assert not await others.release("door", "b", 0)
+    assert await others.release("door", "a", 0)
+    assert await locks.acquire("door", "b", 60)
+    assert not await others.release("door", "a", 0), "it holds nothing any more"

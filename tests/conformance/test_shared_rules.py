@@ -146,3 +146,31 @@ async def test_a_cut_off_watcher_catches_up(harness: Harness) -> None:
     await others.put("y", b"2")
     await until(watching, "y")
     await watching.aclose()  # type: ignore[attr-defined]
+
+
+async def test_versions_are_listed_without_values(harness: Harness) -> None:
+    values, others = harness.shared(), harness.shared(second=True)
+    for name in ("a:1", "a:2", "b"):
+        await values.put(name, name.encode() * 1000)
+    await values.put("a:2", None)
+    await values.put("a:3", b"fenced", fence=7)
+    found = await others.versions("a:")
+    assert found == {name: one.version for name, one in (await values.everything("a:")).items()}
+    assert set(found) == {"a:1", "a:3"}
+    assert set(await others.versions()) == {"a:1", "a:3", "b"}
+
+
+async def test_a_damaged_value_stops_no_other(harness: Harness) -> None:
+    values = harness.shared()
+    good = await values.put("good", b"1")
+    assert good is not None
+    if not await harness.damage("bad"):
+        return
+    damaged = SharedValue(b"\xc1rubbish", 0, 0)
+    assert await values.everything() == {"good": good, "bad": damaged}
+    assert await values.versions() == {"good": good.version, "bad": 0}
+    assert await values.get("bad") == damaged
+    assert await values.put("bad", b"2", version=0) is None, "there is something"
+    mended = await values.put("bad", b"2")
+    assert mended is not None
+    assert await values.get("bad") == mended

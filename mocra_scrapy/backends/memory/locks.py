@@ -23,12 +23,13 @@ class Place:
 
 @dataclass(slots=True)
 class Lock:
-    """``last`` is the greatest number given; ``events`` are of those who wait, each of its own
-    loop.
+    """``last`` is the greatest number given; ``line``: who waits, in order, and until when that counts;
+    ``events`` are of those who sleep, each of its own loop.
     """
 
     last: int = 0
     permits: dict[str, Place] = field(default_factory=dict)
+    line: dict[str, float] = field(default_factory=dict)
     events: list[asyncio.Event] = field(default_factory=list)
 
 
@@ -52,20 +53,29 @@ class MemoryLocks:
         lock, now = self._store.locks.setdefault(name, Lock()), self._clock()
         for owner in [owner for owner, place in lock.permits.items() if place.until <= now]:
             del lock.permits[owner]
+        for owner in [owner for owner, until in lock.line.items() if until <= now]:
+            del lock.line[owner]
         return lock
 
     def _sweep(self, name: str) -> None:
         """Forget a lock that nobody holds or wants: numbers begin at the clock."""
         lock = self._store.locks.get(name)
-        if lock is not None and not lock.permits and not lock.events:
+        if lock is not None and not (lock.permits or lock.line or lock.events):
             del self._store.locks[name]
 
-    async def acquire(self, name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
+    async def acquire(
+        self, name: str, owner: str, ttl: float, *, limit: int = 1, patience: float = 0.0
+    ) -> Grant | None:
         lock = self._lock(name)
         place = lock.permits.get(owner)
         if place is None:
-            if len(lock.permits) >= limit:
+            ahead = next((i for i, one in enumerate(lock.line) if one == owner), len(lock.line))
+            if len(lock.permits) + ahead >= limit:
+                if patience:
+                    lock.line[owner] = self._clock() + patience
+                self._sweep(name)
                 return None
+            lock.line.pop(owner, None)
             lock.last = greater(lock.last, self._wall)
             place = lock.permits[owner] = Place(lock.last, 0.0)
         place.until = self._clock() + ttl
@@ -82,9 +92,11 @@ class MemoryLocks:
     async def release(self, name: str, owner: str, number: int) -> bool:
         lock = self._lock(name)
         place = lock.permits.get(owner)
-        mine = place is not None and place.number == number
+        mine = place is not None and number in (0, place.number)
+        left = number == 0 and lock.line.pop(owner, None) is not None
         if mine:
             del lock.permits[owner]
+        if mine or left:
             for event in lock.events:
                 event.set()
         self._sweep(name)

@@ -48,6 +48,9 @@ class MemoryShared:
         values = self._space.values.items()
         return {name: one for name, one in values if one.value is not None and name.startswith(prefix)}
 
+    async def versions(self, prefix: str = "") -> Mapping[str, int]:
+        return {name: one.version for name, one in (await self.everything(prefix)).items()}
+
     async def put(
         self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
     ) -> SharedValue | None:

@@ -39,8 +39,11 @@ class RedisLocks:
     def _key(self, name: str) -> list[str]:
         return [f"{self._prefix}:{{+lock:{quote_name(name)}}}:permits"]
 
-    async def acquire(self, name: str, owner: str, ttl: float, *, limit: int = 1) -> Grant | None:
-        got = await self._client.run(ACQUIRE, self._key(name), [owner, milliseconds(ttl), str(limit)])
+    async def acquire(
+        self, name: str, owner: str, ttl: float, *, limit: int = 1, patience: float = 0.0
+    ) -> Grant | None:
+        stands = milliseconds(patience) if patience else "0"
+        got = await self._client.run(ACQUIRE, self._key(name), [owner, milliseconds(ttl), str(limit), stands])
         return Grant(name, owner, int(got[0]), int(got[1]) / 1000) if got else None
 
     async def renew(self, name: str, owner: str, number: int, ttl: float) -> bool:

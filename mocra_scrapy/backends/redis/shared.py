@@ -15,7 +15,7 @@ from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import IShared
 from mocra_scrapy.models import SharedValue
 
-GET, PUT, EVERYTHING = (load_script(f"shared_{verb}") for verb in ("get", "put", "everything"))
+GET, PUT, EVERYTHING, VERSIONS = (load_script(f"shared_{verb}") for verb in ("get", "put", "everything", "versions"))
 
 
 def _value(version: Any, fence: Any, value: bytes | None) -> SharedValue:
@@ -42,6 +42,10 @@ class RedisShared:
         return {
             flat[i].decode("utf-8", "surrogateescape"): _value(*flat[i + 1 : i + 4]) for i in range(0, len(flat), 4)
         }
+
+    async def versions(self, prefix: str = "") -> Mapping[str, int]:
+        flat = await self._client.run(VERSIONS, self._keys, [prefix])
+        return {flat[i].decode("utf-8", "surrogateescape"): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
     async def put(
         self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None

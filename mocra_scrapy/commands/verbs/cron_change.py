@@ -18,11 +18,17 @@ from mocra_scrapy.commands.verbs.backend_session import opened_jobs
 from mocra_scrapy.commands.verbs.cron_look import chosen
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_of
 from mocra_scrapy.cron.config import load_jobs
-from mocra_scrapy.cron.job_store import Store
+from mocra_scrapy.cron.crawl_process import forget_files
+from mocra_scrapy.cron.job_store import Store, Stored
+from mocra_scrapy.cron.local_processes import launcher_lives
 from mocra_scrapy.cron.options import CronOptions
-from mocra_scrapy.cron.state import ENDED, JobState, Run, ask_to_stop, run_id
+from mocra_scrapy.cron.run_steps import cancel
+from mocra_scrapy.cron.state import ENDED, JobState, Run, run_id
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
+
+#: Exit code: what was waited for did not come in time.
+LATE = 3
 
 
 class _Changing:
@@ -116,40 +122,88 @@ class Resume(_Changing):
 
 class Cancel(_Changing):
     """Stop runs: SIGTERM, and SIGKILL after stop_grace. The name of a job stands for all its runs
-    that have not ended.
+    that have not ended. A run whose launcher died ends at once.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("run", nargs="+", help="ids of runs (see `scrapy cron history`), or names of jobs")
+        parser.add_argument("--wait", action="store_true", help="until they have ended")
+        parser.add_argument("--timeout", type=float, default=3600.0, help="s to wait at most (default: 3600)")
 
     async def change(self, arguments: argparse.Namespace, options: CronOptions, store: Store) -> int:
-        states = await store.everything()
+        states, told = await store.everything(), []
         for name in arguments.run:
             job = name.partition("@")[0]
-            if job not in states:
-                raise ConfigurationError(
-                    name, "nothing is stored of such a job", did_you_mean(job, states) or "See `scrapy cron history`"
-                )
-            known = [run.id for run in states[job].state.runs if run.state != ENDED]
-            ids = known if name == job else [name]
-            if name != job and name not in known:
-                raise ConfigurationError(
-                    name, "no such run is waiting or going on", did_you_mean(name, known) or "See `scrapy cron history`"
-                )
+            ids = _unfinished(name, job, states)
+            dead = await _without_life(store, job, states[job].state, ids)
 
-            def step(state: JobState, ids: list[str] = ids) -> JobState:
+            def step(state: JobState, ids: list[str] = ids, dead: frozenset[str] = dead) -> JobState:
                 for one in ids:
-                    state = ask_to_stop(state, one, "cancelled", time.time())
+                    state = cancel(state, one, dead, time.time())
                 return state
 
-            await store.change(job, step)
-            print("\n".join(f"{one} will be stopped" for one in ids) or f"{job}: nothing is waiting or going on")
+            state = await store.change(job, step)
+            for one in ids:
+                run = state.run(one) if state else None
+                over = run is None or run.state == ENDED
+                print(f"{one} is cancelled" if over else f"{one} is told to stop")
+            told += ids
+            if not ids:
+                print(f"{job}: nothing is waiting or going on")
+        if getattr(arguments, "wait", False):
+            return await wait_for_runs(store, told, arguments.timeout, succeeded=False)
         return FINE
 
 
+def _unfinished(name: str, job: str, states: dict[str, Stored]) -> list[str]:
+    """Ids of the runs that *name*, a run or a job, stands for."""
+    if job not in states:
+        fix = did_you_mean(job, states) or "See `scrapy cron history`"
+        raise ConfigurationError(name, "nothing is stored of such a job", fix)
+    known = [run.id for run in states[job].state.runs if run.state != ENDED]
+    if name == job:
+        return known
+    if name not in known:
+        fix = did_you_mean(name, known) or "See `scrapy cron history`"
+        raise ConfigurationError(name, "no such run is waiting or going on", fix)
+    return [name]
+
+
+async def _without_life(store: Store, job: str, state: JobState, ids: list[str]) -> frozenset[str]:
+    """Launchers of these runs that give no sign of life."""
+    runs = [run for run in state.runs if run.id in ids]
+    parts = frozenset(part.worker for run in runs for part in run.parts if part.ended is None)
+    alive = await store.signs.alive(job, parts) if parts else frozenset()
+    here = {part.worker for run in runs for part in run.parts if launcher_lives(part.machine, part.pid, run.id)}
+    return parts - alive - here
+
+
+async def wait_for_runs(store: Store, ids: list[str], timeout: float, *, succeeded: bool) -> int:
+    """Until all have ended; what became of each is printed. 0; 1 when *succeeded* is asked for and one
+    did not; 3 when time was up.
+    """
+    deadline, open_runs, code = time.monotonic() + timeout, dict.fromkeys(ids), FINE
+    while open_runs:
+        states = await store.everything()
+        for one in list(open_runs):
+            job = states.get(one.partition("@")[0])
+            run = job.state.run(one) if job else None
+            if run is None or run.state == ENDED:
+                del open_runs[one]
+                outcome = run.outcome if run else "forgotten"
+                print(f"{one} {outcome}{f': {run.reason}' if run and run.reason else ''}", flush=True)
+                if succeeded and outcome != "succeeded":
+                    code = WRONG
+        if open_runs and time.monotonic() > deadline:
+            print(f"Error: {', '.join(open_runs)} did not end within {timeout:g} s", file=sys.stderr)
+            return LATE
+        await asyncio.sleep(0.5 if open_runs else 0)
+    return code
+
+
 class Forget(_Changing):
-    """Delete what is stored of jobs, their history included: for jobs that left the file, and for
-    damaged values.
+    """Delete what is stored of jobs, their history and the files of their runs on this machine
+    included: for jobs that left the file, and for damaged values.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -162,8 +216,11 @@ class Forget(_Changing):
                 raise ConfigurationError(
                     name, "nothing is stored of such a job", did_you_mean(name, states) or "See `scrapy cron list`"
                 )
-            if any(run.active for run in states[name].state.runs):
-                raise ConfigurationError(name, "a run is going on", f"First: scrapy cron cancel {name}")
+            ids = [run.id for run in states[name].state.runs if run.parts and run.state != ENDED]
+            parts = {part.worker for run in states[name].state.runs for part in run.parts if part.ended is None}
+            if parts - await _without_life(store, name, states[name].state, ids):
+                raise ConfigurationError(name, "a run is going on", f"First: scrapy cron cancel {name} --wait")
             await store.shared.put(name, None)
+            forget_files(store.folder, name)
             print(f"{name} is forgotten")
         return FINE

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from typing import TYPE_CHECKING
 
 from scrapy.commands import ScrapyCommand
 
-from mocra_scrapy.commands.verbs.control import with_control
+from mocra_scrapy.commands.verbs.control import with_backend
 
 if TYPE_CHECKING:
-    from mocra_scrapy.control import Control
+    from mocra_scrapy.interfaces import IBackend
+    from mocra_scrapy.models import WorkerReport
 
 COLUMNS = (
     "state",
@@ -27,26 +29,46 @@ COLUMNS = (
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """List the workers of a crawl: what each holds, how fast it is, its last error."""
+    """List the workers of all crawls of the backend, or of one: when each was last seen, what it
+    holds, how fast it is, its last error.
+    """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--crawl", help="the crawl (default: MOCRA_CRAWL)")
+        parser.add_argument("--crawl", help="the workers of one crawl only")
         parser.add_argument("--json", action="store_true", help="all that is known, one line a worker")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
-        async def use(control: Control) -> None:
-            reports = await control.workers()
+        async def use(backend: IBackend) -> None:
+            reports = sorted(
+                await backend.worker_registry().workers(options.crawl), key=lambda one: (one.crawl, one.worker)
+            )
             if options.json:
                 for report in reports:
                     print(json.dumps({"worker": report.worker, "crawl": report.crawl, **report.facts}))
-                return
-            rows: list[tuple[str, ...]] = [("worker", *COLUMNS)]
-            rows += [(r.worker, *(_short(r.facts.get(name)) for name in COLUMNS)) for r in reports]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            for row in rows:
-                print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            elif reports:
+                print(shown(reports, time.time()))
+            else:
+                print(f"No worker of {options.crawl} is there" if options.crawl else "No worker is there")
 
-        return with_control(command, options.crawl, use)
+        return with_backend(command, use)
+
+
+def shown(reports: list[WorkerReport], now: float) -> str:
+    """The table; *now*: seconds since the epoch."""
+    rows: list[tuple[str, ...]] = [("worker", "crawl", "seen", *COLUMNS)]
+    rows += [
+        (r.worker, r.crawl, _ago(r.facts.get("told"), now), *(_short(r.facts.get(name)) for name in COLUMNS))
+        for r in reports
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _ago(told: object, now: float) -> str:
+    """How long ago a worker said so, by two clocks: never in the future."""
+    return f"{max(0.0, now - told):.0f} s ago" if isinstance(told, (int, float)) else "-"
 
 
 def _short(value: object) -> str:

@@ -19,11 +19,12 @@ from typing import Any
 
 import pytest
 
-from mocra_scrapy.commands.verbs.cron_change import Cancel, Pause, Resume, Trigger
+from mocra_scrapy.commands.verbs.cron_change import Cancel, Forget, Pause, Resume, Trigger
 from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.options import CronOptions
+from mocra_scrapy.cron.run_steps import end_part
 from mocra_scrapy.cron.runner import Runner
-from mocra_scrapy.cron.state import ENDED, JobState, Run, end_part
+from mocra_scrapy.cron.state import ENDED, JobState, Run
 from mocra_scrapy.exceptions import ConfigurationError
 
 #: A midnight.
@@ -245,15 +246,144 @@ async def test_retries_are_kept_by_the_state(bench: Bench) -> None:
     assert "exit_code == 0 does not hold" in state.runs[0].reason
 
 
+def crawl_of(launcher: int) -> int | None:
+    """The process that a launcher started."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+async def killed_launcher(bench: Bench, runner: Runner, number: int) -> int:
+    """A run whose launcher was killed; the pid of its crawl, which lives."""
+    bench.now = T + 600
+    await runner.look(number)
+    state = await bench.until(lambda state: state.runs and state.runs[0].parts, lambda: runner.look(number))
+    launcher = state.runs[0].parts[0].pid
+    await bench.until(lambda _: crawl_of(launcher) is not None)
+    crawl = crawl_of(launcher)
+    assert crawl is not None
+    os.kill(launcher, signal.SIGKILL)
+    await bench.until(lambda _: not runner.launches.living())
+    return crawl
+
+
 async def test_a_launcher_that_is_killed_is_found_out(bench: Bench) -> None:
-    async with bench.leading(f"cat >> {bench.starts}; sleep 60") as (runner, number):
+    bench.jobs('schedule = "*/10 * * * *"', "stop_grace = 1")
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 60") as (runner, number):
         await runner.look(number)
-        bench.now = T + 600
+        crawl = await killed_launcher(bench, runner, number)
         await runner.look(number)
-        state = await bench.until(lambda state: state.runs[0].parts, lambda: runner.look(number))
-        os.kill(state.runs[0].parts[0].pid, signal.SIGKILL)
+        assert outcomes(await bench.state()) == [("00:10", "running")], "the crawl lives, or nobody knows yet"
+        os.killpg(crawl, signal.SIGKILL)
         state = await bench.until(all_ended, lambda: runner.look(number))
     assert outcomes(state) == [("00:10", "lost")]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "forget"])
+async def test_people_end_a_run_whose_launcher_died(bench: Bench, verb: str) -> None:
+    """Nobody leads; nobody would obey."""
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 60") as (runner, number):
+        await runner.look(number)
+        crawl = await killed_launcher(bench, runner, number)
+        os.killpg(crawl, signal.SIGKILL)
+        signs, worker = runner.store.signs, (await bench.state()).runs[0].parts[0].worker
+        if not signs.proof:
+            assert await signs._locks.release("cron:test:shop", worker, 0), "as if it ran out"  # type: ignore[attr-defined]
+        while await signs.alive("shop", frozenset({worker})):
+            await asyncio.sleep(0.02)  # it is dying
+    if verb == "cancel":
+        assert await Cancel()._connected(Namespace(run=["shop"], wait=True, timeout=5.0), bench.options) == 0
+        assert outcomes(await bench.state()) == [("00:10", "cancelled")]
+    else:
+        assert (bench.folder / "cron" / "runs" / "shop").is_dir()
+        assert await Forget()._connected(Namespace(job=["shop"]), bench.options) == 0
+        assert (await bench.state()).runs == ()
+        assert not (bench.folder / "cron" / "runs" / "shop").exists()
+
+
+async def test_files_of_runs_that_nobody_remembers_are_deleted(bench: Bench) -> None:
+    runs = bench.folder / "cron" / "runs"
+    async with bench.leading() as (runner, number):
+        await runner.look(number)
+        for job in ("shop", "gone", "left"):
+            (runs / job).mkdir(parents=True)
+            (runs / job / "2020.log").write_text("")
+        await runner.store.change("left", lambda state: replace(state, last=T))
+        await runner.clean()
+        assert sorted(folder.name for folder in runs.iterdir()) == ["left", "shop"], "the state knows one of them"
+        await runner.look(number)
+        assert (await runner.store.get("left")).version, "its history is kept for a month"
+        bench.now = T + 40 * 86_400.0
+        await runner.look(number)
+        assert (await runner.store.get("left")).state == JobState()
+        await runner.clean()
+        assert [folder.name for folder in runs.iterdir()] == ["shop"]
+
+
+async def test_a_runner_with_other_jobs_says_so(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Two projects of one name, or two versions of a file: only the leader's jobs run."""
+    async with bench.leading() as (runner, number):
+        await runner.look(number)
+        note = await runner.store.leading()
+        assert note is not None
+        assert (note.runner, note.term, note.jobs) == (runner.name, number, ("shop",))
+        same = bench.runner()
+        bench.jobs('schedule = "*/5 * * * *"  # another one')
+        other = bench.runner()
+        for one in (same, other):
+            await one.store.open()
+            await one.compare()
+            await one.compare()
+            await one.close()
+        assert caplog.text.count("has other jobs than this file") == 1
+        assert "MOCRA_CRON_NAME" in caplog.text
+        runner.file.reload()
+        await runner.look(number)
+        changed = await runner.store.leading()
+        assert changed is not None
+        assert changed.digest != note.digest
+
+
+async def test_calls_of_once_find_out_that_a_launcher_died(bench: Bench) -> None:
+    """Each lives for seconds: since when a part is silent stands beside it."""
+    bench.jobs('schedule = "*/10 * * * *"', "stop_grace = 1", 'concurrency = "allow"')
+    bench.ticks = 1.0
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 60") as (runner, number):
+        await runner.look(number)
+        crawl = await killed_launcher(bench, runner, number)
+        os.killpg(crawl, signal.SIGKILL)
+
+    async def once() -> None:
+        again = bench.runner("exit 0")
+        await again.open()
+        assert await again.once()
+        await again.close()
+
+    await bench.until(lambda state: state.runs[0].parts[0].silent or state.runs[0].state == ENDED, once)
+    bench.now += 2.0
+    await once()
+    assert outcomes(await bench.state()) == [("00:10", "lost")]
+
+
+async def test_a_launcher_that_lives_here_is_not_lost(bench: Bench) -> None:
+    """It could not sign for long (an outage, a pause); this machine knows better."""
+    bench.ticks = 1.0
+    async with bench.leading(f"cat >> {bench.starts}; exec sleep 1000") as (runner, number):
+        await runner.look(number)
+        bench.now = T + 600
+        state = await bench.until(lambda state: state.runs and state.runs[0].parts, lambda: runner.look(number))
+        part = state.runs[0].parts[0]
+        os.kill(part.pid, signal.SIGSTOP)
+        if bench.url != "memory://":
+            await runner.store.signs.end("shop", part.worker)
+            locks = runner.store.signs._locks  # type: ignore[attr-defined]
+            assert await locks.release("cron:test:shop", part.worker, 0), "as if it ran out"
+        for _ in range(3):
+            bench.ticks += 100
+            await runner.look(number)
+        assert outcomes(await bench.state()) == [("00:10", "running")]
+        os.kill(part.pid, signal.SIGCONT)
+        os.kill(part.pid, signal.SIGTERM)
+        await bench.until(all_ended, lambda: runner.look(number))
 
 
 async def test_a_launcher_that_was_taken_for_lost_ends_its_crawl(bench: Bench) -> None:

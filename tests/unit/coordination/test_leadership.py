@@ -5,6 +5,7 @@ real.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.coordination import term_tasks
 from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import Term
@@ -259,3 +261,116 @@ async def test_a_crowd_has_one_leader_at_a_time(clock: Clock, role: Role) -> Non
     assert numbers == sorted(set(numbers))
     for one in crowd:
         await one.close()
+
+
+async def test_a_belief_that_is_renewed_counts_from_before_the_request(clock: Clock, role: Role) -> None:
+    """A renewal that takes 4 s ends belief 10 s after it was sent."""
+
+    def slow(verb: str) -> None:
+        if verb == "renew":
+            clock.now += 4.0
+
+    role.before = slow
+    async with Candidate(role, "a", clock=clock, lease=15, renew=0.02, deadline=10, retry=0.02) as a:  # type: ignore[arg-type]
+        await a.elected()
+        await eventually(lambda: role.calls.count("renew") == 1)
+        role.before = lambda verb: None
+        role.away = True
+        clock.now = 100.0 + 9.9
+        assert a.is_leader
+        clock.now = 100.0 + 10.1
+        assert not a.is_leader
+
+
+class Swallows:
+    """What ``asyncio.wait_for`` does until Python 3.12: a cancellation that comes together with the
+    result is lost.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+
+    async def __call__(self, term: Term) -> None:
+        self.begun.append(term.number)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.ended.append(term.number)
+
+
+async def test_a_leader_whose_task_swallowed_its_end_decides_all_the_same(
+    clock: Clock, role: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(term_tasks, "GRACE", 0.01)
+    work = Swallows()
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        a.task(work)
+        first = await a.elected()
+        await eventually(lambda: work.begun)
+        clock.now += 1.0
+        await eventually(lambda: a.number not in (None, first.number))
+        await eventually(lambda: len(work.begun) == 2)
+        assert work.ended == work.begun[:1], "never two at a time"
+    assert work.ended == work.begun
+
+
+async def test_no_task_of_any_term_outlives_the_resignation(clock: Clock, role: Role) -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def work(term: Term) -> None:
+        begun.append(term.number)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.1)  # it flushes something
+            ended.append(term.number)
+
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        a.task(work)
+        first = await a.elected()
+        await eventually(lambda: begun)
+        await role.real.resign("a", first.number)  # by hand: it is lost, and won again at once
+        await eventually(lambda: a.number not in (None, first.number))
+        role.after = lambda verb: role.calls.append(f"after {len(ended)}")
+    assert ended == [first.number]
+    assert role.calls[-2:] == ["resign", "after 1"], "the second one had not begun"
+
+
+async def test_a_role_that_was_won_by_a_campaign_nobody_waited_for_is_given_back(clock: Clock, role: Role) -> None:
+    answer = asyncio.Event()
+    real, held = role.real, []
+
+    class Slow:
+        async def campaign(self, *args: Any) -> Any:
+            held.append(await real.campaign(*args))
+            await answer.wait()
+            return held[-1]
+
+        def __getattr__(self, verb: str) -> Any:
+            return getattr(real, verb)
+
+    a = Candidate(Slow(), "a", clock=clock)  # type: ignore[arg-type]
+    a.start()
+    await eventually(lambda: held)
+    closing = asyncio.ensure_future(a.close())
+    await asyncio.sleep(0)
+    answer.set()
+    await closing
+    assert await real.leader() is None
+
+
+async def test_a_candidate_that_can_not_contend_says_so_once(
+    clock: Clock, role: Role, caplog: pytest.LogCaptureFixture
+) -> None:
+    role.away = True
+    async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
+        await eventually(lambda: len(role.calls) > 4)
+        assert a.trouble == "away"
+        assert caplog.text.count("Candidate a can't contend, that is tried again: away") == 1
+        role.away = False
+        await a.elected()
+        assert a.trouble == ""

@@ -238,3 +238,183 @@ async def test_used_once(locks: Locks, clock: Clock) -> None:
     with pytest.raises(RuntimeError):
         async with once:
             pass
+
+
+class Slow(Locks):
+    """Locks whose server grants at once, and whose answers come when the test says so."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.answer = asyncio.Event()
+
+    async def acquire(self, *args: Any, **more: Any) -> Any:
+        self.calls.append("acquire")
+        grant = await self.real.acquire(*args, **more)
+        await self.answer.wait()
+        return grant
+
+
+async def test_who_gives_up_while_the_answer_is_out_leaves_nothing_behind(clock: Clock) -> None:
+    locks = Slow(clock)
+
+    async def work() -> None:
+        async with lock(locks, clock):
+            pytest.fail("it was given up")
+
+    task = asyncio.ensure_future(work())
+    await eventually(lambda: locks.calls)
+    assert len(await locks.real.holders("door")) == 1, "the server has granted it"
+    task.cancel()
+    asyncio.get_running_loop().call_soon(locks.answer.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(await locks.real.holders("door")) == []
+
+
+async def test_a_timeout_does_not_wait_for_an_answer_that_is_late(clock: Clock) -> None:
+    locks = Slow(clock)
+    began = time.monotonic()
+    with pytest.raises(LockTimeout):
+        async with Lock(locks, "door", timeout=0.05):  # type: ignore[arg-type]
+            pytest.fail("it was not granted in time")
+    assert time.monotonic() - began < 3, "not the time that the answer takes"
+    locks.answer.set()
+    await eventually(lambda: "release" in locks.calls)
+    await asyncio.sleep(0)
+    assert list(await locks.real.holders("door")) == []
+
+
+async def test_who_is_cancelled_while_it_gives_back_gives_back(locks: Locks, clock: Clock) -> None:
+    go = asyncio.Event()
+
+    class Reluctant(Locks):
+        async def release(self, *args: Any) -> Any:
+            self.calls.append("release")
+            await go.wait()
+            return await self.real.release(*args)
+
+    slow = Reluctant(clock)
+
+    async def work() -> None:
+        async with lock(slow, clock):
+            pass
+
+    task = asyncio.ensure_future(work())
+    await eventually(lambda: "release" in slow.calls)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert list(await slow.real.holders("door")) == []
+
+
+async def test_it_is_not_held_while_it_is_waited_for(locks: Locks, clock: Clock) -> None:
+    assert await locks.real.acquire("door", "other", 1000)
+    one = lock(locks, clock)
+    task = asyncio.ensure_future(one.__aenter__())
+    await eventually(lambda: "wait" in locks.calls)
+    assert one.lost
+    with pytest.raises(LockLost):
+        one.check()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_belief_ends_before_the_server_does_also_after_a_renewal(locks: Locks, clock: Clock) -> None:
+    async with lock(locks, clock, ttl=0.3, on_loss="flag") as held:
+        clock.now += 0.1
+        locks.calls.clear()
+        await eventually(lambda: "renew" in locks.calls)
+        locks.away = True
+        await asyncio.sleep(0)
+        clock.now += 0.23
+        assert not held.lost
+        clock.now += 0.02
+        assert held.lost, "0.8 of 0.3 s after the renewal"
+        assert len(await locks.real.holders("door")) == 1, "the server's end comes later"
+
+
+async def test_a_renewal_whose_answer_comes_too_late_loses_it_for_good(locks: Locks, clock: Clock) -> None:
+    def late(verb: str) -> None:
+        if verb == "renew":
+            clock.now += 0.25
+
+    locks.after = late
+    async with lock(locks, clock, ttl=0.3, on_loss="flag") as held:
+        await eventually(lambda: "renew" in locks.calls)
+        await eventually(lambda: held._gone)
+        locks.after = lambda verb: None
+        clock.now -= 0.25
+        assert held.lost, "though the server says that it was kept"
+
+
+@pytest.mark.parametrize("stack", [False, True])
+async def test_in_a_generator_nothing_is_cancelled(stack: bool, locks: Locks, clock: Clock) -> None:
+    """Whichever task iterates a callback has nothing to do with its lock: what that task does
+    between two items (pipelines!) must not be cancelled.
+    """
+    lost = asyncio.Event()
+
+    async def callback() -> Any:
+        held = lock(locks, clock, ttl=0.1)
+        async with contextlib.AsyncExitStack() as more:
+            if stack:
+                await more.enter_async_context(held)
+                yield 1
+            else:
+                async with held:
+                    yield 1
+                    await asyncio.sleep(0)
+                    with pytest.raises(LockLost):
+                        held.check()
+                    yield 2
+
+    async def iterate() -> list[int]:
+        got = []
+        async for one in callback():
+            got.append(one)
+            if one == 1:
+                clock.now += 1  # it is lost while the item is in the pipelines
+                assert await locks.real.acquire("door", "other", 1000)
+                lost.set()
+                for _ in range(20):
+                    await asyncio.sleep(0.005)
+            else:
+                assert got == [1, 2]
+        return got
+
+    with pytest.raises(LockLost, match="was lost while it was held"):
+        await asyncio.ensure_future(iterate())
+    assert lost.is_set()
+
+
+async def test_in_a_coroutine_that_a_generator_awaits_the_body_is_cancelled(locks: Locks, clock: Clock) -> None:
+    async def login() -> None:
+        async with lock(locks, clock, ttl=0.1):
+            clock.now += 1
+            await asyncio.sleep(30)
+
+    async def callback() -> Any:
+        with pytest.raises(LockLost):
+            await login()
+        yield 1
+
+    assert [one async for one in callback()] == [1]
+
+
+async def test_nobody_starves(locks: Locks, clock: Clock) -> None:
+    """One that asks again as soon as it gave back does not pass by those who wait."""
+    order: list[int] = []
+
+    async def work(name: int) -> None:
+        for _ in range(5):
+            async with lock(locks, clock):
+                order.append(name)
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(i) for i in range(4)))
+    counts = [order[:8].count(i) for i in range(4)]
+    assert min(counts) >= 1, order

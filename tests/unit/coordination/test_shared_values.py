@@ -13,6 +13,7 @@ from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.coordination.shared_values import SharedSpace
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IShared
+from mocra_scrapy.models import SharedValue
 
 from .test_leadership import eventually
 
@@ -176,6 +177,11 @@ class Flaky:
             raise BackendUnavailable("away")
         return await self.real.get(name)
 
+    async def versions(self, prefix: str = "") -> Any:
+        if self.away:
+            raise BackendUnavailable("away")
+        return await self.real.versions(prefix)
+
     async def watch(self) -> AsyncIterator[str]:
         async for name in self.real.watch():
             if not self.deaf:
@@ -205,4 +211,90 @@ async def test_an_outage_and_lost_messages_are_caught_up_with(
     await asyncio.sleep(0)
     flaky.away = False
     await eventually(lambda: value.value == 3)
+    await space.close()
+
+
+async def test_an_update_in_place_is_a_change_like_any_other(spaces: Callable[..., SharedSpace]) -> None:
+    space = spaces()
+    default: dict[str, int] = {}
+    value, told = space.value("x", default), []
+    value.on_change(lambda new, old: told.append((new, old)))
+
+    def add(old: dict[str, int]) -> dict[str, int]:
+        old["n"] = old.get("n", 0) + 1
+        return old
+
+    assert await value.update(add) == {"n": 1}
+    assert await value.update(add) == {"n": 2}
+    assert told == [({"n": 1}, {}), ({"n": 2}, {"n": 1})]
+    assert default == {}
+    await value.reset()
+    assert value.value == value.default == {}
+
+
+async def test_an_update_gives_what_was_stored(spaces: Callable[..., SharedSpace]) -> None:
+    value: Any = spaces().value("x", {})
+    assert await value.update(lambda old: {1: "a"}) == {"1": "a"} == value.value
+
+
+class Scripted:
+    """A store whose answers to ``get`` come in the order that the test chooses."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[SharedValue]] = []
+
+    async def get(self, name: str) -> SharedValue:
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return await self.waiting[-1]
+
+
+async def test_what_a_fail_over_lost_is_not_kept(backend: MemoryBackend) -> None:
+    """An answer that was asked for after the last one counts, whatever its version; of two that
+    crossed, the greater version.
+    """
+    store = Scripted()
+    value = SharedSpace(store).value("x", 0)  # type: ignore[arg-type]
+    first = asyncio.ensure_future(value.refresh())
+    second = asyncio.ensure_future(value.refresh())
+    await asyncio.sleep(0)
+    store.waiting[1].set_result(SharedValue(b"50", 9))
+    assert await second == 50
+    store.waiting[0].set_result(SharedValue(b"40", 8))
+    assert await first == 50, "it was overtaken"
+    third = asyncio.ensure_future(value.refresh())
+    await asyncio.sleep(0)
+    store.waiting[2].set_result(SharedValue(b"40", 8))
+    assert await third == 40
+    assert value.version == 8
+
+
+async def test_an_idle_process_reads_versions_only(backend: MemoryBackend, spaces: Callable[..., SharedSpace]) -> None:
+    store, gets, looks = backend.shared_values("place"), [], []
+
+    class Counting:
+        async def get(self, name: str) -> SharedValue:
+            gets.append(name)
+            return await store.get(name)
+
+        async def versions(self, prefix: str = "") -> Any:
+            looks.append(prefix)
+            return await store.versions(prefix)
+
+        def watch(self) -> Any:
+            return store.watch()
+
+        async def close(self) -> None: ...
+
+    for i in range(20):
+        await store.put(f"v{i}", b"1")
+    space = SharedSpace(Counting(), refresh=0.005)  # type: ignore[arg-type]
+    values = [space.value(f"v{i}", 0) for i in range(20)]
+    await space.open()
+    assert sorted(gets) == sorted(f"v{i}" for i in range(20))
+    await eventually(lambda: len(looks) > 5)
+    assert len(gets) == 20
+    assert set(looks) == {"v"}
+    await store.put("v7", b"2")
+    await eventually(lambda: values[7].value == 2)
+    assert set(gets[20:]) == {"v7"}
     await space.close()

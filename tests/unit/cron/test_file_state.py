@@ -159,3 +159,35 @@ async def test_a_sign_of_life_ends_with_the_process(tmp_path: Path) -> None:
     assert await FileSigns(tmp_path).alive("job", frozenset({"mine"})) == frozenset()
     assert list((tmp_path / "alive").iterdir()) == []
     await signs.close()
+
+
+async def test_a_folder_that_can_not_be_used_is_named_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    folder = tmp_path / "plain" / "below"
+    with pytest.raises(ConfigurationError, match="it can't be used: Not a directory"):
+        FileElection(folder).take()
+    with pytest.raises(ConfigurationError, match="MOCRA_CRON_DIR"):
+        await FileSigns(folder).give("job", "w", 30)
+
+
+async def test_whoever_looks_knows_that_a_runner_lives(tmp_path: Path) -> None:
+    runner, looking = FileElection(tmp_path), FileElection(tmp_path)
+    assert await looking.leader() is None
+    runner.take()
+    found = await looking.leader()
+    assert found is not None
+    assert found.leader.startswith(f"process {os.getpid()} on ")
+    runner.close()
+    assert await looking.leader() is None
+
+
+async def test_the_lock_of_a_launcher_is_held_by_its_crawl_too(tmp_path: Path) -> None:
+    signs = FileSigns(tmp_path)
+    assert await signs.give("job", "w", 30)
+    (lock,) = signs.inherited("w")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,)) as crawl:
+        await signs.close()
+        assert await FileSigns(tmp_path).alive("job", frozenset({"w"})) == {"w"}
+        crawl.kill()
+        crawl.wait()
+    assert await FileSigns(tmp_path).alive("job", frozenset({"w"})) == frozenset()

@@ -5,26 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.policy import MOST, decide, jitter_of, next_due, remove
+from mocra_scrapy.cron.run_steps import ask_to_stop, claim, end_part, retry
 from mocra_scrapy.cron.schedule import Schedule
-from mocra_scrapy.cron.state import (
-    ENDED,
-    INTENDED,
-    QUEUED,
-    RUNNING,
-    WAITING,
-    JobState,
-    Part,
-    Run,
-    ask_to_stop,
-    claim,
-    end_part,
-    utc,
-)
+from mocra_scrapy.cron.state import ENDED, INTENDED, QUEUED, RUNNING, WAITING, JobState, Part, Run, utc
 
 #: A Monday, midnight.
 T = 1_795_392_000 - 1_795_392_000 % 86_400
@@ -121,7 +110,7 @@ def test_catching_up_goes_on_one_after_another() -> None:
 def test_a_long_stop_is_bounded() -> None:
     second = job("* * * * * *", catch_up="all", concurrency="allow", history=1000)
     state = decide(second, seen(second), T + 10 * 86_400)
-    assert len(state.runs) == MOST
+    assert len(state.runs) == MOST + 1
     assert state.last == T + 10 * 86_400
 
 
@@ -145,16 +134,121 @@ def test_queue_waits_and_is_bounded() -> None:
     state = start(decide(some, seen(some), T + 600), f"shop@{utc(T + 600)}")
     for i in range(2, 6):
         state = decide(some, state, T + i * 600)
-    assert states(state) == [
-        ("00:10", RUNNING),
-        ("00:20", QUEUED),
-        ("00:30", QUEUED),
-        ("00:40", "skipped"),
-        ("00:50", "skipped"),
-    ]
+    assert states(state) == [("00:10", RUNNING), ("00:20", QUEUED), ("00:30", QUEUED), ("00:40", "skipped")]
+    assert (state.runs[-1].count, state.runs[-1].until) == (2, T + 3000)
     assert "max_queued" in state.runs[-1].reason
     state = decide(some, finish(state, state.runs[0].id), T + 3001)
     assert states(state)[:3] == [("00:10", "succeeded"), ("00:20", INTENDED), ("00:30", QUEUED)]
+
+
+def test_what_one_decision_leaves_out_is_in_the_history() -> None:
+    """600 instants behind, 500 are caught up: the history says what became of the others."""
+    every = job("* * * * *", catch_up="all", concurrency="queue", history=1000)
+    state = decide(every, seen(every), T + 600 * 60)
+    left = state.runs[0]
+    assert (left.outcome, left.count, state.missed) == ("missed", 100, 100)
+    assert left.reason == f"100 instants up to {utc(T + 100 * 60)}: one decision starts 500 at most"
+    assert sum(run.count for run in state.runs) == 600
+    late = job("* * * * * *", misfire_grace=900, concurrency="allow")
+    state = decide(late, seen(late), T + 800)
+    assert sum(run.count for run in state.runs) == 800
+    assert "one decision starts 500 at most" in state.runs[0].reason
+    endless = decide(job("* * * * * *"), seen(job("* * * * * *")), T + 86_400 * 30)
+    assert "more than 2000 instants" in endless.runs[0].reason
+
+
+def test_sixty_skips_are_one_line_and_push_nothing_out() -> None:
+    some = job("* * * * *", history=5)
+    state = seen(some).with_run(Run(id="shop@ok", instant=T - 60, due=T, state=ENDED, outcome="succeeded", ended=T))
+    state = start(decide(some, state, T + 60), f"shop@{utc(T + 60)}")
+    for minute in range(2, 62):
+        state = decide(some, state, T + 60 * minute)
+    assert [run.outcome or run.state for run in state.runs] == ["succeeded", RUNNING, "skipped"]
+    assert (state.runs[-1].count, state.runs[-1].until) == (60, T + 61 * 60)
+    assert decide(some, state, T + 61 * 60) == state
+
+
+def test_successes_and_failures_have_limits_of_their_own() -> None:
+    def ended(i: int, outcome: str) -> Run:
+        return Run(id=f"shop@{i}", instant=i, due=i, state=ENDED, outcome=outcome, reason=str(i))
+
+    outcomes = ["failed", "succeeded", "skipped", "missed"] * 5
+    state = JobState(runs=tuple(ended(i, outcome) for i, outcome in enumerate(outcomes)))
+    kept = state.trimmed(2, 3).runs
+    assert [run.id for run in kept if run.outcome == "succeeded"] == ["shop@13", "shop@17"]
+    assert [run.id for run in kept if run.outcome == "failed"] == ["shop@8", "shop@12", "shop@16"]
+    assert [run.id for run in kept if run.outcome in ("skipped", "missed")] == ["shop@18", "shop@19"]
+
+
+@pytest.mark.parametrize("why", ["cancelled", "replaced"])
+@pytest.mark.parametrize("end", ["lost", "failed", "timeout"])
+def test_what_was_asked_to_stop_is_not_retried(why: str, end: str) -> None:
+    some = job(retries=3, retry_delay=0)
+    first = f"shop@{utc(T + 600)}"
+    state = ask_to_stop(start(decide(some, seen(some), T + 600), first), first, why, T + 610)
+    if end == "lost":
+        state = decide(some, state, T + 700, lost={f"w-{first}"})
+    else:
+        state = decide(some, retry(finish(state, first, T + 620, end), first, 3, 0, T + 620), T + 700)
+    assert [run.outcome or run.state for run in state.runs] == [why]
+
+
+def test_a_retry_does_not_stop_what_came_after_it() -> None:
+    some = job(concurrency="replace", retries=1, retry_delay=60)
+    first, second = (f"shop@{utc(T + i * 600)}" for i in (1, 2))
+    state = start(decide(some, seen(some), T + 600), first)
+    state = retry(finish(state, first, T + 1190, "failed"), first, 1, 60, T + 1190)
+    state = start(decide(some, state, T + 1200), second)
+    state = decide(some, state, T + 1300)
+    assert [(run.outcome or run.state, run.stop) for run in state.runs] == [
+        ("failed", ""),
+        ("replaced", ""),
+        (RUNNING, ""),
+    ]
+    assert "is newer" in state.runs[1].reason
+
+
+@pytest.mark.parametrize("catch_up", ["none", "last"])
+def test_runs_that_nobody_takes_hold_nobody_up(catch_up: str) -> None:
+    """No waiting worker for ten hours: the newest run waits, the others are missed, in one line."""
+    hourly = job("0 * * * *", executor="queue", catch_up=catch_up)
+    state = decide(hourly, seen(hourly), T + 1)
+    for minute in range(600):
+        state = decide(hourly, state, T + 60 * minute + 2)
+    missed = [run for run in state.runs if run.outcome == "missed"]
+    assert sum(run.count for run in missed) == state.missed
+    assert len(missed) == 1
+    if catch_up == "last":
+        assert (states(state)[-1], missed[0].count) == (("09:00", INTENDED), 8)
+
+
+def test_a_run_that_a_person_asked_for_and_nobody_takes_holds_nobody_up() -> None:
+    hourly = job("0 * * * *", executor="queue")
+    asked = Run(id="shop@x+ab", instant=T, due=T, kind="manual", executor="queue")
+    state = decide(hourly, seen(hourly).with_run(asked), T + 1)
+    assert states(state)[0][1] == INTENDED
+    state = decide(hourly, state, T + 3600)
+    assert [run.outcome or run.state for run in state.runs] == ["missed", INTENDED]
+    line = job("0 * * * *", executor="queue", concurrency="queue")
+    state = decide(line, seen(line).with_run(asked), T + 1)
+    state = decide(line, decide(line, state, T + 3600), T + 3602)
+    assert [run.outcome or run.state for run in state.runs] == ["missed", INTENDED]
+
+
+def test_silence_is_remembered_beside_the_part() -> None:
+    first = f"shop@{utc(T + 600)}"
+    state = start(decide(job(), seen(job()), T + 600), first)
+    silent = decide(job(), state, T + 610, silent={f"w-{first}"})
+    assert silent.runs[0].parts[0].silent == T + 610
+    assert decide(job(), silent, T + 620, silent={f"w-{first}"}) == silent
+    assert decide(job(), silent, T + 630) == state, "it gives signs again"
+
+
+def test_what_left_the_file_and_is_lost_ends() -> None:
+    first = f"shop@{utc(T + 600)}"
+    state = start(decide(job(), seen(job()), T + 600), first)
+    gone = remove(state, T + 700, lost={f"w-{first}"}, silent={f"w-{first}"})
+    assert states(gone) == [("00:10", "lost")]
 
 
 def test_replace_stops_the_old_one_first() -> None:
@@ -195,6 +289,15 @@ def test_a_pause_is_not_caught_up() -> None:
     resumed = decide(some, replace(paused, paused=False), T + 7201)
     assert (resumed.runs, resumed.last) == ((), T + 7201)
     assert states(decide(some, resumed, T + 7800)) == [("02:10", INTENDED)]
+
+
+def test_resuming_by_a_clock_that_is_behind_fires_nothing_again() -> None:
+    some = job(concurrency="allow")
+    state = decide(some, seen(some), T + 3600)
+    resumed = decide(some, replace(state, identity=""), T + 1800)
+    assert resumed.last == state.last
+    assert resumed.runs == state.runs
+    assert decide(some, resumed, T + 3600).runs == state.runs
 
 
 def test_a_disabled_job_rests_but_can_be_triggered() -> None:
@@ -254,6 +357,7 @@ POLICIES = st.builds(
     retries=st.integers(0, 2),
     retry_delay=st.sampled_from([0.0, 90.0]),
     history=st.just(1000),
+    history_failed=st.just(1000),
 )
 #: What happens between two looks: time passes (or the clock goes back), a run is claimed, one ends,
 #: a person comes.
@@ -301,8 +405,12 @@ def test_what_always_holds(job: Job, events: list[tuple[int, str, int]]) -> None
                 assert (before.last or 0) < one.instant <= now
         for one in before.runs:
             after = state.run(one.id)
-            assert after is not None
-            assert one.state != ENDED or after == one, "what has ended stays as it is"
+            if after is None:  # folded into one that had the same fate
+                assert one.state != ENDED
+                assert any((run.until or 0) >= one.instant and run.count > 1 for run in state.runs)
+                continue
+            same = replace(after, count=one.count, until=one.until, ended=one.ended)
+            assert one.state != ENDED or same == one, "what has ended stays as it is"
         going = [run for run in state.runs if run.active]
         queued = [run for run in state.runs if run.state == QUEUED]
         if job.concurrency != "allow":
@@ -327,5 +435,6 @@ def test_no_instant_is_forgotten_as_long_as_somebody_looks(job: Job, pauses: lis
         now += pause
         state = decide(job, state, now)
     due = [fire.instant for fire in job.schedule.between(T, now)]
-    assert [run.instant for run in state.runs if run.attempt == 1] == due
-    assert state.missed == sum(run.outcome == "missed" for run in state.runs)
+    assert sum(run.count for run in state.runs if run.attempt == 1) == len(due)
+    assert {run.instant for run in state.runs if run.attempt == 1} <= set(due)
+    assert state.missed == sum(run.count for run in state.runs if run.outcome == "missed")

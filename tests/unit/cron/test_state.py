@@ -6,22 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mocra_scrapy.cron.state import (
-    ENDED,
-    INTENDED,
-    RUNNING,
-    WAITING,
-    JobState,
-    Part,
-    Run,
-    ask_to_stop,
-    claim,
-    decode,
-    encode,
-    end_part,
-    retry,
-    run_id,
-)
+from mocra_scrapy.cron.run_steps import ask_to_stop, cancel, claim, end_part, retry
+from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, WAITING, JobState, Part, Run, decode, encode, run_id
 from mocra_scrapy.exceptions import BackendCorrupted
 
 RUN = Run(id="shop@2026-11-24T02:30:00Z", instant=1795487400, due=1795487400.0, state=INTENDED, intended=1795487400.2)
@@ -113,13 +99,15 @@ def test_a_bad_end_is_retried_as_often_as_the_job_says() -> None:
     assert retry(once, RUN.id, 2, 60.0, 25.0) == once, "asked twice, added once"
     again = once.run(f"{RUN.id}#2")
     assert again is not None
+    with_args = retry(STATE.with_run(replace(RUN, state=ENDED, outcome="failed", args={"a": "1"})), RUN.id, 1, 1, 1)
+    assert with_args.runs[-1].args == {"a": "1"}, "what a person gave goes with it"
     assert (again.state, again.due, again.attempt, again.instant) == (WAITING, 80.0, 2, RUN.instant)
     failed = once.with_run(replace(again, state=ENDED, outcome="lost"))
     third = retry(failed, again.id, 2, 60.0, 90.0).run(f"{RUN.id}#3")
     assert third is not None
     last = failed.with_run(replace(third, state=ENDED, outcome="failed"))
     assert retry(last, third.id, 2, 60.0, 99.0) == last
-    for outcome in ("succeeded", "cancelled", "replaced", "skipped", "missed"):
+    for outcome in ("succeeded", "cancelled", "replaced", "skipped", "missed", "closed", "drained", "limited"):
         state = STATE.with_run(replace(RUN, state=ENDED, outcome=outcome))
         assert retry(state, RUN.id, 5, 1.0, 1.0) == state, outcome
 
@@ -137,8 +125,31 @@ def test_stopping() -> None:
     assert ask_to_stop(told, RUN.id, "replaced", 31.0) == told, "the first reason counts"
 
 
+def test_cancelling_ends_what_nobody_watches() -> None:
+    running = claim(STATE, RUN.id, part("one"))
+    assert running is not None
+    told = cancel(running, RUN.id, {"another"}, 30.0).runs[0]
+    assert (told.state, told.stop) == (RUNNING, "cancelled")
+    over = cancel(running, RUN.id, {"one"}, 30.0)
+    assert (over.runs[0].state, over.runs[0].outcome) == (ENDED, "cancelled")
+    assert cancel(over, RUN.id, {"one"}, 31.0) == over
+    assert cancel(STATE, RUN.id, (), 30.0).runs[0].outcome == "cancelled", "it had not started"
+
+
 def test_history_is_trimmed_but_for_what_has_not_ended() -> None:
-    ended = [replace(RUN, id=f"shop@{i}", state=ENDED) for i in range(10)]
+    ended = [replace(RUN, id=f"shop@{i}", state=ENDED, outcome="succeeded") for i in range(10)]
     state = JobState(runs=(RUN, *ended))
-    assert [run.id for run in state.trimmed(3).runs] == [RUN.id, "shop@7", "shop@8", "shop@9"]
-    assert state.trimmed(10) is state
+    assert [run.id for run in state.trimmed(3, 3).runs] == [RUN.id, "shop@7", "shop@8", "shop@9"]
+    assert state.trimmed(10, 10) is state
+
+
+def test_a_part_that_failed_does_not_bring_back_what_a_person_stopped() -> None:
+    state: JobState | None = STATE.with_run(replace(RUN, executor="queue", places=2))
+    for name in ("one", "two"):
+        assert state is not None
+        state = claim(state, RUN.id, part(name))
+    assert state is not None
+    state = end_part(state, RUN.id, part("one", ended=20.0, outcome="failed"))
+    state = ask_to_stop(state, RUN.id, "cancelled", 21.0)
+    state = end_part(state, RUN.id, part("two", ended=22.0, outcome="cancelled"))
+    assert [run.outcome for run in retry(state, RUN.id, 3, 0, 23.0).runs] == ["cancelled"]

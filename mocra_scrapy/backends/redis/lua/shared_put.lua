@@ -3,7 +3,9 @@
 local name, value, version, channel = ARGV[1], ARGV[3] == '1' and ARGV[2], ARGV[4], ARGV[6]
 local fence = ARGV[5] ~= '' and tonumber(ARGV[5]) or nil
 local old = shared_values.read(name)
-if version ~= '' and version ~= coordination.text(old.version) and not (version == '0' and not old.value) then return {} end
+-- 0: only if there is none; what is damaged is there, and only who names no version replaces it.
+local none, same = version == '0' and not old.value, version ~= '0' and version == coordination.text(old.version)
+if version ~= '' and not none and not same then return {} end
 if fence and fence < old.fence then return {} end
 if not fence and old.fence > 0 and version ~= '' then return {} end
 local new = {version = coordination.greater(old.version), fence = fence or old.fence, value = value}

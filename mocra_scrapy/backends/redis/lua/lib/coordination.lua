@@ -4,8 +4,9 @@
 -- key                             type    holds                                                 gone when
 --   {+lead:<role>} term           hash    leader, number of the term, until (ms)                never: numbers grow by it
 --   {+lock:<name>} permits        hash    '@'owner -> number; last: number; awaited: someone    an hour after the last hold
---                                         waits
+--                                         waits; '~'owner -> ms until which it stands in line
 --   {+lock:<name>} until          zset    owner -> ms when its place is free again              an hour after the last hold
+--   {+lock:<name>} line           zset    owner -> us when it began to wait                     an hour after the last wait
 --   {+shared:<namespace>} values  hash    name -> packed {version, fence, value or false}       the last value is deleted
 --   {+workers} alive              zset    worker -> ms when it falls off the list               nobody is there
 --   {+workers} reports            hash    worker -> packed {crawl, facts}                       nobody is there
@@ -23,5 +24,5 @@ local coordination = (function()
 
     local function greater(last) return math.max(tonumber(last or 0) + 1, now_us) end
 
-    return {prefix = prefix, now = math.floor(now_us / 1000), text = text, greater = greater}
+    return {prefix = prefix, now_us = now_us, now = math.floor(now_us / 1000), text = text, greater = greater}
 end)()
