@@ -62,6 +62,7 @@ class Ledger:
         self.winner: str | None = None
         self._ended_run = 0
         self._may_have_ended = False
+        self._seeder: tuple[Link, float] | None = None  # and since when
         self.unfinished = self.letters = 0
         self.steps = 0
         self._copies: Counter[int] = Counter()  # stored, and neither acknowledged nor buried
@@ -85,6 +86,7 @@ class Ledger:
         self._may_have_ended |= finished
         if run > self.run:
             self.run = run
+            self._seeder = None
             self._forget()
             if not self.options.keep_seen:
                 self.fetched.clear()
@@ -95,7 +97,16 @@ class Ledger:
         if not self.options.keep_seen:
             self.known.clear()
 
+    def seeding_claimed(self, link: Link) -> None:
+        now, other = self.world.now(), self._seeder
+        if other is not None and other[0] is not link:
+            alive_until = max(other[1], other[0].renewed.get(0, 0.0)) + self.options.lease
+            dead = alive_until < now + self.world.slack
+            self.expect(dead, "one_seeder", f"{link.name} seeds, but {other[0].name} does until {alive_until}")
+        self._seeder = (link, now)
+
     def seeding_completed(self, link: Link) -> None:
+        self._seeder = None
         missing = set() if self._ended_run == self.run else {page.number for page in self.graph.start} - self.known
         self.expect(not missing, "seeds_are_stored", f"{link.name} completed seeding, but {missing} were never stored")
 
@@ -192,6 +203,8 @@ class Ledger:
     def left(self, link: Link) -> None:
         """*link*'s worker signed off, or is about to: the queue forgets it, its last call too."""
         self._last.pop(link.name, None)
+        if self._seeder is not None and self._seeder[0] is link:
+            self._seeder = None
         for key in [key for key in self._held if key[0] == link.name]:
             del self._held[key]
 

@@ -75,7 +75,11 @@ class Client:
         return answer
 
     async def claim_seeding(self, worker: str) -> bool:
-        return await self._verb("claim", lambda: self._queue.claim_seeding(worker), lambda _: None)  # type: ignore[no-any-return]
+        def heard(claimed: bool) -> None:
+            if claimed:
+                self._ledger.seeding_claimed(self._link)
+
+        return await self._verb("claim", lambda: self._queue.claim_seeding(worker), heard)  # type: ignore[no-any-return]
 
     async def complete_seeding(self, worker: str) -> bool:
         def heard(completed: bool) -> None:
