@@ -11,7 +11,7 @@ import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.commands.verbs import control, workers
+from mocra_scrapy.commands.verbs import backend_session, control, workers
 from mocra_scrapy.models import QueueOptions, WorkerReport
 
 
