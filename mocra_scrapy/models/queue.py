@@ -106,9 +106,9 @@ class Lease:
     """The right of one worker to process one entry, for as long as the worker keeps calling.
 
     Attributes:
-        token: opaque; names this hand-out and no other, over all of the worker's life. With the
-            worker's name it is the fencing token: it is worth nothing once the entry was taken
-            away.
+        token: opaque; names this hand-out and no other of its shard, over all of the worker's life.
+            With the worker's name it is the fencing token: it is worth nothing once the entry was
+            taken away.
         body, slot, priority, start: as they were pushed.
         deliveries: 1 on the first hand-out, one more after each worker that died (not: released)
             holding it.

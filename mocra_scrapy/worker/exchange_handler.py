@@ -130,7 +130,6 @@ class ExchangeHandler:
         )
         self._stats.inc_value("mocra/worker/lost")
         self._inbox.give_back()
-        self._policy.on_lost()
         self._crawler.signals.send_catch_log(signals.worker_lost, spider=self._spider)
 
     # ------------------------------------------------------------------ the end

@@ -192,6 +192,8 @@ class ExchangeLoop:
             self._due = time.monotonic() + exchange.next_due + random.uniform(0.001, 0.02)  # noqa: S311
             if exchange.next_due <= 0:
                 status.dry = False
+        if exchange.lost:
+            self._policy.on_lost()  # before what this answer grants anew
         self._policy.on_answered(exchange, bounds)
         # Nobody sees a lease that can't be read yet.
         await self._codec.arrived(exchange.leases, self._insist)

@@ -29,6 +29,11 @@ class Local:
     parent: Delivery | None
 
 
+def name_of(lease: Lease) -> tuple[int, str]:
+    """What names *lease* among those of all shards."""
+    return lease.shard, lease.token
+
+
 class Inbox:
     """Lists take turns; one that may not start anything now is passed over, so that nobody waits
     behind a slow host.
@@ -52,7 +57,7 @@ class Inbox:
         self._clock = clock
         self._leases: dict[Key, deque[Lease]] = {}
         self._local: dict[Key, list[tuple[int, int, Local]]] = {}
-        self._at: dict[str, float] = {}  # token -> when it departs; of those that must wait for it
+        self._at: dict[tuple[int, str], float] = {}  # shard, token -> when it departs; of those that must wait for it
         self._order: deque[Key] = deque()
         self._seq = count()
         self.leased = 0
@@ -89,7 +94,7 @@ class Inbox:
                     self._order.append(key)
             waiting.append(lease)
             if policy.is_paced(lease):
-                self._at[lease.token] = now + lease.wait
+                self._at[name_of(lease)] = now + lease.wait
             self.leased += 1
             policy.on_leased(lease)
 
@@ -109,7 +114,7 @@ class Inbox:
         for _ in range(len(self._order)):
             key = self._order[0]
             local = key in self._local
-            at = self._at.get(self._leases[key][0].token) if self._at and not local else None
+            at = self._at.get(name_of(self._leases[key][0])) if self._at and not local else None
             if at is not None and at > now:
                 self.next_at = at if self.next_at is None else min(at, self.next_at)
             elif has_room(key, not local):
@@ -132,7 +137,7 @@ class Inbox:
         else:
             waiting = self._leases[key]
             got = waiting.popleft()
-            self._at.pop(got.token, None)
+            self._at.pop(name_of(got), None)
             self.leased -= 1
             self._policy.on_started(got)
             if not waiting:
@@ -156,8 +161,8 @@ class Inbox:
         if not self._at:
             return 0
         end = self._clock() - late
-        tokens = {token for token, at in self._at.items() if at < end}
-        return self._give_back(lambda lease: lease.token in tokens) if tokens else 0
+        late_ones = {name for name, at in self._at.items() if at < end}
+        return self._give_back(lambda lease: name_of(lease) in late_ones) if late_ones else 0
 
     def give_back_of(self, names: Collection[str]) -> None:
         """What belongs to one of these slots or scopes: they are held, and it would keep others
@@ -177,7 +182,7 @@ class Inbox:
                 else:
                     del self._leases[key]
         for lease in leases:
-            self._at.pop(lease.token, None)
+            self._at.pop(name_of(lease), None)
         self._order = deque(key for key in self._order if key in self._local or key in self._leases)
         self.leased -= len(leases)
         self._policy.on_returned(leases)
