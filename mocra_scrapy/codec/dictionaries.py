@@ -118,7 +118,7 @@ class CompressingCodec:
             raise UnreadablePayload(f"compressed with dictionary {identity:04x}, which is not stored beside the queue")
         return self._codec.decode(dictionary.decompress(stored, self._most))
 
-    # ------------------------------------------------------------------ what the turns do between
+    # ------------------------------------------------------------------ what the loop asks between
     # two exchanges
 
     async def arrived(self, leases: Iterable[Lease], insist: Insist) -> None:

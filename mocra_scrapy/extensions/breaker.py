@@ -121,7 +121,7 @@ class BreakerExtension:
             pause = SOON
             self._bad.clear()
             try:
-                self._heed(await self.breaker.report(self._take()))
+                self._apply(await self.breaker.report(self._take()))
             except MocraError as error:
                 logger.debug("The breaker took no report: %s", error)
                 self.stats.inc_value("mocra/breaker/reports_lost")
@@ -136,7 +136,7 @@ class BreakerExtension:
                 await _wait(self._there, LISTEN)
             await _wait(self._bad, GATHER - SOON)
 
-    def _heed(self, verdict: Verdict) -> None:
+    def _apply(self, verdict: Verdict) -> None:
         for change in verdict.changes:
             self._changed(change)
         at = 0.0 if verdict.trip is None else verdict.trip.at
