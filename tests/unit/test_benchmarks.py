@@ -1,0 +1,17 @@
+"""The benchmarks can be started: nothing else imports them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"))
+def test_each_module_is_imported(name: str) -> None:
+    if name == "__main__":
+        return  # imports the others when it is read, and runs
+    importlib.import_module(f"benchmarks.{name}")
