@@ -34,7 +34,8 @@ apt_install() { # package …: as root on a system with apt; says what to do els
 
 environment() { # folder python requirement…: an environment from exactly these
     folder=$1; python=$2; shift 2
-    stamp=$(cat pyproject.toml setup.cfg tools/setup.sh | { cat; echo "$python $*"; } | cksum)
+    # What stands behind [tool.ruff] is about tools, which read it anew each time.
+    stamp=$({ sed '/^\[tool\.ruff\]/q' pyproject.toml; cat setup.cfg tools/setup.sh; echo "$python $*"; } | cksum)
     [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$stamp" ] && return
     echo "setup: $folder ($("$python" --version))"
     rm -rf "$folder"

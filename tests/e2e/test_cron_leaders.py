@@ -14,7 +14,8 @@ import pytest
 from tests.e2e.cron_runners import Runners, gaps, sleep_until
 from tests.e2e.projects import write_project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.chaos]
+# Alone: a launcher a second is more than a busy machine starts, and those that are late make it busier.
+pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.chaos, pytest.mark.alone]
 
 EVERY_SECOND = """\
 [jobs.tick]

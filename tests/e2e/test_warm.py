@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -44,11 +45,12 @@ random.random()
 """
 
 
-def told(cold: bool, folder: Path, **more: str) -> tuple[int, str, str]:
+def told(cold: bool, folder: Path, **more: str) -> dict[str, Any]:
     environment = {**unmeasured(), "SAID": "so", "PYTHONPATH": f"one{os.pathsep}/two", "PYTHONUNBUFFERED": "1", **more}
     command = [sys.executable, "-c", TELL, "-x", "y"]
     done = warm.run(command, folder, 60, environment, "words", cold=cold)
-    return done.returncode, done.stdout, done.stderr
+    known, *rest = done.stdout.splitlines()
+    return {"code": done.returncode, "after": rest, "errors": done.stderr, **json.loads(known)}
 
 
 @pytest.mark.parametrize("more", [{}, {"PYTHONUNBUFFERED": ""}, {"TZ": "Asia/Tokyo"}, {"PYTHONWARNINGS": "error"}])

@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,7 @@ class _Zygote:
             for name, value in os.environ.items()
             if not name.startswith("COVERAGE_PROCESS") and name != "PYTHONUNBUFFERED"
         }
+        self._one_at_a_time = threading.Lock()
         self._orders, theirs = socket.socketpair()
         with theirs, tempfile.TemporaryFile() as said:
             self.process = subprocess.Popen(
@@ -115,9 +117,9 @@ class _Zygote:
             {"command": words, "folder": str(folder.resolve()), "environment": dict(environment)}
         ).encode()
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, self._one_at_a_time:
             socket.send_fds(self._orders, [len(order).to_bytes(4, "big")], [theirs.fileno(), *files])
-        self._orders.sendall(order)
+            self._orders.sendall(order)
         line = b""
         while not line.endswith(b"\n"):
             byte = ours.recv(1)

@@ -108,7 +108,10 @@ class Zygote:
             self.end()
         length, text = int.from_bytes(head, "big"), b""
         while len(text) < length:
-            text += self.orders.recv(length - len(text))
+            part = self.orders.recv(length - len(text))
+            if not part:
+                self.end()
+            text += part
         order: dict[str, Any] = json.loads(text)
         pid = os.fork()
         answers = socket.socket(fileno=files[0])
