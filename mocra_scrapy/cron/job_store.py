@@ -108,6 +108,11 @@ class Stored:
     version: int = 0
     fence: int = 0
 
+    @classmethod
+    def nothing(cls) -> Stored:
+        """That of a job that was never seen."""
+        return cls(JobState())
+
 
 class Store:
     """The states of all jobs. Await :meth:`open` first and :meth:`close` at the end."""

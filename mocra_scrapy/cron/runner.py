@@ -21,6 +21,7 @@ from itertools import count
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.coordination.leadership import Candidate
+from mocra_scrapy.cron.alerts import PATIENCE, Alerts
 from mocra_scrapy.cron.config import JobsFile
 from mocra_scrapy.cron.crawl_process import forget_files
 from mocra_scrapy.cron.job_store import Store, Stored
@@ -75,6 +76,7 @@ class Runner:
         self.file = JobsFile(options.source())
         self._silence = Silence(options.lease, clock)
         self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
+        self._alerts = Alerts(self.store)
         self.candidate: Candidate | None = None
         self._told: dict[str, tuple[str, str]] = {}
         self._changed = asyncio.Event()
@@ -160,6 +162,7 @@ class Runner:
                 await self.look(term.number, now)
                 starting = [run for run in await self._intended() if run.executor == "process"]
                 if not starting or self._clock() > deadline:
+                    await self._alerts.finish(PATIENCE)
                     return True
                 await self.store.election.renew(self.name, term.number, 30.0)
                 await asyncio.sleep(0.2)
@@ -188,6 +191,7 @@ class Runner:
                 self._changed.clear()
         finally:
             await end_tasks([watcher])
+            await self._alerts.end()
 
     async def _listen(self) -> None:
         while True:
@@ -269,6 +273,7 @@ class Runner:
                 logger.warning("A later term than %d has decided about %s", number, job.name)
                 return None
         self._tell(new)
+        self._alerts.look(job, new)
         for run in new.runs:
             if run.state == INTENDED and run.executor == "process":
                 self._launch(job, run)
