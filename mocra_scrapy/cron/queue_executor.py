@@ -113,4 +113,7 @@ class WaitingWorker:
                         command=self._command,
                     )
                     logger.info("Taking %s", run.id)
-                    self.launches.start(run.id, order)
+                    try:
+                        self.launches.start(run.id, order)
+                    except OSError as error:  # a full disk, too many processes: later, or another worker
+                        logger.error("No launcher could be started: %s", error)
