@@ -30,7 +30,11 @@ test: setup lint types docs ## everything, 15 to 20 minutes on two cores
 	@$(MAKE) --no-print-directory oldest wheel-test
 
 oldest: setup ## the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone" tests/unit tests/conformance tests/integration $(OLDEST_E2E)
+	$(OLDEST_IN) -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone" tests/unit tests/conformance tests/integration tests/simulation $(OLDEST_E2E)
+
+soak: setup ## for hours of quiet: 10,000 schedules of the cron simulator, 200 instants with dying leaders
+	$(PYTHON_IN) -m tests.simulation.cron_simulation --schedules 10000
+	CHAOS_INSTANTS=200 $(PYTHON_IN) -m pytest -q tests/e2e/test_cron_leaders.py
 
 wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
 	tools/wheel_test.sh
@@ -59,4 +63,4 @@ bench-quick: ## the same in small, within three minutes
 clean: ## what was built; environments too
 	rm -rf build dist .venv .venv-oldest .venv-servers .venv-wheel .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
-.PHONY: help setup crawl quick test oldest wheel-test template-test lint types docs bench bench-quick clean
+.PHONY: help setup crawl quick test soak oldest wheel-test template-test lint types docs bench bench-quick clean

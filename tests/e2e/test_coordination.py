@@ -138,18 +138,22 @@ def test_commands_for_people(site: MockSite, workers: Workers, tmp_path: Path) -
         done = scrapy(project, "mocra", *arguments)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
-        return done.stdout
+        return done.stdout if code == 0 else done.stderr
 
     workers.start("list", site=site.url, paths="slow/30/a", MOCRA_HEARTBEAT=0.2, MOCRA_CLOSE="never")
     eventually(lambda: site.count("/slow/30/a"))
     table = mocra("workers", "--crawl", "list").splitlines()
-    assert table[0].split()[:2] == ["worker", "state"]
+    assert table[0].split()[:4] == ["worker", "crawl", "seen", "state"]
+    assert mocra("workers").splitlines()[0] == table[0], "of all crawls"
     name = table[1].split()[0]
     assert f"-{workers.all[0].pid}-" in name
     (line,) = mocra("workers", "--crawl", "list", "--json").splitlines()
     assert json.loads(line)["worker"] == name
-    mocra("control", "pause", "--crawl", "list")
+    assert mocra("control", "pause", "--crawl", "list") == "Told 1 worker of list: start nothing new\n"
     mocra("control", "set", "CONCURRENT_REQUESTS=3", "--crawl", "list")
+    mocra("control", "set", "CONCURRENT_REQUESTS=5", "--crawl", "list", "--worker", name)
+    eventually(lambda: "Setting CONCURRENT_REQUESTS is 5 now" in workers.log(0))
+    mocra("control", "reset", "CONCURRENT_REQUESTS", "--crawl", "list", "--worker", name)
     shown = mocra("control", "show", "--crawl", "list")
     assert "Paused: all" in shown
     assert "CONCURRENT_REQUESTS = 3" in shown
@@ -161,6 +165,8 @@ def test_commands_for_people(site: MockSite, workers: Workers, tmp_path: Path) -
     assert "These can: CONCURRENT_REQUESTS" in mocra("control", "set", "BOT_NAME=x", "--crawl", "list", code=1)
     assert "Name it, usually the spider" in mocra("control", "pause", code=1)
     assert "NAME=VALUE" in mocra("control", "set", "--crawl", "list", code=2)
+    assert "a crawl 'lits' was never begun" in mocra("control", "pause", "--crawl", "lits", code=1)
+    assert "'list' means nothing after pause" in mocra("control", "pause", "list", code=2)
     assert "Use a Redis URL" in mocra("control", "pause", "--crawl", "x", "-s", "MOCRA_BACKEND=memory://", code=1)
     assert "Error: " in mocra("workers", "--crawl", "x", "-s", "MOCRA_BACKEND=redis://127.0.0.1:1/0", code=1)
     mocra("control", "stop", "--crawl", "list", "--worker", name)

@@ -19,7 +19,7 @@ from mocra_scrapy.cron.suggestions import did_you_mean
 
 #: Stats that Scrapy and this package count, and what the names of the others begin with.
 STATS = (
-    "items", "errors", "exit_code", "item_scraped_count", "item_dropped_count", "finish_reason", "finish_time",
+    "items", "errors", "seconds", "exit_code", "item_scraped_count", "item_dropped_count", "finish_reason", "finish_time",
     "start_time", "elapsed_time_seconds", "response_received_count", "request_depth_max", "items_per_minute",
     "responses_per_minute", "log_count/DEBUG", "log_count/INFO", "log_count/WARNING", "log_count/ERROR",
     "log_count/CRITICAL", "downloader/request_count", "downloader/response_count", "downloader/exception_count",
