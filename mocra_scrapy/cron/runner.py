@@ -24,7 +24,7 @@ from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.cron.alerts import PATIENCE, Alerts
 from mocra_scrapy.cron.config import JobsFile
 from mocra_scrapy.cron.crawl_process import forget_files
-from mocra_scrapy.cron.job_store import Store, Stored
+from mocra_scrapy.cron.job_store import Store, Stored, compare
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.launcher_pool import Launches
@@ -130,12 +130,7 @@ class Runner:
 
     async def compare(self) -> None:
         """Say so, once, when the leader has other jobs than this runner: then these never run."""
-        with contextlib.suppress(BackendError):
-            note = await self.store.leading()
-            different = note.differs(jobs_digest(self.jobs)) if note is not None else ""
-            if note is not None and different and note.digest != self._digest:
-                logger.warning("%s", different[0].upper() + different[1:])
-            self._digest = note.digest if different and note is not None else ""
+        self._digest = await compare(self.store, self.jobs, self._digest)
 
     async def clean(self) -> None:
         """Delete the files on this machine of jobs that neither the file nor the state knows."""

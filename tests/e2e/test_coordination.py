@@ -172,3 +172,48 @@ def test_commands_for_people(site: MockSite, workers: Workers, tmp_path: Path) -
     mocra("control", "stop", "--crawl", "list", "--worker", name)
     workers.all[0].send_signal(signal.SIGINT)  # the page takes 30 s more
     workers.kill()
+
+
+LOSES_ITS_LOCK = """
+import asyncio
+import redis
+import scrapy
+from mocra_scrapy import Mocra
+
+
+class Slow:
+    async def process_item(self, item):
+        await asyncio.sleep(0.3)
+        print("stored", item["i"], flush=True)
+        return item
+
+
+class Loses(scrapy.Spider):
+    name = "loses"
+
+    async def start(self):
+        yield scrapy.Request("data:text/plain,a")
+
+    async def parse(self, response):
+        mocra = Mocra.from_crawler(self.crawler)
+        server = redis.Redis.from_url(self.settings["MOCRA_BACKEND"])
+        async with mocra.lock("door", ttl=1.5):
+            for key in server.scan_iter("*{+lock:door}*"):
+                server.delete(key)  # somebody deletes it by hand
+            for i in range(8):
+                yield {"i": i}
+"""
+
+
+def test_a_lock_that_is_lost_between_two_items_hangs_nothing(workers: Workers, tmp_path: Path) -> None:
+    """What iterates the callback, and the pipelines, are not cancelled in its place; the error comes out
+    of the callback.
+    """
+    settings = f"MOCRA_BACKEND = {workers.backend!r}\nITEM_PIPELINES = {{'shop.spiders.first.Slow': 1}}\n"
+    settings += "CONCURRENT_ITEMS = 1\n"
+    project = write_project(tmp_path / "p", LOSES_ITS_LOCK, ONE_LINE + settings)
+    done = scrapy(project, "crawl", "loses")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("stored") == 8, done.stdout
+    assert "was lost while it was held" in done.stderr
+    assert "'finish_reason': 'finished'" in done.stderr
