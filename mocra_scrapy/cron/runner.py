@@ -162,7 +162,8 @@ class Runner:
                 await self.store.election.renew(self.name, term.number, 30.0)
                 await asyncio.sleep(0.2)
         finally:
-            await self.store.election.resign(self.name, term.number)
+            with contextlib.suppress(BackendError):
+                await self.store.election.resign(self.name, term.number)
 
     async def close(self) -> None:
         await self.store.close()
