@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # Tests wait for processes most of the time: more of them at once than there are cores.
 JOBS ?= 3
 # Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
-OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py
+OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py tests/e2e/test_cron_leaders.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,7 +30,7 @@ test: setup lint types docs ## everything, 15 to 20 minutes on two cores
 	@$(MAKE) --no-print-directory oldest wheel-test
 
 oldest: setup ## the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone" tests/unit tests/conformance tests/integration tests/simulation $(OLDEST_E2E)
+	$(OLDEST_IN) -m pytest -q --durations=15 -n $(JOBS) --dist worksteal -m "not alone" tests/unit tests/conformance tests/integration tests/simulation/test_cron_simulation.py $(OLDEST_E2E)
 
 soak: setup ## for hours of quiet: 10,000 schedules of the cron simulator, 200 instants with dying leaders
 	$(PYTHON_IN) -m tests.simulation.cron_simulation --schedules 10000
