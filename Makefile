@@ -11,7 +11,7 @@ PYTEST := -m pytest -q --durations=15 --dist worksteal
 # Python's own measuring of lines (3.12 and later) costs a quarter of the tracer's.
 CORE = $$($(PYTHON_IN) -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
 # Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
-OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py
+OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py tests/e2e/test_cron_leaders.py
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,7 +47,7 @@ report: setup ## what was measured
 # servers that do something else than Redis 7 do it to every client; crawls, but for OLDEST_E2E, meet
 # the same Scrapy by the same hooks.
 oldest: setup ## what may differ on the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) $(PYTEST) -n $(JOBS) -m "not alone and not other_server" tests/unit tests/conformance tests/integration $(OLDEST_E2E)
+	$(OLDEST_IN) $(PYTEST) -n $(JOBS) -m "not alone and not other_server" tests/unit tests/conformance tests/integration tests/simulation/test_cron_simulation.py $(OLDEST_E2E)
 
 soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="chaos" for some of them
 	$(PYTHON_IN) -m tests.soak $(SOAK)

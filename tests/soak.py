@@ -7,6 +7,7 @@ A part is a command that prints a line of JSON for each thing it did and exits w
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,13 +19,21 @@ ROOT = Path(__file__).parents[1]
 PARTS = {
     "chaos": ["tests.e2e.chaos", "--seeds", "10"],
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
+    "simulation": ["tests.simulation", "--seeds", "10000"],
+    "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
+    "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
+    "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
 }
+
+#: What a part is told beside.
+ENVIRONMENT = {"cron-leaders": {"CHAOS_INSTANTS": "200"}}
 
 
 def run(part: str) -> tuple[int, float, list[dict[str, Any]]]:
     """Exit code, seconds, what it printed."""
     began, lines = time.monotonic(), []
-    with subprocess.Popen([sys.executable, "-m", *PARTS[part]], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    command, environment = [sys.executable, "-m", *PARTS[part]], {**os.environ, **ENVIRONMENT.get(part, {})}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(f"{part}: {line}", end="", flush=True)

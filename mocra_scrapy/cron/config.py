@@ -113,9 +113,24 @@ def load_jobs(source: Source) -> dict[str, Job]:
     Raises:
         ConfigurationError: names the file, the line, the key, and the fix.
     """
+    return _Tables(*_read(source)).jobs()
+
+
+def check_jobs(source: Source) -> tuple[dict[str, Job], list[ConfigurationError]]:
+    """The jobs that are right, and all mistakes of the others.
+
+    Raises:
+        ConfigurationError: there are no tables at all.
+    """
+    mistakes: list[ConfigurationError] = []
+    return _Tables(*_read(source), mistakes).jobs(), mistakes
+
+
+def _read(source: Source) -> tuple[str, Source, Any]:
+    """Text of the file, where it is, its tables."""
     if source.path is None:
         assert source.data is not None
-        return _Tables("", source, source.data).jobs()
+        return "", source, source.data
     try:
         text = source.path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -135,7 +150,7 @@ def load_jobs(source: Source) -> dict[str, Job]:
         ) from error
     for name in source.table:
         data = data.get(name, {}) if isinstance(data, Mapping) else {}
-    return _Tables(text, source, data).jobs()
+    return text, source, data
 
 
 class JobsFile:
@@ -177,8 +192,14 @@ class JobsFile:
 class _Tables:
     """The tables of one file on their way to jobs."""
 
-    def __init__(self, text: str, source: Source, data: Any) -> None:
-        self._text, self._source, self._data = text, source, data
+    def __init__(self, text: str, source: Source, data: Any, mistakes: list[ConfigurationError] | None = None) -> None:
+        self._text, self._source, self._data, self._mistakes = text, source, data, mistakes
+
+    def _wrong(self, error: ConfigurationError) -> None:
+        """A mistake: the end, unless all of them are collected."""
+        if self._mistakes is None:
+            raise error
+        self._mistakes.append(error)
 
     def _error(self, path: tuple[str, ...], problem: str, fix: str) -> ConfigurationError:
         return ConfigurationError(self._source.place(path, self._text), problem, fix)
@@ -188,12 +209,18 @@ class _Tables:
             if section not in SECTIONS:
                 nested = section in KEYS
                 fix = "Write it below [defaults] or [jobs.NAME]" if nested else did_you_mean(section, SECTIONS)
-                raise self._error((section,), "unknown key", fix or "There are [defaults] and [jobs.NAME]")
+                self._wrong(self._error((section,), "unknown key", fix or "There are [defaults] and [jobs.NAME]"))
         defaults = self._values(("defaults",), self._data.get("defaults", {}))
         tables = self._section(("jobs",), self._data.get("jobs", {}))
         if not tables:
             raise self._error(("jobs",), "no job is named", 'Write [jobs.NAME] with spider = "…" and schedule = "…"')
-        return {name: self._job(name, table, defaults) for name, table in tables.items()}
+        jobs = {}
+        for name, table in tables.items():
+            try:
+                jobs[name] = self._job(name, table, defaults)
+            except ConfigurationError as error:
+                self._wrong(error)
+        return jobs
 
     def _section(self, path: tuple[str, ...], value: Any) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
@@ -205,11 +232,14 @@ class _Tables:
         for name, value in self._section(path, table).items():
             if name not in KEYS:
                 fix = did_you_mean(name, KEYS) or f"There are {', '.join(KEYS)}"
-                raise self._error((*path, name), "unknown key", fix)
+                self._wrong(self._error((*path, name), "unknown key", fix))
+                continue
             try:
                 values[name] = KEYS[name].check(value)
             except WrongValue as error:
-                raise self._error((*path, name), error.problem, error.fix) from error
+                wrong = self._error((*path, name), error.problem, error.fix)
+                wrong.__cause__ = error
+                self._wrong(wrong)
         return values
 
     def _job(self, name: str, table: Any, defaults: dict[str, Any]) -> Job:

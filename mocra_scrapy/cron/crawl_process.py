@@ -141,6 +141,11 @@ class CrawlProcess:
         return Result(outcome, reason, code, str(stats.get("finish_reason", "")), known["items"], known["errors"])
 
 
+def report_of(path: str) -> dict[str, Any]:
+    """The stats that a crawl reported; empty: none."""
+    return _read_report(Path(path)) or {}
+
+
 def _read_report(path: Path) -> dict[str, Any] | None:
     try:
         stats = json.loads(path.read_bytes())

@@ -5,13 +5,17 @@ The text is parsed by :mod:`ast`, and a short list of its nodes has a meaning he
 comparisons, ``+ - *``, numbers, texts, ``True``, ``False``, ``None``, and names. A name is a stat,
 written as Scrapy logs it, slashes and dots included; one that was never counted is 0.
 ``exit_code``, ``finish_reason``, ``items`` and ``errors`` are those of the run.
+
+Where the runs before are known (``expect``), ``median(items, 10)`` is that of the last ten that
+succeeded, and so ``mean``, ``least`` and ``most``, of ``items``, ``errors`` or ``seconds``.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MAX_LENGTH = 1000
@@ -32,6 +36,22 @@ _COUNT: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
+#: Over earlier runs; and what is remembered of these.
+FUNCTIONS: dict[str, Callable[[list[float]], float]] = {
+    "median": statistics.median,
+    "mean": statistics.fmean,
+    "least": min,
+    "most": max,
+}
+REMEMBERED = ("items", "errors", "seconds")
+#: Earlier runs that a judgement needs; and the most that it may ask for.
+ENOUGH, MOST_RUNS = 3, 1000
+
+
+class NotEnough(Exception):
+    """Too few runs were before: nothing can be said."""
+
+
 class BadExpression(ValueError):
     """The text is no expression of ours, or can't be worked out for these stats (a text compared
     with a number).
@@ -41,12 +61,16 @@ class BadExpression(ValueError):
 class Expression:
     """A checked expression.
 
+    Args:
+        earlier: it may ask for earlier runs.
+
     Raises:
         BadExpression: something in it has no meaning here; the text names it.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, *, earlier: bool = False) -> None:
+        self.text, self._earlier = text, earlier
+        self.calls: list[ast.Call] = []
         if len(text) > MAX_LENGTH:
             raise BadExpression(f"it has {len(text)} characters, {MAX_LENGTH} is the most")
         try:
@@ -59,16 +83,22 @@ class Expression:
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
-    def holds(self, stats: Mapping[str, Any]) -> bool:
-        """Whether it is true of *stats*.
+    def holds(self, stats: Mapping[str, Any], earlier: Sequence[Mapping[str, float]] = ()) -> bool:
+        """Whether it is true of *stats*; *earlier*: what is remembered of the runs before, oldest
+        first.
 
         Raises:
             BadExpression: a text was compared with a number, or the like.
+            NotEnough: it asks for earlier runs, and there are fewer than three.
         """
         try:
-            return bool(_value(self._tree, stats))
+            return bool(_value(self._tree, {**stats, EARLIER: earlier}))
         except TypeError as error:
             raise BadExpression(f"{self.text!r} can't be worked out: {error}") from error
+
+    def value_of(self, call: ast.Call, earlier: Sequence[Mapping[str, float]]) -> float:
+        """What one of :attr:`calls` gives. Raises NotEnough."""
+        return _called(call, earlier)
 
     def _check(self, node: ast.AST) -> None:
         name = _name(node)
@@ -76,6 +106,10 @@ class Expression:
             self.names.add(name)
             return
         if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str, bool, type(None))):
+            return
+        if self._earlier and _is_call(node):
+            assert isinstance(node, ast.Call)
+            self.calls.append(node)
             return
         parts = _components(node)
         if parts is None:
@@ -103,6 +137,31 @@ def _name(node: ast.AST) -> str | None:
     return None
 
 
+#: Where the earlier runs stand among the stats: no stat has such a name.
+EARLIER = " earlier"
+
+
+def _is_call(node: ast.AST) -> bool:
+    """``median(items, 10)``."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
+        return False
+    if node.keywords or len(node.args) != 2 or _name(node.args[0]) not in REMEMBERED:
+        return False
+    number = node.args[1]
+    return isinstance(number, ast.Constant) and type(number.value) is int and 1 <= number.value <= MOST_RUNS
+
+
+def _called(node: ast.Call, earlier: Sequence[Mapping[str, float]]) -> float:
+    name, number = _name(node.args[0]), node.args[1]
+    assert isinstance(node.func, ast.Name)
+    assert isinstance(number, ast.Constant)
+    assert name is not None
+    values = [run[name] for run in earlier if name in run][-int(number.value) :]  # type: ignore[arg-type]
+    if len(values) < min(ENOUGH, number.value):  # type: ignore[operator, type-var]
+        raise NotEnough
+    return float(FUNCTIONS[node.func.id](values))
+
+
 def _components(node: ast.AST) -> list[ast.expr] | None:
     """The parts of a node that has a meaning; ``None``: it has none."""
     if isinstance(node, ast.BoolOp):
@@ -124,6 +183,8 @@ def _value(node: ast.AST, stats: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - o
         return stats.get(name, 0)
     if isinstance(node, ast.Constant):
         return node.value
+    if isinstance(node, ast.Call):
+        return _called(node, stats[EARLIER])
     if isinstance(node, ast.BoolOp):
         both = isinstance(node.op, ast.And)
         for part in node.values:

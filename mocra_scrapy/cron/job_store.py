@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.cron.file_state import FileElection, FileShared, FileSigns
-from mocra_scrapy.cron.leader_note import LEADER, NOTE, LeaderNote, read_note
+from mocra_scrapy.cron.jobs import Job
+from mocra_scrapy.cron.leader_note import LEADER, NOTE, LeaderNote, jobs_digest, read_note
 from mocra_scrapy.cron.state import JobState, decode, encode
-from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, NotSupported
+from mocra_scrapy.exceptions import BackendCorrupted, BackendError, BackendUnavailable, NotSupported
 from mocra_scrapy.interfaces import IBackend, IElection, ILocks, IShared
 from mocra_scrapy.models import SharedValue
 
@@ -107,6 +108,11 @@ class Stored:
     state: JobState
     version: int = 0
     fence: int = 0
+
+    @classmethod
+    def nothing(cls) -> Stored:
+        """That of a job that was never seen."""
+        return cls(JobState())
 
 
 class Store:
@@ -241,3 +247,21 @@ class Store:
                 return new
             await asyncio.sleep(min(0.01 * attempt, 0.2))
         raise BackendUnavailable(f"the state of the cron job {job!r} changed {TRIES} times before it could be written")
+
+
+async def compare(store: Store, jobs: Mapping[str, Job], told: str) -> str:
+    """Say so, once, when the leader has other jobs than these: then these never run.
+
+    Args:
+        told: what the last call returned: the digest that was complained about.
+    """
+    try:
+        note = await store.leading()
+    except BackendError:
+        return told
+    different = note.differs(jobs_digest(jobs)) if note is not None else ""
+    if note is None or not different:
+        return ""
+    if note.digest != told:
+        logger.warning("%s", different[0].upper() + different[1:])
+    return note.digest

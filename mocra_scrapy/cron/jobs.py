@@ -7,6 +7,7 @@ How to add a key: a field of :class:`Job`, a line in :data:`KEYS`, an entry in
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -45,6 +46,10 @@ class Job:
     retries: int = 0
     retry_delay: float = 60.0
     success: Expression | None = None
+    expect: Expression | None = None
+    on_failure: tuple[str, ...] = ()
+    on_missed: tuple[str, ...] = ()
+    on_success_after_failure: tuple[str, ...] = ()
     executor: str = "process"
     workers: int = 1
     enabled: bool = True
@@ -124,6 +129,28 @@ def _success(value: Any) -> Expression:
         raise WrongValue(str(error), 'Write, for example, "item_scraped_count > 0 and log_count/ERROR == 0"') from error
 
 
+def _expect(value: Any) -> Expression:
+    try:
+        return Expression(_text(value), earlier=True)
+    except BadExpression as error:
+        raise WrongValue(str(error), 'Write, for example, "items >= 0.8 * median(items, 10)"') from error
+
+
+def _alert(value: Any) -> tuple[str, ...]:
+    """A URL, or a command: as one text or, without a shell's rules, as a list."""
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return (value.strip(),)
+    try:
+        words = shlex.split(value) if isinstance(value, str) else list(value)
+    except (ValueError, TypeError) as error:
+        raise WrongValue(
+            f"{value!r} is no command: {error}", 'Write "https://…", or ["mail-it", "--to", "me"]'
+        ) from error
+    if not words or not all(isinstance(word, str) and word for word in words):
+        raise WrongValue(f"{value!r} is no command and no URL", 'Write "https://…", or ["mail-it", "--to", "me"]')
+    return tuple(words)
+
+
 class Key(NamedTuple):
     """A key of the jobs file: what makes a checked value of what was written."""
 
@@ -147,6 +174,10 @@ KEYS: dict[str, Key] = {
     "retries": Key(_whole(0, 100)),
     "retry_delay": Key(_number(0, MONTH)),
     "success": Key(_success),
+    "expect": Key(_expect),
+    "on_failure": Key(_alert),
+    "on_missed": Key(_alert),
+    "on_success_after_failure": Key(_alert),
     "executor": Key(_choice(*EXECUTORS)),
     "workers": Key(_whole(1, 1000)),
     "enabled": Key(_flag),

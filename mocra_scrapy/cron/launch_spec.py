@@ -25,6 +25,7 @@ class LaunchSpec:
         timeout: s after which it is told to stop; 0: never. stop_grace: s between SIGTERM and
             SIGKILL.
         success: an expression over the stats; empty: exit code 0 and a crawl that was not stopped.
+        expect: an expression over the runs before; empty: none.
         lease: s without a sign of life after which the run counts as lost.
         log, report: files to write.
         history, history_failed: runs that are remembered, and whose files are kept.
@@ -45,6 +46,7 @@ class LaunchSpec:
     retries: int = 0
     retry_delay: float = 60.0
     success: str = ""
+    expect: str = ""
     lease: float = 30.0
     history: int = 50
     history_failed: int = 50
@@ -100,6 +102,7 @@ def order_for(
         retries=job.retries,
         retry_delay=job.retry_delay,
         success=job.success.text if job.success else "",
+        expect=job.expect.text if job.expect else "",
         lease=lease,
         history=job.history,
         history_failed=job.history_failed,

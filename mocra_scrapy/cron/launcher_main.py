@@ -21,8 +21,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mocra_scrapy.cron.crawl_process import CrawlProcess, Result, prune
+from mocra_scrapy.cron.crawl_process import CrawlProcess, Result, prune, report_of
+from mocra_scrapy.cron.guards import guard
 from mocra_scrapy.cron.job_store import Store
+from mocra_scrapy.cron.judgement import run_stats
 from mocra_scrapy.cron.launch_spec import LaunchSpec, file_stem
 from mocra_scrapy.cron.local_processes import this_machine
 from mocra_scrapy.cron.run_steps import claim, end_part, retry
@@ -150,11 +152,12 @@ class Launcher:
     async def _record(self, result: Result) -> None:
         order, ended = self._order, time.time()
         part = replace(self._part, ended=ended, **result._asdict())
+        stats = run_stats(result.exit_code, report_of(order.report)) if order.expect else {}
 
         def step(state: JobState) -> JobState:
             if state.run(order.run) is None and self._run is not None:
                 state = state.with_run(self._run)  # whoever emptied the server did not mean the history of what runs
-            state = end_part(state, order.run, part)
+            state = guard(end_part(state, order.run, part), order.run, order.expect, stats)
             state = retry(state, order.run, order.retries, order.retry_delay, ended)
             return state.trimmed(order.history, order.history_failed)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from itertools import islice
 
+from mocra_scrapy.cron.alert_rules import owe
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.run_steps import ask_to_stop, end, end_part, note, retry
 from mocra_scrapy.cron.state import INTENDED, QUEUED, WAITING, JobState, Part, Run, run_id, utc
@@ -63,7 +64,7 @@ def decide(
         held = run.kind != "manual" and (state.paused or not job.enabled)
         if run.state == WAITING and run.due <= now and not held:
             state = _admit(job, state, run, now)
-    return _next_in_line(job, state, now).trimmed(job.history, job.history_failed)
+    return owe(job, _next_in_line(job, state, now), now).trimmed(job.history, job.history_failed)
 
 
 def remove(state: JobState, now: float, lost: Collection[str] = (), silent: Collection[str] = ()) -> JobState:

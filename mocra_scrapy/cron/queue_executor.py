@@ -14,7 +14,7 @@ import logging
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.cron.config import JobsFile
-from mocra_scrapy.cron.job_store import Store
+from mocra_scrapy.cron.job_store import Store, compare
 from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.launcher_pool import Launches
 from mocra_scrapy.cron.options import CronOptions
@@ -46,6 +46,7 @@ class WaitingWorker:
         self.store = Store(options.address)
         self.launches = Launches(self.store.folder, options.project)
         self._changed = asyncio.Event()
+        self._told = ""  #: the digest of other jobs that was told of
 
     async def open(self) -> None:
         """Connect. Raises ConfigurationError, BackendUnavailable."""
@@ -61,6 +62,7 @@ class WaitingWorker:
             while not stop.is_set():
                 self.file.reload()
                 try:
+                    self._told = await compare(self.store, self.file.jobs, self._told)
                     await self._look()
                 except BackendError as error:
                     logger.warning("%s; nothing is taken until it answers", error)
@@ -113,4 +115,7 @@ class WaitingWorker:
                         command=self._command,
                     )
                     logger.info("Taking %s", run.id)
-                    self.launches.start(run.id, order)
+                    try:
+                        self.launches.start(run.id, order)
+                    except OSError as error:  # a full disk, too many processes: later, or another worker
+                        logger.error("No launcher could be started: %s", error)

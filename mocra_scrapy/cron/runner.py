@@ -21,9 +21,10 @@ from itertools import count
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.coordination.leadership import Candidate
+from mocra_scrapy.cron.alerts import PATIENCE, Alerts
 from mocra_scrapy.cron.config import JobsFile
 from mocra_scrapy.cron.crawl_process import forget_files
-from mocra_scrapy.cron.job_store import Store, Stored
+from mocra_scrapy.cron.job_store import Store, Stored, compare
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.launch_spec import order_for
 from mocra_scrapy.cron.launcher_pool import Launches
@@ -75,6 +76,7 @@ class Runner:
         self.file = JobsFile(options.source())
         self._silence = Silence(options.lease, clock)
         self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
+        self._alerts = Alerts(self.store)
         self.candidate: Candidate | None = None
         self._told: dict[str, tuple[str, str]] = {}
         self._changed = asyncio.Event()
@@ -128,12 +130,7 @@ class Runner:
 
     async def compare(self) -> None:
         """Say so, once, when the leader has other jobs than this runner: then these never run."""
-        with contextlib.suppress(BackendError):
-            note = await self.store.leading()
-            different = note.differs(jobs_digest(self.jobs)) if note is not None else ""
-            if note is not None and different and note.digest != self._digest:
-                logger.warning("%s", different[0].upper() + different[1:])
-            self._digest = note.digest if different and note is not None else ""
+        self._digest = await compare(self.store, self.jobs, self._digest)
 
     async def clean(self) -> None:
         """Delete the files on this machine of jobs that neither the file nor the state knows."""
@@ -160,11 +157,13 @@ class Runner:
                 await self.look(term.number, now)
                 starting = [run for run in await self._intended() if run.executor == "process"]
                 if not starting or self._clock() > deadline:
+                    await self._alerts.finish(PATIENCE)
                     return True
                 await self.store.election.renew(self.name, term.number, 30.0)
                 await asyncio.sleep(0.2)
         finally:
-            await self.store.election.resign(self.name, term.number)
+            with contextlib.suppress(BackendError):
+                await self.store.election.resign(self.name, term.number)
 
     async def close(self) -> None:
         await self.store.close()
@@ -188,6 +187,7 @@ class Runner:
                 self._changed.clear()
         finally:
             await end_tasks([watcher])
+            await self._alerts.end()
 
     async def _listen(self) -> None:
         while True:
@@ -269,6 +269,7 @@ class Runner:
                 logger.warning("A later term than %d has decided about %s", number, job.name)
                 return None
         self._tell(new)
+        self._alerts.look(job, new)
         for run in new.runs:
             if run.state == INTENDED and run.executor == "process":
                 self._launch(job, run)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import takewhile
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -36,6 +37,8 @@ ALIASES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+#: The calendar of Python ends a century later; what looks ahead must not fall off it.
+END = zones.seconds(datetime(9900, 1, 1))
 FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
 RANGES = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _ELAPSED = re.compile(r"\*|H/", re.IGNORECASE)
@@ -159,8 +162,14 @@ class Schedule:
     # ------------------------------------------------------------------ stepping
 
     def after(self, instant: float) -> Iterator[Fire]:
-        """All instants later than *instant*, in order; they end when nothing comes for fifty years."""
-        return self._fixed(int(instant // 1)) if self.fixed else self._elapsed(int(instant // 1))
+        """All instants later than *instant*, in order; they end when nothing comes for fifty years, and
+        with the year 9900.
+        """
+        if instant < END:
+            begin = int(instant // 1)
+            yield from takewhile(
+                lambda fire: fire.instant < END, self._fixed(begin) if self.fixed else self._elapsed(begin)
+            )
 
     def between(self, after: float, until: float) -> Iterator[Fire]:
         """The instants in ``(after, until]``."""

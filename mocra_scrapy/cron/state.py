@@ -256,5 +256,5 @@ def _known(cls: type[Part | Run | JobState], data: Mapping[str, Any]) -> dict[st
 
 
 def as_json(run: Run) -> dict[str, Any]:
-    """For ``scrapy cron history --json``."""
+    """As it is, moments in seconds since the epoch."""
     return asdict(run)

@@ -138,18 +138,22 @@ def test_commands_for_people(site: MockSite, workers: Workers, tmp_path: Path) -
         done = scrapy(project, "mocra", *arguments)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
-        return done.stdout
+        return done.stdout if code == 0 else done.stderr
 
     workers.start("list", site=site.url, paths="slow/30/a", MOCRA_HEARTBEAT=0.2, MOCRA_CLOSE="never")
     eventually(lambda: site.count("/slow/30/a"))
     table = mocra("workers", "--crawl", "list").splitlines()
-    assert table[0].split()[:2] == ["worker", "state"]
+    assert table[0].split()[:4] == ["worker", "crawl", "seen", "state"]
+    assert mocra("workers").splitlines()[0] == table[0], "of all crawls"
     name = table[1].split()[0]
     assert f"-{workers.all[0].pid}-" in name
     (line,) = mocra("workers", "--crawl", "list", "--json").splitlines()
     assert json.loads(line)["worker"] == name
-    mocra("control", "pause", "--crawl", "list")
+    assert mocra("control", "pause", "--crawl", "list") == "Told 1 worker of list: start nothing new\n"
     mocra("control", "set", "CONCURRENT_REQUESTS=3", "--crawl", "list")
+    mocra("control", "set", "CONCURRENT_REQUESTS=5", "--crawl", "list", "--worker", name)
+    eventually(lambda: "Setting CONCURRENT_REQUESTS is 5 now" in workers.log(0))
+    mocra("control", "reset", "CONCURRENT_REQUESTS", "--crawl", "list", "--worker", name)
     shown = mocra("control", "show", "--crawl", "list")
     assert "Paused: all" in shown
     assert "CONCURRENT_REQUESTS = 3" in shown
@@ -161,8 +165,55 @@ def test_commands_for_people(site: MockSite, workers: Workers, tmp_path: Path) -
     assert "These can: CONCURRENT_REQUESTS" in mocra("control", "set", "BOT_NAME=x", "--crawl", "list", code=1)
     assert "Name it, usually the spider" in mocra("control", "pause", code=1)
     assert "NAME=VALUE" in mocra("control", "set", "--crawl", "list", code=2)
+    assert "a crawl 'lits' was never begun" in mocra("control", "pause", "--crawl", "lits", code=1)
+    assert "'list' means nothing after pause" in mocra("control", "pause", "list", code=2)
     assert "Use a Redis URL" in mocra("control", "pause", "--crawl", "x", "-s", "MOCRA_BACKEND=memory://", code=1)
     assert "Error: " in mocra("workers", "--crawl", "x", "-s", "MOCRA_BACKEND=redis://127.0.0.1:1/0", code=1)
     mocra("control", "stop", "--crawl", "list", "--worker", name)
     workers.all[0].send_signal(signal.SIGINT)  # the page takes 30 s more
     workers.kill()
+
+
+LOSES_ITS_LOCK = """
+import asyncio
+import redis
+import scrapy
+from mocra_scrapy import Mocra
+
+
+class Slow:
+    async def process_item(self, item):
+        await asyncio.sleep(0.3)
+        print("stored", item["i"], flush=True)
+        return item
+
+
+class Loses(scrapy.Spider):
+    name = "loses"
+
+    async def start(self):
+        yield scrapy.Request("data:text/plain,a")
+
+    async def parse(self, response):
+        mocra = Mocra.from_crawler(self.crawler)
+        server = redis.Redis.from_url(self.settings["MOCRA_BACKEND"])
+        async with mocra.lock("door", ttl=1.5):
+            for key in server.scan_iter("*{+lock:door}*"):
+                server.delete(key)  # somebody deletes it by hand
+            for i in range(8):
+                yield {"i": i}
+"""
+
+
+def test_a_lock_that_is_lost_between_two_items_hangs_nothing(workers: Workers, tmp_path: Path) -> None:
+    """What iterates the callback, and the pipelines, are not cancelled in its place; the error comes out
+    of the callback.
+    """
+    settings = f"MOCRA_BACKEND = {workers.backend!r}\nITEM_PIPELINES = {{'shop.spiders.first.Slow': 1}}\n"
+    settings += "CONCURRENT_ITEMS = 1\n"
+    project = write_project(tmp_path / "p", LOSES_ITS_LOCK, ONE_LINE + settings)
+    done = scrapy(project, "crawl", "loses")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("stored") == 8, done.stdout
+    assert "was lost while it was held" in done.stderr
+    assert "'finish_reason': 'finished'" in done.stderr

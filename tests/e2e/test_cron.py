@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mocra_scrapy.cron.state import utc
 from tests.e2e.cron_runners import Runners
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
 from tests.mocksite import MockSite
@@ -190,8 +193,21 @@ spider = "broken"
     )
 
     told = [json.loads(line) for line in scrapy(project, "cron", "history", "--json").stdout.splitlines()]
-    known = json.loads(json.dumps(runners.history()))
-    assert [{**run, "job": run["id"].partition("@")[0]} for run in known] == told
+    assert [run["id"] for run in told] == [run["id"] for run in runners.history()]
+    assert [run["instant"] for run in told] == [utc(run["instant"]) for run in runners.history()]
+    shown = scrapy(project, "cron", "history", "--failed", "--job", "poor", "--json").stdout.splitlines()
+    assert [json.loads(line)["outcome"] for line in shown] == ["failed", "failed"]
+    assert scrapy(project, "cron", "history", "--since", "2100-01-01").stdout.count("\n") == 1
+    assert "an error with" in scrapy(project, "cron", "logs", "good").stdout
+    assert '"item_scraped_count == 5' not in scrapy(project, "cron", "show", "good").stdout
+    assert json.loads(scrapy(project, "cron", "show", "good", "--json").stdout)["runs"][0]["outcome"] == "succeeded"
+    status = scrapy(project, "cron", "status")
+    assert (status.returncode, "Leads: " in status.stdout) == (0, True), status.stdout
+    assert "poor: failed" in status.stdout
+    waited = scrapy(project, "cron", "trigger", "good", "broken", "--wait")
+    assert waited.returncode == 1
+    assert "succeeded" in waited.stdout
+    assert "failed: exit code 1" in waited.stdout
     shown = scrapy(project, "cron", "history").stdout
     assert "timeout = 6 s" in shown
     assert "succeeded" in shown
@@ -271,6 +287,34 @@ schedule = "0 0 1 1 *"
     assert runners.history("slow")[0]["outcome"] == "stopped"
 
 
+def test_a_crawl_ends_with_its_launcher(runners_of: Callable[[str, str], Runners]) -> None:
+    """SIGKILL to the launcher: SIGTERM to its crawl, and SIGKILL to one that is deaf after the grace."""
+    jobs = f"""
+[jobs.slow]
+spider = "slow"
+{YEARLY}
+[jobs.deaf]
+spider = "deaf"
+{YEARLY}
+stop_grace = 1
+"""
+    runners = runners_of(jobs, "memory://")
+    runners.runner()
+    assert scrapy(runners.project, "cron", "trigger", "slow", "deaf").returncode == 0
+    runners.until(lambda: {run["state"] for run in runners.history()} == {"running"}, 60, "both are going on")
+    logs = [Path(run["parts"][0]["log"]) for run in runners.history()]
+    runners.until(lambda: all(log.exists() and "Spider opened" in log.read_text() for log in logs), 60, "both crawl")
+    for run in runners.history():
+        os.kill(run["parts"][0]["pid"], signal.SIGKILL)
+    runners.until(lambda: {run["outcome"] for run in runners.history()} == {"lost"}, 60, "both are lost")
+    slow = next(log for log in logs if log.parent.name == "slow")
+    assert "'finish_reason': 'shutdown'" in slow.read_text(), "it was asked to leave"
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            mine = (cmdline.parent / "cwd").readlink() == runners.project
+            assert not (mine and b"crawl_main" in cmdline.read_bytes()), "lost, but going on"
+
+
 def test_looking_and_checking(runners_of: Callable[[str, str], Runners]) -> None:
     jobs = '[jobs.night]\nspider = "items"\nschedule = "30 2 * * *"\ntimezone = "Europe/Berlin"\n'
     project = runners_of(jobs, "memory://").project
@@ -282,6 +326,11 @@ def test_looking_and_checking(runners_of: Callable[[str, str], Runners]) -> None
         "runs at the first instant after the gap",
         "  2027-03-29 02:30:00 +0200  2027-03-29T00:30:00Z",
     ]
+    done = scrapy(project, "cron", "next", "night", "--after", "9999-12-31T00:00:00Z")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    done = scrapy(project, "cron", "status")
+    assert (done.returncode, "Nobody leads" in done.stdout) == (3, True)
+    assert "  trigger " in scrapy(project, "cron", "help").stdout
     done = scrapy(project, "cron", "check")
     assert (done.returncode, done.stdout.endswith("1 jobs, nothing wrong\n")) == (0, True)
     (project / "cron.toml").write_text(jobs.replace("items", "itmes"))

@@ -33,6 +33,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.cron.alerts import Alerts
 from mocra_scrapy.cron.job_store import Address, LockSigns, Store
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.run_steps import claim, end_part, retry
@@ -324,7 +325,7 @@ class SimulatedRunner(Runner):
         self._silence = Silence(SIGN, self._clock)
         self._told, self._digest, self.candidate = {}, "", None
         self._changed = asyncio.Event()
-        self._alerts: Any = None
+        self._alerts = Alerts(self.store)
         self._mine: dict[str, Process] = {}
         self.launches: Any = SimpleNamespace(
             living=lambda: {run for run, one in self._mine.items() if not one.dead},

@@ -15,6 +15,7 @@ from mocra_scrapy import exceptions, interfaces, signals
 from mocra_scrapy.commands import cron
 from mocra_scrapy.commands.mocra import VERBS
 from mocra_scrapy.commands.verbs import dead
+from mocra_scrapy.cron.alert_rules import EVENTS
 from mocra_scrapy.cron.jobs import KEYS, Job
 from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, WAITING
 from mocra_scrapy.models import REASONS, DeadLetter
@@ -90,9 +91,9 @@ def test_keys_of_the_jobs_file() -> None:
     heads = dict(re.findall(r"^``(\w+)`` \((.*)\)$", reference("cron"), re.MULTILINE))
     assert set(heads) == set(KEYS)
     assert {name for name, head in heads.items() if "required" in head} == {n for n, k in KEYS.items() if k.required}
-    empty = {"args": "{}", "settings": "{}", "tags": "[]"}
+    empty = {"args": "{}", "settings": "{}", "tags": "[]"} | dict.fromkeys(EVENTS, "[]")
     for spec in fields(Job):
-        if spec.name in ("name", "success") or KEYS[spec.name].required:
+        if spec.name in ("name", "success", "expect") or KEYS[spec.name].required:
             continue
         shown = empty.get(spec.name) or (f'"{spec.default}"' if isinstance(spec.default, str) else str(spec.default))
         assert f"default ``{shown if spec.name != 'enabled' else 'true'}``" in heads[spec.name], spec.name

@@ -15,8 +15,8 @@ from scrapy.commands import ScrapyCommand
 from scrapy.utils.conf import arglist_to_dict
 
 from mocra_scrapy.commands.verbs.backend_session import opened_jobs
-from mocra_scrapy.commands.verbs.cron_look import chosen
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, options_of
+from mocra_scrapy.commands.verbs.cron_shown import chosen
 from mocra_scrapy.cron.config import load_jobs
 from mocra_scrapy.cron.crawl_process import forget_files
 from mocra_scrapy.cron.job_store import Store, Stored
@@ -61,12 +61,17 @@ class Trigger(_Changing):
         parser.add_argument(
             "-a", action="append", default=[], metavar="NAME=VALUE", help="an argument beside those of the job"
         )
+        parser.add_argument(
+            "--wait", action="store_true", help="until they have ended; exit code 1: one did not succeed"
+        )
+        parser.add_argument("--timeout", type=float, default=86_400.0, help="s to wait at most (default: a day)")
 
     async def change(self, arguments: argparse.Namespace, options: CronOptions, store: Store) -> int:
         try:
             args = arglist_to_dict(arguments.a)
         except ValueError as error:
             raise ConfigurationError("-a", "it is not NAME=VALUE", "Write -a NAME=VALUE") from error
+        started = []
         for job in chosen(load_jobs(options.source()), arguments.job):
             now = time.time()
             run = Run(
@@ -83,12 +88,15 @@ class Trigger(_Changing):
                 return state if state.run(run.id) else state.with_run(run)
 
             state = await store.change(job.name, step)
-            print(run.id)
+            print(run.id, flush=True)
+            started.append(run.id)
             others = [one.id for one in state.runs if one.active] if state else []
             if others and job.concurrency == "forbid":
                 print(f"{others[-1]} is going on: unless it ends first this run will be skipped (concurrency = forbid)")
-        if await store.election.leader() is None and not store.single:
-            print("No runner leads now: it will run when one does")
+        if await store.election.leader() is None:
+            print("No runner leads now: it will run when one does", flush=True)
+        if getattr(arguments, "wait", False):
+            return await wait_for_runs(store, started, arguments.timeout, succeeded=True)
         return FINE
 
 

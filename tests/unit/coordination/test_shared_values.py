@@ -298,3 +298,26 @@ async def test_an_idle_process_reads_versions_only(backend: MemoryBackend, space
     await eventually(lambda: values[7].value == 2)
     assert set(gets[20:]) == {"v7"}
     await space.close()
+
+
+async def test_what_could_not_be_read_is_read_again(backend: MemoryBackend) -> None:
+    """Without a further message, and long before the next look around."""
+    store, fails = backend.shared_values("place"), [True]
+
+    class Once:
+        async def get(self, name: str) -> SharedValue:
+            if fails:
+                fails.pop()
+                raise BackendUnavailable("just now")
+            return await store.get(name)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+    space = SharedSpace(Once(), refresh=1000)  # type: ignore[arg-type]
+    value = space.value("x", 0)
+    await space.open()
+    await store.put("x", b"1")
+    await eventually(lambda: value.value == 1)
+    assert fails == []
+    await space.close()

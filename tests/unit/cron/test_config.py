@@ -11,7 +11,7 @@ import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy.commands.cron import Command
-from mocra_scrapy.commands.verbs.cron_look import Check
+from mocra_scrapy.commands.verbs.cron_check import Check
 from mocra_scrapy.cron.config import JobsFile, Source, find_source, load_jobs
 from mocra_scrapy.cron.jobs import KEYS
 from mocra_scrapy.cron.toml_lines import line_of

@@ -247,3 +247,12 @@ def test_the_latest_of_a_long_stop_cost_little() -> None:
     assert len(found) == 500
     assert more
     assert found[-1].instant == instant("2026-06-01 00:00")
+
+
+@pytest.mark.parametrize("text", ["30 2 * * *", "*/5 * * * *", "0 0 29 2 *", "* * * * * *"])
+@pytest.mark.parametrize(
+    "when", ["9999-12-31T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "9899-12-31T23:59:00+00:00"]
+)
+def test_the_calendar_ends(text: str, when: str) -> None:
+    start = datetime.fromisoformat(when).timestamp()
+    assert len(list(islice(Schedule(text, "Europe/Berlin").after(start), 100))) <= 60

@@ -211,12 +211,12 @@ async def test_the_breaker_counts_and_heeds() -> None:
     for name in ("breaker_opened", "breaker_closed", "breaker_tripped"):
         handlers.append(lambda name=name: sent.append(name))
         made.signals.connect(handlers[-1], getattr(signals, name))
-    extension._heed(Verdict((), Trip(5.0, 1, 1)))
+    extension._apply(Verdict((), Trip(5.0, 1, 1)))
     assert (sent, engine.reasons) == ([], []), "what happened before we came"  # type: ignore[attr-defined]
     opened = BreakerChange("a", Circuit.CLOSED, Circuit.OPEN, 30.0, 1, 10, 12, {"timeout": 10})
     closed = BreakerChange("a", Circuit.HALF_OPEN, Circuit.CLOSED)
-    extension._heed(Verdict((opened, closed), Trip(6.0, 100, 200, {"timeout": 100})))
-    extension._heed(Verdict((), Trip(6.0, 100, 200)))
+    extension._apply(Verdict((opened, closed), Trip(6.0, 100, 200, {"timeout": 100})))
+    extension._apply(Verdict((), Trip(6.0, 100, 200)))
     assert sent == ["breaker_opened", "breaker_closed", "breaker_tripped"]
     assert engine.reasons == [breaker_module.REASON]  # type: ignore[attr-defined]
 

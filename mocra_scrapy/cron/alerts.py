@@ -1,0 +1,122 @@
+"""Telling somebody how a run ended: a command that gets the run as JSON on its standard input, or a
+webhook that it is posted to.
+
+What is owed stands beside the run (``Run.alert``), so a leader that dies between the end of a run
+and the alert leaves it to the next one: an alert may come twice, it is not forgotten. Alerts never
+stand in the way of runs: each has a task of its own, a limited time, and a limited number of tries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.cron.alert_rules import DUE
+from mocra_scrapy.cron.run_json import run_json
+from mocra_scrapy.cron.state import JobState, Run
+from mocra_scrapy.exceptions import BackendError
+
+if TYPE_CHECKING:
+    from mocra_scrapy.cron.job_store import Store
+    from mocra_scrapy.cron.jobs import Job
+
+logger = logging.getLogger(__name__)
+
+#: Tries of one alert; seconds for each; seconds to the second try, doubled for each further one.
+TRIES, PATIENCE, AGAIN = 5, 30.0, 5.0
+
+
+class Alerts:
+    """The alerts that one leader is sending.
+
+    Args:
+        store: where it is written down that one was sent.
+        send: does it; raises when it can't (for tests).
+    """
+
+    def __init__(self, store: Store, send: Callable[[tuple[str, ...], bytes], object] | None = None) -> None:
+        self._store, self._send = store, send
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def look(self, job: Job, state: JobState) -> None:
+        """Send what is owed, in the background."""
+        for run in state.runs:
+            if run.alert.startswith(DUE) and run.id not in self._tasks:
+                event = run.alert.removeprefix(DUE)
+                task = asyncio.create_task(self._tell(job, event, run), name=f"mocra cron alert {run.id}")
+                self._tasks[run.id] = task
+                task.add_done_callback(lambda _, name=run.id: self._tasks.pop(name, None))  # type: ignore[misc]
+
+    async def finish(self, patience: float) -> None:
+        """Wait for those that are on the way, so many seconds at most."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()), timeout=patience)
+        await self.end()
+
+    async def end(self) -> None:
+        """Stop: the next leader sends what is still owed."""
+        await end_tasks(list(self._tasks.values()))
+
+    async def _tell(self, job: Job, event: str, run: Run) -> None:
+        target: tuple[str, ...] = getattr(job, event, ())
+        told = json.dumps({"event": event, **run_json(job.name, run)}).encode()
+        became, tries = "dropped", 0  # the jobs file names nobody any more
+        while target and tries < TRIES:
+            tries += 1
+            try:
+                await asyncio.wait_for(self._once(target, told), PATIENCE)
+            except (OSError, ValueError, RuntimeError, asyncio.TimeoutError) as error:
+                became = "failed"
+                logger.warning("Alert %s of %s, try %d of %d: %s", event, run.id, tries, TRIES, error or "no answer")
+                if tries < TRIES:
+                    await asyncio.sleep(AGAIN * 2 ** (tries - 1))
+            else:
+                became = "sent"
+                break
+        await self._write_down(job.name, run.id, f"{became}:{event}", tries)
+
+    async def _once(self, target: tuple[str, ...], told: bytes) -> None:
+        if self._send is not None:
+            self._send(target, told)
+        elif target[0].startswith(("http://", "https://")):
+            await asyncio.to_thread(_post, target[0], told)
+        else:
+            await _run(target, told)
+
+    async def _write_down(self, job: str, run_id: str, became: str, tries: int) -> None:
+        def step(state: JobState) -> JobState:
+            run = state.run(run_id)
+            return state if run is None else state.with_run(replace(run, alert=became, alerts=tries))
+
+        try:
+            await self._store.change(job, step)
+        except BackendError as error:
+            logger.warning(
+                "That the alert of %s was %s could not be stored, it may come again: %s", run_id, became, error
+            )
+
+
+def _post(url: str, told: bytes) -> None:
+    request = urllib.request.Request(url, told, {"Content-Type": "application/json"})  # noqa: S310 - see Key on_failure
+    with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310
+        pass
+
+
+async def _run(command: tuple[str, ...], told: bytes) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, said = await process.communicate(told)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode}: {said.decode(errors='replace').strip()[-200:]}")

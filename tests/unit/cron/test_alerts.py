@@ -1,0 +1,151 @@
+"""Alerts: what is owed, and that it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.cron import alerts
+from mocra_scrapy.cron.alert_rules import event_of, owe
+from mocra_scrapy.cron.alerts import Alerts
+from mocra_scrapy.cron.job_store import Address, Store
+from mocra_scrapy.cron.jobs import Job
+from mocra_scrapy.cron.schedule import Schedule
+from mocra_scrapy.cron.state import ENDED, JobState, Run
+
+
+def job(**values: Any) -> Job:
+    return Job(name="shop", spider="shop", schedule=Schedule("@daily"), **values)
+
+
+def run(i: int, outcome: str, **values: Any) -> Run:
+    return Run(id=f"shop@{i}", instant=i, due=i, state=ENDED, outcome=outcome, ended=float(i), **values)
+
+
+def events(*outcomes: str) -> list[str]:
+    state = JobState(runs=tuple(run(i, outcome) for i, outcome in enumerate(outcomes)))
+    return [event_of(state, one) for one in state.runs]
+
+
+def test_what_somebody_may_want_to_hear_of() -> None:
+    assert events("failed", "failed", "succeeded", "succeeded", "missed", "succeeded") == [
+        "on_failure",
+        "on_failure",
+        "on_success_after_failure",
+        "",
+        "on_missed",
+        "on_success_after_failure",
+    ]
+    assert events("cancelled", "skipped", "replaced", "closed", "succeeded") == [""] * 5
+    assert events("failed", "skipped", "cancelled", "succeeded")[-1] == "on_success_after_failure"
+    assert events("unexpected", "timeout", "lost", "tripped", "overloaded") == ["on_failure"] * 5
+
+
+def test_a_failure_that_is_retried_is_none_yet() -> None:
+    again = Run(id="shop@1#2", instant=1, due=9, attempt=2)
+    assert event_of(JobState(runs=(run(1, "failed"), again)), run(1, "failed")) == ""
+
+
+def test_what_is_owed_is_written_down_once_and_only_for_what_is_fresh() -> None:
+    state = JobState(runs=(run(1, "failed"), run(9000, "failed")))
+    assert owe(job(), state, 9001.0) == state, "nobody asked for it"
+    assert owe(job(on_missed=("x",)), state, 9001.0) == state
+    told = owe(job(on_failure=("x",)), state, 9001.0)
+    assert [one.alert for one in told.runs] == ["", "due:on_failure"]
+    assert owe(job(on_failure=("x",)), told, 9002.0) == told
+
+
+@pytest.fixture
+async def store() -> Store:
+    made = Store(Address("redis://nowhere", "p", "n", "f"))
+    made.shared = MemoryBackend().shared_values("cron")
+    await made.change("shop", lambda _: JobState(runs=(run(9, "failed", alert="due:on_failure"),)))
+    return made
+
+
+async def became(store: Store) -> tuple[str, int]:
+    (one,) = (await store.get("shop")).state.runs
+    return one.alert, one.alerts
+
+
+async def test_a_command_gets_the_run_as_json(store: Store, tmp_path: Path) -> None:
+    got = tmp_path / "got"
+    code = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+    sending = Alerts(store)
+    sending.look(job(on_failure=(sys.executable, "-c", code, str(got))), (await store.get("shop")).state)
+    sending.look(job(on_failure=("never",)), (await store.get("shop")).state)
+    await sending.finish(30)
+    assert await became(store) == ("sent:on_failure", 1)
+    told = json.loads(got.read_text())
+    assert (told["event"], told["job"], told["outcome"], told["instant"]) == (
+        "on_failure",
+        "shop",
+        "failed",
+        "1970-01-01T00:00:09Z",
+    )
+
+
+async def test_a_webhook_is_posted_to(store: Store) -> None:
+    got: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+        )
+        got.append(await reader.readexactly(length))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sending = Alerts(store)
+    sending.look(job(on_failure=(f"http://127.0.0.1:{port}/hook",)), (await store.get("shop")).state)
+    await sending.finish(30)
+    server.close()
+    await server.wait_closed()
+    assert await became(store) == ("sent:on_failure", 1)
+    assert json.loads(got[0])["job"] == "shop"
+
+
+async def test_it_is_tried_again_and_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "AGAIN", 0.0)
+    tries: list[str] = []
+
+    def send(target: tuple[str, ...], told: bytes) -> None:
+        tries.append(target[0])
+        if len(tries) < 3:
+            raise OSError("connection refused")
+
+    sending = Alerts(store, send)
+    sending.look(job(on_failure=("x",)), (await store.get("shop")).state)
+    await sending.finish(30)
+    assert await became(store) == ("sent:on_failure", 3)
+
+
+async def test_it_is_given_up_in_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(alerts, "AGAIN", 0.0)
+    sending = Alerts(store)
+    command = (sys.executable, "-c", "import sys; sys.exit('no mail today')")
+    sending.look(job(on_failure=command), (await store.get("shop")).state)
+    await sending.finish(60)
+    assert await became(store) == ("failed:on_failure", 5)
+    assert "exit code 1: no mail today" in caplog.text
+
+
+async def test_a_leader_that_leaves_leaves_it_to_the_next(store: Store) -> None:
+    sending = Alerts(store)
+    sending.look(job(on_failure=(sys.executable, "-c", "import time; time.sleep(60)")), (await store.get("shop")).state)
+    await asyncio.sleep(0)
+    await sending.end()
+    assert await became(store) == ("due:on_failure", 0)
