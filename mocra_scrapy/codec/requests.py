@@ -28,9 +28,9 @@ from scrapy.http.request import NO_CALLBACK
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import request_from_dict
 
+from mocra_scrapy.codec.proxies import without_credentials
 from mocra_scrapy.codec.values import ValuePacker, culprit, unpack
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
-from mocra_scrapy.models.redaction import without_user_info
 
 MSGPACK, PICKLE = 0x01, 0x80
 
@@ -51,8 +51,6 @@ KEYWORDS = {
     CB_KWARGS: "cb_kwargs",
 }
 COMMON = frozenset(KEYWORDS.values()) | {"url", "callback", "errback"}
-#: What HttpProxyMiddleware puts into ``meta`` for a proxy of the environment (``http_proxy``).
-FROM_ENVIRONMENT = frozenset({"proxy", "_auth_proxy", "_scheme_proxy"})
 NO_CALLBACK_MARK = 0  # in place of a method's name
 
 
@@ -192,7 +190,7 @@ class RequestCodec:
             fields[COOKIES] = request.cookies
         if request.meta:
             meta = request.meta
-            fields[META] = meta if "proxy" not in meta and "_auth_proxy" not in meta else _without_credentials(meta)
+            fields[META] = meta if "proxy" not in meta and "_auth_proxy" not in meta else without_credentials(meta)
         if request.encoding != "utf-8":
             fields[ENCODING] = request.encoding
         if request.priority:
@@ -255,21 +253,6 @@ def _check(payload: bytes, codec: int, max_bytes: int) -> None:
         )
 
 
-def _without_credentials(meta: dict[str, Any]) -> dict[str, Any]:
-    """*meta* with the proxy's address but not its user name and password.
-
-    A proxy that HttpProxyMiddleware took from the environment is left out whole: whoever fetches
-    the request next asks its own environment, and has the password, too.
-    """
-    if meta.get("_scheme_proxy"):
-        return {key: value for key, value in meta.items() if key not in FROM_ENVIRONMENT}
-    clean = {key: value for key, value in meta.items() if key != "_auth_proxy"}
-    proxy = clean.get("proxy")
-    if isinstance(proxy, str):
-        clean["proxy"] = without_user_info(proxy)
-    return clean
-
-
 class PickleCodec:
     """Pickle, for those who need its reach and trust everybody who can write to the store: reading
     runs what was stored.
@@ -283,7 +266,7 @@ class PickleCodec:
         try:
             fields = request.to_dict(spider=self._spider)
             fields["headers"] = {k: v for k, v in fields["headers"].items() if k != b"Proxy-Authorization"}
-            fields["meta"] = _without_credentials(fields["meta"])
+            fields["meta"] = without_credentials(fields["meta"])
             if fields["callback"] is NO_CALLBACK:
                 fields["callback"] = None
             payload = bytes([PICKLE]) + pickle.dumps(fields, protocol=4)

@@ -1,0 +1,196 @@
+"""Seeding is done when every seed is stored, and not before: however the worker ends meanwhile, the
+next one gives what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from scrapy import Request
+
+from mocra_scrapy.exceptions import BackendUnavailable
+from mocra_scrapy.models import CrawlState, Seeding
+from mocra_scrapy.scheduler import Scheduler
+from tests.integration.worker.scheduling import URLS, drained, eventually, opened
+
+Start = Callable[[], AsyncIterator[Any]]
+
+
+async def three() -> AsyncIterator[Any]:
+    for url in URLS:
+        yield Request(url)
+
+
+async def with_local() -> AsyncIterator[Any]:
+    yield Request(URLS[0])
+    yield Request(URLS[1], callback=lambda response: None)
+
+
+async def the_same_twice() -> AsyncIterator[Any]:
+    for _ in range(2):
+        yield Request(URLS[0], dont_filter=True)
+
+
+async def unseeded(scheduler: Scheduler) -> None:
+    """As if this process had a ``start()``: without an engine a worker calls its crawl seeded."""
+    await scheduler.mocra.queue.clear()
+    scheduler.worker.status.state = await scheduler.mocra.queue.join(scheduler.mocra.worker)
+    scheduler.worker.engine.crawl = scheduler.enqueue_request  # type: ignore[assignment, method-assign]
+    assert await seeding_of(scheduler) is Seeding.OPEN
+
+
+async def seed(scheduler: Scheduler, start: Start = three) -> None:
+    async for _ in scheduler.worker.seeder.run(start()):
+        raise AssertionError("requests are scheduled, not given to the engine")
+
+
+async def state(scheduler: Scheduler) -> CrawlState:
+    return await scheduler.mocra.queue.state()
+
+
+async def seeding_of(scheduler: Scheduler) -> Seeding:
+    return (await state(scheduler)).seeding
+
+
+async def away(**arguments: Any) -> Any:
+    raise BackendUnavailable("away")
+
+
+def shared() -> dict[str, Any]:
+    return {"MOCRA_BACKEND": f"memory://{secrets.token_hex(4)}", "MOCRA_CRAWL": "c", "MOCRA_STOP_TIMEOUT": 0}
+
+
+async def test_it_is_done_when_all_is_stored() -> None:
+    async with opened() as scheduler:
+        await unseeded(scheduler)
+        await seed(scheduler)
+        assert await seeding_of(scheduler) is Seeding.DONE
+        assert (await scheduler.mocra.queue.size()).unfinished == 3
+
+
+@pytest.mark.parametrize("ending", ["closes", "drains"])
+async def test_it_is_not_done_while_the_backend_answers_nothing(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``start()`` has ended, its seeds are in this process alone: also when the worker ends now."""
+    async with opened(**shared()) as scheduler:
+        await unseeded(scheduler)
+        status, state = scheduler.worker.status, scheduler.mocra.worker_state
+        monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", away)
+        seeding = asyncio.ensure_future(seed(scheduler))
+        await eventually(lambda: len(scheduler.worker.outbox) == 3 and status.away_since)
+        assert await seeding_of(scheduler) is not Seeding.DONE
+        assert not seeding.done()
+        if ending == "closes":
+            scheduler.worker.on_closing()
+        else:
+            state.drain()
+        await seeding
+        assert await seeding_of(scheduler) is not Seeding.DONE, "nothing of it is stored"
+
+
+async def test_what_is_left_of_it_is_given_by_the_next_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(**shared()) as scheduler:
+        await unseeded(scheduler)
+        queue, exchange = scheduler.mocra.queue, scheduler.mocra.queue_session.exchange
+        monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", away)
+        seeding = asyncio.ensure_future(seed(scheduler))
+        await eventually(lambda: len(scheduler.worker.outbox) == 3)
+        scheduler.worker.on_closing()
+        await seeding
+        await queue.join("next")
+        assert not await queue.claim_seeding("next"), "it is this worker's as long as it lives"
+        await queue.close_worker(scheduler.mocra.worker)
+        assert await queue.claim_seeding("next")
+        monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", exchange)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_a_seed_that_stays_here_is_waited_for(finished: bool) -> None:
+    """A worker that closes while it is out leaves seeding open: only ``start()`` makes it again."""
+    async with opened(**shared()) as scheduler:
+        await unseeded(scheduler)
+        seeding = asyncio.ensure_future(seed(scheduler, with_local))
+        out: list[Request] = []
+
+        def take() -> bool:
+            if (request := scheduler.next_request()) is not None:
+                out.append(request)
+            return len(out) == 2
+
+        await eventually(take)
+        deliveries = scheduler.worker.deliveries
+        (local,) = (request for request in out if not deliveries.is_leased(request))
+        (stored,) = (request for request in out if request is not local)
+        deliveries.finished(stored)
+        await eventually(lambda: not scheduler.worker.outbox)
+        assert not seeding.done()
+        assert await seeding_of(scheduler) is not Seeding.DONE
+        if finished:
+            deliveries.finished(local)
+        else:
+            scheduler.worker.on_closing()
+        await seeding
+        assert (await seeding_of(scheduler) is Seeding.DONE) == finished
+
+
+async def test_the_same_dont_filter_request_twice_is_two() -> None:
+    """And a worker that seeds again stores neither of them again."""
+    async with opened() as scheduler:
+        await unseeded(scheduler)
+        await seed(scheduler, the_same_twice)
+        assert (await scheduler.mocra.queue.size()).unfinished == 2
+        again = scheduler.worker.seeder
+        again._place = 0
+        before = scheduler.crawler.stats.get_value("scheduler/enqueued")
+        for n in range(2):
+            again._place = n + 1
+            again._give(Request(URLS[0], dont_filter=True))
+        await eventually(lambda: not scheduler.worker.outbox)
+        assert scheduler.crawler.stats.get_value("scheduler/enqueued") == before == 2
+        assert (await scheduler.mocra.queue.size()).unfinished == 2
+
+
+async def test_a_fingerprinter_that_raises_ends_start_unseeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Scrapy it is an error of ``start()``, and what came before it is fetched."""
+
+    def refuse(request: Request) -> bytes:
+        if request.url == URLS[2]:
+            raise KeyError("id")
+        return request.url.encode()
+
+    async with opened() as scheduler:
+        await unseeded(scheduler)
+        monkeypatch.setattr(scheduler.worker.filter.recent, "fingerprint", refuse)
+        with pytest.raises(KeyError):
+            await seed(scheduler)
+        assert scheduler.worker.status.start_failed
+        await eventually(lambda: not scheduler.worker.outbox)
+        assert (await scheduler.mocra.queue.size()).unfinished == 2
+        assert await seeding_of(scheduler) is not Seeding.DONE
+
+
+@pytest.mark.parametrize("dont_filter", [True, False])
+async def test_a_fingerprinter_that_raises_for_a_link_makes_its_parent_a_letter(
+    dont_filter: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(request: Request) -> bytes:
+        raise KeyError("id")
+
+    async with opened() as scheduler:
+        scheduler.enqueue_request(Request(URLS[0]))
+        parent = await eventually(scheduler.next_request)
+        monkeypatch.setattr(scheduler.worker.filter.recent, "fingerprint", refuse)
+        child = Request(URLS[1], dont_filter=dont_filter)
+        # Asked about as the link leaves its callback, where nobody would be told: it isn't known.
+        assert not scheduler.worker.intake.is_known(child)
+        assert scheduler.enqueue_request(child) is dont_filter
+        scheduler.worker.deliveries.finished(parent)
+        await eventually(lambda: not scheduler.worker.outbox)
+        if dont_filter:
+            scheduler.worker.deliveries.finished(await eventually(scheduler.next_request))
+        await drained(scheduler)
+        letters = await scheduler.mocra.queue.dead()
+        assert [letter.reason for letter in letters] == ([] if dont_filter else ["child_lost"])
