@@ -15,7 +15,7 @@ from scrapy.utils.request import RequestFingerprinter
 from benchmarks.realsites import microseconds
 from mocra_scrapy.codec.compression import Dictionary, train
 from mocra_scrapy.codec.requests import load_codec
-from mocra_scrapy.dupefilters import KnownLinks, RecentFingerprints
+from mocra_scrapy.worker.recent_fingerprints import KnownLinks, RecentFingerprints
 
 COUNT = 5000
 
