@@ -82,7 +82,15 @@ class CodecError(MocraError):
 class UnserializableRequest(CodecError):
     """This request can't be stored outside this process; the text names the part of it and the
     reason.
+
+    Args:
+        reason: what can't be stored, why, and what to do.
+        part: where, for counting: ``callback``, ``meta/<key>``, ``size``, …
     """
+
+    def __init__(self, reason: str, part: str = "request") -> None:
+        super().__init__(reason)
+        self.part = part
 
 
 class UnreadablePayload(CodecError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ from mocra_scrapy.codec.requests import (
     METHOD,
     MSGPACK,
 )
-from mocra_scrapy.codec.values import unpack
+from mocra_scrapy.codec.spider_objects import Named
+from mocra_scrapy.codec.values import ValueReader
 from mocra_scrapy.models.redaction import MASK, redact
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
             (name := key if isinstance(key, str) else str(plain(key))): MASK if SECRET.search(name) else plain(member)
             for key, member in value.items()
         }
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
         return [plain(member) for member in value]
     return str(value)
 
@@ -71,7 +73,7 @@ def request_of(body: bytes) -> dict[str, Any] | None:
     if not body or body[0] != MSGPACK:
         return None
     try:
-        _, url, fields = unpack(memoryview(body)[1:])
+        _, url, fields = ValueReader(Named()).unpack(memoryview(body)[1:])
         shown = {"url": plain(str(url)), "method": "GET"}
         for field, value in fields.items():
             if field == COOKIES:
@@ -94,7 +96,7 @@ def fingerprint_of(body: bytes) -> bytes | None:
     if not body or body[0] != MSGPACK:
         return None
     try:
-        _, url, fields = unpack(memoryview(body)[1:])
+        _, url, fields = ValueReader(Named()).unpack(memoryview(body)[1:])
         named = {KEYWORDS[field]: fields[field] for field in (METHOD, BODY, META) if field in fields}
         return fingerprint(Request(url, **named))
     except Exception:

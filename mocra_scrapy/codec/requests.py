@@ -17,10 +17,9 @@ in ``meta["proxy"]``.
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from scrapy import FormRequest, Request, Spider
 from scrapy.http import JsonRequest, XmlRpcRequest
@@ -28,8 +27,11 @@ from scrapy.http.request import NO_CALLBACK
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import request_from_dict
 
+from mocra_scrapy.codec.advice import name_of
+from mocra_scrapy.codec.item_classes import ItemClasses, is_item_class
 from mocra_scrapy.codec.proxies import without_credentials
-from mocra_scrapy.codec.values import ValuePacker, culprit, unpack
+from mocra_scrapy.codec.spider_objects import SpiderObjects
+from mocra_scrapy.codec.values import ValuePacker, ValueReader, culprit
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
 
 MSGPACK, PICKLE = 0x01, 0x80
@@ -51,7 +53,8 @@ KEYWORDS = {
     CB_KWARGS: "cb_kwargs",
 }
 COMMON = frozenset(KEYWORDS.values()) | {"url", "callback", "errback"}
-NO_CALLBACK_MARK = 0  # in place of a method's name
+
+Item = TypeVar("Item")
 
 
 class IRequestCodec(Protocol):
@@ -68,55 +71,6 @@ class IRequestCodec(Protocol):
         """
 
 
-class _Methods:
-    """Names of a spider's methods, and back. Searched once per function, not once per request."""
-
-    def __init__(self, spider: Spider) -> None:
-        self._spider = spider
-        self._names: dict[object, str] = {}
-        self._methods: dict[Any, Callable[..., Any]] = {}
-
-    def name(self, function: Any, role: str) -> str | int:
-        if function is NO_CALLBACK:
-            return NO_CALLBACK_MARK
-        plain = getattr(function, "__func__", None)
-        if plain is None or getattr(function, "__self__", None) is not self._spider:
-            raise UnserializableRequest(
-                f"{role}: {getattr(function, '__qualname__', function)!r} is not a method of spider {self._spider.name!r}"
-            )
-        name = self._names.get(plain)
-        if name is None:
-            name = self._names[plain] = self._search(plain, role)
-        return name
-
-    def _search(self, plain: Any, role: str) -> str:
-        """The attribute under which the spider has *plain*; not always its ``__name__`` (mangled,
-        aliased, decorated).
-        """
-        for name in [str(plain.__name__), *dir(self._spider)]:
-            found = inspect.getattr_static(self._spider, name, None)
-            found = getattr(found, "__func__", found)
-            if found is plain and not name.startswith("__"):
-                return name
-        raise UnserializableRequest(
-            f"{role}: spider {self._spider.name!r} has no attribute that is {plain.__qualname__}"
-        )
-
-    def method(self, name: Any, role: str) -> Callable[..., Any]:
-        known = self._methods.get(name) if isinstance(name, (str, int)) else None
-        if known is None:
-            if name == NO_CALLBACK_MARK and type(name) is int:
-                return NO_CALLBACK
-            if not isinstance(name, str) or name.startswith("__"):
-                raise UnreadablePayload(f"{role} {name!r} is no method name")
-            if not callable(
-                getattr(inspect.getattr_static(self._spider, name, None), "__func__", None)
-            ) and not callable(inspect.getattr_static(self._spider, name, None)):
-                raise UnreadablePayload(f"{role} {name!r} is no longer a method of spider {self._spider.name!r}")
-            known = self._methods[name] = getattr(self._spider, name)
-        return known
-
-
 class RequestCodec:
     """The default codec.
 
@@ -131,8 +85,10 @@ class RequestCodec:
 
     def __init__(self, spider: Spider, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._methods = _Methods(spider)
-        self._packer = ValuePacker()
+        objects = SpiderObjects(spider)
+        self._methods = objects.methods
+        self._packer = ValuePacker(objects)
+        self._unpack = ValueReader(objects).unpack
         self._numbers: dict[type[Request], int | str] = {cls: i for i, cls in enumerate(self.CLASSES)}
 
     @classmethod
@@ -146,6 +102,27 @@ class RequestCodec:
         cls._registered[f"{request_class.__module__}.{request_class.__qualname__}"] = request_class
         return request_class
 
+    @classmethod
+    def register_item(
+        cls,
+        item_class: type[Item],
+        dump: Callable[[Item], Any] | None = None,
+        load: Callable[[Any], Item] | None = None,
+    ) -> type[Item]:
+        """Allow instances of a class in ``meta`` and ``cb_kwargs``, in every worker, before the
+        crawl starts; usable as a decorator.
+
+        Dataclasses, attrs and pydantic classes, ``scrapy.Item``, enums and named tuples in the
+        project's modules need no word. Other classes say how: *dump* gives something that can be
+        stored, *load* makes an equal instance of that.
+        """
+        if (dump is None) != (load is None) or (dump is None and not is_item_class(item_class)):
+            raise TypeError(f"{name_of(item_class)} is no item class: pass both dump= and load=")
+        if dump is not None and load is not None:
+            ItemClasses.explicit[item_class] = dump, load
+        ItemClasses.registered[name_of(item_class)] = item_class
+        return item_class
+
     def encode(self, request: Request) -> bytes:
         """The request as bytes; the same request gives the same bytes."""
         fields = self._fields(request)
@@ -153,10 +130,10 @@ class RequestCodec:
         try:
             payload = b"\x01" + self._packer.pack(message)
         except Exception as error:
-            raise UnserializableRequest(self._explain(fields, error)) from error
+            raise UnserializableRequest(*self._explain(fields, error)) from error
         if len(payload) > self._max_bytes:
             raise UnserializableRequest(
-                f"it takes {len(payload)} bytes, more than MOCRA_ENTRY_MAX_BYTES = {self._max_bytes}"
+                f"it takes {len(payload)} bytes, more than MOCRA_ENTRY_MAX_BYTES = {self._max_bytes}", "size"
             )
         return payload
 
@@ -166,7 +143,7 @@ class RequestCodec:
             name = f"{cls.__module__}.{cls.__qualname__}"
             if self._registered.get(name) is not cls:
                 raise UnserializableRequest(
-                    f"class {name} is not registered; see mocra_scrapy.codec.requests.RequestCodec.register"
+                    f"class {name} is not registered; see mocra_scrapy.codec.requests.RequestCodec.register", "class"
                 )
             number = self._numbers[cls] = name
         return number
@@ -207,13 +184,18 @@ class RequestCodec:
                 fields[EXTRA] = extra
         return fields
 
-    def _explain(self, fields: dict[int, Any], error: Exception) -> str:
+    def _explain(self, fields: dict[int, Any], error: Exception) -> tuple[str, str]:
+        """Why *fields* can't be packed, and in which part of the request that is."""
         for field, value in fields.items():
             try:
                 self._packer.pack(value)
             except Exception:
-                return culprit(value, KEYWORDS.get(field, "attribute"), self._packer)
-        return str(error)
+                name = KEYWORDS.get(field) or {CALLBACK: "callback", ERRBACK: "errback"}.get(field, "attribute")
+                reason = culprit(value, name, self._packer)
+                keys = value if field in (META, CB_KWARGS, EXTRA) else ()
+                part = next((key for key in keys if reason.startswith(f"{name}[{key!r}]")), None)
+                return reason, name if part is None else f"{name}/{part}"
+        return str(error), "request"
 
     def decode(self, payload: bytes) -> Request:
         """The request; never anything but it or
@@ -221,7 +203,7 @@ class RequestCodec:
         """
         _check(payload, MSGPACK, self._max_bytes)
         try:
-            number, url, fields = unpack(memoryview(payload)[1:])
+            number, url, fields = self._unpack(memoryview(payload)[1:])
             cls = self.CLASSES[number] if type(number) is int and number >= 0 else self._registered[number]
             callback, errback = fields.pop(CALLBACK, None), fields.pop(ERRBACK, None)
             keywords: dict[str, Any] = fields.pop(EXTRA, None) or {}
@@ -274,7 +256,7 @@ class PickleCodec:
             raise UnserializableRequest(str(error)) from error
         if len(payload) > self._max_bytes:
             raise UnserializableRequest(
-                f"it takes {len(payload)} bytes, more than MOCRA_ENTRY_MAX_BYTES = {self._max_bytes}"
+                f"it takes {len(payload)} bytes, more than MOCRA_ENTRY_MAX_BYTES = {self._max_bytes}", "size"
             )
         return payload
 

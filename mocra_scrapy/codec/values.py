@@ -2,31 +2,67 @@
 type and all, or is refused.
 
 msgpack alone turns tuples into lists and refuses sets and dates; here these are extension types.
-Subclasses (of dict, int, str, …) and instances of other classes are refused: stored as their base
-they would come back as something else, and their class could only be found again by importing what
-the store names. One exception, msgpack's own: ``bytearray`` and ``memoryview`` come back as
-``bytes``.
+Those of this module are 1 to 10; :mod:`~mocra_scrapy.codec.library_types` has those of the
+libraries, :mod:`~mocra_scrapy.codec.spider_objects` those of the project. They are part of the
+stored format: never renumber one.
 
-Extension types are part of the stored format: never renumber one.
+Where a subclass of str, bytes, int or float adds nothing to its value (the texts that lxml and
+BeautifulSoup extract, numbers of numpy) the value is stored, and comes back as the plain type; so
+do ``bytearray`` and ``memoryview``, as ``bytes``. Other subclasses come back as themselves or are
+refused.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgpack
+from itemadapter import ItemAdapter
 
+from mocra_scrapy.codec.advice import advice, name_of
+from mocra_scrapy.codec.library_types import READERS, WRITERS
 from mocra_scrapy.exceptions import UnserializableRequest
 
 TUPLE, SET, FROZENSET, INT, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, UUID_ = range(1, 11)
 
-#: Nesting of values; deeper ones are refused rather than trusted to every reader's stack.
+#: Nesting of values; deeper ones are refused rather than trusted to every reader's stack: each level
+#: of a reader takes 40 KiB of it.
 DEEPEST = 64
+
+#: The plain value of an instance of a subclass, whatever its class makes of ``str()`` or ``int()``.
+PLAIN: list[tuple[type, Callable[[Any], Any]]] = [
+    (str, str.__str__),
+    (bytes, lambda value: bytes(memoryview(value))),
+    (bytearray, lambda value: bytes(memoryview(value))),
+    (int, int.__int__),
+    (float, float.__float__),
+]
+#: Packages whose texts point back to the document they came from: that is not part of their value.
+TEXTS_OF = {"lxml", "bs4", "parsel", "w3lib", "markupsafe", "numpy"}
+#: Time zones of libraries that are one offset.
+FIXED_ZONES = {
+    "dateutil.tz.tz.tzutc",
+    "dateutil.tz.tz.tzoffset",
+    "pytz.UTC",
+    "pytz._FixedOffset",
+    "dateparser.timezone_parser.StaticTzInfo",
+}
+
+
+class IObjects(Protocol):
+    """The values that only one process or one spider knows."""
+
+    def dump(self, value: Any) -> tuple[int, Any] | None:
+        """The extension type and what to pack; ``None``: *value* is none of these."""
+
+    def load(self, code: int, plain: Any) -> Any:
+        """The value, of what was packed."""
 
 
 def _zone(zone: dt.tzinfo | None) -> list[Any] | None:
@@ -35,9 +71,13 @@ def _zone(zone: dt.tzinfo | None) -> list[Any] | None:
         return None
     if isinstance(zone, ZoneInfo) and zone.key:
         return [zone.key]
-    if type(zone) is dt.timezone:
-        return [zone.utcoffset(None).total_seconds(), zone.tzname(None)]
-    raise UnserializableRequest(f"a time zone of {type(zone).__module__}.{type(zone).__qualname__}")
+    if type(zone) is dt.timezone or name_of(type(zone)) in FIXED_ZONES:
+        offset = zone.utcoffset(None)
+        if offset is not None:
+            return [offset.total_seconds(), zone.tzname(None)]
+    raise UnserializableRequest(
+        f"a time zone of {name_of(type(zone))} can't be stored. Use zoneinfo, or value.astimezone(datetime.timezone.utc)"
+    )
 
 
 def _open_zone(stored: list[Any] | None) -> dt.tzinfo | None:
@@ -53,7 +93,8 @@ def _open_zone(stored: list[Any] | None) -> dt.tzinfo | None:
 class ValuePacker:
     """Packs one value after the other. Not for several threads, nor for re-entry."""
 
-    def __init__(self) -> None:
+    def __init__(self, objects: IObjects) -> None:
+        self._objects = objects
         self._depth = 0
         self._packer = self._make()
         self.pack: Callable[[Any], bytes] = self._packer.pack
@@ -73,7 +114,8 @@ class ValuePacker:
         finally:
             self._depth -= 1
 
-    def _extension(self, value: Any) -> msgpack.ExtType:  # noqa: PLR0911 - a table of types
+    def _extension(self, value: Any) -> Any:  # noqa: PLR0911 - a table of types
+        """What msgpack is to pack in place of *value*, which it doesn't know."""
         kind = type(value)
         if kind is tuple:
             return msgpack.ExtType(TUPLE, self._nested(list(value)))
@@ -97,84 +139,131 @@ class ValuePacker:
             return msgpack.ExtType(DECIMAL, str(value).encode())
         if kind is UUID:
             return msgpack.ExtType(UUID_, value.bytes)
-        raise UnserializableRequest(f"{kind.__module__}.{kind.__qualname__} can't be stored")
+        if kind in WRITERS:
+            code, dump = WRITERS[kind]
+            return msgpack.ExtType(code, self._nested(dump(value)))
+        found = self._objects.dump(value)
+        if found is not None:
+            return msgpack.ExtType(found[0], self._nested(found[1]))
+        return self._plain(value)
+
+    def _plain(self, value: Any) -> Any:
+        """The value of an instance of a subclass that adds nothing to it."""
+        kind = type(value)
+        for base, take in PLAIN:
+            if isinstance(value, base):
+                if getattr(value, "__dict__", None) and kind.__module__.partition(".")[0] not in TEXTS_OF:
+                    raise UnserializableRequest(f"{name_of(kind)} is more than a {base.__name__}. {advice(value)}")
+                plain = take(value)
+                # msgpack asks once; what it can't pack itself must be an extension type by then.
+                return plain if base is not int or -(2**63) <= plain < 2**64 else self._extension(plain)
+        if any(name_of(base) == "numpy.generic" for base in kind.__mro__):
+            plain = value.item()
+            if type(plain) in (int, float, bool):
+                return plain
+            if type(plain) is complex:
+                return self._extension(plain)
+        raise UnserializableRequest(f"{name_of(kind)} can't be stored. {advice(value)}")
 
     @staticmethod
     def _too_big() -> bytes:
         raise UnserializableRequest("an int of more than 4096 bits")
 
 
-def unpack(payload: bytes | memoryview) -> Any:
-    """The value that was packed.
+class ValueReader:
+    """Unpacks one value after the other. Not for several threads, nor for re-entry."""
 
-    Raises:
-        Exception: of any kind that msgpack, ``int``, ``datetime`` … raise for bytes that nobody of
-            ours packed.
-    """
-    return msgpack.unpackb(
-        payload,
-        raw=False,
-        strict_map_key=False,
-        unicode_errors="surrogatepass",
-        ext_hook=_open_extension,
-    )
+    def __init__(self, objects: IObjects) -> None:
+        self._objects = objects
+        self._depth = 0
+        self._hook = self._open
 
+    def unpack(self, payload: bytes | memoryview) -> Any:
+        """The value that was packed.
 
-def _members(data: bytes) -> list[Any]:
-    unpacker = msgpack.Unpacker(
-        raw=False,
-        strict_map_key=False,
-        unicode_errors="surrogatepass",
-        ext_hook=_open_extension,
-        max_buffer_size=max(len(data), 1),
-    )
-    unpacker.feed(data)
-    members = list(unpacker)
-    if unpacker.tell() != len(data):
-        raise ValueError("a set that is cut off")
-    return members
+        Raises:
+            Exception: of any kind that msgpack, ``int``, ``datetime`` … raise for bytes that nobody
+                of ours packed.
+        """
+        return msgpack.unpackb(
+            payload,
+            raw=False,
+            strict_map_key=False,
+            unicode_errors="surrogatepass",
+            ext_hook=self._hook,
+        )
 
+    def _members(self, data: bytes) -> list[Any]:
+        unpacker = msgpack.Unpacker(
+            raw=False,
+            strict_map_key=False,
+            unicode_errors="surrogatepass",
+            ext_hook=self._hook,
+            max_buffer_size=max(len(data), 1),
+        )
+        unpacker.feed(data)
+        members = list(unpacker)
+        if unpacker.tell() != len(data):
+            raise ValueError("a set that is cut off")
+        return members
 
-def _open_extension(code: int, data: bytes) -> Any:  # noqa: PLR0911 - a table of types
-    if code == TUPLE:
-        return tuple(unpack(data))
-    if code == SET:
-        return set(_members(data))
-    if code == FROZENSET:
-        return frozenset(_members(data))
-    if code == INT:
-        return int(data[:1300])
-    if code == DATETIME:
-        text, fold, zone = unpack(data)
-        return dt.datetime.fromisoformat(text).replace(fold=fold, tzinfo=_open_zone(zone))
-    if code == DATE:
-        return dt.date.fromisoformat(data.decode())
-    if code == TIME:
-        text, fold, zone = unpack(data)
-        return dt.time.fromisoformat(text).replace(fold=fold, tzinfo=_open_zone(zone))
-    if code == TIMEDELTA:
-        return dt.timedelta(*unpack(data))
-    if code == DECIMAL:
-        return Decimal(data.decode())
-    if code == UUID_:
-        return UUID(bytes=data)
-    raise ValueError(f"unknown extension type {code}")
+    def _open(self, code: int, data: bytes) -> Any:
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST + 1:  # the innermost one may be no container
+                raise ValueError(f"nested more than {DEEPEST} levels deep")
+            return self._opened(code, data)
+        finally:
+            self._depth -= 1
+
+    def _opened(self, code: int, data: bytes) -> Any:  # noqa: PLR0911 - a table of types
+        if code == TUPLE:
+            return tuple(self.unpack(data))
+        if code == SET:
+            return set(self._members(data))
+        if code == FROZENSET:
+            return frozenset(self._members(data))
+        if code == INT:
+            return int(data[:1300])
+        if code == DATETIME:
+            text, fold, zone = self.unpack(data)
+            return dt.datetime.fromisoformat(text).replace(fold=fold, tzinfo=_open_zone(zone))
+        if code == DATE:
+            return dt.date.fromisoformat(data.decode())
+        if code == TIME:
+            text, fold, zone = self.unpack(data)
+            return dt.time.fromisoformat(text).replace(fold=fold, tzinfo=_open_zone(zone))
+        if code == TIMEDELTA:
+            return dt.timedelta(*self.unpack(data))
+        if code == DECIMAL:
+            return Decimal(data.decode())
+        if code == UUID_:
+            return UUID(bytes=data)
+        load = READERS.get(code)
+        plain = self.unpack(data)
+        return load(plain) if load is not None else self._objects.load(code, plain)
 
 
 def culprit(value: Any, path: str, packer: ValuePacker, depth: int = 0) -> str:
     """Which part of *value* can't be packed, for an error message: ``meta['page']['soup']: …``."""
     if depth < DEEPEST:
-        if type(value) is dict:
-            for key, member in value.items():
-                if not _packs(key, packer):
-                    return f"a key of {path}: {_reason(key, packer)}"
-                if not _packs(member, packer):
-                    return culprit(member, f"{path}[{key!r}]", packer, depth + 1)
-        elif type(value) in (list, tuple):
-            for i, member in enumerate(value):
-                if not _packs(member, packer):
-                    return culprit(member, f"{path}[{i}]", packer, depth + 1)
+        for key, member in _parts(value):
+            if not _packs(key, packer):
+                return f"a key of {path}: {_reason(key, packer)}"
+            if not _packs(member, packer):
+                return culprit(member, f"{path}[{key!r}]", packer, depth + 1)
     return f"{path}: {_reason(value, packer)}"
+
+
+def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+    """What *value* is made of, as far as it is worth a look."""
+    if isinstance(value, dict):
+        return list(dict.items(value))
+    if isinstance(value, (list, tuple, deque)):
+        return enumerate(value)
+    if ItemAdapter.is_item(value):
+        return list(ItemAdapter(value).items())
+    return ()
 
 
 def _reason(value: Any, packer: ValuePacker) -> str:

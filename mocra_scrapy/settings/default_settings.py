@@ -37,6 +37,7 @@ MOCRA_LOCAL_SEEN = 100_000  # fingerprints remembered in this process, so that k
 MOCRA_CODEC = "msgpack"  # "msgpack" | "pickle" (runs code from the store: only where you trust everybody) | a class
 MOCRA_COMPRESSION = "auto"  # "auto": compress stored requests where a server is shared | "on" | "off"; all are read
 MOCRA_ENTRY_MAX_BYTES = 1_048_576  # bytes of one stored request; larger ones stay with this worker
+MOCRA_ITEM_CLASSES: list[str] = []  # modules or classes whose instances meta may hold, beside the project's own
 MOCRA_REQUIRE_SERIALIZABLE = False  # True: a request that can't be stored is an error; False: it stays with this worker
 MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first
 MOCRA_DEAD_TTL = 2_592_000.0  # s for which a dead letter is kept (30 days); 0: without limit

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Reasons that are told and counted each by itself: keys of meta may be without end.
+PARTS = 20
+
 
 class LocalRequests:
     """Puts such requests into the inbox, at once or when their delay has passed. ``len()``: those
@@ -43,7 +46,7 @@ class LocalRequests:
         self._inbox, self._deliveries = inbox, deliveries
         self._wake = wake
         self._required = required
-        self._logged = False
+        self._told: set[str] = set()
         self._later = WaitingRequests(self._ready)
 
     def __len__(self) -> int:
@@ -57,16 +60,19 @@ class LocalRequests:
         """
         if self._required:
             raise error
-        if not self._logged or self._crawler.settings.getbool("SCHEDULER_DEBUG"):
-            self._logged = True
+        part = error.part if error.part in self._told or len(self._told) < PARTS else "other"
+        if part not in self._told or self._crawler.settings.getbool("SCHEDULER_DEBUG"):
+            self._told.add(part)
             logger.warning(
                 "Unable to serialize request: %s - reason: %s - it stays with this worker, in memory; no more such requests"
-                " will be logged (stats are collected as mocra/scheduler/unserializable)",
+                " will be logged (stats are collected as mocra/scheduler/unserializable/%s)",
                 local.request,
                 error,
+                part,
                 extra={"spider": self._crawler.spider},
             )
         self._stats.inc_value("mocra/scheduler/unserializable")
+        self._stats.inc_value(f"mocra/scheduler/unserializable/{part}")
         self._stats.inc_value("scheduler/enqueued/memory")
         self._stats.inc_value("scheduler/enqueued")
         local = replace(local, parent=self._deliveries.adopt(local.parent))
