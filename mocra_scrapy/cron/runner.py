@@ -31,9 +31,10 @@ from mocra_scrapy.cron.launcher_pool import Launches
 from mocra_scrapy.cron.leader_note import LeaderNote, jobs_digest
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.policy import decide, next_due, remove
+from mocra_scrapy.cron.run_log import RunLog
 from mocra_scrapy.cron.run_steps import end, retry
 from mocra_scrapy.cron.silence import Silence
-from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Run, utc
+from mocra_scrapy.cron.state import ENDED, INTENDED, JobState, Run
 from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.models import Term
 from mocra_scrapy.settings.identity import worker_name
@@ -57,6 +58,9 @@ class Runner:
         clock: monotonic seconds; decides who is silent for too long, and what it believes to lead.
         command: what runs a crawl, for tests; empty: the real thing.
 
+    Attributes:
+        log: tells of runs; ``log.listeners`` are called when one has ended.
+
     Raises:
         ConfigurationError: the jobs file is wrong.
     """
@@ -78,7 +82,7 @@ class Runner:
         self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
         self._alerts = Alerts(self.store)
         self.candidate: Candidate | None = None
-        self._told: dict[str, tuple[str, str]] = {}
+        self.log = RunLog(wall)
         self._changed = asyncio.Event()
 
     @property
@@ -268,7 +272,7 @@ class Runner:
             if old.fence > number:
                 logger.warning("A later term than %d has decided about %s", number, job.name)
                 return None
-        self._tell(new)
+        self.log.look(job.name, new)
         self._alerts.look(job, new)
         for run in new.runs:
             if run.state == INTENDED and run.executor == "process":
@@ -298,20 +302,3 @@ class Runner:
     async def _intended(self) -> list[Run]:
         states = await self.store.everything()
         return [run for name in self.jobs if name in states for run in states[name].state.runs if run.state == INTENDED]
-
-    def _tell(self, state: JobState) -> None:
-        """Log what became of each run, once."""
-        for run in state.runs:
-            now = (run.state, run.outcome)
-            if self._told.get(run.id) == now:
-                continue
-            new, self._told[run.id] = run.id not in self._told, now
-            if run.state == ENDED and not (new and run.ended is not None and run.ended < self._wall() - LOOK - 60):
-                level = logging.INFO if run.outcome == "succeeded" else logging.WARNING
-                logger.log(level, "Run %s %s%s", run.id, run.outcome, f": {run.reason}" if run.reason else "")
-            elif run.state == RUNNING:
-                logger.info("Run %s is going on, log %s", run.id, run.parts[0].log)
-            elif run.state != ENDED:
-                logger.info("Run %s is %s, due %s", run.id, run.state, utc(run.due))
-        if len(self._told) > 50_000:
-            self._told = {run.id: (run.state, run.outcome) for run in state.runs}

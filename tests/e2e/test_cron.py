@@ -328,6 +328,8 @@ def test_looking_and_checking(runners_of: Callable[[str, str], Runners]) -> None
     ]
     done = scrapy(project, "cron", "next", "night", "--after", "9999-12-31T00:00:00Z")
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    done = scrapy(project, "cron", "next", "night", "-n", "1", "--after", "2027-03-27T00:00:00Z", "--json")
+    assert json.loads(done.stdout) == {"job": "night", "instant": "2027-03-27T01:30:00Z", "note": ""}
     done = scrapy(project, "cron", "status")
     assert (done.returncode, "Nobody leads" in done.stdout) == (3, True)
     assert "  trigger " in scrapy(project, "cron", "help").stdout

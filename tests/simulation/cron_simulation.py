@@ -323,7 +323,8 @@ class SimulatedRunner(Runner):
         self.name, self.store = process.name, world.store()
         self.file: Any = SimpleNamespace(jobs={world.job.name: world.job}, source="simulated", reload=lambda: False)
         self._silence = Silence(SIGN, self._clock)
-        self._told, self._digest, self.candidate = {}, "", None
+        self._digest, self.candidate = "", None
+        self.log: Any = SimpleNamespace(look=lambda job, state: None)
         self._changed = asyncio.Event()
         self._alerts = Alerts(self.store)
         self._mine: dict[str, Process] = {}
@@ -331,8 +332,6 @@ class SimulatedRunner(Runner):
             living=lambda: {run for run, one in self._mine.items() if not one.dead},
             hopeless=lambda: set(), next_try=lambda: None, forget=lambda run: None,
         )  # fmt: skip
-
-    def _tell(self, state: JobState) -> None: ...
 
     async def clean(self) -> None: ...
 

@@ -43,10 +43,15 @@ class Next(Looking):
         parser.add_argument("job", nargs="*", help="names of jobs (default: all)")
         parser.add_argument("-n", "--count", type=int, default=5, help="instants of each (default: 5)")
         parser.add_argument("--after", metavar="TIME", help="begin there: 2027-03-27T00:00:00Z (default: now)")
+        parser.add_argument("--json", action="store_true", help="one JSON object for each instant, a line each")
 
     def show(self, arguments: argparse.Namespace, options: CronOptions, command: ScrapyCommand) -> int:
         begin = time.time() if arguments.after is None else moment("--after", arguments.after)
         for job in chosen(load_jobs(options.source()), arguments.job):
+            if arguments.json:
+                for fire in islice(job.schedule.after(begin), max(0, arguments.count)):
+                    print(json.dumps({"job": job.name, "instant": utc(fire.instant), "note": fire.note}))
+                continue
             how = "" if job.enabled else ", disabled"
             kind = "fixed times" if job.schedule.fixed else "follows elapsed time"
             print(f"{job.name}: {job.schedule.text} in {job.schedule.zone.key} ({kind}{how})")
