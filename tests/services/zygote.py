@@ -87,7 +87,9 @@ class Zygote:
         """Returns in each child, with its order."""
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for the children
+        # A Ctrl-C at the terminal is for the children; they have what this process inherited, since a
+        # shell's background jobs, and what these start, ignore it.
+        self.interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.selector.register(self.orders, selectors.EVENT_READ)
         self.selector.register(self.woken, selectors.EVENT_READ)
         while True:
@@ -129,7 +131,7 @@ class Zygote:
         """In the child: nothing of the parent's stays open, and signals do what they do at first."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, self.interrupt)
         for number, file in enumerate(files):
             os.dup2(file, number)
         self.selector.close()
