@@ -199,9 +199,11 @@ spider = "broken"
     assert "an error with" in scrapy(project, "cron", "logs", "good").stdout
     assert '"item_scraped_count == 5' not in scrapy(project, "cron", "show", "good").stdout
     assert json.loads(scrapy(project, "cron", "show", "good", "--json").stdout)["runs"][0]["outcome"] == "succeeded"
-    status = scrapy(project, "cron", "status")
-    assert (status.returncode, "Leads: " in status.stdout) == (0, True), status.stdout
-    assert "poor: failed" in status.stdout
+    told = []
+    # On a busy machine a lease of a second and a half is lost now and then.
+    runners.until(lambda: told.append(scrapy(project, "cron", "status")) or told[-1].returncode == 0, 60, "all is well")
+    assert "Leads: " in told[-1].stdout
+    assert "poor: failed" in told[-1].stdout
     waited = scrapy(project, "cron", "trigger", "good", "broken", "--wait")
     assert waited.returncode == 1
     assert "succeeded" in waited.stdout
