@@ -36,7 +36,7 @@ def all_ways(backend: str, site: MockSite) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def crawls(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
-    """Backend -> way -> what came of it; run once for all processes of the session."""
+    """Backend -> what :mod:`tests.e2e.ways.run` printed; run once for all processes of the session."""
     folder: Path = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):
         folder = folder.parent
@@ -62,12 +62,19 @@ def without(way: str, result: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("backend", ["memory", "redis"])
 @pytest.mark.parametrize("way", WAYS)
 def test_it_is_as_with_scrapy_alone(way: str, backend: str, crawls: dict[str, dict[str, Any]]) -> None:
-    plain, ours = crawls["plain"][way], crawls[backend][way]
+    plain, ours = crawls["plain"]["ways"][way], crawls[backend]["ways"][way]
     assert without(way, ours) == without(way, plain), ours["errors"]
     assert len(ours["errors"]) >= len(plain["errors"]), "what Scrapy tells of errors is told"
     assert ours["queue"]["letters"] == WAYS[way].letters
     if ours["reason"] in ("finished", "start_error"):
         assert ours["queue"]["unfinished"] == 0
+
+
+@pytest.mark.parametrize("backend", ["memory", "redis"])
+def test_no_crawler_outlives_its_crawl(backend: str, crawls: dict[str, dict[str, Any]]) -> None:
+    """One process runs them all, one after the other: what belongs to a crawler goes with it."""
+    assert set(crawls[backend]["alive"]) <= set(crawls["plain"]["alive"])
+    assert len(crawls["plain"]["alive"]) < 3
 
 
 def test_the_table_is_whole() -> None:

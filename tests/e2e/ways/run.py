@@ -1,15 +1,18 @@
 """``python -m tests.e2e.ways.run BACKEND SITE [WAY …]``: runs each way of the table, one after the
-other, and prints ``{way: what came of it}``. ``BACKEND`` is a URL, or ``plain`` for Scrapy alone.
+other, and prints ``{"ways": {way: what came of it}, "alive":
+[ways whose crawler is still in memory]}``. ``BACKEND`` is a URL, or ``plain`` for Scrapy alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import logging
 import sys
 import time
+import weakref
 from collections import Counter
 from typing import Any
 from urllib.request import urlopen
@@ -84,9 +87,14 @@ def shown(item: Any, site: str) -> str:
     return text.replace(site, "")
 
 
+#: Of each way its crawler, to see that nobody keeps it.
+crawlers: dict[str, weakref.ref[Crawler]] = {}
+
+
 async def crawl(runner: AsyncCrawlerRunner, way: type[Way], backend: str, site: str) -> dict[str, Any]:
     fetch(f"{site}/_reset")
     crawler: Crawler = runner.create_crawler(way)
+    crawlers[way.name] = weakref.ref(crawler)
     for name, value in way.settings_.items():
         crawler.settings.set(name, value, "spider")
     items: list[str] = []
@@ -144,7 +152,10 @@ async def main() -> None:
         if backend != "plain":
             settings |= {"ADDONS": {"mocra_scrapy.Addon": 300}, "MOCRA_BACKEND": backend, "MOCRA_CRAWL": name}
         results[name] = await crawl(AsyncCrawlerRunner(settings), WAYS[name], backend, site)
-    print(json.dumps(results))
+    await asyncio.sleep(0)  # what the last one scheduled
+    gc.collect()
+    alive = [name for name, crawler in crawlers.items() if crawler() is not None]
+    print(json.dumps({"ways": results, "alive": alive}))
 
 
 if __name__ == "__main__":

@@ -144,6 +144,30 @@ async def test_a_dictionary_that_nobody_has_makes_dead_letters_and_holds_up_litt
         assert caplog.text.count("Compression dictionary abcd is not stored") == 1, "looked for once, not for each"
 
 
+async def test_a_missing_dictionary_is_looked_for_in_one_exchange_only(
+    shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next leases that want it hold up nobody."""
+    monkeypatch.setattr(_packing, "PAUSES", (0.0, 0.0, 0.0))
+    async with opened(**shared) as scheduler, look(shared) as queue:
+        dictionaries, looks = scheduler.mocra.queue.dictionaries, []
+
+        async def counted() -> Any:
+            looks.append(1)
+            return await dictionaries()
+
+        monkeypatch.setattr(scheduler.mocra.queue, "dictionaries", counted)
+        stats, seen = scheduler.crawler.stats, []
+        for n in range(3):
+            scheduler.worker.outbox.push(Entry(b"\x02\xab\xcd foreign %d" % n, "foo.test"), Request("http://foo.test/"))
+            scheduler.worker.status.kick()
+            await eventually(lambda n=n: scheduler.next_request() or stats.get_value("mocra/queue/buried") == n + 1)
+            seen.append(len(looks))
+        assert seen[0] >= 3
+        assert seen[0] == seen[1] == seen[2]
+        assert len(await queue.dead()) == 3
+
+
 async def test_a_dictionary_that_comes_late_is_waited_for(
     shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -320,4 +320,22 @@ async def test_what_could_not_be_read_is_read_again(backend: MemoryBackend) -> N
     await store.put("x", b"1")
     await eventually(lambda: value.value == 1)
     assert fails == []
+
+
+async def test_what_could_not_be_read_is_read_again_without_a_new_message(backend: MemoryBackend) -> None:
+    """Its message was heard once: nobody tells of it a second time before the next refresh."""
+    store = backend.shared_values("place")
+    flaky = Flaky(store)
+    space = SharedSpace(flaky, refresh=3600)  # type: ignore[arg-type]
+    value = space.value("x", 0)
+    await space.open()
+    flaky.away = True
+    await store.put("x", b"3")
+    await eventually(lambda: "x" in space._stale)
+    with pytest.raises(BackendUnavailable):
+        await space._catch_up()
+    assert space._stale == {"x"}
+    assert space._kicked.is_set(), "the task that follows looks again by itself"
+    flaky.away = False
+    await eventually(lambda: value.value == 3)
     await space.close()
