@@ -76,8 +76,9 @@ class ItemClasses:
         self._found: dict[str, type] = {name_of(kind): kind for kind in EVERYWHERE}
         self._scanned = -1
         for package in {name.partition(".")[0] for name in spider_modules}:
-            # By convention, whether or not a spider imports it; a project without one is fine.
-            with suppress(ModuleNotFoundError):
+            # By convention, whether or not a spider imports it; a project without one is fine, and
+            # one that nobody could import until now is not our affair.
+            with suppress(Exception):
                 import_module(f"{package}.items")
         for path in named:
             self._load(path)

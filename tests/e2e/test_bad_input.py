@@ -178,8 +178,13 @@ def test_what_cannot_be_stored_is_not_lost_with_its_worker(tmp_path: Path, site:
     assert scrapy(project, *arguments).returncode == 9
     done = scrapy(project, *arguments)
     assert done.returncode == 0
-    assert "Unable to serialize request" in done.stderr
-    assert "'mocra/scheduler/unserializable': 2" in done.stderr
+    assert done.stderr.count("Unable to serialize request") == 2, "once for each reason"
+    assert (
+        "meta['page']['file']: _io.TextIOWrapper can't be stored. Open it in the callback that needs it" in done.stderr
+    )
+    assert "<lambda>' is not a method of spider 'shop'" in done.stderr
+    for part in ("", "/callback", "/meta/page"):
+        assert f"'mocra/scheduler/unserializable{part}': {1 if part else 2}" in done.stderr
     assert {p for p, times in site.arrivals().items() if times} >= {
         "/ok/parent",
         "/ok/stored",

@@ -10,6 +10,7 @@ prints its address.
 ``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
 ``/_peaks``  JSON: group -> the most of them at once
 ``/sick/<any>``  answers 500 until ``/_repair`` is fetched
+``/feed/<n>.xml``, ``/feed/<n>.csv``  rows with the paths of n pages; ``/feed/<n>.sitemap`` a sitemap of them
 ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
 ``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
 ``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from
@@ -78,6 +79,8 @@ class Site:
             return await self.in_the_mood(moods[min(len(self.arrivals[path]), len(moods)) - 1])
         elif kind == "links":
             return 200, html(f"/ok/{i}" for i in range(int(rest))), ""
+        elif kind == "feed":
+            return 200, feed(*rest.split(".")), ""
         elif kind == "sick" and self.sick:
             return 500, "sick", ""
         elif kind == "busy" and first:
@@ -129,6 +132,15 @@ class Site:
                 writer.write(head.encode() + data)
                 await writer.drain()
         writer.close()
+
+
+def feed(pages: str, kind: str) -> str:
+    paths = [f"/ok/{n}" for n in range(int(pages))]
+    if kind == "csv":
+        return "\n".join(["path,title", *(f"{path},a title" for path in paths)])
+    row = "<url><loc>{}</loc></url>" if kind == "sitemap" else "<row><path>{}</path><title>a title</title></row>"
+    root = 'urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"' if kind == "sitemap" else "rows"
+    return f"<?xml version='1.0'?><{root}>{''.join(row.format(path) for path in paths)}</{root.split(maxsplit=1)[0]}>"
 
 
 def html(paths: object) -> str:

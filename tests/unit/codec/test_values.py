@@ -21,7 +21,6 @@ from urllib.parse import urlparse, urlsplit
 
 import msgpack
 import pytest
-from bs4 import BeautifulSoup
 from scrapy import Request, Selector, Spider
 from scrapy.http import Headers, HtmlResponse
 from scrapy.http.cookies import CookieJar
@@ -165,11 +164,12 @@ class Number(int):
 
 def test_subclasses_that_are_their_value_come_back_plain(codec: RequestCodec) -> None:
     """Above all ``link_text`` of CrawlSpider."""
+    soup = pytest.importorskip("bs4").BeautifulSoup
     tree = Selector(text=PAGE).root
     for value, plain in (
         (tree.xpath("string(//a)"), "text bold"),
         (tree.xpath("//a/@title")[0], "t"),
-        (BeautifulSoup(PAGE, "lxml").a.b.string, "bold"),
+        (soup(PAGE, "lxml").a.b.string, "bold"),
         (Text("x"), "x"),
         (Number(2**70), 2**70),
         (Number(True), 1),
@@ -370,6 +370,7 @@ class Odd(defaultdict):  # type: ignore[type-arg]
 
 def test_the_fix_is_told(codec: RequestCodec, spider: ItemSpider) -> None:
     response = HtmlResponse(URL, body=PAGE.encode())
+    soup = pytest.importorskip("bs4").BeautifulSoup
     with Path(__file__).open(encoding="utf-8") as file:
         for value, fix in (
             (response, "response.url, response.text"),
@@ -377,7 +378,7 @@ def test_the_fix_is_told(codec: RequestCodec, spider: ItemSpider) -> None:
             (response.css("nothing"), r"\.get\(\) or \.getall\(\)"),
             (response.css("a")[0], r"\.get\(\) or \.getall\(\)"),
             (response.css("a")[0].root, "lxml.etree.tostring"),
-            (BeautifulSoup(PAGE, "lxml").a, r"str\(tag\)"),
+            (soup(PAGE, "lxml").a, r"str\(tag\)"),
             (ItemLoader(), r"loader.load_item\(\)"),
             (spider, "Callbacks have it as self"),
             (lambda: 0, "Make it a method of the spider"),
