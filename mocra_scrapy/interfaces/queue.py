@@ -164,6 +164,11 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           at the head of its queue, with one more delivery. [a_dead_workers_entries_return]
         * The worker learns of it by ``lost``, keeps its name and goes on.
           [a_worker_that_was_declared_dead_goes_on]
+        * Where nobody called for more than half a lease it was the server that was away, or its
+          clock that was set ahead. Nobody dies of that: all leases last longer by that long, and
+          ``silence`` says so. [a_silence_of_all_ends_no_lease]
+        * A server's clock that is set back is made up for: time goes on from the last call, for
+          leases, delays and turns. [a_clock_set_back_stops_nothing]
         * After ``options.max_deliveries`` hand-outs to workers that died it is a dead letter,
           reason ``deliveries``. [too_many_deliveries_make_a_dead_letter]
         * An entry that was lost with ``options.isolate_after`` workers is handed out only to a

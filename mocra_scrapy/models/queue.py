@@ -220,6 +220,8 @@ class Exchange:
         crowded: slots that have something for this worker but no place: others have them all.
         held: slots and scopes of which this worker has something that nobody may start for so many
             seconds; 0: this has been lifted. Told once.
+        silence: seconds for which nobody called before this call, where that was so long that all
+            leases were extended by it.
     """
 
     stored: Sequence[bool]
@@ -236,6 +238,7 @@ class Exchange:
     permits: Mapping[str, int] = field(default_factory=dict)
     crowded: Sequence[str] = ()
     held: Mapping[str, float] = field(default_factory=dict)
+    silence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

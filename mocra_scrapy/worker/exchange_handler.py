@@ -5,6 +5,7 @@ cluster knew, the end.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals as scrapy_signals
@@ -69,6 +70,7 @@ class ExchangeHandler:
         self._codec = codec
         self.run = status.state.run
         self._broken = False
+        self._answered_at = time.monotonic()
 
     # ------------------------------------------------------------------ answers
 
@@ -85,6 +87,7 @@ class ExchangeHandler:
                 if not stored:
                     self._dropped(push.request)
         self._engine.listen_again()
+        self._look_at_clock(exchange.silence)
         if exchange.state.run != self.run:
             self._next_run(exchange)
         if self._status.finished and not exchange.state.finished and not self._broken:
@@ -98,6 +101,19 @@ class ExchangeHandler:
             self._outbox.release(list(exchange.leases))
         if exchange.leases or batch or self._status.may_be_over:
             self._engine.wake()  # to fetch, or to notice that nothing is left
+
+    def _look_at_clock(self, silence: float) -> None:
+        """By the server's clock nobody called for longer than since our own last call: it was set
+        ahead.
+        """
+        before, self._answered_at = self._answered_at, time.monotonic()
+        ahead = silence - (self._answered_at - before)
+        if ahead > self._options.queue.lease / 2:
+            logger.warning(
+                "The clock of the backend went ahead by %.0f s at once; leases were extended by as much, delays ended early",
+                ahead,
+            )
+            self._stats.inc_value("mocra/backend/clock_steps")
 
     def _give_back_held(self, exchange: Exchange) -> None:
         """Somebody asked to wait: what waits here goes back, to be held where it keeps nobody

@@ -73,6 +73,8 @@ class Ledger:
         self._last: dict[str, tuple[int, Exchange]] = {}
         self._departures: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
         self._flights: dict[tuple[str, str], tuple[Link, int, float, tuple[str, ...]]] = {}
+        self._lived = self._heard = 0.0  # seconds in which somebody called, and when that was last
+        self._lived_at: dict[str, float] = {}  # worker -> at its last call
         self._gaps: dict[tuple[str, int], float] = {}
 
     def expect(self, holds: bool, rule: str, what: str) -> None:
@@ -146,6 +148,7 @@ class Ledger:
         if last is not None and call < last[0]:
             return  # late, and refused
         self._last[link.name] = (call, answer)
+        self._hear(link, answer)
         if answer.lost:
             for key in [key for key in self._held if key[0] == link.name]:
                 del self._held[key]
@@ -153,6 +156,18 @@ class Ledger:
         self._went(link, arguments, answer)
         for lease in answer.leases:
             self._leased(link, lease)
+
+    def _hear(self, link: Link, answer: Exchange) -> None:
+        """Nobody dies of a time in which nobody called."""
+        if not self.world.exact:
+            return
+        now, lease = self.world.now(), self.options.lease
+        self._lived += gap if (gap := now - self._heard) <= lease / 2 else 0.0
+        silent = self._lived - self._lived_at.get(link.name, -lease)
+        self._heard, self._lived_at[link.name] = now, self._lived
+        # Joins and claims are calls, too, which are not counted here: half a lease is left for them.
+        died = not answer.lost or silent > lease / 2 - self.world.slack
+        self.expect(died, "outages_kill_nobody", f"{link.name} was taken for dead after {silent:g} s of others' calls")
 
     def _repeated(self, link: Link, first: Exchange, again: Exchange) -> None:
         for part in ("stored", "acked", "released", "buried"):

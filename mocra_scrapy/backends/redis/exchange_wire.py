@@ -206,6 +206,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             {_text(name): int(n) for name, n in permits.items()} if permits else {},
             [_text(name) for name in told.get(b"crowded", ())],
             {_text(name): min(us / 1e6, LONGEST) for name, us in held.items()} if held else {},
+            int(told.get(b"silence", 0)) / 1000,
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
