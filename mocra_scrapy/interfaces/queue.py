@@ -72,6 +72,11 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * A join after a finished run starts the next one, afresh: fingerprints are forgotten
           [a_join_after_the_end_starts_afresh] unless ``options.keep_seen``.
           [keep_seen_keeps_the_fingerprints]
+        * A record that is gone (somebody deleted it, or the server came back empty) is begun anew by
+          the next join: run 1 with seeding open, all fingerprints forgotten, even with
+          ``options.keep_seen``; what is queued stays. [a_lost_record_is_begun_anew]
+        * ``born`` is another one then: in every answer workers see by it that what they know of
+          the crawl is gone. [a_lost_record_shows]
         * A worker with other ``options.rules`` than the last one makes the store forget the limits
           of single slots. [other_rules_forget_what_was_told]
         * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError.

@@ -189,12 +189,15 @@ class CrawlState:
         finished: whether this run has ended.
         seeding: see :class:`Seeding`.
         resumed: (answer of ``join`` only) whether the run had begun before.
+        born: tells the crawl's record from one that took its place, after somebody deleted it or
+            the server came back empty; 0: there is none.
     """
 
     run: int
     finished: bool = False
     seeding: Seeding = Seeding.OPEN
     resumed: bool = False
+    born: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

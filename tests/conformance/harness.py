@@ -25,7 +25,7 @@ from mocra_scrapy.interfaces import (
     IShared,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions
+from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"
@@ -110,6 +110,10 @@ class Harness(ABC):
     @abstractmethod
     async def wipe(self) -> None:
         """Somebody deletes everything that coordination stored. The clock goes on."""
+
+    @abstractmethod
+    async def lose_record(self) -> None:
+        """Somebody deletes the record of the crawl, and nothing else."""
 
     @abstractmethod
     async def cut_off(self) -> None:
@@ -234,6 +238,10 @@ class MemoryHarness(Harness):
         for part in (store.roles, store.locks, store.namespaces, store.workers):
             part.clear()
 
+    async def lose_record(self) -> None:
+        stored: Any = self.backends[0]._store[CRAWL]  # type: ignore[attr-defined]
+        stored.run, stored.seeding, stored.seeder = 0, Seeding.OPEN, ""
+
     async def cut_off(self) -> None:
         """Nothing can be cut in one process."""
 
@@ -289,6 +297,9 @@ class RedisHarness(Harness):
         for key in self.keys():
             if not key.endswith(":skew"):
                 self.client.delete(key)
+
+    async def lose_record(self) -> None:
+        self.client.delete(self.key(0, "crawl"))
 
     async def cut_off(self) -> None:
         self.client.client_kill_filter(_type="pubsub")

@@ -42,6 +42,7 @@ class StoredCrawl:
         self.wakeups = wakeups
         self.tokens = count(1)  # survives clear(): a lease from before must not fit an entry from after
         self._numbers = count(1)
+        self.born = 0  # survives clear(), too: how many records there were
         self.dead = DeadLetterTable()
         self.clear()
 
@@ -66,7 +67,7 @@ class StoredCrawl:
     # ------------------------------------------------------------------ looks
 
     def state(self) -> CrawlState:
-        return CrawlState(self.run, self.finished, self.seeding)
+        return CrawlState(self.run, self.finished, self.seeding, born=self.born if self.run else 0)
 
     def size(self) -> QueueSize:
         leased = sum(len(worker.held) for worker in self.workers.values())

@@ -213,6 +213,6 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
 
 
 def open_state(raw: Sequence[Any]) -> CrawlState:
-    """``[run, finished, seeding]`` as scripts answer it."""
+    """``[run, finished, seeding, born]`` as scripts answer it."""
     seeding = raw[2] if isinstance(raw[2], bytes) else str(raw[2]).encode()
-    return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"))
+    return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"), born=int(raw[3]))

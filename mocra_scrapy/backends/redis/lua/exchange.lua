@@ -5,7 +5,7 @@
 -- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
 -- last part of a letter} each; limits: see throttle.set_limits.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
--- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: {run, finished, seeding}; lost;
+-- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
 -- reclaimed; given_up; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms
 local call, text, now = redis.call, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
