@@ -84,12 +84,13 @@ class ExchangeHandler:
             self._stats.inc_value("scheduler/enqueued", new)
         if new < len(exchange.stored):
             for push, stored in zip(batch.pushes, exchange.stored, strict=True):
-                if not stored:
+                if not stored and push.request is not None:
                     self._dropped(push.request)
         self._engine.listen_again()
         self._look_at_clock(exchange.silence)
-        if exchange.state.run != self.run:
+        if exchange.state.run > self.run:
             self._next_run(exchange)
+        self.run = exchange.state.run
         if self._status.finished and not exchange.state.finished and not self._broken:
             self._status.finished = False  # somebody pushed after the end: the run goes on
         if exchange.lost:
@@ -132,7 +133,6 @@ class ExchangeHandler:
     def _next_run(self, exchange: Exchange) -> None:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""
         logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self._parts.crawl, exchange.state.run)
-        self.run = exchange.state.run
         self._codec.doubt()
         self._filter.forget()
 

@@ -222,7 +222,7 @@ class Simulation:
             self.ledger.faithful = False
             await self.world.wipe()
         elif event.kind == "delete":
-            self.ledger.faithful = False
+            self.ledger.faithful = self.ledger.complete = False
             await self.world.delete(draw(self.schedule.seed, "delete", event.at))
         elif worker is not None and event.kind == "kill":
             worker.kill()
