@@ -95,3 +95,7 @@ class UnserializableRequest(CodecError):
 
 class UnreadablePayload(CodecError):
     """These bytes can't be turned into a request of this spider; the text says why."""
+
+
+class NotReadableYet(UnreadablePayload):
+    """What is needed to read these bytes is missing, and may come back."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.codec.compression import Dictionary, train, wanted
 from mocra_scrapy.codec.requests import load_codec
-from mocra_scrapy.exceptions import MocraError, UnreadablePayload
+from mocra_scrapy.exceptions import MocraError, NotReadableYet, UnreadablePayload
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -33,7 +33,12 @@ FIRST, NEXT = 300, 4
 SAMPLES, LONGEST = 1200, 4096
 #: Looks for a dictionary that others say they stored, and how long one that nobody has is not
 #: looked for again, s.
-PAUSES, MISSING = (0.0, 0.1, 0.5, 1.0), 30.0
+PAUSES, MISSING = (0.0, 0.1, 0.5, 1.0), 4.0
+#: Each worker looks so often whether what it knows is still stored, s: somebody may have deleted it.
+CHECK = 10.0
+#: How long a request waits for a dictionary that nobody has stored, before it is given up, and how
+#: long until it is looked at again, s.
+PATIENCE, PUT_OFF = 60.0, 5.0
 
 
 #: Repeats a call until the backend answers: :meth:`mocra_scrapy.worker.outages.Outages.insist`.
@@ -67,6 +72,8 @@ class CompressingCodec:
         self._stats = stats
         self._known: dict[int, Dictionary] = {}
         self._missing: dict[int, float] = {}
+        self._missing_since: dict[int, float] = {}
+        self._checked = time.monotonic()
         self._current: Dictionary | None = None
         self._samples: deque[bytes] = deque(maxlen=SAMPLES)
         self._due = FIRST
@@ -106,7 +113,8 @@ class CompressingCodec:
         """The request.
 
         Raises:
-            UnreadablePayload: damaged, too large, or its dictionary is stored nowhere.
+            NotReadableYet: its dictionary is missing; a worker that knows it may store it again.
+            UnreadablePayload: damaged, too large, or its dictionary was missing for too long.
         """
         identity = wanted(stored) if self._reads else None
         if identity is None:
@@ -115,7 +123,9 @@ class CompressingCodec:
             raise UnreadablePayload(f"{len(stored)} bytes, more than MOCRA_ENTRY_MAX_BYTES = {self._most}")
         dictionary = self._known.get(identity)
         if dictionary is None:
-            raise UnreadablePayload(f"compressed with dictionary {identity:04x}, which is not stored beside the queue")
+            what = f"compressed with dictionary {identity:04x}, which is not stored beside the queue"
+            since = self._missing_since.setdefault(identity, time.monotonic())
+            raise (NotReadableYet if time.monotonic() - since < PATIENCE else UnreadablePayload)(what)
         return self._codec.decode(dictionary.decompress(stored, self._most))
 
     # ------------------------------------------------------------------ what the loop asks between
@@ -127,8 +137,8 @@ class CompressingCodec:
         """
         if not self._reads:
             return
-        if self._doubt:
-            self._doubt = False
+        if self._doubt or (self._known and time.monotonic() - self._checked > CHECK):
+            self._doubt, self._checked = False, time.monotonic()
             await insist(self._keep_stored)
         needs = {wanted(lease.body) for lease in leases} - self._known.keys() - {None}
         if needs:
@@ -158,7 +168,9 @@ class CompressingCodec:
         for identity in needs - self._known.keys():
             assert identity is not None
             self._missing[identity] = now
-            logger.error("Compression dictionary %04x is not stored beside the queue", identity)
+            if identity not in self._missing_since:
+                self._missing_since[identity] = now
+                logger.error("Compression dictionary %04x is not stored beside the queue", identity)
 
     def _learn(self, stored: StoredDictionaries) -> None:
         for identity, content in stored.contents.items():
@@ -170,13 +182,20 @@ class CompressingCodec:
                     continue
                 if dictionary.identity == identity:
                     self._known[identity] = dictionary
+                    self._missing_since.pop(identity, None)
         if stored.current in self._known:
             self._current = self._known[stored.current]
 
     async def _keep_stored(self, repeat: bool) -> None:
-        """Learn what is there. What we write with must be among it."""
+        """Learn what is there. All that we know must be among it: others may hold what was written
+        with it.
+        """
         mine = self._current
         stored = await self._queue.dictionaries()
+        for old in [one for n, one in self._known.items() if one is not mine and n not in stored.contents]:
+            logger.warning("Compression dictionary %04x is gone from beside the queue, and stored again", old.identity)
+            await self._queue.add_dictionary(old.identity, old.content, instead_of=stored.current)
+            stored = await self._queue.dictionaries()
         while mine is not None and mine.identity not in stored.contents:
             before = stored.current
             current = await self._queue.add_dictionary(mine.identity, mine.content, instead_of=before)

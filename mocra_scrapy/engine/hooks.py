@@ -17,7 +17,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 * the output of callbacks without a hundred tasks for each response:
   ``scraper.handle_spider_output_async`` (a public name);
 * deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and
-  first iterated after it.
+  first iterated after it; running it once more: ``engine._process_start_next``.
 """
 
 from __future__ import annotations
@@ -178,6 +178,22 @@ class EngineHooks:
         if start is None:
             return False
         self._engine._start = wrap(start)
+        return True
+
+    async def start_again(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
+        """Run ``start()`` once more, behind *wrap*, when what is left of the first time has ended.
+        ``False``: there is no ``start()`` here.
+        """
+        engine = self._engine
+        process_start = getattr(getattr(getattr(engine, "scraper", None), "spidermw", None), "process_start", None)
+        if process_start is None or not hasattr(engine, "_start"):
+            return False
+        while engine._start is not None:  # noqa: ASYNC110 - Scrapy has no event for it
+            await asyncio.sleep(0.05)
+        engine._start = start = wrap(await process_start())
+        while engine._start is start and engine.spider is not None and engine.running:
+            await engine._process_start_next()
+        self.wake()
         return True
 
     def on_crawl(self, known: Callable[[Request], bool]) -> None:

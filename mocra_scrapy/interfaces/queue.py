@@ -72,6 +72,11 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * A join after a finished run starts the next one, afresh: fingerprints are forgotten
           [a_join_after_the_end_starts_afresh] unless ``options.keep_seen``.
           [keep_seen_keeps_the_fingerprints]
+        * A record that is gone (somebody deleted it, or the server came back empty) is begun anew by
+          the next join: run 1 with seeding open, all fingerprints forgotten, even with
+          ``options.keep_seen``; what is queued stays. [a_lost_record_is_begun_anew]
+        * ``born`` is another one then: in every answer workers see by it that what they know of
+          the crawl is gone. [a_lost_record_shows]
         * A worker with other ``options.rules`` than the last one makes the store forget the limits
           of single slots. [other_rules_forget_what_was_told]
         * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError.
@@ -164,6 +169,11 @@ class IRequestQueue(IDeadLetters, IDictionaries):
           at the head of its queue, with one more delivery. [a_dead_workers_entries_return]
         * The worker learns of it by ``lost``, keeps its name and goes on.
           [a_worker_that_was_declared_dead_goes_on]
+        * Where nobody called for more than half a lease it was the server that was away, or its
+          clock that was set ahead. Nobody dies of that: all leases last longer by that long, and
+          ``silence`` says so. [a_silence_of_all_ends_no_lease]
+        * A server's clock that is set back is made up for: time goes on from the last call, for
+          leases, delays and turns. [a_clock_set_back_stops_nothing]
         * After ``options.max_deliveries`` hand-outs to workers that died it is a dead letter,
           reason ``deliveries``. [too_many_deliveries_make_a_dead_letter]
         * An entry that was lost with ``options.isolate_after`` workers is handed out only to a

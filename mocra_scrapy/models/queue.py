@@ -189,12 +189,15 @@ class CrawlState:
         finished: whether this run has ended.
         seeding: see :class:`Seeding`.
         resumed: (answer of ``join`` only) whether the run had begun before.
+        born: tells the crawl's record from one that took its place, after somebody deleted it or
+            the server came back empty; 0: there is none.
     """
 
     run: int
     finished: bool = False
     seeding: Seeding = Seeding.OPEN
     resumed: bool = False
+    born: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,8 @@ class Exchange:
         crowded: slots that have something for this worker but no place: others have them all.
         held: slots and scopes of which this worker has something that nobody may start for so many
             seconds; 0: this has been lifted. Told once.
+        silence: seconds for which nobody called before this call, where that was so long that all
+            leases were extended by it.
     """
 
     stored: Sequence[bool]
@@ -236,6 +241,7 @@ class Exchange:
     permits: Mapping[str, int] = field(default_factory=dict)
     crowded: Sequence[str] = ()
     held: Mapping[str, float] = field(default_factory=dict)
+    silence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.intake import Intake
 from mocra_scrapy.worker.local_requests import LocalRequests
+from mocra_scrapy.worker.lost_state import LostState
 from mocra_scrapy.worker.outages import Outages
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.queue_status import QueueStatus
@@ -60,6 +61,7 @@ class CrawlWorker:
     intake: Intake
     local: LocalRequests
     outbox: Outbox
+    lost: LostState
     loop: ExchangeLoop
     handler: ExchangeHandler
     policy: SlotPolicy
@@ -85,6 +87,7 @@ class CrawlWorker:
             worker = cls._made(crawler, parts, filter, status, opened)
             opened.push_async_callback(worker.codec.close)
             opened.push_async_callback(worker.loop.close)
+            opened.push_async_callback(worker.lost.close)
             await worker._hook_in()
             worker.loop.start()
         except BaseException:
@@ -153,6 +156,18 @@ class CrawlWorker:
             policy=policy,
             codec=codec,
         )
+        lost = LostState(
+            parts,
+            status,
+            engine,
+            inbox=inbox,
+            filter=filter,
+            policy=policy,
+            codec=codec,
+            seeder=seeder,
+            stats=stats,
+            insist=outages.insist,
+        )
         loop = ExchangeLoop(
             parts.session,
             status,
@@ -164,6 +179,7 @@ class CrawlWorker:
             engine=engine,
             options=parts.live_options,
             insist=outages.insist,
+            lost=lost,
         )
         return cls(
             crawler,
@@ -177,6 +193,7 @@ class CrawlWorker:
             intake,
             local,
             outbox,
+            lost,
             loop,
             handler,
             policy,

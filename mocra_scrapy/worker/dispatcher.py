@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.exceptions import UnreadablePayload
-from mocra_scrapy.models import Burial, Lease
+from mocra_scrapy.codec.dictionaries import PUT_OFF
+from mocra_scrapy.exceptions import NotReadableYet, UnreadablePayload
+from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.worker.inbox import Local
 from mocra_scrapy.worker.permits import names_of
@@ -135,6 +136,16 @@ class Dispatcher:
             return request
         try:
             return self._codec.decode(lease.body)
+        except NotReadableYet as error:
+            logger.debug("A stored request of slot %r waits: %s", lease.slot, error)
+            self._stats.inc_value("mocra/scheduler/put_off")
+            self._policy.on_downloaded(names_of(lease))
+            again = Entry(
+                lease.body, lease.slot, lease.priority, None, lease.start, delay=PUT_OFF, scopes=tuple(lease.scopes)
+            )
+            self._outbox.push(again, None)
+            self._outbox.ack(lease)
+            return None
         except Exception as error:  # a codec of the project's own may raise anything
             if not isinstance(error, UnreadablePayload):
                 logger.exception("MOCRA_CODEC raised something else than UnreadablePayload")

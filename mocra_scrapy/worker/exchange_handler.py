@@ -5,6 +5,7 @@ cluster knew, the end.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals as scrapy_signals
@@ -69,6 +70,7 @@ class ExchangeHandler:
         self._codec = codec
         self.run = status.state.run
         self._broken = False
+        self._answered_at = time.monotonic()
 
     # ------------------------------------------------------------------ answers
 
@@ -82,11 +84,13 @@ class ExchangeHandler:
             self._stats.inc_value("scheduler/enqueued", new)
         if new < len(exchange.stored):
             for push, stored in zip(batch.pushes, exchange.stored, strict=True):
-                if not stored:
+                if not stored and push.request is not None:
                     self._dropped(push.request)
         self._engine.listen_again()
-        if exchange.state.run != self.run:
+        self._look_at_clock(exchange.silence)
+        if exchange.state.run > self.run:
             self._next_run(exchange)
+        self.run = exchange.state.run
         if self._status.finished and not exchange.state.finished and not self._broken:
             self._status.finished = False  # somebody pushed after the end: the run goes on
         if exchange.lost:
@@ -98,6 +102,19 @@ class ExchangeHandler:
             self._outbox.release(list(exchange.leases))
         if exchange.leases or batch or self._status.may_be_over:
             self._engine.wake()  # to fetch, or to notice that nothing is left
+
+    def _look_at_clock(self, silence: float) -> None:
+        """By the server's clock nobody called for longer than since our own last call: it was set
+        ahead.
+        """
+        before, self._answered_at = self._answered_at, time.monotonic()
+        ahead = silence - (self._answered_at - before)
+        if ahead > self._options.queue.lease / 2:
+            logger.warning(
+                "The clock of the backend went ahead by %.0f s at once; leases were extended by as much, delays ended early",
+                ahead,
+            )
+            self._stats.inc_value("mocra/backend/clock_steps")
 
     def _give_back_held(self, exchange: Exchange) -> None:
         """Somebody asked to wait: what waits here goes back, to be held where it keeps nobody
@@ -116,7 +133,6 @@ class ExchangeHandler:
     def _next_run(self, exchange: Exchange) -> None:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""
         logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self._parts.crawl, exchange.state.run)
-        self.run = exchange.state.run
         self._codec.doubt()
         self._filter.forget()
 

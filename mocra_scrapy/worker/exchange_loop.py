@@ -15,6 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
     from mocra_scrapy.worker.inbox import Inbox
+    from mocra_scrapy.worker.lost_state import LostState
     from mocra_scrapy.worker.outbox import Outbox
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.slot_policy import SlotPolicy
@@ -60,6 +62,7 @@ class ExchangeLoop:
         engine: EngineHooks,
         options: Callable[[], Options],
         insist: Insist,
+        lost: LostState,
     ) -> None:
         self._session = session
         self._status = status
@@ -71,6 +74,7 @@ class ExchangeLoop:
         self._engine = engine
         self._options = options
         self._insist = insist
+        self._lost = lost
         self._woken = False
         self._last = 0.0
         self._idle = 0.0
@@ -181,7 +185,10 @@ class ExchangeLoop:
         )
         status.round_trips += 1
         outbox.confirm(batch)
-        status.state, status.size = exchange.state, exchange.size
+        state = await self._lost.look(exchange.state)
+        if state is not exchange.state:
+            exchange = replace(exchange, state=state)
+        status.state, status.size = state, exchange.size
         if want:
             status.dry = not exchange.leases
         elif any(exchange.stored):

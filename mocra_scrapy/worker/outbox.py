@@ -24,7 +24,7 @@ MOST_BYTES = 16 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Push:
     entry: Entry
-    request: Request  # for request_dropped, when the queue knows it already
+    request: Request | None  # for request_dropped, when the queue knows it already
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Outbox:
         """Operations that no batch has taken yet."""
         return len(self._ops) + len(self._releases)
 
-    def push(self, entry: Entry, request: Request) -> None:
+    def push(self, entry: Entry, request: Request | None) -> None:
         self.bytes += len(entry.body)
         self._append(Push(entry, request))
 

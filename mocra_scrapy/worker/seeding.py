@@ -101,10 +101,11 @@ class Seeder:
         """What the engine iterates in place of *start*."""
         if not await self._may_seed():
             return
+        born = self._begin()
         logger.info("This worker seeds run %d of crawl %r", self._status.state.run, self._crawl)
         try:
             async for item in start:
-                if self._stopped.is_set():
+                if self._stopped.is_set() or self._status.state.born != born:
                     return  # interrupted: whoever comes next seeds again
                 self._place += 1
                 if isinstance(item, Request):
@@ -122,7 +123,15 @@ class Seeder:
             # A crawl whose start() broke off is not seeded: the next run begins it again.
             self._status.start_failed = True
             raise
-        await self._complete()
+        await self._complete(born)
+
+    def _begin(self) -> int:
+        """Seed from the beginning, perhaps again; what tells the record in which this counts."""
+        if self._settled.is_set():
+            self._settled = asyncio.Event()
+            self.delivery = Delivery(None, None, None, on_settled=self._settled.set)
+        self._place = 0
+        return self._status.state.born
 
     def _give(self, request: Request) -> None:
         """Schedule a seed as the engine would, but not at its pace: that of this one downloader,
@@ -177,7 +186,7 @@ class Seeder:
         # at a time.
         return status.size.pending + unsent > self._options.seeds_ahead and (unsent >= BATCH or not self._starving())
 
-    async def _complete(self) -> None:
+    async def _complete(self, born: int) -> None:
         """All seeds are in the outbox: wait until they are stored (local ones: done), then say so
         to the cluster.
         """
@@ -185,10 +194,14 @@ class Seeder:
         await self._either(self._stored())
         if self._outbox.confirmed < mark:
             return  # the worker closes: whoever comes next seeds again, what is stored is filtered
+        if self._status.state.born != born:
+            return  # they were stored where nothing is any more
         self._deliveries.end(self.delivery)
         await self._either(self._settled.wait())
         if self._stopped.is_set() and not self._settled.is_set():
             return  # whoever comes next seeds again
+        if self._status.state.born != born:
+            return
         if not await self._insist(lambda _: self._session.queue.complete_seeding(self._session.worker)):
             logger.warning("Another worker has taken over the seeding of crawl %r meanwhile", self._crawl)
         self._status.kick()

@@ -25,7 +25,7 @@ from mocra_scrapy.interfaces import (
     IShared,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions
+from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"
@@ -83,7 +83,13 @@ class Harness(ABC):
 
     @abstractmethod
     async def advance(self, seconds: float) -> None:
-        """Let *seconds* pass, for leases and delays."""
+        """Let *seconds* pass, for leases and delays. Somebody calls meanwhile, whom no test knows."""
+
+    @abstractmethod
+    async def turn_clock(self, seconds: float) -> None:
+        """Let *seconds* pass in which nobody calls; negative: set the server's clock back (where
+        it is one that can be set).
+        """
 
     @abstractmethod
     async def residue(self, *, keep_seen: bool = False) -> set[str]:
@@ -104,6 +110,10 @@ class Harness(ABC):
     @abstractmethod
     async def wipe(self) -> None:
         """Somebody deletes everything that coordination stored. The clock goes on."""
+
+    @abstractmethod
+    async def lose_record(self) -> None:
+        """Somebody deletes the record of the crawl, and nothing else."""
 
     @abstractmethod
     async def cut_off(self) -> None:
@@ -190,6 +200,11 @@ class MemoryHarness(Harness):
 
     async def advance(self, seconds: float) -> None:
         self.now += seconds
+        for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
+            crawl.heard += seconds if crawl.heard else 0.0
+
+    async def turn_clock(self, seconds: float) -> None:
+        self.now += max(0.0, seconds)  # the clock of a process never goes back
 
     async def residue(self, *, keep_seen: bool = False) -> set[str]:
         left = set()
@@ -223,6 +238,10 @@ class MemoryHarness(Harness):
         for part in (store.roles, store.locks, store.namespaces, store.workers):
             part.clear()
 
+    async def lose_record(self) -> None:
+        stored: Any = self.backends[0]._store[CRAWL]  # type: ignore[attr-defined]
+        stored.run, stored.seeding, stored.seeder = 0, Seeding.OPEN, ""
+
     async def cut_off(self) -> None:
         """Nothing can be cut in one process."""
 
@@ -254,6 +273,14 @@ class RedisHarness(Harness):
         return f"{self.prefix}:{{{crawl}:{shard}}}:{name}"
 
     async def advance(self, seconds: float) -> None:
+        await self.turn_clock(seconds)
+        for crawl in self.crawls:
+            for shard in range(self.shards):
+                meta = self.key(shard, "meta", crawl)
+                if self.client.hexists(meta, "heard"):
+                    self.client.hincrby(meta, "heard", int(seconds * 1000))
+
+    async def turn_clock(self, seconds: float) -> None:
         self.skew += int(seconds * 1000)  # a total, for a drained shard's meta is deleted
         for crawl in self.crawls:
             for shard in range(self.shards):
@@ -270,6 +297,9 @@ class RedisHarness(Harness):
         for key in self.keys():
             if not key.endswith(":skew"):
                 self.client.delete(key)
+
+    async def lose_record(self) -> None:
+        self.client.delete(self.key(0, "crawl"))
 
     async def cut_off(self) -> None:
         self.client.client_kill_filter(_type="pubsub")

@@ -100,6 +100,52 @@ async def test_a_worker_that_was_declared_dead_goes_on(harness: Harness) -> None
     assert "idle" in {x.name for x in await b.queue.workers()}
 
 
+async def test_a_silence_of_all_ends_no_lease(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await a.push([Entry(str(i).encode(), f"s{i % 7}") for i in range(20)])
+    held = await harness.lease_all(a, want=5)
+    await b.queue.claim_seeding("b")
+    # One shard may be called by nobody for a while: what matters is that all are called now.
+    await harness.turn_clock(5 * LEASE)
+    c = await harness.worker("c")  # whoever comes first
+    assert not await c.queue.claim_seeding("c")
+    answer = await b.exchange(want=100)
+    assert (answer.reclaimed, answer.lost) == (0, False)
+    assert await harness.lease_all(b) == []
+    assert not (await a.exchange()).lost
+    assert list(await a.ack(held)) == [True] * len(held)
+    # The first one to call is told; who died before that is found out, a lease later.
+    await harness.turn_clock(LEASE)
+    answer = await b.exchange()
+    assert answer.silence == pytest.approx(LEASE, abs=5)
+    assert (await b.exchange()).silence == 0
+    await c.push(entries("more", slot="t"))
+    assert len(await harness.lease_all(c)) == 1
+    for _ in range(4):
+        await harness.turn_clock(LEASE * 0.4)
+        await harness.lease_all(b)
+    assert not (await b.exchange()).lost
+    assert (await c.exchange()).lost
+
+
+async def test_a_clock_set_back_stops_nothing(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await a.push([Entry(b"1", "s"), Entry(b"later", "s", delay=10.0)])
+    for step in (LEASE / 2, 1000 * LEASE, 1.0):
+        await harness.turn_clock(-step)
+        (lease,) = await harness.lease_all(b)
+        assert lease.body == b"1"
+        assert list(await b.release([lease])) == [True]
+    # Time goes on from there: delays end, and the dead are found.
+    assert bodies(await harness.lease_all(a)) == ["1"]
+    await harness.advance(11)
+    assert bodies(await harness.lease_all(a)) == ["later"]
+    await harness.turn_clock(-LEASE)
+    await harness.die()
+    assert sorted(bodies(await harness.lease_all(b))) == ["1", "later"]
+    assert (await a.exchange()).lost
+
+
 async def test_too_many_deliveries_make_a_dead_letter(harness: Harness) -> None:
     limits = {"max_deliveries": 3, "isolate_after": 2}
     sessions = [await harness.worker(f"w{i}", second=bool(i % 2), **limits) for i in range(4)]

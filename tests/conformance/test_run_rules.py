@@ -340,3 +340,51 @@ async def test_a_leaving_worker_gives_everything_back(harness: Harness) -> None:
     again = await harness.lease_all(b)
     assert bodies(again) == [str(i) for i in range(10, 300)]
     assert {x.deliveries for x in again} == {1}
+
+
+@pytest.mark.parametrize("keep_seen", [False, True])
+async def test_a_lost_record_is_begun_anew(harness: Harness, keep_seen: bool) -> None:
+    a = await harness.worker("a", keep_seen=keep_seen)
+    pages = [Entry(str(i).encode(), f"s{i}", fingerprint=fp(i)) for i in range(20)]
+    await a.push(pages[:12])
+    await a.ack(await harness.lease_all(a, want=4))
+    await a.queue.claim_seeding("a")
+    await a.queue.complete_seeding("a")
+    unfinished = (await a.queue.size()).unfinished
+    await harness.lose_record()
+    # Workers that have not noticed go on, and keep nothing from being begun anew.
+    await a.push(pages[12:16])
+    b = await harness.worker("b", second=True, keep_seen=keep_seen)
+    assert await b.queue.state() == CrawlState(1, False, Seeding.OPEN)
+    size = await b.queue.size()
+    assert (size.unfinished, size.seen) == (unfinished + 4, 0)
+    assert list(await b.push(pages)) == [True] * 20
+    assert await b.queue.claim_seeding("b")
+    assert not await a.queue.complete_seeding("a")
+    # Who joins after that takes part, and forgets nothing.
+    assert (await a.queue.join("a")).resumed
+    assert list(await a.push(pages)) == [False] * 20
+
+
+async def test_a_lost_record_shows(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    born = (await a.queue.join("a")).born
+    assert born > 0
+    assert {(await one.exchange()).state.born for one in (a, b)} == {born}
+    assert (await a.queue.state()).born == born
+    for lose in (harness.lose_record, a.queue.clear):
+        await lose()
+        told = (await b.exchange()).state
+        assert (told.run, told.born) == (0, 0)
+        again = await a.queue.join("a")
+        assert (again.run, again.resumed) == (1, False)
+        assert again.born not in (0, born)
+        assert (await b.exchange(want=1)).state.born == again.born == (await b.queue.join("b")).born
+        born = again.born
+    # A run that ends and one that follows are of the same record.
+    await a.queue.claim_seeding("a")
+    await a.queue.complete_seeding("a")
+    await harness.lease_all(a)
+    assert await a.queue.finish("a") is Finish.WON
+    after = await b.queue.join("b")
+    assert (after.run, after.born) == (2, born)

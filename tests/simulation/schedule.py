@@ -18,9 +18,9 @@ PEACE = 400.0
 #: What may happen to one step of a worker's connection.
 STEP_FAULTS = ("drop", "cut", "late", "twice", "slow", "kill_before", "kill_after")
 #: What may happen at an instant.
-TIMED = ("kill", "freeze", "partition", "outage", "jump", "start", "leave", "replay")
+TIMED = ("kill", "freeze", "partition", "outage", "jump", "start", "leave", "replay", "jump_back")
 #: Faults that the queue is known not to stand yet; they happen only where they are asked for.
-UNMENDED = ("jump_back", "delete", "wipe")
+UNMENDED = ("delete", "wipe")
 
 LIMITS: tuple[tuple[float, int, int] | None, ...] = (
     None,

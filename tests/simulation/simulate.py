@@ -210,8 +210,10 @@ class Simulation:
         self.tell(str(event))
         if event.kind == "outage":
             self.outage_until = max(self.outage_until, now + event.seconds)
-        elif event.kind in {"jump", "jump_back"}:
-            self.world.jumped += event.seconds if event.kind == "jump" else -event.seconds
+        elif event.kind == "jump":
+            self.world.jumped += event.seconds
+        elif event.kind == "jump_back":
+            self.world.set_back(event.seconds)
         elif event.kind == "start":
             await self._start_again(event.worker)
         elif event.kind == "replay":
@@ -220,7 +222,7 @@ class Simulation:
             self.ledger.faithful = False
             await self.world.wipe()
         elif event.kind == "delete":
-            self.ledger.faithful = False
+            self.ledger.faithful = self.ledger.complete = False
             await self.world.delete(draw(self.schedule.seed, "delete", event.at))
         elif worker is not None and event.kind == "kill":
             worker.kill()

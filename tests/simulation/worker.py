@@ -55,10 +55,11 @@ class SimulatedWorker:
 
     # ------------------------------------------------------------------ life and death
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -85,7 +86,8 @@ class SimulatedWorker:
 
     async def _run(self) -> None:
         self._state = await self._insist(lambda _: self.queue.join(self.name))
-        self._spawn(self._seed())
+        self._born = self._state.born
+        self._seeding = self._spawn(self._seed())
         self._spawn(self._listen())
         while not self._is_done():
             await self._turn()
@@ -174,11 +176,22 @@ class SimulatedWorker:
         answer = await self._insist(lambda repeat: self.session.exchange(**arguments, repeat=repeat))
         self._confirmed += len(ops)
         self._state, self._size = answer.state, answer.size
+        if self._state.born != self._born and not self._leaving:
+            await self._begin_anew()
         due = IDLE if answer.next_due is None else answer.next_due + 0.01
         self._due = 0.0 if answer.leases and want else due
         self._take_in(answer, bounds)
         self._heard, heard = asyncio.Event(), self._heard
         heard.set()
+
+    async def _begin_anew(self) -> None:
+        """The crawl's record is gone."""
+        self._simulation.tell(f"{self.name} begins anew")
+        self._state = await self._insist(lambda _: self.queue.join(self.name))
+        self._born = self._state.born
+        self._lose()
+        self._seeding.cancel()
+        self._seeding = self._spawn(self._seed())
 
     def _bounds(self, want: int) -> Bounds:
         if self._permits is None:

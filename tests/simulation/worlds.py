@@ -39,6 +39,9 @@ class World(ABC):
         """The server's clock."""
         return 1000.0 + self.loop.time() + self.jumped
 
+    def set_back(self, seconds: float) -> None:  # noqa: B027 - that of a process never goes back
+        """The server's clock is set back."""
+
     async def open(self) -> None:  # noqa: B027
         """Connect."""
 
@@ -125,6 +128,21 @@ class RedisWorld(World):
         self._harness.shards = schedule.setup.shards
         self._turnstile = asyncio.Lock()
         self._began = time.time()
+        self._is_set_back = False
+        self._steps = self._heard = 0.0  # how often, in all, its clock was set back; time of the last call
+
+    def set_back(self, seconds: float) -> None:
+        self.jumped -= seconds
+        self._is_set_back = True
+
+    def _made_up(self) -> float:
+        return self._steps + max(0.0, self._heard - super().now() - self._steps)
+
+    def now(self) -> float:
+        """The queue's clock: one that is set back goes on from the last call. (Each shard has one
+        of its own; this one is ahead of them, if anything.)
+        """
+        return super().now() + self._made_up()
 
     async def open(self) -> None:
         with self.loop.real_world():
@@ -153,7 +171,12 @@ class RedisWorld(World):
         async with self._turnstile:  # one at a time, so that a seed is always the same story
             with self.loop.real_world():
                 lead = self.loop.time() + self.jumped - (time.time() - self._began)
-                await self._harness.advance(lead - self._harness.skew / 1000)
+                delta = lead - self._harness.skew / 1000
+                # Back by what the last call took in the real world: nobody is to notice.
+                unnoticed = delta < 0 and not self._is_set_back
+                self._is_set_back = False
+                await (self._harness.advance(delta) if unnoticed else self._harness.turn_clock(delta))
+                self._steps, self._heard = self._made_up(), self.now()
                 return await effect()
 
     async def contents(self, observer: IRequestQueue) -> QueueSize:

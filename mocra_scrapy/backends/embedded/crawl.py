@@ -42,6 +42,7 @@ class StoredCrawl:
         self.wakeups = wakeups
         self.tokens = count(1)  # survives clear(): a lease from before must not fit an entry from after
         self._numbers = count(1)
+        self.born = 0  # survives clear(), too: how many records there were
         self.dead = DeadLetterTable()
         self.clear()
 
@@ -56,6 +57,7 @@ class StoredCrawl:
         self.suspects: deque[Item] = deque()
         self.delayed: list[tuple[float, int, Item]] = []  # heap: due, number, item
         self.workers: dict[str, Worker] = {}
+        self.heard, self.silence = 0.0, 0.0  # when a worker called last (0: never); see renew()
         self.dead_workers: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # forgotten when, worker
         self.dead.clear()
         self.seen = FingerprintFilter()
@@ -65,7 +67,7 @@ class StoredCrawl:
     # ------------------------------------------------------------------ looks
 
     def state(self) -> CrawlState:
-        return CrawlState(self.run, self.finished, self.seeding)
+        return CrawlState(self.run, self.finished, self.seeding, born=self.born if self.run else 0)
 
     def size(self) -> QueueSize:
         leased = sum(len(worker.held) for worker in self.workers.values())
@@ -112,7 +114,14 @@ class StoredCrawl:
     def renew(self, name: str, now: float, lease: float) -> Worker:
         """*name* called: it lives, and keeps what was not taken yet. One that is not known (any
         more) is taken in.
+
+        Where nobody called for so long that some would be taken for dead, it was this store that
+        was away. Nobody died of it: all may be silent for longer, by that ``silence``.
         """
+        gap = now - self.heard if self.heard else 0.0
+        self.heard, self.silence = now, gap if gap > lease / 2 else 0.0
+        for other in self.workers.values() if self.silence else ():
+            other.expires += gap
         worker = self.workers.get(name)
         if worker is None:
             worker = self.dead_workers.pop(name, (0.0, None))[1] or Worker(name, 0.0)

@@ -61,6 +61,7 @@ class _Turn:
         self._crawl, self._options = crawl, options
         self._now, self._wall = now, wall
         self._me = crawl.renew(worker, now, options.lease)
+        self._silence = crawl.silence
         crawl.seen.age(now, options.seen_ttl)
         crawl.dead.expire(now, options.dead_ttl)
         self._done = self._me.last or Answered(0)
@@ -213,6 +214,7 @@ class _Turn:
             permits,
             tuple(done.crowded),
             {name: min(max(0.0, until - now), LONGEST) for name, until in done.holds.items()},
+            self._silence,
         )
 
     def _leases(self) -> list[Lease]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import CrawlState, Finish, QueueOptions, Seeding
@@ -22,7 +24,7 @@ def join(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -> 
         crawl.throttle.rules = options.rules
         crawl.throttle.limits.clear()
     crawl.renew(worker, now, options.lease)
-    return CrawlState(crawl.run, crawl.finished, crawl.seeding, resumed)
+    return replace(crawl.state(), resumed=resumed)
 
 
 def _is_unfinished(crawl: StoredCrawl) -> bool:
@@ -32,8 +34,10 @@ def _is_unfinished(crawl: StoredCrawl) -> bool:
 
 
 def _begin(crawl: StoredCrawl, options: QueueOptions) -> None:
-    if crawl.run and not options.keep_seen:
-        crawl.seen.clear()
+    if not crawl.run:
+        crawl.born += 1
+    if not (crawl.run and options.keep_seen):
+        crawl.seen.clear()  # without a record it is nobody's
     crawl.run, crawl.finished, crawl.winner = crawl.run + 1, False, ""
     crawl.seeding, crawl.seeder = Seeding.OPEN, ""
     crawl.shards = crawl.shards or options.shards or 1

@@ -200,6 +200,7 @@ class DividedExchanges:
             permits={name: n for a in everyone for name, n in a.permits.items()},
             crowded=[name for a in everyone for name in a.crowded],
             held={name: seconds for a in everyone for name, seconds in a.held.items()},
+            silence=answers[0].silence,  # of the shard that everybody calls
         )
 
 
@@ -213,4 +214,5 @@ def _joined(first: Exchange, second: Exchange) -> Exchange:
         given_up=first.given_up + second.given_up,
         permits={**first.permits, **second.permits},
         held={**first.held, **second.held},
+        silence=max(first.silence, second.silence),
     )

@@ -206,12 +206,13 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             {_text(name): int(n) for name, n in permits.items()} if permits else {},
             [_text(name) for name in told.get(b"crowded", ())],
             {_text(name): min(us / 1e6, LONGEST) for name, us in held.items()} if held else {},
+            int(told.get(b"silence", 0)) / 1000,
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 
 
 def open_state(raw: Sequence[Any]) -> CrawlState:
-    """``[run, finished, seeding]`` as scripts answer it."""
+    """``[run, finished, seeding, born]`` as scripts answer it."""
     seeding = raw[2] if isinstance(raw[2], bytes) else str(raw[2]).encode()
-    return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"))
+    return CrawlState(int(raw[0]), bool(int(raw[1])), Seeding(seeding.decode() or "open"), born=int(raw[3]))

@@ -82,22 +82,24 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
                 f"crawl {self.crawl!r} was begun with {int(record[1])} shards, not {self._shards.wish}",
                 f"Set it to {int(record[1])}, or leave it out, or delete the crawl first",
             )
-        self._shards.count = int(record[4])
+        self._shards.count = int(record[5])
         if self.options.scopes and self._shards.count > 1:
             raise ConfigurationError(
                 "MOCRA_THROTTLE",
                 f"it has scopes, which hold on one shard only, but crawl {self.crawl!r} was begun with {self._shards.count}",
                 "Take out the scopes, or clear the crawl and begin it again",
             )
-        run = open_state(record)
+        run, resumed = open_state(record), bool(int(record[4]))
+        born, is_new = str(run.born), str(int(run.run == 1 and not resumed))
+        self._divided.forget(worker)  # what it held before, if there is another record now
         await gather_all(
             [
-                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules)
+                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules, born, is_new)
                 for s in range(1, self._shards.count)
             ],
         )
         await self._wakeups.listen(worker)
-        return CrawlState(run.run, run.finished, run.seeding, resumed=bool(int(record[3])))
+        return replace(run, resumed=resumed)
 
     async def _end_an_exhausted_run(self, worker: str) -> None:
         """Everything is done and everybody is gone, but nobody said that it was finished: say so,

@@ -66,7 +66,7 @@ class Shards:
         """How many there are."""
         if not self.count:
             record = await self.run(LOOK_AT_CRAWL, 0)
-            self.count = int(record[3]) or self._default
+            self.count = int(record[4]) or self._default
         return self.count
 
     async def everywhere(self, one: Callable[[int], Awaitable[T]]) -> list[T]:

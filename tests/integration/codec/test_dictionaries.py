@@ -131,6 +131,8 @@ async def test_a_dictionary_that_nobody_has_makes_dead_letters_and_holds_up_litt
     shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(_packing, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(_packing, "PATIENCE", 1.0)
+    monkeypatch.setattr("mocra_scrapy.worker.dispatcher.PUT_OFF", 0.2)
     async with opened(**shared) as scheduler, look(shared) as queue:
         for n in range(3):
             scheduler.worker.outbox.push(Entry(b"\x02\xab\xcd foreign %d" % n, "foo.test"), Request("http://foo.test/"))
@@ -305,3 +307,28 @@ async def test_training_that_fails_is_tried_again(shared: dict[str, Any], caplog
         await eventually(lambda: "Storing a compression dictionary: away" in caplog.text)
         assert scheduler.worker.codec._current is None
         await trained(scheduler, 5000)
+
+
+async def test_a_deleted_dictionary_is_stored_again_by_who_holds_it(
+    shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Requests that need it wait for that, and are no dead letters."""
+    monkeypatch.setattr(_packing, "PAUSES", (0.0,))
+    monkeypatch.setattr(_packing, "MISSING", 0.1)
+    monkeypatch.setattr(_packing, "CHECK", 1.0)
+    monkeypatch.setattr("mocra_scrapy.worker.dispatcher.PUT_OFF", 0.2)
+    shared["MOCRA_IDLE_POLL"] = 0.1
+    async with opened(**{**shared, "MOCRA_PREFETCH": 0}) as holder, look(shared) as queue:
+        await trained(holder)
+        for request in requests(FIRST, 60):
+            assert holder.enqueue_request(request)
+        await eventually(lambda: not holder.worker.outbox)
+        queue._crawl.dictionaries.contents.clear()  # type: ignore[attr-defined]
+        queue._crawl.dictionaries.current = None  # type: ignore[attr-defined]
+        async with opened(**shared) as reader:
+            urls = {(await dequeue(reader)).url for _ in range(FIRST + 60)}
+            assert len(urls) == FIRST + 60
+            await drained(reader)
+            assert reader.worker.crawler.stats.get_value("mocra/scheduler/put_off")
+        assert (await queue.size()).dead == 0
+        assert "is gone from beside the queue" in caplog.text

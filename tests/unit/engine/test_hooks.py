@@ -117,6 +117,14 @@ def test_engine_scraper() -> None:
     assert scrape.count("self.call_spider_async") == 2
 
 
+def test_engine_process_start_next() -> None:
+    """One item or request of ``start()``; at the end ``_start`` is ``None``."""
+    step = inspect.getsource(ExecutionEngine._process_start_next)
+    assert list(inspect.signature(ExecutionEngine._process_start_next).parameters) == ["self"]
+    assert "except StopAsyncIteration:\n            self._start = None" in step
+    assert "self.scraper.spidermw.process_start()" in SOURCE
+
+
 # ---------------------------------------------------------------------- what is made of them
 
 

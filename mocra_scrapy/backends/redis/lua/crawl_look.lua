@@ -1,5 +1,5 @@
 -- uses: crawl
--- On shard 0 -> {run, finished, seeding, shards}
+-- On shard 0 -> {run, finished, seeding, born, shards}
 local state = crawl.state()
 state[#state + 1] = tonumber(redis.call('HGET', crawl.key, 'shards') or 0)
 return state

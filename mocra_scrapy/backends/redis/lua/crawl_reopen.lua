@@ -1,4 +1,4 @@
 -- uses: crawl
--- On shard 0: something was stored after the end on another one -> {run, finished, seeding}
+-- On shard 0: something was stored after the end on another one -> {run, finished, seeding, born}
 crawl.reopen()
 return crawl.state()

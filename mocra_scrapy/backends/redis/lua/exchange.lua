@@ -5,8 +5,8 @@
 -- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
 -- last part of a letter} each; limits: see throttle.set_limits.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
--- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: {run, finished, seeding}; lost;
--- reclaimed; given_up; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us
+-- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
+-- reclaimed; given_up; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms
 local call, text, now = redis.call, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -85,6 +85,7 @@ local function answer()
         reclaimed = done.reclaimed, given_up = done.given_up, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
         state = asked.control == 1 and crawl.state() or nil, waits = waits, permits = mine, held = held,
+        silence = meta.silence,
     })
 end
 
@@ -102,6 +103,7 @@ local function repeated()  -- the answer of the first time, with the leases that
     end
     if own.robbed then done.lost = 1 end
     workers.renew(worker, asked.lease)
+    meta.save()
     return answer()
 end
 

@@ -21,5 +21,9 @@ if filter.sweep(256) then
     meta.save()
     return 1
 end
-if keep_seen then meta.save() else call('DEL', KEYS[1]) end
+if keep_seen then meta.save()
+else
+    call('DEL', KEYS[1])
+    if meta.steps > 0 then call('HSET', KEYS[1], 'steps', meta.text(meta.steps)) end  -- what is kept has instants in it
+end
 return 0

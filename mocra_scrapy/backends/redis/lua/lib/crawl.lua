@@ -2,20 +2,21 @@
 -- The crawl's record, on shard 0. Read once: what a call to Redis costs is mostly the call.
 local crawl = (function()
     local call, key = redis.call, meta.prefix .. 'crawl'
-    local record  -- {run, finished, seeding, seeder}
+    local record  -- {run, finished, seeding, seeder, born}
 
     local function read()
         if not record then
-            local run, finished, seeding, seeder = unpack(call('HMGET', key, 'run', 'finished', 'seeding', 'seeder'))
+            local got = call('HMGET', key, 'run', 'finished', 'seeding', 'seeder', 'born')
             record = {
-                run = tonumber(run or 0), finished = tonumber(finished or 0), seeding = seeding or 'open', seeder = seeder or '',
+                run = tonumber(got[1] or 0), finished = tonumber(got[2] or 0), seeding = got[3] or 'open', seeder = got[4] or '',
+                born = got[5] or '0',
             }
         end
         return record
     end
 
-    local function state()  -- {run, finished, seeding}
-        return {read().run, read().finished, read().seeding}
+    local function state()  -- {run, finished, seeding, born}
+        return {read().run, read().finished, read().seeding, read().born}
     end
 
     local function reopen()  -- something was stored after the end: the run goes on

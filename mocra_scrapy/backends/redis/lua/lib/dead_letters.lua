@@ -27,7 +27,7 @@ local dead_letters = (function()
         local over = math.min(100, call('ZCARD', DEAD_AT) - kept.max_dead)
         if over > 0 then drop(call('ZRANGE', DEAD_AT, 0, over - 1)) end
         for _, key in ipairs({DEAD, DEAD_AT}) do  -- nobody may come to clean up: with the last letter the keys go by themselves
-            if kept.dead_ttl > 0 then call('PEXPIREAT', key, text(now - meta.skew + kept.dead_ttl)) else call('PERSIST', key) end
+            if kept.dead_ttl > 0 then call('PEXPIREAT', key, text(now - meta.ahead + kept.dead_ttl)) else call('PERSIST', key) end
         end
     end
 

@@ -51,7 +51,7 @@ local filter = (function()
     end
 
     local function expire(key, ttl)  -- a bucket goes by itself when its generation does
-        if ttl > 0 then call('PEXPIREAT', key, text(meta.filter_born - meta.skew + 1.25 * ttl)) end
+        if ttl > 0 then call('PEXPIREAT', key, text(meta.filter_born - meta.ahead + 1.25 * ttl)) end
     end
 
     local function remember(fp, ttl)  -- true when it is new

@@ -7,7 +7,8 @@
 --   meta             hash    counters and the filter's shape, see below               the run is finished, unless seen is
 --                                                                                     kept
 --   crawl            hash    (shard 0) run; finished: 0 or 1; seeding: open, claimed  clear
---                            or done; seeder, winner: workers; shards
+--                            or done; seeder, winner: workers; shards; born: us
+--                            when this record was made
 --   dictionaries     hash    (shard 0) identity -> compression dictionary; 'current'  clear
 --                            -> the identity that is written with
 --   ready            zset    slot -> server time in us since when it waits for its    the slot has nothing pending
@@ -58,16 +59,17 @@
 --              missing in old ones
 --
 -- Fields of meta: pending (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came
--- between), run, rules (names the limits that workers told), skew (ms added to the server's clock: tests move time with
--- it); of the filter: filter_gen, filter_level, filter_split, filter_count, filter_born (ms), filter_old (packed:
--- earlier generations), filter_doomed (packed: buckets to be deleted).
+-- between), run, born (of the crawl's record that it belongs to), rules (names the limits that workers told), skew (ms
+-- added to the server's clock: tests move time with it), heard (ms when a worker called last), steps (ms by which the
+-- server's clock was set back, in all); of the filter: filter_gen, filter_level, filter_split, filter_count, filter_born
+-- (ms), filter_old (packed: earlier generations), filter_doomed (packed: buckets to be deleted).
 local meta = (function()
     local call, key = redis.call, KEYS[1]
     local FIELDS = {
         'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split', 'filter_count', 'filter_born',
-        'rules', 'filter_old', 'filter_doomed',
+        'heard', 'steps', 'born', 'rules', 'filter_old', 'filter_doomed',
     }
-    local NUMBERS = 10  -- the first so many; the others are text
+    local NUMBERS = 13  -- the first so many; the others are text
     local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
     local meta  -- what it returns
 
@@ -106,7 +108,12 @@ local meta = (function()
     end
 
     local seconds, rest = unpack(call('TIME'))
-    local now_us = (tonumber(seconds) + stored[5] / 1000) * 1000000 + tonumber(rest)
+    local heard, steps = stored[11], stored[12]
+    local now_us = (tonumber(seconds) + (stored[5] + steps) / 1000) * 1000000 + tonumber(rest)
+    -- The server's clock was set back, or another server has taken over: time goes on from the last call. Were it only kept
+    -- from going back, it would stand for as long as the step, and nothing would be leased.
+    local step = math.ceil(heard - now_us / 1000)
+    if step > 0 then steps, now_us = steps + step, now_us + step * 1000 end
     meta = {
         prefix = string.sub(key, 1, -5), AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
         now = math.floor(now_us / 1000), now_us = now_us, text = text, save = save, in_parts = in_parts,
@@ -114,7 +121,8 @@ local meta = (function()
         -- All fields at once: a table that grows field by field is made five times.
         pending = stored[1], leased = stored[2], seq = stored[3], run = stored[4], skew = stored[5], filter_gen = stored[6],
         filter_level = stored[7], filter_split = stored[8], filter_count = stored[9], filter_born = stored[10],
-        rules = stored[11], filter_old = stored[12], filter_doomed = stored[13],
+        heard = heard, steps = steps, born = stored[13], rules = stored[14], filter_old = stored[15], filter_doomed = stored[16],
+        ahead = stored[5] + steps,  -- ms by which all this is ahead of the server's clock
     }
     return meta
 end)()

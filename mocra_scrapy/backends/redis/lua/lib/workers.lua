@@ -18,7 +18,23 @@ local workers = (function()
         return out
     end
 
-    local function renew(worker, lease) call('ZADD', ALIVE, text(meta.now + lease), worker) end
+    -- Where nobody called for so long that some would be taken for dead, it was the server that was away, or its clock was set
+    -- ahead. Nobody died of it: all may be silent for longer, by as much.
+    local function sit_out(lease)
+        local gap, later = meta.now - meta.heard, {}
+        if meta.heard > 0 and gap > lease / 2 then
+            local ends = call('ZRANGE', ALIVE, 0, -1, 'WITHSCORES')
+            for i = 1, #ends, 2 do later[i], later[i + 1] = text(tonumber(ends[i + 1]) + gap), ends[i] end
+            meta.in_parts('ZADD', ALIVE, later)
+            meta.silence = gap
+        end
+        meta.heard = meta.now
+    end
+
+    local function renew(worker, lease)
+        sit_out(lease)
+        call('ZADD', ALIVE, text(meta.now + lease), worker)
+    end
 
     local function ends_at(worker)  -- ms, or nil
         return tonumber(call('ZSCORE', ALIVE, worker) or nil)

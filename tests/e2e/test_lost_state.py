@@ -1,0 +1,73 @@
+"""The crawl's state is lost in the middle of it: it is begun anew, and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.workers import Workers
+from tests.mocksite import MockSite
+from tests.services.processes import eventually
+from tests.services.redis_server import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.e2e]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def flush(server: RedisServer) -> None:
+    with server.client() as client:
+        client.flushall()
+
+
+def delete_record(server: RedisServer) -> None:
+    with server.client() as client:
+        (record,) = client.keys("*:crawl")
+        client.delete(record)
+
+
+def restart_empty(server: RedisServer) -> None:
+    server.kill()
+    server.start()
+
+
+@pytest.mark.parametrize("lose", [flush, delete_record, restart_empty], ids=lambda lose: lose.__name__)
+def test_a_crawl_whose_state_is_lost_begins_anew(
+    lose: Callable[[RedisServer], None], site: MockSite, workers_on: Callable[[str], Workers], server: RedisServer
+) -> None:
+    workers = workers_on(server.url)
+    workers.together(2, site, "graph", CONCURRENT_REQUESTS=2, DOWNLOAD_DELAY=0.05, MOCRA_LEASE=5, MOCRA_PREFETCH=2)
+    eventually(lambda: len(site.arrivals()) > 30)
+    lose(server)
+    assert workers.wait(60) == [0, 0]
+    assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
+    for number in (0, 1):
+        assert "ERROR: The backend has lost crawl" in workers.log(number)
+        assert "Traceback" not in workers.log(number)
+    assert len(workers.events("finished")) == 1
+    # Nothing of it is in the way of the next one.
+    workers.start("graph", site=site.url)
+    workers.wait(60)
+    assert workers.events("closed")[-1]["stats"]["scheduler/enqueued"] >= site.pages
+
+
+def test_a_later_start_meets_no_orphaned_filter(
+    site: MockSite, workers_on: Callable[[str], Workers], server: RedisServer
+) -> None:
+    workers = workers_on(server.url)
+    workers.start("graph", site=site.url, CONCURRENT_REQUESTS=2, DOWNLOAD_DELAY=0.02)
+    eventually(lambda: len(site.arrivals()) > 30)
+    workers.kill()
+    delete_record(server)
+    site.reset()
+    workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    workers.wait(60)
+    assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
