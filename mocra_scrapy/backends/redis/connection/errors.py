@@ -24,6 +24,7 @@ PASSING = {
     "UNBLOCKED": "it has become a replica",
     "DENIED": "protected mode refuses us",
     "max number": "it has too many clients (maxclients)",
+    "non local key": "a hash slot is being moved",
 }
 
 #: redis-py takes the word away from messages for which it has a class.
@@ -81,6 +82,13 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
                 "MOCRA_BACKEND", f"{url} is no cluster", "Write redis://host:port/0 instead of redis+cluster://"
             ) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
+
+
+def is_replica(error: theirs.ResponseError) -> bool:
+    """Whether a server refuses to write because it is a replica. Older ones say it of a script in
+    the middle of a sentence.
+    """
+    return isinstance(error, theirs.ReadOnlyError) or "READONLY" in str(error)
 
 
 def _lost_transport(error: BaseException) -> bool:
