@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Finish
 from mocra_scrapy.worker.outbox import BATCH, BATCH_BYTES
 
@@ -104,6 +105,9 @@ class ExchangeLoop:
                     await self._exchange(options, want)
         except asyncio.CancelledError:
             raise
+        except MocraError as error:
+            logger.critical("The backend refuses what this worker asks, again and again; this worker stops: %s", error)
+            self._handler.on_broken()
         except BaseException:
             logger.critical("The exchange with the queue broke down; this worker stops", exc_info=True)
             self._handler.on_broken()
