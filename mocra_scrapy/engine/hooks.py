@@ -296,8 +296,12 @@ class EngineHooks:
         return bool(getattr(self._engine, "paused", False))
 
     def slot_of(self, request: Request) -> str:
-        """Scrapy's download slot of *request*."""
-        return self._slot_key(request)
+        """Scrapy's download slot of *request*, as text: to Scrapy a slot may be anything that can be
+        a key, and one that is no text (``meta["download_slot"] = ("a", 1)``) is named by its
+        :class:`str`.
+        """
+        slot: object = self._slot_key(request)
+        return slot if isinstance(slot, str) else str(slot)
 
     def concurrency_of(self, slot: str) -> int:
         """How many requests the downloader runs at once in *slot*; 0: any number."""
@@ -316,4 +320,4 @@ class EngineHooks:
 def slot_of(request: Request) -> str:
     """The download slot as Scrapy works it out, for a downloader that doesn't tell."""
     slot = request.meta.get("download_slot")
-    return slot if slot is not None else urlsplit(request.url).hostname or ""
+    return str(slot) if slot is not None else urlsplit(request.url).hostname or ""

@@ -134,6 +134,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * Nothing is leased from the slots named in ``bounds.full`` [full_slots_are_passed_over], at
           most ``bounds.per_slot`` (0: any number) from each of the others. [per_slot_is_a_limit]
         * *want* is a limit; 0 leases nothing and only settles and renews. [want_is_a_limit]
+        * So is :data:`~mocra_scrapy.models.LEASED_BYTES` for the bodies of an answer, but for a single
+          one that is larger: the rest comes with the next call. [an_answer_is_of_bounded_size]
 
         Throttling (with ``options.limit``; over all workers together):
 
@@ -184,6 +186,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
         * The same call again changes nothing and gives the same answer.
           [a_repeated_call_has_one_effect]
+        * A call that the server refuses in its middle has its whole effect or none, and repeated it
+          has it once. [half_a_call_is_none]
 
         Consider the following timeline::
 
@@ -201,6 +205,7 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a
         limited number. A limit of 1,000 pushes, 1,000 settlements and 1,000 wanted leases a call is
         good manners; sizes beyond are accepted.
+        [a_call_may_be_large]
 
         Raises:
             BackendUnavailable: nothing is known about this call; repeat it.
@@ -250,6 +255,8 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * Refused while there is work anywhere or seeding is not complete.
           [a_busy_crawl_does_not_finish]
         * Exactly one call wins. [one_worker_wins_the_end]
+        * What cleans up after it spares the next run, however late it comes.
+          [a_late_clean_up_spares_the_next_run]
         * A push into a finished run opens it again; nothing is lost. [a_push_after_the_end_reopens]
         * A finished, drained queue leaves nothing behind but the crawl's record, dead letters, and
           the fingerprints when ``options.keep_seen``. [a_drained_queue_leaves_nothing_behind]

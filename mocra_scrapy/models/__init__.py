@@ -21,6 +21,7 @@ from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, T
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.queue import (
+    LEASED_BYTES,
     MAX_PRIORITY,
     MIN_PRIORITY,
     UNBOUNDED,
@@ -40,6 +41,7 @@ from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservat
 __all__ = [
     "BUCKETS",
     "EVERY_LETTER",
+    "LEASED_BYTES",
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",

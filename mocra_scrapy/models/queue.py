@@ -12,6 +12,9 @@ from mocra_scrapy.models.throttle import SlotLimit
 #: neighbours apart.
 MIN_PRIORITY = -(2**51)
 MAX_PRIORITY = 2**51
+#: Bytes of the bodies that one exchange leases at most, but for a single one that is larger: on a slow
+#: link an answer must arrive before its caller gives it up and asks once more.
+LEASED_BYTES = 2**20
 
 
 class Seeding(str, Enum):

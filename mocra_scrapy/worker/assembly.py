@@ -282,7 +282,9 @@ class CrawlWorker:
         try:
             await asyncio.wait_for(self._flush_and_sign_off(), self.parts.options.stop_timeout)
         except asyncio.TimeoutError:
-            self._left_unflushed()
+            self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
+        except MocraError as error:
+            self._left_unflushed(f"refused ({error})")
         # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
         stats = self.crawler.stats
         assert stats is not None
@@ -293,19 +295,20 @@ class CrawlWorker:
             logger.warning("Closing the backend: %s", error)
 
     async def _flush_and_sign_off(self) -> None:
-        while self.outbox:
+        while self.outbox and not self.handler.is_broken:
             self.status.kick()
             await self.status.changed()
         await self.loop.close()
         session = self.parts.session
         await self.outages.insist(lambda _: session.queue.close_worker(session.worker))
+        if self.outbox:
+            self._left_unflushed("refused")
 
-    def _left_unflushed(self) -> None:
+    def _left_unflushed(self, why: str) -> None:
         logger.error(
-            "The backend did not take the last %d messages within MOCRA_STOP_TIMEOUT = %g s; what this worker held goes to"
-            " others when its lease runs out, in %g s",
+            "The last %d messages are what the backend %s; what this worker held goes to others, in %g s at the latest",
             len(self.outbox),
-            self.parts.options.stop_timeout,
+            why,
             self.parts.options.queue.lease,
         )
         assert self.crawler.stats is not None

@@ -39,6 +39,7 @@ class ExchangeHandler:
 
     Attributes:
         run: the run that this worker works on.
+        is_broken: whether nothing more is told to the queue.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ExchangeHandler:
         self._policy = policy
         self._codec = codec
         self.run = status.state.run
-        self._broken = False
+        self.is_broken = False
         self._answered_at = time.monotonic()
 
     # ------------------------------------------------------------------ answers
@@ -91,7 +92,7 @@ class ExchangeHandler:
         if exchange.state.run > self.run:
             self._next_run(exchange)
         self.run = exchange.state.run
-        if self._status.finished and not exchange.state.finished and not self._broken:
+        if self._status.finished and not exchange.state.finished and not self.is_broken:
             self._status.finished = False  # somebody pushed after the end: the run goes on
         if exchange.lost:
             self._lost()
@@ -184,9 +185,10 @@ class ExchangeHandler:
 
     def on_broken(self) -> None:
         """Something that can't be repeated went wrong: the worker must stop."""
-        self._broken = True
+        self.is_broken = True
         self._stats.inc_value("mocra/worker/broken")
         self._status.finished = True
+        self._status.answered()  # nobody waits for what will not come
         self._engine.close_spider("mocra_error")
 
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Finish
 from mocra_scrapy.worker.outbox import BATCH, BATCH_BYTES
 
@@ -108,6 +109,9 @@ class ExchangeLoop:
                     await self._exchange(options, want)
         except asyncio.CancelledError:
             raise
+        except MocraError as error:
+            logger.critical("The backend refuses what this worker asks, again and again; this worker stops: %s", error)
+            self._handler.on_broken()
         except BaseException:
             logger.critical("The exchange with the queue broke down; this worker stops", exc_info=True)
             self._handler.on_broken()

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # s between two attempts while the backend is away
+#: Refusals in a row after which a worker gives up: a password that is being changed, rights that are
+#: being loaded anew pass within seconds; what is left is a mistake that somebody must mend.
+REFUSALS = 6
 
 
 class Outages:
@@ -45,14 +48,21 @@ class Outages:
         """The answer of *call*, repeated until the backend gives one. Its argument says whether
         this is a repetition: the same call number and arguments, then.
 
+        Raises:
+            MocraError: the backend did not fail to answer, it refuses (a missing right, data that
+                is not ours, an error of a script), and did so :data:`REFUSALS` times in a row.
+
         Cancelled with the task that awaits it; a worker that closes bounds it by
         ``MOCRA_STOP_TIMEOUT``.
         """
-        pause, repeat = FIRST_PAUSE, False
+        pause, repeat, refusals = FIRST_PAUSE, False, 0
         while True:
             try:
                 answer = await call(repeat)
             except MocraError as error:
+                refusals = 0 if isinstance(error, BackendUnavailable) else refusals + 1
+                if refusals >= REFUSALS:
+                    raise
                 self._away(error)
                 repeat = True
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311

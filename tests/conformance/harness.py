@@ -8,11 +8,12 @@ import contextlib
 import hashlib
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.backends.redis.connection.scripts import Script
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import (
@@ -27,6 +28,24 @@ from mocra_scrapy.interfaces import (
 )
 from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding
 
+#: In front of a script: its command number %d is refused, and that is noted under a key.
+REFUSING = """
+local redis = (function()
+    local real, left = redis, %d
+
+    local function next_one()
+        left = left - 1
+        if left ~= 0 then return nil end
+        real.call('SET', string.sub(KEYS[1], 1, -5) .. 'refused', 1)
+        return 'REFUSED'  -- no command is called so
+    end
+
+    return setmetatable({
+        call = function(...) return real.call(next_one() or ..., select(2, ...)) end,
+        pcall = function(...) return real.pcall(next_one() or ..., select(2, ...)) end,
+    }, {__index = real})
+end)()
+"""
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"
 
@@ -106,6 +125,21 @@ class Harness(ABC):
         """Make the server fail when something is stored in *slot*; ``False``: this backend has no
         parts that can fail alone.
         """
+
+    @contextlib.contextmanager
+    def refusing(self, queue: IRequestQueue, step: int) -> Iterator[list[int]]:
+        """While this lasts, step *step* of each of *queue*'s calls fails on the server, counted from
+        1. Gives a list that gets an entry when one did; a backend whose calls have no steps gives it
+        none.
+        """
+        yield []
+
+    @contextlib.contextmanager
+    def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:
+        """While this lasts, *queue* doesn't clean up after a run that it ended: a list gets what
+        would. A backend that does all at once gives it nothing.
+        """
+        yield []
 
     @abstractmethod
     async def wipe(self) -> None:
@@ -336,6 +370,39 @@ class RedisHarness(Harness):
             yield
         finally:
             shards.run = kept
+
+    @contextlib.contextmanager
+    def refusing(self, queue: IRequestQueue, step: int) -> Iterator[list[int]]:
+        shards: Any = queue._shards  # type: ignore[attr-defined]
+        kept, refused = shards.run, []
+
+        async def run(script: Script, shard: int, *args: Any) -> Any:
+            key = self.key(shard, "refused", shards._name)
+            try:
+                return await kept(Script(script.name, REFUSING % step + script.text), shard, *args)
+            finally:
+                if self.client.delete(key):
+                    refused.append(step)
+
+        shards.run = run
+        try:
+            yield refused
+        finally:
+            shards.run = kept
+
+    @contextlib.contextmanager
+    def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:
+        late: list[Callable[[], Awaitable[None]]] = []
+        tidy: Any = queue._tidy  # type: ignore[attr-defined]
+
+        async def later(*args: Any) -> None:
+            late.append(lambda: tidy(*args))
+
+        queue._tidy = later  # type: ignore[attr-defined]
+        try:
+            yield late
+        finally:
+            queue._tidy = tidy  # type: ignore[attr-defined]
 
     async def refuse(self, slot: str) -> bool:
         if self.shards == 1:

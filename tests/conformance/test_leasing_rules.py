@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Bounds, Entry
+import pytest
+
+from mocra_scrapy.models import LEASED_BYTES, MAX_PRIORITY, MIN_PRIORITY, Bounds, Entry, SlotLimit
 
 from .harness import Harness, bodies, entries
 
@@ -121,3 +123,36 @@ async def test_want_is_a_limit(harness: Harness) -> None:
         assert len(got) <= want
         assert (await a.queue.size()).leased == before + len(got)
     assert len(await harness.lease_all(a, want=7)) + before + len(got) == 40
+
+
+@pytest.mark.parametrize("limit", [None, SlotLimit(concurrency=1000)], ids=["plain", "limits"])
+async def test_an_answer_is_of_bounded_size(harness: Harness, limit: SlotLimit | None) -> None:
+    a = await harness.worker("a", limit=limit)
+    size, expected = 150_000, []
+    for i in range(24):
+        body = b"%d " % i + b"x" * size
+        expected.append(body)
+        await a.push([Entry(body, f"s{i % 5}" if i < 16 else "t", i % 3)])
+    monster = b"monster" + b"x" * 3_000_000
+    await a.push([Entry(monster, "m", 9)])
+    got: list[bytes] = []
+    while len(got) < 25:
+        answer = await a.exchange(want=100)
+        leases = [lease.body for lease in answer.leases]
+        assert leases
+        assert sum(map(len, leases)) - max(map(len, leases)) < LEASED_BYTES
+        assert sum(map(len, leases)) <= LEASED_BYTES or monster in leases
+        assert answer.size.leased == len(answer.leases)
+        assert list(await a.ack(answer.leases)) == [True] * len(leases)
+        got += leases
+    assert sorted(got) == sorted([*expected, monster])
+    # Large ones are not overtaken within their slot.
+    many = [b"%d" % i + b"x" * (200_000 if i % 4 == 0 else 10) for i in range(40)]
+    await a.push([Entry(body, "s") for body in many])
+    got = []
+    while len(got) < 40:
+        some = await a.lease(40)
+        got += [lease.body for lease in some]
+        await a.ack(some)
+    assert got == many
+    assert not (await a.queue.size()).unfinished

@@ -83,6 +83,31 @@ async def test_an_exhausted_run_counts_as_finished(harness: Harness) -> None:
     assert await harness.queue().join("d") == CrawlState(2, resumed=True)
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+async def test_a_late_clean_up_spares_the_next_run(harness: Harness, again: bool) -> None:
+    page = [Entry(b"page", f"s{i}", fingerprint=fp(i)) for i in range(4)]
+    a = await harness.worker("a")
+    await a.push(page)
+    await a.ack(await harness.lease_all(a))
+    with harness.late_clean_up(a.queue) as late:
+        await end_run(a)
+    b = await harness.worker("b", second=True)
+    for clean_up in late:  # the one that ended run 1 was slow, run 2 has begun
+        await clean_up()
+    assert await b.queue.state() == CrawlState(2)
+    assert list(await b.push(page)) == [True] * 4
+    await b.ack(await harness.lease_all(b))
+    if again:
+        for clean_up in late:
+            await clean_up()
+    assert list(await b.push(page)) == [False] * 4, "it forgot what run 2 has seen"
+    with harness.late_clean_up(b.queue):  # … and its last worker dies before it cleans up
+        await end_run(b)
+    c = await harness.worker("c")
+    assert await c.queue.state() == CrawlState(3)
+    assert list(await c.push(page)) == [True] * 4, "run 3 knows what run 2 has seen"
+
+
 async def test_keep_seen_keeps_the_fingerprints(harness: Harness) -> None:
     a = await harness.worker("a", keep_seen=True)
     seen = [Entry(b"", f"s{i}", fingerprint=fp(i)) for i in range(8)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.dead_letters import check_burials
-from mocra_scrapy.backends.embedded.slots import Item, item_of
+from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.embedded.workers import Answered
 from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease, QueueOptions
@@ -146,14 +146,15 @@ class _Turn:
 
     def _lease(self, want: int, bounds: Bounds) -> None:
         given: dict[str, int] = {}
-        full = frozenset(bounds.full)
+        full, room = frozenset(bounds.full), Room()
         if want > 0 and self._me.suspect is None:
             found = self._crawl.take_suspect(lambda name: None if name in full else self._now)
             if found is not None:
                 self._hand_out(*found)
                 given[found[0].list_name] = 1
+                room.spend(found[0])
         missing = want - len(self._done.handed_out)
-        for item in self._crawl.slots.take(missing, full, bounds.per_slot, given):
+        for item in self._crawl.slots.take(missing, full, bounds.per_slot, given=given, room=room):
             self._hand_out(item, self._now)
 
     def _lease_within_limits(self, want: int, bounds: Bounds) -> None:
@@ -170,7 +171,7 @@ class _Turn:
         if want > 0 and self._me.suspect is None:
             found = crawl.take_suspect(leasing.due)
             if found is not None:
-                leasing.give(*found)
+                leasing.give_suspect(*found)
         leasing.serve(want)
         for item, departs in leasing.taken:
             self._hand_out(item, departs)

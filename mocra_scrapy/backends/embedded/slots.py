@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 
-from mocra_scrapy.models import Entry
+from mocra_scrapy.models import LEASED_BYTES, Entry
 from mocra_scrapy.models.entries import list_of, names_of, rank_of
 
 
@@ -44,6 +44,32 @@ def item_of(entry: Entry) -> Item:
     return Item(entry.body, list_of(entry), rank_of(entry))
 
 
+class Room:
+    """How much more one answer may hold, see :data:`~mocra_scrapy.models.LEASED_BYTES`.
+
+    Attributes:
+        full: whether something did not fit: then nothing else does, so that large entries are not
+            overtaken for ever.
+    """
+
+    __slots__ = ("_left", "full")
+
+    def __init__(self) -> None:
+        self._left = LEASED_BYTES
+        self.full = False
+
+    def spend(self, item: Item) -> None:
+        """*item* is handed out."""
+        self._left -= len(item.body)
+
+    def fits(self, item: Item) -> bool:
+        """Whether *item* is handed out: the first one always."""
+        self.full = self.full or len(item.body) > self._left < LEASED_BYTES
+        if not self.full:
+            self.spend(item)
+        return not self.full
+
+
 class Slot:
     """One slot's lists. A rank is in ``order`` exactly while its list has something."""
 
@@ -63,13 +89,13 @@ class Slot:
         else:
             items.append(item)
 
-    def take(self, most: int) -> list[Item]:
-        """Up to *most* items, the best rank first."""
+    def take(self, most: int, room: Room) -> list[Item]:
+        """Up to *most* items, the best rank first, while there is *room*."""
         taken: list[Item] = []
-        while self.order and len(taken) < most:
+        while self.order and len(taken) < most and not room.full:
             rank = -self.order[0]
             items = self.lists[rank]
-            while items and len(taken) < most:
+            while items and len(taken) < most and room.fits(items[0]):
                 taken.append(items.popleft())
             if not items:
                 # Only the best list is ever emptied, so the heap needs no search.
@@ -154,7 +180,7 @@ class Slots:
         slot.put(item, front)
         self._count += 1
 
-    def take(self, want: int, avoid: Iterable[str], per_slot: int, given: dict[str, int]) -> list[Item]:
+    def take(self, want: int, avoid: Iterable[str], per_slot: int, *, given: dict[str, int], room: Room) -> list[Item]:
         """Up to *want* items, slots taking turns.
 
         Args:
@@ -162,10 +188,11 @@ class Slots:
             avoid: slots that give nothing.
             per_slot: how many of each slot at most, 0: any number.
             given: how many of a slot this call has handed out before.
+            room: of the answer.
         """
         closed = {*avoid, *(s for s, n in given.items() if 0 < per_slot <= n)}
         taken: list[Item] = []
-        while len(taken) < want:
+        while len(taken) < want and not room.full:
             missing = want - len(taken)
             ready = [name for name in islice(self._slots, missing + len(closed)) if name not in closed]
             if not ready:
@@ -175,17 +202,17 @@ class Slots:
                 most = min(quantum, want - len(taken))
                 if per_slot:
                     most = min(most, per_slot - given.get(name, 0))
-                got = self.serve(name, most)
+                got = self.serve(name, most, room)
                 taken += got
                 given[name] = given.get(name, 0) + len(got)
                 if 0 < per_slot <= given[name]:
                     closed.add(name)
         return taken
 
-    def serve(self, name: str, most: int) -> list[Item]:
+    def serve(self, name: str, most: int, room: Room) -> list[Item]:
         """One slot's turn; it goes to the end of the line, or out of it."""
         slot = self._slots[name]
-        taken = slot.take(most) if most > 0 else []
+        taken = slot.take(most, room) if most > 0 else []
         self._count -= len(taken)
         if not slot.order:
             del self._slots[name]

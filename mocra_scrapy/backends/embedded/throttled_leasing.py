@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from mocra_scrapy.backends.embedded.slots import Item
+from mocra_scrapy.backends.embedded.slots import Item, Room
 from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
 from mocra_scrapy.models import QueueOptions, SlotLimit
 from mocra_scrapy.models.entries import names_of
@@ -23,7 +23,7 @@ class PendingLists(Protocol):
 
     def release(self, now: float) -> None: ...
     def next_slots(self, most: int, avoid: Iterable[str]) -> list[str]: ...
-    def serve(self, name: str, most: int) -> list[Item]: ...
+    def serve(self, name: str, most: int, room: Room) -> list[Item]: ...
     def hold(self, name: str, until: float) -> None: ...
     def holds(self, name: str) -> bool: ...
 
@@ -61,6 +61,7 @@ class ThrottledLeasing:
         self._loads = dict(loads)
         self._avoid = set(avoid)
         self._closed: set[str] = set()
+        self._room = Room()
         self.taken: list[tuple[Item, float]] = []
         self.names: dict[str, None] = {}
         self.crowded: dict[str, None] = {}
@@ -86,6 +87,11 @@ class ThrottledLeasing:
             self._avoid.add(crowded)
         return room, due
 
+    def give_suspect(self, item: Item, due: float) -> None:
+        """As :meth:`give`; there is room, for it comes first."""
+        self._room.spend(item)
+        self.give(item, due)
+
     def give(self, item: Item, due: float) -> None:
         """Hand out one *item* that departs at *due*."""
         self.taken.append((item, due))
@@ -100,7 +106,7 @@ class ThrottledLeasing:
         """Up to *want* of them, lists taking turns."""
         self._slots.release(self._now)
         looks = LOOKS + want
-        while len(self.taken) < want and looks > 0:
+        while len(self.taken) < want and looks > 0 and not self._room.full:
             missing = want - len(self.taken)
             ready = self._slots.next_slots(missing, self._closed)
             if not ready:
@@ -112,7 +118,7 @@ class ThrottledLeasing:
 
     def _serve(self, list_name: str, most: int) -> None:
         names = names_of(list_name)
-        while most > 0:
+        while most > 0 and not self._room.full:
             room, due = self.allowed(list_name)
             if due > self._now + self._lookahead:
                 self._slots.hold(list_name, due - self._lookahead)
@@ -121,7 +127,7 @@ class ThrottledLeasing:
                 self._closed.add(list_name)
                 return
             paced = any(self._throttle.limit_of(name, self._default, self._now).interval for name in names)
-            items = self._slots.serve(list_name, 1 if paced else min(most, room, MANY))
+            items = self._slots.serve(list_name, 1 if paced else min(most, room, MANY), self._room)
             for item in items:
                 self.give(item, due)
             most -= len(items)

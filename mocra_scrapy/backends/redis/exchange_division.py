@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from mocra_scrapy.backends.redis.exchange_wire import ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
-from mocra_scrapy.models import Exchange, Lease, QueueSize
+from mocra_scrapy.models import LEASED_BYTES, Exchange, Lease, QueueSize
 from mocra_scrapy.models.entries import fingerprint_number
 
 #: Asks one shard: worker, number of the script's call, shard, what it is asked.
@@ -128,6 +128,7 @@ class DividedExchanges:
             parts.setdefault(shard, Part(ShardTurn()))
         for shard, part in parts.items():
             part.turn.want = known.shares.get(shard, 0)
+            part.turn.most_bytes = LEASED_BYTES // max(1, len(known.shares))
             part.turn.bounds = self._shards.part(bounds, shard)
 
         # Children are stored before their parent goes, acknowledged or buried (a callback may yield

@@ -19,6 +19,7 @@ import msgpack
 
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
+    LEASED_BYTES,
     LONGEST,
     UNBOUNDED,
     Bounds,
@@ -86,6 +87,7 @@ class ShardTurn:
     bury: Sequence[Burial] = ()
     want: int = 0
     bounds: Bounds = UNBOUNDED
+    most_bytes: int = LEASED_BYTES
 
 
 def burial_argument(burial: Burial) -> list[Any]:
@@ -124,6 +126,7 @@ def pack_rules(options: QueueOptions, channel: str) -> Mapping[str, Any]:
 def pack_turn(turn: ShardTurn, rules: Mapping[str, Any], worker: str, number: int, control: bool) -> bytes:
     """The argument of ``exchange.lua``. *control*: this is the shard with the crawl's record."""
     asked: dict[str, Any] = {**rules, "worker": worker, "number": number, "control": int(control), "want": turn.want}
+    asked["bytes"] = turn.most_bytes
     bounds = turn.bounds
     if turn.push:
         asked["push"] = push_groups(turn.push)

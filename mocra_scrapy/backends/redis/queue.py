@@ -75,7 +75,10 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         await self._end_an_exhausted_run(worker)
         lease, keep = str(int(self.options.lease * 1000)), str(int(self.options.keep_seen))
         rules = self.options.rules
-        record = await self._shards.run(JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules)
+        channel = self._shards.channel
+        record = await self._shards.run(
+            JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules, channel, "0", "0"
+        )
         if record[0] == b"shards":
             raise ConfigurationError(
                 "MOCRA_SHARDS",
@@ -90,11 +93,11 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
                 "Take out the scopes, or clear the crawl and begin it again",
             )
         run, resumed = open_state(record), bool(int(record[4]))
-        born, is_new = str(run.born), str(int(run.run == 1 and not resumed))
+        born, begins = str(run.born), str(int(not resumed))
         self._divided.forget(worker)  # what it held before, if there is another record now
         await gather_all(
             [
-                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules, born, is_new)
+                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules, channel, born, begins)
                 for s in range(1, self._shards.count)
             ],
         )
@@ -181,14 +184,15 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
             return Finish.BUSY
         if len(before) > 1 and before != await self._shards.everywhere(look):
             return Finish.BUSY
-        verdict = await self._shards.run(END, 0, worker, str(before[0][5]), self._shards.channel)
+        verdict, run = await self._shards.run(END, 0, worker, str(before[0][5]), self._shards.channel)
         answer = Finish(verdict.decode())
         if answer is Finish.WON:
-            await self._tidy()
+            await self._tidy(int(run))
         return answer
 
-    async def _tidy(self) -> None:
-        run, keep = str((await self.state()).run), str(int(self.options.keep_seen))
+    async def _tidy(self, ended: int) -> None:
+        """Clean up after run *ended*; another one may have begun meanwhile."""
+        run, keep = str(ended), str(int(self.options.keep_seen))
 
         async def tidy(shard: int) -> None:
             while int(await self._shards.run(TIDY, shard, keep, run)):

@@ -12,6 +12,7 @@ from scrapy import Request, Spider
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
+from mocra_scrapy.models import Seeding
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.worker.slot_policy import ClusterPolicy
 
@@ -45,6 +46,14 @@ async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
         holds_what_it_counts(scheduler)
     finally:
         await maybe_deferred_to_future(scheduler.close("finished"))  # type: ignore[arg-type]
+
+
+async def unseeded(scheduler: Scheduler) -> None:
+    """As if this process had a ``start()``: without an engine a worker calls its crawl seeded."""
+    queue: Any = scheduler.mocra.queue
+    queue._crawl.seeding, queue._crawl.seeder = Seeding.OPEN, ""
+    assert scheduler.worker is not None
+    scheduler.worker.status.state = await queue.state()
 
 
 def holds_what_it_counts(scheduler: Scheduler) -> None:

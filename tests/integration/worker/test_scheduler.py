@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
-from tests.integration.worker.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened
+from tests.integration.worker.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened, unseeded
 
 
 async def test_what_cannot_be_stored_stays_here(caplog: pytest.LogCaptureFixture) -> None:
@@ -172,13 +171,9 @@ class Seeding2000:
         yield Request("http://idle.test/")
 
     async def __call__(self) -> None:
-        turns, queue, seeder = self.scheduler.worker.status, self.scheduler.mocra.queue, self.scheduler.worker.seeder
-        assert turns is not None
-        assert seeder is not None
-        turns.state = replace(turns.state, seeding=Seeding.OPEN)
-        await queue.clear()
-        await queue.join(self.scheduler.mocra.worker)
-        async for _ in seeder.run(self._start()):
+        await unseeded(self.scheduler)
+        assert self.scheduler.worker is not None
+        async for _ in self.scheduler.worker.seeder.run(self._start()):
             raise AssertionError("requests are scheduled, not given to the engine")
 
 

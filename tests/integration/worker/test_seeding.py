@@ -15,7 +15,7 @@ from scrapy import Request
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import CrawlState, Seeding
 from mocra_scrapy.scheduler import Scheduler
-from tests.integration.worker.scheduling import URLS, drained, eventually, opened
+from tests.integration.worker.scheduling import URLS, drained, eventually, opened, unseeded
 
 Start = Callable[[], AsyncIterator[Any]]
 
@@ -35,10 +35,10 @@ async def the_same_twice() -> AsyncIterator[Any]:
         yield Request(URLS[0], dont_filter=True)
 
 
-async def unseeded(scheduler: Scheduler) -> None:
-    """As if this process had a ``start()``: without an engine a worker calls its crawl seeded."""
-    await scheduler.mocra.queue.clear()
-    scheduler.worker.status.state = await scheduler.mocra.queue.join(scheduler.mocra.worker)
+async def driven(scheduler: Scheduler) -> None:
+    """Unseeded, and seeds go to the scheduler without an engine."""
+    await unseeded(scheduler)
+    assert scheduler.worker is not None
     scheduler.worker.engine.crawl = scheduler.enqueue_request  # type: ignore[assignment, method-assign]
     assert await seeding_of(scheduler) is Seeding.OPEN
 
@@ -66,7 +66,7 @@ def shared() -> dict[str, Any]:
 
 async def test_it_is_done_when_all_is_stored() -> None:
     async with opened() as scheduler:
-        await unseeded(scheduler)
+        await driven(scheduler)
         await seed(scheduler)
         assert await seeding_of(scheduler) is Seeding.DONE
         assert (await scheduler.mocra.queue.size()).unfinished == 3
@@ -76,7 +76,7 @@ async def test_it_is_done_when_all_is_stored() -> None:
 async def test_it_is_not_done_while_the_backend_answers_nothing(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """``start()`` has ended, its seeds are in this process alone: also when the worker ends now."""
     async with opened(**shared()) as scheduler:
-        await unseeded(scheduler)
+        await driven(scheduler)
         status, state = scheduler.worker.status, scheduler.mocra.worker_state
         monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", away)
         seeding = asyncio.ensure_future(seed(scheduler))
@@ -93,7 +93,7 @@ async def test_it_is_not_done_while_the_backend_answers_nothing(ending: str, mon
 
 async def test_what_is_left_of_it_is_given_by_the_next_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(**shared()) as scheduler:
-        await unseeded(scheduler)
+        await driven(scheduler)
         queue, exchange = scheduler.mocra.queue, scheduler.mocra.queue_session.exchange
         monkeypatch.setattr(scheduler.mocra.queue_session, "exchange", away)
         seeding = asyncio.ensure_future(seed(scheduler))
@@ -111,7 +111,7 @@ async def test_what_is_left_of_it_is_given_by_the_next_worker(monkeypatch: pytes
 async def test_a_seed_that_stays_here_is_waited_for(finished: bool) -> None:
     """A worker that closes while it is out leaves seeding open: only ``start()`` makes it again."""
     async with opened(**shared()) as scheduler:
-        await unseeded(scheduler)
+        await driven(scheduler)
         seeding = asyncio.ensure_future(seed(scheduler, with_local))
         out: list[Request] = []
 
@@ -139,7 +139,7 @@ async def test_a_seed_that_stays_here_is_waited_for(finished: bool) -> None:
 async def test_the_same_dont_filter_request_twice_is_two() -> None:
     """And a worker that seeds again stores neither of them again."""
     async with opened() as scheduler:
-        await unseeded(scheduler)
+        await driven(scheduler)
         await seed(scheduler, the_same_twice)
         assert (await scheduler.mocra.queue.size()).unfinished == 2
         again = scheduler.worker.seeder
@@ -162,7 +162,7 @@ async def test_a_fingerprinter_that_raises_ends_start_unseeded(monkeypatch: pyte
         return request.url.encode()
 
     async with opened() as scheduler:
-        await unseeded(scheduler)
+        await driven(scheduler)
         monkeypatch.setattr(scheduler.worker.filter.recent, "fingerprint", refuse)
         with pytest.raises(KeyError):
             await seed(scheduler)

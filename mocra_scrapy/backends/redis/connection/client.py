@@ -14,9 +14,9 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from mocra_scrapy.backends.redis.connection.errors import translated
+from mocra_scrapy.backends.redis.connection.errors import is_replica, translated
 from mocra_scrapy.backends.redis.connection.scripts import Script
 from mocra_scrapy.backends.redis.connection.url import RedisTarget
 from mocra_scrapy.exceptions import BackendUnavailable
@@ -123,11 +123,26 @@ class RedisClient:
         """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so
         then its text is sent.
         """
+        if self.target.kind == "cluster":
+            script = script.in_cluster
         with translated(self.target.redacted, self.prefix):
             try:
-                return await self.raw.evalsha(script.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                return await self.raw.eval(script.text, len(keys), *keys, *args)
+                try:
+                    return await self.raw.evalsha(script.sha, len(keys), *keys, *args)
+                except NoScriptError:
+                    return await self.raw.eval(script.text, len(keys), *keys, *args)
+            except ResponseError as error:
+                if is_replica(error):
+                    await self._reconnect()
+                raise
+
+    async def _reconnect(self) -> None:
+        """The server has become a replica. Behind one address (a proxy, a name, a virtual IP) there
+        may be another master now, which only a new connection finds.
+        """
+        pool = getattr(self._client, "connection_pool", None)
+        if pool is not None:  # a cluster's client looks for the master by itself
+            await pool.disconnect(inuse_connections=False)  # those in use hear it by themselves
 
     async def info(self) -> list[dict[str, Any]]:
         """``INFO`` of each primary node."""

@@ -24,7 +24,11 @@ PASSING = {
     "UNBLOCKED": "it has become a replica",
     "DENIED": "protected mode refuses us",
     "max number": "it has too many clients (maxclients)",
+    "non local key": "a hash slot is being moved",
 }
+
+#: What Redis 7.0 says where a script lacks a right, without a word in front.
+IN_A_SCRIPT = "The user executing the script can't"
 
 #: redis-py takes the word away from messages for which it has a class.
 CLASSES: tuple[tuple[type[Exception], str], ...] = (
@@ -83,6 +87,13 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
 
 
+def is_replica(error: theirs.ResponseError) -> bool:
+    """Whether a server refuses to write because it is a replica. Older ones say it of a script in
+    the middle of a sentence.
+    """
+    return isinstance(error, theirs.ReadOnlyError) or "READONLY" in str(error)
+
+
 def _lost_transport(error: BaseException) -> bool:
     text = str(error)
     return "_add_writer" in text or "closed" in text
@@ -93,7 +104,7 @@ def _text(error: BaseException) -> str:
 
 
 def _refused(url: str, prefix: str, text: str) -> ConfigurationError:
-    if "NOPERM" in text or "permission" in text.lower():
+    if "NOPERM" in text or "permission" in text.lower() or IN_A_SCRIPT in text:
         return ConfigurationError(
             "MOCRA_BACKEND",
             f"{url} lacks access rights: {text}",
@@ -110,7 +121,7 @@ def _answered(url: str, prefix: str, text: str) -> MocraError:
     for word, meaning in PASSING.items():
         if text.startswith(word) or f" {word} " in text or f"-{word} " in text:
             return BackendUnavailable(f"{url} can't serve now: {meaning} ({text})")
-    if any(word in text for word in ("NOPERM", "NOAUTH", "WRONGPASS", "no permissions")):
+    if any(word in text for word in ("NOPERM", "NOAUTH", "WRONGPASS", "no permissions", IN_A_SCRIPT)):
         return _refused(url, prefix, text)
     if "DB index is out of range" in text or "invalid DB index" in text:
         return ConfigurationError(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from importlib import resources
 from itertools import takewhile
 
 USES = "-- uses: "
+
+
+#: While a cluster moves a hash slot its keys are on two nodes, and a script meets some of them on each: it would
+#: find a list empty that is not, and fail in its middle. Two keys that nobody has are refused then, on both nodes,
+#: and the call with them, before it has written anything.
+NOT_WHILE_MOVING = "redis.call('EXISTS', KEYS[1] .. '-', KEYS[1] .. '--')\n"
 
 
 class Script:
@@ -16,6 +23,11 @@ class Script:
         self.name = name
         self.text = text
         self.sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis names scripts by it
+
+    @cached_property
+    def in_cluster(self) -> Script:
+        """The same for a cluster."""
+        return Script(self.name, NOT_WHILE_MOVING + self.text)
 
 
 def uses_of(text: str) -> list[str]:

@@ -1,4 +1,4 @@
--- uses: meta items filter crawl sizes workers dead_letters throttle mailbox permits leases leasing
+-- uses: journal meta items filter crawl sizes workers dead_letters throttle mailbox permits leases leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms,
@@ -7,7 +7,7 @@
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
 -- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
 -- reclaimed; given_up; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms
-local call, text, now = redis.call, meta.text, meta.now
+local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
 local DELAYED = meta.prefix .. 'delayed'
@@ -15,6 +15,7 @@ local DELAYED = meta.prefix .. 'delayed'
 asked.throttled = asked.limit ~= 0
 if asked.throttled then throttle.set_default(asked.limit) end
 leases.begin(worker, asked.number)
+items.bound(asked.bytes)
 
 -- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of the first of a call's two
 -- steps}; suspect, the one that it holds; robbed: whether something was taken from it. before: of this call's first step.
@@ -27,14 +28,14 @@ local events = 0  -- entries, and permits that others ask for, that became free 
 
 local function read_own()
     local last_call, suspect, robbed, packed = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail'))
-    own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed}
+    own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed, mail = packed}
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
         if last then
             last = cmsgpack.unpack(last)
             own.call, own.robbed = cmsgpack.unpack(last.call), last.robbed == 1
+            call('HSET', key, 'call', last.call, unpack(own.robbed and {'robbed', 1} or {}))
             call('DEL', workers.last_of(worker))
-            call('HSET', key, 'call', last.call)
         end
     end
     if own.robbed then done.lost = 1 end
@@ -109,7 +110,10 @@ end
 
 local function renew()  -- everything the worker holds; what has to be done now and then; limits and permits
     workers.renew(worker, asked.lease)
-    if own.robbed then call('HDEL', key, 'robbed') end
+    if own.robbed then
+        call('HDEL', key, 'robbed')
+        note('HSET', key, 'robbed', 1)
+    end
     filter.rotate(asked.seen_ttl)
     dead_letters.expire(asked.dead_ttl)
     if not asked.throttled then return end
@@ -117,7 +121,10 @@ local function renew()  -- everything the worker holds; what has to be done now 
     local confirmed = 0
     if asked.keep_permits then events, confirmed = permits.keep(asked.keep_permits, worker, mail) end
     if next(mail.holds) then done.holds, mail.holds = mail.holds, {} end  -- told once
-    if done.holds or confirmed > 0 then mailbox.send(worker, mail) end
+    if done.holds or confirmed > 0 then
+        if own.mail then note('HSET', key, 'mail', own.mail) end
+        mailbox.send(worker, mail)
+    end
 end
 
 local function push()  -- with lifo to the front, but for those of start()
@@ -131,7 +138,9 @@ local function push()  -- with lifo to the front, but for those of start()
             if fp == '' or remember(fp, ttl) then
                 meta.seq = meta.seq + 1
                 if delay > 0 then
-                    call('ZADD', DELAYED, text(now + delay), string.format('%014x', meta.seq) .. items.place(rank, slot, item))
+                    local member = string.format('%014x', meta.seq) .. items.place(rank, slot, item)
+                    call('ZADD', DELAYED, text(now + delay), member)
+                    note('ZREM', DELAYED, member)
                 else new[#new + 1] = item end
                 flags[#flags + 1] = '1'
                 events = events + 1
@@ -143,64 +152,15 @@ local function push()  -- with lifo to the front, but for those of start()
     filter.grow(ttl)
 end
 
-local function settle()
-    if not (asked.ack or asked.release or asked.bury) then return end
-    local flags = {}
-
-    local function let_go(token)  -- false: it is not this worker's any more
-        if call('HDEL', key, token) == 0 then return false end
-        if token == own.suspect then
-            call('HDEL', key, 'suspect')
-            own.suspect = false
-        end
-        return true
-    end
-
-    for i, token in ipairs(asked.ack or {}) do
-        local is_mine = let_go(token)
-        if is_mine then meta.leased = math.max(0, meta.leased - 1) end
-        flags[i] = is_mine and '1' or '0'
-    end
-    done.acked, flags = table.concat(flags), {}
-
-    local release = asked.release or {}
-    for i = #release, 1, -1 do  -- backwards: the first released is first in line again
-        local token = release[i]
-        local placed = call('HGET', key, token)
-        if placed then
-            let_go(token)
-            workers.give_back(placed, asked.isolate_after)
-            events = events + 1
-        end
-        flags[i] = placed and '1' or '0'
-    end
-    done.released, flags = table.concat(flags), {}
-
-    local buried = {}  -- token -> what it stood for: several burials of one lease make as many letters
-    for i, burial in ipairs(asked.bury or {}) do
-        local token, reason, detail, is_changed, body, more = unpack(burial)
-        if buried[token] == nil then
-            buried[token] = call('HGET', key, token)
-            if buried[token] then
-                let_go(token)
-                meta.leased = math.max(0, meta.leased - 1)
-            end
-        end
-        local placed = buried[token]
-        if placed then
-            local _, _, item = items.unplace(placed)
-            local count = items.deliveries(item) + 1
-            dead_letters.write(placed, count, reason, detail, worker, asked, is_changed == 1 and body or nil, more)
-        end
-        flags[i] = placed and '1' or '0'
-    end
-    done.buried = table.concat(flags)
-end
+local function settle() events = events + settling(asked, own, done) end
 
 local function promote()  -- what has become due, a limited number a call
     local MOST_DUE = 100
-    for _, member in ipairs(call('ZRANGEBYSCORE', DELAYED, '-inf', text(now), 'LIMIT', 0, MOST_DUE)) do
+    local due = call('ZRANGEBYSCORE', DELAYED, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, MOST_DUE)
+    for i = 1, #due, 2 do
+        local member = due[i]
         call('ZREM', DELAYED, member)
+        note('ZADD', DELAYED, due[i + 1], member)
         local rank, slot, item = items.unplace(string.sub(member, 15))
         items.put(rank, slot, {item}, asked.lifo == 1 and rank % 2 == 1)
         events = events + 1
@@ -221,10 +181,12 @@ local function reclaim()  -- what dead workers held, a limited number a call
 
     local function take_from(dead, token)
         local its_key = workers.key_of(dead)
-        local rank, slot, item = items.unplace(call('HGET', its_key, token))
+        local was = call('HGET', its_key, token)
+        local rank, slot, item = items.unplace(was)
         local count = items.deliveries(item) + 1
         local placed = items.place(rank, slot, items.redelivered(item, now))
         call('HDEL', its_key, token)
+        note('HSET', its_key, token, was)
         if count >= asked.max_deliveries then
             local detail = count .. ' workers died while they held it, the last one: ' .. dead
             dead_letters.bury(placed, count, 'deliveries', detail, dead, asked)
@@ -241,8 +203,11 @@ local function reclaim()  -- what dead workers held, a limited number a call
         if last_call then
             local last = {call = last_call, robbed = (robbed or was_robbed) and 1 or 0}
             call('SET', workers.last_of(dead), cmsgpack.pack(last), 'PX', meta.AFTERGLOW)
+            note('DEL', workers.last_of(dead))
         end
+        local rest = call('HGETALL', its_key)  -- its tokens are gone
         call('DEL', its_key)
+        if #rest > 0 then note('HSET', its_key, unpack(rest)) end
         workers.forget(dead)
         if asked.control == 1 then crawl.vacate_seeding(dead) end
     end
@@ -252,7 +217,9 @@ local function reclaim()  -- what dead workers held, a limited number a call
         local taken = math.min(#tokens, budget)
         for i = 1, taken do take_from(dead, tokens[i]) end
         budget = budget - taken
-        if #tokens > taken then call('HSET', workers.key_of(dead), 'robbed', 1) else forget(dead, taken > 0) end
+        if #tokens > taken then
+            if call('HSET', workers.key_of(dead), 'robbed', 1) == 1 then note('HDEL', workers.key_of(dead), 'robbed') end
+        else forget(dead, taken > 0) end
     end
 end
 
@@ -265,7 +232,7 @@ local function lease()
     if #leasing.crowded > 0 then done.crowded = leasing.crowded end
 end
 
-local function wake()  -- those who wait, as many as find something
+local function wake()  -- those who wait, as many as find something; it may be lost
     local WAITING = workers.WAITING
     if leases.count == 0 and asked.want > 0 then call('ZADD', WAITING, text(now), worker)
     elseif call('ZCARD', WAITING) == 0 then return
@@ -280,25 +247,29 @@ end
 
 local function remember()
     leases.set('call', cmsgpack.pack({number = asked.number, done = done, leases = leases.count, before = own.before}))
-    leases.save()
-    if meta.leased > 0 or meta.pending > 0 or events > 0 then  -- the run goes on, see finish_tidy.lua
+    if meta.leased + leases.count > 0 or meta.pending > 0 or events > 0 then  -- the run goes on, see finish_tidy.lua
         call('PERSIST', key)
         call('PERSIST', workers.ALIVE)
     end
     filter.sweep(16)
+    meta.leased = meta.leased + leases.count
     meta.save()
+    leases.save()
 end
 
-read_own()
-local told = repeated()
-if told then return told end
-renew()
-push()
-if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
-settle()
-promote()
-reclaim()
-lease()
-wake()
-remember()
-return answer()
+return journal.whole(function()
+    read_own()
+    local told = repeated()
+    if told then return told end
+    renew()
+    push()
+    if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
+    settle()
+    promote()
+    reclaim()
+    lease()
+    remember()
+    journal.commit()
+    pcall(wake)
+    return answer()
+end)

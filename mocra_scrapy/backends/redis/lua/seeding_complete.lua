@@ -3,5 +3,5 @@
 local worker, channel = ARGV[1], ARGV[2]
 if crawl.read().seeder ~= worker then return 0 end
 crawl.seed('done', worker)
-redis.call('PUBLISH', channel, '*')
+redis.pcall('PUBLISH', channel, '*')
 return 1

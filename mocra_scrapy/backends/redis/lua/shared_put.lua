@@ -11,5 +11,5 @@ if not fence and old.fence > 0 and version ~= '' then return {} end
 local new = {version = coordination.greater(old.version), fence = fence or old.fence, value = value}
 if value or new.fence > 0 then redis.call('HSET', KEYS[1], name, shared_values.pack(new))
 else redis.call('HDEL', KEYS[1], name) end  -- versions begin at the clock: nothing has to be remembered
-redis.call('PUBLISH', channel, name)
+redis.pcall('PUBLISH', channel, name)  -- it is stored: what is lost is found by polling
 return shared_values.answer(new)

@@ -1,4 +1,4 @@
--- uses: meta
+-- uses: journal meta
 -- The crawl's record, on shard 0. Read once: what a call to Redis costs is mostly the call.
 local crawl = (function()
     local call, key = redis.call, meta.prefix .. 'crawl'
@@ -21,13 +21,17 @@ local crawl = (function()
 
     local function reopen()  -- something was stored after the end: the run goes on
         if read().finished == 1 then
+            local winner = call('HGET', key, 'winner') or ''
             call('HSET', key, 'finished', 0, 'winner', '')
+            journal.note('HSET', key, 'finished', 1, 'winner', winner)
             record.finished = 0
         end
     end
 
     local function seed(stage, worker)
+        local was = read()
         call('HSET', key, 'seeding', stage, 'seeder', worker)
+        journal.note('HSET', key, 'seeding', was.seeding, 'seeder', was.seeder)
         record = nil
     end
 

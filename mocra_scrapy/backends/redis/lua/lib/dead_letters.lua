@@ -1,4 +1,4 @@
--- uses: meta items
+-- uses: journal meta items
 -- Dead letters of one shard.
 local dead_letters = (function()
     local call, text, now = redis.call, meta.text, meta.now
@@ -6,6 +6,17 @@ local dead_letters = (function()
 
     local function drop(ids)
         if #ids == 0 then return end
+        local letters, times = {}, {}
+        for i, packed in ipairs(call('HMGET', DEAD, unpack(ids))) do
+            if packed then
+                letters[#letters + 1], letters[#letters + 2] = ids[i], packed
+                times[#times + 1], times[#times + 2] = string.match(ids[i], '^%d+'), ids[i]
+            end
+        end
+        if #letters > 0 then
+            journal.note('HSET', DEAD, unpack(letters))
+            journal.note('ZADD', DEAD_AT, unpack(times))
+        end
         call('HDEL', DEAD, unpack(ids))
         call('ZREM', DEAD_AT, unpack(ids))
     end
@@ -23,7 +34,9 @@ local dead_letters = (function()
         local lost = items.first_lost(item) or -1
         local letter = {slot, rank, count, lost, body or items.body(item), reason, detail, worker, now, more}
         call('HSET', DEAD, id, cmsgpack.pack(letter))
+        journal.note('HDEL', DEAD, id)
         call('ZADD', DEAD_AT, text(now), id)
+        journal.note('ZREM', DEAD_AT, id)
         local over = math.min(100, call('ZCARD', DEAD_AT) - kept.max_dead)
         if over > 0 then drop(call('ZRANGE', DEAD_AT, 0, over - 1)) end
         for _, key in ipairs({DEAD, DEAD_AT}) do  -- nobody may come to clean up: with the last letter the keys go by themselves

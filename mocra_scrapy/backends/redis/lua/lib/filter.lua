@@ -1,9 +1,10 @@
--- uses: meta
+-- uses: journal meta
 -- The filter: linear hashing over small sets, in generations where seen_ttl bounds how long a fingerprint is known.
 local filter = (function()
     local call, text, now = redis.call, meta.text, meta.now
     local FILL = 224  -- members a bucket on average: twice that, in a bucket not yet split, stays an intset (512 at most)
     local heads, olds = {}, nil
+    local new_in, new = {}, {}  -- bucket and number of each that this call has remembered
 
     local function head(gen)  -- what the keys of a generation's buckets begin with
         if not heads[gen] then heads[gen] = meta.prefix .. 'f:' .. text(gen) .. ':' end
@@ -54,12 +55,18 @@ local filter = (function()
         if ttl > 0 then call('PEXPIREAT', key, text(meta.filter_born - meta.ahead + 1.25 * ttl)) end
     end
 
+    local function take_back()
+        for i, fp in ipairs(new) do redis.pcall('SREM', new_in[i], fp) end
+    end
+
     local function remember(fp, ttl)  -- true when it is new
         for _, old in ipairs(older()) do
             if call('SISMEMBER', bucket(old.gen, old.level, old.split, fp), fp) == 1 then return false end
         end
         local key = bucket(meta.filter_gen, meta.filter_level, meta.filter_split, fp)
         if call('SADD', key, fp) == 0 then return false end
+        if #new == 0 then journal.note(take_back) end
+        new_in[#new + 1], new[#new + 1] = key, fp
         if meta.filter_count == 0 then expire(key, ttl) end
         meta.filter_count = meta.filter_count + 1
         return true
@@ -69,10 +76,13 @@ local filter = (function()
         local was_known, of_older = false, false
         local key = bucket(meta.filter_gen, meta.filter_level, meta.filter_split, fp)
         if meta.filter_count > 0 and call('SREM', key, fp) == 1 then
+            journal.note('SADD', key, fp)
             meta.filter_count, was_known = meta.filter_count - 1, true
         end
         for _, old in ipairs(older()) do
-            if old.count > 0 and call('SREM', bucket(old.gen, old.level, old.split, fp), fp) == 1 then
+            key = bucket(old.gen, old.level, old.split, fp)
+            if old.count > 0 and call('SREM', key, fp) == 1 then
+                journal.note('SADD', key, fp)
                 old.count, was_known, of_older = old.count - 1, true, true
             end
         end
@@ -85,11 +95,14 @@ local filter = (function()
             local low, split = 2 ^ meta.filter_level, meta.filter_split
             if meta.filter_count <= FILL * (low + split) then return end
             local from, to = head(meta.filter_gen) .. text(split), head(meta.filter_gen) .. text(split + low)
-            local stay, go = {}, {}
-            for _, fp in ipairs(call('SMEMBERS', from)) do
+            local stay, go, all = {}, {}, call('SMEMBERS', from)
+            for _, fp in ipairs(all) do
                 if part(fp) % (2 * low) == split then stay[#stay + 1] = fp else go[#go + 1] = fp end
             end
             if #go > 0 then
+                journal.note(expire, from, ttl)
+                journal.note(meta.in_parts, 'SADD', from, all)
+                journal.note('DEL', to)
                 call('DEL', from)  -- not SREM: a set that outgrew intset would never become one again
                 if #stay > 0 then meta.in_parts('SADD', from, stay); expire(from, ttl) end
                 meta.in_parts('SADD', to, go); expire(to, ttl)

@@ -11,7 +11,7 @@ local hold = (function()
     local function announce_on(name) channel = name end
 
     local function wake(names)
-        if #names > 0 then call('PUBLISH', channel, table.concat(names, '\n')) end
+        if #names > 0 then redis.pcall('PUBLISH', channel, table.concat(names, '\n')) end  -- it may be lost
     end
 
     local function tell_holders(name, until_us)  -- those that have something of it: nothing departs before

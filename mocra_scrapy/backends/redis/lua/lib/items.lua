@@ -1,8 +1,8 @@
--- uses: meta
+-- uses: journal meta
 -- Items: how an entry is stored, and the lists of a slot.
 local items = (function()
     local call, text, prefix, now_us = redis.call, meta.text, meta.prefix, meta.now_us
-    local READY = prefix .. 'ready'
+    local READY, note = prefix .. 'ready', journal.note
 
     local function place(rank, slot, item) return text(rank) .. ':' .. #slot .. ':' .. slot .. item end
 
@@ -38,50 +38,97 @@ local items = (function()
     -- Stores items of one slot and rank. front: at the end from which the next one is taken, the last of them first in
     -- line.
     local function put(rank, slot, some, front)
-        local length = call(front and 'LPUSH' or 'RPUSH', list_key(rank, slot), unpack(some))
+        local key, index = list_key(rank, slot), prefix .. 'i:' .. slot
+        local length = call(front and 'LPUSH' or 'RPUSH', key, unpack(some))
+        note(front and 'LPOP' or 'RPOP', key, #some)
         meta.pending = meta.pending + #some
         if length == #some then
-            call('ZADD', READY, 'NX', text(now_us), slot)
-            if is_indexed(rank) then call('ZADD', prefix .. 'i:' .. slot, text(-rank), text(rank)) end
+            if call('ZADD', READY, 'NX', text(now_us), slot) == 1 then note('ZREM', READY, slot) end
+            if is_indexed(rank) and call('ZADD', index, text(-rank), text(rank)) == 1 then note('ZREM', index, text(rank)) end
         end
     end
 
-    local function pop(rank, slot, n, hand)  -- -> how many
-        local got = call('LPOP', list_key(rank, slot), n)
-        if not got then return 0 end
-        for _, item in ipairs(got) do hand(slot, rank, item) end
-        return #got
+    -- ------------------------------------------------------------ out again, as many bytes as an answer may have
+
+    local most_bytes, bytes, count, full = math.huge, 0, 0, false  -- bytes, count: handed out until now
+
+    local function bound(n) most_bytes = n end
+
+    local function spend(item) bytes, count = bytes + #item, count + 1 end
+
+    local function is_full() return full end
+
+    local function push_back(key, some, from)  -- to the head of a list: some[from] is the next one then
+        local PART = 4000
+        for stop = #some, from, -PART do
+            local part = {}
+            for i = stop, math.max(from, stop - PART + 1), -1 do part[#part + 1] = some[i] end
+            call('LPUSH', key, unpack(part))
+        end
+    end
+
+    local function likely(n)  -- how many of n will fit, by the size of those before; a few at first
+        if count == 0 then return math.min(n, 8) end
+        return math.min(n, math.max(1, math.ceil((most_bytes - bytes) / (bytes / count))))
+    end
+
+    local function pop(rank, slot, n, hand)  -- -> how many; less than n: its list is empty, or the answer is full
+        local key, given = list_key(rank, slot), 0
+        while given < n do
+            local asked = likely(n - given)
+            local got = call('LPOP', key, asked)
+            if not got then return given end
+            note(push_back, key, got, 1)
+            for i, item in ipairs(got) do
+                if count > 0 and bytes + #item > most_bytes then
+                    full = true
+                    push_back(key, got, i)
+                    note('LPOP', key, #got - i + 1)
+                    return given
+                end
+                spend(item)
+                hand(slot, rank, item)
+                given = given + 1
+            end
+            if #got < asked then return given end
+        end
+        return given
     end
 
     -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps ready and the index
     -- exact. -> how many
     local function take(slot, n, hand)
+        if full then return 0 end
         local index, left = prefix .. 'i:' .. slot, n
         local best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
         local tried = false  -- 0 and 1
-        while left > 0 do
+        while left > 0 and not full do
             if best and (best > 1 or tried) then
                 left = left - pop(best, slot, left, hand)
                 -- Its list is empty: the next of the index may stand above 0 and 1, or below.
-                if left > 0 or call('EXISTS', list_key(best, slot)) == 0 then
+                if not full and (left > 0 or call('EXISTS', list_key(best, slot)) == 0) then
                     call('ZREM', index, text(best))
+                    note('ZADD', index, text(-best), text(best))
                     best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
                 end
             elseif tried then break
             else
                 left = left - pop(1, slot, left, hand)
-                if left > 0 then left = left - pop(0, slot, left, hand) end
+                if left > 0 and not full then left = left - pop(0, slot, left, hand) end
                 tried = true
             end
         end
         meta.pending = math.max(0, meta.pending - (n - left))
-        if left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0) then call('ZREM', READY, slot)
+        if full and left == n then return 0 end  -- it keeps its turn
+        if not full and (left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0)) then
+            call('ZREM', READY, slot)
+            note('ZADD', READY, 'NX', text(now_us), slot)
         else call('ZADD', READY, text(now_us), slot) end  -- behind all others
         return n - left
     end
 
     return {
         place = place, unplace = unplace, deliveries = deliveries, first_lost = first_lost, body = body,
-        redelivered = redelivered, list_key = list_key, put = put, take = take,
+        redelivered = redelivered, list_key = list_key, put = put, take = take, bound = bound, spend = spend, is_full = is_full,
     }
 end)()

@@ -1,4 +1,4 @@
--- uses: meta items workers
+-- uses: journal meta items workers
 -- What a turn leases: leases.begin(worker, number of the call), then leases.add for each.
 local leases = (function()
     local groups = {}
@@ -49,8 +49,12 @@ local leases = (function()
         end
     end
 
-    local function save()
-        meta.leased = meta.leased + leases.count
+    local function take_back()
+        for i = 1, #fields, 2 do redis.pcall('HDEL', key, fields[i]) end
+    end
+
+    local function save()  -- the last one is the record of the call: with it all of them count
+        journal.note(take_back)
         meta.in_parts('HSET', key, fields)
     end
 

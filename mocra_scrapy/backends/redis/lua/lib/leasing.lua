@@ -1,4 +1,4 @@
--- uses: meta items workers throttle permits leases
+-- uses: journal meta items workers throttle permits leases
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua.
 local leasing = (function()
@@ -71,7 +71,7 @@ local leasing = (function()
         -- Slots that are full or held for this worker give nothing, and may stand in front of all others: so many are
         -- looked at beside those that are wanted, and the rest in the next call. It bounds the work of one.
         local looks = asked.want + 200
-        while leases.count < asked.want and looks > 0 do
+        while leases.count < asked.want and looks > 0 and not items.is_full() do
             local lists, unknown = {}, {}
             for _, list in ipairs(next_slots(asked, shut)) do
                 if not closed[list] then
@@ -87,7 +87,9 @@ local leasing = (function()
             local quantum = math.ceil((asked.want - leases.count) / #lists)
             for _, list in ipairs(lists) do
                 local left = asked.want - leases.count
-                if left > 0 and not serve(asked, list, math.min(quantum, left)) then closed[list], shut = true, shut + 1 end
+                if left > 0 and not items.is_full() and not serve(asked, list, math.min(quantum, left)) then
+                    closed[list], shut = true, shut + 1
+                end
             end
         end
         throttle.save_departures()
@@ -131,6 +133,8 @@ local leasing = (function()
             return
         end
         call('LPOP', SUSPECT)
+        journal.note('LPUSH', SUSPECT, placed)
+        items.spend(item)
         meta.pending = math.max(0, meta.pending - 1)
         if names then
             depart(names)

@@ -55,7 +55,7 @@ local lock = (function()
     end
 
     local function wake(channel, message)
-        if call('HDEL', PERMITS, 'awaited') == 1 then call('PUBLISH', channel, message) end
+        if call('HDEL', PERMITS, 'awaited') == 1 then redis.pcall('PUBLISH', channel, message) end
     end
 
     return {

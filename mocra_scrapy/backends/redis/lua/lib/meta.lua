@@ -1,3 +1,4 @@
+-- uses: journal
 -- One shard of one crawl: its keys, its counters, its clock. Every script of a crawl uses it.
 --
 -- KEYS[1] is '<key prefix>:{<crawl>:<shard>}:meta'. All other keys are made from it and share its hash tag, so that a
@@ -80,8 +81,16 @@ local meta = (function()
 
     local function text(n) return string.format('%.0f', n) end
 
+    local function restore()  -- as it was when the script began
+        for i, name in ipairs(FIELDS) do
+            if stored[i] == nil or stored[i] == 0 then redis.pcall('HDEL', key, name)
+            else redis.pcall('HSET', key, name, i <= NUMBERS and text(stored[i]) or stored[i]) end
+        end
+    end
+
     local function save()  -- writes what changed, in one call
         local args = {}
+        journal.note(restore)
         for i, name in ipairs(FIELDS) do
             local value = meta[name]
             if value == nil and stored[i] ~= nil then call('HDEL', key, name)

@@ -1,4 +1,4 @@
--- uses: meta items
+-- uses: journal meta items
 -- What workers hold, and who waits for a wake-up.
 local workers = (function()
     local call, prefix, text = redis.call, meta.prefix, meta.text
@@ -44,6 +44,7 @@ local workers = (function()
         local rank, slot, item = items.unplace(placed)
         if items.deliveries(item) >= isolate_after then
             call('LPUSH', SUSPECT, placed)
+            journal.note('LPOP', SUSPECT)
             meta.pending = meta.pending + 1
         else
             items.put(rank, slot, {item}, true)
@@ -52,14 +53,16 @@ local workers = (function()
     end
 
     local function forget(worker)
+        local ends = ends_at(worker)
         call('ZREM', ALIVE, worker)
+        if ends then journal.note('ZADD', ALIVE, text(ends), worker) end
         call('ZREM', WAITING, worker)
     end
 
-    local function wake_all(channel)  -- where anybody waits
-        if call('ZCARD', WAITING) > 0 then
-            call('DEL', WAITING)
-            call('PUBLISH', channel, '*')
+    local function wake_all(channel)  -- where anybody waits. It may be lost, so it never fails
+        if redis.pcall('ZCARD', WAITING) ~= 0 then
+            redis.pcall('DEL', WAITING)
+            redis.pcall('PUBLISH', channel, '*')
         end
     end
 
