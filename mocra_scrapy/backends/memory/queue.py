@@ -17,6 +17,7 @@ from mocra_scrapy.backends.memory.store import MemoryCrawl
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
     UNBOUNDED,
+    Audit,
     Bounds,
     Burial,
     CrawlState,
@@ -116,6 +117,10 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
         self._crawl.dead.expire(self._clock(), self.options.dead_ttl)
         return self._crawl.size()
+
+    async def audit(self, fix: bool = False) -> Audit:
+        size = self._crawl.size()  # counted anew each time
+        return Audit(size.pending, size.leased, len(list(self._crawl.slots)) + len(self._crawl.suspects), size.leased)
 
     async def workers(self) -> Sequence[WorkerInfo]:
         now = self._clock()
