@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Burial, CrawlState, Entry, Exchange, Finish, Lease
+from mocra_scrapy.models import Audit, Burial, CrawlState, Entry, Exchange, Finish, Lease
 
 from .clock import Stalled, VirtualLoop
 from .graph import draw
@@ -93,6 +93,9 @@ class Client:
             self._ledger.ended(self._link, verdict)
 
         return await self._verb("finish", lambda: self._queue.finish(worker), heard)  # type: ignore[no-any-return]
+
+    async def audit(self, fix: bool) -> Audit:
+        return await self._verb("audit", lambda: self._queue.audit(fix), lambda _: None)  # type: ignore[no-any-return]
 
     async def close_worker(self, worker: str) -> int:
         if not self._simulation.world.exact:
