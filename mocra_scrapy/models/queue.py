@@ -188,7 +188,8 @@ class Audit:
         pending, leased: as they are counted.
         found_pending, found_leased: as they were found.
         lists: lists with entries that no turn of a slot would reach.
-        workers: workers that hold something, and whose death nobody would notice.
+        workers: workers that hold something (requests, permits), and whose death nobody would
+            notice.
         names: slots that are said to have something, and have nothing.
         settled: whether nobody worked meanwhile, so that the counts can be compared.
         repaired: whether the counts were set to what was found.

@@ -14,7 +14,7 @@ from .clock import Stalled, VirtualLoop
 from .graph import draw
 from .ledger import Broken, Ledger
 from .link import Link
-from .schedule import PEACE, TIMED, UNMENDED, Event, Schedule
+from .schedule import DRASTIC, PEACE, TIMED, Event, Schedule
 from .worker import SimulatedWorker
 from .worlds import MemoryWorld, RedisWorld, World
 
@@ -250,7 +250,7 @@ class Simulation:
             for number in range(self.schedule.setup.workers):
                 self.start(f"w{number}")
             for event in self.schedule.events:
-                if event.kind in TIMED + UNMENDED:
+                if event.kind in TIMED + DRASTIC:
                     self.later(event.at, lambda event=event: self._happen(event), strict=True)  # type: ignore[misc]
             await self._watch()
         finally:

@@ -119,8 +119,12 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         return self._crawl.size()
 
     async def audit(self, fix: bool = False) -> Audit:
-        size = self._crawl.size()  # counted anew each time
-        return Audit(size.pending, size.leased, len(list(self._crawl.slots)) + len(self._crawl.suspects), size.leased)
+        size, throttle = self._crawl.size(), self._crawl.throttle  # counted anew each time
+        found = len(list(self._crawl.slots)) + len(self._crawl.suspects)
+        ghosts = {name for holders in throttle.permits.values() for name in holders} - self._crawl.workers.keys()
+        for name in ghosts if fix else ():
+            throttle.forget(name)
+        return Audit(size.pending, size.leased, found, size.leased, workers=len(ghosts))
 
     async def workers(self) -> Sequence[WorkerInfo]:
         now = self._clock()
