@@ -11,6 +11,7 @@ from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
     UNBOUNDED,
+    Audit,
     Bounds,
     Burial,
     CrawlState,
@@ -274,6 +275,15 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
     async def size() -> QueueSize:
         """Counts over all shards. [size_counts_every_state]"""
+
+    async def audit(fix: bool = False) -> Audit:
+        """Compare what is counted with what is there, a bounded number a step; *fix*: set the one
+        to the other, and what no turn would reach in line again.
+
+        * Where nothing was damaged nothing differs, and nothing changes. [an_audit_finds_nothing]
+        * Where somebody deleted a part, or a server lost it, what is left is reached again and the
+          run can end. [counts_heal]
+        """
 
     async def workers() -> Sequence[WorkerInfo]:
         """Everybody who joined and neither left nor was reclaimed. [workers_are_listed]"""

@@ -184,6 +184,51 @@ class QueueSize:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """What is counted of a crawl, and what is there.
+
+    Attributes:
+        pending, leased: as they are counted.
+        found_pending, found_leased: as they were found.
+        lists: lists with entries that no turn of a slot would reach.
+        workers: workers that hold something (requests, permits), and whose death nobody would
+            notice.
+        names: slots that are said to have something, and have nothing.
+        settled: whether nobody worked meanwhile, so that the counts can be compared.
+        repaired: whether the counts were set to what was found.
+    """
+
+    pending: int = 0
+    leased: int = 0
+    found_pending: int = 0
+    found_leased: int = 0
+    lists: int = 0
+    workers: int = 0
+    names: int = 0
+    settled: bool = True
+    repaired: bool = True
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is wrong, for sure."""
+        counts = (self.pending, self.leased) != (self.found_pending, self.found_leased)
+        return bool(self.lists or self.workers or self.names) or (self.settled and counts)
+
+    def __add__(self, other: Audit) -> Audit:
+        return Audit(
+            self.pending + other.pending,
+            self.leased + other.leased,
+            self.found_pending + other.found_pending,
+            self.found_leased + other.found_leased,
+            self.lists + other.lists,
+            self.workers + other.workers,
+            self.names + other.names,
+            self.settled and other.settled,
+            self.repaired and other.repaired,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CrawlState:
     """Where a crawl stands.
 

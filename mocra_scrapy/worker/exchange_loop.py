@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.codec.dictionaries import CompressingCodec, Insist
     from mocra_scrapy.coordination.queue_session import QueueSession
     from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.models import Audit, Exchange
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
     from mocra_scrapy.worker.inbox import Inbox
@@ -40,6 +41,9 @@ logger = logging.getLogger(__name__)
 #: Of what the downloader and the prefetch hold, so many times may wait in the inbox: with fewer a few
 #: slow hosts fill it and the fast ones starve, with more a worker that dies takes much with it.
 CROWDED = 4
+#: Answers in which something is counted and nothing can be had, before this worker has it counted
+#: anew; then after twice as many each, so many at most.
+STUCK, LONGEST_STUCK = 4, 256
 
 
 class ExchangeLoop:
@@ -80,6 +84,7 @@ class ExchangeLoop:
         self._last = 0.0
         self._idle = 0.0
         self._due: float | None = None
+        self._stuck, self._patience = 0, STUCK
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -210,7 +215,27 @@ class ExchangeLoop:
         await self._codec.arrived(exchange.leases, self._insist)
         self._handler.on_answered(batch, exchange)
         status.answered()
+        await self._look_for_stuck(want, exchange)
         await self._maybe_end()
+
+    async def _look_for_stuck(self, want: int, exchange: Exchange) -> None:
+        """A count that is wrong (somebody deleted a part, or the server lost it) would keep the
+        crawl from ever ending. Where others work, or wait for something, this finds nothing wrong.
+        """
+        mine = exchange.leases or self._outbox or self._engine.downloading or self._inbox
+        if mine or not (want and exchange.size.pending + exchange.size.leased):
+            self._stuck, self._patience = 0, STUCK
+            return
+        self._stuck += 1
+        if self._stuck < self._patience:
+            return
+        self._stuck, self._patience = 0, min(2 * self._patience, LONGEST_STUCK)
+        audit: Audit = await self._insist(lambda _: self._session.queue.audit(True))
+        if audit.differs:
+            logger.error(
+                "What was counted of this crawl was not what is stored of it, and has been set right: %s", audit
+            )
+            self._woken = True
 
     async def _maybe_end(self) -> None:
         status = self._status

@@ -145,6 +145,12 @@ class Harness(ABC):
     async def wipe(self) -> None:
         """Somebody deletes everything that coordination stored. The clock goes on."""
 
+    async def lose_part(self, name: str) -> bool:
+        """Somebody deletes keys of the crawl with such a name, on all shards; ``False``: nothing
+        has a name here.
+        """
+        return False
+
     @abstractmethod
     async def lose_record(self) -> None:
         """Somebody deletes the record of the crawl, and nothing else."""
@@ -331,6 +337,12 @@ class RedisHarness(Harness):
         for key in self.keys():
             if not key.endswith(":skew"):
                 self.client.delete(key)
+
+    async def lose_part(self, name: str) -> bool:
+        for shard in range(self.shards):
+            for key in list(self.client.scan_iter(match=self.key(shard, name), count=1000)):
+                self.client.delete(key)
+        return True
 
     async def lose_record(self) -> None:
         self.client.delete(self.key(0, "crawl"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Burial, CrawlState, Entry, QueueSize
+from mocra_scrapy.models import Burial, CrawlState, Entry, Finish, QueueSize
 
 from .harness import LEASE, Harness, entries, fp
 
@@ -93,3 +95,41 @@ async def test_clear_deletes_everything(harness: Harness) -> None:
     assert not any(await a.ack(held[3:]))
     assert (await reader.size()).leased == 20
     assert (await reader.state()).run == 1
+
+
+async def test_an_audit_finds_nothing(harness: Harness) -> None:
+    a = await harness.worker("a", isolate_after=1)
+    await a.push([Entry(str(i).encode(), f"s{i % 5}", priority=i % 3) for i in range(30)])
+    await harness.lease_all(a, want=7)
+    await harness.die()
+    b = await harness.worker("b", second=True, isolate_after=1)
+    await b.lease(3)
+    await b.push([Entry(b"later", "s", delay=9.0)])
+    before = await b.queue.size()
+    for fix in (False, True):
+        audit = await b.queue.audit(fix)
+        assert (audit.differs, audit.settled) == (False, True)
+        assert (audit.found_pending, audit.found_leased) == (before.pending, before.leased)
+        assert await b.queue.size() == before
+
+
+@pytest.mark.parametrize("part", ["q:1:s1", "q:*", "ready", "i:*", "w:a", "workers", "meta", "suspect"])
+async def test_counts_heal(harness: Harness, part: str) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await a.push([Entry(str(i).encode(), f"s{i % 5}", priority=i % 3) for i in range(30)])
+    held = await harness.lease_all(a, want=4)
+    assert held
+    await a.release(held[:-2])
+    assert await a.queue.claim_seeding("a")
+    await a.queue.complete_seeding("a")
+    if await harness.lose_part(part):
+        assert part == "suspect" or (await b.queue.audit()).differs
+        assert part == "suspect" or (await b.queue.audit(True)).differs
+        assert not (await b.queue.audit()).differs
+    await harness.die()
+    for _ in range(20 * harness.shards):
+        await b.ack(await harness.lease_all(b))
+        if await b.queue.finish("b") is Finish.WON:
+            break
+    else:
+        raise AssertionError(f"it does not end: {await b.queue.size()}")

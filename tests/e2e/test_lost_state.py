@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.workers import Workers
+from tests.e2e.workers import PROJECT, Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
 from tests.services.redis_server import RedisServer
@@ -63,7 +67,7 @@ def test_a_later_start_meets_no_orphaned_filter(
     site: MockSite, workers_on: Callable[[str], Workers], server: RedisServer
 ) -> None:
     workers = workers_on(server.url)
-    workers.start("graph", site=site.url, CONCURRENT_REQUESTS=2, DOWNLOAD_DELAY=0.02)
+    workers.start("graph", site=site.url, CONCURRENT_REQUESTS=2, DOWNLOAD_DELAY=0.02, MOCRA_LEASE=2)
     eventually(lambda: len(site.arrivals()) > 30)
     workers.kill()
     delete_record(server)
@@ -71,3 +75,32 @@ def test_a_later_start_meets_no_orphaned_filter(
     workers.start("graph", site=site.url, MOCRA_LEASE=1)
     workers.wait(60)
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
+
+
+def test_a_crawl_ends_whose_lists_were_deleted(
+    site: MockSite, workers_on: Callable[[str], Workers], server: RedisServer
+) -> None:
+    workers = workers_on(server.url)
+    workers.together(
+        2, site, "graph", CONCURRENT_REQUESTS=2, DOWNLOAD_DELAY=0.05, MOCRA_PREFETCH=2, MOCRA_IDLE_POLL=0.5
+    )
+    eventually(lambda: len(site.arrivals()) > 30)
+    for worker in workers.all:
+        worker.send_signal(signal.SIGSTOP)
+    with server.client() as client:
+        lists = client.keys("*:q:*")
+        assert lists
+        client.delete(*lists)
+    check = [sys.executable, "-m", "scrapy", "mocra", "check", "graph", "--json", "-s", f"MOCRA_BACKEND={server.url}"]
+    told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    assert told.returncode == 1, told.stderr
+    facts = json.loads(told.stdout)
+    assert facts["differs"]
+    assert facts["settled"]
+    assert facts["pending"] > facts["found_pending"] == 0
+    for worker in workers.all:
+        worker.send_signal(signal.SIGCONT)
+    assert workers.wait(60) == [0, 0]
+    assert "has been set right" in workers.log(0) + workers.log(1)
+    told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    assert (told.returncode, json.loads(told.stdout)["differs"]) == (0, False)

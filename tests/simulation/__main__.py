@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.services.redis_server import RedisServer
 
-from .schedule import UNMENDED, Schedule, draw_schedule
+from .schedule import DRASTIC, Schedule, draw_schedule
 from .shrink import shrink
 from .simulate import Failure, simulate
 
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="this one only")
     parser.add_argument("--file", type=Path, help="a schedule that was kept")
-    parser.add_argument("--with", dest="unmended", default="", help=f"faults not stood yet: {', '.join(UNMENDED)}")
+    parser.add_argument("--with", dest="drastic", default="", help=f"more of these faults: {', '.join(DRASTIC)}")
     parser.add_argument("--keep", action="store_true", help="write what failed, shrunk, to kept/")
     parser.add_argument("--stop", type=int, default=5, help="failures after which to give up")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
@@ -39,8 +39,8 @@ def main() -> int:
             schedules: Iterator[Schedule] = iter([Schedule.from_json(options.file.read_text("utf-8"))])
         else:
             seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
-            unmended = tuple(filter(None, options.unmended.split(",")))
-            schedules = (draw_schedule(n, shards=SHARDS if url else 1, unmended=unmended) for n in seeds)
+            drastic = tuple(filter(None, options.drastic.split(",")))
+            schedules = (draw_schedule(n, shards=SHARDS if url else 1, drastic=drastic) for n in seeds)
         failures = _run(schedules, lambda schedule: simulate(schedule, url, tell), options)
     return 1 if failures else 0
 

@@ -19,8 +19,9 @@ PEACE = 400.0
 STEP_FAULTS = ("drop", "cut", "late", "twice", "slow", "kill_before", "kill_after")
 #: What may happen at an instant.
 TIMED = ("kill", "freeze", "partition", "outage", "jump", "start", "leave", "replay", "jump_back")
-#: Faults that the queue is known not to stand yet; they happen only where they are asked for.
-UNMENDED = ("delete", "wipe")
+#: After these most rules can't be judged any more, so they happen in one schedule of so many, or
+#: where they are asked for.
+DRASTIC, EVERY = ("delete", "wipe"), 8
 
 LIMITS: tuple[tuple[float, int, int] | None, ...] = (
     None,
@@ -116,8 +117,8 @@ class Schedule:
         return cls(raw["seed"], Setup(**setup), tuple(Event(**event) for event in raw["events"]))
 
 
-def draw_schedule(seed: int, *, shards: int = 1, unmended: tuple[str, ...] = ()) -> Schedule:
-    """The schedule of *seed*, on up to *shards* shards; *unmended*: of these faults, too."""
+def draw_schedule(seed: int, *, shards: int = 1, drastic: tuple[str, ...] = ()) -> Schedule:
+    """The schedule of *seed*, on up to *shards* shards; *drastic*: of these faults, too."""
     rng = random.Random(seed)
     limit = rng.choice(LIMITS)
     scope = "@all" if limit and rng.random() < 0.2 else ""
@@ -141,8 +142,9 @@ def draw_schedule(seed: int, *, shards: int = 1, unmended: tuple[str, ...] = ())
     )
     kinds = STEP_FAULTS + TIMED
     events = [_draw_event(rng, rng.choice(kinds), workers) for _ in range(rng.choice([0, 2, 4, 6, 9, 12]))]
-    if unmended:
-        events += [_draw_event(rng, rng.choice(unmended), workers) for _ in range(rng.randint(0, 2))]
+    if drastic or seed % EVERY == EVERY - 1:
+        drastic = drastic or DRASTIC
+        events += [_draw_event(rng, rng.choice(drastic), workers) for _ in range(rng.randint(0, 2))]
     return Schedule(seed, setup, tuple(events))
 
 

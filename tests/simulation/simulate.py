@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Burial, CrawlState, Entry, Exchange, Finish, Lease
+from mocra_scrapy.models import Audit, Burial, CrawlState, Entry, Exchange, Finish, Lease
 
 from .clock import Stalled, VirtualLoop
 from .graph import draw
 from .ledger import Broken, Ledger
 from .link import Link
-from .schedule import PEACE, TIMED, UNMENDED, Event, Schedule
+from .schedule import DRASTIC, PEACE, TIMED, Event, Schedule
 from .worker import SimulatedWorker
 from .worlds import MemoryWorld, RedisWorld, World
 
@@ -93,6 +93,9 @@ class Client:
             self._ledger.ended(self._link, verdict)
 
         return await self._verb("finish", lambda: self._queue.finish(worker), heard)  # type: ignore[no-any-return]
+
+    async def audit(self, fix: bool) -> Audit:
+        return await self._verb("audit", lambda: self._queue.audit(fix), lambda _: None)  # type: ignore[no-any-return]
 
     async def close_worker(self, worker: str) -> int:
         if not self._simulation.world.exact:
@@ -247,7 +250,7 @@ class Simulation:
             for number in range(self.schedule.setup.workers):
                 self.start(f"w{number}")
             for event in self.schedule.events:
-                if event.kind in TIMED + UNMENDED:
+                if event.kind in TIMED + DRASTIC:
                     self.later(event.at, lambda event=event: self._happen(event), strict=True)  # type: ignore[misc]
             await self._watch()
         finally:

@@ -17,7 +17,7 @@ from mocra_scrapy.models import Bounds, Burial, CrawlState, Entry, Exchange, Fin
 from mocra_scrapy.worker.permits import SlotPermits
 
 from .graph import Page, draw
-from .ledger import name_of, page_of
+from .ledger import Broken, name_of, page_of
 from .link import Link
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Turns that found nothing before counts are looked at.
+STUCK = 6
 IDLE, FIRST_PAUSE, LONGEST_PAUSE = 5.0, 0.1, 10.0
 
 
@@ -50,6 +52,7 @@ class SimulatedWorker:
         self._state, self._size, self._due = CrawlState(0), QueueSize(), IDLE
         self._kicked, self._heard = asyncio.Event(), asyncio.Event()
         self._leaving = self._over = False
+        self._stuck = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._run())
 
@@ -91,6 +94,7 @@ class SimulatedWorker:
         self._spawn(self._listen())
         while not self._is_done():
             await self._turn()
+            await self._maybe_recount()
             await self._maybe_end()
             if not self._is_done():
                 self._kicked.clear()
@@ -226,6 +230,15 @@ class SimulatedWorker:
         if self._permits is not None:
             self._permits.on_returned(back)
             self._permits.on_lost()
+
+    async def _maybe_recount(self) -> None:
+        """Something is counted, and nothing can be had."""
+        idle = not (self._outbox or self._mine or self._releases)
+        self._stuck = self._stuck + 1 if idle and self._size.pending + self._size.leased else 0
+        if self._stuck and self._stuck % STUCK == 0:
+            audit = await self._insist(lambda _: self.queue.audit(True))
+            if audit.differs and self._ledger.faithful:
+                raise Broken("counts_are_right", f"{self.name} found {audit}")
 
     async def _maybe_end(self) -> None:
         idle = not (self._outbox or self._mine or self._releases)

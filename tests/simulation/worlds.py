@@ -156,12 +156,15 @@ class RedisWorld(World):
         queue: Any = self._harness.queue(**{**_as_dict(self.schedule.setup.options)})
         queue._wakeups = _NoWakeups()
         if link is not None:
-            run = queue._shards.run
+            run, names = queue._shards.run, queue._shards.names
 
             async def through(script: Any, shard: int, *args: Any) -> Any:
                 return await link.step(f"{script.name} on {shard}", shard, lambda: run(script, shard, *args))
 
-            queue._shards.run = through
+            async def names_through(shard: int, head: str) -> Any:
+                return await link.step(f"names on {shard}", shard, lambda: names(shard, head))
+
+            queue._shards.run, queue._shards.names = through, names_through
         return queue  # type: ignore[no-any-return]
 
     async def perform(self, effect: Callable[[], Awaitable[Any]]) -> Any:

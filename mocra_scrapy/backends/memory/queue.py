@@ -17,6 +17,7 @@ from mocra_scrapy.backends.memory.store import MemoryCrawl
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
     UNBOUNDED,
+    Audit,
     Bounds,
     Burial,
     CrawlState,
@@ -116,6 +117,14 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
         self._crawl.dead.expire(self._clock(), self.options.dead_ttl)
         return self._crawl.size()
+
+    async def audit(self, fix: bool = False) -> Audit:
+        size, throttle = self._crawl.size(), self._crawl.throttle  # counted anew each time
+        found = len(list(self._crawl.slots)) + len(self._crawl.suspects)
+        ghosts = {name for holders in throttle.permits.values() for name in holders} - self._crawl.workers.keys()
+        for name in ghosts if fix else ():
+            throttle.forget(name)
+        return Audit(size.pending, size.leased, found, size.leased, workers=len(ghosts))
 
     async def workers(self) -> Sequence[WorkerInfo]:
         now = self._clock()

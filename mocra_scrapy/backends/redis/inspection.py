@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mocra_scrapy.backends.redis.audit import RedisAudit
 from mocra_scrapy.backends.redis.connection.scripts import load_script
-from mocra_scrapy.backends.redis.dead_letters import RedisDeadLetters
 from mocra_scrapy.backends.redis.exchange_wire import open_item, open_state
 from mocra_scrapy.backends.redis.shards import LOOK_AT_CRAWL
 from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
@@ -20,7 +20,7 @@ SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "list_work
 PART = 200
 
 
-class RedisQueueInspection(RedisDeadLetters):
+class RedisQueueInspection(RedisAudit):
     """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that no worker's
     turn needs.
     """

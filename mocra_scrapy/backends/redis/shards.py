@@ -88,6 +88,11 @@ class Shards:
             {name: limit for name, limit in bounds.limits.items() if self.of(name) == shard},
         )
 
+    async def names(self, shard: int, head: str) -> list[bytes]:
+        """What follows *head* in the names of the keys of *shard* that begin with it."""
+        start = f"{self._prefix}:{{{self._name}:{shard}}}:{head}"
+        return [name[len(start.encode()) :] for name in await self._client.key_names(start + "*")]
+
     async def delete_everything(self) -> None:
         await self._client.delete_keys(f"{self._prefix}:{{{self._name}:*}}:*")
         self.count = self.wish or 0

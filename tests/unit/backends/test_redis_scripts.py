@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mocra_scrapy.backends.redis import (
+    audit,
     breaker,
     dead_letters,
     dictionaries,
@@ -26,6 +27,7 @@ FOLDER = Path(queue.__file__).parent / "lua"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.lua"))
 LIBRARIES = sorted(path.stem for path in (FOLDER / "lib").glob("*.lua"))
 MODULES = (
+    audit,
     breaker,
     dead_letters,
     dictionaries,

@@ -152,6 +152,11 @@ class RedisClient:
             answers = await self.raw.info("all", target_nodes=redis.asyncio.RedisCluster.PRIMARIES)
             return list(answers.values()) if "redis_version" not in answers else [answers]
 
+    async def key_names(self, pattern: str) -> list[bytes]:
+        """The keys that match, on all nodes, each once; a bounded number at a time."""
+        with translated(self.target.redacted, self.prefix):
+            return list({name: None async for name in self.raw.scan_iter(match=pattern, count=500)})
+
     async def delete_keys(self, pattern: str) -> None:
         """Delete what matches, on all nodes, a bounded number at a time."""
         with translated(self.target.redacted, self.prefix):

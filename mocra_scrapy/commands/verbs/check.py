@@ -1,0 +1,86 @@
+"""``scrapy mocra check``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from scrapy.commands import ScrapyCommand
+
+from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
+from mocra_scrapy.settings.crawl import read_options
+
+if TYPE_CHECKING:
+    from mocra_scrapy.interfaces import IBackend
+    from mocra_scrapy.models import Audit, CrawlState
+
+
+class verb:  # noqa: N801 - the name by which scrapy mocra finds it
+    """Compare what is counted of a crawl with what is stored of it, and find what nobody would
+    reach. Exit code 1 when something differs.
+    """
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("crawl", help="its name, usually the spider's")
+        parser.add_argument(
+            "--fix", action="store_true", help="set counts to what is there, line up what is out of reach"
+        )
+        parser.add_argument("--json", action="store_true", help="one line of JSON")
+
+    def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
+        code = FINE
+
+        async def use(backend: IBackend) -> None:
+            nonlocal code
+            assert command.settings is not None
+            queue = backend.request_queue(options.crawl, read_options(command.settings, options.crawl).queue)
+            try:
+                state, audit = await queue.state(), await queue.audit(options.fix)
+            finally:
+                await queue.close()
+            is_orphan = not state.run and bool(audit.found_pending or audit.found_leased)
+            code = WRONG if audit.differs or is_orphan else FINE
+            if options.json:
+                facts = {"crawl": options.crawl, "run": state.run, **asdict(audit)}
+                print(json.dumps({**facts, "record": bool(state.run), "differs": code == WRONG}))
+            else:
+                print("\n".join(told(options.crawl, state, audit, options.fix)))
+
+        return with_backend(command, use) or code
+
+
+def told(crawl: str, state: CrawlState, audit: Audit, fix: bool) -> list[str]:
+    """The lines for people."""
+    lines = []
+    if not state.run:
+        kept = audit.found_pending or audit.found_leased
+        lines.append(
+            f"{crawl}: there is no record of it" + (", but requests; the next start takes them" if kept else "")
+        )
+    for name, counted, found in (
+        ("pending", audit.pending, audit.found_pending),
+        ("leased", audit.leased, audit.found_leased),
+    ):
+        remark = "" if counted == found else "  <- differs" if audit.settled else "  (workers are busy: may be nothing)"
+        lines.append(f"{name}: {counted} counted, {found} found{remark}")
+    for number, what in (
+        (audit.lists, "lists of requests that no turn reaches"),
+        (audit.workers, "workers that hold requests, and whose death nobody would notice"),
+        (audit.names, "slots that are said to have requests, and have none"),
+    ):
+        if number:
+            lines.append(f"{number} {what}")
+    if audit.differs:
+        repaired = audit.repaired or (audit.pending, audit.leased) == (audit.found_pending, audit.found_leased)
+        lines.append(
+            "Repaired"
+            if fix and repaired
+            else "Counts not repaired: workers are busy"
+            if fix
+            else "Use --fix to repair it"
+        )
+    else:
+        lines.append("Nothing differs")
+    return lines
