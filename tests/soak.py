@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = {
     "chaos": ["tests.e2e.chaos", "--seeds", "10"],
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
+    "mutation": ["tests.mutation", "--mutants", "60"],
 }
 
 
