@@ -23,6 +23,7 @@ PARTS = {
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
+    "mutation": ["tests.mutation", "--mutants", "60"],
 }
 
 #: What a part is told beside.

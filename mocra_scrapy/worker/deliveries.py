@@ -257,4 +257,7 @@ class Deliveries:
             if parent is not None:
                 parent.waits_for -= 1
                 parent.inherit(current)
+            # Contexts outlive it in timers, also in those that were cancelled, for minutes: by the
+            # request's callback they would keep the spider and its crawler.
+            current.request = current.parent = current.on_settled = None
             current = parent

@@ -57,8 +57,10 @@ async def test_what_is_pushed_after_the_end_reopens_the_run(monkeypatch: pytest.
     """A spider that is fed from ``spider_idle`` goes on, and so does the worker's own belief."""
     async with opened() as scheduler:
         monkeypatch.setattr(type(scheduler.worker.engine), "idle", property(lambda engine: False))
+        woken: list[int] = []
+        monkeypatch.setattr(scheduler.worker.engine, "wake", lambda: woken.append(1))
         await asks(scheduler)
-        await eventually(lambda: scheduler.worker.status.finished)
+        await eventually(lambda: scheduler.worker.status.finished and woken)
         scheduler.enqueue_request(Request(URLS[0]))
         request = await eventually(scheduler.next_request)
         assert not scheduler.worker.status.finished
@@ -132,6 +134,21 @@ async def test_a_codec_that_raises_anything_leaves_letters_and_the_crawl_goes_on
         assert sorted(letter.reason for letter in await scheduler.mocra.queue.dead()) == ["child_lost", "unreadable"]
         assert "MOCRA_CODEC raised something else" in caplog.text
         assert scheduler.worker.policy.permits.loads() == {}
+
+
+async def test_a_request_that_stays_here_waits_for_a_hold_and_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no lease, so that the queue can't keep it back."""
+    async with opened() as scheduler:
+        policy, room = scheduler.worker.policy, [1]
+        monkeypatch.setattr(scheduler.worker.engine, "concurrency_of", lambda slot: room[0])
+        monkeypatch.setattr(scheduler.worker.engine, "active_in", lambda slot: 1)
+        assert not policy.has_room(("foo.test",), False)
+        room[0] = 2
+        assert policy.has_room(("foo.test",), False)
+        policy.permits._held["foo.test"] = time.monotonic() + 60
+        assert not policy.has_room(("foo.test",), False)
+        room[0] = 1
+        assert not policy.has_room(("foo.test",), False)
 
 
 async def test_departures_that_were_missed_go_back(monkeypatch: pytest.MonkeyPatch) -> None:

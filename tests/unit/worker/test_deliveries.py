@@ -6,7 +6,7 @@ import pytest
 from scrapy import Request
 
 from mocra_scrapy.models import Lease
-from mocra_scrapy.worker.deliveries import RECORDS, Deliveries, Delivery, twin_of
+from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Deliveries, Delivery, twin_of
 
 
 class Box:
@@ -83,6 +83,23 @@ def test_a_permit_is_given_back_once() -> None:
     never_downloaded = box.out("b")
     box.deliveries.finished(never_downloaded)
     assert len(box.left) == 2
+
+
+def test_what_is_settled_lets_go_of_its_request() -> None:
+    """:data:`CURRENT` stands in the context of each timer that was set in its course, and these
+    outlive the crawl.
+    """
+    box = Box()
+    request = box.out()
+    delivery = CURRENT.get()
+    assert delivery is not None
+    child = box.deliveries.hand_out(Request("http://s.test/x"), None, box.deliveries.adopt(delivery))
+    of_child = CURRENT.get()
+    box.deliveries.finished(request)
+    assert delivery.request is request, "it may become a letter"
+    box.deliveries.finished(child)
+    assert of_child is not None
+    assert (delivery.request, of_child.request, of_child.parent) == (None, None, None)
 
 
 def test_a_delivery_keeps_a_few_of_the_items_that_failed_and_counts_all() -> None:
