@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy._version import __version__
+from mocra_scrapy._version import __version__, too_old
 
 if TYPE_CHECKING:
     from mocra_scrapy.addon import Addon
@@ -17,6 +17,12 @@ def __getattr__(name: str) -> Any:
     """Import on first use: every ``scrapy`` command imports this package, and floor 2 needs no
     Scrapy.
     """
+    if name in __all__:
+        import scrapy
+
+        if (sentence := too_old(scrapy)) is not None:
+            # Scrapy loads add-ons first of all: nothing has begun, and a traceback says no more.
+            raise SystemExit(sentence) if name == "Addon" else ImportError(sentence)
     if name == "Addon":
         from mocra_scrapy.addon import Addon
 

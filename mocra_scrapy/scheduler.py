@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
+from mocra_scrapy import Mocra  # here, where the version of Scrapy is looked at before anything is imported
 from mocra_scrapy.exceptions import MocraError
-from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.worker.assembly import CrawlWorker
 from mocra_scrapy.worker.duplicates import filter_of

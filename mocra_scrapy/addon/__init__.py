@@ -12,6 +12,8 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
+from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.breaker import read_breaker
@@ -20,18 +22,12 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
+from mocra_scrapy.settings.reader import default_of
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
     from typing_extensions import Self
-
-#: Where they stand, the settings of a project, a spider's ``custom_settings`` or ``-s`` win: add-on
-#: priority is below all of these.
-COMPONENTS = {
-    "SCHEDULER": "mocra_scrapy.scheduler.Scheduler",
-    "DUPEFILTER_CLASS": "mocra_scrapy.dupefilters.RecentDupeFilter",
-}
 
 #: Component dicts of Scrapy and what is put into them, unless the project has placed it itself
 #: (``None``: nowhere). By name: the add-on's module is imported by every command.
@@ -81,7 +77,8 @@ def replace_built_ins(settings: BaseSettings) -> None:
 class Addon:
     """Sets the scheduler and the filter, and the default of every ``MOCRA_*`` setting.
 
-    ``MOCRA_ENABLED = False`` leaves the project as if the add-on were not there.
+    ``MOCRA_ENABLED = False`` leaves the project as if the add-on were not there; so does another
+    scheduler, with a warning (:mod:`~mocra_scrapy.addon.other_schedulers`).
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -96,7 +93,8 @@ class Addon:
         """Called before the event loop is chosen. With ``MOCRA_FAST`` that is uvloop, where it is
         installed.
         """
-        if settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST") and find_spec("uvloop"):
+        wanted = settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST")
+        if wanted and other_scheduler(settings) is None and find_spec("uvloop"):
             settings.set("ASYNCIO_EVENT_LOOP", "uvloop.Loop", "addon")
 
     def update_settings(self, settings: BaseSettings) -> None:
@@ -107,11 +105,16 @@ class Addon:
         """
         for name in dir(default_settings):
             if name.startswith("MOCRA_") and settings.get(name) is None:
-                settings.set(name, getattr(default_settings, name), "default")
+                settings.set(name, default_of(name), "default")
         if not settings.getbool("MOCRA_ENABLED"):
             raise NotConfigured("MOCRA_ENABLED is false")
-        for name, path in COMPONENTS.items():
-            settings.set(name, path, "addon")
+        warn_of_unknown(settings)
+        why = other_scheduler(settings)
+        if why is not None:
+            raise NotConfigured(why)
+        replace_scrapy_redis(settings)
+        for name, path in OURS.items():
+            settings.set(name, path, "addon")  # below a project's settings, custom_settings and -s
         for name, components in ADDED.items():
             for path, order in components.items():
                 settings.setdefault_in_component_priority_dict(name, load_object(path), order)

@@ -5,6 +5,7 @@ how, as :mod:`mocra_scrapy.settings.crawl`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,16 @@ from mocra_scrapy.settings.checks import setting_number
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
+
+
+#: A setting that the environment may give: it says where a project runs, not what it does.
+FROM_ENVIRONMENT = "MOCRA_BACKEND"
+
+
+def default_of(name: str) -> Any:
+    """What *name* is where nothing sets it."""
+    default = getattr(default_settings, name)
+    return os.environ.get(name) or default if name == FROM_ENVIRONMENT else default
 
 
 class SettingsReader:
@@ -26,7 +37,7 @@ class SettingsReader:
 
     def value(self, name: str) -> Any:
         value = self._settings.get(name)
-        return getattr(default_settings, name) if value is None else value
+        return default_of(name) if value is None else value
 
     def number(self, name: str, least: float, most: float, what: str) -> float:
         return setting_number(name, self.value(name), least, most, what=what)

@@ -213,8 +213,9 @@ def filter_of(crawler: Crawler) -> Filter:
     foreign = build_from_crawler(cls, crawler)
     if cls is not BaseDupeFilter:
         logger.warning(
-            "DUPEFILTER_CLASS is %s: it decides alone, in each worker for itself; the cluster's filter is off. "
-            "Take it out to filter over the whole cluster, or set REQUEST_FINGERPRINTER_CLASS to say what a duplicate is",
+            'DUPEFILTER_CLASS = "%s.%s": it decides alone, in each worker for itself; the cluster\'s filter is off. Delete'
+            " that line to filter over the whole cluster; to say what a duplicate is, set REQUEST_FINGERPRINTER_CLASS",
+            cls.__module__,
             cls.__qualname__,
         )
     return ForeignFilter(foreign)

@@ -7,6 +7,7 @@ import sys
 import pytest
 from scrapy import Spider
 from scrapy.crawler import Crawler
+from scrapy.exceptions import NotConfigured
 from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 
@@ -87,9 +88,12 @@ def test_the_addon_tells_a_wrong_setting_before_anything_starts() -> None:
 
 def test_the_addon_leaves_what_the_user_chose() -> None:
     settings = Settings({"SCHEDULER": "mine.Scheduler", "MOCRA_LEASE": 5}, priority="project")
-    Addon(crawler()).update_settings(settings)
+    with pytest.raises(NotConfigured, match=r'SCHEDULER = "mine.Scheduler" in the project\'s settings'):
+        Addon(crawler()).update_settings(settings)
     assert settings["SCHEDULER"] == "mine.Scheduler"
-    assert settings["DUPEFILTER_CLASS"] == "mocra_scrapy.dupefilters.RecentDupeFilter"
+    assert "mocra" not in str(
+        [settings["DUPEFILTER_CLASS"], *settings["DOWNLOADER_MIDDLEWARES"], *settings["EXTENSIONS"]]
+    )
     assert settings["MOCRA_LEASE"] == 5
     assert settings["MOCRA_CLOSE"] == "finished"
 
