@@ -2,7 +2,8 @@
 -- Items: how an entry is stored, and the lists of a slot.
 local items = (function()
     local call, text, prefix, now_us = redis.call, meta.text, meta.prefix, meta.now_us
-    local READY, note = prefix .. 'ready', journal.note
+    local READY, note, now_text = prefix .. 'ready', journal.note, text(now_us)
+    local put_in = {}  -- key, how it is taken back, how many: flat, for there are many of them
 
     local function place(rank, slot, item) return text(rank) .. ':' .. #slot .. ':' .. slot .. item end
 
@@ -35,16 +36,24 @@ local items = (function()
     -- slot with no others needs no index, neither a key more nor a call to keep it.
     local function is_indexed(rank) return rank ~= 0 and rank ~= 1 end
 
+    local function take_back()  -- what was put; it was put before anything was taken
+        for i = #put_in, 1, -3 do redis.pcall(put_in[i - 1], put_in[i - 2], put_in[i]) end
+    end
+
     -- Stores items of one slot and rank. front: at the end from which the next one is taken, the last of them first in
     -- line.
     local function put(rank, slot, some, front)
-        local key, index = list_key(rank, slot), prefix .. 'i:' .. slot
+        local key, n = list_key(rank, slot), #put_in
         local length = call(front and 'LPUSH' or 'RPUSH', key, unpack(some))
-        note(front and 'LPOP' or 'RPOP', key, #some)
+        if n == 0 then note(take_back) end
+        put_in[n + 1], put_in[n + 2], put_in[n + 3] = key, front and 'LPOP' or 'RPOP', #some
         meta.pending = meta.pending + #some
         if length == #some then
-            if call('ZADD', READY, 'NX', text(now_us), slot) == 1 then note('ZREM', READY, slot) end
-            if is_indexed(rank) and call('ZADD', index, text(-rank), text(rank)) == 1 then note('ZREM', index, text(rank)) end
+            if call('ZADD', READY, 'NX', now_text, slot) == 1 then note('ZREM', READY, slot) end
+            if is_indexed(rank) then
+                local index = prefix .. 'i:' .. slot
+                if call('ZADD', index, text(-rank), text(rank)) == 1 then note('ZREM', index, text(rank)) end
+            end
         end
     end
 
@@ -122,8 +131,8 @@ local items = (function()
         if full and left == n then return 0 end  -- it keeps its turn
         if not full and (left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0)) then
             call('ZREM', READY, slot)
-            note('ZADD', READY, 'NX', text(now_us), slot)
-        else call('ZADD', READY, text(now_us), slot) end  -- behind all others
+            note('ZADD', READY, 'NX', now_text, slot)
+        else call('ZADD', READY, now_text, slot) end  -- behind all others
         return n - left
     end
 
