@@ -177,7 +177,8 @@ class Seeding2000:
         assert seeder is not None
         turns.state = replace(turns.state, seeding=Seeding.OPEN)
         await queue.clear()
-        await queue.join(self.scheduler.mocra.worker)
+        # As if it had always been this record.
+        self.scheduler.worker.lost._known = turns.state = await queue.join(self.scheduler.mocra.worker)
         async for _ in seeder.run(self._start()):
             raise AssertionError("requests are scheduled, not given to the engine")
 
