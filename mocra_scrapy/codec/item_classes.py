@@ -20,6 +20,7 @@ from scrapy import Item, Spider
 
 from mocra_scrapy.codec.advice import name_of
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
+from mocra_scrapy.settings.reader import SettingsReader
 
 #: What the standard library's functions give to spiders.
 EVERYWHERE: tuple[type, ...] = (
@@ -68,7 +69,7 @@ class ItemClasses:
     def __init__(self, spider: Spider) -> None:
         settings = getattr(spider, "settings", None)
         spider_modules = settings.getlist("SPIDER_MODULES") if settings is not None else []
-        named = settings.getlist("MOCRA_ITEM_CLASSES") if settings is not None else []
+        named = SettingsReader(settings).paths("MOCRA_ITEM_CLASSES") if settings is not None else []
         own = [base.__module__ for base in type(spider).__mro__ if base.__module__.partition(".")[0] != "scrapy"]
         self._packages = {name.partition(".")[0] for name in [*spider_modules, *own]}
         self._packages -= {"builtins", "scrapy", "mocra_scrapy"}

@@ -45,6 +45,7 @@ class Options:
     codec: str
     compression: str
     entry_max_bytes: int
+    item_classes: list[str]
     require_serializable: bool
     start_timeout: float
     stop_timeout: float
@@ -125,6 +126,7 @@ def read_options(settings: BaseSettings, spider_name: str, delay: float | None =
         codec=read.text("MOCRA_CODEC", "a codec"),
         compression=read.choice("MOCRA_COMPRESSION", COMPRESSIONS),
         entry_max_bytes=read.whole("MOCRA_ENTRY_MAX_BYTES", 256, 512 * 1024 * 1024, "a size in bytes"),
+        item_classes=read.paths("MOCRA_ITEM_CLASSES"),
         require_serializable=read.flag("MOCRA_REQUIRE_SERIALIZABLE"),
         start_timeout=read.number("MOCRA_START_TIMEOUT", 0, 3600, "a time in seconds"),
         stop_timeout=read.number("MOCRA_STOP_TIMEOUT", 0, 3600, "a time in seconds"),

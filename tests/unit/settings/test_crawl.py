@@ -47,6 +47,8 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_CODEC", 3),
         ("MOCRA_COMPRESSION", "gzip"),
         ("MOCRA_ENTRY_MAX_BYTES", 10),
+        ("MOCRA_ITEM_CLASSES", 5),
+        ("MOCRA_ITEM_CLASSES", [dict]),
         ("MOCRA_REDIS_OPTIONS", "{socket_timeout: 2}"),
         ("MOCRA_REDIS_OPTIONS", ["socket_timeout"]),
         ("MOCRA_REQUIRE_SERIALIZABLE", "perhaps"),
