@@ -225,6 +225,7 @@ end
 
 local function lease()
     if asked.want <= 0 then return end
+    asked.want = math.min(asked.want, 65535)  -- a token has four digits for the place in its call
     leasing.begin(asked)
     if not own.suspect then leasing.suspect(asked) end
     if asked.throttled then leasing.with_limits(asked) else leasing.without_limits(asked) end
