@@ -104,6 +104,12 @@ class Workers:
             raise AssertionError(f"{error}\n{logs}") from error
         return seen()[-1]
 
+    def waited(self) -> float:
+        """Seconds for which those that closed waited for a processor: what a busy machine may add to a
+        time that is promised.
+        """
+        return sum(float(event["waited"]) for event in self.events("closed"))
+
     def stats(self) -> dict[str, Any]:
         """The stats of all workers that closed, added up."""
         total: dict[str, Any] = {}

@@ -94,4 +94,5 @@ class Watch:
     def closed(self, spider, reason):
         if self.task is not None:
             self.task.cancel()
-        self.tell("closed", reason=reason, stall=self.longest, stats=self.crawler.stats.get_stats())
+        waited, stats = waited_for_a_processor(), self.crawler.stats.get_stats()
+        self.tell("closed", reason=reason, stall=self.longest, waited=waited, stats=stats)
