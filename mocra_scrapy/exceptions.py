@@ -15,6 +15,7 @@
         ├── UnserializableRequest   this request can't be stored; the text says which part and why
         └── UnreadablePayload       these bytes are no request of ours; the text says why
             └── NotReadableYet      what is needed to read them is missing, and may come back
+            └── NotReadableYet      what is needed to read them is missing, and may come back
 
 A lost lease is not here: it is an ordinary answer (``False``), see
 :class:`~mocra_scrapy.interfaces.IRequestQueue`. Errors of client libraries never cross a backend's

@@ -151,6 +151,8 @@ async def test_a_missing_dictionary_is_looked_for_in_one_exchange_only(
 ) -> None:
     """The next leases that want it hold up nobody."""
     monkeypatch.setattr(_packing, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(_packing, "PATIENCE", 0.0)  # nobody will store it again
+    monkeypatch.setattr(_packing, "MISSING", 3600.0)
     async with opened(**shared) as scheduler, look(shared) as queue:
         dictionaries, looks = scheduler.mocra.queue.dictionaries, []
 

@@ -329,6 +329,8 @@ async def test_what_could_not_be_read_is_read_again_without_a_new_message(backen
     space = SharedSpace(flaky, refresh=3600)  # type: ignore[arg-type]
     value = space.value("x", 0)
     await space.open()
+    await store.put("x", b"1")
+    await eventually(lambda: value.value == 1)  # it listens, and has looked around
     flaky.away = True
     await store.put("x", b"3")
     await eventually(lambda: "x" in space._stale)
