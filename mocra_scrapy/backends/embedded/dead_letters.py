@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count, islice
 
 from mocra_scrapy.backends.embedded.slots import Item
 from mocra_scrapy.models import Burial, DeadLetter
 from mocra_scrapy.models.dead_letters import first_failure
-from mocra_scrapy.models.entries import fingerprint_number, names_of
-
-
-def check_burials(burials: Sequence[Burial]) -> None:
-    """Raises ValueError: a fingerprint is too short. Before anything is changed."""
-    for burial in burials:
-        if burial.fingerprint is not None:
-            fingerprint_number(burial.fingerprint)
+from mocra_scrapy.models.entries import names_of
 
 
 class DeadLetterTable:

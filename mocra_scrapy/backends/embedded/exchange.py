@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
-from mocra_scrapy.backends.embedded.dead_letters import check_burials
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.embedded.workers import Answered
@@ -33,12 +32,10 @@ def exchange(
     """The call number *call* of *worker*, or its answer once more.
 
     Raises:
-        ValueError: a fingerprint is too short, or the number is smaller than the last one; nothing
-            was changed but, in the second case, the worker's lease.
+        ValueError: the number is smaller than the last one; nothing was changed but the worker's
+            lease.
     """
-    # Looked at before anything changes: a bad fingerprint must not leave half a call behind.
     numbers = [None if entry.fingerprint is None else fingerprint_number(entry.fingerprint) for entry in push]
-    check_burials(bury)
     turn = _Turn(crawl, options, worker, now, wall)
     if turn.is_repeated(call):
         return turn.answer()

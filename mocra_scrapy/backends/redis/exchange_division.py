@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from mocra_scrapy.backends.redis.exchange_wire import ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.models import LEASED_BYTES, Exchange, Lease, QueueSize
-from mocra_scrapy.models.entries import fingerprint_number
 
 #: Asks one shard: worker, number of the script's call, shard, what it is asked.
 Ask = Callable[[str, int, int, ShardTurn], Awaitable[Exchange]]
@@ -32,9 +31,6 @@ class Part:
 def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
     """What each shard has to store and to settle. Shard 0 always takes part: the crawl's record is
     there.
-
-    Raises:
-        ValueError: a fingerprint is too short.
     """
     places: dict[int, tuple[list[int], list[int], list[int], list[int]]] = {0: ([], [], [], [])}
 
@@ -42,8 +38,6 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
         return places.setdefault(shard, ([], [], [], []))
 
     for i, entry in enumerate(turn.push):
-        if entry.fingerprint is not None:
-            fingerprint_number(entry.fingerprint)  # refuses now what would else fail on one shard of several
         places_of(shards.of(entry.slot))[0].append(i)
     for which, leases in ((1, turn.ack), (2, turn.release), (3, [burial.lease for burial in turn.bury])):
         for i, lease in enumerate(leases):
