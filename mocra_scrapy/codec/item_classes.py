@@ -13,6 +13,7 @@ from contextlib import suppress
 from enum import Enum
 from http import HTTPStatus
 from importlib import import_module
+from types import GenericAlias
 from typing import Any, ClassVar
 from urllib.parse import DefragResult, DefragResultBytes, ParseResult, ParseResultBytes, SplitResult, SplitResultBytes
 
@@ -45,12 +46,17 @@ def is_item_class(kind: Any) -> bool:
     the project's: dataclasses, attrs, pydantic, ``scrapy.Item``, enums, named tuples, subclasses
     of dict, list and set.
     """
-    return isinstance(kind, type) and (
-        issubclass(kind, (Enum, Item, dict, list, set))
-        or dataclasses.is_dataclass(kind)
-        or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
-        or "__attrs_attrs__" in kind.__dict__
-        or hasattr(kind, "__pydantic_core_schema__")
+    # Before Python 3.11 ``list[int]`` passes for a type, and is none.
+    return (
+        isinstance(kind, type)
+        and not isinstance(kind, GenericAlias)
+        and (
+            issubclass(kind, (Enum, Item, dict, list, set))
+            or dataclasses.is_dataclass(kind)
+            or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+            or "__attrs_attrs__" in kind.__dict__
+            or hasattr(kind, "__pydantic_core_schema__")
+        )
     )
 
 

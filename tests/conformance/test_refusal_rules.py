@@ -33,8 +33,9 @@ async def snapshot(queue: IRequestQueue) -> Any:
 
 
 def counts(seen: Any) -> Any:
-    """All but which entries wait: slots may have changed places in their line."""
-    return seen[0], *seen[2:]
+    """All but which entries wait or were buried: slots may have changed places in their line."""
+    size, _, workers, letters, state = seen
+    return size, workers, sorted(reason for _, reason in letters), state
 
 
 @dataclass

@@ -74,6 +74,7 @@ local meta = (function()
     local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
     local meta  -- what it returns
 
+    local heard  -- ms when a worker called last, before this call
     local stored = call('HMGET', key, unpack(FIELDS))  -- as it was when the script began
     for i = 1, #FIELDS do
         if i <= NUMBERS then stored[i] = tonumber(stored[i] or 0) else stored[i] = stored[i] or nil end
@@ -91,6 +92,8 @@ local meta = (function()
     local function save()  -- writes what changed, in one call
         local args = {}
         journal.note(restore)
+        -- A shard that a finished run has left, and on which nothing waits: who looks once more leaves no trace.
+        if meta.run == 0 and meta.pending == 0 and meta.leased == 0 then meta.heard = heard end
         for i, name in ipairs(FIELDS) do
             local value = meta[name]
             if value == nil and stored[i] ~= nil then call('HDEL', key, name)
@@ -117,12 +120,15 @@ local meta = (function()
     end
 
     local seconds, rest = unpack(call('TIME'))
-    local heard, steps = stored[11], stored[12]
+    local steps = stored[12]
+    heard = stored[11]
     local now_us = (tonumber(seconds) + (stored[5] + steps) / 1000) * 1000000 + tonumber(rest)
     -- The server's clock was set back, or another server has taken over: time goes on from the last call. Were it only kept
     -- from going back, it would stand for as long as the step, and nothing would be leased.
-    local step = math.ceil(heard - now_us / 1000)
-    if step > 0 then steps, now_us = steps + step, now_us + step * 1000 end
+    if now_us / 1000 < heard then
+        local step = math.ceil(heard + 1 - now_us / 1000)  -- heard is rounded down: what was ready then is ready now
+        steps, now_us = steps + step, now_us + step * 1000
+    end
     meta = {
         prefix = string.sub(key, 1, -5), AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
         now = math.floor(now_us / 1000), now_us = now_us, text = text, save = save, in_parts = in_parts,
