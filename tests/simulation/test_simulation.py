@@ -13,8 +13,6 @@ from .simulate import Failure, simulate
 
 KEPT = sorted((Path(__file__).parent / "kept").glob("*.json"))
 CHUNK = 100
-#: Kept schedules that Redis does not stand yet: what is to be mended.
-UNMENDED_ON_REDIS = {"burial_overtakes_children"}
 
 
 def judge(schedules: list[Schedule], run: Callable[[Schedule], Failure | None]) -> None:
@@ -45,9 +43,7 @@ def test_what_failed_once_on_memory(path: Path) -> None:
 
 @pytest.mark.redis
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_what_failed_once_on_redis(path: Path, redis_url: str, request: pytest.FixtureRequest) -> None:
-    if path.stem in UNMENDED_ON_REDIS:
-        request.applymarker(pytest.mark.xfail(reason="known, and not mended yet"))
+def test_what_failed_once_on_redis(path: Path, redis_url: str) -> None:
     judge([Schedule.from_json(path.read_text("utf-8"))], lambda schedule: simulate(schedule, redis_url))
 
 
