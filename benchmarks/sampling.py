@@ -14,16 +14,16 @@ INTERVAL = 0.001  # s of CPU time
 #: Whose work a line of code is, by a part of its file's path; the first that fits. Other files
 #: (w3lib, urllib, asyncio, zstd, …) count for whoever called them.
 OWNERS = (
-    ("mocra_scrapy/_codec", "ours: codec"),
-    ("mocra_scrapy/_packing", "ours: codec"),
-    ("mocra_scrapy/_compression", "ours: codec"),
-    ("mocra_scrapy/dupefilters", "ours: known links"),
+    ("mocra_scrapy/codec/", "ours: codec"),
+    ("mocra_scrapy/worker/duplicates", "ours: known links"),
+    ("mocra_scrapy/worker/early_duplicates", "ours: known links"),
+    ("mocra_scrapy/worker/recent_fingerprints", "ours: known links"),
     ("mocra_scrapy/spidermiddlewares/known", "ours: known links"),
     ("mocra_scrapy/statscollectors", "signals, stats, log"),
-    ("mocra_scrapy/_output", "scraper: tasks, items"),
+    ("mocra_scrapy/engine/callback_output", "scraper: tasks, items"),
     ("mocra_scrapy/backends", "ours: exchange"),
-    ("mocra_scrapy/_turns", "ours: exchange"),
-    ("mocra_scrapy/_answers", "ours: exchange"),
+    ("mocra_scrapy/worker/exchange_", "ours: exchange"),
+    ("mocra_scrapy/worker/outages", "ours: exchange"),
     ("mocra_scrapy/", "ours: scheduler"),
     ("redis/", "Redis client"),
     ("scrapy_redis/", "scrapy-redis"),

@@ -10,6 +10,13 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
+def test_owners_of_the_profile_are_there() -> None:
+    """A file that moved would be counted for somebody else."""
+    for part, _ in importlib.import_module("benchmarks.sampling").OWNERS:
+        if part.startswith("mocra_scrapy/"):
+            assert any(f"{part}" in path.as_posix() for path in (FOLDER.parent / "mocra_scrapy").rglob("*.py")), part
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"))
 def test_each_module_is_imported(name: str) -> None:
     if name == "__main__":

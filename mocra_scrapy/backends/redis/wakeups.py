@@ -14,7 +14,7 @@ from mocra_scrapy.backends.redis.connection.client import RedisClient
 
 
 class Wakeups:
-    """ExchangeLoop the messages of *channel* into events, one for each worker of this process."""
+    """Turns the messages of *channel* into events, one for each worker of this process."""
 
     def __init__(self, client: RedisClient, channel: str) -> None:
         self._client = client
