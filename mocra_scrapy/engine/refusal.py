@@ -8,18 +8,17 @@ all the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from twisted.logger import FilteringLogObserver, PredicateResult, globalLogBeginner, globalLogPublisher
+from twisted.logger import globalLogBeginner, globalLogPublisher
 
 from mocra_scrapy.exceptions import MocraError
 
 if TYPE_CHECKING:
-    from constantly import NamedConstant
     from scrapy.crawler import Crawler
-    from twisted.logger import LogEvent
+    from twisted.logger import ILogObserver, LogEvent
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +49,14 @@ def told_in_one_line(crawler: Crawler) -> Iterator[None]:
 
 
 def _silence(error: MocraError) -> None:
-    if not hasattr(error, TOLD):
-        setattr(error, TOLD, True)
-        for words in (_TO_LOGGING, _TO_STDERR):
-            words.headers += 1
+    setattr(error, TOLD, True)
     for name in ("asyncio", "twisted"):  # who tell of an error that nobody looked at
-        logging.getLogger(name).addFilter(_TO_LOGGING)  # at most once
+        logging.getLogger(name).addFilter(_LAST_WORDS)  # at most once
     # Beside Python's logging Twisted writes to stderr until somebody begins its own.
     observer = globalLogBeginner._temporaryObserver
-    if observer is not None and not isinstance(observer, FilteringLogObserver):
+    if observer is not None and not isinstance(observer, _StderrObserver):
         globalLogPublisher.removeObserver(observer)
-        globalLogBeginner._temporaryObserver = FilteringLogObserver(observer, [_TO_STDERR])
+        globalLogBeginner._temporaryObserver = _StderrObserver(observer)
         globalLogPublisher.addObserver(globalLogBeginner._temporaryObserver)
 
 
@@ -77,46 +73,46 @@ def _leave(crawler: Crawler) -> None:
     crawler.spider = None
 
 
-class _LastWords:
-    """What asyncio says of a task's error that nobody looked at, and Twisted of a Deferred's. What was
-    told already is kept back.
-
-    Attributes:
-        headers: of Twisted's, which come in a message of their own, that are still to be kept back.
+class _LastWords(logging.Filter):
+    """Keeps back what asyncio says of a task's error that nobody looked at, and Twisted of a
+    Deferred's, where that was told. An error of ours that was not (one in a component that Scrapy
+    makes for itself) becomes one line.
     """
 
-    def __init__(self) -> None:
-        self.headers = 0
-
-    def is_told(self, error: object, words: Callable[[], str]) -> bool:
-        if isinstance(error, MocraError):
-            return hasattr(error, TOLD)
-        if self.headers and words() == HEADER:
-            self.headers -= 1
-            return True
-        return False
-
-
-class _ToLogging(_LastWords, logging.Filter):
-    """An error of ours that was not told (one in a component that Scrapy makes for itself) becomes
-    one line.
-    """
+    header: logging.LogRecord | None = None  # of Twisted's, until it is known what it is about
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if self.is_told(error, record.getMessage):
+        if record is self.header:
+            return True
+        if record.msg == HEADER or record.getMessage() == HEADER:
+            self.header = record
             return False
+        error = record.exc_info[1] if record.exc_info else None
+        header = None if isinstance(error, MocraError) else self.header
+        if header is not None:
+            logging.getLogger(header.name).handle(header)
+        self.header = None
         if isinstance(error, MocraError):
             record.msg, record.args, record.exc_info = str(error), (), None
             record.levelno, record.levelname = logging.CRITICAL, "CRITICAL"
-        return True
+        return not hasattr(error, TOLD)
 
 
-class _ToStderr(_LastWords):
-    def __call__(self, event: LogEvent) -> NamedConstant:
-        error = getattr(event.get("log_failure"), "value", None)
-        told = self.is_told(error, lambda: str(event.get("log_format")))
-        return PredicateResult.no if told else PredicateResult.maybe
+class _StderrObserver:
+    """The same for what Twisted writes by *observer*."""
+
+    def __init__(self, observer: ILogObserver) -> None:
+        self._observer = observer
+        self._header: LogEvent | None = None
+
+    def __call__(self, event: LogEvent) -> None:
+        header, self._header = self._header, None
+        if event.get("log_format") == HEADER:
+            self._header = event
+        elif not hasattr(getattr(event.get("log_failure"), "value", None), TOLD):
+            if header is not None:
+                self._observer(header)
+            self._observer(event)
 
 
-_TO_LOGGING, _TO_STDERR = _ToLogging(), _ToStderr()
+_LAST_WORDS = _LastWords()
