@@ -194,6 +194,13 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, mocra_scrapy.commands.mocra; print([m for m in ('redis', 'msgpack') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+    # A worker's start: these two would be half of it.
+    code = (
+        "import sys, mocra_scrapy.scheduler, mocra_scrapy.worker.assembly, mocra_scrapy.codec.requests;"
+        "print([m for m in ('itemadapter', 'pydantic_core') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_nothing_refers_to_what_is_not_here() -> None:
