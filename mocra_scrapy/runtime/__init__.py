@@ -16,6 +16,7 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
+from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import Components, P, Sharing
@@ -88,7 +89,8 @@ class Mocra:
         """The object of *crawler*, made on first use."""
         known = getattr(crawler, ATTRIBUTE, None)
         if known is None:
-            known = cls(crawler)
+            with told_in_one_line(crawler):
+                known = cls(crawler)
             setattr(crawler, ATTRIBUTE, known)
         return cast("Mocra", known)
 
@@ -96,16 +98,10 @@ class Mocra:
         """Connect, tell what the server is like, and join the crawl.
 
         Raises:
-            ConfigurationError: no asyncio, a server that can't serve, other shards than the crawl
-                was begun with.
+            ConfigurationError: a server that can't serve, other shards than the crawl was begun
+                with.
             BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
         """
-        if not is_asyncio_available():
-            raise ConfigurationError(
-                "TWISTED_REACTOR",
-                "the reactor in use has no asyncio loop",
-                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
-            )
         report = await self.backend.open(self.options.start_timeout)
         facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
@@ -126,6 +122,12 @@ class Mocra:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[CrawlState]:
         """:meth:`open`, and :meth:`close` at the end; also when opening fails."""
+        if not is_asyncio_available():
+            raise ConfigurationError(
+                "TWISTED_REACTOR",
+                "the reactor in use has no asyncio loop",
+                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
+            )
         try:
             yield await self.open()
         finally:
