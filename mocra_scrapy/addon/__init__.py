@@ -15,6 +15,8 @@ from mocra_scrapy.addon.autothrottle import place_autothrottle
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.engine.refusal import told_in_one_line
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.breaker import read_breaker
 from mocra_scrapy.settings.coordination import read_coordination
@@ -103,6 +105,15 @@ class Addon:
         Raises:
             ConfigurationError: a ``MOCRA_*`` setting is wrong; told before anything is started.
         """
+        try:
+            with told_in_one_line(self._crawler):
+                self._update(settings)
+        except MocraError as error:
+            if one_off_command() == "shell":  # which makes a crawler, and no crawl that could end
+                raise SystemExit(1) from error
+            raise
+
+    def _update(self, settings: BaseSettings) -> None:
         for name in dir(default_settings):
             if name.startswith("MOCRA_") and settings.get(name) is None:
                 settings.set(name, default_of(name), "default")

@@ -16,6 +16,7 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
+from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import Components, P, Sharing
@@ -43,16 +44,17 @@ ATTRIBUTE = "_mocra_scrapy"
 
 
 class Mocra:
-    """The suite in one crawler. ``Mocra.from_crawler(crawler)`` is the same object for all who ask.
+    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to everybody.
 
     Attributes:
-        options: the checked settings; live ones as they are now. ``own_options`` are the project's.
-        coordination: those of coordination.
-        backend: made, and connected between :meth:`open` and :meth:`close`.
-        crawl: the shared job's name.
-        worker: this worker's name, unique for this run of this process.
-        queue, session, limiter: of this crawl.
-        flow: what this worker was told: pause, drain, stop.
+        options: the checked settings, with live settings as they are now. ``own_options`` has the
+            project's values.
+        coordination: the checked settings of leaders and heartbeats.
+        backend: connected between :meth:`open` and :meth:`close`.
+        crawl: name of the crawl.
+        worker: name of this worker, unique for this run of this process.
+        queue, queue_session, limiter: of this crawl.
+        worker_state: what this worker was asked to do: pause, drain, stop.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -87,10 +89,11 @@ class Mocra:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
-        """The one of *crawler*, made when first asked for."""
+        """The object of *crawler*, made on first use."""
         known = getattr(crawler, ATTRIBUTE, None)
         if known is None:
-            known = cls(crawler)
+            with told_in_one_line(crawler):
+                known = cls(crawler)
             setattr(crawler, ATTRIBUTE, known)
         return cast("Mocra", known)
 
@@ -98,16 +101,10 @@ class Mocra:
         """Connect, tell what the server is like, and join the crawl.
 
         Raises:
-            ConfigurationError: no asyncio, a server that can't serve, other shards than the crawl
-                was begun with.
+            ConfigurationError: a server that can't serve, other shards than the crawl was begun
+                with.
             BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
         """
-        if not is_asyncio_available():
-            raise ConfigurationError(
-                "TWISTED_REACTOR",
-                "the reactor in use has no asyncio loop",
-                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
-            )
         report = await self.backend.open(self.options.start_timeout)
         facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
@@ -128,6 +125,12 @@ class Mocra:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[CrawlState]:
         """:meth:`open`, and :meth:`close` at the end; also when opening fails."""
+        if not is_asyncio_available():
+            raise ConfigurationError(
+                "TWISTED_REACTOR",
+                "the reactor in use has no asyncio loop",
+                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
+            )
         try:
             yield await self.open()
         finally:
@@ -148,8 +151,8 @@ class Mocra:
         )
 
     def component(self, cls: type[P]) -> P:
-        """The one of *cls* (made with this object as its only argument), opened and closed with the
-        backend.
+        """The instance of *cls* in this crawler, made with this object as its only argument, and
+        opened and closed with the backend.
         """
         return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
 
@@ -163,20 +166,20 @@ class Mocra:
             raise NotConfigured(str(error)) from error
 
     def leader(self, role: str) -> Candidate:
-        """This worker as a candidate for *role*: see
+        """Make this worker a candidate for *role*. See
         :class:`~mocra_scrapy.coordination.leadership.Candidate`.
         """
         return self._components.get(Roles, self._roles).leader(role)
 
     def lock(self, name: str, **arguments: Any) -> Lock:
-        """``async with mocra.lock("login:account-7", ttl=30) as lock``: see
-        :class:`~mocra_scrapy.coordination.locks.Lock` for arguments.
+        """A lock by name: ``async with mocra.lock("login:account-7", ttl=30) as lock``. Arguments
+        are those of :class:`~mocra_scrapy.coordination.locks.Lock`.
         """
         return Lock(self._sharing().locks, name, self.worker, **arguments)
 
     def shared(self, name: str, default: T, *, namespace: str = "") -> Shared[T]:
-        """A value that all workers share, by default all crawls on this backend: see
-        :class:`~mocra_scrapy.coordination.shared_values.Shared`.
+        """A value that all workers of all crawls on this backend share, or those that use the same
+        *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
 

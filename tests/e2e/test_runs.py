@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.models import QueueOptions
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
@@ -173,4 +176,33 @@ def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, 
     workers.wait()
     assert [e["run"] for e in workers.events("finished")] == [1, 2]
     assert "Run 1 of crawl 'crawling:graph' is over, run 2 has begun" in workers.log(0)
+    assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"
+
+
+def test_a_worker_that_slept_through_the_end_seeds_the_next_run(
+    site: MockSite, workers: Workers, redis_single: RedisServer
+) -> None:
+    """Whoever began that run died before it had seeded: nobody else is there to do it."""
+    sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.02)
+    eventually(lambda: len(site.arrivals()) > 30)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    workers.until("finished", 1)
+    assert workers.all[1].wait(20) == 0
+
+    async def begin_the_next_run_and_die() -> int:
+        backend = open_backend(redis_single.url)
+        await backend.open()
+        queue = backend.request_queue("graph", QueueOptions(lease=1))
+        state = await queue.join("ghost")
+        await queue.claim_seeding("ghost")
+        await queue.close()
+        await backend.close()
+        return state.run
+
+    assert asyncio.run(begin_the_next_run_and_die()) == 2
+    os.kill(sleeper.pid, signal.SIGCONT)
+    workers.wait()
+    assert [e["run"] for e in workers.events("finished")] == [1, 2]
+    assert "This worker seeds run 2 of crawl 'graph'" in workers.log(0)
     assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"
