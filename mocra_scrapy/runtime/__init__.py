@@ -65,7 +65,10 @@ class Mocra:
         assert crawler.spidercls is not None
         self.crawler, self.settings = crawler, crawler.settings
         self.options: Options = read_options(
-            crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", download_delay_of(crawler)
+            crawler.settings,
+            getattr(crawler.spidercls, "name", None) or "spider",
+            download_delay_of(crawler),
+            module=crawler.spidercls.__module__,
         )
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)

@@ -42,7 +42,7 @@ def test_keep_seen_fetches_only_what_is_new(site: MockSite, workers: Workers) ->
     assert len(first) == site.pages
     again = finish(workers, site, MOCRA_KEEP_SEEN=True)
     assert again == {}, "graph's seed is filtered like everything else"
-    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "graph"] == [1, 2]
+    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "crawling:graph"] == [1, 2]
     assert len(finish(workers, site, MOCRA_KEEP_SEEN=False)) == site.pages, (
         "a run that doesn't ask for it begins afresh"
     )
@@ -61,7 +61,7 @@ def test_two_crawls_do_not_meet(site: MockSite, workers: Workers, redis_single: 
 def test_nothing_is_left_but_the_record(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
     finish(workers, site)
     with redis_single.client() as client:
-        assert sorted(client.scan_iter()) == [b"mocra:{graph:0}:crawl"]
+        assert sorted(client.scan_iter()) == [b"mocra:{crawling:graph:0}:crawl"]
 
 
 def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers: Workers) -> None:
@@ -175,7 +175,7 @@ def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, 
     os.kill(sleeper.pid, signal.SIGCONT)
     workers.wait()
     assert [e["run"] for e in workers.events("finished")] == [1, 2]
-    assert "Run 1 of crawl 'graph' is over, run 2 has begun" in workers.log(0)
+    assert "Run 1 of crawl 'crawling:graph' is over, run 2 has begun" in workers.log(0)
     assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"
 
 
