@@ -52,7 +52,8 @@ class Mocra:
         crawl: the shared job's name.
         worker: this worker's name, unique for this run of this process.
         queue, session, limiter: of this crawl.
-        flow: what this worker was told: pause, drain, stop.
+        worker_state: what this worker was told: pause, drain, stop.
+        joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -68,6 +69,7 @@ class Mocra:
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
+        self.joined: CrawlState | None = None
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -110,7 +112,7 @@ class Mocra:
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = await self.queue.join(self.worker)
+        state = self.joined = await self.queue.join(self.worker)
         logger.info(
             "Worker %s %s run %d of crawl %r",
             self.worker,
