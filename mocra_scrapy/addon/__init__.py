@@ -12,6 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
@@ -140,6 +141,6 @@ class Addon:
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         if not one_off_command():
-            open_backend(
-                options.backend, prefix=options.key_prefix, options=options.redis_options
-            )  # no I/O: checks the URL
+            # No I/O: checks the URL.
+            backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+            place_feed_exporter(settings, backend)

@@ -44,7 +44,8 @@ ATTRIBUTE = "_mocra_scrapy"
 
 
 class Mocra:
-    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to everybody.
+    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to
+    everybody.
 
     Attributes:
         options: the checked settings, with live settings as they are now. ``own_options`` has the
@@ -55,6 +56,7 @@ class Mocra:
         worker: name of this worker, unique for this run of this process.
         queue, queue_session, limiter: of this crawl.
         worker_state: what this worker was asked to do: pause, drain, stop.
+        joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -73,6 +75,7 @@ class Mocra:
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
+        self.joined: CrawlState | None = None
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -110,7 +113,7 @@ class Mocra:
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = await self.queue.join(self.worker)
+        state = self.joined = await self.queue.join(self.worker)
         logger.info(
             "Worker %s %s run %d of crawl %r",
             self.worker,
