@@ -20,6 +20,8 @@ from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import Components, P, Sharing
+from mocra_scrapy.runtime.deaths import Deaths
+from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -89,6 +91,8 @@ class Mocra:
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
         self.queue_session = QueueSession(self.queue, self.worker)
+        if self.backend.shared:
+            self._components.get(Deaths, self._deaths)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -185,6 +189,22 @@ class Mocra:
         *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
+
+    def _deaths(self) -> Deaths:
+        place = (self.backend.url, self.options.key_prefix, self.crawl)
+        return Deaths(
+            self.queue,
+            self.worker,
+            Signs("\n".join(place)),
+            lease=self.options.queue.lease,
+            idle_poll=self.options.idle_poll,
+            pace=self.coordination.heartbeat,
+            count=self._count,
+        )
+
+    def _count(self, stat: str) -> None:
+        if self.crawler.stats is not None:
+            self.crawler.stats.inc_value(stat)
 
     def _sharing(self) -> Sharing:
         return self._components.get(Sharing, lambda: Sharing(self.backend))
