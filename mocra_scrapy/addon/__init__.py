@@ -26,6 +26,7 @@ from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
 from mocra_scrapy.settings.reader import default_of
+from mocra_scrapy.settings.reports import read_reports
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -48,6 +49,9 @@ ADDED = {
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
+        # Closed before the list of workers is: whoever is on it is waited for.
+        "mocra_scrapy.extensions.progress.ProgressLine": 10,
+        "mocra_scrapy.extensions.summary.Summary": 10,
     },
 }
 
@@ -140,6 +144,7 @@ class Addon:
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
+        read_reports(settings)
         if not one_off_command():
             # No I/O: checks the URL.
             backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
