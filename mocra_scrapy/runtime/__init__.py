@@ -20,6 +20,8 @@ from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.runtime.components import Components, P, Sharing
+from mocra_scrapy.runtime.deaths import Deaths
+from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -44,7 +46,8 @@ ATTRIBUTE = "_mocra_scrapy"
 
 
 class Mocra:
-    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to everybody.
+    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to
+    everybody.
 
     Attributes:
         options: the checked settings, with live settings as they are now. ``own_options`` has the
@@ -55,6 +58,7 @@ class Mocra:
         worker: name of this worker, unique for this run of this process.
         queue, queue_session, limiter: of this crawl.
         worker_state: what this worker was asked to do: pause, drain, stop.
+        joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -73,6 +77,7 @@ class Mocra:
         self.own_options = self.options
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
+        self.joined: CrawlState | None = None
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -86,6 +91,8 @@ class Mocra:
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
         self.queue_session = QueueSession(self.queue, self.worker)
+        if self.backend.shared:
+            self._components.get(Deaths, self._deaths)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -110,7 +117,7 @@ class Mocra:
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = await self.queue.join(self.worker)
+        state = self.joined = await self.queue.join(self.worker)
         logger.info(
             "Worker %s %s run %d of crawl %r",
             self.worker,
@@ -182,6 +189,22 @@ class Mocra:
         *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
+
+    def _deaths(self) -> Deaths:
+        place = (self.backend.url, self.options.key_prefix, self.crawl)
+        return Deaths(
+            self.queue,
+            self.worker,
+            Signs("\n".join(place)),
+            lease=self.options.queue.lease,
+            idle_poll=self.options.idle_poll,
+            pace=self.coordination.heartbeat,
+            count=self._count,
+        )
+
+    def _count(self, stat: str) -> None:
+        if self.crawler.stats is not None:
+            self.crawler.stats.inc_value(stat)
 
     def _sharing(self) -> Sharing:
         return self._components.get(Sharing, lambda: Sharing(self.backend))

@@ -61,6 +61,7 @@ class LostState:
     ) -> None:
         self._session = parts.session
         self._crawl = parts.crawl
+        self._worker_state = parts.state
         self._status = status
         self._engine = engine
         self._inbox = inbox
@@ -94,6 +95,7 @@ class LostState:
         self._stats.inc_value("mocra/worker/state_lost_requests", self._inbox.leased)
         joined: CrawlState = await self._insist(lambda _: self._session.queue.join(self._session.worker))
         self._known = self._status.state = joined
+        self._worker_state.rejoined(joined)
         self._status.finished = False
         self._filter.forget()
         self._codec.doubt()
