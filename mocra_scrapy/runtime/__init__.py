@@ -56,7 +56,9 @@ class Mocra:
         backend: connected between :meth:`open` and :meth:`close`.
         crawl: name of the crawl.
         worker: name of this worker, unique for this run of this process.
-        queue, queue_session, limiter: of this crawl.
+        queue: the request queue of the crawl.
+        queue_session: the same for this worker, with numbered calls.
+        limiter: limits of slots.
         worker_state: what this worker was asked to do: pause, drain, stop.
         joined: the run as :meth:`open` found it; ``None`` before.
 
