@@ -238,7 +238,8 @@ class StoredCrawl:
             item.first = wall
         hand_outs = item.lost + 1
         if hand_outs >= options.max_deliveries:
-            detail = f"{hand_outs} workers died while they held it, the last one: {name}"
+            subject = "1 worker died while it" if hand_outs == 1 else f"{hand_outs} workers died while they"
+            detail = f"{subject} held it, the last one: {name}"
             self.bury(item, ("deliveries", detail), name, now=now, wall=wall, most=options.max_dead)
             return False
         item.lost = hand_outs
