@@ -22,7 +22,7 @@ site=$!
 pids= tail=
 trap 'kill $site $pids $tail 2>/dev/null || true' EXIT
 trap 'exit 130' INT TERM
-for _ in $(seq 200); do [ -s "$out/site.txt" ] && break; kill -0 $site 2>/dev/null || break; sleep 0.05; done
+for _ in $(seq 1200); do [ -s "$out/site.txt" ] && break; kill -0 $site 2>/dev/null || break; sleep 0.05; done
 url=$(cut -d " " -f 1 "$out/site.txt")
 [ -n "$url" ] || { echo "crawl: the documentation server did not start" >&2; exit 1; }
 echo "crawl: $workers worker(s) on $backend crawl about $pages pages of $url"
