@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy import Request
 
     from mocra_scrapy.coordination.queue_session import QueueSession
-    from mocra_scrapy.models import CrawlState
+    from mocra_scrapy.models import CrawlState, QueueSize
     from mocra_scrapy.settings.crawl import Options
 
 #: Reasons with which a spider closes that was told to.
@@ -39,6 +39,14 @@ class RunningWorker(Protocol):
     @property
     def run(self) -> int:
         """The crawl's run that it works on."""
+
+    @property
+    def state(self) -> CrawlState:
+        """Where the crawl stands, as the last answer of the queue said."""
+
+    @property
+    def size(self) -> QueueSize:
+        """What the queue holds, as the last answer said; over all workers."""
 
     def take_work(self) -> None:
         """Lease what can be fetched."""
@@ -191,6 +199,16 @@ class WorkerState:
     @property
     def run(self) -> int:
         return 0 if self._worker is None else self._worker.run
+
+    @property
+    def crawl_state(self) -> CrawlState | None:
+        """See :attr:`RunningWorker.state`; ``None`` while there is no worker."""
+        return None if self._worker is None else self._worker.state
+
+    @property
+    def size(self) -> QueueSize | None:
+        """See :attr:`RunningWorker.size`; ``None`` while there is no worker."""
+        return None if self._worker is None else self._worker.size
 
 
 @dataclass(frozen=True, slots=True)
