@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scrapy import signals
 
 from mocra_scrapy.codec.dictionaries import CompressingCodec
+from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings.failures import read_failure_options
@@ -212,6 +213,7 @@ class CrawlWorker:
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
         engine.on_download_failed(self.settlement.download_failed)
+        engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         engine.on_callback_output(self.intake.room)  # callbacks wait while too much is not stored
         engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):

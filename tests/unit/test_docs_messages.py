@@ -39,6 +39,7 @@ PASSED_ON = {
     "coordination/shared_values.py": "arguments of a call in the reader's own code",
     "codec/": "the reason within 'Unable to serialize request' and 'can't be read', which have entries",
     "backends/embedded/runs.py": "the same words as of Redis, which have an entry",
+    "feeds/plans.py": "why a format can't be shared; an entry says what all of them mean",
     "cron/config.py": "besides the missing file: file, line, what is wrong and the fix, as of a compiler",
     "cron/file_state.py": "besides the second runner: a folder, what the system said and the fix",
     "cron/job_store.py": "besides the race: names the setting and the fix",
