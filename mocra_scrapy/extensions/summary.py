@@ -147,14 +147,10 @@ class Summary:
         """What an interrupted worker leaves behind."""
         if finished_here or self._size is None or self._state is None or self._state.finished:
             return []
-        waiting = self._size.pending + self._size.delayed
+        waiting = f"{self._size.pending + self._size.delayed:,}"
         if not self._mocra.backend.durable:
-            return (
-                [f"  not finished  {waiting:,} requests that were waiting are gone with this process"]
-                if waiting
-                else []
-            )
-        return [f"  not finished  {waiting:,} requests wait in the queue, as of the last look; the next run resumes"]
+            return [f"  not done     {waiting} requests were waiting, and are gone with this process"]
+        return [f"  not done     {waiting} requests wait in the queue, as of the last look; the next run resumes"]
 
     def _letters(self) -> str:
         mocra = self._mocra
