@@ -157,7 +157,8 @@ class Summary:
         if not mocra.backend.shared:
             return f"{mocra.backend.url} keeps none of them after this process"
         settings, spider = mocra.settings, getattr(mocra.crawler.spidercls, "name", None)
-        words = [spider] if spider == mocra.crawl else ["--crawl", mocra.crawl]
+        by_spider = settings.get("MOCRA_CRAWL") is None and mocra.crawl.endswith(f":{spider}")
+        words = [spider] if by_spider else ["--crawl", mocra.crawl]
         if (settings.getpriority("MOCRA_BACKEND") or 0) >= SETTINGS_PRIORITIES["spider"]:
             words += ["-s", f"MOCRA_BACKEND={mocra.backend.url}"]  # the command reads the project's
         return f"see them: scrapy mocra dead list {shlex.join(words)}"

@@ -86,6 +86,7 @@ class WorkerState:
         self.paused = self.draining = self.stopping = False
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
+        self._when_rejoined: list[Callable[[CrawlState], None]] = []
 
     @property
     def state(self) -> str:
@@ -109,10 +110,26 @@ class WorkerState:
         """The worker is closed: let go of it, and with it of the crawler."""
         self._worker = None
         self._when_attached.clear()
+        self._when_rejoined.clear()
 
     def when_attached(self, call: Callable[[], None]) -> None:
         """Call when the worker is whole."""
         self._when_attached.append(call)
+
+    def when_rejoined(self, call: Callable[[CrawlState], None]) -> None:
+        """Call when the crawl's record was lost and this worker has joined another one."""
+        self._when_rejoined.append(call)
+
+    def rejoined(self, state: CrawlState) -> None:
+        """This worker has joined *state*, in place of what it had joined before."""
+        for call in self._when_rejoined:
+            call(state)
+
+    def close(self, reason: str) -> None:
+        """This worker can't go on: close its spider with *reason*. What it held goes to others."""
+        if self._worker is not None and not self.stopping:
+            self.stopping = True
+            self._worker.close_spider(reason)
 
     def pause(self, paused: bool) -> None:
         if paused != self.paused:

@@ -17,7 +17,8 @@ MOCRA_REDIS_OPTIONS: dict[
     str, object
 ] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
 MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
-MOCRA_CRAWL: str | None = None  # the shared job's name; None: the spider's name
+MOCRA_PROJECT: str | None = None  # whose spider it is; None: the top package of the settings module, else the spider's
+MOCRA_CRAWL: str | None = None  # the shared job's whole name; None: "project:spider"
 MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
 MOCRA_LEASE = 60.0  # s without a sign of life after which a worker's requests go to others
 MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request is a dead letter
@@ -80,6 +81,6 @@ MOCRA_LEADER_RENEW = 5.0  # s between two renewals
 MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
 MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win a role, ± a quarter
 MOCRA_CRON: object = None  # the jobs of `scrapy cron`: a path, or a dict; None: cron.toml, or [tool.mocra.cron]
-MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: BOT_NAME
+MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: the project's name
 MOCRA_CRON_DIR = ".mocra-cron"  # folder for logs of runs, and for the state on memory://
 MOCRA_CRON_LEASE = 30.0  # s without a sign of life after which a run counts as lost

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scrapy import signals
 
 from mocra_scrapy.codec.dictionaries import CompressingCodec
+from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.engine.let_go import LetGo
 from mocra_scrapy.exceptions import MocraError
@@ -217,6 +218,7 @@ class CrawlWorker:
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
         engine.on_download_failed(self.settlement.download_failed)
+        engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         # Callbacks wait while too much is not stored.
         output = engine.on_callback_output(self.intake.room, self.overdue.late_output)
         self.overdue.start(LetGo(engine, output))
