@@ -48,6 +48,7 @@ ADDED = {
         "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.watchdog.LoopWatchdog": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
         # Closed before the list of workers is: whoever is on it is waited for.
         "mocra_scrapy.extensions.progress.ProgressLine": 10,
