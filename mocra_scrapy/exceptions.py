@@ -4,7 +4,8 @@
 
     MocraError
     ├── ConfigurationError      a setting, argument or file is wrong; the text names it and the fix
-    │   └── NotSupported        this backend can't do that; the text names one that can
+    │   ├── NotSupported        this backend can't do that; the text names one that can
+    │   └── OtherJob            a crawl that is not finished is of another job; the text says what differs
     ├── LockError               a lock of coordination
     │   ├── LockLost            it was lost while it was held; what was done since may have met another owner's work
     │   └── LockTimeout         it was not free in time
@@ -47,6 +48,10 @@ class ConfigurationError(MocraError):
 
 class NotSupported(ConfigurationError):
     """The chosen backend can't do what was asked; the text names a backend or setting that can."""
+
+
+class OtherJob(ConfigurationError):
+    """A crawl that is not finished is of another project, spider or arguments."""
 
 
 class LockError(MocraError):

@@ -16,10 +16,13 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
+from mocra_scrapy.engine.crawl_arguments import arguments_of
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
+from mocra_scrapy.models import Job
 from mocra_scrapy.runtime.components import Components, P, Sharing
+from mocra_scrapy.runtime.joining import join
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -51,7 +54,7 @@ class Mocra:
             project's values.
         coordination: the checked settings of leaders and heartbeats.
         backend: connected between :meth:`open` and :meth:`close`.
-        crawl: name of the crawl.
+        crawl: name of the crawl; ``job``: what it is of.
         worker: name of this worker, unique for this run of this process.
         queue, queue_session, limiter: of this crawl.
         worker_state: what this worker was asked to do: pause, drain, stop.
@@ -64,13 +67,12 @@ class Mocra:
         self.one_off = one_off_command()
         assert crawler.spidercls is not None
         self.crawler, self.settings = crawler, crawler.settings
+        spider = getattr(crawler.spidercls, "name", None) or "spider"
         self.options: Options = read_options(
-            crawler.settings,
-            getattr(crawler.spidercls, "name", None) or "spider",
-            download_delay_of(crawler),
-            module=crawler.spidercls.__module__,
+            crawler.settings, spider, download_delay_of(crawler), module=crawler.spidercls.__module__
         )
         self.own_options = self.options
+        self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
         url = "memory://" if self.one_off else self.options.backend
@@ -85,7 +87,7 @@ class Mocra:
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
-        self.queue_session = QueueSession(self.queue, self.worker)
+        self.queue_session = QueueSession(self.queue, self.worker, self.job)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -102,7 +104,8 @@ class Mocra:
 
         Raises:
             ConfigurationError: a server that can't serve, other shards than the crawl was begun
-                with.
+                with, ``MOCRA_FRESH`` while others work on it.
+            OtherJob: the crawl is not finished, and of another project, spider or arguments.
             BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
         """
         report = await self.backend.open(self.options.start_timeout)
@@ -110,14 +113,7 @@ class Mocra:
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = await self.queue.join(self.worker)
-        logger.info(
-            "Worker %s %s run %d of crawl %r",
-            self.worker,
-            "resumes" if state.resumed else "begins",
-            state.run,
-            self.crawl,
-        )
+        state = await join(self.queue_session, self.crawl, self.backend, fresh=self.options.fresh and not self.one_off)
         if not self.one_off:
             await self._components.open()
         return state

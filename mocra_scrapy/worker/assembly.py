@@ -285,6 +285,7 @@ class CrawlWorker:
             self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
         except MocraError as error:
             self._left_unflushed(f"refused ({error})")
+        self._tell_what_is_gone()
         # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
         stats = self.crawler.stats
         assert stats is not None
@@ -303,6 +304,15 @@ class CrawlWorker:
         await self.outages.insist(lambda _: session.queue.close_worker(session.worker))
         if self.outbox:
             self._left_unflushed("refused")
+
+    def _tell_what_is_gone(self) -> None:
+        parts, left = self.parts, self.status.size.unfinished + len(self.local)
+        if parts.backend_url == "memory://" and not parts.one_off and left:
+            logger.warning(
+                "%d requests of crawl %r were not done and are gone: memory:// ends with its process."
+                " With a Redis URL in MOCRA_BACKEND the next start would go on with them",
+                left, parts.crawl,
+            )  # fmt: skip
 
     def _left_unflushed(self, why: str) -> None:
         logger.error(

@@ -76,10 +76,14 @@ class LostState:
     async def look(self, state: CrawlState) -> CrawlState:
         """*state* as an answer said it, or, when it is of another record than the one that was
         joined, that of the record that this worker has joined now.
+
+        Raises:
+            OtherJob: meanwhile another job was begun under this name.
         """
         same = state.born == self._known.born and state.run >= self._known.run
         if same or self._status.closing:
             if state.run > self._known.run and not self._status.closing:
+                await self._insist(lambda _: self._session.join())  # it may be another job's
                 self._known = state
                 if not state.finished and state.seeding is not Seeding.DONE:
                     await self._seed()
@@ -92,7 +96,7 @@ class LostState:
         )
         self._stats.inc_value("mocra/worker/state_lost")
         self._stats.inc_value("mocra/worker/state_lost_requests", self._inbox.leased)
-        joined: CrawlState = await self._insist(lambda _: self._session.queue.join(self._session.worker))
+        joined: CrawlState = await self._insist(lambda _: self._session.join())
         self._known = self._status.state = joined
         self._status.finished = False
         self._filter.forget()
