@@ -32,6 +32,16 @@ class QueueSession:
         """Announce the worker, see :meth:`~mocra_scrapy.interfaces.IRequestQueue.join`."""
         return await self.queue.join(self.worker, self.job)
 
+    async def stay(self, crawl: str) -> None:
+        """Another run of *crawl* has begun without this worker.
+
+        Raises:
+            OtherJob: it is another job's.
+        """
+        stored = (await self.queue.record()).job
+        if self.job is not None and stored is not None and stored.digest != self.job.digest:
+            raise self.job.refused_by(stored, crawl)
+
     async def exchange(
         self,
         *,

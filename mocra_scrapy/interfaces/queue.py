@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
@@ -14,7 +15,6 @@ from mocra_scrapy.models import (
     Audit,
     Bounds,
     Burial,
-    CrawlRecord,
     CrawlState,
     Entry,
     Exchange,
@@ -27,7 +27,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -73,8 +73,9 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         * A join while a run is unfinished resumes it. [a_join_resumes_an_unfinished_run]
         * An unfinished run is resumed by its own job only; another one gets OtherJob, which says what
           differs, and nothing changes. [another_job_is_refused] Of two that begin a crawl at once
-          one wins. [of_two_jobs_at_once_one_wins] A finished run binds nobody.
-          [a_finished_run_binds_no_job]
+          one wins. [of_two_jobs_at_once_one_wins] A finished run binds nobody
+          [a_finished_run_binds_no_job], nor one of which nothing was ever stored and on which nobody
+          works. [an_empty_run_binds_no_job]
         * ``others``: how many other workers live. [a_join_tells_who_is_there]
         * A run that nobody works on, with nothing left and its seeding complete, counts as
           finished: whoever was to say so left early. [an_exhausted_run_counts_as_finished]
@@ -281,9 +282,6 @@ class IRequestQueue(IDeadLetters, IDictionaries):
     async def state() -> CrawlState:
         """Where the crawl stands. Run 0: it never began."""
 
-    async def record() -> CrawlRecord:
-        """Whose crawl it is, and since when. [a_record_tells_whose_crawl_it_is]"""
-
     async def size() -> QueueSize:
         """Counts over all shards. [size_counts_every_state]"""
 
@@ -306,25 +304,6 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         """Let these fingerprints be stored once more. ``False``: was not known.
         [a_forgotten_fingerprint_is_new]
         """
-
-    async def reset(by: str, force: bool = False) -> Sequence[WorkerInfo]:
-        """Delete everything that is stored of this crawl, as *by*; answers the living workers, other
-        than *by*, for whose sake nothing was deleted. Empty: it is done.
-
-        * Nothing is deleted while others live. [a_reset_is_refused_while_workers_live]
-        * *force*: it is, and who lives learns by its next answer that the record is gone.
-          [a_forced_reset_takes_the_record_away]
-        * Other crawls keep all they have, whatever they are called. [a_reset_spares_other_crawls]
-        * Nobody joins what is half deleted: a join waits until it is done, and finishes what
-          somebody died of. [a_reset_that_was_left_is_finished_by_a_join]
-
-        Raises:
-            BackendUnavailable: it is not known how much was deleted, or somebody else is about it:
-                repeat it.
-        """
-
-    async def clear() -> None:
-        """A forced reset. [clear_deletes_everything]"""
 
     async def close() -> None:
         """Stop listening. The stored state stays. May be called twice."""

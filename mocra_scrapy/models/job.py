@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,6 +15,20 @@ from mocra_scrapy.models.redaction import MASK, redact
 
 #: Characters of an argument's value that are kept for people.
 SHOWN = 200
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def _text(value: Any) -> str:
+    """*value* as a command line would give it, the same in each process: a script may pass objects."""
+    if isinstance(value, Mapping):
+        value = {f"{_text(name)}: {_text(part)}" for name, part in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return f"{{{', '.join(sorted(map(_text, value)))}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_text, value))}]"
+    return _ADDRESS.sub("", str(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class Job:
         for name, value in sorted(arguments.items()):
             if name.startswith("_"):
                 continue
-            text = str(value)
+            text = _text(value)
             key = blake2b("\0".join((project, spider, name)).encode("utf-8", "surrogateescape")).digest()
             digest = blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
             is_secret = any(fnmatchcase(name.lower(), pattern) for pattern in patterns)

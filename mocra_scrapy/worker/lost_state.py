@@ -83,7 +83,7 @@ class LostState:
         same = state.born == self._known.born and state.run >= self._known.run
         if same or self._status.closing:
             if state.run > self._known.run and not self._status.closing:
-                await self._insist(lambda _: self._session.join())  # it may be another job's
+                await self._insist(lambda _: self._session.stay(self._crawl))
                 self._known = state
                 if not state.finished and state.seeding is not Seeding.DONE:
                     await self._seed()

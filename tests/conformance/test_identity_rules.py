@@ -73,6 +73,22 @@ async def test_a_finished_run_binds_no_job(harness: Harness) -> None:
     assert not (await queue.join("d", job(n=3))).resumed
 
 
+async def test_an_empty_run_binds_no_job(harness: Harness) -> None:
+    """Its ``start()`` raised at once, because an argument was wrong."""
+    queue, other = harness.queue(), harness.queue(second=True)
+    await queue.join("a", job(n="wrnog"))
+    with pytest.raises(OtherJob):
+        await other.join("b", job(n="right"))  # somebody works on it
+    await queue.close_worker("a")
+    assert not (await other.join("b", job(n="right"))).resumed
+    b = QueueSession(other, "b")
+    await b.push([Entry(b"", "s", fingerprint=fp(1))])
+    await b.ack(await harness.lease_all(b))
+    await other.close_worker("b")
+    with pytest.raises(OtherJob):
+        await queue.join("a", job(n="wrnog"))  # seeding is not complete
+
+
 async def test_a_join_tells_who_is_there(harness: Harness) -> None:
     assert (await harness.queue().join("a")).others == 0
     assert (await harness.queue(second=True).join("b")).others == 1

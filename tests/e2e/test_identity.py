@@ -60,9 +60,10 @@ def test_p13_a_job_is_itself(site: MockSite, workers: Workers, redis_single: Red
     assert before["pending"]
     assert before["arguments"] == {"api_token": "***", "site": site.url, "region": "https://***@a.test/"}
     with redis_single.client() as client:
-        stored = b"".join(client.dump(key) or b"" for key in client.scan_iter())
-    assert b"t0psecret" not in stored
-    assert b"hunter2" not in stored
+        records = [client.hgetall(key) for key in client.scan_iter() if client.type(key) == b"hash"]
+    assert "a.test" in str(records)
+    assert "t0psecret" not in str(records)
+    assert "hunter2" not in str(records)
     arrived = len(site.arrivals())
     # Other arguments: refused before anything is fetched, with what differs and the ways out.
     other = workers.start("graph", site=site.url, region="https://b.test/", api_token="another", MOCRA_LEASE=7)
@@ -97,6 +98,23 @@ def test_two_at_once_with_other_arguments(site: MockSite, workers: Workers) -> N
     assert sorted(codes) == [0, 1]
     assert "n is " in workers.log(codes.index(1))
     assert len(workers.events("finished")) == 1
+
+
+def test_a_worker_that_slept_leaves_the_run_of_another_job(site: MockSite, workers: Workers) -> None:
+    """Stopped; meanwhile its run was finished and one of other arguments began. It must not seed that."""
+    sleeper = workers.start("graph", site=site.url, n=1, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.02)
+    eventually(lambda: len(site.arrivals()) > 30)
+    sleeper.send_signal(signal.SIGSTOP)
+    assert workers.start("graph", site=site.url, n=1, MOCRA_LEASE=1).wait(90) == 0
+    workers.start("graph", site=site.url, n=2, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.05)
+    workers.until("opened", 3)
+    sleeper.send_signal(signal.SIGCONT)
+    assert sleeper.wait(60) == 0
+    workers.wait()
+    assert "of another job: n is '1', was '2'" in workers.log(0)
+    reasons = {event["pid"]: event["reason"] for event in workers.events("closed")}
+    assert reasons[sleeper.pid] == "mocra_error"
+    assert len(workers.events("finished")) == 2
 
 
 def test_projects_with_spiders_of_one_name_do_not_meet(site: MockSite, redis_url: str, tmp_path: Path) -> None:
@@ -169,6 +187,12 @@ def test_status_and_reset(site: MockSite, workers: Workers, redis_single: RedisS
     with redis_single.client() as client:
         left = {key for key in client.scan_iter() if not key.startswith(b"mocra:{+workers}")}
     assert left == set(), "the pause is gone, too"
+    # Of which somebody deleted a part.
+    with redis_single.client() as client:
+        client.rpush("mocra:{crawling:graph:0}:q:1:127.0.0.1", b"\0left")
+        client.zadd("mocra:{crawling:graph:0}:ready", {"127.0.0.1": 1})
+        assert "is deleted" in mocra(workers, "reset", "graph", "--yes")
+        assert client.keys("*{crawling*") == []
     # By force while a worker lives: it begins anew, and the crawl ends as ever.
     site.reset()
     workers.start("graph", site=site.url, DOWNLOAD_DELAY=0.02)

@@ -19,13 +19,17 @@ def join(
             f"this crawl was begun with {crawl.shards} shards, not {options.shards}",
             f"Set it to {crawl.shards}, or leave it out, or delete the crawl first",
         )
-    resumed, others = _is_unfinished(crawl), len(crawl.living(now, worker))
+    others, resumed = len(crawl.living(now, worker)), _is_unfinished(crawl)
+    if resumed and job is not None and crawl.job is not None and crawl.job.digest != job.digest:
+        size = crawl.size()
+        if others or size.unfinished or size.seen or size.dead:
+            raise job.refused_by(crawl.job, crawl.name)
+        crawl.clear()
+        resumed = False
     if not resumed:
         _begin(crawl, options)
         crawl.job, crawl.begun = job, wall
     elif job is not None:
-        if crawl.job is not None and crawl.job.digest != job.digest:
-            raise job.refused_by(crawl.job, crawl.name)
         crawl.job = job
     if crawl.throttle.rules != options.rules:
         crawl.throttle.rules = options.rules

@@ -84,11 +84,14 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             record = await self._shards.run(
                 JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules, channel, "0", "0", *whose
             )
-            if record[0] != b"reset":
+            if record[0] == b"reset":
+                await self.wait_for_reset(worker, int(record[2]) / 1000)
+            elif record[0] == b"job" and job is not None:
+                size = await self.size()
+                if size.unfinished or size.seen or size.dead or await self.reset(worker):
+                    raise job.refused_by(open_job(record[1]), self.crawl)
+            else:
                 break
-            await self.wait_for_reset(worker, int(record[2]) / 1000)
-        if record[0] == b"job" and job is not None:
-            raise job.refused_by(open_job(record[1]), self.crawl)
         if record[0] == b"shards":
             raise ConfigurationError(
                 "MOCRA_SHARDS",

@@ -51,7 +51,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         return with_backend(command, use) or code
 
     async def _reset(self, backend: IBackend, queue: IRequestQueue, crawl: str, options: argparse.Namespace) -> int:
-        if not await is_there(backend, crawl) and not (await queue.record()).reset_by:
+        if not (options.force or await anything_of(backend, queue, crawl)):
             there = ", ".join(await backend.crawls()) or "none"
             print(f"Error: {backend.url} knows no crawl {crawl!r}. There are: {there}", file=sys.stderr)
             return WRONG
@@ -70,6 +70,14 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         await forget_orders(backend.shared_values(control_namespace(crawl)))
         print(f"Crawl {crawl!r} is deleted; the next worker begins it")
         return FINE
+
+
+async def anything_of(backend: IBackend, queue: IRequestQueue, crawl: str) -> bool:
+    """Whether anything is known or left of *crawl*, of which somebody may have deleted a part."""
+    if await is_there(backend, crawl) or (await queue.record()).reset_by:
+        return True
+    audit = await queue.audit()
+    return bool(audit.found_pending or audit.found_leased)
 
 
 def agreed() -> bool:
