@@ -22,7 +22,9 @@ from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.models import Job
 from mocra_scrapy.runtime.components import Components, P, Sharing
+from mocra_scrapy.runtime.deaths import Deaths
 from mocra_scrapy.runtime.joining import join
+from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -47,7 +49,8 @@ ATTRIBUTE = "_mocra_scrapy"
 
 
 class Mocra:
-    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to everybody.
+    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to
+    everybody.
 
     Attributes:
         options: the checked settings, with live settings as they are now. ``own_options`` has the
@@ -58,6 +61,7 @@ class Mocra:
         worker: name of this worker, unique for this run of this process.
         queue, queue_session, limiter: of this crawl.
         worker_state: what this worker was asked to do: pause, drain, stop.
+        joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -75,6 +79,7 @@ class Mocra:
         self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
+        self.joined: CrawlState | None = None
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -88,6 +93,8 @@ class Mocra:
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
         self.queue_session = QueueSession(self.queue, self.worker, self.job)
+        if self.backend.shared:
+            self._components.get(Deaths, self._deaths)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -113,7 +120,10 @@ class Mocra:
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = await join(self.queue_session, self.crawl, self.backend, fresh=self.options.fresh and not self.one_off)
+        fresh = self.options.fresh and not self.one_off
+        if fresh and self.backend.shared:
+            await self._components.get(Deaths, self._deaths).look()  # those that were killed here stand in nobody's way
+        state = self.joined = await join(self.queue_session, self.crawl, self.backend, fresh=fresh)
         if not self.one_off:
             await self._components.open()
         return state
@@ -178,6 +188,22 @@ class Mocra:
         *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
+
+    def _deaths(self) -> Deaths:
+        place = (self.backend.url, self.options.key_prefix, self.crawl)
+        return Deaths(
+            self.queue,
+            self.worker,
+            Signs("\n".join(place)),
+            lease=self.options.queue.lease,
+            idle_poll=self.options.idle_poll,
+            pace=self.coordination.heartbeat,
+            count=self._count,
+        )
+
+    def _count(self, stat: str) -> None:
+        if self.crawler.stats is not None:
+            self.crawler.stats.inc_value(stat)
 
     def _sharing(self) -> Sharing:
         return self._components.get(Sharing, lambda: Sharing(self.backend))

@@ -67,6 +67,10 @@ MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
 MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
 MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
 MOCRA_HEARTBEAT_TTL = 30.0  # s without one after which it is off the list
+MOCRA_SUMMARY = (
+    True  # whether a summary is logged at the end, of this worker and, by the one that ends it, of the crawl
+)
+MOCRA_PROGRESS: object = None  # a line that shows how it goes; None: on a terminal; True: also elsewhere; False: never
 MOCRA_LEADER_ROLES: list[str] = []  # roles for which every worker stands, beside those that code asks for
 MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals

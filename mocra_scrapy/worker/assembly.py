@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scrapy import signals
 
 from mocra_scrapy.codec.dictionaries import CompressingCodec
+from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings.failures import read_failure_options
@@ -24,7 +25,7 @@ from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.intake import Intake
 from mocra_scrapy.worker.local_requests import LocalRequests
-from mocra_scrapy.worker.lost_state import LostState
+from mocra_scrapy.worker.lost_state import LostState, tell_what_is_gone
 from mocra_scrapy.worker.outages import Outages
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.queue_status import QueueStatus
@@ -212,6 +213,7 @@ class CrawlWorker:
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
         engine.on_download_failed(self.settlement.download_failed)
+        engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         engine.on_callback_output(self.intake.room)  # callbacks wait while too much is not stored
         engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
@@ -285,7 +287,8 @@ class CrawlWorker:
             self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
         except MocraError as error:
             self._left_unflushed(f"refused ({error})")
-        self._tell_what_is_gone()
+        if self.parts.backend_url == "memory://" and not self.parts.one_off:
+            tell_what_is_gone(self.parts.crawl, self.status.size.unfinished + len(self.local))
         # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
         stats = self.crawler.stats
         assert stats is not None
@@ -304,15 +307,6 @@ class CrawlWorker:
         await self.outages.insist(lambda _: session.queue.close_worker(session.worker))
         if self.outbox:
             self._left_unflushed("refused")
-
-    def _tell_what_is_gone(self) -> None:
-        parts, left = self.parts, self.status.size.unfinished + len(self.local)
-        if parts.backend_url == "memory://" and not parts.one_off and left:
-            logger.warning(
-                "%d requests of crawl %r were not done and are gone: memory:// ends with its process."
-                " With a Redis URL in MOCRA_BACKEND the next start would go on with them",
-                left, parts.crawl,
-            )  # fmt: skip
 
     def _left_unflushed(self, why: str) -> None:
         logger.error(

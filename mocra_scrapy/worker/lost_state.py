@@ -61,6 +61,7 @@ class LostState:
     ) -> None:
         self._session = parts.session
         self._crawl = parts.crawl
+        self._worker_state = parts.state
         self._status = status
         self._engine = engine
         self._inbox = inbox
@@ -98,6 +99,7 @@ class LostState:
         self._stats.inc_value("mocra/worker/state_lost_requests", self._inbox.leased)
         joined: CrawlState = await self._insist(lambda _: self._session.join())
         self._known = self._status.state = joined
+        self._worker_state.rejoined(joined)
         self._status.finished = False
         self._filter.forget()
         self._codec.doubt()
@@ -131,3 +133,14 @@ class LostState:
         task, self._seeding = self._seeding, None
         if task is not None:
             await end_tasks([task])
+
+
+def tell_what_is_gone(crawl: str, requests: int) -> None:
+    """The process ends, and with it the only place where so many requests of *crawl* are."""
+    if requests:
+        logger.warning(
+            "%d requests of crawl %r were not done and are gone: memory:// ends with its process. With a Redis URL in"
+            " MOCRA_BACKEND the next start would go on with them",
+            requests,
+            crawl,
+        )

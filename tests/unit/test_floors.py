@@ -40,6 +40,7 @@ TABLE: dict[str, set[str]] = {
     "politeness": {"settings", "runtime", "engine", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
+    "feeds": {"runtime"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.
