@@ -17,7 +17,15 @@ from mocra_scrapy.models.breaker import (
     Verdict,
     tally,
 )
-from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport, control_namespace
+from mocra_scrapy.models.coordination import (
+    Grant,
+    ServerReport,
+    SharedValue,
+    Term,
+    WorkerReport,
+    control_namespace,
+    totals_namespace,
+)
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.job import Argument, CrawlRecord, Job
@@ -88,4 +96,5 @@ __all__ = [
     "WorkerReport",
     "control_namespace",
     "tally",
+    "totals_namespace",
 ]

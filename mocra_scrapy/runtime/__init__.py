@@ -190,11 +190,10 @@ class Mocra:
         return self._sharing().space(namespace).value(name, default)
 
     def _deaths(self) -> Deaths:
-        place = (self.backend.url, self.options.key_prefix, self.crawl)
         return Deaths(
             self.queue,
             self.worker,
-            Signs("\n".join(place)),
+            Signs.of(self.backend.url, self.options.key_prefix, self.crawl),
             lease=self.options.queue.lease,
             idle_poll=self.options.idle_poll,
             pace=self.coordination.heartbeat,

@@ -19,7 +19,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from mocra_scrapy.interfaces import IRequestQueue
     from mocra_scrapy.models import WorkerInfo
@@ -95,18 +95,14 @@ class Deaths:
 
     async def look(self) -> None:
         """Look for those that died on this machine, and tell the queue."""
-        for dead in self._signs.dead():
-            with dead:
-                held = await self._queue.declare_dead(dead.name) if dead.is_worker else None
-                dead.forget()
-            if held is not None:
-                self._count("mocra/worker/deaths_seen")
-                self._told.pop(dead.name, None)
-                logger.warning(
-                    "Worker %s died: its process is gone. %s",
-                    dead.name,
-                    f"{_requests(held)} that it held {_return(held)} now" if held else "It held no request",
-                )
+        async for name, held in declare_dead(self._queue, self._signs):
+            self._count("mocra/worker/deaths_seen")
+            self._told.pop(name, None)
+            logger.warning(
+                "Worker %s died: its process is gone. %s",
+                name,
+                f"{_requests(held)} that it held {_return(held)} now" if held else "It held no request",
+            )
 
     # ------------------------------------------------------------------ anywhere
 
@@ -148,6 +144,18 @@ class Deaths:
             if info.held
             else "it holds no request",
         )
+
+
+async def declare_dead(queue: IRequestQueue, signs: Signs) -> AsyncIterator[tuple[str, int]]:
+    """Tell the queue of the workers that died on this machine; their names, and how many requests each
+    held.
+    """
+    for dead in signs.dead():
+        with dead:
+            held = await queue.declare_dead(dead.name) if dead.is_worker else None
+            dead.forget()
+        if held is not None:
+            yield dead.name, held
 
 
 def _requests(number: int) -> str:

@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from mocra_scrapy.exceptions import ConfigurationError, OtherJob
-from mocra_scrapy.models import control_namespace
+from mocra_scrapy.models import control_namespace, totals_namespace
 
 if TYPE_CHECKING:
     from mocra_scrapy.coordination.queue_session import QueueSession
-    from mocra_scrapy.interfaces import IBackend, IShared
+    from mocra_scrapy.interfaces import IBackend
     from mocra_scrapy.models import CrawlState, QueueSize
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> N
             f" killed counts as dead in {max(worker.expires_in for worker in alive):.0f} s;"
             f" scrapy mocra reset {crawl} --force doesn't wait for that",
         )
-    await forget_orders(backend.shared_values(control_namespace(crawl)))
+    await forget_values(backend, crawl)
     if state.run or size.unfinished or size.dead:
         logger.warning(
             "MOCRA_FRESH: crawl %r is deleted and begun again. It was in run %d: %s, %d dead letters",
@@ -69,8 +69,12 @@ async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> N
         )
 
 
-async def forget_orders(values: IShared) -> None:
-    """Delete what people told the workers: pauses, orders, live settings."""
-    for name in await values.everything(""):
-        await values.put(name, None)
-    await values.close()
+async def forget_values(backend: IBackend, crawl: str) -> None:
+    """Delete what stands beside the queue of *crawl*: pauses, orders, live settings, figures."""
+    for namespace in (control_namespace(crawl), totals_namespace(crawl)):
+        values = backend.shared_values(namespace)
+        try:
+            for name in await values.everything(""):
+                await values.put(name, None)
+        finally:
+            await values.close()

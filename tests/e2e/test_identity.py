@@ -153,12 +153,16 @@ def test_the_loop_of_a_developer(site: MockSite, workers: Workers) -> None:
     hasty = workers.start("graph", site=site.url, n=3, MOCRA_FRESH=1)
     assert hasty.wait(30) == 1
     assert f"has workers that live: {facts(workers, 'graph')['workers'][0]['worker']}" in workers.log(4)  # type: ignore[index]
-    # Somebody who comes to it joins, and doesn't resume.
+    # Who comes to it joins, and doesn't resume.
     helping = workers.start("graph", site=site.url, n=2, MOCRA_FRESH=0)
     workers.until("opened", 5)
     assert "joins run 1 of crawl 'crawling:graph': 1 other worker is there" in workers.log(5)
+    helping.kill()
     working.kill()
-    assert helping.wait(90) == 0
+    working.wait(10)
+    # Killed on this machine: that is seen by their signs, nobody waits for the lease.
+    assert workers.start("graph", site=site.url, n=4, MOCRA_FRESH=1).wait(90) == 0
+    assert "begins run 1 of crawl 'crawling:graph'" in workers.log(6)
     assert len(workers.events("finished")) == 1
 
 
@@ -187,6 +191,14 @@ def test_status_and_reset(site: MockSite, workers: Workers, redis_single: RedisS
     with redis_single.client() as client:
         left = {key for key in client.scan_iter() if not key.startswith(b"mocra:{+workers}")}
     assert left == set(), "the pause is gone, too"
+    # Of one that was killed here its death is seen.
+    killed = workers.start("graph", site=site.url, **{**SLOW, "MOCRA_LEASE": 600})
+    workers.until("opened", 2)
+    killed.kill()
+    killed.wait(10)
+    seen = mocra(workers, "reset", "graph", "--yes")
+    assert "died: its process is gone" in seen
+    assert "is deleted" in seen
     # Of which somebody deleted a part.
     with redis_single.client() as client:
         client.rpush("mocra:{crawling:graph:0}:q:1:127.0.0.1", b"\0left")
@@ -198,8 +210,8 @@ def test_status_and_reset(site: MockSite, workers: Workers, redis_single: RedisS
     workers.start("graph", site=site.url, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 20)
     assert "is deleted" in mocra(workers, "reset", "graph", "--yes", "--force")
-    assert workers.all[1].wait(90) == 0
-    assert "joins again and seeds again" in workers.log(1)
+    assert workers.all[2].wait(90) == 0
+    assert "joins again and seeds again" in workers.log(2)
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
     assert len(workers.events("finished")) == 1
 

@@ -11,8 +11,11 @@ from scrapy.commands import ScrapyCommand
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, who_asks, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named, is_there
 from mocra_scrapy.commands.verbs.dead import counted
-from mocra_scrapy.models import QueueOptions, control_namespace
-from mocra_scrapy.runtime.joining import forget_orders, left_of
+from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.runtime.deaths import declare_dead
+from mocra_scrapy.runtime.joining import forget_values, left_of
+from mocra_scrapy.runtime.sign_of_life import Signs
+from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +47,9 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             crawl = await crawl_named(backend, command.settings, options.crawl)
             queue = backend.request_queue(crawl, QueueOptions())
             try:
+                prefix = read_options(command.settings, "").key_prefix
+                async for name, _ in declare_dead(queue, Signs.of(backend.url, prefix, crawl)):
+                    print(f"Worker {name} died: its process is gone")
                 code = await self._reset(backend, queue, crawl, options)
             finally:
                 await queue.close()
@@ -67,7 +73,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         alive = list(await queue.reset(who_asks(), options.force))
         if alive:
             return refused(crawl, alive)  # who came meanwhile
-        await forget_orders(backend.shared_values(control_namespace(crawl)))
+        await forget_values(backend, crawl)
         print(f"Crawl {crawl!r} is deleted; the next worker begins it")
         return FINE
 
