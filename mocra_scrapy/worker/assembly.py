@@ -26,7 +26,7 @@ from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.intake import Intake
 from mocra_scrapy.worker.local_requests import LocalRequests
-from mocra_scrapy.worker.lost_state import LostState
+from mocra_scrapy.worker.lost_state import LostState, tell_what_is_gone
 from mocra_scrapy.worker.outages import Outages
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.overdue import Overdue
@@ -295,6 +295,8 @@ class CrawlWorker:
             self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
         except MocraError as error:
             self._left_unflushed(f"refused ({error})")
+        if self.parts.backend_url == "memory://" and not self.parts.one_off:
+            tell_what_is_gone(self.parts.crawl, self.status.size.unfinished + len(self.local))
         # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
         stats = self.crawler.stats
         assert stats is not None
