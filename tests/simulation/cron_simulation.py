@@ -323,7 +323,7 @@ class SimulatedRunner(Runner):
         self.name, self.store = process.name, world.store()
         self.file: Any = SimpleNamespace(jobs={world.job.name: world.job}, source="simulated", reload=lambda: False)
         self._silence = Silence(SIGN, self._clock)
-        self._digest, self.candidate = "", None
+        self._digest, self._trouble, self._unstarted, self.candidate = "", "", "", None
         self.log: Any = SimpleNamespace(look=lambda job, state: None)
         self._changed = asyncio.Event()
         self._alerts = Alerts(self.store)
