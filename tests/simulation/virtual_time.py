@@ -5,6 +5,7 @@ killed: what they would do is what their callbacks do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 import weakref
@@ -138,10 +139,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 else:
                     heappush(coming, (process.frozen_until, next(self._numbers), handle))
                 continue
-            try:
+            with contextlib.suppress(Exception):  # as a loop whose exception handler says nothing
                 handle.context.run(handle.callback, *handle.args)
-            except Exception:  # noqa: S110 - as a loop whose exception handler says nothing
-                pass
 
     async def end(self) -> None:
         """End everything that is left, of the killed, too: call it when none is dead any more."""
