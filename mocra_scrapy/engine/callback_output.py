@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 #: everybody else waiting.
 AT_A_TIME = 50
 
+#: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
+#: ``start()`` that waits for ``scheduler_empty`` goes on in between.
+TURNS = 2
+
 
 class Output:
     """In place of ``Scraper.handle_spider_output_async``, which starts 101 tasks for a page with
@@ -45,6 +49,8 @@ class Output:
         scraper = self._scraper
         running: set[asyncio.Task[None]] = set()
         taken = 0
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         failed = scraper.handle_spider_error
         outputs: AsyncIterator[Any]
         if isinstance(result, AsyncIterator):

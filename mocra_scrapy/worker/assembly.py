@@ -114,7 +114,14 @@ class CrawlWorker:
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy)
         settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
-        deliveries = Deliveries(settlement.settle, policy.on_downloaded, status.kick)
+        immediate = parts.session.immediate is not None
+
+        def on_downloaded(names: tuple[str, ...]) -> None:
+            policy.on_downloaded(names)
+            if immediate:  # asking costs nothing there, and there may be room for one more
+                status.dry = False
+
+        deliveries = Deliveries(settlement.settle, on_downloaded, status.kick)
         local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
         dispatcher = Dispatcher(
             parts,
@@ -242,14 +249,25 @@ class CrawlWorker:
 
     def next_request(self) -> Request | None:
         """The next request that may start now; ``None``: nothing now, the engine is woken later."""
-        request = self.dispatcher.next()
-        if request is None:
-            self.seeder.look_again()
-        return request
+        dispatcher = self.dispatcher
+        if dispatcher.is_open():
+            request = dispatcher.next()
+            while request is None and self.loop.exchange_now():
+                request = dispatcher.next()
+            if request is not None:
+                return request
+        dispatcher.nothing_now()
+        self.seeder.look_again()
+        return None
 
     def has_pending_requests(self) -> bool:
-        """Whether this worker has anything to fetch or to tell."""
-        return bool(self.inbox) or bool(self.outbox) or bool(self.local)
+        """Whether this worker has anything to fetch or to tell. Where nothing is leased ahead, what
+        waits in the queue is what Scrapy's own scheduler would have.
+        """
+        if self.inbox or self.outbox or self.local:
+            return True
+        size = self.status.size
+        return self.parts.session.immediate is not None and self.status.leasing and bool(size.pending + size.delayed)
 
     def __len__(self) -> int:
         return len(self.inbox) + len(self.local) + self.outbox.waiting

@@ -70,18 +70,26 @@ class Dispatcher:
         self._wake = wake
         self._departure: asyncio.TimerHandle | None = None
 
-    def next(self) -> Request | None:
-        """The next request that this worker holds and that may go out now; ``None``: nothing now,
-        the engine is woken later.
+    def is_open(self) -> bool:
+        """Whether anything may begin: the worker neither closes nor is paused, and not too much of
+        what it did is still to be stored.
         """
-        parts, status = self._parts, self._status
-        if not (status.closing or parts.state.holding or self._outbox.is_full(parts.options.outbox_max)):
-            self._return_missed()
-            request = self._dispatch()
-            if request is not None:
-                if self._inbox.leased * 2 <= parts.live_options().prefetch:
-                    status.kick()
-                return request
+        parts = self._parts
+        return not (self._status.closing or parts.state.holding or self._outbox.is_full(parts.options.outbox_max))
+
+    def next(self) -> Request | None:
+        """The next request that this worker holds and that may go out now; ``None``: it holds
+        none.
+        """
+        self._return_missed()
+        request = self._dispatch()
+        if request is not None and self._inbox.leased * 2 <= self._parts.live_options().prefetch:
+            self._status.kick()
+        return request
+
+    def nothing_now(self) -> None:
+        """The engine gets nothing; it is woken when that changes."""
+        status = self._status
         CURRENT.set(None)
         if self._outbox.waiting:
             status.kick()
@@ -89,7 +97,6 @@ class Dispatcher:
             status.hungry = True
             status.kick()
         self._wake_for_departure()
-        return None
 
     def _dispatch(self) -> Request | None:
         while (got := self._inbox.pop()) is not None:

@@ -69,12 +69,16 @@ class LostState:
         self._known = status.state
         self._seeding: asyncio.Task[None] | None = None
 
+    def is_other(self, state: CrawlState) -> bool:
+        """Whether *state* is of another record than the one that was joined, and that matters."""
+        same = state.born == self._known.born and state.run >= self._known.run
+        return not same and not self._status.closing
+
     async def look(self, state: CrawlState) -> CrawlState:
         """*state* as an answer said it, or, when it is of another record than the one that was
         joined, that of the record that this worker has joined now.
         """
-        same = state.born == self._known.born and state.run >= self._known.run
-        if same or self._status.closing:
+        if not self.is_other(state):
             return state
         logger.error(
             "The backend has lost crawl %r: %s. This worker forgets what it knows of it, joins again and seeds again;"
