@@ -12,9 +12,12 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.engine.refusal import told_in_one_line
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.breaker import read_breaker
 from mocra_scrapy.settings.coordination import read_coordination
@@ -23,6 +26,7 @@ from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
 from mocra_scrapy.settings.reader import default_of
+from mocra_scrapy.settings.reports import read_reports
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -45,6 +49,9 @@ ADDED = {
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
+        # Closed before the list of workers is: whoever is on it is waited for.
+        "mocra_scrapy.extensions.progress.ProgressLine": 10,
+        "mocra_scrapy.extensions.summary.Summary": 10,
     },
 }
 
@@ -103,6 +110,15 @@ class Addon:
         Raises:
             ConfigurationError: a ``MOCRA_*`` setting is wrong; told before anything is started.
         """
+        try:
+            with told_in_one_line(self._crawler):
+                self._update(settings)
+        except MocraError as error:
+            if one_off_command() == "shell":  # which makes a crawler, and no crawl that could end
+                raise SystemExit(1) from error
+            raise
+
+    def _update(self, settings: BaseSettings) -> None:
         for name in dir(default_settings):
             if name.startswith("MOCRA_") and settings.get(name) is None:
                 settings.set(name, default_of(name), "default")
@@ -128,7 +144,8 @@ class Addon:
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
+        read_reports(settings)
         if not one_off_command():
-            open_backend(
-                options.backend, prefix=options.key_prefix, options=options.redis_options
-            )  # no I/O: checks the URL
+            # No I/O: checks the URL.
+            backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+            place_feed_exporter(settings, backend)

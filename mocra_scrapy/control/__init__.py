@@ -49,7 +49,7 @@ class Control:
 
     Args:
         backend: open.
-        crawl: the crawl's name (``MOCRA_CRAWL``, by default the spider's name).
+        crawl: the crawl's name (``MOCRA_CRAWL``, by default ``project:spider``).
         by: who tells it, for people.
 
     Raises:

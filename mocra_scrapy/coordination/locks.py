@@ -9,13 +9,13 @@ import contextlib
 import logging
 import random
 import secrets
-import sys
+import weakref
 from collections.abc import Callable, Coroutine
-from inspect import CO_ASYNC_GENERATOR
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.clock import boot_clock
+from mocra_scrapy.coordination.generators import Interruptible, surroundings
 from mocra_scrapy.exceptions import BackendError, ConfigurationError, LockLost, LockTimeout
 
 if TYPE_CHECKING:
@@ -45,18 +45,6 @@ def _in_background(work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
     return task
 
 
-def _called_in_a_generator() -> bool:
-    """Whether the ``async with`` stands in an asynchronous generator (an exit stack or the like may
-    be in between). Call it in ``__aenter__``, before anything is awaited there.
-    """
-    frame = sys._getframe(2) if hasattr(sys, "_getframe") else None
-    while frame is not None and frame.f_globals.get("__name__") == "contextlib":
-        if frame.f_code.co_flags & CO_ASYNC_GENERATOR:
-            return True
-        frame = frame.f_back
-    return frame is not None and bool(frame.f_code.co_flags & CO_ASYNC_GENERATOR)
-
-
 class Lock:
     """One hold. Use it once, in one task: ``async with Lock(...) as lock``.
 
@@ -71,9 +59,11 @@ class Lock:
         timeout: seconds to wait for a place; ``None``: for ever, 0: one attempt.
         on_loss: ``"cancel"``: the body is cancelled and :class:`~mocra_scrapy.exceptions.LockLost`
             comes out of the block; ``"flag"``: only ``lost`` and :meth:`check` say so. In an
-            asynchronous generator (a callback that yields) nothing is cancelled: whichever task
-            iterates it at that moment has nothing to do with the lock. There ``LockLost`` comes out
-            of the block at its end, or out of ``check()``.
+            asynchronous generator nothing is cancelled: whichever task iterates it at that moment
+            has nothing to do with the lock. There ``LockLost`` is raised by the ``yield`` at which
+            it is resumed after the loss, in callbacks and ``start()`` of a crawl and in whatever is
+            wrapped in :class:`~mocra_scrapy.coordination.generators.Interruptible`; else at the end
+            of the block, or by ``check()``.
 
     Those who wait are served in the order in which they began to, also from several processes; one
     that died while it waited holds the others up for three seconds at most.
@@ -116,6 +106,9 @@ class Lock:
         self._until = 0.0  # belief ends, by the clock
         self._gone = self._used = False
         self._in_generator = False
+        # What is iterated around the block. Weak: a generator that nobody wants any more is closed by
+        # Python, and gives this lock back, while the renewer still refers to the lock.
+        self._around: Callable[[], Interruptible | None] = lambda: None
         self._asking: asyncio.Future[Grant | None] | None = None
         self._sent = 0.0
         self._body: asyncio.Task[object] | None = None
@@ -144,7 +137,10 @@ class Lock:
     async def __aenter__(self) -> Self:
         if self._used:
             raise RuntimeError("a Lock is used once")
-        self._used, self._in_generator = True, _called_in_a_generator()
+        self._used = True
+        self._in_generator, around = surroundings()
+        if around is not None:
+            self._around = weakref.ref(around)
         self._body = asyncio.current_task()
         try:
             grant = await self._wait_for_it()
@@ -155,6 +151,8 @@ class Lock:
         self.number = grant.number
         self._cancelling = _cancelling(self._body)
         self._renewer = asyncio.create_task(self._renew(), name=f"mocra lock {self.name}")
+        if self._cancels and (around := self._around()) is not None:
+            around.hold(self)
         return self
 
     async def _wait_for_it(self) -> Grant:
@@ -235,9 +233,16 @@ class Lock:
     def _lose(self, why: str) -> None:
         self._gone = True
         logger.warning("Lock %r, grant %d, is lost: %s", self.name, self.number, why)
-        if self._cancels and self._body is not None and not (self._leaving or self._in_generator):
+        if self._cancels and self._body is not None and not self._leaving and self._is_in_its_body():
             self._told = True
             self._body.cancel()
+
+    def _is_in_its_body(self) -> bool:
+        """Whether the task that entered the block is in there, and not in whatever iterates a
+        generator that yielded out of it.
+        """
+        around = self._around()
+        return not self._in_generator and (around is None or around.running)
 
     # ------------------------------------------------------------------ giving it back
 
@@ -245,6 +250,8 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._leaving = True
+        if (around := self._around()) is not None:
+            around.drop(self)
         if self._renewer is not None:
             await end_tasks([self._renewer])
         ours = await self._take_back(kind) if self._told else False

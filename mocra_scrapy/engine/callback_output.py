@@ -75,3 +75,14 @@ class Output:
             self._engine.crawl(request=request)
         except Exception:  # the spider is closed already; what else was yielded must not suffer
             logger.exception("Could not schedule %s", request)
+
+
+def wrapping_output(call: Callable[..., Awaitable[Any]], wrap: Callable[[Any], Any]) -> Callable[..., Any]:
+    """``Scraper.call_spider_async``, whose output is given to *wrap* before a spider middleware
+    sees it.
+    """
+
+    async def call_spider_async(*args: Any) -> Any:
+        return wrap(await call(*args))
+
+    return call_spider_async

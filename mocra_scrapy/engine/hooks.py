@@ -34,7 +34,7 @@ from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
-from mocra_scrapy.engine.callback_output import Output
+from mocra_scrapy.engine.callback_output import Output, wrapping_output
 from mocra_scrapy.engine.slot_delay import waited_for
 
 if TYPE_CHECKING:
@@ -160,6 +160,12 @@ class EngineHooks:
                 raise
 
         scraper.enqueue_scrape, scraper.call_spider_async = enqueue_scrape, call_spider_async
+
+    def wrap_output(self, wrap: Callable[[Any], Any]) -> None:
+        """Put *wrap* around what callbacks and errbacks give, before any spider middleware."""
+        scraper: Any = getattr(self._engine, "scraper", None)
+        if scraper is not None:
+            scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
     def on_callback_output(self, room: Callable[[], Awaitable[None]]) -> None:
         """Have the output of callbacks processed by

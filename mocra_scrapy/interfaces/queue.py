@@ -270,6 +270,17 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         [a_leaving_worker_gives_everything_back]
         """
 
+    async def declare_dead(worker: str) -> int | None:
+        """Somebody knows, by more than its silence, that *worker* is dead: its lease ends now.
+        Answers how many entries it holds; ``None``: it has no lease that could end.
+
+        * Then all is as if the lease had run out: what it held comes back with one more delivery,
+          its permits are free, another one may seed. [a_declared_death_is_like_any_other]
+        * Those who wait are woken. [a_declared_death_wakes_those_who_wait]
+        * One that lives all the same is told, goes on, and settles nothing of what it held.
+          [a_death_declared_by_mistake_is_survived]
+        """
+
     async def state() -> CrawlState:
         """Where the crawl stands. Run 0: it never began."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scrapy import signals
 
 from mocra_scrapy.codec.dictionaries import CompressingCodec
+from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings.failures import read_failure_options
@@ -32,7 +33,7 @@ from mocra_scrapy.worker.request_cache import RECALLED, RequestCache
 from mocra_scrapy.worker.running import Running
 from mocra_scrapy.worker.seeding import Seeder
 from mocra_scrapy.worker.settlement import Settlement
-from mocra_scrapy.worker.slot_policy import SlotPolicy, policy_for
+from mocra_scrapy.worker.slot_policy import SlotPolicy, asking_again, policy_for
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -114,13 +115,7 @@ class CrawlWorker:
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy)
         settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
-        immediate = parts.session.immediate is not None
-
-        def on_downloaded(names: tuple[str, ...]) -> None:
-            policy.on_downloaded(names)
-            if immediate:  # asking costs nothing there, and there may be room for one more
-                status.dry = False
-
+        on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         deliveries = Deliveries(settlement.settle, on_downloaded, status.kick)
         local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
         dispatcher = Dispatcher(
@@ -187,6 +182,7 @@ class CrawlWorker:
             options=parts.live_options,
             insist=outages.insist,
             lost=lost,
+            immediate=parts.immediate,
         )
         return cls(
             crawler,
@@ -219,6 +215,7 @@ class CrawlWorker:
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
         engine.on_download_failed(self.settlement.download_failed)
+        engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         engine.on_callback_output(self.intake.room)  # callbacks wait while too much is not stored
         engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
@@ -249,25 +246,19 @@ class CrawlWorker:
 
     def next_request(self) -> Request | None:
         """The next request that may start now; ``None``: nothing now, the engine is woken later."""
-        dispatcher = self.dispatcher
-        if dispatcher.is_open():
-            request = dispatcher.next()
-            while request is None and self.loop.exchange_now():
-                request = dispatcher.next()
-            if request is not None:
-                return request
-        dispatcher.nothing_now()
-        self.seeder.look_again()
-        return None
+        request = self.dispatcher.next(self.loop.exchange_now)
+        if request is None:
+            self.seeder.look_again()
+        return request
 
     def has_pending_requests(self) -> bool:
-        """Whether this worker has anything to fetch or to tell. Where nothing is leased ahead, what
-        waits in the queue is what Scrapy's own scheduler would have.
+        """Whether this worker has anything to fetch or to tell; what nobody leases ahead counts, as
+        in Scrapy's own scheduler.
         """
         if self.inbox or self.outbox or self.local:
             return True
         size = self.status.size
-        return self.parts.session.immediate is not None and self.status.leasing and bool(size.pending + size.delayed)
+        return self.parts.immediate and self.status.leasing and bool(size.pending + size.delayed)
 
     def __len__(self) -> int:
         return len(self.inbox) + len(self.local) + self.outbox.waiting

@@ -70,26 +70,23 @@ class Dispatcher:
         self._wake = wake
         self._departure: asyncio.TimerHandle | None = None
 
-    def is_open(self) -> bool:
-        """Whether anything may begin: the worker neither closes nor is paused, and not too much of
-        what it did is still to be stored.
-        """
-        parts = self._parts
-        return not (self._status.closing or parts.state.holding or self._outbox.is_full(parts.options.outbox_max))
+    def next(self, ask: Callable[[], bool]) -> Request | None:
+        """The next request that this worker holds and that may go out now; ``None``: nothing now,
+        the engine is woken later.
 
-    def next(self) -> Request | None:
-        """The next request that this worker holds and that may go out now; ``None``: it holds
-        none.
+        Args:
+            ask: gets one more from the queue, where that needs no waiting; whether it did.
         """
-        self._return_missed()
-        request = self._dispatch()
-        if request is not None and self._inbox.leased * 2 <= self._parts.live_options().prefetch:
-            self._status.kick()
-        return request
-
-    def nothing_now(self) -> None:
-        """The engine gets nothing; it is woken when that changes."""
-        status = self._status
+        parts, status = self._parts, self._status
+        if not (status.closing or parts.state.holding or self._outbox.is_full(parts.options.outbox_max)):
+            self._return_missed()
+            request = self._dispatch()
+            while request is None and ask():
+                request = self._dispatch()
+            if request is not None:
+                if not parts.immediate and self._inbox.leased * 2 <= parts.live_options().prefetch:
+                    status.kick()
+                return request
         CURRENT.set(None)
         if self._outbox.waiting:
             status.kick()
@@ -97,6 +94,7 @@ class Dispatcher:
             status.hungry = True
             status.kick()
         self._wake_for_departure()
+        return None
 
     def _dispatch(self) -> Request | None:
         while (got := self._inbox.pop()) is not None:

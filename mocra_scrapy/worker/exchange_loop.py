@@ -79,6 +79,7 @@ class ExchangeLoop:
     Args:
         options: the settings as they are now; some of them change while a crawl runs.
         insist: repeats a call until the backend answers.
+        immediate: whether :meth:`exchange_now` is how requests are leased.
     """
 
     def __init__(
@@ -95,9 +96,10 @@ class ExchangeLoop:
         options: Callable[[], Options],
         insist: Insist,
         lost: LostState,
+        immediate: bool = False,
     ) -> None:
         self._session = session
-        self._immediate = session.immediate is not None
+        self._immediate = immediate
         self._status = status
         self._inbox = inbox
         self._outbox = outbox
@@ -226,7 +228,7 @@ class ExchangeLoop:
         try:
             call = self._begin(self._options(), 1, sys.maxsize, sys.maxsize)
             exchange = self._session.exchange_now(**call.arguments)
-            if self._lost.is_other(exchange.state) or not self._codec.is_ready(exchange.leases):
+            if self._lost.is_news(exchange.state) or not self._codec.is_ready(exchange.leases):
                 self._busy, self._half = True, (call, exchange)
                 status.kick()
                 return False

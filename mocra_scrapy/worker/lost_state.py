@@ -4,6 +4,9 @@ empty.
 Everything that this process knows of the crawl is about a state that no longer exists, so it is
 forgotten, and the crawl is begun anew: the first worker that notices joins and seeds, the others
 join it. What was in flight is finished; its acknowledgements are refused, its links are stored.
+
+A worker that is left from a run that ended seeds the next one as well, should it come to that:
+whoever began it may die before it has seeded.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models import Seeding
 
 if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
@@ -57,6 +61,7 @@ class LostState:
     ) -> None:
         self._session = parts.session
         self._crawl = parts.crawl
+        self._worker_state = parts.state
         self._status = status
         self._engine = engine
         self._inbox = inbox
@@ -69,16 +74,21 @@ class LostState:
         self._known = status.state
         self._seeding: asyncio.Task[None] | None = None
 
-    def is_other(self, state: CrawlState) -> bool:
-        """Whether *state* is of another record than the one that was joined, and that matters."""
-        same = state.born == self._known.born and state.run >= self._known.run
+    def is_news(self, state: CrawlState) -> bool:
+        """Whether :meth:`look` would have anything to do."""
+        same = state.born == self._known.born and state.run == self._known.run
         return not same and not self._status.closing
 
     async def look(self, state: CrawlState) -> CrawlState:
         """*state* as an answer said it, or, when it is of another record than the one that was
         joined, that of the record that this worker has joined now.
         """
-        if not self.is_other(state):
+        same = state.born == self._known.born and state.run >= self._known.run
+        if same or self._status.closing:
+            if state.run > self._known.run and not self._status.closing:
+                self._known = state
+                if not state.finished and state.seeding is not Seeding.DONE:
+                    await self._seed()
             return state
         logger.error(
             "The backend has lost crawl %r: %s. This worker forgets what it knows of it, joins again and seeds again;"
@@ -90,14 +100,19 @@ class LostState:
         self._stats.inc_value("mocra/worker/state_lost_requests", self._inbox.leased)
         joined: CrawlState = await self._insist(lambda _: self._session.queue.join(self._session.worker))
         self._known = self._status.state = joined
+        self._worker_state.rejoined(joined)
         self._status.finished = False
         self._filter.forget()
         self._codec.doubt()
         self._inbox.give_back()  # refused, but for what the queue still has
         self._policy.on_lost()
+        await self._seed()
+        return joined
+
+    async def _seed(self) -> None:
+        """Become one of those that may seed."""
         await self.close()
         self._seeding = asyncio.create_task(self._seed_again(), name="mocra seeding again")
-        return joined
 
     async def _seed_again(self) -> None:
         """Nobody's ``start()`` counts any more; one of the workers runs its own again."""

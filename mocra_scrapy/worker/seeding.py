@@ -20,6 +20,7 @@ from scrapy import Request
 from scrapy.exceptions import CloseSpider
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.models import Seeding
 from mocra_scrapy.worker.deliveries import Deliveries, Delivery
 from mocra_scrapy.worker.outbox import BATCH
@@ -65,7 +66,7 @@ class Seeder:
         # Where the engine's question is answered at once, it gets what start() gives at its own
         # pace, as in plain Scrapy; else that would be the pace of this one downloader, while others
         # wait for work.
-        self._at_pace = parts.session.immediate is not None
+        self._at_pace = parts.immediate
         self._crawl = parts.crawl
         self._options = parts.options
         self._status = status
@@ -113,7 +114,7 @@ class Seeder:
         born = self._begin()
         logger.info("This worker seeds run %d of crawl %r", self._status.state.run, self._crawl)
         try:
-            async for item in start:
+            async for item in interruptible(start):
                 if self._stopped.is_set() or self._status.state.born != born:
                     return  # interrupted: whoever comes next seeds again
                 self._place += 1

@@ -100,6 +100,7 @@ class Settlement:
 
     def item_error(self, item: Any, failure: Any) -> None:
         """An exception left an item pipeline."""
+        self._stats.inc_value("mocra/item/failed")
         if (delivery := _current()) is not None:
             try:
                 shown = repr(item)[:ITEM_CHARACTERS]

@@ -52,7 +52,7 @@ def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
     assert len(workers.events("finished")) == 1
     # Replayed it is tried three times more, as if for the first time.
     done = dead(workers, "replay", "moods", "--slot", "127.0.0.1", "--reason", "retry", "--limit", "1")
-    assert done.stdout == "1 dead letter is back in the queue of crawl 'moods'\n"
+    assert done.stdout == "1 dead letter is back in the queue of crawl 'crawling:moods'\n"
     counted = site.count(busy) + site.count(gone)
     assert crawl(workers, "moods", site, paths="", RETRY_TIMES=1) == 0
     assert site.count("/ok/fine") == 1, "the finished run goes on, start() is not run again"
@@ -198,7 +198,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
     [
         (["list"], 2, "Whose? scrapy mocra dead list SPIDER, or --crawl NAME"),
         (["list", "nobody"], 2, "There is no spider 'nobody'. Spiders: "),
-        (["list", "--crawl", "nobody"], 1, "knows no crawl 'nobody'"),
+        (["list", "--crawl", "nobody"], 1, "knows no crawl 'crawling:nobody'"),
         (["replay", "moods"], 2, "Which ones? Name IDs, or --reason"),
         (["purge", "moods"], 2, "all: purge --all"),
         (["show", "moods"], 2, "list tells the IDs"),

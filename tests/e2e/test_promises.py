@@ -250,7 +250,7 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
     with redis_single.client() as client:
         workers.start("list", site=site.url, paths="slow/2/a", CONCURRENT_REQUESTS=1)
         eventually(lambda: site.count("/slow/2/a"))
-        key = "mocra:{list:0}:q:1:127.0.0.1"
+        key = "mocra:{crawling:list:0}:q:1:127.0.0.1"
         slot = "127.0.0.1"
         for junk in (
             b"\x00\x80" + pickle.dumps(Bomb()),
@@ -261,9 +261,9 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
             os.urandom(300),
         ):
             client.rpush(key, junk)
-        client.zadd("mocra:{list:0}:ready", {slot: 1}, nx=True)
+        client.zadd("mocra:{crawling:list:0}:ready", {slot: 1}, nx=True)
         workers.wait()
-        letters = client.hgetall("mocra:{list:0}:dead")
+        letters = client.hgetall("mocra:{crawling:list:0}:dead")
     assert not mark.exists()
     assert len(letters) == 6
     assert workers.stats()["mocra/scheduler/unreadable"] == 6

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.models import QueueOptions
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
@@ -39,7 +42,7 @@ def test_keep_seen_fetches_only_what_is_new(site: MockSite, workers: Workers) ->
     assert len(first) == site.pages
     again = finish(workers, site, MOCRA_KEEP_SEEN=True)
     assert again == {}, "graph's seed is filtered like everything else"
-    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "graph"] == [1, 2]
+    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "crawling:graph"] == [1, 2]
     assert len(finish(workers, site, MOCRA_KEEP_SEEN=False)) == site.pages, (
         "a run that doesn't ask for it begins afresh"
     )
@@ -58,7 +61,7 @@ def test_two_crawls_do_not_meet(site: MockSite, workers: Workers, redis_single: 
 def test_nothing_is_left_but_the_record(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
     finish(workers, site)
     with redis_single.client() as client:
-        assert sorted(client.scan_iter()) == [b"mocra:{graph:0}:crawl"]
+        assert sorted(client.scan_iter()) == [b"mocra:{crawling:graph:0}:crawl"]
 
 
 def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers: Workers) -> None:
@@ -172,5 +175,34 @@ def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, 
     os.kill(sleeper.pid, signal.SIGCONT)
     workers.wait()
     assert [e["run"] for e in workers.events("finished")] == [1, 2]
-    assert "Run 1 of crawl 'graph' is over, run 2 has begun" in workers.log(0)
+    assert "Run 1 of crawl 'crawling:graph' is over, run 2 has begun" in workers.log(0)
+    assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"
+
+
+def test_a_worker_that_slept_through_the_end_seeds_the_next_run(
+    site: MockSite, workers: Workers, redis_single: RedisServer
+) -> None:
+    """Whoever began that run died before it had seeded: nobody else is there to do it."""
+    sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.02)
+    eventually(lambda: len(site.arrivals()) > 30)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    workers.until("finished", 1)
+    assert workers.all[1].wait(20) == 0
+
+    async def begin_the_next_run_and_die() -> int:
+        backend = open_backend(redis_single.url)
+        await backend.open()
+        queue = backend.request_queue("graph", QueueOptions(lease=1))
+        state = await queue.join("ghost")
+        await queue.claim_seeding("ghost")
+        await queue.close()
+        await backend.close()
+        return state.run
+
+    assert asyncio.run(begin_the_next_run_and_die()) == 2
+    os.kill(sleeper.pid, signal.SIGCONT)
+    workers.wait()
+    assert [e["run"] for e in workers.events("finished")] == [1, 2]
+    assert "This worker seeds run 2 of crawl 'graph'" in workers.log(0)
     assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"

@@ -129,6 +129,15 @@ class StoredCrawl:
         worker.expires = now + lease
         return worker
 
+    def declare_dead(self, name: str, now: float) -> int | None:
+        """The lease of *name* ends now; how many entries it holds. ``None``: it has none."""
+        worker = self.workers.get(name)
+        if worker is None or worker.expires < now:
+            return None
+        worker.expires = now - 0.001  # as others see it: the past
+        self.wakeups.wake_hungry()
+        return len(worker.held)
+
     def leave(self, name: str, isolate_after: int) -> int:
         """*name* signs off; how many entries it gave back."""
         worker = self.workers.get(name)

@@ -67,6 +67,9 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     async def close_worker(self, worker: str) -> int:
         return self._crawl.leave(worker, self.options.isolate_after)
 
+    async def declare_dead(self, worker: str) -> int | None:
+        return self._crawl.declare_dead(worker, self._clock())
+
     async def claim_seeding(self, worker: str) -> bool:
         return runs.claim_seeding(self._crawl, self.options, worker, self._clock())
 

@@ -42,7 +42,7 @@ from mocra_scrapy.models import (
     Seeding,
 )
 
-EXCHANGE, JOIN, LEAVE = (load_script(name) for name in ("exchange", "join", "leave"))
+EXCHANGE, JOIN, LEAVE, DEAD = (load_script(name) for name in ("exchange", "join", "leave", "declare_dead"))
 CLAIM_SEEDING, COMPLETE_SEEDING = (load_script(f"seeding_{verb}") for verb in ("claim", "complete"))
 LOOK, END, TIDY = (load_script(f"finish_{verb}") for verb in ("look", "end", "tidy"))
 
@@ -129,6 +129,13 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
         self._divided.forget(worker)
         await self._wakeups.forget(worker)
         return given
+
+    async def declare_dead(self, worker: str) -> int | None:
+        async def one(shard: int) -> int:
+            return int(await self._shards.run(DEAD, shard, worker, self._shards.channel))
+
+        held = [some for some in await self._shards.everywhere(one) if some >= 0]
+        return sum(held) if held else None
 
     async def claim_seeding(self, worker: str) -> bool:
         lease = str(int(self.options.lease * 1000))

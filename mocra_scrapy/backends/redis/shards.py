@@ -16,9 +16,12 @@ T = TypeVar("T")
 LOOK_AT_CRAWL, REOPEN_CRAWL = load_script("crawl_look"), load_script("crawl_reopen")
 
 
-def quote_name(crawl: str) -> str:
-    """*crawl* as a part of key names: no braces (hash tags), colons, blanks or glob characters."""
-    return "".join(c if c.isalnum() or c in "_.-" else "".join(f"%{b:02x}" for b in c.encode()) for c in crawl)
+def quote_name(name: str, also: str = "") -> str:
+    """*name* as a part of key names: no braces (hash tags), colons, blanks or glob characters; *also*
+    stays as it is.
+    """
+    kept = "_.-" + also
+    return "".join(c if c.isalnum() or c in kept else "".join(f"%{b:02x}" for b in c.encode()) for c in name)
 
 
 async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
@@ -48,7 +51,7 @@ class Shards:
     def __init__(self, client: RedisClient, prefix: str, crawl: str, wish: int | None, default: int) -> None:
         self._client = client
         self._prefix = prefix
-        self._name = quote_name(crawl)
+        self._name = quote_name(crawl, ":")  # unambiguous: the shard's number is behind the last one
         self._default = default
         self.wish = wish
         self.count = wish or 0  # 0: not known before the first look at the crawl's record

@@ -24,6 +24,8 @@ PRIORITIES = [
     ("http://foo.test/c", 0),
     ("http://foo.test/e", 2),
 ]
+#: The crawl of :class:`OneSpider`: outside of a project its module says which one it is.
+CRAWL = "tests:one"
 
 
 class OneSpider(Spider):
@@ -36,7 +38,8 @@ class OneSpider(Spider):
 
 @asynccontextmanager
 async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
-    settings = {"SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_EXCHANGE_INTERVAL": 0, **settings}
+    # MOCRA_PREFETCH: leased ahead, as from a server.
+    settings = {"MOCRA_PREFETCH": 16, "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_EXCHANGE_INTERVAL": 0, **settings}
     crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
     crawler.spider = crawler._create_spider()
     scheduler = Scheduler.from_crawler(crawler)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scrapy import Request
 
-from mocra_scrapy.exceptions import BackendUnavailable
+from mocra_scrapy.exceptions import BackendUnavailable, LockLost
 from mocra_scrapy.models import CrawlState, Seeding
 from mocra_scrapy.scheduler import Scheduler
 from tests.integration.worker.scheduling import URLS, drained, eventually, opened, unseeded
@@ -194,3 +194,22 @@ async def test_a_fingerprinter_that_raises_for_a_link_makes_its_parent_a_letter(
         await drained(scheduler)
         letters = await scheduler.mocra.queue.dead()
         assert [letter.reason for letter in letters] == ([] if dont_filter else ["child_lost"])
+
+
+async def test_a_start_that_lost_its_lock_hears_of_it_at_its_next_seed() -> None:
+    """Then it has failed, and the crawl is not seeded."""
+    now, given = [0.0], []
+    async with opened(**shared()) as scheduler:
+        await driven(scheduler)
+
+        async def start() -> AsyncIterator[Any]:
+            async with scheduler.mocra.lock("door", clock=lambda: now[0]):
+                for url in URLS:
+                    given.append(url)
+                    now[0] += 20
+                    yield Request(url)
+
+        with pytest.raises(LockLost):
+            await seed(scheduler, start)
+        assert given == URLS[:2]
+        assert await seeding_of(scheduler) is not Seeding.DONE

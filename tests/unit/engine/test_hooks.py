@@ -280,3 +280,13 @@ async def test_failed_downloads_that_no_errback_takes_are_told() -> None:
     with pytest.raises(KeyError):
         await scraper.call_spider_async(page, KeyError("of the callback"))
     assert told == [down]
+
+
+async def test_what_callbacks_give_is_wrapped_before_a_spider_middleware_sees_it() -> None:
+    class Scraper:
+        async def call_spider_async(self, result: Any, request: Any) -> Any:
+            return result, request
+
+    scraper = Scraper()
+    engine_with(FakeSlot(), scraper=scraper).wrap_output(lambda output: ("wrapped", output))
+    assert await scraper.call_spider_async("page", "request") == ("wrapped", ("page", "request"))

@@ -1,0 +1,44 @@
+"""The settings of what a crawl tells people: the summary, the progress line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.reader import SettingsReader
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What :mod:`mocra_scrapy.settings.default_settings` documents.
+
+    Attributes:
+        progress: ``None``: where the standard error is a terminal.
+    """
+
+    summary: bool
+    progress: bool | None
+
+
+def read_reports(settings: BaseSettings) -> ReportOptions:
+    """The checked settings.
+
+    Raises:
+        ConfigurationError: names the first setting that is wrong, and the fix.
+    """
+    read = SettingsReader(settings)
+    progress = read.value("MOCRA_PROGRESS")
+    if progress in (None, "", "None", "auto"):  # -s has only texts
+        return ReportOptions(read.flag("MOCRA_SUMMARY"), None)
+    try:
+        return ReportOptions(read.flag("MOCRA_SUMMARY"), settings.getbool("MOCRA_PROGRESS"))
+    except ValueError:
+        raise ConfigurationError(
+            "MOCRA_PROGRESS",
+            f"{progress!r} is neither true nor false",
+            "Set True, False, or None for a progress line wherever there is a terminal",
+        ) from None
