@@ -1,4 +1,5 @@
 """What a queue can add that needs no waiting."""
+# ruff: noqa: N805 - methods of zope interfaces have no self
 
 from __future__ import annotations
 
@@ -6,8 +7,6 @@ from collections.abc import Sequence
 
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
-
-# mypy: disable-error-code="empty-body"
 
 
 class IImmediateQueue(IRequestQueue):

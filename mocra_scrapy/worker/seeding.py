@@ -118,13 +118,10 @@ class Seeder:
                 if self._stopped.is_set() or self._status.state.born != born:
                     return  # interrupted: whoever comes next seeds again
                 self._place += 1
-                if isinstance(item, Request):
-                    self._seed = item
-                    if self._at_pace:
-                        yield item
-                    else:
-                        self._give(item)
+                if isinstance(item, Request) and not self._at_pace:
+                    self._give(item)
                 else:
+                    self._seed = item if isinstance(item, Request) else None
                     yield item
                 await self._breathe()
         except CloseSpider as closing:
@@ -149,6 +146,7 @@ class Seeder:
 
     def _give(self, request: Request) -> None:
         """Schedule a seed as the engine would, but not at its pace."""
+        self._seed = request
         try:
             self._engine.crawl(request)
         finally:

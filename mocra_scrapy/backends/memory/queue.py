@@ -93,9 +93,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
     ) -> Exchange:
-        return self.exchange_now(
-            worker, call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds
-        )
+        return self.exchange_now(worker, call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds)
 
     def exchange_now(
         self,

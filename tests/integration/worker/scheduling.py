@@ -39,7 +39,12 @@ class OneSpider(Spider):
 @asynccontextmanager
 async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
     # MOCRA_PREFETCH: leased ahead, as from a server.
-    settings = {"MOCRA_PREFETCH": 16, "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_EXCHANGE_INTERVAL": 0, **settings}
+    settings = {
+        "MOCRA_PREFETCH": 16,
+        "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
+        "MOCRA_EXCHANGE_INTERVAL": 0,
+        **settings,
+    }
     crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
     crawler.spider = crawler._create_spider()
     scheduler = Scheduler.from_crawler(crawler)
