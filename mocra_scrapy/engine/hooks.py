@@ -35,6 +35,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Output, wrapping_output
+from mocra_scrapy.engine.slot_delay import waited_for
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -261,7 +262,7 @@ class EngineHooks:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
 
     def no_local_delay(self) -> None:
-        """Slots that the downloader makes from now on wait for nothing between two requests: the
+        """Slots that the downloader makes from now on show their delay and wait for nothing: the
         queue has waited already.
         """
         get_slot = getattr(self._downloader, "_get_slot", None)
@@ -272,7 +273,7 @@ class EngineHooks:
             known = len(self._slots)
             key, slot = get_slot(request, *args)
             if len(self._slots) != known:
-                slot.delay = 0.0
+                waited_for(slot)
             return key, slot
 
         self._downloader._get_slot = without_delay
