@@ -13,7 +13,7 @@ def waited_for(slot: Any) -> None:
     sets another one (a spider, an AutoThrottle of the project's own) is obeyed.
     """
     if slot.delay:
-        slot.__class__ = _waited(type(slot), slot.delay)
+        slot.__class__ = _waited(type(slot), slot.delay)  # type: ignore[arg-type]  # classes are hashable
 
 
 @lru_cache(maxsize=256)
