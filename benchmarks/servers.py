@@ -119,10 +119,14 @@ def delay_proxy(port: int, one_way_ms: float) -> Iterator[int]:
 
 
 def run_workers(
-    job: dict[str, Any], count: int, timeout: float = 900, enter: Sequence[Callable[[], None]] = ()
+    job: dict[str, Any],
+    count: int,
+    timeout: float = 900,
+    enter: Sequence[Callable[[], None]] = (),
+    tree: Path = ROOT,
 ) -> list[dict[str, Any]]:
-    """*count* worker processes with the same job -> what each of them printed. Worker n calls
-    ``enter[n]`` before it begins.
+    """*count* worker processes with the same job, by the code in *tree* -> what each of them
+    printed. Worker n calls ``enter[n]`` before it begins.
     """
     command = [sys.executable, "-m", "benchmarks.worker", json.dumps(job)]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
@@ -131,7 +135,7 @@ def run_workers(
             command,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=tree,
             env=environment,
             preexec_fn=enter[n] if enter else None,
         )

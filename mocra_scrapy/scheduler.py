@@ -9,7 +9,6 @@ children are stored, and its items have left the pipelines.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from mocra_scrapy import Mocra  # here, where the version of Scrapy is looked at before anything is imported
-from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.worker.assembly import CrawlWorker
 from mocra_scrapy.worker.duplicates import filter_of
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from typing_extensions import Self
-
-logger = logging.getLogger(__name__)
 
 
 class Scheduler(BaseScheduler):
@@ -51,13 +48,8 @@ class Scheduler(BaseScheduler):
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """Raises ConfigurationError: a setting is wrong."""
-        try:
+        with told_in_one_line(crawler):
             return cls(crawler)
-        except MocraError as error:
-            # Scrapy's own clean-up fails after this, and without a word of ours its traceback would
-            # be the last one.
-            logger.critical("%s", error)
-            raise
 
     @deferred_f_from_coro_f
     async def open(self, spider: Spider) -> None:
@@ -66,7 +58,8 @@ class Scheduler(BaseScheduler):
         Raises:
             ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`.
         """
-        self.worker = await CrawlWorker.open(self.crawler, self.mocra.worker_parts(), self.filter)
+        with told_in_one_line(self.crawler):
+            self.worker = await CrawlWorker.open(self.crawler, self.mocra.worker_parts(), self.filter)
 
     @deferred_f_from_coro_f
     async def close(self, reason: str) -> None:

@@ -12,9 +12,12 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.engine.refusal import told_in_one_line
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.breaker import read_breaker
 from mocra_scrapy.settings.coordination import read_coordination
@@ -22,7 +25,8 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
-from mocra_scrapy.settings.reader import default_of
+from mocra_scrapy.settings.reader import SettingsReader, default_of
+from mocra_scrapy.settings.reports import read_reports
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -44,7 +48,11 @@ ADDED = {
         "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.watchdog.LoopWatchdog": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
+        # Closed before the list of workers is: whoever is on it is waited for.
+        "mocra_scrapy.extensions.progress.ProgressLine": 10,
+        "mocra_scrapy.extensions.summary.Summary": 10,
     },
 }
 
@@ -93,7 +101,10 @@ class Addon:
         """Called before the event loop is chosen. With ``MOCRA_FAST`` that is uvloop, where it is
         installed.
         """
-        wanted = settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST")
+        try:
+            wanted = settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST")
+        except ValueError:  # told when the crawler is made
+            return
         if wanted and other_scheduler(settings) is None and find_spec("uvloop"):
             settings.set("ASYNCIO_EVENT_LOOP", "uvloop.Loop", "addon")
 
@@ -103,10 +114,21 @@ class Addon:
         Raises:
             ConfigurationError: a ``MOCRA_*`` setting is wrong; told before anything is started.
         """
+        try:
+            with told_in_one_line(self._crawler):
+                self._update(settings)
+        except MocraError as error:
+            if one_off_command() == "shell":  # which makes a crawler, and no crawl that could end
+                raise SystemExit(1) from error
+            raise
+
+    def _update(self, settings: BaseSettings) -> None:
         for name in dir(default_settings):
             if name.startswith("MOCRA_") and settings.get(name) is None:
                 settings.set(name, default_of(name), "default")
-        if not settings.getbool("MOCRA_ENABLED"):
+        read = SettingsReader(settings)
+        fast = read.flag("MOCRA_FAST")
+        if not read.flag("MOCRA_ENABLED"):
             raise NotConfigured("MOCRA_ENABLED is false")
         warn_of_unknown(settings)
         why = other_scheduler(settings)
@@ -119,7 +141,7 @@ class Addon:
             for path, order in components.items():
                 settings.setdefault_in_component_priority_dict(name, load_object(path), order)
         replace_built_ins(settings)
-        if settings.getbool("MOCRA_FAST"):
+        if fast:
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
         read_failure_options(settings)
@@ -128,7 +150,8 @@ class Addon:
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
+        read_reports(settings)
         if not one_off_command():
-            open_backend(
-                options.backend, prefix=options.key_prefix, options=options.redis_options
-            )  # no I/O: checks the URL
+            # No I/O: checks the URL.
+            backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+            place_feed_exporter(settings, backend)

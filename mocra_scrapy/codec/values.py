@@ -23,7 +23,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgpack
-from itemadapter import ItemAdapter
 
 from mocra_scrapy.codec.advice import advice, name_of
 from mocra_scrapy.codec.library_types import READERS, WRITERS
@@ -261,6 +260,10 @@ def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
         return list(dict.items(value))
     if isinstance(value, (list, tuple, deque)):
         return enumerate(value)
+    # Here, not above: it imports pydantic and all of Scrapy's items, half of what a worker takes to
+    # start; this is the way of a value that is refused.
+    from itemadapter import ItemAdapter
+
     if ItemAdapter.is_item(value):
         return list(ItemAdapter(value).items())
     return ()

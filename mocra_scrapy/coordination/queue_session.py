@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
+from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, CrawlState, Entry, Exchange, Job, Lease
 
 
 class QueueSession:
@@ -17,14 +17,30 @@ class QueueSession:
     chosen in one place.
 
     Args:
-        queue: an opened queue that *worker* has joined.
+        queue: an opened queue.
         worker: unique for this run of this process.
+        job: what it works on; ``None``: nothing is compared.
     """
 
-    def __init__(self, queue: IRequestQueue, worker: str) -> None:
+    def __init__(self, queue: IRequestQueue, worker: str, job: Job | None = None) -> None:
         self.queue = queue
         self.worker = worker
+        self.job = job
         self.call = 0
+
+    async def join(self) -> CrawlState:
+        """Announce the worker, see :meth:`~mocra_scrapy.interfaces.IRequestQueue.join`."""
+        return await self.queue.join(self.worker, self.job)
+
+    async def stay(self, crawl: str) -> None:
+        """Another run of *crawl* has begun without this worker.
+
+        Raises:
+            OtherJob: it is another job's.
+        """
+        stored = (await self.queue.record()).job
+        if self.job is not None and stored is not None and stored.digest != self.job.digest:
+            raise self.job.refused_by(stored, crawl)
 
     async def exchange(
         self,

@@ -23,6 +23,7 @@ REASONS = {
     "mocra_stopped": ("closed", "a person stopped the crawl (scrapy mocra control stop)"),
     "mocra_drained": ("drained", "a person let the crawl finish what it held (scrapy mocra control drain)"),
     "mocra_error_threshold": ("tripped", "too many downloads failed (MOCRA_BREAKER)"),
+    "mocra_feed_failed": ("failed", "a feed could not be written; the log says why"),
     "closespider_errorcount": ("tripped", "it met as many errors as CLOSESPIDER_ERRORCOUNT allows"),
     "closespider_*": ("limited", "it reached a limit of the project"),
     "memusage_exceeded": ("overloaded", "it used more memory than MEMUSAGE_LIMIT_MB allows"),

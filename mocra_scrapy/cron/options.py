@@ -62,7 +62,7 @@ def read_cron_options(settings: BaseSettings, file: str | None = None) -> CronOp
         ConfigurationError: names the setting and the fix.
     """
     read, common, project = SettingsReader(settings), read_options(settings, "cron"), project_folder()
-    name = settings.get("BOT_NAME") if read.value("MOCRA_CRON_NAME") is None else read.text("MOCRA_CRON_NAME", "a name")
+    name = common.project if read.value("MOCRA_CRON_NAME") is None else read.text("MOCRA_CRON_NAME", "a name")
     source = settings.get("MOCRA_CRON")
     if hasattr(source, "copy_to_dict"):
         source = source.copy_to_dict()
@@ -70,7 +70,7 @@ def read_cron_options(settings: BaseSettings, file: str | None = None) -> CronOp
         address=Address(
             url=common.backend,
             prefix=common.key_prefix,
-            name=str(name),
+            name=name,
             folder=str(project / read.text("MOCRA_CRON_DIR", "a folder")),
             options=common.redis_options,
         ),

@@ -110,7 +110,8 @@ class Runner:
         await self.store.open(self._options.start_timeout)
         if self.store.files is not None:
             self.store.files.take()
-        logger.info("%d jobs of %s, state on %s", len(self.jobs), self.file.source, self.store)
+        plural = "" if len(self.jobs) == 1 else "s"
+        logger.info("%d job%s in %s, state on %s", len(self.jobs), plural, self.file.source, self.store)
 
     async def run(self, stop: asyncio.Event, lease: float = 15.0) -> None:
         """Contend and lead until *stop*; then resign. Runs that go on are left to their launchers.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
@@ -18,6 +19,7 @@ from mocra_scrapy.models import (
     Entry,
     Exchange,
     Finish,
+    Job,
     Lease,
     QueueOptions,
     QueueSize,
@@ -25,7 +27,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -63,11 +65,18 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
     options: QueueOptions = Attribute("What it was made with.")
 
-    async def join(worker: str) -> CrawlState:
-        """Announce *worker* and learn where the crawl stands.
+    async def join(worker: str, job: Job | None = None) -> CrawlState:
+        """Announce *worker* and learn where the crawl stands. *job*: what it works on; ``None``: nobody
+        knows, and nothing is compared.
 
         * The first join of a crawl starts run 1 with seeding open. [the_first_join_starts_a_run]
         * A join while a run is unfinished resumes it. [a_join_resumes_an_unfinished_run]
+        * An unfinished run is resumed by its own job only; another one gets OtherJob, which says what
+          differs, and nothing changes. [another_job_is_refused] Of two that begin a crawl at once
+          one wins. [of_two_jobs_at_once_one_wins] A finished run binds nobody
+          [a_finished_run_binds_no_job], nor one of which nothing was ever stored and on which nobody
+          works. [an_empty_run_binds_no_job]
+        * ``others``: how many other workers live. [a_join_tells_who_is_there]
         * A run that nobody works on, with nothing left and its seeding complete, counts as
           finished: whoever was to say so left early. [an_exhausted_run_counts_as_finished]
         * A join after a finished run starts the next one, afresh: fingerprints are forgotten
@@ -270,6 +279,17 @@ class IRequestQueue(IDeadLetters, IDictionaries):
         [a_leaving_worker_gives_everything_back]
         """
 
+    async def declare_dead(worker: str) -> int | None:
+        """Somebody knows, by more than its silence, that *worker* is dead: its lease ends now.
+        Answers how many entries it holds; ``None``: it has no lease that could end.
+
+        * Then all is as if the lease had run out: what it held comes back with one more delivery,
+          its permits are free, another one may seed. [a_declared_death_is_like_any_other]
+        * Those who wait are woken. [a_declared_death_wakes_those_who_wait]
+        * One that lives all the same is told, goes on, and settles nothing of what it held.
+          [a_death_declared_by_mistake_is_survived]
+        """
+
     async def state() -> CrawlState:
         """Where the crawl stands. Run 0: it never began."""
 
@@ -294,11 +314,6 @@ class IRequestQueue(IDeadLetters, IDictionaries):
     async def forget(fingerprints: Sequence[bytes]) -> Sequence[bool]:
         """Let these fingerprints be stored once more. ``False``: was not known.
         [a_forgotten_fingerprint_is_new]
-        """
-
-    async def clear() -> None:
-        """Delete everything that is stored of this crawl, workers' leases included.
-        [clear_deletes_everything]
         """
 
     async def close() -> None:

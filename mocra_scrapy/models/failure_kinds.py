@@ -17,6 +17,7 @@ kind                      what happened
 ``http_4xx``              any other status from 400 to 499
 ``parse``                 an exception in a callback or errback
 ``pipeline``              an exception in an item pipeline
+``callback_timeout``      a callback, or a pipeline behind it, did not return in time
 ========================  ==================================================================================================
 
 Groups: ``download`` are the first eight, ``status`` is ``http_5xx`` and ``http_429``.
@@ -28,8 +29,8 @@ from collections.abc import Iterator
 
 DOWNLOAD = ("timeout", "dns", "refused", "reset", "tls", "proxy", "data", "broken")
 STATUS = ("http_5xx", "http_429", "http_403", "http_4xx")
-PARSE, PIPELINE = "parse", "pipeline"
-KINDS = (*DOWNLOAD, *STATUS, PARSE, PIPELINE)
+PARSE, PIPELINE, CALLBACK_TIMEOUT = "parse", "pipeline", "callback_timeout"
+KINDS = (*DOWNLOAD, *STATUS, PARSE, PIPELINE, CALLBACK_TIMEOUT)
 GROUPS = {"download": frozenset(DOWNLOAD), "status": frozenset({"http_5xx", "http_429"})}
 
 #: ``(root of the module, class)`` -> kind; of a class's bases the nearest counts. ``""``: no
@@ -103,6 +104,12 @@ def kind_of_exception(error: BaseException) -> str:
         if kind is not None:
             return kind
     return "broken"
+
+
+def kind_of_class(cls: type[BaseException]) -> str:
+    """The same where only the class is known."""
+    kind = _kind_of_class(cls)
+    return "broken" if kind is None else kind
 
 
 def _kind_of_class(cls: type[BaseException]) -> str | None:

@@ -16,9 +16,15 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
+from mocra_scrapy.engine.crawl_arguments import arguments_of
+from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
+from mocra_scrapy.models import Job
 from mocra_scrapy.runtime.components import Components, P, Sharing
+from mocra_scrapy.runtime.deaths import Deaths
+from mocra_scrapy.runtime.joining import join
+from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
@@ -43,16 +49,21 @@ ATTRIBUTE = "_mocra_scrapy"
 
 
 class Mocra:
-    """The suite in one crawler. ``Mocra.from_crawler(crawler)`` is the same object for all who ask.
+    """mocra_scrapy in one crawler. ``Mocra.from_crawler(crawler)`` returns the same object to
+    everybody.
 
     Attributes:
-        options: the checked settings; live ones as they are now. ``own_options`` are the project's.
-        coordination: those of coordination.
-        backend: made, and connected between :meth:`open` and :meth:`close`.
-        crawl: the shared job's name.
-        worker: this worker's name, unique for this run of this process.
-        queue, session, limiter: of this crawl.
-        flow: what this worker was told: pause, drain, stop.
+        options: the checked settings, with live settings as they are now. ``own_options`` has the
+            project's values.
+        coordination: the checked settings of leaders and heartbeats.
+        backend: connected between :meth:`open` and :meth:`close`.
+        crawl: name of the crawl; ``job``: what it is of.
+        worker: name of this worker, unique for this run of this process.
+        queue: the request queue of the crawl.
+        queue_session: the same for this worker, with numbered calls.
+        limiter: limits of slots.
+        worker_state: what this worker was asked to do: pause, drain, stop.
+        joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -62,12 +73,15 @@ class Mocra:
         self.one_off = one_off_command()
         assert crawler.spidercls is not None
         self.crawler, self.settings = crawler, crawler.settings
+        spider = getattr(crawler.spidercls, "name", None) or "spider"
         self.options: Options = read_options(
-            crawler.settings, getattr(crawler.spidercls, "name", None) or "spider", download_delay_of(crawler)
+            crawler.settings, spider, download_delay_of(crawler), module=crawler.spidercls.__module__
         )
         self.own_options = self.options
+        self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
+        self.joined: CrawlState | None = None
         url = "memory://" if self.one_off else self.options.backend
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -80,14 +94,17 @@ class Mocra:
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
-        self.queue_session = QueueSession(self.queue, self.worker)
+        self.queue_session = QueueSession(self.queue, self.worker, self.job)
+        if self.backend.shared:
+            self._components.get(Deaths, self._deaths)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
-        """The one of *crawler*, made when first asked for."""
+        """The object of *crawler*, made on first use."""
         known = getattr(crawler, ATTRIBUTE, None)
         if known is None:
-            known = cls(crawler)
+            with told_in_one_line(crawler):
+                known = cls(crawler)
             setattr(crawler, ATTRIBUTE, known)
         return cast("Mocra", known)
 
@@ -95,29 +112,20 @@ class Mocra:
         """Connect, tell what the server is like, and join the crawl.
 
         Raises:
-            ConfigurationError: no asyncio, a server that can't serve, other shards than the crawl
-                was begun with.
+            ConfigurationError: a server that can't serve, other shards than the crawl was begun
+                with, ``MOCRA_FRESH`` while others work on it.
+            OtherJob: the crawl is not finished, and of another project, spider or arguments.
             BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
         """
-        if not is_asyncio_available():
-            raise ConfigurationError(
-                "TWISTED_REACTOR",
-                "the reactor in use has no asyncio loop",
-                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
-            )
         report = await self.backend.open(self.options.start_timeout)
         facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = await self.queue.join(self.worker)
-        logger.info(
-            "Worker %s %s run %d of crawl %r",
-            self.worker,
-            "resumes" if state.resumed else "begins",
-            state.run,
-            self.crawl,
-        )
+        fresh = self.options.fresh and not self.one_off
+        if fresh and self.backend.shared:
+            await self._components.get(Deaths, self._deaths).look()  # those that were killed here stand in nobody's way
+        state = self.joined = await join(self.queue_session, self.crawl, self.backend, fresh=fresh)
         if not self.one_off:
             await self._components.open()
         return state
@@ -125,6 +133,12 @@ class Mocra:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[CrawlState]:
         """:meth:`open`, and :meth:`close` at the end; also when opening fails."""
+        if not is_asyncio_available():
+            raise ConfigurationError(
+                "TWISTED_REACTOR",
+                "the reactor in use has no asyncio loop",
+                'Set TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor" (Scrapy\'s default)',
+            )
         try:
             yield await self.open()
         finally:
@@ -145,8 +159,8 @@ class Mocra:
         )
 
     def component(self, cls: type[P]) -> P:
-        """The one of *cls* (made with this object as its only argument), opened and closed with the
-        backend.
+        """The instance of *cls* in this crawler, made with this object as its only argument, and
+        opened and closed with the backend.
         """
         return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
 
@@ -160,22 +174,37 @@ class Mocra:
             raise NotConfigured(str(error)) from error
 
     def leader(self, role: str) -> Candidate:
-        """This worker as a candidate for *role*: see
+        """Make this worker a candidate for *role*. See
         :class:`~mocra_scrapy.coordination.leadership.Candidate`.
         """
         return self._components.get(Roles, self._roles).leader(role)
 
     def lock(self, name: str, **arguments: Any) -> Lock:
-        """``async with mocra.lock("login:account-7", ttl=30) as lock``: see
-        :class:`~mocra_scrapy.coordination.locks.Lock` for arguments.
+        """A lock by name: ``async with mocra.lock("login:account-7", ttl=30) as lock``. Arguments
+        are those of :class:`~mocra_scrapy.coordination.locks.Lock`.
         """
         return Lock(self._sharing().locks, name, self.worker, **arguments)
 
     def shared(self, name: str, default: T, *, namespace: str = "") -> Shared[T]:
-        """A value that all workers share, by default all crawls on this backend: see
-        :class:`~mocra_scrapy.coordination.shared_values.Shared`.
+        """A value that all workers of all crawls on this backend share, or those that use the same
+        *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
+
+    def _deaths(self) -> Deaths:
+        return Deaths(
+            self.queue,
+            self.worker,
+            Signs.of(self.backend.url, self.options.key_prefix, self.crawl),
+            lease=self.options.queue.lease,
+            idle_poll=self.options.idle_poll,
+            pace=self.coordination.heartbeat,
+            count=self._count,
+        )
+
+    def _count(self, stat: str) -> None:
+        if self.crawler.stats is not None:
+            self.crawler.stats.inc_value(stat)
 
     def _sharing(self) -> Sharing:
         return self._components.get(Sharing, lambda: Sharing(self.backend))

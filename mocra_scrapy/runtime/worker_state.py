@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy import Request
 
     from mocra_scrapy.coordination.queue_session import QueueSession
-    from mocra_scrapy.models import CrawlState
+    from mocra_scrapy.models import CrawlState, QueueSize
     from mocra_scrapy.settings.crawl import Options
 
 #: Reasons with which a spider closes that was told to.
@@ -39,6 +39,14 @@ class RunningWorker(Protocol):
     @property
     def run(self) -> int:
         """The crawl's run that it works on."""
+
+    @property
+    def state(self) -> CrawlState:
+        """Where the crawl stands, as the last answer of the queue said."""
+
+    @property
+    def size(self) -> QueueSize:
+        """What the queue holds, as the last answer said; over all workers."""
 
     def take_work(self) -> None:
         """Lease what can be fetched."""
@@ -78,6 +86,7 @@ class WorkerState:
         self.paused = self.draining = self.stopping = False
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
+        self._when_rejoined: list[Callable[[CrawlState], None]] = []
 
     @property
     def state(self) -> str:
@@ -101,10 +110,26 @@ class WorkerState:
         """The worker is closed: let go of it, and with it of the crawler."""
         self._worker = None
         self._when_attached.clear()
+        self._when_rejoined.clear()
 
     def when_attached(self, call: Callable[[], None]) -> None:
         """Call when the worker is whole."""
         self._when_attached.append(call)
+
+    def when_rejoined(self, call: Callable[[CrawlState], None]) -> None:
+        """Call when the crawl's record was lost and this worker has joined another one."""
+        self._when_rejoined.append(call)
+
+    def rejoined(self, state: CrawlState) -> None:
+        """This worker has joined *state*, in place of what it had joined before."""
+        for call in self._when_rejoined:
+            call(state)
+
+    def close(self, reason: str) -> None:
+        """This worker can't go on: close its spider with *reason*. What it held goes to others."""
+        if self._worker is not None and not self.stopping:
+            self.stopping = True
+            self._worker.close_spider(reason)
 
     def pause(self, paused: bool) -> None:
         if paused != self.paused:
@@ -174,6 +199,16 @@ class WorkerState:
     @property
     def run(self) -> int:
         return 0 if self._worker is None else self._worker.run
+
+    @property
+    def crawl_state(self) -> CrawlState | None:
+        """See :attr:`RunningWorker.state`; ``None`` while there is no worker."""
+        return None if self._worker is None else self._worker.state
+
+    @property
+    def size(self) -> QueueSize | None:
+        """See :attr:`RunningWorker.size`; ``None`` while there is no worker."""
+        return None if self._worker is None else self._worker.size
 
 
 @dataclass(frozen=True, slots=True)

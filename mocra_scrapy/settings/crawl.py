@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.settings.identity import project_name
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.throttle import Limits, read_limits
 
@@ -31,7 +32,10 @@ class Options:
     backend: str
     redis_options: Mapping[str, Any]
     key_prefix: str
+    project: str
     crawl: str
+    fresh: bool
+    secret_params: list[str]
     queue: QueueOptions
     prefetch: int
     concurrency: int
@@ -64,8 +68,8 @@ def _order(read: SettingsReader, settings: BaseSettings) -> bool:
     return "fifo" not in name.rpartition(".")[2].lower()
 
 
-def _crawl_name(read: SettingsReader, spider_name: str) -> str:
-    name = spider_name if read.value("MOCRA_CRAWL") is None else read.text("MOCRA_CRAWL", "a name")
+def _crawl_name(read: SettingsReader, project: str, spider: str) -> str:
+    name = f"{project}:{spider}" if read.value("MOCRA_CRAWL") is None else read.text("MOCRA_CRAWL", "a name")
     if len(name) > 200:
         raise ConfigurationError("MOCRA_CRAWL", f"a name of {len(name)} characters", "Use 200 at most")
     return name
@@ -94,9 +98,14 @@ def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits)
     )
 
 
-def read_options(settings: BaseSettings, spider_name: str, delay: float | None = None) -> Options:
-    """The checked settings of a crawl; *delay*: see
-    :func:`mocra_scrapy.settings.throttle.read_limits`.
+def read_options(
+    settings: BaseSettings, spider_name: str, delay: float | None = None, *, module: str | None = None
+) -> Options:
+    """The checked settings of a crawl.
+
+    Args:
+        delay: see :func:`mocra_scrapy.settings.throttle.read_limits`.
+        module: the spider's, see :func:`mocra_scrapy.settings.identity.project_name`.
 
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
@@ -105,12 +114,15 @@ def read_options(settings: BaseSettings, spider_name: str, delay: float | None =
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
-    prefetch = read.value("MOCRA_PREFETCH")
+    prefetch, project = read.value("MOCRA_PREFETCH"), project_name(settings, module)
     return Options(
         backend=read.text("MOCRA_BACKEND", "a URL"),
         redis_options=read.mapping("MOCRA_REDIS_OPTIONS"),
         key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
-        crawl=_crawl_name(read, spider_name),
+        project=project,
+        crawl=_crawl_name(read, project, spider_name),
+        fresh=read.flag("MOCRA_FRESH"),
+        secret_params=read.texts("MOCRA_SECRET_PARAMS", "patterns of names"),
         queue=_queue_options(read, settings, limits),
         prefetch=min(concurrency, 256)
         if prefetch is None

@@ -17,7 +17,10 @@ MOCRA_REDIS_OPTIONS: dict[
     str, object
 ] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
 MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
-MOCRA_CRAWL: str | None = None  # the shared job's name; None: the spider's name
+MOCRA_PROJECT: str | None = None  # whose spider it is; None: the top package of the settings module, else the spider's
+MOCRA_CRAWL: str | None = None  # the shared job's whole name; None: "project:spider"
+MOCRA_FRESH = False  # True: delete what is stored of the crawl and begin it again, unless others work on it
+MOCRA_SECRET_PARAMS = ["*password*", "*passwd*", "*token*", "*secret*", "*key*"]  # -a whose values are shown to nobody
 MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
 MOCRA_LEASE = 60.0  # s without a sign of life after which a worker's requests go to others
 MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request is a dead letter
@@ -43,6 +46,12 @@ MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first
 MOCRA_DEAD_TTL = 2_592_000.0  # s for which a dead letter is kept (30 days); 0: without limit
 MOCRA_DEAD_RETRIES = True  # whether a request whose retries are used up becomes a dead letter
 MOCRA_ON_ERROR = "ack"  # what an exception in a callback means: "ack" (done, with a record) | "retry" | "dead"
+MOCRA_CALLBACK_TIMEOUT: float | None = (
+    None  # s after which a callback that has not returned makes a dead letter; None: never
+)
+MOCRA_CALLBACK_NOTICE = 300.0  # s in flight after which the oldest request is named in the log, again at doubling times
+MOCRA_STOP_GRACE = 20.0  # s that a closing worker waits for what is in flight; 0: as long as it takes
+MOCRA_LOOP_WATCHDOG = 30.0  # s for which the event loop may be blocked before the log says by what; 0: no watchdog
 MOCRA_RETRY_BASE = 1.0  # s that the first retry waits at most; doubled for each further one; 0: as Scrapy, at once
 MOCRA_RETRY_CAP = 300.0  # s that any retry waits at most, unless the server says otherwise
 MOCRA_RETRY_AFTER_CAP = 3600.0  # s that Retry-After of a response is believed, at most
@@ -64,12 +73,16 @@ MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
 MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
 MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
 MOCRA_HEARTBEAT_TTL = 30.0  # s without one after which it is off the list
+MOCRA_SUMMARY = (
+    True  # whether a summary is logged at the end, of this worker and, by the one that ends it, of the crawl
+)
+MOCRA_PROGRESS: object = None  # a line that shows how it goes; None: on a terminal; True: also elsewhere; False: never
 MOCRA_LEADER_ROLES: list[str] = []  # roles for which every worker stands, beside those that code asks for
 MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals
 MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
 MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win a role, ± a quarter
 MOCRA_CRON: object = None  # the jobs of `scrapy cron`: a path, or a dict; None: cron.toml, or [tool.mocra.cron]
-MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: BOT_NAME
+MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: the project's name
 MOCRA_CRON_DIR = ".mocra-cron"  # folder for logs of runs, and for the state on memory://
 MOCRA_CRON_LEASE = 30.0  # s without a sign of life after which a run counts as lost

@@ -4,6 +4,9 @@ empty.
 Everything that this process knows of the crawl is about a state that no longer exists, so it is
 forgotten, and the crawl is begun anew: the first worker that notices joins and seeds, the others
 join it. What was in flight is finished; its acknowledgements are refused, its links are stored.
+
+A worker that is left from a run that ended seeds the next one as well, should it come to that:
+whoever began it may die before it has seeded.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models import Seeding
 
 if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
@@ -57,6 +61,7 @@ class LostState:
     ) -> None:
         self._session = parts.session
         self._crawl = parts.crawl
+        self._worker_state = parts.state
         self._status = status
         self._engine = engine
         self._inbox = inbox
@@ -72,9 +77,17 @@ class LostState:
     async def look(self, state: CrawlState) -> CrawlState:
         """*state* as an answer said it, or, when it is of another record than the one that was
         joined, that of the record that this worker has joined now.
+
+        Raises:
+            OtherJob: meanwhile another job was begun under this name.
         """
         same = state.born == self._known.born and state.run >= self._known.run
         if same or self._status.closing:
+            if state.run > self._known.run and not self._status.closing:
+                await self._insist(lambda _: self._session.stay(self._crawl))
+                self._known = state
+                if not state.finished and state.seeding is not Seeding.DONE:
+                    await self._seed()
             return state
         logger.error(
             "The backend has lost crawl %r: %s. This worker forgets what it knows of it, joins again and seeds again;"
@@ -84,16 +97,21 @@ class LostState:
         )
         self._stats.inc_value("mocra/worker/state_lost")
         self._stats.inc_value("mocra/worker/state_lost_requests", self._inbox.leased)
-        joined: CrawlState = await self._insist(lambda _: self._session.queue.join(self._session.worker))
+        joined: CrawlState = await self._insist(lambda _: self._session.join())
         self._known = self._status.state = joined
+        self._worker_state.rejoined(joined)
         self._status.finished = False
         self._filter.forget()
         self._codec.doubt()
         self._inbox.give_back()  # refused, but for what the queue still has
         self._policy.on_lost()
+        await self._seed()
+        return joined
+
+    async def _seed(self) -> None:
+        """Become one of those that may seed."""
         await self.close()
         self._seeding = asyncio.create_task(self._seed_again(), name="mocra seeding again")
-        return joined
 
     async def _seed_again(self) -> None:
         """Nobody's ``start()`` counts any more; one of the workers runs its own again."""
@@ -115,3 +133,14 @@ class LostState:
         task, self._seeding = self._seeding, None
         if task is not None:
             await end_tasks([task])
+
+
+def tell_what_is_gone(crawl: str, requests: int) -> None:
+    """The process ends, and with it the only place where so many requests of *crawl* are."""
+    if requests:
+        logger.warning(
+            "%d requests of crawl %r were not done and are gone: memory:// ends with its process. With a Redis URL in"
+            " MOCRA_BACKEND the next start would go on with them",
+            requests,
+            crawl,
+        )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from scrapy import Request
 
     from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.models import CrawlState, QueueSize
     from mocra_scrapy.worker.deliveries import Deliveries
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Outbox
@@ -56,6 +57,14 @@ class Running:
     @property
     def run(self) -> int:
         return self._status.state.run
+
+    @property
+    def state(self) -> CrawlState:
+        return self._status.state
+
+    @property
+    def size(self) -> QueueSize:
+        return self._status.size
 
     def take_work(self) -> None:
         if self._status.closing:

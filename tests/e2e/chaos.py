@@ -29,7 +29,7 @@ from tests.services.redis_server import RedisServer
 from tests.services.warm import AnyProcess
 
 LEASE = 2.0  # s
-CRAWL = "graph"
+CRAWL = "crawling:graph"
 SCRAPY_REDIS = {
     "MOCRA_ENABLED": "False",
     "SCHEDULER": "scrapy_redis.scheduler.Scheduler",

@@ -134,7 +134,7 @@ def test_a_callback_that_is_gone_makes_dead_letters(
     assert "'finish_reason': 'finished'" in done.stderr
     assert len(site.arrivals()) == fetched
     with redis_single.client() as client:
-        dead = client.hlen("mocra:{shop:0}:dead")
+        dead = client.hlen("mocra:{shop:shop:0}:dead")
     assert fetched + dead == 40
     assert f"'mocra/scheduler/unreadable': {dead}" in done.stderr
 
@@ -208,7 +208,7 @@ def test_require_serializable_says_so(
     assert not (project / "died").exists()
     assert set(site.arrivals()) == {"/ok/parent", "/ok/stored"}
     with redis_single.client() as client:
-        assert client.hlen("mocra:{shop:0}:dead") == 1
+        assert client.hlen("mocra:{shop:shop:0}:dead") == 1
     assert "'finish_reason': 'finished'" in done.stderr
 
 

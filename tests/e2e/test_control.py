@@ -24,7 +24,7 @@ T = TypeVar("T")
 SLOW = {"CONCURRENT_REQUESTS": 2, "DOWNLOAD_DELAY": 0.1, "RANDOMIZE_DOWNLOAD_DELAY": False, "MOCRA_HEARTBEAT": 0.2}
 
 
-def tell(workers: Workers, what: Callable[[Control], Awaitable[T]], crawl: str = "graph") -> T:
+def tell(workers: Workers, what: Callable[[Control], Awaitable[T]], crawl: str = "crawling:graph") -> T:
     """Say something to a crawl, as a script does."""
 
     async def say() -> T:
@@ -141,9 +141,9 @@ def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Wor
     assert [e["reason"] for e in workers.events("closed")] == ["mocra_stopped", "mocra_stopped", "finished"]
     assert set(site.arrivals()) == {f"/page/{n}" for n in range(site.pages)}
     assert "mocra/queue/redelivered" not in workers.stats()
-    hanging = workers.start("seeds", site=site.url, seeds=20, hold_at=10, **SLOW)
+    hanging = workers.start("seeds", site=site.url, seeds=20, _hold_at=10, **SLOW)
     eventually(lambda: site.count("/ok/9"))
-    tell(workers, lambda control: control.drain(), "seeds")
+    tell(workers, lambda control: control.drain(), "crawling:seeds")
     assert hanging.wait(20) == 0
     assert workers.events("closed")[-1]["reason"] == "mocra_drained"
 
@@ -163,7 +163,7 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
         ("DOWNLOAD_TIMEOUT", 5, "These can: CONCURRENT_REQUESTS"),
     ):
         with pytest.raises(ConfigurationError, match=match):
-            tell(workers, lambda control, name=name, value=value: control.set(name, value), "list")
+            tell(workers, lambda control, name=name, value=value: control.set(name, value), "crawling:list")
 
     async def junk(control: Control) -> None:
         await control._values.put("setting:MOCRA_PREFETCH", b'"lots"')
@@ -173,8 +173,8 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
         await control.set("CONCURRENT_REQUESTS", 12)
         return dict(await control.settings())
 
-    tell(workers, junk, "list")
-    assert tell(workers, change, "list")["CONCURRENT_REQUESTS"] == 12
+    tell(workers, junk, "crawling:list")
+    assert tell(workers, change, "crawling:list")["CONCURRENT_REQUESTS"] == 12
     eventually(lambda: arrived(site) == 12, 10)
     workers.wait()
     log = workers.log()
@@ -185,18 +185,20 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
     workers.start("list", site=site.url, paths="ok/1", **options)
     assert workers.all[1].wait(30) == 0
     assert "Setting CONCURRENT_REQUESTS is 12 now" in workers.log(1)
-    tell(workers, lambda control: control.reset("CONCURRENT_REQUESTS"), "list")
-    assert "CONCURRENT_REQUESTS" not in tell(workers, lambda control: control.settings(), "list")
+    tell(workers, lambda control: control.reset("CONCURRENT_REQUESTS"), "crawling:list")
+    assert "CONCURRENT_REQUESTS" not in tell(workers, lambda control: control.settings(), "crawling:list")
 
 
 def test_workers_tell_who_they_are(site: MockSite, workers: Workers) -> None:
     workers.start("list", site=site.url, paths="slow/20/a,slow/20/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2)
     eventually(lambda: arrived(site) == 3)
-    killed = workers.start("list", site=site.url, MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2)
+    killed = workers.start(
+        "list", site=site.url, paths="slow/20/a,slow/20/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2
+    )
 
     def reports() -> dict[int, dict[str, Any]]:
-        found = tell(workers, lambda control: control.workers(), "list")
-        assert {report.crawl for report in found} <= {"list"}
+        found = tell(workers, lambda control: control.workers(), "crawling:list")
+        assert {report.crawl for report in found} <= {"crawling:list"}
         return {report.facts["pid"]: {"worker": report.worker, **report.facts} for report in found}
 
     eventually(lambda: len(reports()) == 2 and reports()[workers.all[0].pid]["items"] == 1)

@@ -142,34 +142,36 @@ def test_commands_for_people(site: MockSite, workers: Workers, tmp_path: Path) -
 
     workers.start("list", site=site.url, paths="slow/30/a", MOCRA_HEARTBEAT=0.2, MOCRA_CLOSE="never")
     eventually(lambda: site.count("/slow/30/a"))
-    table = mocra("workers", "--crawl", "list").splitlines()
+    table = mocra("workers", "--crawl", "crawling:list").splitlines()
     assert table[0].split()[:4] == ["worker", "crawl", "seen", "state"]
     assert mocra("workers").splitlines()[0] == table[0], "of all crawls"
     name = table[1].split()[0]
     assert f"-{workers.all[0].pid}-" in name
-    (line,) = mocra("workers", "--crawl", "list", "--json").splitlines()
+    (line,) = mocra("workers", "--crawl", "crawling:list", "--json").splitlines()
     assert json.loads(line)["worker"] == name
-    assert mocra("control", "pause", "--crawl", "list") == "Told 1 worker of list: start nothing new\n"
-    mocra("control", "set", "CONCURRENT_REQUESTS=3", "--crawl", "list")
-    mocra("control", "set", "CONCURRENT_REQUESTS=5", "--crawl", "list", "--worker", name)
+    assert (
+        mocra("control", "pause", "--crawl", "crawling:list") == "Told 1 worker of crawling:list: start nothing new\n"
+    )
+    mocra("control", "set", "CONCURRENT_REQUESTS=3", "--crawl", "crawling:list")
+    mocra("control", "set", "CONCURRENT_REQUESTS=5", "--crawl", "crawling:list", "--worker", name)
     eventually(lambda: "Setting CONCURRENT_REQUESTS is 5 now" in workers.log(0))
-    mocra("control", "reset", "CONCURRENT_REQUESTS", "--crawl", "list", "--worker", name)
-    shown = mocra("control", "show", "--crawl", "list")
+    mocra("control", "reset", "CONCURRENT_REQUESTS", "--crawl", "crawling:list", "--worker", name)
+    shown = mocra("control", "show", "--crawl", "crawling:list")
     assert "Paused: all" in shown
     assert "CONCURRENT_REQUESTS = 3" in shown
-    eventually(lambda: "paused" in mocra("workers", "--crawl", "list"))
-    mocra("control", "resume", "--crawl", "list")
-    mocra("control", "reset", "CONCURRENT_REQUESTS", "--crawl", "list")
-    assert "Paused: no" in mocra("control", "show", "--crawl", "list")
-    assert "There are: " + name in mocra("control", "stop", "--crawl", "list", "--worker", "nobody", code=1)
-    assert "These can: CONCURRENT_REQUESTS" in mocra("control", "set", "BOT_NAME=x", "--crawl", "list", code=1)
-    assert "Name it, usually the spider" in mocra("control", "pause", code=1)
-    assert "NAME=VALUE" in mocra("control", "set", "--crawl", "list", code=2)
-    assert "a crawl 'lits' was never begun" in mocra("control", "pause", "--crawl", "lits", code=1)
+    eventually(lambda: "paused" in mocra("workers", "--crawl", "crawling:list"))
+    mocra("control", "resume", "--crawl", "crawling:list")
+    mocra("control", "reset", "CONCURRENT_REQUESTS", "--crawl", "crawling:list")
+    assert "Paused: no" in mocra("control", "show", "--crawl", "crawling:list")
+    assert "There are: " + name in mocra("control", "stop", "--crawl", "crawling:list", "--worker", "nobody", code=1)
+    assert "These can: CONCURRENT_REQUESTS" in mocra("control", "set", "BOT_NAME=x", "--crawl", "crawling:list", code=1)
+    assert "Name it (project:spider)" in mocra("control", "pause", code=1)
+    assert "NAME=VALUE" in mocra("control", "set", "--crawl", "crawling:list", code=2)
+    assert "a crawl 'shop:lits' was never begun" in mocra("control", "pause", "--crawl", "lits", code=1)
     assert "'list' means nothing after pause" in mocra("control", "pause", "list", code=2)
     assert "Use a Redis URL" in mocra("control", "pause", "--crawl", "x", "-s", "MOCRA_BACKEND=memory://", code=1)
     assert "Error: " in mocra("workers", "--crawl", "x", "-s", "MOCRA_BACKEND=redis://127.0.0.1:1/0", code=1)
-    mocra("control", "stop", "--crawl", "list", "--worker", name)
+    mocra("control", "stop", "--crawl", "crawling:list", "--worker", name)
     workers.all[0].send_signal(signal.SIGINT)  # the page takes 30 s more
     workers.kill()
 

@@ -35,7 +35,8 @@ def crawl(workers: Workers, spider: str, site: MockSite, environment: dict[str, 
 def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
     """With its reason, attempts, times; the crawl finishes; replay gives it all its retries again."""
     busy, gone = "/moods/503/busy", "/moods/drop/gone"
-    assert crawl(workers, "moods", site, paths=f"{busy[1:]} {gone[1:]} ok/fine status/404/x", RETRY_TIMES=2) == 0
+    paths = f"{busy[1:]} {gone[1:]} ok/fine status/404/x"
+    assert crawl(workers, "moods", site, paths=paths, RETRY_TIMES=2) == 0
     assert site.count(busy) == 3
     found = {letter["url"].removeprefix(site.url): letter for letter in letters(workers, "moods")}
     assert set(found) == {busy, gone}, "a 404 is an answer"
@@ -52,9 +53,9 @@ def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
     assert len(workers.events("finished")) == 1
     # Replayed it is tried three times more, as if for the first time.
     done = dead(workers, "replay", "moods", "--slot", "127.0.0.1", "--reason", "retry", "--limit", "1")
-    assert done.stdout == "1 dead letter is back in the queue of crawl 'moods'\n"
+    assert done.stdout == "1 dead letter is back in the queue of crawl 'crawling:moods'\n"
     counted = site.count(busy) + site.count(gone)
-    assert crawl(workers, "moods", site, paths="", RETRY_TIMES=1) == 0
+    assert crawl(workers, "moods", site, paths=paths, RETRY_TIMES=1) == 0
     assert site.count("/ok/fine") == 1, "the finished run goes on, start() is not run again"
     assert site.count(busy) + site.count(gone) >= counted + 2
     assert sorted(x["retries"] for x in letters(workers, "moods")) == [1, 2]
@@ -198,7 +199,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
     [
         (["list"], 2, "Whose? scrapy mocra dead list SPIDER, or --crawl NAME"),
         (["list", "nobody"], 2, "There is no spider 'nobody'. Spiders: "),
-        (["list", "--crawl", "nobody"], 1, "knows no crawl 'nobody'"),
+        (["list", "--crawl", "nobody"], 1, "knows no crawl 'crawling:nobody'"),
         (["replay", "moods"], 2, "Which ones? Name IDs, or --reason"),
         (["purge", "moods"], 2, "all: purge --all"),
         (["show", "moods"], 2, "list tells the IDs"),

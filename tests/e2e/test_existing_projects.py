@@ -173,7 +173,7 @@ def test_only_the_scheduler_is_set(site: MockSite, tmp_path: Path) -> None:
     assert len(items) == site.pages
     assert reason == "finished"
     assert "resumes run 1" not in log
-    assert "begins run 1 of crawl 'shop'" in log
+    assert "begins run 1 of crawl 'shop:shop'" in log
 
 
 def test_the_users_own_settings_win(site: MockSite, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ async def on_backend(url: str, do: Callable[[IBackend], Coroutine[Any, Any, Any]
 
 
 async def on_limiter(url: str, do: Callable[[IRateLimiter], Coroutine[Any, Any, Any]]) -> Any:
-    return await on_backend(url, lambda backend: do(backend.rate_limiter("two_hosts", QueueOptions())))
+    return await on_backend(url, lambda backend: do(backend.rate_limiter("crawling:two_hosts", QueueOptions())))
 
 
 def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: Workers) -> None:
@@ -145,7 +145,7 @@ async def test_a_breaker_is_looked_at_and_reset_from_outside(site: MockSite, wor
     site.repair()
 
     async def look_and_reset(backend: IBackend) -> list[Circuit]:
-        breaker = backend.breaker("two_hosts", BreakerRules(), QueueOptions())
+        breaker = backend.breaker("crawling:two_hosts", BreakerRules(), QueueOptions())
         states = [state.circuit for state in await breaker.tripped()]
         assert await breaker.reset("localhost")
         return states

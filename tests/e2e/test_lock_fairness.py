@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,5 +60,5 @@ def test_no_process_starves(redis_url: str, tmp_path: Path) -> None:
     assert numbers == sorted(set(numbers)), "one at a time"
     counts = Counter(name for name, _ in lines)
     assert min(counts[f"p{i}"] for i in range(PROCESSES)) >= GRANTS / PROCESSES / 2, counts
-    in_a_row = sum(one == next_one for (one, _), (next_one, _) in zip(lines, lines[1:], strict=False))
+    in_a_row = sum(one == next_one for (one, _), (next_one, _) in pairwise(lines))
     assert in_a_row <= GRANTS / 8, "others waited: 0 here, 130 without a line"

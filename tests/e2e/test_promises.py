@@ -61,7 +61,7 @@ def test_p04_a_stale_owner_changes_nothing(site: MockSite, workers: Workers) -> 
     stopped = workers.start("list", site=site.url, paths="slow/2/a,slow/2/b", MOCRA_LEASE=1)
     eventually(lambda: site.count("/slow/2/b"))
     os.kill(stopped.pid, signal.SIGSTOP)
-    workers.start("list", site=site.url, paths="", MOCRA_LEASE=1)
+    workers.start("list", site=site.url, paths="slow/2/a,slow/2/b", MOCRA_LEASE=1)
     eventually(lambda: site.count("/slow/2/b") == 2 and site.count("/slow/2/a") == 2)
     os.kill(stopped.pid, signal.SIGCONT)
     workers.wait()
@@ -147,7 +147,7 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
     """The worker that runs start() dies in the middle: another one gives all seeds, and none is
     fetched twice for it.
     """
-    seeder = workers.start("seeds", site=site.url, seeds=300, hold_at=150, MOCRA_LEASE=1)
+    seeder = workers.start("seeds", site=site.url, seeds=300, _hold_at=150, MOCRA_LEASE=1)
     eventually(lambda: len(site.arrivals()) == 150, 30)
     workers.start("seeds", site=site.url, seeds=300, MOCRA_LEASE=1)
     workers.until("opened", 2)
@@ -172,7 +172,7 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers, re
     with redis_of(workers) as client:
         eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 30, "the inbox handed back")
     assert told.seconds() < 1
-    workers.start("list", site=site.url, paths="")
+    workers.start("list", site=site.url, paths=paths)
     eventually(lambda: len(site.arrivals()) == 24)
     assert leaving.poll() is None, "the pages in flight were not waited for"
     workers.wait()
@@ -250,7 +250,7 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
     with redis_single.client() as client:
         workers.start("list", site=site.url, paths="slow/2/a", CONCURRENT_REQUESTS=1)
         eventually(lambda: site.count("/slow/2/a"))
-        key = "mocra:{list:0}:q:1:127.0.0.1"
+        key = "mocra:{crawling:list:0}:q:1:127.0.0.1"
         slot = "127.0.0.1"
         for junk in (
             b"\x00\x80" + pickle.dumps(Bomb()),
@@ -261,9 +261,9 @@ def test_p11_shared_bytes_are_data(site: MockSite, workers: Workers, redis_singl
             os.urandom(300),
         ):
             client.rpush(key, junk)
-        client.zadd("mocra:{list:0}:ready", {slot: 1}, nx=True)
+        client.zadd("mocra:{crawling:list:0}:ready", {slot: 1}, nx=True)
         workers.wait()
-        letters = client.hgetall("mocra:{list:0}:dead")
+        letters = client.hgetall("mocra:{crawling:list:0}:dead")
     assert not mark.exists()
     assert len(letters) == 6
     assert workers.stats()["mocra/scheduler/unreadable"] == 6

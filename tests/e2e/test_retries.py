@@ -21,7 +21,7 @@ MOODS = "/moods/503+2,429,drop,hang,503+date,200/page"
 PATIENT = {"RETRY_TIMES": 6, "MOCRA_RETRY_BASE": 0.2, "DOWNLOAD_TIMEOUT": 1, "MOCRA_LEASE": 2, "MOCRA_IDLE_POLL": 0.2}
 
 
-def delayed(client: Redis, crawl: str = "moods") -> int:
+def delayed(client: Redis, crawl: str = "crawling:moods") -> int:
     return int(client.zcard(f"mocra:{{{crawl}:0}}:delayed"))  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.models import QueueOptions
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
@@ -39,7 +42,7 @@ def test_keep_seen_fetches_only_what_is_new(site: MockSite, workers: Workers) ->
     assert len(first) == site.pages
     again = finish(workers, site, MOCRA_KEEP_SEEN=True)
     assert again == {}, "graph's seed is filtered like everything else"
-    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "graph"] == [1, 2]
+    assert [e["run"] for e in workers.events("finished") if e["crawl"] == "crawling:graph"] == [1, 2]
     assert len(finish(workers, site, MOCRA_KEEP_SEEN=False)) == site.pages, (
         "a run that doesn't ask for it begins afresh"
     )
@@ -58,13 +61,13 @@ def test_two_crawls_do_not_meet(site: MockSite, workers: Workers, redis_single: 
 def test_nothing_is_left_but_the_record(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
     finish(workers, site)
     with redis_single.client() as client:
-        assert sorted(client.scan_iter()) == [b"mocra:{graph:0}:crawl"]
+        assert sorted(client.scan_iter()) == [b"mocra:{crawling:graph:0}:crawl"]
 
 
 def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers: Workers) -> None:
     slow = workers.start("list", site=site.url, paths="slow/60/a", MOCRA_CLOSE="idle")
     eventually(lambda: site.count("/slow/60/a"))
-    idle = workers.start("list", site=site.url, MOCRA_CLOSE="idle")
+    idle = workers.start("list", site=site.url, paths="slow/60/a", MOCRA_CLOSE="idle")
     assert idle.wait(20) == 0
     assert slow.poll() is None, "the other one still fetches"
     assert site.count("/slow/60/a") == 1
@@ -73,7 +76,7 @@ def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers:
 def test_close_never_waits_for_more(site: MockSite, workers: Workers) -> None:
     waiting = workers.start("list", site=site.url, paths="ok/a", MOCRA_CLOSE="never")
     eventually(lambda: site.count("/ok/a"))
-    workers.start("list", site=site.url, paths="ok/b,ok/c", MOCRA_CLOSE="idle", MOCRA_LEASE=2)
+    workers.start("list", site=site.url, paths="ok/a", MOCRA_CLOSE="idle", MOCRA_LEASE=2)
     # The first one has seeded this run, so the second finds nothing to do and goes; the first
     # stays.
     assert workers.all[1].wait(20) == 0
@@ -94,7 +97,8 @@ def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(site: MockSite, workers: 
     eventually(lambda: "shutting down gracefully" in workers.log())
     hasty.send_signal(signal.SIGINT)
     hasty.wait(10)
-    second = workers.start("list", site=site.url, MOCRA_LEASE=1, DOWNLOAD_TIMEOUT=1, RETRY_ENABLED=False)
+    again = {"MOCRA_LEASE": 1, "DOWNLOAD_TIMEOUT": 1, "RETRY_ENABLED": False}
+    second = workers.start("list", site=site.url, paths="slow/30/a,ok/b", **again)
     assert second.wait(30) == 0
     assert site.count("/slow/30/a") == 2
     assert len(workers.events("finished")) == 1
@@ -117,11 +121,11 @@ def test_a_start_that_fails_is_not_run_for_ever(site: MockSite, workers: Workers
 
 def test_close_spider_in_start_interrupts_the_crawl(site: MockSite, workers: Workers) -> None:
     """The next run resumes it, and seeds what is missing."""
-    first = workers.start("failing_start", site=site.url, enough=1)
+    first = workers.start("failing_start", site=site.url, _enough=1)
     assert first.wait(30) == 0
     assert workers.events("closed")[0]["reason"] == "enough"
     assert not workers.events("finished")
-    workers.start("failing_start", site=site.url, whole=1)
+    workers.start("failing_start", site=site.url, _whole=1)
     workers.wait()
     assert set(site.arrivals()) == {"/slow/5/0", "/ok/1", "/ok/2"}
     assert [e["run"] for e in workers.events("finished")] == [1]
@@ -172,5 +176,34 @@ def test_a_worker_that_slept_through_the_end_joins_the_next_run(site: MockSite, 
     os.kill(sleeper.pid, signal.SIGCONT)
     workers.wait()
     assert [e["run"] for e in workers.events("finished")] == [1, 2]
-    assert "Run 1 of crawl 'graph' is over, run 2 has begun" in workers.log(0)
+    assert "Run 1 of crawl 'crawling:graph' is over, run 2 has begun" in workers.log(0)
+    assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"
+
+
+def test_a_worker_that_slept_through_the_end_seeds_the_next_run(
+    site: MockSite, workers: Workers, redis_single: RedisServer
+) -> None:
+    """Whoever began that run died before it had seeded: nobody else is there to do it."""
+    sleeper = workers.start("graph", site=site.url, MOCRA_LEASE=1, DOWNLOAD_DELAY=0.02)
+    eventually(lambda: len(site.arrivals()) > 30)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    workers.start("graph", site=site.url, MOCRA_LEASE=1)
+    workers.until("finished", 1)
+    assert workers.all[1].wait(20) == 0
+
+    async def begin_the_next_run_and_die() -> int:
+        backend = open_backend(redis_single.url)
+        await backend.open()
+        queue = backend.request_queue("graph", QueueOptions(lease=1))
+        state = await queue.join("ghost")
+        await queue.claim_seeding("ghost")
+        await queue.close()
+        await backend.close()
+        return state.run
+
+    assert asyncio.run(begin_the_next_run_and_die()) == 2
+    os.kill(sleeper.pid, signal.SIGCONT)
+    workers.wait()
+    assert [e["run"] for e in workers.events("finished")] == [1, 2]
+    assert "This worker seeds run 2 of crawl 'graph'" in workers.log(0)
     assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"

@@ -89,7 +89,7 @@ class SimulatedWorker:
 
     async def _run(self) -> None:
         self._state = await self._insist(lambda _: self.queue.join(self.name))
-        self._born = self._state.born
+        self._born, self._number = self._state.born, self._state.run
         self._seeding = self._spawn(self._seed())
         self._spawn(self._listen())
         while not self._is_done():
@@ -182,6 +182,10 @@ class SimulatedWorker:
         self._state, self._size = answer.state, answer.size
         if self._state.born != self._born and not self._leaving:
             await self._begin_anew()
+        elif self._state.run > self._number:
+            self._number = self._state.run
+            if self._seeding.done():
+                self._seeding = self._spawn(self._seed())  # whoever began it may die before it has seeded
         due = IDLE if answer.next_due is None else answer.next_due + 0.01
         self._due = 0.0 if answer.leases and want else due
         self._take_in(answer, bounds)
@@ -192,7 +196,7 @@ class SimulatedWorker:
         """The crawl's record is gone."""
         self._simulation.tell(f"{self.name} begins anew")
         self._state = await self._insist(lambda _: self.queue.join(self.name))
-        self._born = self._state.born
+        self._born, self._number = self._state.born, self._state.run
         self._lose()
         self._seeding.cancel()
         self._seeding = self._spawn(self._seed())

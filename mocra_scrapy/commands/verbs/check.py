@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
+from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("crawl", help="its name, usually the spider's")
+        parser.add_argument("crawl", help="its name (project:spider), or the spider's")
         parser.add_argument(
             "--fix", action="store_true", help="set counts to what is there, line up what is out of reach"
         )
@@ -35,7 +36,8 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         async def use(backend: IBackend) -> None:
             nonlocal code
             assert command.settings is not None
-            queue = backend.request_queue(options.crawl, read_options(command.settings, options.crawl).queue)
+            crawl = await crawl_named(backend, command.settings, options.crawl)
+            queue = backend.request_queue(crawl, read_options(command.settings, options.crawl).queue)
             try:
                 state, audit = await queue.state(), await queue.audit(options.fix)
             finally:
@@ -43,10 +45,10 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             is_orphan = not state.run and bool(audit.found_pending or audit.found_leased)
             code = WRONG if audit.differs or is_orphan else FINE
             if options.json:
-                facts = {"crawl": options.crawl, "run": state.run, **asdict(audit)}
+                facts = {"crawl": crawl, "run": state.run, **asdict(audit)}
                 print(json.dumps({**facts, "record": bool(state.run), "differs": code == WRONG}))
             else:
-                print("\n".join(told(options.crawl, state, audit, options.fix)))
+                print("\n".join(told(crawl, state, audit, options.fix)))
 
         return with_backend(command, use) or code
 

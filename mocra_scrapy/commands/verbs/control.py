@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.backend_session import opened_backend
+from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.settings.crawl import read_options
 
@@ -69,7 +70,9 @@ def with_control(command: ScrapyCommand, crawl: str | None, use: Callable[[Contr
         assert command.settings is not None
         name = crawl or command.settings.get("MOCRA_CRAWL")
         if not name:
-            raise ConfigurationError("--crawl", "it is not clear which crawl is meant", "Name it, usually the spider")
+            fix = "Name it (project:spider), or its spider"
+            raise ConfigurationError("--crawl", "it is not clear which crawl is meant", fix)
+        name = await crawl_named(backend, command.settings, name)
         control = Control(backend, name, by=who_asks())
         try:
             if not await control.exists():
@@ -98,7 +101,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("what", choices=VERBS)
         parser.add_argument("setting", nargs="?", help="with set and reset: NAME=VALUE, or NAME")
-        parser.add_argument("--crawl", help="the crawl (default: MOCRA_CRAWL)")
+        parser.add_argument("--crawl", help="the crawl (project:spider), or its spider (default: MOCRA_CRAWL)")
         parser.add_argument("--worker", help="one worker only, as `scrapy mocra workers` names it")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:

@@ -16,6 +16,7 @@ from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.suggestions import did_you_mean
+from mocra_scrapy.settings.identity import project_name
 
 #: Stats that Scrapy and this package count, and what the names of the others begin with.
 STATS = (
@@ -47,7 +48,8 @@ class Check(Looking):
         for line in wrong:
             print(f"Error: {line}", file=sys.stderr)
         single = Store(options.address).single
-        for line in (*unknown_stats(jobs, source), *([] if single else shared_crawls(jobs))):
+        shared = [] if single else shared_crawls(jobs, project_name(command.settings))
+        for line in (*unknown_stats(jobs, source), *shared):
             print(f"Warning: {line}")
         for job in jobs.values():
             if job.executor == "queue" and single:
@@ -78,11 +80,11 @@ def unknown_stats(jobs: Mapping[str, Job], source: Source) -> Iterator[str]:
                 yield f"{where}: {name!r} is no stat that is known here, and reads as 0. {guess}".rstrip()
 
 
-def shared_crawls(jobs: Mapping[str, Job]) -> Iterator[str]:
+def shared_crawls(jobs: Mapping[str, Job], project: str) -> Iterator[str]:
     """Jobs whose runs would be workers of one crawl when they overlap."""
     crawls: dict[str, list[str]] = {}
     for job in jobs.values():
-        crawls.setdefault(str(job.settings.get("MOCRA_CRAWL", job.spider)), []).append(job.name)
+        crawls.setdefault(str(job.settings.get("MOCRA_CRAWL", f"{project}:{job.spider}")), []).append(job.name)
     for crawl, names in crawls.items():
         if len(names) > 1:
             yield (

@@ -21,9 +21,11 @@ from scrapy.utils.request import RequestFingerprinter
 from mocra_scrapy.codec.compression import PayloadReader
 from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, instant
 from mocra_scrapy.commands.verbs.backend_session import opened_backend
+from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
 from mocra_scrapy.settings.crawl import Options, read_options
+from mocra_scrapy.settings.identity import settings_project
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -95,7 +97,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         assert command.settings is not None
         try:
             chosen, ids = which_crawl(command.settings, options)
-            action = Action(options, chosen, ids)
+            action = Action(options, command.settings, chosen, ids)
             action.own_fingerprints = (
                 load_object(command.settings["REQUEST_FINGERPRINTER_CLASS"]) is RequestFingerprinter
             )
@@ -116,15 +118,18 @@ def which_crawl(settings: BaseSettings, options: argparse.Namespace) -> tuple[Op
     """The settings of the crawl that is meant, and the IDs."""
     ids = list(options.words)
     if options.crawl is not None:
-        settings.set("MOCRA_CRAWL", options.crawl, "cmdline")
         return read_options(settings, options.crawl), ids
     if not ids:
         raise UsageProblem(f"Whose? scrapy mocra dead {options.action} SPIDER, or --crawl NAME")
     name = ids.pop(0)
     loader = get_spider_loader(settings)
     try:
+        name = name.removeprefix(f"{settings_project(settings)}:")
         loader.load(name).update_settings(settings)
     except KeyError:
+        if ":" in name:  # of another project, or of a MOCRA_CRAWL
+            options.crawl = name
+            return read_options(settings, name), ids
         known = ", ".join(sorted(loader.list())) or "none: is this the folder of a project?"
         raise UsageProblem(
             f"There is no spider {name!r}. Spiders: {known}. For a crawl by its name: --crawl NAME"
@@ -137,6 +142,7 @@ class Action:
 
     Args:
         options: the command line.
+        settings: the project's.
         chosen: the settings of the crawl.
         ids: letters that were named.
 
@@ -146,8 +152,8 @@ class Action:
 
     own_fingerprints = True
 
-    def __init__(self, options: argparse.Namespace, chosen: Options, ids: list[str]) -> None:
-        self.options, self.chosen, self.ids = options, chosen, ids
+    def __init__(self, options: argparse.Namespace, settings: BaseSettings, chosen: Options, ids: list[str]) -> None:
+        self.options, self._settings, self.chosen, self.ids = options, settings, chosen, ids
         records = options.records or ("without" if options.action == "replay" else "with")
         done = {"with": None, "without": False, "only": True}[records]
         self._reader = PayloadReader(chosen.entry_max_bytes)
@@ -170,6 +176,10 @@ class Action:
     async def _opened(self) -> AsyncIterator[IRequestQueue]:
         chosen = self.chosen
         async with opened_backend(chosen) as (backend, _):
+            if self.options.crawl is not None:
+                self.chosen = chosen = replace(
+                    chosen, crawl=await crawl_named(backend, self._settings, self.options.crawl)
+                )
             queue = backend.request_queue(chosen.crawl, chosen.queue)
             try:
                 if not (await queue.state()).run and not (await queue.size()).dead:

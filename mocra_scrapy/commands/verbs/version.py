@@ -14,7 +14,7 @@ from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings.crawl import Options, read_options
 
-LIBRARIES = ("Scrapy", "Twisted", "msgpack", "zope.interface", "redis", "hiredis", "confluent-kafka", "uvloop")
+LIBRARIES = ("Scrapy", "Twisted", "msgpack", "zope.interface", "redis", "hiredis", "uvloop")
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import with_backend
+from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
@@ -39,16 +40,16 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
         async def use(backend: IBackend) -> None:
-            reports = sorted(
-                await backend.worker_registry().workers(options.crawl), key=lambda one: (one.crawl, one.worker)
-            )
+            assert command.settings is not None
+            crawl = options.crawl and await crawl_named(backend, command.settings, options.crawl)
+            reports = sorted(await backend.worker_registry().workers(crawl), key=lambda one: (one.crawl, one.worker))
             if options.json:
                 for report in reports:
                     print(json.dumps({"worker": report.worker, "crawl": report.crawl, **report.facts}))
             elif reports:
                 print(shown(reports, time.time()))
             else:
-                print(f"No worker of {options.crawl} is there" if options.crawl else "No worker is there")
+                print(f"No worker of {crawl} is there" if crawl else "No worker is there")
 
         return with_backend(command, use)
 

@@ -50,12 +50,13 @@ async def test_letters_of_compressed_requests_are_read(redis_url: str) -> None:
         options = argparse.Namespace(
             action="list", records=None, reason=None, slot=None, since=None, until=None, limit=None, all=False
         )
-        action = Action(options, read_options(Settings({"MOCRA_BACKEND": redis_url}), "one"), [])
+        settings = Settings({"MOCRA_BACKEND": redis_url, "MOCRA_CRAWL": "one"})
+        action = Action(options, settings, read_options(settings, "one"), [])
         letters = [letter async for page in action._letters(queue, None) for letter in page]
         assert [as_json(letter)["url"] for letter in letters] == [urls[7], None, urls[8]]
         assert fingerprint_of(letters[0].body) is not None
         assert letters[1].body == foreign
-        named = Action(options, action.chosen, [letters[0].id])
+        named = Action(options, settings, action.chosen, [letters[0].id])
         (only,) = [letter async for page in named._letters(queue, None) for letter in page]
         assert only.body == payloads[7]
     finally:

@@ -21,7 +21,7 @@ from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Entry, QueueOptions
 from mocra_scrapy.scheduler import Scheduler
-from tests.integration.worker.scheduling import dequeue, drained, eventually, opened
+from tests.integration.worker.scheduling import CRAWL, dequeue, drained, eventually, opened
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def shared() -> dict[str, Any]:
 @asynccontextmanager
 async def look(settings: dict[str, Any]) -> AsyncIterator[IRequestQueue]:
     backend = open_backend(settings["MOCRA_BACKEND"])
-    yield backend.request_queue("one", QueueOptions())
+    yield backend.request_queue(CRAWL, QueueOptions())
     await backend.close()
 
 

@@ -24,6 +24,8 @@ PRIORITIES = [
     ("http://foo.test/c", 0),
     ("http://foo.test/e", 2),
 ]
+#: The crawl of :class:`OneSpider`: outside of a project its module says which one it is.
+CRAWL = "tests:one"
 
 
 class OneSpider(Spider):

@@ -26,7 +26,7 @@ from mocra_scrapy.extensions.workers import WorkerReports
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.scheduler import Scheduler
 
-from .scheduling import URLS, OneSpider, dequeue, eventually, holds_what_it_counts
+from .scheduling import CRAWL, URLS, OneSpider, dequeue, eventually, holds_what_it_counts
 
 SETTINGS = {
     "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
@@ -58,7 +58,7 @@ async def working(**settings: Any) -> AsyncIterator[Scheduler]:
 
 
 def told(backend: MemoryBackend) -> Control:
-    return Control(backend, "one")
+    return Control(backend, CRAWL)
 
 
 async def pending(scheduler: Scheduler) -> int:
@@ -149,7 +149,7 @@ async def test_old_orders_are_for_others(backend: MemoryBackend) -> None:
         await told(backend).pause()
         await eventually(lambda: scheduler.mocra.worker_state.paused)
         assert scheduler.mocra.worker_state.state == "paused"
-        store = backend.shared_values("control:one")
+        store = backend.shared_values(f"control:{CRAWL}")
         await store.put("order", b'{"verb": "dance"}')
         await store.put("order", b"[]")
         await store.put("paused", None)
@@ -197,7 +197,7 @@ async def test_live_settings_follow_and_come_back(
         await eventually(lambda: (mocra.options.concurrency, mocra.options.prefetch) == (16, 16))
         assert handler.level == logging.INFO
         assert mocra.options == mocra.own_options
-        await backend.shared_values("control:one").put("setting:CONCURRENT_REQUESTS", b"-3")
+        await backend.shared_values(f"control:{CRAWL}").put("setting:CONCURRENT_REQUESTS", b"-3")
         await eventually(lambda: "'setting:CONCURRENT_REQUESTS' in the store is not usable" in caplog.text)
         assert mocra.options.concurrency == 16
 

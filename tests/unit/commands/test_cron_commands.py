@@ -154,8 +154,8 @@ settings = { MOCRA_CRAWL = "third" }
     (line,) = unknown_stats(jobs, Source(file))
     assert ":4: jobs.one.success: 'item_scraped_coutn' is no stat that is known here" in line
     assert "Did you mean 'item_scraped_count'?" in line
-    (line,) = shared_crawls(jobs)
-    assert line.startswith("one, two would work on one crawl, 'a'")
+    (line,) = shared_crawls(jobs, "shop")
+    assert line.startswith("one, two would work on one crawl, 'shop:a'")
     assert len(list(unknown_spiders(jobs, Source(file), ["b"]))) == 3
 
 

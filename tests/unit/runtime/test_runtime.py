@@ -65,7 +65,7 @@ def test_one_runtime_for_each_crawler() -> None:
     one, other = crawler(), crawler()
     assert Mocra.from_crawler(one) is Mocra.from_crawler(one)
     assert Mocra.from_crawler(one) is not Mocra.from_crawler(other)
-    assert Mocra.from_crawler(one).crawl == "books"
+    assert Mocra.from_crawler(one).crawl == "tests:books"
 
 
 def test_a_one_off_command_has_a_queue_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

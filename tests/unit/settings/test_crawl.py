@@ -18,7 +18,7 @@ NAMES = [name for name in dir(default_settings) if name.startswith("MOCRA_")]
 
 def test_defaults_are_accepted() -> None:
     options = read_options(Settings(), "books")
-    assert options.crawl == "books"
+    assert options.crawl == "scrapybot:books", "outside of every project"
     assert options.backend == "memory://"
     assert options.prefetch == options.concurrency == 16
     assert options.queue.lifo, "Scrapy's default: last in first out"
@@ -42,6 +42,10 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_BACKEND", ""),
         ("MOCRA_BACKEND", 6379),
         ("MOCRA_KEY_PREFIX", " "),
+        ("MOCRA_PROJECT", ""),
+        ("MOCRA_PROJECT", "shop:books"),
+        ("MOCRA_FRESH", "perhaps"),
+        ("MOCRA_SECRET_PARAMS", ["*key*", 3]),
         ("MOCRA_CRAWL", ""),
         ("MOCRA_CRAWL", "x" * 201),
         ("MOCRA_CODEC", 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,11 +17,16 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.backends.redis.connection.diagnosis import diagnose
 from mocra_scrapy.backends.redis.connection.errors import is_replica, translated
 from mocra_scrapy.backends.redis.connection.scripts import Script
 from mocra_scrapy.backends.redis.connection.url import RedisTarget
 from mocra_scrapy.exceptions import BackendUnavailable
 
+logger = logging.getLogger(__name__)
+
+SOON = 1.0  # s after which a server that has not answered yet is waited for, and that is told
 TIMEOUT = 5.0  # s to connect, and for an answer, unless the URL says otherwise
 
 
@@ -103,11 +109,15 @@ class RedisClient:
             BackendUnavailable: it did not within *timeout* seconds.
             ConfigurationError: it did, and refuses us.
         """
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline, waits = began + timeout, False
         while True:
+            attempt = asyncio.ensure_future(self._ping())
             try:
-                with translated(self.target.redacted, self.prefix):
-                    await self.raw.ping()
+                if not waits:
+                    await asyncio.wait({attempt}, timeout=min(SOON, timeout))
+                    waits = await self._is_to_wait(attempt, timeout)
+                await attempt
             except BackendUnavailable as error:
                 if time.monotonic() >= deadline:
                     raise BackendUnavailable(
@@ -117,7 +127,31 @@ class RedisClient:
                 await self.close()
                 await asyncio.sleep(min(0.2 + random.random() / 5, max(0.0, deadline - time.monotonic())))  # noqa: S311
             else:
+                if waits:
+                    logger.info("%s answers after %.1f s", self.target.redacted, time.monotonic() - began)
                 return
+            finally:
+                await end_tasks([attempt])
+
+    async def _ping(self) -> None:
+        with translated(self.target.redacted, self.prefix):
+            await self.raw.ping()
+
+    async def _is_to_wait(self, attempt: asyncio.Future[None], timeout: float) -> bool:
+        """Whether the first attempt failed, or takes long, and another one may do better. Says so at
+        once: the time until somebody gives up would else be silent.
+        """
+        error = attempt.exception() if attempt.done() else None
+        if attempt.done() and not isinstance(error, BackendUnavailable):
+            return False
+        refused = await diagnose(self.target, error)
+        if refused is not None:
+            raise refused from error
+        reason = "no answer yet" if error is None else str(error).removeprefix(f"{self.target.redacted}: ")
+        logger.warning(
+            "Waiting for %s, up to %g s (MOCRA_START_TIMEOUT): %s", self.target.redacted, timeout, reason.rstrip(".")
+        )
+        return True
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so
@@ -157,23 +191,25 @@ class RedisClient:
         with translated(self.target.redacted, self.prefix):
             return list({name: None async for name in self.raw.scan_iter(match=pattern, count=500)})
 
-    async def delete_keys(self, pattern: str) -> None:
-        """Delete what matches, on all nodes, a bounded number at a time."""
+    async def names_in_parts(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match, on all nodes, 500 at a time; some may come twice."""
         with translated(self.target.redacted, self.prefix):
             names: list[bytes] = []
             async for name in self.raw.scan_iter(match=pattern, count=500):
                 names.append(name)
                 if len(names) >= 500:
-                    await self._unlink(names)
+                    yield names
                     names = []
-            await self._unlink(names)
+            yield names
 
-    async def _unlink(self, names: list[bytes]) -> None:
-        if self.target.kind == "cluster":
-            for name in names:
-                await self.raw.unlink(name)
-        elif names:
-            await self.raw.unlink(*names)
+    async def delete(self, names: Sequence[bytes]) -> None:
+        """Delete these keys, wherever they are."""
+        with translated(self.target.redacted, self.prefix):
+            if self.target.kind == "cluster":
+                for name in names:
+                    await self.raw.unlink(name)
+            elif names:
+                await self.raw.unlink(*names)
 
     async def subscribe(self, channel: str) -> Subscriber:
         """Messages of *channel*, on a connection of its own."""

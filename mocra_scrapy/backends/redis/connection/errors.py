@@ -30,6 +30,9 @@ PASSING = {
 #: What Redis 7.0 says where a script lacks a right, without a word in front.
 IN_A_SCRIPT = "The user executing the script can't"
 
+#: What a server says to those who gave none. The second is the answer to HELLO.
+NO_PASSWORD = ("NOAUTH", "client already authenticated", "Authentication required")
+
 #: redis-py takes the word away from messages for which it has a class.
 CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (theirs.OutOfMemoryError, "OOM"),
@@ -104,11 +107,18 @@ def _text(error: BaseException) -> str:
 
 
 def _refused(url: str, prefix: str, text: str) -> ConfigurationError:
+    text = text.rstrip(".")
     if "NOPERM" in text or "permission" in text.lower() or IN_A_SCRIPT in text:
         return ConfigurationError(
             "MOCRA_BACKEND",
             f"{url} lacks access rights: {text}",
             f"Grant the user: ~{prefix}:* &{prefix}:* +@all -@dangerous +info",
+        )
+    if any(words in text for words in NO_PASSWORD):
+        return ConfigurationError(
+            "MOCRA_BACKEND",
+            f"{url} asks for a password, and there is none",
+            'Write redis://:PASSWORD@host:6379/0 (or USER:PASSWORD), or set MOCRA_REDIS_OPTIONS = {"password": ...}',
         )
     return ConfigurationError(
         "MOCRA_BACKEND",
