@@ -237,14 +237,7 @@ class CrawlWorker:
         if not engine.wrap_start(self.seeder.run):
             await self.seeder.nothing_to_seed()
         self.parts.state.attach(
-            Running(
-                self.status,
-                engine,
-                self.inbox,
-                self.outbox,
-                deliveries=self.deliveries,
-                seeder=self.seeder,
-            )
+            Running(self.status, engine, self.inbox, self.outbox, deliveries=self.deliveries, seeder=self.seeder)
         )
 
     # ------------------------------------------------------------------ Scrapy's seam
