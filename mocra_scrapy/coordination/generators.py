@@ -82,9 +82,9 @@ class Interruptible(AsyncGenerator[Any, Any]):
 
 def interruptible(output: T) -> T | Interruptible:
     """*output*, wrapped if it is an asynchronous generator."""
-    if type(output) is not AsyncGeneratorType:
-        return output
-    return Interruptible(cast("AsyncGeneratorType[Any, Any]", output))
+    if type(output) is AsyncGeneratorType:
+        return Interruptible(cast("AsyncGeneratorType[Any, Any]", output))
+    return output
 
 
 #: All that there are. Looked through when a lock is acquired, not when a generator is iterated.

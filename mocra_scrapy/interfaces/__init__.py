@@ -19,6 +19,7 @@ from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.election import IElection
+from mocra_scrapy.interfaces.immediate import IImmediateQueue
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
@@ -32,6 +33,7 @@ __all__ = [
     "IDeadLetters",
     "IDictionaries",
     "IElection",
+    "IImmediateQueue",
     "ILocks",
     "IRateLimiter",
     "IRequestQueue",

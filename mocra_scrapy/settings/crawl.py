@@ -38,6 +38,7 @@ class Options:
     secret_params: list[str]
     queue: QueueOptions
     prefetch: int
+    at_once: bool
     concurrency: int
     outbox_max: int
     seeds_ahead: int
@@ -124,6 +125,7 @@ def read_options(
         fresh=read.flag("MOCRA_FRESH"),
         secret_params=read.texts("MOCRA_SECRET_PARAMS", "patterns of names"),
         queue=_queue_options(read, settings, limits),
+        at_once=prefetch is None,
         prefetch=min(concurrency, 256)
         if prefetch is None
         else read.whole("MOCRA_PREFETCH", 0, 10_000, "a number of requests"),

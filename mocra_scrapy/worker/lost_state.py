@@ -74,6 +74,11 @@ class LostState:
         self._known = status.state
         self._seeding: asyncio.Task[None] | None = None
 
+    def is_news(self, state: CrawlState) -> bool:
+        """Whether :meth:`look` would have anything to do."""
+        same = state.born == self._known.born and state.run == self._known.run
+        return not same and not self._status.closing
+
     async def look(self, state: CrawlState) -> CrawlState:
         """*state* as an answer said it, or, when it is of another record than the one that was
         joined, that of the record that this worker has joined now.

@@ -1,4 +1,4 @@
-"""``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IRequestQueue` over a
+"""``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IImmediateQueue` over a
 :class:`MemoryCrawl` in this process.
 """
 
@@ -14,7 +14,7 @@ from mocra_scrapy.backends.embedded.exchange import exchange
 from mocra_scrapy.backends.memory.dead_letters import MemoryDeadLetters
 from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.backends.memory.store import MemoryCrawl
-from mocra_scrapy.interfaces import IRequestQueue
+from mocra_scrapy.interfaces import IImmediateQueue
 from mocra_scrapy.models import (
     UNBOUNDED,
     Audit,
@@ -34,7 +34,7 @@ from mocra_scrapy.models import (
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
-@implementer(IRequestQueue)
+@implementer(IImmediateQueue)
 class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     """One crawl's queue.
 
@@ -84,6 +84,20 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     # ------------------------------------------------------------------ the turn
 
     async def exchange(
+        self,
+        worker: str,
+        call: int,
+        *,
+        push: Sequence[Entry] = (),
+        ack: Sequence[Lease] = (),
+        release: Sequence[Lease] = (),
+        bury: Sequence[Burial] = (),
+        want: int = 0,
+        bounds: Bounds = UNBOUNDED,
+    ) -> Exchange:
+        return self.exchange_now(worker, call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds)
+
+    def exchange_now(
         self,
         worker: str,
         call: int,
