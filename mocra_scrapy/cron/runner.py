@@ -194,7 +194,7 @@ class Runner:
                 try:
                     pause = await self.look(term.number)
                 except BackendError as error:
-                    self._say(f"{error}; nothing is started until it can be used")
+                    self._say(str(error))
                     pause = AGAIN
                 else:
                     if self._trouble:
@@ -233,7 +233,7 @@ class Runner:
             await self._let_go(name, states[name], number, now)
         unstarted, self._unstarted = self._unstarted, ""
         if unstarted:  # all that could be done without was done
-            raise BackendUnavailable(unstarted)
+            raise BackendUnavailable(f"No launcher can be started in {self.store.folder}: {unstarted}")
         pause = min(dues, default=self._wall() + LOOK) - self._wall()
         tries = self.launches.next_try()
         if tries is not None:
@@ -244,7 +244,7 @@ class Runner:
         """Once, not at each look of a night."""
         if trouble != self._trouble:
             self._trouble = trouble
-            logger.warning("%s", trouble)
+            logger.warning("%s; nothing is started until it can be used", trouble)
 
     async def _write_note(self, number: int, now: float) -> None:
         digest = jobs_digest(self.jobs)
@@ -312,7 +312,7 @@ class Runner:
         try:
             self.launches.start(run.id, order)
         except OSError as error:
-            self._unstarted = f"No launcher can be started in {self.store.folder}: {error}"
+            self._unstarted = str(error)
 
     def _give_up(self, job: Job, state: JobState) -> JobState:
         for run in state.runs:

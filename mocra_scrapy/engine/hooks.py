@@ -163,8 +163,7 @@ class EngineHooks:
 
     def wrap_output(self, wrap: Callable[[Any], Any]) -> None:
         """Put *wrap* around what callbacks and errbacks give, before any spider middleware."""
-        scraper: Any = getattr(self._engine, "scraper", None)
-        if scraper is not None:
+        if (scraper := getattr(self._engine, "scraper", None)) is not None:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
     def on_callback_output(self, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]) -> Output | None:

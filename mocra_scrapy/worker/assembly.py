@@ -239,14 +239,7 @@ class CrawlWorker:
         if not engine.wrap_start(self.seeder.run):
             await self.seeder.nothing_to_seed()
         self.parts.state.attach(
-            Running(
-                self.status,
-                engine,
-                self.inbox,
-                self.outbox,
-                deliveries=self.deliveries,
-                seeder=self.seeder,
-            )
+            Running(self.status, engine, self.inbox, self.outbox, deliveries=self.deliveries, seeder=self.seeder)
         )
 
     # ------------------------------------------------------------------ Scrapy's seam
@@ -273,9 +266,7 @@ class CrawlWorker:
     # ------------------------------------------------------------------ the end
 
     def on_closing(self) -> None:
-        """The engine begins to close: nothing new is started, so what was leased ahead goes back at
-        once. May be called twice.
-        """
+        """Nothing new is started, so what was leased ahead goes back at once. May be called twice."""
         self.parts.state.on_closing()
         if self.status.closing:
             return

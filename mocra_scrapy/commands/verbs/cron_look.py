@@ -191,10 +191,10 @@ def _find(name: str, states: dict[str, Stored], *, coming: bool = False) -> Run:
     """The run, or the newest of a job, that was started; or, with *coming*, that is to be."""
     job = name.partition("@")[0]
     state = states.get(job, Stored.nothing()).state
-    known = {run.id: run for run in state.runs if run.parts or (coming and run.state != ENDED)}
+    known = {run.id: run for run in state.runs if run.parts or coming}
     if name in known:
         return known[name]
-    started = [run for run in known.values() if run.parts or run.state == INTENDED or run.kind == "manual"]
+    started = [run for run in known.values() if run.parts or run.state == INTENDED]
     if name == job and started:
         return started[-1]
     known_ids = [*known, *states]
