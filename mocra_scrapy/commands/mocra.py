@@ -24,6 +24,7 @@ VERBS = {
     "check": ("check", "compare what is counted of a crawl with what is stored of it, and repair it"),
     "dead": ("dead", "list, show, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
+    "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
     "startproject": ("startproject", "make a new project from our template"),
     "worker": ("worker", "run the crawls that `scrapy cron` starts on waiting workers"),
     "version": ("version", "print versions, and whether the project's backend answers"),

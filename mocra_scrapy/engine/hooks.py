@@ -166,15 +166,16 @@ class EngineHooks:
         if scraper is not None:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
-    def on_callback_output(self, room: Callable[[], Awaitable[None]]) -> None:
+    def on_callback_output(self, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]) -> Output | None:
         """Have the output of callbacks processed by
-        :class:`~mocra_scrapy.engine.callback_output.Output`, unless somebody else does it in his
-        own way.
+        :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
         """
         scraper: Any = getattr(self._engine, "scraper", None)
-        is_scrapys: bool = type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper)
-        if is_scrapys:
-            scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle
+        if type(scraper) is not Scraper or "handle_spider_output_async" in vars(scraper):
+            return None
+        output = Output(self._engine, scraper, room, dropped)
+        scraper.handle_spider_output_async = output.handle
+        return output
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

@@ -11,6 +11,7 @@ from mocra_scrapy.models.queue import Lease
 #: Every reason that the suite itself gives. ``docs/reference/dead-letters`` says more.
 REASONS = {
     "callback": "an exception left its callback or errback",
+    "callback_timeout": "its callback, or a pipeline behind it, did not return in time",
     "child_lost": "a request that it yielded could neither be stored nor kept",
     "deliveries": "too many workers died while they held it",
     "download": "its download failed, was not to be retried, and no errback took it",

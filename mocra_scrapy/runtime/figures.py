@@ -49,6 +49,7 @@ PLAIN = {
     "skip/status": "httperror/response_ignored_count",
     "skip/lost": "mocra/scheduler/enqueue_failed",
     "dead/callback": "mocra/dead/callback",
+    "dead/callback_timeout": "mocra/dead/callback_timeout",
     "dead/child_lost": "mocra/dead/child_lost",
     "dead/download": "mocra/dead/download",
     "dead/item": "mocra/dead/item",

@@ -10,6 +10,8 @@ a pipeline failed on its items      ``item``                    done, with a rec
 its retries were used up            ``retry``                   dead
 its download failed, not retried    ``download``                dead
 a child was lost                    ``child_lost``              dead
+its callback did not return         ``callback_timeout``        dead
+the worker could not wait for it    –                           back into the queue, as it was
 ==================================  ==========================  ================================================
 """
 
@@ -43,6 +45,7 @@ DETAIL_BYTES, ITEM_CHARACTERS, URL_CHARACTERS = 16 * 1024, 2000, 2000
 
 STATS = {
     "callback": "mocra/dead/callback",
+    "callback_timeout": "mocra/dead/callback_timeout",
     "child_lost": "mocra/dead/child_lost",
     "download": "mocra/dead/download",
     "item": "mocra/dead/item",
@@ -130,6 +133,8 @@ class Settlement:
         if lease is None:
             if delivery.parent is None and (fault or records):
                 self._nowhere(delivery)
+        elif delivery.returned:
+            self._outbox.release([lease])
         elif (fault is None and not records) or (
             fault is not None and fault[0] == "callback" and self._retries and self._put_back(delivery, lease)
         ):
