@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+SCRAPYS_OUTPUT = Scraper.handle_spider_output_async
+
 
 class EngineHooks:
     """What the scheduler needs of the engine of *crawler*; usable from ``Scheduler.open`` on.
@@ -168,13 +170,11 @@ class EngineHooks:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
     def on_callback_output(self, room: Callable[[], Awaitable[None]]) -> None:
-        """Have the output of callbacks processed by
-        :class:`~mocra_scrapy.engine.callback_output.Output`, unless somebody else does it in his
-        own way.
+        """Have :class:`~mocra_scrapy.engine.callback_output.Output` process the output of callbacks,
+        unless somebody else does it in his own way.
         """
         scraper: Any = getattr(self._engine, "scraper", None)
-        is_scrapys: bool = type(scraper) is Scraper and "handle_spider_output_async" not in vars(scraper)
-        if is_scrapys:
+        if type(scraper) is Scraper and getattr(scraper.handle_spider_output_async, "__func__", None) is SCRAPYS_OUTPUT:
             scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
