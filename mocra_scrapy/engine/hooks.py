@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+SCRAPYS_OUTPUT = Scraper.handle_spider_output_async
+
 
 class EngineHooks:
     """What the scheduler needs of the engine of *crawler*; usable from ``Scheduler.open`` on.
@@ -171,7 +173,10 @@ class EngineHooks:
         :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
         """
         scraper: Any = getattr(self._engine, "scraper", None)
-        if type(scraper) is not Scraper or "handle_spider_output_async" in vars(scraper):
+        if (
+            type(scraper) is not Scraper
+            or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS_OUTPUT
+        ):
             return None
         output = Output(self._engine, scraper, room, dropped)
         scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
