@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 #: everybody else waiting.
 AT_A_TIME = 50
 
+#: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
+#: ``start()`` that waits for ``scheduler_empty`` goes on in between.
+TURNS = 2
+
 
 class Page:
     """The output of one callback, while it is processed.
@@ -75,6 +79,8 @@ class Output:
     async def _process(self, page: Page, result: Any, request: Request, response: Any) -> None:
         scraper = self._scraper
         taken = 0
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         failed = scraper.handle_spider_error
         outputs: AsyncIterator[Any]
         if isinstance(result, AsyncIterator):

@@ -72,6 +72,11 @@ class Signs:
             _tidy(place, kernel)
         self._held: dict[str, int] = {}
 
+    @classmethod
+    def of(cls, url: str, prefix: str, crawl: str) -> Signs:
+        """Those of *crawl* on the backend at *url* under that key prefix."""
+        return cls("\n".join((url, prefix, crawl)))
+
     def give(self, worker: str) -> bool:
         """Hold *worker*'s sign, until :meth:`take_back` or the end of this process; whether that
         can be.

@@ -42,6 +42,7 @@ PASSED_ON = {
     "feeds/plans.py": "why a format can't be shared; an entry says what all of them mean",
     "cron/config.py": "besides the missing file: file, line, what is wrong and the fix, as of a compiler",
     "cron/file_state.py": "besides the second runner: a folder, what the system said and the fix",
+    "cron/folder.py": "a folder, what the system said and the fix",
     "cron/job_store.py": "besides the race: names the setting and the fix",
     "backends/redis/connection/errors.py": "besides those with entries: what the server said, word by word",
     "backends/redis/connection/server_check.py": "its words come from _refuse, and are looked for below",
