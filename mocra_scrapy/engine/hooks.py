@@ -174,7 +174,7 @@ class EngineHooks:
         if type(scraper) is not Scraper or "handle_spider_output_async" in vars(scraper):
             return None
         output = Output(self._engine, scraper, room, dropped)
-        scraper.handle_spider_output_async = output.handle
+        scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
         return output
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
