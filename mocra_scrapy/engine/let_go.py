@@ -60,17 +60,19 @@ class LetGo:
         enqueue = self._scraper.enqueue_scrape
 
         def enqueue_scrape(result: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+            if self._removed and request in self._removed:
+                return None  # a download that ends after all: somebody else fetches that page again
             deferred = enqueue(result, request, *args, **kwargs)
             scraped(request, result, deferred)
             return deferred
 
         self._scraper.enqueue_scrape = enqueue_scrape
 
-    def let_go(self, request: Request, deferred: Any) -> None:
+    def let_go(self, request: Request, result: Any, deferred: Any) -> None:
         """The engine goes on as if the callback of *request* had returned now."""
-        for task in (*tasks_of(request), *self._items(request)):
+        for task in (*tasks_of(request, result), *self._items(request)):
             # It may still wait when the process ends, and that has been told.
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False  # type: ignore[attr-defined,no-untyped-call]
         if self._output is not None:
             self._output.let_go(request)
         log = logging.getLogger(LOGGER)
@@ -116,9 +118,11 @@ class LetGo:
                 scraper._check_if_closing()
         return requests
 
-    def where(self, request: Request) -> list[str]:
-        """Where the callback of *request* waits, as lines of a traceback; of its items: one."""
-        return waiting_at(request, self._items(request))
+    def where(self, request: Request, result: Any) -> list[str]:
+        """Where the callback of *request*, called with *result*, waits, as lines of a traceback; of
+        its items: one.
+        """
+        return waiting_at(request, result, self._items(request))
 
     def _items(self, request: Request) -> list[asyncio.Task[Any]]:
         return [] if self._output is None else self._output.waiting(request)

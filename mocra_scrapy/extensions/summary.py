@@ -156,7 +156,7 @@ class Summary:
         mocra = self._mocra
         if not mocra.backend.shared:
             return f"{mocra.backend.url} keeps none of them after this process"
-        settings, spider = mocra.settings, getattr(mocra.crawler.spidercls, "name", None)
+        settings, spider = mocra.settings, str(getattr(mocra.crawler.spidercls, "name", ""))
         by_spider = settings.get("MOCRA_CRAWL") is None and mocra.crawl.endswith(f":{spider}")
         words = [str(spider)] if by_spider else ["--crawl", mocra.crawl]
         if (settings.getpriority("MOCRA_BACKEND") or 0) >= SETTINGS_PRIORITIES["spider"]:

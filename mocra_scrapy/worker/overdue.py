@@ -118,7 +118,7 @@ class Overdue:
         assert scraped is not None
         assert engine is not None
         began, result, _ = scraped
-        where = "".join(engine.where(request))
+        where = "".join(engine.where(request, result))
         detail = (
             f"{callback_name(request, result, self._crawler.spider)} of {redact(request.url)}, or what processes its output,"
             f" has not returned after {time.monotonic() - began:.1f} s (MOCRA_CALLBACK_TIMEOUT or meta"
@@ -139,10 +139,10 @@ class Overdue:
         assert self._engine is not None
         assert delivery.request is not None
         assert delivery.scraped is not None
-        request, end = delivery.request, delivery.scraped[2]
+        request, (_, result, end) = delivery.request, delivery.scraped
         delivery.scraped = None  # once
         delivery.fetches = min(delivery.fetches, 1)
-        self._engine.let_go(request, end)
+        self._engine.let_go(request, result, end)
 
     def _notice(self, in_flight: list[Delivery], now: float, least: float) -> None:
         """One warning, of the oldest; of the same one again when it is twice as old."""
@@ -166,7 +166,7 @@ class Overdue:
         began, result, _ = delivery.scraped
         name = callback_name(delivery.request, result, self._crawler.spider)
         told = f"  {request}: in {name} for {time.monotonic() - began:.0f} s"
-        lines = "".join(self._engine.where(delivery.request)) if where else ""
+        lines = "".join(self._engine.where(delivery.request, result)) if where else ""
         return f"{told}; it waits here, the last one is the innermost:\n{lines.rstrip()}" if lines else told
 
     # ------------------------------------------------------------------ the end

@@ -48,7 +48,9 @@ SPIDER = """
 
         async def forever(self):
             self.logger.info("hangs now")
-            await asyncio.Event().wait()
+            if not hasattr(self, "never"):
+                self.never = asyncio.Event()  # one that nobody knows would be collected, and the task with it
+            await self.never.wait()
 
         def parse(self, response):
             yield {"url": response.url}

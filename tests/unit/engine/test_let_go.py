@@ -15,7 +15,7 @@ from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Output
 from mocra_scrapy.engine.let_go import BUG, LOGGER, LetGo, callback_name
-from mocra_scrapy.engine.whereabouts import waiting_at
+from mocra_scrapy.engine.whereabouts import tasks_of, waiting_at
 from tests.unit.engine.test_callback_output import ASKED, PAGE, Stage, free
 
 
@@ -27,9 +27,6 @@ def test_private_names() -> None:
     assert BUG in inspect.getsource(Scraper.enqueue_scrape)
     assert inspect.getmodule(Scraper).__name__ == LOGGER  # type: ignore[union-attr]
     assert "self.scraper.enqueue_scrape(result, request)" in inspect.getsource(ExecutionEngine)
-    source = inspect.getsource(Scraper._wait_for_processing)
-    assert "queue_dfd" in source, "by which the task of a callback is found"
-    assert "request: Request" in source
     assert "itemproc_size" in inspect.getsource(Slot)
 
 
@@ -116,6 +113,8 @@ class Engine:
     def __init__(self) -> None:
         self.scraper: Any = type("S", (), {})()
         self.scraper.slot = Slot()
+        self.scraper.enqueue_scrape = lambda result, request: self.enqueued.append(request)
+        self.enqueued: list[Request] = []
         self.scraper._check_if_closing = lambda: self.checked.append(1)
         self.checked: list[int] = []
         self.removed: list[Request] = []
@@ -138,10 +137,15 @@ def test_a_stop_lets_go_of_all_and_the_end_that_comes_after_all_is_no_second_one
     engine._slot.inprogress.update((one, two))
     engine.scraper.slot.itemproc_size = 1  # of start()
     let_go = LetGo(Hooks(engine), None)  # type: ignore[arg-type]
+    scraped: list[Request] = []
+    let_go.on_scraped(lambda request, result, end: scraped.append(request))
+    engine.scraper.enqueue_scrape("an answer", one)
     assert set(let_go.all_of_it()) == {one, two}
     assert not engine._slot.inprogress
     assert engine.scraper.slot.is_idle()
-    engine._slot.remove_request(one)  # the download ends
+    engine.scraper.enqueue_scrape("an answer", one)  # the download ends: no callback is called
+    assert scraped == engine.enqueued == [one]
+    engine._slot.remove_request(one)
     assert sorted(r.url for r in engine.removed) == [one.url, two.url]
     with pytest.raises(KeyError):
         engine._slot.remove_request(one)
@@ -157,6 +161,12 @@ def test_where_there_is_no_engine_nothing_happens() -> None:
     assert let_go._items(ASKED) == []
 
 
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
 async def test_where_a_callback_waits() -> None:
     request, never = Request("http://s.test/"), asyncio.Event()
 
@@ -168,26 +178,48 @@ async def test_where_a_callback_waits() -> None:
         async for number in deep():
             yield number
 
-    async def _wait_for_processing(request: Request, queue_dfd: Any) -> None:
+    async def scraping(request: Request) -> None:
         async for _ in callback():
             pass
 
-    task = asyncio.ensure_future(_wait_for_processing(request, None))
+    task = asyncio.ensure_future(scraping(request))
     await turns()
-    lines = "".join(waiting_at(request, []))
-    assert [name for name in ("in callback", "in deep", "in wait\n") if name in lines] == [
-        "in callback",
-        "in deep",
-        "in wait\n",
-    ]
-    assert "await never.wait()" in lines
-    assert waiting_at(Request("http://s.test/"), []) == []
-    pipeline = asyncio.ensure_future(never.wait())
+    text = "".join(waiting_at(request, PAGE, []))
+    places = [text.find(name) for name in ("in callback", "in deep", "await never.wait()", "in wait\n")]
+    assert places == sorted(places)
+    assert -1 not in places
+    assert waiting_at(Request("http://s.test/"), None, []) == []
+    await ended(task)
+
+
+async def test_where_what_scrapy_gives_a_task_of_its_own_waits() -> None:
+    """A coroutine, or a coroutine of a pipeline: the chain of the response ends at a Deferred."""
+    request, response, never = Request("http://s.test/"), Response("http://s.test/"), asyncio.Event()
+
+    async def coroutine(response: Response) -> None:
+        await never.wait()
+
+    async def process_item(item: Any) -> None:
+        await never.wait()
+
+    async def outer(waits: Any, **known: Any) -> None:
+        await waits
+
+    async def of_item(item: Any, waits: Any) -> None:
+        await waits
+
+    inner = asyncio.ensure_future(coroutine(response))
+    scraping = asyncio.ensure_future(outer(inner, result=response))
+    item = {"n": 1}
+    of_pipeline = asyncio.ensure_future(process_item(item))
+    in_pipelines = asyncio.ensure_future(of_item(item, of_pipeline))
     await turns()
-    assert "in wait" in waiting_at(request, [pipeline])[0], "an item says more than the page that waits for it"
-    task.cancel()
-    pipeline.cancel()
-    await asyncio.wait([task, pipeline])
+    assert "in coroutine" in "".join(waiting_at(request, response, []))
+    text = "".join(waiting_at(request, response, [in_pipelines]))
+    assert "in of_item" in text, "an item says more than the page that waits for it"
+    assert {inner} <= set(tasks_of(response))
+    assert tasks_of(None) == []
+    await ended(inner, scraping, of_pipeline, in_pipelines)
 
 
 def test_names_of_callbacks() -> None:

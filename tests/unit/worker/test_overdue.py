@@ -61,7 +61,7 @@ class Engine:
     def on_scraped(self, scraped: Any) -> None:
         self.scraped = scraped
 
-    def let_go(self, request: Request, end: Any) -> None:
+    def let_go(self, request: Request, result: Any, end: Any) -> None:
         assert end == "end"
         self.freed.append(request.url)
         self.world.deliveries.finished(request)
@@ -76,7 +76,7 @@ class Engine:
             self.world.deliveries.finished(delivery.request)
         return self.others
 
-    def where(self, request: Request) -> list[str]:
+    def where(self, request: Request, result: Any) -> list[str]:
         return ["  File 'spider.py', in forever\n"]
 
 
