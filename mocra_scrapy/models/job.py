@@ -71,7 +71,7 @@ class Job:
             if name.startswith("_"):
                 continue
             text = _text(value)
-            key = blake2b("\0".join((project, spider, name)).encode("utf-8", "surrogateescape")).digest()
+            key = blake2b("\0".join((project, spider, name)).encode("utf-8", "surrogatepass")).digest()
             digest = blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
             is_secret = any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
             shown = MASK if is_secret else redact(text)

@@ -44,7 +44,7 @@ def test_the_demo_loses_nothing_when_one_is_killed(redis_url: str, tmp_path: Pat
     # What is linked is there: the first page's modules, and each page's neighbours.
     pages = {item["url"] for item in items}
     (address,) = re.findall(r"pages of (\S+)", text)
-    assert 800 < len(pages) <= 900
+    assert len(pages) > 800
     assert f"crawl: {len(items)} items of {len(pages)} pages" in text
     assert address in pages
     assert all(url.startswith(address) for url in pages)

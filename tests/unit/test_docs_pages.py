@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scrapy.settings import default_settings as scrapy_defaults
 
 from mocra_scrapy.settings import default_settings
 
@@ -56,7 +55,7 @@ def test_the_overview_is_that_of_its_source() -> None:
 
 
 def test_a_worker_gets_the_time_that_it_needs_to_stop() -> None:
-    needed = scrapy_defaults.DOWNLOAD_TIMEOUT + 2 * default_settings.MOCRA_STOP_TIMEOUT
+    needed = default_settings.MOCRA_STOP_GRACE + 2 * default_settings.MOCRA_STOP_TIMEOUT
     assert f"That is {needed:.0f} seconds with the defaults" in DEPLOYMENT
     given = re.findall(r"(?:TimeoutStopSec=|--stop-timeout |terminationGracePeriodSeconds: )(\d+)", DEPLOYMENT)
     assert len(given) >= 3

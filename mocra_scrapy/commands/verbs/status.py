@@ -77,7 +77,7 @@ async def facts_of(backend: IBackend, crawl: str) -> dict[str, Any] | None:
     alive = [worker for worker in workers if worker.expires_in > 0]
     return {
         "crawl": crawl,
-        "state": standing(state.run, state.finished, len(alive), bool(paused), bool(record.reset_by)),
+        "state": standing(state.run, state.finished, len(alive), "*" in paused, bool(record.reset_by)),
         "run": state.run,
         "begun": instant(record.begun_at),
         "heard": instant(record.heard_at),
@@ -141,7 +141,8 @@ def told(facts: dict[str, Any], now: float) -> list[str]:
     """One crawl, for people."""
     lines = [
         f"crawl      {facts['crawl']}",
-        f"state      {facts['state']}" + (f" ({', '.join(facts['paused'])})" if facts["state"] == "paused" else ""),
+        f"state      {facts['state']}"
+        + (f"; paused: {', '.join(sorted(some))}" if (some := set(facts["paused"]) - {"*"}) else ""),
         f"run        {facts['run']}, begun {facts['begun'] or 'at an unknown time'}, {ago(facts['begun'], now)}",
         f"last call  {ago(facts['heard'], now)}",
         f"job        project {facts['project'] or 'unknown'}, spider {facts['spider'] or 'unknown'}",

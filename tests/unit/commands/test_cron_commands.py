@@ -156,6 +156,10 @@ settings = { MOCRA_CRAWL = "third" }
     assert "Did you mean 'item_scraped_count'?" in line
     (line,) = shared_crawls(jobs, "shop")
     assert line.startswith("one, two would work on one crawl, 'shop:a'")
+    assert line.endswith("unless that is meant")
+    jobs["two"] = replace(jobs["two"], args={"region": "eu"})
+    (line,) = shared_crawls(jobs, "shop")
+    assert line.endswith("or the later one is refused, because its args are others")
     assert len(list(unknown_spiders(jobs, Source(file), ["b"]))) == 3
 
 

@@ -28,7 +28,7 @@ local function join()
         if begins then run = run + 1
         elseif job ~= '' and is_known and stored_job ~= job then return {'job', stored_about}
         elseif job ~= '' and not is_known then call('HSET', crawl.key, 'job', job, 'about', about) end
-        others = call('ZCOUNT', workers.ALIVE, meta.now, '+inf') - (workers.lives(worker) and 1 or 0)
+        others = call('ZCOUNT', workers.ALIVE, meta.now, '+inf') - ((workers.ends_at(worker) or 0) >= meta.now and 1 or 0)
     end
     -- A filter whose record is gone is nobody's: this run would take every page for seen. One without a run was left by
     -- somebody who deleted its meta; or it is of pushes that opened a run again.

@@ -40,11 +40,6 @@ local workers = (function()
         return tonumber(call('ZSCORE', ALIVE, worker) or nil)
     end
 
-    local function lives(worker)
-        local ends = ends_at(worker)
-        return ends ~= nil and ends >= meta.now
-    end
-
     local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
         local rank, slot, item = items.unplace(placed)
         if items.deliveries(item) >= isolate_after then
@@ -73,6 +68,6 @@ local workers = (function()
 
     return {
         ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, tokens_of = tokens_of,
-        renew = renew, ends_at = ends_at, lives = lives, give_back = give_back, forget = forget, wake_all = wake_all,
+        renew = renew, ends_at = ends_at, give_back = give_back, forget = forget, wake_all = wake_all,
     }
 end)()
