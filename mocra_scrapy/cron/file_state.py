@@ -197,9 +197,9 @@ class FileElection:
                 f"{who} is a runner with its state here, and memory:// knows only one",
                 "Stop that one, or set MOCRA_CRON_DIR to another folder, or MOCRA_BACKEND to a Redis URL to have several",
             )
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
+        with contextlib.suppress(OSError):  # a full disk: only people want to know who holds it
+            lock.truncate(0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         self._held = lock
 
     async def campaign(self, candidate: str, lease: float) -> Term | None:

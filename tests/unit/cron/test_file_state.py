@@ -221,3 +221,22 @@ def test_a_folder_that_can_not_be_made_is_named_with_its_setting(tmp_path: Path)
         make_usable(tmp_path / "file" / "cron")
     make_usable(tmp_path / "new" / "cron")
     assert (tmp_path / "new" / "cron").is_dir()
+
+
+async def test_a_full_disk_keeps_no_runner_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the folder, and contends when there is room again."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    one, two = FileElection(tmp_path), FileElection(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        patch.setattr(os, "fsync", full)
+        one.take()
+        with pytest.raises(BackendUnavailable, match="No space left"):
+            await one.campaign("one", 15)
+    with pytest.raises(ConfigurationError, match="another process is a runner"):
+        two.take()
+    assert await one.campaign("one", 15) is not None
+    one.close()
