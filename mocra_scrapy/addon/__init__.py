@@ -151,7 +151,9 @@ class Addon:
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
+        outlives = False
         if not one_off_command():
             # No I/O: checks the URL.
             backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
-            place_feed_exporter(settings, backend)
+            outlives = backend.shared or backend.durable
+        place_feed_exporter(settings, outlives=outlives)

@@ -47,20 +47,20 @@ class Launches:
         self.log, self._project, self._clock = folder / "launch.log", project, clock
         self._all: dict[str, _Launch] = {}
 
-    def start(self, key: str, order: LaunchSpec) -> None:
+    def start(self, key: str, order: LaunchSpec) -> bool:
         """Start one, unless one lives, the last one ended a moment ago for nothing, or too many
-        start already.
+        start already: then the answer is ``False``.
         """
         known = self._all.get(key)
         if known is not None:
             if known.process.poll() is None or known.tries >= TRIES:
-                return
+                return False
             if not known.again_at:
                 known.again_at = self._clock() + min(2.0 ** (known.tries - 1), 30)
             if self._clock() < known.again_at:
-                return
+                return False
         if self._starting() >= STARTING:
-            return  # whoever leads is told when one of them has started its run
+            return False  # whoever leads is told when one of them has started its run
         self.log.parent.mkdir(parents=True, exist_ok=True)
         # A file, not a pipe: the order is there as a whole, or the launcher isn't.
         with tempfile.TemporaryFile() as told, self.log.open("ab") as log:
@@ -75,6 +75,7 @@ class Launches:
                 start_new_session=True,  # a Ctrl-C at the runner's terminal is not meant for the crawls
             )
         self._all[key] = _Launch(process, known.tries + 1 if known else 1, self._clock())
+        return True
 
     def _starting(self) -> int:
         until = self._clock() - PATIENCE

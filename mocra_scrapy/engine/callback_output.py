@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from scrapy import Request
+from scrapy.core.scraper import Scraper
 from scrapy.utils.asyncgen import as_async_generator
 from scrapy.utils.defer import aiter_errback, iter_errback
 
@@ -22,6 +23,9 @@ AT_A_TIME = 50
 #: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
 #: ``start()`` that waits for ``scheduler_empty`` goes on in between.
 TURNS = 2
+
+
+SCRAPYS = Scraper.handle_spider_output_async
 
 
 class Page:
@@ -65,6 +69,18 @@ class Output:
         self._dropped = dropped
         self._pages: dict[Request, Page] = {}
         self._let_go: set[Request] = set()  # of them nothing has come yet
+
+    @classmethod
+    def installed(
+        cls, engine: Any, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]
+    ) -> Output | None:
+        """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
+        scraper: Any = getattr(engine, "scraper", None)
+        if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
+            return None
+        output = cls(engine, scraper, room, dropped)
+        scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
+        return output
 
     async def handle(self, result: Iterable[Any] | AsyncIterator[Any], request: Request, response: Any) -> None:
         page = self._pages[request] = Page()

@@ -29,7 +29,6 @@ from urllib.parse import urlsplit
 
 from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
-from scrapy.core.scraper import Scraper
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
@@ -170,12 +169,7 @@ class EngineHooks:
         """Have the output of callbacks processed by
         :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
         """
-        scraper: Any = getattr(self._engine, "scraper", None)
-        if type(scraper) is not Scraper or "handle_spider_output_async" in vars(scraper):
-            return None
-        output = Output(self._engine, scraper, room, dropped)
-        scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
-        return output
+        return Output.installed(self._engine, room, dropped)
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

@@ -24,6 +24,7 @@ SETTINGS = """
     COOKIES_ENABLED = True
     HTTPCACHE_ENABLED = True
     HTTPCACHE_DIR = "cache"
+    HTTPCACHE_IGNORE_HTTP_CODES = [503]
     CONCURRENT_REQUESTS = 2
     ITEM_PIPELINES = {"shop.parts.Numbered": 100, "scrapy.pipelines.files.FilesPipeline": 200}
     FILES_STORE = "files"
@@ -225,6 +226,7 @@ def test_the_same_items_as_plain_scrapy(
         project = project_in(tmp_path / name, ONE_LINE, "-%%(mocra_worker)s")
         workers = workers_on(backend)
         workers.project = project
+        site.reset()
         workers.together(count, site, spider, MOCRA_PREFETCH=1, MOCRA_CRAWL=f"{spider}-{name}")
         assert workers.wait() == [0] * count
         logs = [workers.log(number) for number in range(count)]

@@ -39,6 +39,8 @@ PASSED_ON = {
     "coordination/shared_values.py": "arguments of a call in the reader's own code",
     "codec/": "the reason within 'Unable to serialize request' and 'can't be read', which have entries",
     "backends/embedded/runs.py": "the same words as of Redis, which have an entry",
+    "worker/overdue.py": "never raised: what `spider_error` gets; the words are those of the dead letter, which have an entry",
+    "runtime/joining.py": "besides living workers, which have an entry: what the server refused of a deletion",
     "feeds/plans.py": "why a format can't be shared; an entry says what all of them mean",
     "cron/config.py": "besides the missing file: file, line, what is wrong and the fix, as of a compiler",
     "cron/file_state.py": "besides the second runner: a folder, what the system said and the fix",
