@@ -99,6 +99,7 @@ class Summary:
             await self._tell(final=True)
             if stats.get_value("mocra/crawl/finished_here"):
                 self._of_crawl, self._still_there = await self._totals.at_the_end(self._state)
+                await self._totals.forget(self._state, self._still_there)
         except MocraError as error:
             logger.debug("The last figures of %s: %s", self._mocra.worker, error)
         await self._totals.close()

@@ -3,7 +3,8 @@ crawl, now and then and when it leaves.
 
 They stand in namespace ``totals:<crawl>``, one value a worker, by the run and the worker's name. A
 worker that was killed is there as it was at its last report; so are those of before an
-interruption. The values of a run go with the second run after it.
+interruption. Whoever ends a run adds them up and deletes them; what a worker left later than that
+goes with the second run after it.
 """
 
 from __future__ import annotations
@@ -119,6 +120,13 @@ class RunTotals:
             if not pending or time.monotonic() > end:
                 return totals, pending
             await asyncio.sleep(LOOK)
+
+    async def forget(self, state: CrawlState, but: set[str]) -> None:
+        """Delete those of a run that were added up, *but* of workers that are still there."""
+        prefix = self._of_run(state)
+        for name in await self._values.versions():
+            if name.startswith(prefix) and name.removeprefix(prefix) not in but:
+                await self._values.put(name, None)
 
     async def close(self) -> None:
         await self._values.close()

@@ -71,3 +71,15 @@ def test_time_counts_once_and_without_a_pause() -> None:
     spans = [(10, 30), (20, 25), (28, 40), (100, 105)]
     assert working_time([WorkerTotal("w", a, b, True) for a, b in spans]) == 35
     assert working_time([]) == 0
+
+
+async def test_who_adds_up_leaves_nothing_but_of_those_that_are_still_there() -> None:
+    backend = open_backend("memory://")
+    await backend.open()
+    a, b = RunTotals(backend, "books", "a"), RunTotals(backend, "books", "b")
+    await a.tell(FIRST, 0.0, {"pages": 1}, final=True)
+    await b.tell(FIRST, 0.0, {"pages": 2}, final=False)
+    await a.forget(FIRST, {"b"})
+    assert [total.worker for total in await a.of(FIRST)] == ["b"]
+    await a.forget(FIRST, set())
+    assert await a.of(FIRST) == []
