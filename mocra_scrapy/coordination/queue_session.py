@@ -5,6 +5,7 @@ verbs spelled in terms of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from mocra_scrapy.interfaces import IImmediateQueue, IRequestQueue
 from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
@@ -28,7 +29,9 @@ class QueueSession:
         self.queue = queue
         self.worker = worker
         self.call = 0
-        self.immediate: IImmediateQueue | None = queue if IImmediateQueue.providedBy(queue) else None
+        self.immediate: IImmediateQueue | None = (
+            cast("IImmediateQueue", queue) if IImmediateQueue.providedBy(queue) else None
+        )
 
     async def exchange(
         self,

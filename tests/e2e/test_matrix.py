@@ -147,6 +147,9 @@ SPIDERS = """
             super().__init__(**kwargs)
             self.sitemap_urls = self.start_urls
 
+        def _get_sitemap_body(self, response):
+            return response.body  # the site doesn't say that it is XML
+
         def parse_page(self, response):
             yield self.item(response)
 
