@@ -175,7 +175,7 @@ class EngineHooks:
         """
         scraper: Any = getattr(self._engine, "scraper", None)
         if type(scraper) is Scraper and getattr(scraper.handle_spider_output_async, "__func__", None) is SCRAPYS_OUTPUT:
-            scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle
+            scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle  # type: ignore[method-assign]
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

@@ -13,7 +13,8 @@ def waited_for(slot: Any) -> None:
     sets another one (a spider, an AutoThrottle of the project's own) is obeyed.
     """
     if slot.delay:
-        slot.__class__ = _waited(type(slot), slot.delay)
+        scrapys: Any = type(slot)
+        slot.__class__ = _waited(scrapys, slot.delay)
 
 
 @lru_cache(maxsize=256)
