@@ -19,7 +19,7 @@ help: ## this list
 setup: ## virtual environments and servers for tests
 	@tools/setup.sh test
 
-crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://localhost:6379/0 PAGES=2000 OUT=crawl-output
+crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://localhost:6379/0 PAGES=3000 OUT=crawl-output
 	@tools/setup.sh crawl
 	@tools/crawl.sh
 

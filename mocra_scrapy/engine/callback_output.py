@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from scrapy import Request
+from scrapy.core.scraper import Scraper
 from scrapy.utils.asyncgen import as_async_generator
 from scrapy.utils.defer import aiter_errback, iter_errback
 
@@ -22,6 +23,24 @@ AT_A_TIME = 50
 #: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
 #: ``start()`` that waits for ``scheduler_empty`` goes on in between.
 TURNS = 2
+
+
+SCRAPYS = Scraper.handle_spider_output_async
+
+
+class Page:
+    """The output of one callback, while it is processed.
+
+    Attributes:
+        items: those that are in the pipelines.
+        late: whether nobody waits for it any more: what comes is dropped.
+    """
+
+    __slots__ = ("items", "late")
+
+    def __init__(self) -> None:
+        self.items: set[asyncio.Task[None]] = set()
+        self.late = False
 
 
 class Output:
@@ -38,16 +57,43 @@ class Output:
         engine, scraper: Scrapy's; only public names of them are used.
         room: waits until more requests can be taken in, asked now and then; lets the event loop run
             in any case.
+        dropped: told of each request and item that came after :meth:`let_go`.
     """
 
-    def __init__(self, engine: Any, scraper: Any, room: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, engine: Any, scraper: Any, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]
+    ) -> None:
         self._engine = engine
         self._scraper = scraper
         self._room = room
+        self._dropped = dropped
+        self._pages: dict[Request, Page] = {}
+        self._let_go: set[Request] = set()  # of them nothing has come yet
+
+    @classmethod
+    def installed(
+        cls, engine: Any, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]
+    ) -> Output | None:
+        """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
+        scraper: Any = getattr(engine, "scraper", None)
+        if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
+            return None
+        output = cls(engine, scraper, room, dropped)
+        scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
+        return output
 
     async def handle(self, result: Iterable[Any] | AsyncIterator[Any], request: Request, response: Any) -> None:
+        page = self._pages[request] = Page()
+        if request in self._let_go:
+            self._let_go.remove(request)
+            page.late = True
+        try:
+            await self._process(page, result, request, response)
+        finally:
+            del self._pages[request]
+
+    async def _process(self, page: Page, result: Any, request: Request, response: Any) -> None:
         scraper = self._scraper
-        running: set[asyncio.Task[None]] = set()
         taken = 0
         for _ in range(TURNS):
             await asyncio.sleep(0)
@@ -58,17 +104,47 @@ class Output:
         else:
             outputs = as_async_generator(iter_errback(result, failed, request, response))
         async for output in outputs:
-            if isinstance(output, Request):
+            if isinstance(output, Request) and not page.late:
                 self._crawl(output)
                 taken += 1
                 if not taken % AT_A_TIME:
                     await self._room()
             elif output is not None:
-                if len(running) >= max(1, scraper.concurrent_items):
-                    _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                running.add(asyncio.ensure_future(scraper.start_itemproc_async(output, response=response)))
-        if running:
-            await asyncio.wait(running)
+                if len(page.items) >= max(1, scraper.concurrent_items) and not page.late:
+                    _, page.items = await asyncio.wait(page.items, return_when=asyncio.FIRST_COMPLETED)
+                if page.late:  # perhaps since it waits for room in the pipelines
+                    self._dropped(output)
+                    taken += 1
+                    if not taken % AT_A_TIME:
+                        await asyncio.sleep(0)
+                else:
+                    page.items.add(asyncio.ensure_future(scraper.start_itemproc_async(output, response=response)))
+        if page.items:
+            await asyncio.wait(page.items)
+
+    def let_go(self, request: Request) -> None:
+        """Nobody waits any more for what the callback of *request* gives: what it yields from now
+        on is dropped. Nothing is cancelled: it may be in the middle of anything. Items that are in
+        the pipelines go on; the engine doesn't wait for them.
+        """
+        page = self._pages.get(request)
+        if page is None:
+            self._let_go.add(request)
+            return
+        page.late = True
+        # Since Scrapy 2.16 a scraper with items in the pipelines is not idle.
+        for task in page.items:
+            if not task.done():
+                self._scraper.slot.itemproc_size -= 1
+                task.add_done_callback(self._counted_twice)
+
+    def _counted_twice(self, _: object) -> None:
+        self._scraper.slot.itemproc_size += 1  # the scraper counts its end as well
+
+    def waiting(self, request: Request) -> list[asyncio.Task[None]]:
+        """The items of *request* that are in the pipelines."""
+        page = self._pages.get(request)
+        return [] if page is None else [task for task in page.items if not task.done()]
 
     def _crawl(self, request: Request) -> None:
         try:

@@ -29,7 +29,6 @@ from urllib.parse import urlsplit
 
 from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
-from scrapy.core.scraper import Scraper
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
@@ -40,8 +39,6 @@ from mocra_scrapy.engine.slot_delay import waited_for
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
-
-SCRAPYS_OUTPUT = Scraper.handle_spider_output_async
 
 
 class EngineHooks:
@@ -165,17 +162,14 @@ class EngineHooks:
 
     def wrap_output(self, wrap: Callable[[Any], Any]) -> None:
         """Put *wrap* around what callbacks and errbacks give, before any spider middleware."""
-        scraper: Any = getattr(self._engine, "scraper", None)
-        if scraper is not None:
+        if (scraper := getattr(self._engine, "scraper", None)) is not None:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
-    def on_callback_output(self, room: Callable[[], Awaitable[None]]) -> None:
-        """Have :class:`~mocra_scrapy.engine.callback_output.Output` process the output of callbacks,
-        unless somebody else does it in his own way.
+    def on_callback_output(self, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]) -> Output | None:
+        """Have the output of callbacks processed by
+        :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
         """
-        scraper: Any = getattr(self._engine, "scraper", None)
-        if type(scraper) is Scraper and getattr(scraper.handle_spider_output_async, "__func__", None) is SCRAPYS_OUTPUT:
-            scraper.handle_spider_output_async = Output(self._engine, scraper, room).handle  # type: ignore[method-assign]
+        return Output.installed(self._engine, room, dropped)
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

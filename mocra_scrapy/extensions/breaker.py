@@ -14,9 +14,9 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
-from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.exceptions import CallbackTimeout, MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
-from mocra_scrapy.models.failure_kinds import PARSE, PIPELINE
+from mocra_scrapy.models.failure_kinds import CALLBACK_TIMEOUT, PARSE, PIPELINE
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.breaker import read_breaker
@@ -90,7 +90,7 @@ class BreakerExtension:
         self._count(slot, kind, time.monotonic() - age, download=True)
 
     def _parse_failed(self, failure: Any, response: Response | None, spider: Spider) -> None:
-        self._count_later(response, PARSE)
+        self._count_later(response, CALLBACK_TIMEOUT if failure.check(CallbackTimeout) else PARSE)
 
     def _item_failed(self, item: Any, response: Response | None, spider: Spider, failure: Any) -> None:
         self._count_later(response, PIPELINE)

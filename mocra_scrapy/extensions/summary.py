@@ -147,21 +147,18 @@ class Summary:
         """What an interrupted worker leaves behind."""
         if finished_here or self._size is None or self._state is None or self._state.finished:
             return []
-        waiting = self._size.pending + self._size.delayed
+        waiting = f"{self._size.pending + self._size.delayed:,}"
         if not self._mocra.backend.durable:
-            return (
-                [f"  not finished  {waiting:,} requests that were waiting are gone with this process"]
-                if waiting
-                else []
-            )
-        return [f"  not finished  {waiting:,} requests wait in the queue, as of the last look; the next run resumes"]
+            return [f"  not done     {waiting} requests were waiting, and are gone with this process"]
+        return [f"  not done     {waiting} requests wait in the queue, as of the last look; the next run resumes"]
 
     def _letters(self) -> str:
         mocra = self._mocra
         if not mocra.backend.shared:
             return f"{mocra.backend.url} keeps none of them after this process"
-        settings, spider = mocra.settings, getattr(mocra.crawler.spidercls, "name", None)
-        words = [spider] if spider == mocra.crawl else ["--crawl", mocra.crawl]
+        settings, spider = mocra.settings, str(getattr(mocra.crawler.spidercls, "name", ""))
+        by_spider = settings.get("MOCRA_CRAWL") is None and mocra.crawl.endswith(f":{spider}")
+        words = [str(spider)] if by_spider else ["--crawl", mocra.crawl]
         if (settings.getpriority("MOCRA_BACKEND") or 0) >= SETTINGS_PRIORITIES["spider"]:
             words += ["-s", f"MOCRA_BACKEND={mocra.backend.url}"]  # the command reads the project's
         return f"see them: scrapy mocra dead list {shlex.join(words)}"

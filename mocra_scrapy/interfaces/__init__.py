@@ -15,6 +15,7 @@ show what a rule is for: the race that it decides, step by step.
 
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
+from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.election import IElection
@@ -28,6 +29,7 @@ from mocra_scrapy.interfaces.workers import IWorkers
 __all__ = [
     "IBackend",
     "IBreaker",
+    "ICrawlRecord",
     "IDeadLetters",
     "IDictionaries",
     "IElection",

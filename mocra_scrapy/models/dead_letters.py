@@ -11,10 +11,12 @@ from mocra_scrapy.models.queue import Lease
 #: Every reason that the suite itself gives. ``docs/reference/dead-letters`` says more.
 REASONS = {
     "callback": "an exception left its callback or errback",
+    "callback_timeout": "its callback, or a pipeline behind it, did not return in time",
     "child_lost": "a request that it yielded could neither be stored nor kept",
     "deliveries": "too many workers died while they held it",
     "download": "its download failed, was not to be retried, and no errback took it",
     "item": "a pipeline failed on an item of it",
+    "offsite": "the worker's offsite filter dropped it, that of whoever stored it did not",
     "retry": "its retries were used up",
     "unreadable": "its bytes are no request of this spider",
 }

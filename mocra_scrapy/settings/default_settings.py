@@ -19,6 +19,8 @@ MOCRA_REDIS_OPTIONS: dict[
 MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
 MOCRA_PROJECT: str | None = None  # whose spider it is; None: the top package of the settings module, else the spider's
 MOCRA_CRAWL: str | None = None  # the shared job's whole name; None: "project:spider"
+MOCRA_FRESH = False  # True: delete what is stored of the crawl and begin it again, unless others work on it
+MOCRA_SECRET_PARAMS = ["*password*", "*passwd*", "*token*", "*secret*", "*key*"]  # -a whose values are shown to nobody
 MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
 MOCRA_LEASE = 60.0  # s without a sign of life after which a worker's requests go to others
 MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request is a dead letter
@@ -44,6 +46,12 @@ MOCRA_MAX_DEAD = 100_000  # dead letters kept a crawl; the oldest go first
 MOCRA_DEAD_TTL = 2_592_000.0  # s for which a dead letter is kept (30 days); 0: without limit
 MOCRA_DEAD_RETRIES = True  # whether a request whose retries are used up becomes a dead letter
 MOCRA_ON_ERROR = "ack"  # what an exception in a callback means: "ack" (done, with a record) | "retry" | "dead"
+MOCRA_CALLBACK_TIMEOUT: float | None = (
+    None  # s after which a callback that has not returned makes a dead letter; None: never
+)
+MOCRA_CALLBACK_NOTICE = 300.0  # s in flight after which the oldest request is named in the log, again at doubling times
+MOCRA_STOP_GRACE = 20.0  # s that a closing worker waits for what is in flight; 0: as long as it takes
+MOCRA_LOOP_WATCHDOG = 30.0  # s for which the event loop may be blocked before the log says by what; 0: no watchdog
 MOCRA_RETRY_BASE = 1.0  # s that the first retry waits at most; doubled for each further one; 0: as Scrapy, at once
 MOCRA_RETRY_CAP = 300.0  # s that any retry waits at most, unless the server says otherwise
 MOCRA_RETRY_AFTER_CAP = 3600.0  # s that Retry-After of a response is believed, at most

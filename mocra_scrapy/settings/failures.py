@@ -27,6 +27,9 @@ class FailureOptions:
     on_error: str
     dead_retries: bool
     max_deliveries: int
+    callback_timeout: float | None
+    callback_notice: float | None
+    stop_grace: float | None
 
 
 def read_failure_options(settings: BaseSettings) -> FailureOptions:
@@ -40,4 +43,9 @@ def read_failure_options(settings: BaseSettings) -> FailureOptions:
         on_error=read.choice("MOCRA_ON_ERROR", ON_ERROR),
         dead_retries=read.flag("MOCRA_DEAD_RETRIES"),
         max_deliveries=read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs"),
+        callback_timeout=None
+        if read.value("MOCRA_CALLBACK_TIMEOUT") in (None, "", "None")
+        else read.number("MOCRA_CALLBACK_TIMEOUT", 0, YEAR, "a time in seconds") or None,
+        callback_notice=read.number("MOCRA_CALLBACK_NOTICE", 0, YEAR, "a time in seconds") or None,
+        stop_grace=read.number("MOCRA_STOP_GRACE", 0, YEAR, "a time in seconds") or None,
     )

@@ -1,4 +1,4 @@
-"""The settings of what a crawl tells people: the summary, the progress line."""
+"""The settings of what a crawl tells people: the summary, the progress line, the watchdog."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ class ReportOptions:
 
     Attributes:
         progress: ``None``: where the standard error is a terminal.
+        watchdog: seconds; 0: none.
     """
 
     summary: bool
     progress: bool | None
+    watchdog: float
 
 
 def read_reports(settings: BaseSettings) -> ReportOptions:
@@ -31,14 +33,19 @@ def read_reports(settings: BaseSettings) -> ReportOptions:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
     read = SettingsReader(settings)
-    progress = read.value("MOCRA_PROGRESS")
-    if progress in (None, "", "None", "auto"):  # -s has only texts
-        return ReportOptions(read.flag("MOCRA_SUMMARY"), None)
+    watchdog = read.number("MOCRA_LOOP_WATCHDOG", 0, 86_400, "a time in seconds")
+    return ReportOptions(read.flag("MOCRA_SUMMARY"), _progress(read, settings), watchdog)
+
+
+def _progress(read: SettingsReader, settings: BaseSettings) -> bool | None:
+    value = read.value("MOCRA_PROGRESS")
+    if value in (None, "", "None", "auto"):  # -s has only texts
+        return None
     try:
-        return ReportOptions(read.flag("MOCRA_SUMMARY"), settings.getbool("MOCRA_PROGRESS"))
+        return bool(settings.getbool("MOCRA_PROGRESS"))
     except ValueError:
         raise ConfigurationError(
             "MOCRA_PROGRESS",
-            f"{progress!r} is neither true nor false",
+            f"{value!r} is neither true nor false",
             "Set True, False, or None for a progress line wherever there is a terminal",
         ) from None

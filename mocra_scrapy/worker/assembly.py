@@ -13,6 +13,7 @@ from scrapy import signals
 from mocra_scrapy.codec.dictionaries import CompressingCodec
 from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.engine.hooks import EngineHooks
+from mocra_scrapy.engine.let_go import LetGo
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.worker.delays import RequestedDelays
@@ -25,9 +26,10 @@ from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.intake import Intake
 from mocra_scrapy.worker.local_requests import LocalRequests
-from mocra_scrapy.worker.lost_state import LostState
+from mocra_scrapy.worker.lost_state import LostState, tell_what_is_gone
 from mocra_scrapy.worker.outages import Outages
 from mocra_scrapy.worker.outbox import Outbox
+from mocra_scrapy.worker.overdue import Overdue
 from mocra_scrapy.worker.queue_status import QueueStatus
 from mocra_scrapy.worker.request_cache import RECALLED, RequestCache
 from mocra_scrapy.worker.running import Running
@@ -70,6 +72,7 @@ class CrawlWorker:
     dispatcher: Dispatcher
     deliveries: Deliveries
     settlement: Settlement
+    overdue: Overdue
     opened: AsyncExitStack
 
     @classmethod
@@ -89,6 +92,7 @@ class CrawlWorker:
             opened.push_async_callback(worker.codec.close)
             opened.push_async_callback(worker.loop.close)
             opened.push_async_callback(worker.lost.close)
+            opened.push_async_callback(worker.overdue.close)
             await worker._hook_in()
             worker.loop.start()
         except BaseException:
@@ -204,6 +208,7 @@ class CrawlWorker:
             dispatcher,
             deliveries,
             settlement,
+            Overdue(crawler, parts, failures, deliveries=deliveries),
             opened,
         )
 
@@ -216,7 +221,9 @@ class CrawlWorker:
         engine.on_closing(self.on_closing)
         engine.on_download_failed(self.settlement.download_failed)
         engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
-        engine.on_callback_output(self.intake.room)  # callbacks wait while too much is not stored
+        # Callbacks wait while too much is not stored.
+        output = engine.on_callback_output(self.intake.room, self.overdue.late_output)
+        self.overdue.start(LetGo(engine, output))
         engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
             answer_early(self.crawler, engine, self.filter)
@@ -232,14 +239,7 @@ class CrawlWorker:
         if not engine.wrap_start(self.seeder.run):
             await self.seeder.nothing_to_seed()
         self.parts.state.attach(
-            Running(
-                self.status,
-                engine,
-                self.inbox,
-                self.outbox,
-                deliveries=self.deliveries,
-                seeder=self.seeder,
-            )
+            Running(self.status, engine, self.inbox, self.outbox, deliveries=self.deliveries, seeder=self.seeder)
         )
 
     # ------------------------------------------------------------------ Scrapy's seam
@@ -266,14 +266,13 @@ class CrawlWorker:
     # ------------------------------------------------------------------ the end
 
     def on_closing(self) -> None:
-        """The engine begins to close: nothing new is started, so what was leased ahead goes back at
-        once. May be called twice.
-        """
+        """Nothing new is started, so what was leased ahead goes back at once. May be called twice."""
         self.parts.state.on_closing()
         if self.status.closing:
             return
         self.status.closing = True
         self.status.leasing = False
+        self.overdue.closing()
         self.local.close()
         self.dispatcher.close()
         self.seeder.stop()
@@ -294,6 +293,8 @@ class CrawlWorker:
             self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
         except MocraError as error:
             self._left_unflushed(f"refused ({error})")
+        if self.parts.backend_url == "memory://" and not self.parts.one_off:
+            tell_what_is_gone(self.parts.crawl, self.status.size.unfinished + len(self.local))
         # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
         stats = self.crawler.stats
         assert stats is not None

@@ -45,7 +45,7 @@ RECORDS = 10
 
 #: The greater, the graver, see :meth:`Delivery.fail`. An error in the callback says more than the
 #: download that led to it.
-GRAVITY = {"download": 1, "callback": 2, "retry": 3, "child_lost": 4}
+GRAVITY = {"download": 1, "offsite": 1, "callback": 2, "retry": 3, "child_lost": 4, "callback_timeout": 5}
 
 
 def take_failures(request: Request) -> Failures:
@@ -75,6 +75,10 @@ class Delivery:
             the first :data:`RECORDS`.
         failed_items: how many did.
         failures: what its entry carried of earlier failures.
+        scraped: while its callback or errback runs: since when (monotonic), what it was called
+            with, and the Deferred that stands for its end.
+        since: when it was handed out (monotonic).
+        returned: whether it goes back into the queue, because the worker could not wait for it.
     """
 
     __slots__ = (
@@ -89,7 +93,10 @@ class Delivery:
         "parent",
         "records",
         "request",
+        "returned",
+        "scraped",
         "settled",
+        "since",
         "waits_for",
     )
 
@@ -113,6 +120,9 @@ class Delivery:
         self.records: list[str] = []
         self.failed_items = 0
         self.failures = NO_FAILURES
+        self.since = 0.0
+        self.scraped: tuple[float, Any, Any] | None = None
+        self.returned = False
 
     def fail(self, reason: str, detail: str) -> None:
         """It did not go well. Of several reasons the gravest is kept, of equal ones the first."""
@@ -128,6 +138,7 @@ class Delivery:
         for record in child.records:
             self.record(record)
         self.failed_items += child.failed_items - len(child.records)
+        self.returned = self.returned or child.returned
 
     def record(self, text: str) -> None:
         """An item of it failed. The first :data:`RECORDS` are kept, all are counted."""
@@ -177,6 +188,18 @@ class Deliveries:
     def __len__(self) -> int:
         return len(self._in_flight)
 
+    def in_flight(self) -> list[Delivery]:
+        """Those that the engine has now, in the order in which they were handed out."""
+        return list(self._in_flight.values())
+
+    def scraped(self, request: Request, result: Any, end: Any) -> None:
+        """The callback or errback of *request* is about to be called with *result*; *end* is the
+        Deferred that stands for its end.
+        """
+        delivery = self._in_flight.get(id(request))
+        if delivery is not None:
+            delivery.scraped = (time.monotonic(), result, end)
+
     def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> Request:
         """*request*, which goes to the engine; a copy, if that very object is in flight
         already.
@@ -190,6 +213,7 @@ class Deliveries:
         if lease is not None:
             delivery.names = (lease.slot, *lease.scopes)
         delivery.failures = take_failures(request)
+        delivery.since = time.monotonic()
         self._in_flight[id(request)] = delivery
         CURRENT.set(delivery)
         return request
@@ -259,5 +283,5 @@ class Deliveries:
                 parent.inherit(current)
             # Contexts outlive it in timers, also in those that were cancelled, for minutes: by the
             # request's callback they would keep the spider and its crawler.
-            current.request = current.parent = current.on_settled = None
+            current.request = current.parent = current.on_settled = current.scraped = None
             current = parent

@@ -66,7 +66,7 @@ def test_one_worker_tells_once(tmp_path: Path, site: MockSite) -> None:
     done = scrapy(project, "crawl", "walker", "-a", f"site={site.url}")
     assert done.returncode == 0, done.stderr
     [told] = summaries(done.stderr)
-    assert told["head"] == "Crawl 'walker', run 1: finished by one worker"
+    assert told["head"] == "Crawl 'shop:walker', run 1: finished by one worker"
     assert told["pages"].startswith("5 (")
     assert told["items"].startswith("0 (")
     assert told["errors"] == "2: http_4xx 1, parse 1"
@@ -94,7 +94,7 @@ def test_the_crawl_is_told_once_with_those_that_were_killed(site: MockSite, work
         assert worker.wait(60) == 0
     told = [summary for i in range(3) for summary in summaries(workers.log(i))]
     whole = [one for one in told if "by 3 workers" in one["head"]]
-    assert [one["head"] for one in whole] == ["Crawl 'graph', run 1: finished, by 3 workers"]
+    assert [one["head"] for one in whole] == ["Crawl 'crawling:graph', run 1: finished, by 3 workers"]
     assert len(told) == 3, "two workers of themselves, one of all"
     of_workers = [one for one in told if one is not whole[0]]
     assert all("(closed: finished)" in one["head"] for one in of_workers)
@@ -113,10 +113,10 @@ def test_an_interrupted_crawl_is_told_as_such_and_added_up_at_its_end(site: Mock
     assert first.wait(60) == 0
     [told] = summaries(workers.log(0))
     assert told["head"].endswith("(closed: shutdown)")
-    assert "wait in the queue" in told["not finished"]
+    assert "wait in the queue" in told["not done"]
     assert workers.start("graph", site=site.url).wait(60) == 0
     own, whole = summaries(workers.log(1))
-    assert whole["head"] == "Crawl 'graph', run 1: finished, by 2 workers"
+    assert whole["head"] == "Crawl 'crawling:graph', run 1: finished, by 2 workers"
     assert number(whole["pages"]) == number(told["pages"]) + number(own["pages"])
     assert number(whole["pages"]) >= site.pages
 
@@ -170,11 +170,11 @@ def test_a_line_at_the_bottom_of_a_terminal(tmp_path: Path, site: MockSite) -> N
     os.close(ours)
     text = said.decode()
     assert done.returncode == 0, text
-    drawn = re.findall(r"\r\x1b\[K(slow: [^\r\n]*)", text)
+    drawn = re.findall(r"\r\x1b\[K(shop:slow: [^\r\n]*)", text)
     assert any("items | 0 errors |" in line for line in drawn)
     shown = [line.rpartition("\r\x1b[K")[2].rstrip("\r") for line in text.split("\n")]
     log = [line for line in shown if "INFO:" in line or "DEBUG:" in line]
     assert len(log) > 20
     assert all(LOG_LINE.match(line) for line in log)
     assert sum(line.startswith("printed http") for line in shown) == 12
-    assert not any("slow: " in line and "pages" in line for line in shown), "nothing of it is left behind"
+    assert not any("shop:slow: " in line and "pages" in line for line in shown), "nothing of it is left behind"

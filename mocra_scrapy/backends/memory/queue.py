@@ -20,10 +20,12 @@ from mocra_scrapy.models import (
     Audit,
     Bounds,
     Burial,
+    CrawlRecord,
     CrawlState,
     Entry,
     Exchange,
     Finish,
+    Job,
     Lease,
     QueueOptions,
     QueueSize,
@@ -61,8 +63,8 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
 
     # ------------------------------------------------------------------ coming and going
 
-    async def join(self, worker: str) -> CrawlState:
-        return runs.join(self._crawl, self.options, worker, self._clock())
+    async def join(self, worker: str, job: Job | None = None) -> CrawlState:
+        return runs.join(self._crawl, self.options, worker, now=self._clock(), wall=self._wall(), job=job)
 
     async def close_worker(self, worker: str) -> int:
         return self._crawl.leave(worker, self.options.isolate_after)
@@ -130,6 +132,10 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     async def state(self) -> CrawlState:
         return self._crawl.state()
 
+    async def record(self) -> CrawlRecord:
+        crawl, ago = self._crawl, self._clock() - self._crawl.heard
+        return CrawlRecord(crawl.job, crawl.begun or None, self._wall() - ago if crawl.heard else None)
+
     async def size(self) -> QueueSize:
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
         self._crawl.dead.expire(self._clock(), self.options.dead_ttl)
@@ -156,6 +162,13 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         numbers = [fingerprint_number(fingerprint) for fingerprint in fingerprints]
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
         return [self._crawl.seen.discard(number) for number in numbers]
+
+    async def reset(self, by: str, force: bool = False) -> Sequence[WorkerInfo]:
+        now = self._clock()
+        alive = [] if force else self._crawl.living(now, by)
+        if not alive:
+            self._crawl.clear()
+        return [WorkerInfo(worker.name, worker.expires - now, len(worker.held)) for worker in alive]
 
     async def clear(self) -> None:
         self._crawl.clear()

@@ -288,3 +288,47 @@ async def test_it_can_be_switched_off() -> None:
     async with opened(RETRY_ENABLED=False) as scheduler:
         with pytest.raises(NotConfigured):
             middleware(scheduler)
+
+
+@pytest.mark.parametrize("policy", ["ack", "retry", "dead"])
+async def test_a_callback_that_did_not_return_is_never_done(policy: str) -> None:
+    """Whatever an exception means; and what it does later changes nothing."""
+    async with opened(MOCRA_ON_ERROR=policy) as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        delivery = CURRENT.get()
+        assert delivery is not None
+        tell(scheduler, signals.spider_error, failure=broken())
+        delivery.fail("callback_timeout", "waits there")
+        scheduler.worker.deliveries.finished(request)
+        tell(scheduler, signals.spider_error, failure=broken("late"))
+        tell(scheduler, signals.item_error, item={}, failure=broken("late"))
+        (letter,) = await letters(scheduler)
+        assert (letter.reason, letter.detail, letter.done) == ("callback_timeout", "waits there", False)
+        assert scheduler.crawler.stats.get_value("mocra/dead/callback_timeout") == 1
+
+
+async def test_what_a_closing_worker_did_not_wait_for_goes_back_as_it_was() -> None:
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        delivery = CURRENT.get()
+        assert delivery is not None
+        tell(scheduler, signals.spider_error, failure=broken())
+        delivery.returned = True
+        scheduler.worker.deliveries.finished(request)
+        again = await taken(scheduler)
+        assert again.url == URLS[0]
+        assert scheduler.crawler.stats.get_value("mocra/queue/released") == 1
+        assert list(await scheduler.mocra.queue.dead()) == []
+
+
+async def test_a_local_request_that_was_not_waited_for_takes_its_parent_back() -> None:
+    async with opened() as scheduler:
+        parent = await taken(scheduler, Request(URLS[0]))
+        child = await taken(scheduler, Request(URLS[1], meta={"unserialisable": object()}))
+        delivery = CURRENT.get()
+        assert delivery is not None
+        assert delivery.lease is None
+        delivery.returned = True
+        scheduler.worker.deliveries.finished(parent)
+        scheduler.worker.deliveries.finished(child)
+        assert (await taken(scheduler)).url == URLS[0]

@@ -29,6 +29,7 @@ class Stage(Scraper):
         self.pipeline = pipeline
         self.seen: list[Any] = []
         self.errors: list[str] = []
+        self.late: list[Any] = []
         self.crawler: Any = SimpleNamespace(engine=SimpleNamespace(crawl=self._crawl))
         self.busy = self.most = 0
 
@@ -57,7 +58,9 @@ async def free() -> None:
 Handle = Callable[[Stage, Any], Any]
 HANDLERS: dict[str, Handle] = {
     "scrapy": lambda stage, result: Scraper.handle_spider_output_async(stage, result, ASKED, PAGE),
-    "ours": lambda stage, result: Output(stage.crawler.engine, stage, free).handle(result, ASKED, PAGE),
+    "ours": lambda stage, result: Output(stage.crawler.engine, stage, free, stage.late.append).handle(
+        result, ASKED, PAGE
+    ),
 }
 
 
@@ -193,7 +196,7 @@ async def test_a_callback_waits_while_there_is_no_room(kind: Any) -> None:
     async def room() -> None:
         await gate.wait()
 
-    output = Output(stage.crawler.engine, stage, room)
+    output = Output(stage.crawler.engine, stage, room, stage.late.append)
     links = kind(Request(f"http://s.test/{n}") for n in range(2 * AT_A_TIME))
     handling = asyncio.ensure_future(output.handle(links, ASKED, PAGE))
     for _ in range(5 * AT_A_TIME):
@@ -206,7 +209,7 @@ async def test_a_callback_waits_while_there_is_no_room(kind: Any) -> None:
 
 def hooked(scraper: Any) -> bool:
     engine = SimpleNamespace(scraper=scraper, _slot=None)
-    EngineHooks(SimpleNamespace(engine=engine)).on_callback_output(free)  # type: ignore[arg-type]
+    EngineHooks(SimpleNamespace(engine=engine)).on_callback_output(free, print)  # type: ignore[arg-type]
     own = vars(scraper).get("handle_spider_output_async")
     return isinstance(getattr(own, "__self__", None), Output)
 
@@ -217,7 +220,7 @@ def test_it_stands_in_for_scrapys_own_only() -> None:
     patched = Scraper.__new__(Scraper)
     patched.handle_spider_output_async = print  # type: ignore[assignment, method-assign]
     assert not hooked(patched)
-    EngineHooks(SimpleNamespace(engine=None)).on_callback_output(free)  # type: ignore[arg-type]
+    EngineHooks(SimpleNamespace(engine=None)).on_callback_output(free, print)  # type: ignore[arg-type]
 
 
 def test_scrapy_looks_it_up_on_the_instance() -> None:

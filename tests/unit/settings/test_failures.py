@@ -19,6 +19,15 @@ def test_defaults_are_accepted() -> None:
     assert (options.on_error, options.dead_retries, options.retry_base) == ("retry", False, 0.0)
 
 
+def test_zero_switches_off() -> None:
+    names = ("MOCRA_CALLBACK_TIMEOUT", "MOCRA_CALLBACK_NOTICE", "MOCRA_STOP_GRACE")
+    off = read_failure_options(Settings(dict.fromkeys(names, "0")))
+    assert (off.callback_timeout, off.callback_notice, off.stop_grace) == (None, None, None)
+    assert read_failure_options(Settings()).callback_timeout is None
+    on = read_failure_options(Settings(dict.fromkeys(names, "7")))
+    assert (on.callback_timeout, on.callback_notice, on.stop_grace) == (7, 7, 7)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -32,6 +41,10 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_ON_ERROR", "ignore"),
         ("MOCRA_ON_ERROR", 1),
         ("MOCRA_DEAD_RETRIES", "perhaps"),
+        ("MOCRA_CALLBACK_TIMEOUT", -1),
+        ("MOCRA_CALLBACK_TIMEOUT", "long"),
+        ("MOCRA_CALLBACK_NOTICE", -1),
+        ("MOCRA_STOP_GRACE", "soon"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
