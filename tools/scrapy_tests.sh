@@ -32,7 +32,7 @@ if [ ! -f "$folder/.stamp" ] || [ "$(cat "$folder/.stamp")" != "$stamp" ]; then
     "$base" -m venv "$folder/env"
     # shellcheck disable=SC2086 # one word each
     "$folder/env/bin/python" -m pip install -q --disable-pip-version-check -e ".[redis]" "scrapy==$version" $needs
-    "$folder/env/bin/python" -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$folder" "scrapy==$version"
+    "$folder/env/bin/python" -m pip download -q --disable-pip-version-check --no-deps --no-binary scrapy -d "$folder" "scrapy==$version"
     mkdir "$folder/source"
     tar -xzf "$folder/scrapy-$version.tar.gz" -C "$folder/source" --strip-components 1
     rm -rf "$folder/source/scrapy" # the installed one is tested

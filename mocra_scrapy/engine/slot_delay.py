@@ -13,16 +13,14 @@ def waited_for(slot: Any) -> None:
     sets another one (a spider, an AutoThrottle of the project's own) is obeyed.
     """
     if slot.delay:
-        slot.__class__ = _waited(type(slot), slot.delay)  # type: ignore[arg-type]  # classes are hashable
+        scrapys: Any = type(slot)
+        slot.__class__ = _waited(scrapys, slot.delay)
 
 
 @lru_cache(maxsize=256)
 def _waited(scrapys: type[Any], queued: float) -> type[Any]:
-    class Slot(scrapys):  # type: ignore[misc]
-        __slots__ = ()  # the same layout, so that a slot may change its class
-        __qualname__ = scrapys.__qualname__
+    def download_delay(slot: Any) -> float:
+        return 0.0 if slot.delay == queued else float(scrapys.download_delay(slot))
 
-        def download_delay(self) -> float:
-            return 0.0 if self.delay == queued else float(super().download_delay())
-
-    return Slot
+    # The same layout (no slots of its own), so that a slot may change its class.
+    return type(scrapys.__name__, (scrapys,), {"__slots__": (), "download_delay": download_delay})

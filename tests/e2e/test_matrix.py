@@ -147,6 +147,13 @@ SPIDERS = """
             super().__init__(**kwargs)
             self.sitemap_urls = self.start_urls
 
+        def _get_sitemap_body(self, response):
+            return response.body  # the site doesn't say that it is XML
+
+        def sitemap_filter(self, entries):
+            for entry in entries:
+                yield {**entry, "loc": self.site + entry["loc"]}
+
         def parse_page(self, response):
             yield self.item(response)
 
