@@ -19,7 +19,7 @@ help: ## this list
 setup: ## virtual environments and servers for tests
 	@tools/setup.sh test
 
-crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://localhost:6379/0 PAGES=2000 OUT=crawl-output
+crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://localhost:6379/0 PAGES=3000 OUT=crawl-output
 	@tools/setup.sh crawl
 	@tools/crawl.sh
 
@@ -55,6 +55,10 @@ soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="
 wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
 	tools/wheel_test.sh
 
+scrapy-tests: setup ## Scrapy's own tests with the add-on on, of the newest and the oldest version supported; CONTRIBUTING.md says more
+	tools/scrapy_tests.sh newest
+	tools/scrapy_tests.sh oldest
+
 template-test: setup ## render the project template and crawl with the result
 	$(PYTHON_IN) -m pytest -q tests/e2e/test_template.py
 
@@ -77,6 +81,6 @@ bench-quick: ## the same in small, within three minutes
 	$(PYTHON_IN) -m benchmarks all --quick
 
 clean: ## what was built; environments too
-	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
+	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
-.PHONY: help setup crawl quick test newest alone report oldest soak wheel-test template-test lint types docs bench bench-quick clean
+.PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-tests template-test lint types docs bench bench-quick clean

@@ -23,6 +23,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"
 html_theme = "furo"
 html_title = f"mocra_scrapy {__version__}"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 exclude_patterns = ["_build"]
 nitpicky = False
 autodoc_typehints = "description"

@@ -4,7 +4,8 @@
 
     MocraError
     ├── ConfigurationError      a setting, argument or file is wrong; the text names it and the fix
-    │   └── NotSupported        this backend can't do that; the text names one that can
+    │   ├── NotSupported        this backend can't do that; the text names one that can
+    │   └── OtherJob            a crawl that is not finished is of another job; the text says what differs
     ├── CallbackTimeout         a callback, or a pipeline behind it, did not return within MOCRA_CALLBACK_TIMEOUT
     ├── LockError               a lock of coordination
     │   ├── LockLost            it was lost while it was held; what was done since may have met another owner's work
@@ -54,6 +55,10 @@ class CallbackTimeout(MocraError):
     """A callback or errback, or a middleware or pipeline behind it, did not return in time. Never
     raised: ``spider_error`` tells of it. The text says which, of what page, and where it waits.
     """
+
+
+class OtherJob(ConfigurationError):
+    """A crawl that is not finished is of another project, spider or arguments."""
 
 
 class LockError(MocraError):

@@ -42,3 +42,17 @@ leader_elected = object()
 #: It leads it no more: resigned, lost by a pause or an outage, or deposed by hand.
 #: Arguments: ``spider``, ``role`` (str), ``term`` (the one that ended).
 leader_lost = object()
+
+#: A run of ``scrapy cron`` has ended, whatever its outcome. These four are sent by
+#: ``Runner.signals`` in the runner that leads, not by a crawler. Arguments: ``job`` (str), ``run``
+#: (dict, as ``scrapy cron history --json`` has it).
+cron_run_ended = object()
+
+#: It has gone wrong and is not retried. Arguments: ``job``, ``run``.
+cron_run_failed = object()
+
+#: An instant was missed. Arguments: ``job``, ``run``.
+cron_run_missed = object()
+
+#: It succeeded, and the run before it had not. Arguments: ``job``, ``run``.
+cron_run_recovered = object()

@@ -25,7 +25,7 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
-from mocra_scrapy.settings.reader import default_of
+from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ class Addon:
         """Called before the event loop is chosen. With ``MOCRA_FAST`` that is uvloop, where it is
         installed.
         """
-        wanted = settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST")
+        try:
+            wanted = settings.getbool("MOCRA_ENABLED", True) and settings.getbool("MOCRA_FAST")
+        except ValueError:  # told when the crawler is made
+            return
         if wanted and other_scheduler(settings) is None and find_spec("uvloop"):
             settings.set("ASYNCIO_EVENT_LOOP", "uvloop.Loop", "addon")
 
@@ -123,7 +126,9 @@ class Addon:
         for name in dir(default_settings):
             if name.startswith("MOCRA_") and settings.get(name) is None:
                 settings.set(name, default_of(name), "default")
-        if not settings.getbool("MOCRA_ENABLED"):
+        read = SettingsReader(settings)
+        fast = read.flag("MOCRA_FAST")
+        if not read.flag("MOCRA_ENABLED"):
             raise NotConfigured("MOCRA_ENABLED is false")
         warn_of_unknown(settings)
         why = other_scheduler(settings)
@@ -136,7 +141,7 @@ class Addon:
             for path, order in components.items():
                 settings.setdefault_in_component_priority_dict(name, load_object(path), order)
         replace_built_ins(settings)
-        if settings.getbool("MOCRA_FAST"):
+        if fast:
             for name, value in FAST.items():
                 settings.set(name, value, "addon")
         read_failure_options(settings)
@@ -146,7 +151,9 @@ class Addon:
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
+        outlives = False
         if not one_off_command():
             # No I/O: checks the URL.
             backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
-            place_feed_exporter(settings, backend)
+            outlives = backend.shared or backend.durable
+        place_feed_exporter(settings, outlives=outlives)

@@ -10,35 +10,33 @@ from scrapy.utils.misc import load_object
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
-    from mocra_scrapy.interfaces import IBackend
-
 logger = logging.getLogger(__name__)
 
 THEIRS = "scrapy.extensions.feedexport.FeedExporter"
 OURS = "mocra_scrapy.extensions.feedexport.FeedExporter"
 
 
-def place_feed_exporter(settings: BaseSettings, backend: IBackend) -> None:
-    """Put ours in place of Scrapy's, if there are feeds and the backend outlives this process or a
-    URI has ``%(mocra_worker)s``. A project that has its own exporter, or has placed Scrapy's
-    itself, keeps it, with a warning.
+def place_feed_exporter(settings: BaseSettings, *, outlives: bool) -> None:
+    """Put ours in place of Scrapy's, if a feed's URI has ``%(mocra_worker)s`` or the backend
+    *outlives* this process: then also without feeds, as a spider's ``from_crawler`` may set some.
+    A project that has its own exporter, or has placed Scrapy's itself, keeps it, with a warning.
 
     Raises:
         ConfigurationError: a feed can't be written by several workers.
     """
-    outlives = backend.shared or backend.durable
-    if not (settings.get("FEEDS") or settings.get("FEED_URI")):
-        return  # without importing anything: the add-on is loaded by every command
+    if not (outlives or settings.get("FEEDS") or settings.get("FEED_URI")):
+        return  # without importing anything
     from mocra_scrapy.feeds.plans import WORKER, check_feeds, feeds_of
 
-    if not (outlives or any(WORKER[:-1] in uri for uri in feeds_of(settings))):
+    feeds = feeds_of(settings)
+    if not (outlives or any(WORKER[:-1] in uri for uri in feeds)):
         return
     Theirs, ours = load_object(THEIRS), load_object(OURS)  # noqa: N806
     placed = [(_loaded(key), order) for key, order in settings.getdict("EXTENSIONS").items()]
     exporters = [(cls, order) for cls, order in placed if isinstance(cls, type) and issubclass(cls, Theirs)]
     enabled = [cls for cls, order in exporters if order is not None]
     for cls in enabled:
-        if outlives and not issubclass(cls, ours):
+        if outlives and feeds and not issubclass(cls, ours):
             logger.warning(
                 "%s writes the feeds: with several workers, or one that is killed, items are lost or overwritten. Take"
                 " it out of EXTENSIONS, or make it a subclass of %s",

@@ -147,6 +147,13 @@ class CompressingCodec:
             self._due = NEXT * self._packed
             self._task = asyncio.create_task(self._train(list(self._samples)), name="mocra dictionary")
 
+    def is_ready(self, leases: Iterable[Lease]) -> bool:
+        """Whether *leases* can be read, and :meth:`arrived` would have nothing else to do either."""
+        if not self._reads:
+            return True
+        needs = {wanted(lease.body) for lease in leases} - {None}
+        return not (self._writes or self._known or needs)
+
     def doubt(self) -> None:
         """What was stored may be gone (a fail-over, a crawl that was cleared): look, and store
         again what we write with.

@@ -89,6 +89,11 @@ class SpiderMethods:
             if not callable(
                 getattr(inspect.getattr_static(self._spider, stored, None), "__func__", None)
             ) and not callable(inspect.getattr_static(self._spider, stored, None)):
-                raise UnreadablePayload(f"{role} {stored!r} is no longer a method of spider {self._spider.name!r}")
+                name = self._spider.name
+                raise UnreadablePayload(
+                    f"{role} {stored!r} is no longer a method of spider {name!r}. When it was renamed, give the old name"
+                    f" to the method as well ({stored} = new_name) and put the requests back:"
+                    f" scrapy mocra dead replay {name} --reason unreadable"
+                )
             known = self._methods[stored] = getattr(self._spider, stored)
         return known

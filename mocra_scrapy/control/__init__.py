@@ -24,18 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.control.live_settings import checked
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.models import QueueOptions, control_namespace
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
     from mocra_scrapy.models import WorkerReport
 
 PAUSED, COMMAND, SETTING = "paused", "order", "setting:"
-
-
-def namespace_of(crawl: str) -> str:
-    """Where the control state of *crawl* stands."""
-    return f"control:{crawl}"
 
 
 def of_worker(name: str, worker: str | None) -> str:
@@ -60,7 +55,7 @@ class Control:
     def __init__(self, backend: IBackend, crawl: str, by: str = "") -> None:
         self.crawl = crawl
         self._by, self._backend = by, backend
-        self._values = backend.shared_values(namespace_of(crawl))
+        self._values = backend.shared_values(control_namespace(crawl))
         self._registry = backend.worker_registry()
 
     async def pause(self, worker: str | None = None) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable
 from inspect import CO_ASYNC_GENERATOR
 from types import AsyncGeneratorType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 T = TypeVar("T")
@@ -82,7 +82,9 @@ class Interruptible(AsyncGenerator[Any, Any]):
 
 def interruptible(output: T) -> T | Interruptible:
     """*output*, wrapped if it is an asynchronous generator."""
-    return Interruptible(output) if type(output) is AsyncGeneratorType else output
+    if type(output) is AsyncGeneratorType:
+        return Interruptible(cast("AsyncGeneratorType[Any, Any]", output))
+    return output
 
 
 #: All that there are. Looked through when a lock is acquired, not when a generator is iterated.

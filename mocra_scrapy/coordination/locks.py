@@ -158,11 +158,21 @@ class Lock:
     async def _wait_for_it(self) -> Grant:
         deadline = None if self._timeout is None else self._clock() + self._timeout
         pause = FIRST_POLL
-        while (grant := await self._try(deadline, pause)) is None:
+        grant = await self._try(deadline, pause)
+        while grant is None:
             left = POLL if deadline is None else deadline - self._clock()
             if left <= 0:
                 raise LockTimeout(f"lock {self.name!r} was not free within {self._timeout:g} s")
-            await self._locks.wait(self.name, min(pause * random.uniform(0.5, 1.0), left))  # noqa: S311
+            # It listens before it asks: a release between an answer and the wait would be missed.
+            nap = min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311
+            told = asyncio.ensure_future(self._locks.wait(self.name, nap))
+            try:
+                await asyncio.sleep(0)
+                grant = await self._try(deadline, pause)
+                if grant is None:
+                    await told
+            finally:
+                await end_tasks([told])
             pause = min(2 * pause, POLL, self._ttl)
         return grant
 

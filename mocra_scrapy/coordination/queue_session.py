@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
+from mocra_scrapy.interfaces import IImmediateQueue, IRequestQueue
+from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, CrawlState, Entry, Exchange, Job, Lease
 
 
 class QueueSession:
@@ -17,14 +17,34 @@ class QueueSession:
     chosen in one place.
 
     Args:
-        queue: an opened queue that *worker* has joined.
+        queue: an opened queue.
         worker: unique for this run of this process.
+        job: what it works on; ``None``: nothing is compared.
+
+    Attributes:
+        immediate: *queue*, if it answers without waiting.
     """
 
-    def __init__(self, queue: IRequestQueue, worker: str) -> None:
+    def __init__(self, queue: IRequestQueue, worker: str, job: Job | None = None) -> None:
         self.queue = queue
         self.worker = worker
+        self.job = job
         self.call = 0
+        self.immediate: IImmediateQueue | None = queue if IImmediateQueue.providedBy(queue) else None
+
+    async def join(self) -> CrawlState:
+        """Announce the worker, see :meth:`~mocra_scrapy.interfaces.IRequestQueue.join`."""
+        return await self.queue.join(self.worker, self.job)
+
+    async def stay(self, crawl: str) -> None:
+        """Another run of *crawl* has begun without this worker.
+
+        Raises:
+            OtherJob: it is another job's.
+        """
+        stored = (await self.queue.record()).job
+        if self.job is not None and stored is not None and stored.digest != self.job.digest:
+            raise self.job.refused_by(stored, crawl)
 
     async def exchange(
         self,
@@ -51,6 +71,23 @@ class QueueSession:
             bury=bury,
             want=want,
             bounds=bounds,
+        )
+
+    def exchange_now(
+        self,
+        *,
+        push: Sequence[Entry] = (),
+        ack: Sequence[Lease] = (),
+        release: Sequence[Lease] = (),
+        bury: Sequence[Burial] = (),
+        want: int = 0,
+        bounds: Bounds = UNBOUNDED,
+    ) -> Exchange:
+        """The next call, without waiting, where the queue is :attr:`immediate`."""
+        assert self.immediate is not None
+        self.call += 1
+        return self.immediate.exchange_now(
+            self.worker, self.call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds
         )
 
     async def push(self, entries: Sequence[Entry]) -> Sequence[bool]:

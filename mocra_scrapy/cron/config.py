@@ -180,9 +180,10 @@ class JobsFile:
         old, self.jobs = self.jobs, jobs
         new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
         logger.info(
-            "Read %s again: %d jobs, new: %s, gone: %s",
+            "Read %s again: %d job%s, new: %s, gone: %s",
             self.source,
             len(jobs),
+            "" if len(jobs) == 1 else "s",
             ", ".join(new) or "none",
             ", ".join(gone) or "none",
         )

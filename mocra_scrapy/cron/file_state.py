@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 from zope.interface import implementer
 
+from mocra_scrapy.cron.folder import locked, make_usable, unusable
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IElection, IShared
 from mocra_scrapy.models import SharedValue, Term
@@ -67,13 +68,18 @@ class _File:
             return data  # type: ignore[no-any-return]
 
     def write(self, data: dict[str, Any]) -> None:
-        """Replace the file, on the disk, in one step."""
+        """Replace the file, on the disk, in one step. On a full disk nothing has happened."""
         beside = self.path.with_suffix(".new")
-        with beside.open("w") as file:
-            json.dump(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        try:
+            with beside.open("w") as file:
+                json.dump(data, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                beside.unlink()  # the room that half of it takes is somebody's
+            raise
 
 
 @implementer(IShared)
@@ -177,12 +183,12 @@ class FileElection:
         """
         if self._held is not None:
             return
+        make_usable(self._path.parent)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = self._path.open("a+")
         except OSError as error:
-            raise _unusable(self._path.parent, error) from error
-        if not _locked(lock):
+            raise unusable(self._path.parent, error) from error
+        if not locked(lock):
             lock.seek(0)
             who = lock.read().strip() or "another process"
             lock.close()
@@ -191,9 +197,9 @@ class FileElection:
                 f"{who} is a runner with its state here, and memory:// knows only one",
                 "Stop that one, or set MOCRA_CRON_DIR to another folder, or MOCRA_BACKEND to a Redis URL to have several",
             )
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
+        with contextlib.suppress(OSError):  # a full disk: only people want to know who holds it
+            lock.truncate(0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         self._held = lock
 
     async def campaign(self, candidate: str, lease: float) -> Term | None:
@@ -229,7 +235,7 @@ class FileElection:
             return self._term
         try:
             with self._path.open("r") as lock:
-                if _locked(lock, fcntl.LOCK_SH, tries=1):
+                if locked(lock, fcntl.LOCK_SH, tries=1):
                     return None
                 return Term("cron", lock.read().strip(), 0, math.inf)
         except OSError:
@@ -241,27 +247,6 @@ class FileElection:
         if self._held is not None:
             self._held.close()
             self._held = None
-
-
-def _locked(lock: Any, how: int = fcntl.LOCK_EX, tries: int = 5) -> bool:
-    """Whether the lock could be had. Whoever looks for a runner holds it for a moment: try again."""
-    for last in (*[False] * (tries - 1), True):
-        try:
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
-        except OSError:
-            if not last:
-                time.sleep(0.02)
-        else:
-            return True
-    return False
-
-
-def _unusable(folder: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"MOCRA_CRON_DIR = {folder}",
-        f"it can't be used: {error.strerror}",
-        "Name a folder that this user may write to",
-    )
 
 
 class FileSigns:
@@ -282,8 +267,8 @@ class FileSigns:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 file = (self._folder / worker).open("a")
             except OSError as error:
-                raise _unusable(self._folder.parent, error) from error
-            if not _locked(file):
+                raise unusable(self._folder.parent, error) from error
+            if not locked(file):
                 file.close()
                 return False  # another process has this name
             self._mine[worker] = file

@@ -19,13 +19,19 @@ logger = logging.getLogger(__name__)
 
 #: Launchers of one run that may end without having started it, before it is given up.
 TRIES = 5
+#: Launchers that start at once: a hundred jobs for the same minute are not to be a hundred times
+#: Python's start at once. Seconds after which one that has not started its run counts no more: it
+#: waits for something (a server that is away), and others may do better.
+STARTING, PATIENCE = 8, 30.0
 
 
 @dataclass(slots=True)
 class _Launch:
     process: subprocess.Popen[bytes]
     tries: int
+    since: float
     again_at: float = 0.0
+    starting: bool = True  # until its run has begun, or it is dead
 
 
 class Launches:
@@ -41,16 +47,20 @@ class Launches:
         self.log, self._project, self._clock = folder / "launch.log", project, clock
         self._all: dict[str, _Launch] = {}
 
-    def start(self, key: str, order: LaunchSpec) -> None:
-        """Start one, unless one lives, or the last one ended a moment ago for nothing."""
+    def start(self, key: str, order: LaunchSpec) -> bool:
+        """Start one, unless one lives, the last one ended a moment ago for nothing, or too many
+        start already: then the answer is ``False``.
+        """
         known = self._all.get(key)
         if known is not None:
             if known.process.poll() is None or known.tries >= TRIES:
-                return
+                return False
             if not known.again_at:
                 known.again_at = self._clock() + min(2.0 ** (known.tries - 1), 30)
             if self._clock() < known.again_at:
-                return
+                return False
+        if self._starting() >= STARTING:
+            return False  # whoever leads is told when one of them has started its run
         self.log.parent.mkdir(parents=True, exist_ok=True)
         # A file, not a pipe: the order is there as a whole, or the launcher isn't.
         with tempfile.TemporaryFile() as told, self.log.open("ab") as log:
@@ -64,7 +74,12 @@ class Launches:
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C at the runner's terminal is not meant for the crawls
             )
-        self._all[key] = _Launch(process, known.tries + 1 if known else 1)
+        self._all[key] = _Launch(process, known.tries + 1 if known else 1, self._clock())
+        return True
+
+    def _starting(self) -> int:
+        until = self._clock() - PATIENCE
+        return sum(one.starting and one.since > until and one.process.poll() is None for one in self._all.values())
 
     def hopeless(self) -> set[str]:
         """What so many launchers did not start that another one would not either."""
@@ -78,8 +93,10 @@ class Launches:
 
     def forget(self, key: str) -> None:
         """*key* was started, or will never be. A launcher that lives is kept, to be buried later."""
-        if key in self._all and self._all[key].process.poll() is not None:
-            del self._all[key]
+        if key in self._all:
+            self._all[key].starting = False
+            if self._all[key].process.poll() is not None:
+                del self._all[key]
 
     def next_try(self) -> float | None:
         """Monotonic time at which one may be started again; ``None``: nothing waits for that."""

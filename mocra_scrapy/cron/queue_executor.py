@@ -101,6 +101,8 @@ class WaitingWorker:
         for name, job in self.file.jobs.items():
             for run in states[name].state.runs if name in states else ():
                 if run.id in living:
+                    if run.parts:
+                        self.launches.forget(run.id)  # it starts no more
                     continue
                 if not takes(run):
                     self.launches.forget(run.id)
@@ -114,8 +116,8 @@ class WaitingWorker:
                         settings=options.given,
                         command=self._command,
                     )
-                    logger.info("Taking %s", run.id)
                     try:
-                        self.launches.start(run.id, order)
+                        if self.launches.start(run.id, order):
+                            logger.info("Taking %s", run.id)
                     except OSError as error:  # a full disk, too many processes: later, or another worker
                         logger.error("No launcher could be started: %s", error)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mocra_scrapy import signals
 from mocra_scrapy.cron.alert_rules import event_of
 from mocra_scrapy.cron.run_json import run_json
 from mocra_scrapy.cron.state import ENDED, RUNNING, JobState, Run, utc
+
+if TYPE_CHECKING:
+    from scrapy.signalmanager import SignalManager
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +21,22 @@ NEWS = 65.0
 #: Called with the event (``on_failure``, ``on_missed``, ``on_success_after_failure``; empty: an end that
 #: is none of these) and the run as ``scrapy cron history --json`` tells it.
 Listener = Callable[[str, dict[str, Any]], object]
+SIGNALS = {
+    "on_failure": signals.cron_run_failed,
+    "on_missed": signals.cron_run_missed,
+    "on_success_after_failure": signals.cron_run_recovered,
+}
+
+
+def sends_signals(manager: SignalManager) -> Listener:
+    """A listener that sends ``cron_run_ended``, and which of the others the end is."""
+
+    def send(event: str, run: dict[str, Any]) -> None:
+        for signal in (signals.cron_run_ended, SIGNALS.get(event)):
+            if signal is not None:
+                manager.send_catch_log(signal, job=run["job"], run=run)
+
+    return send
 
 
 class RunLog:

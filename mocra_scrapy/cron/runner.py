@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import count
 
+from scrapy.signalmanager import SignalManager
+
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.clock import boot_clock
 from mocra_scrapy.coordination.leadership import Candidate
 from mocra_scrapy.cron.alerts import PATIENCE, Alerts
 from mocra_scrapy.cron.config import JobsFile
 from mocra_scrapy.cron.crawl_process import forget_files
+from mocra_scrapy.cron.folder import make_usable
 from mocra_scrapy.cron.job_store import Store, Stored, compare
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.launch_spec import order_for
@@ -31,11 +34,11 @@ from mocra_scrapy.cron.launcher_pool import Launches
 from mocra_scrapy.cron.leader_note import LeaderNote, jobs_digest
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.policy import decide, next_due, remove
-from mocra_scrapy.cron.run_log import RunLog
+from mocra_scrapy.cron.run_log import RunLog, sends_signals
 from mocra_scrapy.cron.run_steps import end, retry
 from mocra_scrapy.cron.silence import Silence
 from mocra_scrapy.cron.state import ENDED, INTENDED, JobState, Run
-from mocra_scrapy.exceptions import BackendError
+from mocra_scrapy.exceptions import BackendError, BackendUnavailable
 from mocra_scrapy.models import Term
 from mocra_scrapy.settings.identity import worker_name
 
@@ -59,7 +62,8 @@ class Runner:
         command: what runs a crawl, for tests; empty: the real thing.
 
     Attributes:
-        log: tells of runs; ``log.listeners`` are called when one has ended.
+        signals: sends ``cron_run_ended`` and its like (:mod:`mocra_scrapy.signals`) as long as it
+            leads.
 
     Raises:
         ConfigurationError: the jobs file is wrong.
@@ -82,7 +86,10 @@ class Runner:
         self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
         self._alerts = Alerts(self.store)
         self.candidate: Candidate | None = None
-        self.log = RunLog(wall)
+        self.log, self.signals = RunLog(wall), SignalManager(self)
+        self.log.listeners.append(sends_signals(self.signals))
+        self._unstarted = ""  #: why the last look could not start a launcher
+        self._trouble = ""  #: what was said last of a backend, or a disk, that can't be used
         self._changed = asyncio.Event()
 
     @property
@@ -95,13 +102,16 @@ class Runner:
         """Connect.
 
         Raises:
-            ConfigurationError: on ``memory://``, another runner lives.
+            ConfigurationError: the folder can't be written to; or, on ``memory://``, another
+                runner lives.
             BackendUnavailable: nobody answered.
         """
+        make_usable(self.store.folder)
         await self.store.open(self._options.start_timeout)
         if self.store.files is not None:
             self.store.files.take()
-        logger.info("%d jobs of %s, state on %s", len(self.jobs), self.file.source, self.store)
+        plural = "" if len(self.jobs) == 1 else "s"
+        logger.info("%d job%s in %s, state on %s", len(self.jobs), plural, self.file.source, self.store)
 
     async def run(self, stop: asyncio.Event, lease: float = 15.0) -> None:
         """Contend and lead until *stop*; then resign. Runs that go on are left to their launchers.
@@ -184,8 +194,12 @@ class Runner:
                 try:
                     pause = await self.look(term.number)
                 except BackendError as error:
-                    logger.warning("%s; nothing is started until it answers", error)
+                    self._say(str(error))
                     pause = AGAIN
+                else:
+                    if self._trouble:
+                        logger.info("What could not be used can be used again: what is due is started")
+                        self._trouble = ""
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), pause)
                 self._changed.clear()
@@ -217,11 +231,20 @@ class Runner:
             dues += [due] if due is not None else []
         for name in states.keys() - self.jobs.keys():
             await self._let_go(name, states[name], number, now)
+        unstarted, self._unstarted = self._unstarted, ""
+        if unstarted:  # all that could be done without was done
+            raise BackendUnavailable(f"No launcher can be started in {self.store.folder}: {unstarted}")
         pause = min(dues, default=self._wall() + LOOK) - self._wall()
         tries = self.launches.next_try()
         if tries is not None:
             pause = min(pause, tries - self._clock())
         return max(0.0, min(pause, LOOK))
+
+    def _say(self, trouble: str) -> None:
+        """Once, not at each look of a night."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning("%s; nothing is started until it can be used", trouble)
 
     async def _write_note(self, number: int, now: float) -> None:
         digest = jobs_digest(self.jobs)
@@ -289,7 +312,7 @@ class Runner:
         try:
             self.launches.start(run.id, order)
         except OSError as error:
-            logger.error("No launcher could be started: %s", error)
+            self._unstarted = str(error)
 
     def _give_up(self, job: Job, state: JobState) -> JobState:
         for run in state.runs:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from scrapy import Request
+from scrapy.core.scraper import Scraper
 from scrapy.utils.asyncgen import as_async_generator
 from scrapy.utils.defer import aiter_errback, iter_errback
 
@@ -18,6 +19,13 @@ logger = logging.getLogger(__name__)
 #: Requests that are taken in at one go, so that a callback that yields a whole sitemap doesn't keep
 #: everybody else waiting.
 AT_A_TIME = 50
+
+#: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
+#: ``start()`` that waits for ``scheduler_empty`` goes on in between.
+TURNS = 2
+
+
+SCRAPYS = Scraper.handle_spider_output_async
 
 
 class Page:
@@ -62,6 +70,18 @@ class Output:
         self._pages: dict[Request, Page] = {}
         self._let_go: set[Request] = set()  # of them nothing has come yet
 
+    @classmethod
+    def installed(
+        cls, engine: Any, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]
+    ) -> Output | None:
+        """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
+        scraper: Any = getattr(engine, "scraper", None)
+        if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
+            return None
+        output = cls(engine, scraper, room, dropped)
+        scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
+        return output
+
     async def handle(self, result: Iterable[Any] | AsyncIterator[Any], request: Request, response: Any) -> None:
         page = self._pages[request] = Page()
         if request in self._let_go:
@@ -75,6 +95,8 @@ class Output:
     async def _process(self, page: Page, result: Any, request: Request, response: Any) -> None:
         scraper = self._scraper
         taken = 0
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         failed = scraper.handle_spider_error
         outputs: AsyncIterator[Any]
         if isinstance(result, AsyncIterator):

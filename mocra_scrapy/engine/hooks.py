@@ -29,12 +29,12 @@ from urllib.parse import urlsplit
 
 from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
-from scrapy.core.scraper import Scraper
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Output, wrapping_output
+from mocra_scrapy.engine.slot_delay import waited_for
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -162,20 +162,14 @@ class EngineHooks:
 
     def wrap_output(self, wrap: Callable[[Any], Any]) -> None:
         """Put *wrap* around what callbacks and errbacks give, before any spider middleware."""
-        scraper: Any = getattr(self._engine, "scraper", None)
-        if scraper is not None:
+        if (scraper := getattr(self._engine, "scraper", None)) is not None:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
     def on_callback_output(self, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]) -> Output | None:
         """Have the output of callbacks processed by
         :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
         """
-        scraper: Any = getattr(self._engine, "scraper", None)
-        if type(scraper) is not Scraper or "handle_spider_output_async" in vars(scraper):
-            return None
-        output = Output(self._engine, scraper, room, dropped)
-        scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
-        return output
+        return Output.installed(self._engine, room, dropped)
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is
@@ -261,7 +255,7 @@ class EngineHooks:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
 
     def no_local_delay(self) -> None:
-        """Slots that the downloader makes from now on wait for nothing between two requests: the
+        """Slots that the downloader makes from now on show their delay and wait for nothing: the
         queue has waited already.
         """
         get_slot = getattr(self._downloader, "_get_slot", None)
@@ -272,7 +266,7 @@ class EngineHooks:
             known = len(self._slots)
             key, slot = get_slot(request, *args)
             if len(self._slots) != known:
-                slot.delay = 0.0
+                waited_for(slot)
             return key, slot
 
         self._downloader._get_slot = without_delay

@@ -86,7 +86,7 @@ class LetGo:
         """Tell of *error* as Scrapy does of one that leaves a callback: log, ``spider_error``,
         stats.
         """
-        self._scraper.handle_spider_error(scrapys.Failure(error), request, result)  # type: ignore[attr-defined,no-untyped-call]
+        self._scraper.handle_spider_error(scrapys.Failure(error), request, result)  # type: ignore[attr-defined, no-untyped-call]
 
     def all_of_it(self) -> list[Request]:
         """The engine lets go of everything that it still waits for, because it is to close:

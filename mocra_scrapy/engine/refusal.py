@@ -56,8 +56,9 @@ def _silence(error: MocraError) -> None:
     observer = globalLogBeginner._temporaryObserver
     if observer is not None and not isinstance(observer, _StderrObserver):
         globalLogPublisher.removeObserver(observer)
-        globalLogBeginner._temporaryObserver = _StderrObserver(observer)
-        globalLogPublisher.addObserver(globalLogBeginner._temporaryObserver)
+        filtered: Any = _StderrObserver(observer)
+        globalLogBeginner._temporaryObserver = filtered
+        globalLogPublisher.addObserver(filtered)
 
 
 def _leave(crawler: Crawler) -> None:

@@ -10,10 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.control import COMMAND, PAUSED, SETTING, namespace_of, of_worker
+from mocra_scrapy.control import COMMAND, PAUSED, SETTING, of_worker
 from mocra_scrapy.control.live_settings import LIVE_SETTINGS, checked
 from mocra_scrapy.coordination.shared_values import Shared, SharedSpace
 from mocra_scrapy.exceptions import BackendError
+from mocra_scrapy.models import control_namespace
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class WorkerControl:
     def __init__(self, mocra: Mocra) -> None:
         self._mocra = mocra
         self._flow = mocra.worker_state
-        self._space = SharedSpace(mocra.backend.shared_values(namespace_of(mocra.crawl)), refresh=REFRESH)
+        self._space = SharedSpace(mocra.backend.shared_values(control_namespace(mocra.crawl)), refresh=REFRESH)
         names = (None, mocra.worker)
         self._paused: list[Shared[Any]] = [self._space.value(of_worker(PAUSED, name), None) for name in names]
         self._orders: list[Shared[Any]] = [self._space.value(of_worker(COMMAND, name), None) for name in names]

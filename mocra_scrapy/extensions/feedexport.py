@@ -14,6 +14,7 @@ from scrapy import signals
 from scrapy.extensions import feedexport
 from scrapy.utils.misc import load_object
 
+from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.feeds.component import Feeds
 from mocra_scrapy.feeds.plans import OTHER, FeedPlan, plan_feed
 from mocra_scrapy.feeds.storage import FileFeedStorage
@@ -42,7 +43,8 @@ class FeedExporter(feedexport.FeedExporter):
         for uri in list(self.feeds):
             options, chosen = self.feeds.pop(uri), self.filters.pop(uri)
             if self._shared.shared:
-                plan = plan_feed(uri, options, self.storages, self.exporters)
+                with told_in_one_line(crawler):
+                    plan = plan_feed(uri, options, self.storages, self.exporters)
             else:
                 plan = FeedPlan(uri, uri, OTHER, overwrite=False)
             self._shared.add(plan, options)

@@ -158,7 +158,7 @@ class Summary:
             return f"{mocra.backend.url} keeps none of them after this process"
         settings, spider = mocra.settings, str(getattr(mocra.crawler.spidercls, "name", ""))
         by_spider = settings.get("MOCRA_CRAWL") is None and mocra.crawl.endswith(f":{spider}")
-        words = [spider] if by_spider else ["--crawl", mocra.crawl]
+        words = [str(spider)] if by_spider else ["--crawl", mocra.crawl]
         if (settings.getpriority("MOCRA_BACKEND") or 0) >= SETTINGS_PRIORITIES["spider"]:
             words += ["-s", f"MOCRA_BACKEND={mocra.backend.url}"]  # the command reads the project's
         return f"see them: scrapy mocra dead list {shlex.join(words)}"

@@ -15,9 +15,11 @@ show what a rule is for: the race that it decides, step by step.
 
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
+from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.election import IElection
+from mocra_scrapy.interfaces.immediate import IImmediateQueue
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
@@ -27,9 +29,11 @@ from mocra_scrapy.interfaces.workers import IWorkers
 __all__ = [
     "IBackend",
     "IBreaker",
+    "ICrawlRecord",
     "IDeadLetters",
     "IDictionaries",
     "IElection",
+    "IImmediateQueue",
     "ILocks",
     "IRateLimiter",
     "IRequestQueue",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zope.interface import Attribute, Interface
 
 from mocra_scrapy.interfaces.breaker import IBreaker
@@ -58,6 +60,9 @@ class IBackend(Interface):
 
     def worker_registry() -> IWorkers:
         """Who is there. No I/O."""
+
+    async def crawls() -> Sequence[str]:
+        """The names of all crawls that have a record, sorted. [crawls_are_listed]"""
 
     async def close() -> None:
         """Close every connection. May be called twice, and after a failed :meth:`open`."""

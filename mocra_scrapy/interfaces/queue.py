@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.models import (
@@ -18,6 +19,7 @@ from mocra_scrapy.models import (
     Entry,
     Exchange,
     Finish,
+    Job,
     Lease,
     QueueOptions,
     QueueSize,
@@ -25,7 +27,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -63,11 +65,18 @@ class IRequestQueue(IDeadLetters, IDictionaries):
 
     options: QueueOptions = Attribute("What it was made with.")
 
-    async def join(worker: str) -> CrawlState:
-        """Announce *worker* and learn where the crawl stands.
+    async def join(worker: str, job: Job | None = None) -> CrawlState:
+        """Announce *worker* and learn where the crawl stands. *job*: what it works on; ``None``: nobody
+        knows, and nothing is compared.
 
         * The first join of a crawl starts run 1 with seeding open. [the_first_join_starts_a_run]
         * A join while a run is unfinished resumes it. [a_join_resumes_an_unfinished_run]
+        * An unfinished run is resumed by its own job only; another one gets OtherJob, which says what
+          differs, and nothing changes. [another_job_is_refused] Of two that begin a crawl at once
+          one wins. [of_two_jobs_at_once_one_wins] A finished run binds nobody
+          [a_finished_run_binds_no_job], nor one of which nothing was ever stored and on which nobody
+          works. [an_empty_run_binds_no_job]
+        * ``others``: how many other workers live. [a_join_tells_who_is_there]
         * A run that nobody works on, with nothing left and its seeding complete, counts as
           finished: whoever was to say so left early. [an_exhausted_run_counts_as_finished]
         * A join after a finished run starts the next one, afresh: fingerprints are forgotten
@@ -305,11 +314,6 @@ class IRequestQueue(IDeadLetters, IDictionaries):
     async def forget(fingerprints: Sequence[bytes]) -> Sequence[bool]:
         """Let these fingerprints be stored once more. ``False``: was not known.
         [a_forgotten_fingerprint_is_new]
-        """
-
-    async def clear() -> None:
-        """Delete everything that is stored of this crawl, workers' leases included.
-        [clear_deletes_everything]
         """
 
     async def close() -> None:

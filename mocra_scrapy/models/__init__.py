@@ -17,9 +17,18 @@ from mocra_scrapy.models.breaker import (
     Verdict,
     tally,
 )
-from mocra_scrapy.models.coordination import Grant, ServerReport, SharedValue, Term, WorkerReport
+from mocra_scrapy.models.coordination import (
+    Grant,
+    ServerReport,
+    SharedValue,
+    Term,
+    WorkerReport,
+    control_namespace,
+    totals_namespace,
+)
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.dictionaries import StoredDictionaries
+from mocra_scrapy.models.job import Argument, CrawlRecord, Job
 from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
@@ -48,6 +57,7 @@ __all__ = [
     "MIN_PRIORITY",
     "REASONS",
     "UNBOUNDED",
+    "Argument",
     "Audit",
     "Booking",
     "Bounds",
@@ -56,12 +66,14 @@ __all__ = [
     "BreakerState",
     "Burial",
     "Circuit",
+    "CrawlRecord",
     "CrawlState",
     "DeadLetter",
     "Entry",
     "Exchange",
     "Finish",
     "Grant",
+    "Job",
     "Lease",
     "LetterFilter",
     "LimitChange",
@@ -82,5 +94,7 @@ __all__ = [
     "Verdict",
     "WorkerInfo",
     "WorkerReport",
+    "control_namespace",
     "tally",
+    "totals_namespace",
 ]

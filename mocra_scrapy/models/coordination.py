@@ -71,3 +71,13 @@ class ServerReport:
 
     facts: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+
+
+def control_namespace(crawl: str) -> str:
+    """Where what people told the workers of *crawl* stands among the shared values."""
+    return f"control:{crawl}"
+
+
+def totals_namespace(crawl: str) -> str:
+    """Where the figures of the workers of *crawl* stand among the shared values."""
+    return f"totals:{crawl}"

@@ -16,6 +16,7 @@ REASONS = {
     "deliveries": "too many workers died while they held it",
     "download": "its download failed, was not to be retried, and no errback took it",
     "item": "a pipeline failed on an item of it",
+    "offsite": "the worker's offsite filter dropped it, that of whoever stored it did not",
     "retry": "its retries were used up",
     "unreadable": "its bytes are no request of this spider",
 }

@@ -239,6 +239,7 @@ class CrawlState:
         resumed: (answer of ``join`` only) whether the run had begun before.
         born: tells the crawl's record from one that took its place, after somebody deleted it or
             the server came back empty; 0: there is none.
+        others: (answer of ``join`` only) how many other workers live.
     """
 
     run: int
@@ -246,6 +247,7 @@ class CrawlState:
     seeding: Seeding = Seeding.OPEN
     resumed: bool = False
     born: int = field(default=0, compare=False)
+    others: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

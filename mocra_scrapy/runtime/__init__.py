@@ -16,11 +16,14 @@ from mocra_scrapy.backends import open_backend, redact_url
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
+from mocra_scrapy.engine.crawl_arguments import arguments_of
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
+from mocra_scrapy.models import Job
 from mocra_scrapy.runtime.components import Components, P, Sharing
 from mocra_scrapy.runtime.deaths import Deaths
+from mocra_scrapy.runtime.joining import join
 from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
 from mocra_scrapy.settings.coordination import read_coordination
@@ -54,9 +57,11 @@ class Mocra:
             project's values.
         coordination: the checked settings of leaders and heartbeats.
         backend: connected between :meth:`open` and :meth:`close`.
-        crawl: name of the crawl.
+        crawl: name of the crawl; ``job``: what it is of.
         worker: name of this worker, unique for this run of this process.
-        queue, queue_session, limiter: of this crawl.
+        queue: the request queue of the crawl.
+        queue_session: the same for this worker, with numbered calls.
+        limiter: limits of slots.
         worker_state: what this worker was asked to do: pause, drain, stop.
         joined: the run as :meth:`open` found it; ``None`` before.
 
@@ -68,13 +73,12 @@ class Mocra:
         self.one_off = one_off_command()
         assert crawler.spidercls is not None
         self.crawler, self.settings = crawler, crawler.settings
+        spider = getattr(crawler.spidercls, "name", None) or "spider"
         self.options: Options = read_options(
-            crawler.settings,
-            getattr(crawler.spidercls, "name", None) or "spider",
-            download_delay_of(crawler),
-            module=crawler.spidercls.__module__,
+            crawler.settings, spider, download_delay_of(crawler), module=crawler.spidercls.__module__
         )
         self.own_options = self.options
+        self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
@@ -90,7 +94,7 @@ class Mocra:
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
         self.limiter: IRateLimiter = self.backend.rate_limiter(self.crawl, self.options.queue)
-        self.queue_session = QueueSession(self.queue, self.worker)
+        self.queue_session = QueueSession(self.queue, self.worker, self.job)
         if self.backend.shared:
             self._components.get(Deaths, self._deaths)
 
@@ -109,7 +113,8 @@ class Mocra:
 
         Raises:
             ConfigurationError: a server that can't serve, other shards than the crawl was begun
-                with.
+                with, ``MOCRA_FRESH`` while others work on it.
+            OtherJob: the crawl is not finished, and of another project, spider or arguments.
             BackendUnavailable: nobody answered within ``MOCRA_START_TIMEOUT``.
         """
         report = await self.backend.open(self.options.start_timeout)
@@ -117,14 +122,10 @@ class Mocra:
         logger.info("Backend %s: %s", self.backend.url, facts or "ready")
         for warning in report.warnings:
             logger.warning("Backend %s: %s", self.backend.url, warning)
-        state = self.joined = await self.queue.join(self.worker)
-        logger.info(
-            "Worker %s %s run %d of crawl %r",
-            self.worker,
-            "resumes" if state.resumed else "begins",
-            state.run,
-            self.crawl,
-        )
+        fresh = self.options.fresh and not self.one_off
+        if fresh and self.backend.shared:
+            await self._components.get(Deaths, self._deaths).look()  # those that were killed here stand in nobody's way
+        state = self.joined = await join(self.queue_session, self.crawl, self.backend, fresh=fresh)
         if not self.one_off:
             await self._components.open()
         return state
@@ -191,11 +192,10 @@ class Mocra:
         return self._sharing().space(namespace).value(name, default)
 
     def _deaths(self) -> Deaths:
-        place = (self.backend.url, self.options.key_prefix, self.crawl)
         return Deaths(
             self.queue,
             self.worker,
-            Signs("\n".join(place)),
+            Signs.of(self.backend.url, self.options.key_prefix, self.crawl),
             lease=self.options.queue.lease,
             idle_poll=self.options.idle_poll,
             pace=self.coordination.heartbeat,

@@ -19,7 +19,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from mocra_scrapy.interfaces import IRequestQueue
     from mocra_scrapy.models import WorkerInfo
@@ -70,7 +70,7 @@ class Deaths:
     async def open(self) -> None:
         self._signs.give(self._worker)
         with contextlib.suppress(MocraError):  # looked for again in a second
-            await self._look()  # who is started after a crash finds here what is left of it
+            await self.look()  # who is started after a crash finds here what is left of it
         self._tasks = [asyncio.create_task(self._watch(), name="mocra deaths")]
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class Deaths:
         while True:
             await asyncio.sleep(LOOK)
             try:
-                await self._look()
+                await self.look()
                 if self._clock() >= listing:
                     number = await self._list()
                     pause = max(self._pace, number / LISTINGS) * random.uniform(0.75, 1.25)  # noqa: S311
@@ -93,19 +93,16 @@ class Deaths:
 
     # ------------------------------------------------------------------ on this machine
 
-    async def _look(self) -> None:
-        for dead in self._signs.dead():
-            with dead:
-                held = await self._queue.declare_dead(dead.name) if dead.is_worker else None
-                dead.forget()
-            if held is not None:
-                self._count("mocra/worker/deaths_seen")
-                self._told.pop(dead.name, None)
-                logger.warning(
-                    "Worker %s died: its process is gone. %s",
-                    dead.name,
-                    f"{_requests(held)} that it held {_return(held)} now" if held else "It held no request",
-                )
+    async def look(self) -> None:
+        """Look for those that died on this machine, and tell the queue."""
+        async for name, held in declare_dead(self._queue, self._signs):
+            self._count("mocra/worker/deaths_seen")
+            self._told.pop(name, None)
+            logger.warning(
+                "Worker %s died: its process is gone. %s",
+                name,
+                f"{_requests(held)} that it held {_return(held)} now" if held else "It held no request",
+            )
 
     # ------------------------------------------------------------------ anywhere
 
@@ -147,6 +144,18 @@ class Deaths:
             if info.held
             else "it holds no request",
         )
+
+
+async def declare_dead(queue: IRequestQueue, signs: Signs) -> AsyncIterator[tuple[str, int]]:
+    """Tell the queue of the workers that died on this machine; their names, and how many requests each
+    held.
+    """
+    for dead in signs.dead():
+        with dead:
+            held = await queue.declare_dead(dead.name) if dead.is_worker else None
+            dead.forget()
+        if held is not None:
+            yield dead.name, held
 
 
 def _requests(number: int) -> str:

@@ -53,6 +53,7 @@ PLAIN = {
     "dead/child_lost": "mocra/dead/child_lost",
     "dead/download": "mocra/dead/download",
     "dead/item": "mocra/dead/item",
+    "dead/offsite": "mocra/dead/offsite",
     "dead/retry": "mocra/dead/retry",
     "dead/deliveries": "mocra/queue/given_up",
     "dead/unreadable": "mocra/scheduler/unreadable",

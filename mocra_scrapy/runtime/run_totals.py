@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mocra_scrapy.models import totals_namespace
+
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
     from mocra_scrapy.models import CrawlState
@@ -64,7 +66,7 @@ class RunTotals:
     """
 
     def __init__(self, backend: IBackend, crawl: str, worker: str) -> None:
-        self._values = backend.shared_values(f"totals:{crawl}")
+        self._values = backend.shared_values(totals_namespace(crawl))
         self._registry = backend.worker_registry()
         self._crawl, self._worker = crawl, worker
         self._tidied = ""

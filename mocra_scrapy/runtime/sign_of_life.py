@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,9 @@ except ImportError:  # Windows
 #: Names that may be files. Workers name themselves so; what others write into a shared store may be
 #: anything.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,120}\Z")
+#: s without a coming or going after which a crawl's dead are forgotten; their leases (a day at most) are
+#: over by then.
+OLD = 7 * 86_400.0
 NEW = ".new"  # behind the name of a file that is not locked yet
 
 
@@ -65,8 +69,13 @@ class Signs:
         digest = hashlib.sha256(crawl.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self.folder = None if place is None else place / f"{kernel}-{digest}"
         if place is not None and kernel is not None:
-            _tidy(place, kernel.rpartition("-")[0])
+            _tidy(place, kernel)
         self._held: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, url: str, prefix: str, crawl: str) -> Signs:
+        """Those of *crawl* on the backend at *url* under that key prefix."""
+        return cls("\n".join((url, prefix, crawl)))
 
     def give(self, worker: str) -> bool:
         """Hold *worker*'s sign, until :meth:`take_back` or the end of this process; whether that
@@ -128,13 +137,25 @@ class Dead:
         os.close(self._file)
 
 
-def _tidy(place: Path, boot: str) -> None:
-    """Remove what earlier boots left: it proves nothing any more."""
+def _tidy(place: Path, kernel: str) -> None:
+    """Remove what proves nothing any more: what earlier boots left, and crawls that nobody went on
+    with for :data:`OLD` seconds.
+    """
+    boot = kernel.rpartition("-")[0]
     with contextlib.suppress(OSError):
-        for folder in [one for one in place.iterdir() if not one.name.startswith(boot)]:
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
+        for folder in list(place.iterdir()):
+            if not folder.name.startswith(boot):
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
+            elif folder.name.startswith(kernel) and folder.stat().st_mtime < time.time() - OLD:
+                for path in folder.iterdir():
+                    file = _unlocked(path)
+                    if file is not None:
+                        path.unlink()
+                        os.close(file)
+                with contextlib.suppress(OSError):  # somebody is alive
+                    folder.rmdir()
 
 
 def _locked(folder: Path, worker: str) -> int | None:

@@ -236,3 +236,10 @@ class WorkerParts:
     live_options: Callable[[], Options]
     state: WorkerState
     connected: Callable[[], AbstractAsyncContextManager[CrawlState]]
+
+    @property
+    def immediate(self) -> bool:
+        """Whether the queue is asked for each request when the engine asks, and nothing is leased
+        ahead: where that needs no waiting, unless ``MOCRA_PREFETCH`` is set.
+        """
+        return self.options.at_once and self.session.immediate is not None

@@ -34,8 +34,11 @@ class Options:
     key_prefix: str
     project: str
     crawl: str
+    fresh: bool
+    secret_params: list[str]
     queue: QueueOptions
     prefetch: int
+    at_once: bool
     concurrency: int
     outbox_max: int
     seeds_ahead: int
@@ -119,7 +122,10 @@ def read_options(
         key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
         project=project,
         crawl=_crawl_name(read, project, spider_name),
+        fresh=read.flag("MOCRA_FRESH"),
+        secret_params=read.texts("MOCRA_SECRET_PARAMS", "patterns of names"),
         queue=_queue_options(read, settings, limits),
+        at_once=prefetch is None,
         prefetch=min(concurrency, 256)
         if prefetch is None
         else read.whole("MOCRA_PREFETCH", 0, 10_000, "a number of requests"),

@@ -19,6 +19,8 @@ MOCRA_REDIS_OPTIONS: dict[
 MOCRA_KEY_PREFIX = "mocra"  # what every key and channel on the server begins with
 MOCRA_PROJECT: str | None = None  # whose spider it is; None: the top package of the settings module, else the spider's
 MOCRA_CRAWL: str | None = None  # the shared job's whole name; None: "project:spider"
+MOCRA_FRESH = False  # True: delete what is stored of the crawl and begin it again, unless others work on it
+MOCRA_SECRET_PARAMS = ["*password*", "*passwd*", "*token*", "*secret*", "*key*"]  # -a whose values are shown to nobody
 MOCRA_SHARDS: int | None = None  # parts a crawl is spread over; None: 1, or what the crawl was begun with
 MOCRA_LEASE = 60.0  # s without a sign of life after which a worker's requests go to others
 MOCRA_MAX_DELIVERIES = 5  # hand-outs to workers that died after which a request is a dead letter

@@ -65,13 +65,17 @@ class SettingsReader:
                 name, f"{self.value(name)!r} is neither true nor false", "Set True or False"
             ) from error
 
-    def paths(self, name: str) -> list[str]:
-        """Import paths: a list, or a text with commas in between, as Scrapy's own ``getlist``."""
+    def texts(self, name: str, what: str) -> list[str]:
+        """A list, or a text with commas in between, as Scrapy's own ``getlist``; *what* it is of."""
         value = self.value(name)
-        paths = value.split(",") if isinstance(value, str) and value else value or []
-        if not isinstance(paths, (list, tuple)) or not all(isinstance(path, str) and path.strip() for path in paths):
-            raise ConfigurationError(name, f"{value!r} is no list of import paths", "Set a list of texts")
-        return [path.strip() for path in paths]
+        texts = value.split(",") if isinstance(value, str) and value else value or []
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise ConfigurationError(name, f"{value!r} is no list of {what}", "Set a list of texts")
+        return [text.strip() for text in texts]
+
+    def paths(self, name: str) -> list[str]:
+        """Import paths, see :meth:`texts`."""
+        return self.texts(name, "import paths")
 
     def mapping(self, name: str) -> dict[str, Any]:
         """A dict, or the JSON of one (``-s``, the environment): as Scrapy's own ``getdict``."""

@@ -26,7 +26,7 @@ from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.intake import Intake
 from mocra_scrapy.worker.local_requests import LocalRequests
-from mocra_scrapy.worker.lost_state import LostState
+from mocra_scrapy.worker.lost_state import LostState, tell_what_is_gone
 from mocra_scrapy.worker.outages import Outages
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.overdue import Overdue
@@ -35,7 +35,7 @@ from mocra_scrapy.worker.request_cache import RECALLED, RequestCache
 from mocra_scrapy.worker.running import Running
 from mocra_scrapy.worker.seeding import Seeder
 from mocra_scrapy.worker.settlement import Settlement
-from mocra_scrapy.worker.slot_policy import SlotPolicy, policy_for
+from mocra_scrapy.worker.slot_policy import SlotPolicy, asking_again, policy_for
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -119,7 +119,8 @@ class CrawlWorker:
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy)
         settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
-        deliveries = Deliveries(settlement.settle, policy.on_downloaded, status.kick)
+        on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
+        deliveries = Deliveries(settlement.settle, on_downloaded, status.kick)
         local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
         dispatcher = Dispatcher(
             parts,
@@ -185,6 +186,7 @@ class CrawlWorker:
             options=parts.live_options,
             insist=outages.insist,
             lost=lost,
+            immediate=parts.immediate,
         )
         return cls(
             crawler,
@@ -237,28 +239,26 @@ class CrawlWorker:
         if not engine.wrap_start(self.seeder.run):
             await self.seeder.nothing_to_seed()
         self.parts.state.attach(
-            Running(
-                self.status,
-                engine,
-                self.inbox,
-                self.outbox,
-                deliveries=self.deliveries,
-                seeder=self.seeder,
-            )
+            Running(self.status, engine, self.inbox, self.outbox, deliveries=self.deliveries, seeder=self.seeder)
         )
 
     # ------------------------------------------------------------------ Scrapy's seam
 
     def next_request(self) -> Request | None:
         """The next request that may start now; ``None``: nothing now, the engine is woken later."""
-        request = self.dispatcher.next()
+        request = self.dispatcher.next(self.loop.exchange_now)
         if request is None:
             self.seeder.look_again()
         return request
 
     def has_pending_requests(self) -> bool:
-        """Whether this worker has anything to fetch or to tell."""
-        return bool(self.inbox) or bool(self.outbox) or bool(self.local)
+        """Whether this worker has anything to fetch or to tell; what nobody leases ahead counts, as
+        in Scrapy's own scheduler.
+        """
+        if self.inbox or self.outbox or self.local:
+            return True
+        size = self.status.size
+        return self.parts.immediate and self.status.leasing and bool(size.pending + size.delayed)
 
     def __len__(self) -> int:
         return len(self.inbox) + len(self.local) + self.outbox.waiting
@@ -266,9 +266,7 @@ class CrawlWorker:
     # ------------------------------------------------------------------ the end
 
     def on_closing(self) -> None:
-        """The engine begins to close: nothing new is started, so what was leased ahead goes back at
-        once. May be called twice.
-        """
+        """Nothing new is started, so what was leased ahead goes back at once. May be called twice."""
         self.parts.state.on_closing()
         if self.status.closing:
             return
@@ -295,6 +293,8 @@ class CrawlWorker:
             self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
         except MocraError as error:
             self._left_unflushed(f"refused ({error})")
+        if self.parts.backend_url == "memory://" and not self.parts.one_off:
+            tell_what_is_gone(self.parts.crawl, self.status.size.unfinished + len(self.local))
         # 3. In reverse of their opening: the exchanges, the codec, the filter, the backend.
         stats = self.crawler.stats
         assert stats is not None

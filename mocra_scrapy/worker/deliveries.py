@@ -45,7 +45,7 @@ RECORDS = 10
 
 #: The greater, the graver, see :meth:`Delivery.fail`. An error in the callback says more than the
 #: download that led to it.
-GRAVITY = {"download": 1, "callback": 2, "retry": 3, "child_lost": 4, "callback_timeout": 5}
+GRAVITY = {"download": 1, "offsite": 1, "callback": 2, "retry": 3, "child_lost": 4, "callback_timeout": 5}
 
 
 def take_failures(request: Request) -> Failures:

@@ -70,16 +70,21 @@ class Dispatcher:
         self._wake = wake
         self._departure: asyncio.TimerHandle | None = None
 
-    def next(self) -> Request | None:
+    def next(self, ask: Callable[[], bool]) -> Request | None:
         """The next request that this worker holds and that may go out now; ``None``: nothing now,
         the engine is woken later.
+
+        Args:
+            ask: gets one more from the queue, where that needs no waiting; whether it did.
         """
         parts, status = self._parts, self._status
         if not (status.closing or parts.state.holding or self._outbox.is_full(parts.options.outbox_max)):
             self._return_missed()
             request = self._dispatch()
+            while request is None and ask():
+                request = self._dispatch()
             if request is not None:
-                if self._inbox.leased * 2 <= parts.live_options().prefetch:
+                if not parts.immediate and self._inbox.leased * 2 <= parts.live_options().prefetch:
                     status.kick()
                 return request
         CURRENT.set(None)

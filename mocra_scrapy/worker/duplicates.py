@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+#: Of what Scrapy's own filter would say: projects know it by this name.
+SCRAPYS = logging.getLogger("scrapy.dupefilters")
 
 
 class RecentDupeFilter(BaseDupeFilter):
@@ -62,14 +64,14 @@ class RecentDupeFilter(BaseDupeFilter):
         """Log a filtered request: each of them (``DUPEFILTER_DEBUG``) or the first."""
         if self.debug:
             text = "Filtered duplicate request: %(request)s (referer: %(referer)s)"
-            logger.debug(text, {"request": request, "referer": referer_str(request)}, extra={"spider": spider})
+            SCRAPYS.debug(text, {"request": request, "referer": referer_str(request)}, extra={"spider": spider})
         elif not self.told:
             self.told = True
             text = (
                 "Filtered duplicate request: %(request)s - no more duplicates will be shown"
                 " (see DUPEFILTER_DEBUG to show all duplicates)"
             )
-            logger.debug(text, {"request": request}, extra={"spider": spider})
+            SCRAPYS.debug(text, {"request": request}, extra={"spider": spider})
 
     def count(self, filtered: int) -> None:
         """Count requests that were filtered."""

@@ -101,8 +101,6 @@ class ExchangeHandler:
             self._give_back_held(exchange)
         else:
             self._outbox.release(list(exchange.leases))
-        if exchange.leases or batch or self._status.may_be_over:
-            self._engine.wake()  # to fetch, or to notice that nothing is left
 
     def _look_at_clock(self, silence: float) -> None:
         """By the server's clock nobody called for longer than since our own last call: it was set

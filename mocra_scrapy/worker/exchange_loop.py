@@ -5,6 +5,10 @@ Between two exchanges it sleeps until there is a reason: something to settle tha
 enough, an inbox that runs low, a wake-up by another worker, an entry that becomes due, the
 heartbeat. Every exchange is repeated with the same number until the backend answers, so an outage
 pauses the worker and loses nothing.
+
+Where the queue answers at once (``memory://``) nothing is leased ahead: the engine's question is an
+exchange for one request (:meth:`ExchangeLoop.exchange_now`), so requests go out in the order in
+which Scrapy's own scheduler gives them. The task does the rest: what nobody asks for in time.
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
@@ -27,12 +32,12 @@ if TYPE_CHECKING:
     from mocra_scrapy.codec.dictionaries import CompressingCodec, Insist
     from mocra_scrapy.coordination.queue_session import QueueSession
     from mocra_scrapy.engine.hooks import EngineHooks
-    from mocra_scrapy.models import Audit, Exchange
+    from mocra_scrapy.models import Audit, Bounds, Exchange
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.lost_state import LostState
-    from mocra_scrapy.worker.outbox import Outbox
+    from mocra_scrapy.worker.outbox import Batch, Outbox
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.slot_policy import SlotPolicy
 
@@ -46,12 +51,35 @@ CROWDED = 4
 STUCK, LONGEST_STUCK = 4, 256
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One exchange, answered or not."""
+
+    want: int
+    batch: Batch
+    bounds: Bounds
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """For :meth:`mocra_scrapy.coordination.queue_session.QueueSession.exchange`."""
+        batch = self.batch
+        return {
+            "push": [push.entry for push in batch.pushes],
+            "ack": batch.acks,
+            "release": batch.releases,
+            "bury": batch.burials,
+            "want": self.want,
+            "bounds": self.bounds,
+        }
+
+
 class ExchangeLoop:
     """Runs the exchanges of one worker, one at a time.
 
     Args:
         options: the settings as they are now; some of them change while a crawl runs.
         insist: repeats a call until the backend answers.
+        immediate: whether :meth:`exchange_now` is how requests are leased.
     """
 
     def __init__(
@@ -68,8 +96,10 @@ class ExchangeLoop:
         options: Callable[[], Options],
         insist: Insist,
         lost: LostState,
+        immediate: bool = False,
     ) -> None:
         self._session = session
+        self._immediate = immediate
         self._status = status
         self._inbox = inbox
         self._outbox = outbox
@@ -85,6 +115,8 @@ class ExchangeLoop:
         self._idle = 0.0
         self._due: float | None = None
         self._stuck, self._patience = 0, STUCK
+        self._busy = False  # one is under way
+        self._half: tuple[Call, Exchange] | None = None  # answered at once, with more to do than can be done so
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -106,7 +138,11 @@ class ExchangeLoop:
                 options = self._options()  # some of them change while a crawl runs
                 want = self._want(options)
                 pause = self._pause(options, want)
-                if pause > 0:
+                if self._half is not None:
+                    half, self._half = self._half, None
+                    await self._take_in(*half)
+                    self._busy = False
+                elif pause > 0:
                     self._status.kicked.clear()
                     with contextlib.suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(self._status.kicked.wait(), pause)
@@ -152,6 +188,8 @@ class ExchangeLoop:
             return True
         if waiting >= BATCH or not status.leasing or status.wants_end:
             return waiting > 0 or status.wants_end
+        if self._immediate:
+            return False  # the engine asks by itself
         if waiting and not self._inbox:
             return True  # what is pushed may be what the engine waits for, and what is acked may be the end
         return want > 0 and not status.dry and (status.hungry or self._inbox.leased * 2 <= options.prefetch)
@@ -160,7 +198,7 @@ class ExchangeLoop:
         """How many to lease: what the downloader has room for and the prefetch, less what is here
         already.
         """
-        if not self._status.leasing or self._engine.paused:
+        if self._immediate or not self._status.leasing or self._engine.paused:
             return 0
         leased, free = self._inbox.leased, max(0, options.concurrency - self._engine.downloading)
         if not options.prefetch:
@@ -173,34 +211,55 @@ class ExchangeLoop:
     # ------------------------------------------------------------------ one exchange
 
     async def _exchange(self, options: Options, want: int) -> None:
-        status, outbox = self._status, self._outbox
-        batch = outbox.take(BATCH, BATCH_BYTES)
+        call = self._begin(options, want, BATCH, BATCH_BYTES)
+        self._busy = True
+        arguments = call.arguments
+        exchange = await self._insist(lambda repeat: self._session.exchange(**arguments, repeat=repeat))
+        await self._take_in(call, exchange)
+        self._busy = False
+
+    def exchange_now(self) -> bool:
+        """For an engine that asks: where the queue answers at once, tell it all that waits and take
+        one request. Whether there is one in the inbox now, which may have to wait for its instant.
+        """
+        status = self._status
+        if not self._immediate or self._busy or not status.leasing or (status.dry and not self._outbox.waiting):
+            return False
+        try:
+            call = self._begin(self._options(), 1, sys.maxsize, sys.maxsize)
+            exchange = self._session.exchange_now(**call.arguments)
+            if self._lost.is_news(exchange.state) or not self._codec.is_ready(exchange.leases):
+                self._busy, self._half = True, (call, exchange)
+                status.kick()
+                return False
+            self._note(call, exchange)
+            self._handler.on_answered(call.batch, exchange)
+            status.answered()
+        except Exception:
+            logger.critical("The exchange with the queue broke down; this worker stops", exc_info=True)
+            self._handler.on_broken()
+            return False
+        return bool(exchange.leases)
+
+    def _begin(self, options: Options, want: int, most: int, most_bytes: int) -> Call:
+        batch = self._outbox.take(most, most_bytes)
         bounds = self._policy.bounds(want, self._inbox)
         self._woken = False
         self._last = time.monotonic()
         # How long a dry worker sleeps at most: jittered, so that many don't come at once.
         self._idle = min(options.idle_poll, options.queue.lease / 3) * random.uniform(0.75, 1.25)  # noqa: S311
         self._due = None
-        exchange = await self._insist(
-            lambda repeat: self._session.exchange(
-                push=[push.entry for push in batch.pushes],
-                ack=batch.acks,
-                release=batch.releases,
-                bury=batch.burials,
-                want=want,
-                repeat=repeat,
-                bounds=bounds,
-            )
-        )
+        return Call(want, batch, bounds)
+
+    def _note(self, call: Call, exchange: Exchange) -> None:
+        """What *exchange* says of the queue. Nobody sees its leases yet."""
+        status = self._status
         status.round_trips += 1
-        outbox.confirm(batch)
-        state = await self._lost.look(exchange.state)
-        if state is not exchange.state:
-            exchange = replace(exchange, state=state)
-        status.state, status.size = state, exchange.size
-        if want:
+        self._outbox.confirm(call.batch)
+        status.state, status.size = exchange.state, exchange.size
+        if call.want:
             status.dry = not exchange.leases
-        elif any(exchange.stored):
+        elif any(exchange.stored) or (self._immediate and exchange.size.pending):
             status.dry = False
         if exchange.leases:
             status.hungry = False
@@ -210,12 +269,20 @@ class ExchangeLoop:
                 status.dry = False
         if exchange.lost:
             self._policy.on_lost()  # before what this answer grants anew
-        self._policy.on_answered(exchange, bounds)
+        self._policy.on_answered(exchange, call.bounds)
+
+    async def _take_in(self, call: Call, exchange: Exchange) -> None:
+        state = await self._lost.look(exchange.state)
+        if state is not exchange.state:
+            exchange = replace(exchange, state=state)
+        self._note(call, exchange)
         # Nobody sees a lease that can't be read yet.
         await self._codec.arrived(exchange.leases, self._insist)
-        self._handler.on_answered(batch, exchange)
-        status.answered()
-        await self._look_for_stuck(want, exchange)
+        self._handler.on_answered(call.batch, exchange)
+        if exchange.leases or call.batch or self._status.may_be_over or (self._immediate and not self._status.dry):
+            self._engine.wake()  # to fetch, or to notice that nothing is left
+        self._status.answered()
+        await self._look_for_stuck(call.want, exchange)
         await self._maybe_end()
 
     async def _look_for_stuck(self, want: int, exchange: Exchange) -> None:

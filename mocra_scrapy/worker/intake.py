@@ -77,19 +77,22 @@ class Intake:
         instead of being acknowledged. One of ``start()`` has no parent: its error ends ``start()``,
         as in Scrapy, and the crawl is not seeded.
         """
+        seed = self._seeder.is_seed(request)
         try:
-            return self._take(request)
+            return self._take(request, seed)
         except Exception as error:
-            if self._seeder.is_seed(request):
+            if seed:
                 raise
             self._settlement.child_failed(request, error)
             return False
+        finally:
+            if seed:
+                self._seeder.taken()
 
-    def _take(self, request: Request) -> bool:
+    def _take(self, request: Request, seed: bool) -> bool:
         seen, fingerprint = self._filter.look(request, self._crawler.spider)
         if seen:
             return False
-        seed = self._seeder.is_seed(request)
         delay, slot = self._delays.take(request), self._engine.slot_of(request)
         try:
             payload = self._codec.encode(request)

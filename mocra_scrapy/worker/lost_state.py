@@ -74,13 +74,22 @@ class LostState:
         self._known = status.state
         self._seeding: asyncio.Task[None] | None = None
 
+    def is_news(self, state: CrawlState) -> bool:
+        """Whether :meth:`look` would have anything to do."""
+        same = state.born == self._known.born and state.run == self._known.run
+        return not same and not self._status.closing
+
     async def look(self, state: CrawlState) -> CrawlState:
         """*state* as an answer said it, or, when it is of another record than the one that was
         joined, that of the record that this worker has joined now.
+
+        Raises:
+            OtherJob: meanwhile another job was begun under this name.
         """
         same = state.born == self._known.born and state.run >= self._known.run
         if same or self._status.closing:
             if state.run > self._known.run and not self._status.closing:
+                await self._insist(lambda _: self._session.stay(self._crawl))
                 self._known = state
                 if not state.finished and state.seeding is not Seeding.DONE:
                     await self._seed()
@@ -93,7 +102,7 @@ class LostState:
         )
         self._stats.inc_value("mocra/worker/state_lost")
         self._stats.inc_value("mocra/worker/state_lost_requests", self._inbox.leased)
-        joined: CrawlState = await self._insist(lambda _: self._session.queue.join(self._session.worker))
+        joined: CrawlState = await self._insist(lambda _: self._session.join())
         self._known = self._status.state = joined
         self._worker_state.rejoined(joined)
         self._status.finished = False
@@ -129,3 +138,14 @@ class LostState:
         task, self._seeding = self._seeding, None
         if task is not None:
             await end_tasks([task])
+
+
+def tell_what_is_gone(crawl: str, requests: int) -> None:
+    """The process ends, and with it the only place where so many requests of *crawl* are."""
+    if requests:
+        logger.warning(
+            "%d requests of crawl %r were not done and are gone: memory:// ends with its process. With a Redis URL in"
+            " MOCRA_BACKEND the next start would go on with them",
+            requests,
+            crawl,
+        )

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
@@ -62,6 +63,10 @@ class Seeder:
         insist: Insist,
     ) -> None:
         self._session = parts.session
+        # Where the engine's question is answered at once, it gets what start() gives at its own
+        # pace, as in plain Scrapy; else that would be the pace of this one downloader, while others
+        # wait for work.
+        self._at_pace = parts.immediate
         self._crawl = parts.crawl
         self._options = parts.options
         self._status = status
@@ -82,6 +87,10 @@ class Seeder:
         it).
         """
         return request is self._seed
+
+    def taken(self) -> None:
+        """The seed was taken in. From now on its object may be anybody's."""
+        self._seed = None
 
     def fingerprint(self, fingerprint: bytes | None, body: bytes) -> bytes:
         """What names a seed: its own fingerprint, else its place and its content."""
@@ -109,9 +118,10 @@ class Seeder:
                 if self._stopped.is_set() or self._status.state.born != born:
                     return  # interrupted: whoever comes next seeds again
                 self._place += 1
-                if isinstance(item, Request):
+                if isinstance(item, Request) and not self._at_pace:
                     self._give(item)
                 else:
+                    self._seed = item if isinstance(item, Request) else None
                     yield item
                 await self._breathe()
         except CloseSpider as closing:
@@ -135,9 +145,7 @@ class Seeder:
         return self._status.state.born
 
     def _give(self, request: Request) -> None:
-        """Schedule a seed as the engine would, but not at its pace: that of this one downloader,
-        while others wait for work.
-        """
+        """Schedule a seed as the engine would, but not at its pace."""
         self._seed = request
         try:
             self._engine.crawl(request)
@@ -205,6 +213,9 @@ class Seeder:
             return
         if not await self._insist(lambda _: self._session.queue.complete_seeding(self._session.worker)):
             logger.warning("Another worker has taken over the seeding of crawl %r meanwhile", self._crawl)
+        elif self._status.state.born == born:
+            # The next answer says so, too. Until then an engine with nothing to do would say it twice.
+            self._status.state = replace(self._status.state, seeding=Seeding.DONE)
         self._status.kick()
 
     async def _stored(self) -> None:

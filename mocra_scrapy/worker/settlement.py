@@ -9,6 +9,7 @@ an exception left its callback      ``callback``                ``MOCRA_ON_ERROR
 a pipeline failed on its items      ``item``                    done, with a record for each (:data:`RECORDS`)
 its retries were used up            ``retry``                   dead
 its download failed, not retried    ``download``                dead
+offsite for this worker only        ``offsite``                 dead
 a child was lost                    ``child_lost``              dead
 its callback did not return         ``callback_timeout``        dead
 the worker could not wait for it    –                           back into the queue, as it was
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.exceptions import IgnoreRequest
 
+from mocra_scrapy.engine.offsite import is_offsite
 from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.models.backoff import backoff
@@ -49,6 +51,7 @@ STATS = {
     "child_lost": "mocra/dead/child_lost",
     "download": "mocra/dead/download",
     "item": "mocra/dead/item",
+    "offsite": "mocra/dead/offsite",
     "retry": "mocra/dead/retry",
 }
 
@@ -113,10 +116,26 @@ class Settlement:
 
     def download_failed(self, failure: Any) -> None:
         """A download failed for good and no errback took it. A request that was ignored on purpose
-        is none of these.
+        is none of these; but what was on site for whoever stored it is no business of this worker's
+        offsite filter.
         """
-        if not isinstance(failure.value, IgnoreRequest) and (delivery := _current()) is not None:
+        delivery = _current()
+        if delivery is None:
+            return
+        if not isinstance(failure.value, IgnoreRequest):
             delivery.fail("download", failure.getTraceback())
+        elif delivery.lease is not None and is_offsite(failure.value):
+            self._offsite(delivery)
+
+    def _offsite(self, delivery: Delivery) -> None:
+        told = f"{delivery.request} was on site for the worker that stored it, and is not for this one"
+        if not self._stats.get_value(STATS["offsite"]):
+            logger.error(
+                "%s: a dead letter now, as all further ones (mocra/dead/offsite). Start all workers with the same"
+                " allowed_domains, then scrapy mocra dead replay SPIDER --reason offsite",
+                told,
+            )
+        delivery.fail("offsite", f"{told}: allowed_domains differ")
 
     def child_failed(self, request: Request, error: Exception) -> None:
         """*request*, just yielded, can neither be stored nor kept."""

@@ -4,7 +4,7 @@ downloader's own slots where each worker is polite for itself (``MOCRA_THROTTLE_
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from mocra_scrapy.models import Bounds, Exchange, Lease
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.settings.throttle import Limits
+    from mocra_scrapy.worker.queue_status import QueueStatus
 
 Key = tuple[str, ...]
 
@@ -182,6 +183,16 @@ def room_in(engine: EngineHooks, slot: str) -> bool:
     """Whether the downloader runs fewer requests of *slot* than it may."""
     room = engine.concurrency_of(slot)
     return not room or engine.active_in(slot) < room
+
+
+def asking_again(policy: SlotPolicy, status: QueueStatus) -> Callable[[tuple[str, ...]], None]:
+    """``policy.on_downloaded`` where asking costs nothing: there may be room for one more now."""
+
+    def on_downloaded(names: tuple[str, ...]) -> None:
+        policy.on_downloaded(names)
+        status.dry = False
+
+    return on_downloaded
 
 
 def policy_for(limits: Limits, engine: EngineHooks) -> SlotPolicy:

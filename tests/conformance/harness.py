@@ -141,6 +141,12 @@ class Harness(ABC):
         """
         yield []
 
+    async def leave_reset(self, queue: IRequestQueue, by: str) -> bool:
+        """*by* begins to delete *queue*'s crawl, deletes a part of it and dies; ``False``: it is
+        deleted in one step.
+        """
+        return False
+
     @abstractmethod
     async def wipe(self) -> None:
         """Somebody deletes everything that coordination stored. The clock goes on."""
@@ -346,6 +352,22 @@ class RedisHarness(Harness):
 
     async def lose_record(self) -> None:
         self.client.delete(self.key(0, "crawl"))
+
+    async def leave_reset(self, queue: IRequestQueue, by: str) -> bool:
+        shards: Any = queue._shards  # type: ignore[attr-defined]
+        kept = shards._client.delete
+
+        async def dies(names: list[bytes]) -> None:
+            await kept(names[: len(names) // 2])
+            raise BackendUnavailable("it died")
+
+        shards._client.delete = dies
+        try:
+            with contextlib.suppress(BackendUnavailable):
+                await queue.reset(by)
+        finally:
+            shards._client.delete = kept
+        return True
 
     async def cut_off(self) -> None:
         self.client.client_kill_filter(_type="pubsub")

@@ -141,7 +141,7 @@ def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Wor
     assert [e["reason"] for e in workers.events("closed")] == ["mocra_stopped", "mocra_stopped", "finished"]
     assert set(site.arrivals()) == {f"/page/{n}" for n in range(site.pages)}
     assert "mocra/queue/redelivered" not in workers.stats()
-    hanging = workers.start("seeds", site=site.url, seeds=20, hold_at=10, **SLOW)
+    hanging = workers.start("seeds", site=site.url, seeds=20, _hold_at=10, **SLOW)
     eventually(lambda: site.count("/ok/9"))
     tell(workers, lambda control: control.drain(), "crawling:seeds")
     assert hanging.wait(20) == 0
@@ -192,7 +192,9 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
 def test_workers_tell_who_they_are(site: MockSite, workers: Workers) -> None:
     workers.start("list", site=site.url, paths="slow/20/a,slow/20/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2)
     eventually(lambda: arrived(site) == 3)
-    killed = workers.start("list", site=site.url, MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2)
+    killed = workers.start(
+        "list", site=site.url, paths="slow/20/a,slow/20/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2
+    )
 
     def reports() -> dict[int, dict[str, Any]]:
         found = tell(workers, lambda control: control.workers(), "crawling:list")

@@ -35,7 +35,8 @@ def crawl(workers: Workers, spider: str, site: MockSite, environment: dict[str, 
 def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
     """With its reason, attempts, times; the crawl finishes; replay gives it all its retries again."""
     busy, gone = "/moods/503/busy", "/moods/drop/gone"
-    assert crawl(workers, "moods", site, paths=f"{busy[1:]} {gone[1:]} ok/fine status/404/x", RETRY_TIMES=2) == 0
+    paths = f"{busy[1:]} {gone[1:]} ok/fine status/404/x"
+    assert crawl(workers, "moods", site, paths=paths, RETRY_TIMES=2) == 0
     assert site.count(busy) == 3
     found = {letter["url"].removeprefix(site.url): letter for letter in letters(workers, "moods")}
     assert set(found) == {busy, gone}, "a 404 is an answer"
@@ -54,7 +55,7 @@ def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
     done = dead(workers, "replay", "moods", "--slot", "127.0.0.1", "--reason", "retry", "--limit", "1")
     assert done.stdout == "1 dead letter is back in the queue of crawl 'crawling:moods'\n"
     counted = site.count(busy) + site.count(gone)
-    assert crawl(workers, "moods", site, paths="", RETRY_TIMES=1) == 0
+    assert crawl(workers, "moods", site, paths=paths, RETRY_TIMES=1) == 0
     assert site.count("/ok/fine") == 1, "the finished run goes on, start() is not run again"
     assert site.count(busy) + site.count(gone) >= counted + 2
     assert sorted(x["retries"] for x in letters(workers, "moods")) == [1, 2]

@@ -27,18 +27,19 @@ GONE = "died: its process is gone."
 
 
 def test_a_killed_worker_is_replaced_at_once(workers: Workers, site: MockSite) -> None:
-    paths = ",".join(f"slow/0.2/{n}" for n in range(40))
-    workers.together(3, site, "list", paths=paths, CONCURRENT_REQUESTS=4)
-    # All three work, and the second one stops in the middle.
+    pages = [f"slow/0.4/{n}" for n in range(90)]
+    workers.together(3, site, "list", paths=",".join(pages), CONCURRENT_REQUESTS=4)
+    # All three work, the second one stops in the middle, and nobody gets any further.
     eventually(lambda: len({event["pid"] for event in workers.events("item")}) == 3)
-    workers.all[1].send_signal(signal.SIGSTOP)
-    workers.all[0].kill()
-    killed = time.monotonic()
-    try:
-        eventually(lambda: GONE in workers.log(2), LEASE)
-        assert time.monotonic() - killed < LEASE, "its lease has run out meanwhile: that tells nothing"
-    finally:
-        workers.all[1].send_signal(signal.SIGCONT)
+    with site.stopped():
+        workers.all[1].send_signal(signal.SIGSTOP)
+        workers.all[0].kill()
+        killed = time.monotonic()
+        try:
+            eventually(lambda: GONE in workers.log(2), LEASE)
+            assert time.monotonic() - killed < LEASE, "its lease has run out meanwhile: that tells nothing"
+        finally:
+            workers.all[1].send_signal(signal.SIGCONT)
     assert workers.wait() == [-signal.SIGKILL, 0, 0]
     assert time.monotonic() - killed < LEASE
     told = [line for number in (1, 2) for line in workers.log(number).splitlines() if GONE in line]
@@ -49,7 +50,7 @@ def test_a_killed_worker_is_replaced_at_once(workers: Workers, site: MockSite) -
     assert stats["mocra/queue/reclaimed"] >= 1
     assert f"{stats['mocra/queue/reclaimed']} request" in told[0]
     assert "mocra/worker/lost" not in stats, "a worker that is stopped is not dead"
-    assert not [path for n in range(40) if not site.count(path := f"/slow/0.2/{n}")]
+    assert not [page for page in pages if not site.count(f"/{page}")]
 
 
 SPIDER = """

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scrapy import version_info
 
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
 from tests.e2e.workers import Workers
@@ -25,11 +24,6 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 #: Slow enough that there is a middle of the crawl to kill somebody in.
 SLOW = {"DOWNLOAD_DELAY": 0.02, "CONCURRENT_REQUESTS": 4, "MOCRA_LEASE": 3}
-
-
-def is_failure(code: int) -> bool:
-    """Of a crawl that could not start; Scrapy 2.14 tells that in the log only."""
-    return code != 0 or version_info[:2] == (2, 14)
 
 
 def feed(path: Path, **options: Any) -> str:
@@ -141,7 +135,7 @@ def test_two_runs_wait_for_each_other(site: MockSite, workers: Workers, tmp_path
     second = workers.start(
         "list", site=site.url, paths="ok/2", FEEDS=feeds, MOCRA_CRAWL="second", MOCRA_LEASE=1, MOCRA_STOP_TIMEOUT=1
     )
-    assert is_failure(second.wait(60))
+    assert second.wait(60) == 1
     assert "another run has been writing it for 1 s" in workers.log(1)
     assert lines(path) == [{"url": f"{site.url}/ok/1"}]
     first.kill()
@@ -167,12 +161,31 @@ def test_what_several_workers_cannot_write_is_refused(
     uri: str, options: dict[str, Any], fix: str, site: MockSite, workers: Workers
 ) -> None:
     workers.start("graph", site=site.url, FEEDS=json.dumps({uri: options}))
-    assert is_failure(workers.wait()[0])
-    (line,) = [line for line in workers.log().splitlines() if "ConfigurationError" in line or "CRITICAL" in line][-1:]
+    assert workers.wait() == [1]
+    assert "Traceback" not in workers.log()
+    (line,) = [line for line in workers.log().splitlines() if "CRITICAL" in line]
     assert "FEEDS '" in line
     assert fix in line
     assert "hunter2" not in line
     assert not site.arrivals()
+
+
+def test_feeds_that_a_spider_sets_itself_are_refused_as_well(site: MockSite, redis_url: str, tmp_path: Path) -> None:
+    """In its ``from_crawler``, after the add-on has looked."""
+    own = """
+        @classmethod
+        def from_crawler(cls, crawler, **kwargs):
+            crawler.settings.set("FEEDS", {FEEDS}, "spider")
+            return super().from_crawler(crawler, **kwargs)
+"""
+    for number, (feeds, code) in enumerate([({"x.json": {"format": "json"}}, 1), ({"x.jl": {"format": "jl"}}, 0)]):
+        spider = SPIDER + own.replace("{FEEDS}", repr(feeds))
+        project = write_project(tmp_path / str(number), spider, f"{ONE_LINE}MOCRA_BACKEND = {redis_url!r}\n")
+        done = scrapy(project, "crawl", "shop", "-a", f"site={site.url}")
+        assert done.returncode == code, done.stderr
+        assert ("CRITICAL: FEEDS 'x.json': several workers can't write one json file" in done.stderr) == (code == 1)
+        assert "Traceback" not in done.stderr
+    assert len(lines(project / "x.jl")) == 7
 
 
 def test_other_formats_have_a_file_for_each_worker(site: MockSite, workers: Workers, tmp_path: Path) -> None:
@@ -213,7 +226,7 @@ def test_a_place_that_cannot_be_written_stops_the_start(site: MockSite, workers:
     (tmp_path / "file").write_text("")
     for number, path in enumerate((tmp_path, tmp_path / "file" / "items.jsonl")):
         workers.start("graph", site=site.url, FEEDS=feed(path, format="jsonlines"))
-        assert is_failure(workers.all[number].wait(60))
+        assert workers.all[number].wait(60) == 1
         assert f"FEEDS '{path}': " in workers.log(number)
         assert "can't be written: " in workers.log(number)
         assert "name another file" in workers.log(number)
@@ -309,6 +322,18 @@ SETTINGS = """
         "stdout:": {"format": "jsonlines"},
     }
 """
+
+
+@pytest.mark.parametrize("command", ["crawl", "parse"])
+def test_a_workers_own_part_works_on_memory(command: str, site: MockSite, tmp_path: Path) -> None:
+    settings = ONE_LINE + 'FEEDS = {"x-%(mocra_worker)s-%(name)s.json": {"format": "json"}}\n'
+    project = write_project(tmp_path / "p", SPIDER, settings)
+    what = ["shop"] if command == "crawl" else ["--spider=shop", f"{site.url}/ok/1"]
+    done = scrapy(project, command, *what, "-a", f"site={site.url}")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (path,) = project.glob("x-*-shop.json")
+    assert len(json.loads(path.read_text())) == (7 if command == "crawl" else 0)
 
 
 def test_all_that_feeds_can_do_is_as_in_scrapy(site: MockSite, redis_url: str, tmp_path: Path) -> None:

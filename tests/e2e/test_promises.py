@@ -61,7 +61,7 @@ def test_p04_a_stale_owner_changes_nothing(site: MockSite, workers: Workers) -> 
     stopped = workers.start("list", site=site.url, paths="slow/2/a,slow/2/b", MOCRA_LEASE=1)
     eventually(lambda: site.count("/slow/2/b"))
     os.kill(stopped.pid, signal.SIGSTOP)
-    workers.start("list", site=site.url, paths="", MOCRA_LEASE=1)
+    workers.start("list", site=site.url, paths="slow/2/a,slow/2/b", MOCRA_LEASE=1)
     eventually(lambda: site.count("/slow/2/b") == 2 and site.count("/slow/2/a") == 2)
     os.kill(stopped.pid, signal.SIGCONT)
     workers.wait()
@@ -147,7 +147,7 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
     """The worker that runs start() dies in the middle: another one gives all seeds, and none is
     fetched twice for it.
     """
-    seeder = workers.start("seeds", site=site.url, seeds=300, hold_at=150, MOCRA_LEASE=1)
+    seeder = workers.start("seeds", site=site.url, seeds=300, _hold_at=150, MOCRA_LEASE=1)
     eventually(lambda: len(site.arrivals()) == 150, 30)
     workers.start("seeds", site=site.url, seeds=300, MOCRA_LEASE=1)
     workers.until("opened", 2)
@@ -172,7 +172,7 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers, re
     with redis_of(workers) as client:
         eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 30, "the inbox handed back")
     assert told.seconds() < 1
-    workers.start("list", site=site.url, paths="")
+    workers.start("list", site=site.url, paths=paths)
     eventually(lambda: len(site.arrivals()) == 24)
     assert leaving.poll() is None, "the pages in flight were not waited for"
     workers.wait()

@@ -67,7 +67,7 @@ def test_nothing_is_left_but_the_record(site: MockSite, workers: Workers, redis_
 def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers: Workers) -> None:
     slow = workers.start("list", site=site.url, paths="slow/60/a", MOCRA_CLOSE="idle")
     eventually(lambda: site.count("/slow/60/a"))
-    idle = workers.start("list", site=site.url, MOCRA_CLOSE="idle")
+    idle = workers.start("list", site=site.url, paths="slow/60/a", MOCRA_CLOSE="idle")
     assert idle.wait(20) == 0
     assert slow.poll() is None, "the other one still fetches"
     assert site.count("/slow/60/a") == 1
@@ -76,7 +76,7 @@ def test_close_idle_leaves_when_this_worker_has_nothing(site: MockSite, workers:
 def test_close_never_waits_for_more(site: MockSite, workers: Workers) -> None:
     waiting = workers.start("list", site=site.url, paths="ok/a", MOCRA_CLOSE="never")
     eventually(lambda: site.count("/ok/a"))
-    workers.start("list", site=site.url, paths="ok/b,ok/c", MOCRA_CLOSE="idle", MOCRA_LEASE=2)
+    workers.start("list", site=site.url, paths="ok/a", MOCRA_CLOSE="idle", MOCRA_LEASE=2)
     # The first one has seeded this run, so the second finds nothing to do and goes; the first
     # stays.
     assert workers.all[1].wait(20) == 0
@@ -97,7 +97,8 @@ def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(site: MockSite, workers: 
     eventually(lambda: "shutting down gracefully" in workers.log())
     hasty.send_signal(signal.SIGINT)
     hasty.wait(10)
-    second = workers.start("list", site=site.url, MOCRA_LEASE=1, DOWNLOAD_TIMEOUT=1, RETRY_ENABLED=False)
+    again = {"MOCRA_LEASE": 1, "DOWNLOAD_TIMEOUT": 1, "RETRY_ENABLED": False}
+    second = workers.start("list", site=site.url, paths="slow/30/a,ok/b", **again)
     assert second.wait(30) == 0
     assert site.count("/slow/30/a") == 2
     assert len(workers.events("finished")) == 1
@@ -120,11 +121,11 @@ def test_a_start_that_fails_is_not_run_for_ever(site: MockSite, workers: Workers
 
 def test_close_spider_in_start_interrupts_the_crawl(site: MockSite, workers: Workers) -> None:
     """The next run resumes it, and seeds what is missing."""
-    first = workers.start("failing_start", site=site.url, enough=1)
+    first = workers.start("failing_start", site=site.url, _enough=1)
     assert first.wait(30) == 0
     assert workers.events("closed")[0]["reason"] == "enough"
     assert not workers.events("finished")
-    workers.start("failing_start", site=site.url, whole=1)
+    workers.start("failing_start", site=site.url, _whole=1)
     workers.wait()
     assert set(site.arrivals()) == {"/slow/5/0", "/ok/1", "/ok/2"}
     assert [e["run"] for e in workers.events("finished")] == [1]

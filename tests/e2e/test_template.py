@@ -9,13 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 import mocra_scrapy
 from tests.e2e.projects import run
 from tests.mocksite import MockSite
+from tests.services import warm
+from tests.services.processes import eventually, free_port, unmeasured
 
 pytestmark = pytest.mark.e2e
 
@@ -41,11 +47,7 @@ def crawled(project: Path, site: MockSite, *more: str) -> list[dict[str, object]
     done = scrapy(project, "crawl", "docs", "-a", f"start={site.url}/page/0", *more)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "'finish_reason': 'finished'" in done.stderr
-    files = list((project / "items").glob("docs-*.jsonl"))
-    items = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    for file in files:
-        file.unlink()
-    return items
+    return [json.loads(line) for line in (project / "items" / "docs.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("how", ["mocra", "scrapy"])
@@ -125,10 +127,109 @@ def test_its_jobs_file_is_right(tmp_path: Path) -> None:
     assert "docs: 30 2 * * * in UTC" in coming.stdout
 
 
-def test_the_spider_says_what_it_needs(tmp_path: Path) -> None:
-    done = scrapy(rendered(tmp_path, "mocra"), "crawl", "docs")
-    assert done.returncode != 0
-    assert "say where to begin: scrapy crawl docs -a start=" in done.stderr
+def at_another_port(project: Path, port: int) -> None:
+    """The port that the spider begins at is one that this test has to itself."""
+    spider = project / "books" / "spiders" / "docs.py"
+    text = spider.read_text()
+    assert text.count("8000") == 2
+    spider.write_text(text.replace("8000", str(port)))
+
+
+def test_the_spider_says_what_is_missing(tmp_path: Path) -> None:
+    project = rendered(tmp_path, "mocra")
+    at_another_port(project, port := free_port())
+    done = scrapy(project, "crawl", "docs")
+    told = [line for line in done.stderr.splitlines() if "] ERROR: " in line]
+    assert len(told) == 1
+    assert f"Nothing is served at http://127.0.0.1:{port}/. Run `scrapy mocra site` in another terminal" in told[0]
+    assert "Traceback" not in done.stderr
+    assert "'finish_reason': 'nothing_served'" in done.stderr
+    done = scrapy(project, "crawl", "docs", "-a", "start=docs.example.org")
+    assert "start=docs.example.org is no URL. Write it whole" in done.stderr
+
+
+@contextmanager
+def served(folder: Path, *arguments: str) -> Iterator[str]:
+    """``scrapy mocra site``; its address."""
+    said = folder / "said"
+    with said.open("wb") as out:
+        site = warm.start([SCRAPY, "mocra", "site", *arguments], cwd=folder, env=unmeasured(), stdout=out)
+    try:
+        eventually(lambda: "Ctrl-C ends it" in said.read_text())
+        yield said.read_text().partition(" ")[0]
+        site.terminate()
+        assert site.wait(30) == 0
+    finally:
+        site.kill()
+        site.wait()
+
+
+@pytest.mark.parametrize("backend", ["memory", pytest.param("redis", marks=pytest.mark.redis)])
+def test_the_quickstart_can_be_followed(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commands, as they stand there, but for a smaller site on another port."""
+    page = (Path(__file__).parents[2] / "docs" / "quickstart.rst").read_text()
+    commands = re.findall(r"^   \$ (.*)$", page, re.MULTILINE)
+    assert commands == [
+        'pip install "mocra-scrapy[redis]"',
+        "scrapy mocra startproject books",
+        "cd books",
+        "scrapy mocra site",
+        "scrapy crawl docs",
+        "wc -l items/docs.jsonl",
+        "head -n 3 items/docs.jsonl",
+        "export MOCRA_BACKEND=redis://localhost:6379/0",
+        "scrapy crawl docs &",
+        "scrapy crawl docs &",
+        "scrapy crawl docs",
+    ]
+    begun = scrapy(tmp_path, "mocra", "startproject", "books")
+    assert begun.returncode == 0
+    assert f"New project books in {tmp_path / 'books'}." in begun.stdout
+    for command in ("cd books", *commands[3:5], commands[7]):
+        assert f"  {command}" in begun.stdout
+    assert "items/docs.jsonl" in begun.stdout
+    project, port = tmp_path / "books", free_port()
+    at_another_port(project, port)
+    if backend == "redis":
+        monkeypatch.setenv("MOCRA_BACKEND", request.getfixturevalue("redis_url"))
+    with served(tmp_path, "--port", str(port), "--pages", "200") as url:
+        assert url == f"http://127.0.0.1:{port}/"
+        for _ in range(2):  # a second run begins with an empty file
+            done = scrapy(project, "crawl", "docs")
+            assert done.returncode == 0, done.stderr
+            assert "ERROR" not in done.stderr
+            items = [json.loads(line) for line in (project / "items" / "docs.jsonl").read_text().splitlines()]
+            assert len({item["url"] for item in items}) == len(items) >= 180
+            assert f"'downloader/response_status_count/200': {len(items) + 1}" in done.stderr, "and robots.txt"
+
+
+def test_the_site_can_be_asked(tmp_path: Path) -> None:
+    with served(tmp_path, "--port", "0", "--pages", "50") as url:
+
+        def ask(path: str, method: str = "GET") -> tuple[int, str]:
+            address = urlsplit(url)
+            connection = HTTPConnection(address.hostname or "", address.port, timeout=30)
+            try:
+                connection.request(method, path)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+            finally:
+                connection.close()
+
+        assert ask("/")[0] == 200
+        assert ask("/abc.html")[1].startswith("<!doctype html>")
+        assert ask("/abc/ABC.html?x=1")[0] == 200
+        assert ask("/abc.html", "HEAD") == (200, "")
+        assert ask("/robots.txt") == (200, "User-agent: *\nAllow: /\n")
+        for path in ("/nothing.html", "/../../etc/passwd", "/abc/Nothing.html", "//", "/%2e%2e/x"):
+            assert ask(path)[0] == 404, path
+        assert ask("/", "POST")[0] == 405
+        taken = scrapy(tmp_path, "mocra", "site", "--port", url.rpartition(":")[2].strip("/"))
+        assert taken.returncode == 1
+        assert "Choose another --port" in taken.stderr
+    assert scrapy(tmp_path, "mocra", "site", "--pages", "0").returncode == 2
 
 
 # ---------------------------------------------------------------------- scrapy mocra

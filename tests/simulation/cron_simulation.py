@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import sys
@@ -27,14 +28,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.cron import runner as runner_module
 from mocra_scrapy.cron.alerts import Alerts
-from mocra_scrapy.cron.job_store import Address, LockSigns, Store
+from mocra_scrapy.cron.job_store import Address, LockSigns, Store, Stored
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.run_steps import claim, end_part, retry
 from mocra_scrapy.cron.runner import Runner
@@ -42,6 +45,7 @@ from mocra_scrapy.cron.schedule import Fire, Schedule
 from mocra_scrapy.cron.silence import Silence
 from mocra_scrapy.cron.state import ENDED, JobState, Part, Run, decode
 from mocra_scrapy.exceptions import BackendError, BackendUnavailable
+from mocra_scrapy.models import SharedValue
 from tests.simulation.virtual_time import CURRENT, Process, VirtualLoop
 
 LEASE, SIGN, GRACE = 6.0, 5.0, 2.0  # s: of the role, of a launcher's sign, of a crawl that ends with its launcher
@@ -81,7 +85,8 @@ class Network:
         world = self._world
         if world.over:
             raise BackendUnavailable("the simulation is over")
-        await world.delay()
+        if world.chance(0.15):
+            await world.delay()
         if world.server_away() or world.chance(world.loss):
             await asyncio.sleep(world.random.choice([0.0, 0.5, 5.0]))
             raise BackendUnavailable("the request was lost")
@@ -91,7 +96,8 @@ class Network:
         if world.chance(world.loss):
             await asyncio.sleep(world.random.choice([0.0, 0.5, 5.0]))
             raise BackendUnavailable("the answer was lost")
-        await world.delay()
+        if world.chance(0.15):
+            await world.delay()
         return answer
 
     async def _watch(self) -> AsyncIterator[str]:
@@ -100,6 +106,24 @@ class Network:
                 yield name
 
     async def close(self) -> None: ...
+
+
+async def nothing_differs(*_: Any) -> str:
+    return ""
+
+
+read_once = lru_cache(2000)(decode)
+
+
+class CachedStore(Store):
+    """The real one; what all processes read again and again is decoded once. States are immutable."""
+
+    async def get(self, job: str) -> Stored:
+        found = await self.shared.get(job)
+        return Stored(read_once(job, found.value), found.version, found.fence)
+
+    def _decoded(self, name: str, found: SharedValue) -> Stored:
+        return Stored(read_once(name, found.value), found.version, found.fence)
 
 
 @dataclass
@@ -137,9 +161,8 @@ class World:
         return p > 0 and self.random.random() < p
 
     async def delay(self) -> None:
-        """On the way: most calls are so quick that nothing happens meanwhile."""
-        if self.chance(0.15):
-            await asyncio.sleep(self.random.choice([0.01, 0.1, 0.1, 1.5]))
+        """On the way. Most calls are so quick that nothing happens meanwhile."""
+        await asyncio.sleep(self.random.choice([0.01, 0.1, 0.1, 1.5]))
 
     def wall(self) -> float:
         process = CURRENT.get()
@@ -160,7 +183,7 @@ class World:
     # ------------------------------------------------------------------ processes
 
     def store(self) -> Store:
-        made = Store(Address("redis://simulated", "sim", "sim", "/nowhere"))
+        made = CachedStore(Address("redis://simulated", "sim", "sim", "/nowhere"))
         made.shared = Network(self, self.server.shared_values("cron"))  # type: ignore[assignment]
         made.election = Network(self, self.server.election("cron"))  # type: ignore[assignment]
         made.signs = LockSigns(Network(self, self.server.locks()), "cron")  # type: ignore[arg-type]
@@ -195,9 +218,10 @@ class World:
 
     def was_put(self, name: str, answer: Any, fence: int | None) -> None:
         if name == self.job.name and answer is not None:
-            if answer.fence < self.fence:
-                self.wrong(f"term {answer.fence} wrote after term {self.fence}")
-            self.fence = answer.fence
+            term = answer.fence if fence is None else fence
+            if term < self.fence:
+                self.wrong(f"term {term} wrote after term {self.fence}")
+            self.fence = term
 
     def begins(self, run: str, until: float) -> None:
         now = self.loop.time()
@@ -255,12 +279,19 @@ class World:
 
     def run(self) -> list[str]:
         random.seed(self.seed)  # of candidates, which try again at random times
+        collects = gc.isenabled()
+        gc.disable()
         try:
-            self.loop.run_until_complete(self._run())
+            # The jobs never change here: looking at them is most of a quiet schedule.
+            unchanged = {"RELOAD": LEASE, "jobs_digest": lambda jobs: "simulated", "compare": nothing_differs}
+            with patch.multiple(runner_module, **unchanged):
+                self.loop.run_until_complete(self._run())
         except Exception as error:
             self.wrong(f"the simulator met {error!r}")
         finally:
             self.loop.close()
+            if collects:
+                gc.enable()
         return self.faults
 
     async def _run(self) -> None:
@@ -323,7 +354,7 @@ class SimulatedRunner(Runner):
         self.name, self.store = process.name, world.store()
         self.file: Any = SimpleNamespace(jobs={world.job.name: world.job}, source="simulated", reload=lambda: False)
         self._silence = Silence(SIGN, self._clock)
-        self._digest, self.candidate = "", None
+        self._digest, self._trouble, self._unstarted, self.candidate = "", "", "", None
         self.log: Any = SimpleNamespace(look=lambda job, state: None)
         self._changed = asyncio.Event()
         self._alerts = Alerts(self.store)
@@ -370,12 +401,13 @@ class Launcher:
         outcome = world.random.choice(["succeeded", "succeeded", "failed"])
         signed = asked = now
         while world.loop.time() < end:
-            await asyncio.sleep(1.0)
-            if world.loop.time() - signed > SIGN / 3:
+            coming = min(signed + SIGN / 3, asked + 2.0, end) - world.loop.time()
+            await asyncio.sleep(max(coming, 0.1))
+            if world.loop.time() - signed >= SIGN / 3:
                 signed = world.loop.time()
                 with contextlib.suppress(BackendError, asyncio.TimeoutError):
                     await asyncio.wait_for(self._store.signs.give(job.name, name, SIGN), SIGN / 3)
-            if world.loop.time() - asked > 2.0:
+            if world.loop.time() - asked >= 2.0:
                 asked = world.loop.time()
                 stop = await self._told()
                 if stop == "disowned":
@@ -425,6 +457,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--schedules", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--processes", type=int, help="that share the work (default: one for each processor)")
     parser.add_argument("--seed", type=int, help="one schedule, and its story")
     options = parser.parse_args()
     if options.seed is not None:
@@ -434,7 +467,7 @@ def main() -> int:
         print(world.job, *world.story, sep="\n")
         return bool(faults)
     seeds = range(options.first, options.first + options.schedules)
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(options.processes) as pool:
         bad = [(seed, faults) for seed, faults in pool.map(simulate, seeds, chunksize=50) if faults]
     for seed, faults in bad[:20]:
         print(f"seed {seed}: {'; '.join(faults[:3])}")

@@ -72,10 +72,32 @@ async def without_fence(self: Any, name: str, value: Any, *, version: Any = None
     return await put(self, name, value, fence=fence)
 
 
+async def any_fence(self: Any, name: str, value: Any, *, version: Any = None, fence: Any = None) -> Any:
+    known = self._space.values.get(name)
+    raised = fence if fence is None or known is None else max(fence, known.fence)
+    return await put(self, name, value, version=version, fence=raised)
+
+
+admit, new_instants = policy._admit, policy._new_instants
+
+
+def admitted_beside_others(job: Any, state: JobState, run: Any, now: float) -> JobState:
+    return admit(replace(job, concurrency="allow"), state, run, now)
+
+
+def forgetful(job: Any, state: JobState, now: float) -> JobState:
+    new = new_instants(job, state, now)
+    return new if new.last is None or new.last % 40 else replace(new, runs=state.runs)
+
+
 MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "every launcher starts": lambda patch: patch.setattr(cron_simulation, "claim", careless_claim),
     "silence is death": lambda patch: patch.setattr("mocra_scrapy.cron.silence.Silence.judge", everything_is_lost),
     "the last writer wins": lambda patch: patch.setattr(MemoryShared, "put", without_fence),
+    "a stale term may write": lambda patch: patch.setattr(MemoryShared, "put", any_fence),
+    "a lease does not end": lambda patch: patch.setattr(cron_simulation, "LEASE", 1e6),
+    "runs overlap": lambda patch: patch.setattr(policy, "_admit", admitted_beside_others),
+    "an instant is forgotten": lambda patch: patch.setattr(policy, "_new_instants", forgetful),
     "what is left out is not told": lambda patch: patch.setattr(policy, "note", lambda state, run: state),
 }
 

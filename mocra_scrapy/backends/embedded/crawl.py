@@ -22,7 +22,7 @@ from mocra_scrapy.backends.embedded.slots import Item, Slots, item_of
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
 from mocra_scrapy.backends.embedded.workers import Worker
-from mocra_scrapy.models import Burial, CrawlState, DeadLetter, Entry, QueueOptions, QueueSize, Seeding
+from mocra_scrapy.models import Burial, CrawlState, DeadLetter, Entry, Job, QueueOptions, QueueSize, Seeding
 from mocra_scrapy.models.entries import fingerprint_number
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
@@ -38,8 +38,8 @@ class StoredCrawl:
     worker's ``held``, ``dead``.
     """
 
-    def __init__(self, wakeups: Wakeups) -> None:
-        self.wakeups = wakeups
+    def __init__(self, wakeups: Wakeups, name: str = "") -> None:
+        self.wakeups, self.name = wakeups, name
         self.tokens = count(1)  # survives clear(): a lease from before must not fit an entry from after
         self._numbers = count(1)
         self.born = 0  # survives clear(), too: how many records there were
@@ -51,6 +51,8 @@ class StoredCrawl:
         self.run, self.finished, self.shards = 0, False, 0
         self.seeding, self.seeder = Seeding.OPEN, ""
         self.winner = ""
+        self.job: Job | None = None
+        self.begun = 0.0  # by the wall's clock
         self.slots = Slots()
         self.throttle = Throttle.in_memory()
         self.circuits = Circuits()
@@ -152,6 +154,10 @@ class StoredCrawl:
             self.wakeups.wake_hungry()
         return given
 
+    def living(self, now: float, but: str) -> list[Worker]:
+        """Workers whose lease has not run out, other than the one called *but*."""
+        return [worker for worker in self.workers.values() if worker.expires >= now and worker.name != but]
+
     def _forget(self, worker: Worker) -> None:
         del self.workers[worker.name]
         self.throttle.forget(worker.name)
@@ -238,7 +244,8 @@ class StoredCrawl:
             item.first = wall
         hand_outs = item.lost + 1
         if hand_outs >= options.max_deliveries:
-            detail = f"{hand_outs} workers died while they held it, the last one: {name}"
+            subject = "1 worker died while it" if hand_outs == 1 else f"{hand_outs} workers died while they"
+            detail = f"{subject} held it, the last one: {name}"
             self.bury(item, ("deliveries", detail), name, now=now, wall=wall, most=options.max_dead)
             return False
         item.lost = hand_outs

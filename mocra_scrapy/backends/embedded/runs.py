@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import CrawlState, Finish, QueueOptions, Seeding
+from mocra_scrapy.models import CrawlState, Finish, Job, QueueOptions, Seeding
 
 
-def join(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -> CrawlState:
+def join(
+    crawl: StoredCrawl, options: QueueOptions, worker: str, *, now: float, wall: float, job: Job | None
+) -> CrawlState:
     """*worker* announces itself: it takes part in the run that is unfinished, or begins the next."""
     if options.shards and crawl.shards and options.shards != crawl.shards:
         raise ConfigurationError(
@@ -17,14 +19,23 @@ def join(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -> 
             f"this crawl was begun with {crawl.shards} shards, not {options.shards}",
             f"Set it to {crawl.shards}, or leave it out, or delete the crawl first",
         )
-    resumed = _is_unfinished(crawl)
+    others, resumed = len(crawl.living(now, worker)), _is_unfinished(crawl)
+    if resumed and job is not None and crawl.job is not None and crawl.job.digest != job.digest:
+        size = crawl.size()
+        if others or size.unfinished or size.seen or size.dead:
+            raise job.refused_by(crawl.job, crawl.name)
+        crawl.clear()
+        resumed = False
     if not resumed:
         _begin(crawl, options)
+        crawl.job, crawl.begun = job, wall
+    elif job is not None:
+        crawl.job = job
     if crawl.throttle.rules != options.rules:
         crawl.throttle.rules = options.rules
         crawl.throttle.limits.clear()
     crawl.renew(worker, now, options.lease)
-    return replace(crawl.state(), resumed=resumed)
+    return replace(crawl.state(), resumed=resumed, others=others)
 
 
 def _is_unfinished(crawl: StoredCrawl) -> bool:

@@ -20,7 +20,7 @@ over them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
 from zope.interface import implementer
@@ -111,6 +111,9 @@ class MemoryBackend:
 
     def worker_registry(self) -> IWorkers:
         return MemoryWorkers(self._store, self._clock)
+
+    async def crawls(self) -> Sequence[str]:
+        return sorted(name for name, crawl in self._store.items() if crawl.run)
 
     async def close(self) -> None:
         """Nothing is connected."""

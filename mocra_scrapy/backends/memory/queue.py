@@ -1,4 +1,4 @@
-"""``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IRequestQueue` over a
+"""``MemoryRequestQueue``: the verbs of :class:`~mocra_scrapy.interfaces.IImmediateQueue` over a
 :class:`MemoryCrawl` in this process.
 """
 
@@ -14,16 +14,18 @@ from mocra_scrapy.backends.embedded.exchange import exchange
 from mocra_scrapy.backends.memory.dead_letters import MemoryDeadLetters
 from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.backends.memory.store import MemoryCrawl
-from mocra_scrapy.interfaces import IRequestQueue
+from mocra_scrapy.interfaces import IImmediateQueue
 from mocra_scrapy.models import (
     UNBOUNDED,
     Audit,
     Bounds,
     Burial,
+    CrawlRecord,
     CrawlState,
     Entry,
     Exchange,
     Finish,
+    Job,
     Lease,
     QueueOptions,
     QueueSize,
@@ -32,7 +34,7 @@ from mocra_scrapy.models import (
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
-@implementer(IRequestQueue)
+@implementer(IImmediateQueue)
 class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     """One crawl's queue.
 
@@ -61,8 +63,8 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
 
     # ------------------------------------------------------------------ coming and going
 
-    async def join(self, worker: str) -> CrawlState:
-        return runs.join(self._crawl, self.options, worker, self._clock())
+    async def join(self, worker: str, job: Job | None = None) -> CrawlState:
+        return runs.join(self._crawl, self.options, worker, now=self._clock(), wall=self._wall(), job=job)
 
     async def close_worker(self, worker: str) -> int:
         return self._crawl.leave(worker, self.options.isolate_after)
@@ -82,6 +84,20 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     # ------------------------------------------------------------------ the turn
 
     async def exchange(
+        self,
+        worker: str,
+        call: int,
+        *,
+        push: Sequence[Entry] = (),
+        ack: Sequence[Lease] = (),
+        release: Sequence[Lease] = (),
+        bury: Sequence[Burial] = (),
+        want: int = 0,
+        bounds: Bounds = UNBOUNDED,
+    ) -> Exchange:
+        return self.exchange_now(worker, call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds)
+
+    def exchange_now(
         self,
         worker: str,
         call: int,
@@ -116,6 +132,10 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     async def state(self) -> CrawlState:
         return self._crawl.state()
 
+    async def record(self) -> CrawlRecord:
+        crawl, ago = self._crawl, self._clock() - self._crawl.heard
+        return CrawlRecord(crawl.job, crawl.begun or None, self._wall() - ago if crawl.heard else None)
+
     async def size(self) -> QueueSize:
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
         self._crawl.dead.expire(self._clock(), self.options.dead_ttl)
@@ -142,6 +162,13 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         numbers = [fingerprint_number(fingerprint) for fingerprint in fingerprints]
         self._crawl.seen.age(self._clock(), self.options.seen_ttl)
         return [self._crawl.seen.discard(number) for number in numbers]
+
+    async def reset(self, by: str, force: bool = False) -> Sequence[WorkerInfo]:
+        now = self._clock()
+        alive = [] if force else self._crawl.living(now, by)
+        if not alive:
+            self._crawl.clear()
+        return [WorkerInfo(worker.name, worker.expires - now, len(worker.held)) for worker in alive]
 
     async def clear(self) -> None:
         self._crawl.clear()

@@ -15,8 +15,8 @@ class MemoryCrawl(StoredCrawl):
 
     wakeups: EventWakeups
 
-    def __init__(self) -> None:
-        super().__init__(EventWakeups())
+    def __init__(self, name: str = "") -> None:
+        super().__init__(EventWakeups(), name)
 
 
 class Store(dict[str, MemoryCrawl]):
@@ -32,4 +32,4 @@ class Store(dict[str, MemoryCrawl]):
         self.workers: dict[str, Heartbeat] = {}
 
     def crawl(self, name: str) -> MemoryCrawl:
-        return self.setdefault(name, MemoryCrawl())
+        return self.setdefault(name, MemoryCrawl(name))

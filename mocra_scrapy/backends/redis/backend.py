@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
 
 from zope.interface import implementer
 
@@ -76,6 +77,12 @@ class RedisBackend:
 
     def worker_registry(self) -> IWorkers:
         return RedisWorkers(self._client, self._prefix)
+
+    async def crawls(self) -> Sequence[str]:
+        """By their records; a bounded number of keys at a time."""
+        head, tail = f"{self._prefix}:{{", ":0}:crawl"
+        names = await self._client.key_names(f"{head}*{tail}")
+        return sorted(unquote(name.decode()[len(head) : -len(tail)]) for name in names)
 
     async def close(self) -> None:
         await self._channels.close()

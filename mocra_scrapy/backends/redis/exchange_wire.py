@@ -27,6 +27,7 @@ from mocra_scrapy.models import (
     CrawlState,
     Entry,
     Exchange,
+    Job,
     Lease,
     QueueOptions,
     QueueSize,
@@ -213,6 +214,14 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
+
+
+def open_job(raw: bytes) -> Job | None:
+    """The job of a crawl's record; ``None``: there is none, or it can't be read."""
+    try:
+        return Job.from_text(raw) if raw else None
+    except ValueError:
+        return None
 
 
 def open_state(raw: Sequence[Any]) -> CrawlState:

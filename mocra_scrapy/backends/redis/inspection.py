@@ -9,12 +9,13 @@ from typing import Any
 
 from mocra_scrapy.backends.redis.audit import RedisAudit
 from mocra_scrapy.backends.redis.connection.scripts import load_script
-from mocra_scrapy.backends.redis.exchange_wire import open_item, open_state
+from mocra_scrapy.backends.redis.exchange_wire import open_item, open_job, open_state
 from mocra_scrapy.backends.redis.shards import LOOK_AT_CRAWL
-from mocra_scrapy.models import CrawlState, Entry, QueueSize, WorkerInfo
+from mocra_scrapy.models import CrawlRecord, CrawlState, Entry, QueueSize, WorkerInfo
 from mocra_scrapy.models.entries import BETWEEN, fingerprint_number
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "list_workers", "peek", "forget"))
+RECORD = load_script("crawl_record")
 
 #: Fingerprints of one call, so that a script stays short.
 PART = 200
@@ -27,6 +28,10 @@ class RedisQueueInspection(RedisAudit):
 
     async def state(self) -> CrawlState:
         return open_state(await self._shards.run(LOOK_AT_CRAWL, 0))
+
+    async def record(self) -> CrawlRecord:
+        about, begun, heard, by = await self._shards.run(RECORD, 0)
+        return CrawlRecord(open_job(about), int(begun) / 1000 or None, int(heard) / 1000 or None, by.decode())
 
     async def size(self) -> QueueSize:
         async def one(shard: int) -> QueueSize:

@@ -20,11 +20,13 @@ from mocra_scrapy.backends.redis.exchange_division import DividedExchanges
 from mocra_scrapy.backends.redis.exchange_wire import (
     ShardTurn,
     open_answer,
+    open_job,
     open_state,
     pack_rules,
     pack_turn,
 )
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
+from mocra_scrapy.backends.redis.reset import RedisReset
 from mocra_scrapy.backends.redis.shards import REOPEN_CRAWL, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
@@ -37,6 +39,7 @@ from mocra_scrapy.models import (
     Entry,
     Exchange,
     Finish,
+    Job,
     Lease,
     QueueOptions,
     Seeding,
@@ -48,7 +51,7 @@ LOOK, END, TIDY = (load_script(f"finish_{verb}") for verb in ("look", "end", "ti
 
 
 @implementer(IRequestQueue)
-class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
+class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
     """One crawl's queue.
 
     Args:
@@ -71,14 +74,24 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
 
     # ------------------------------------------------------------------ coming and going
 
-    async def join(self, worker: str) -> CrawlState:
+    async def join(self, worker: str, job: Job | None = None) -> CrawlState:
         await self._end_an_exhausted_run(worker)
         lease, keep = str(int(self.options.lease * 1000)), str(int(self.options.keep_seen))
         rules = self.options.rules
         channel = self._shards.channel
-        record = await self._shards.run(
-            JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules, channel, "0", "0"
-        )
+        whose = ("", "") if job is None else (job.digest, job.to_text())
+        while True:
+            record = await self._shards.run(
+                JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules, channel, "0", "0", *whose
+            )
+            if record[0] == b"reset":
+                await self.wait_for_reset(worker, int(record[2]) / 1000)
+            elif record[0] == b"job" and job is not None:
+                size = await self.size()
+                if size.unfinished or size.seen or size.dead or await self.reset(worker):
+                    raise job.refused_by(open_job(record[1]), self.crawl)
+            else:
+                break
         if record[0] == b"shards":
             raise ConfigurationError(
                 "MOCRA_SHARDS",
@@ -102,7 +115,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
             ],
         )
         await self._wakeups.listen(worker)
-        return replace(run, resumed=resumed)
+        return replace(run, resumed=resumed, others=int(record[6]))
 
     async def _end_an_exhausted_run(self, worker: str) -> None:
         """Everything is done and everybody is gone, but nobody said that it was finished: say so,
@@ -206,10 +219,6 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection):
                 pass
 
         await self._shards.everywhere(tidy)
-
-    async def clear(self) -> None:
-        await self._shards.delete_everything()
-        self._divided.clear()
 
     async def close(self) -> None:
         await self._wakeups.close()

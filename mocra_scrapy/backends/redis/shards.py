@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -96,6 +97,19 @@ class Shards:
         start = f"{self._prefix}:{{{self._name}:{shard}}}:{head}"
         return [name[len(start.encode()) :] for name in await self._client.key_names(start + "*")]
 
-    async def delete_everything(self) -> None:
-        await self._client.delete_keys(f"{self._prefix}:{{{self._name}:*}}:*")
+    async def delete_some(self) -> AsyncIterator[int]:
+        """Delete all keys of all shards but the crawl's record, however many shards there once were: a
+        bounded number a step, and how many those were.
+        """
+        head = f"{self._prefix}:{{{self._name}:"
+        # A name may go on where this one ends, as shop:books:eu does: then no number follows.
+        mine = re.compile(re.escape(head.encode()) + rb"\d+\}:")
+        record = f"{head}0}}:crawl".encode()
+        async for names in self._client.names_in_parts(f"{head}*"):
+            some = [name for name in names if mine.match(name) and name != record]
+            await self._client.delete(some)
+            yield len(some)
+
+    def forget(self) -> None:
+        """The crawl is deleted: how many shards it had is not known any more."""
         self.count = self.wish or 0

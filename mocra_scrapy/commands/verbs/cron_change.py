@@ -42,6 +42,9 @@ class _Changing:
         except MocraError as error:
             print(f"Error: {error}", file=sys.stderr)
             return WRONG
+        except KeyboardInterrupt:  # of one who does not want to wait any more: what was told stays told
+            print("not waited for", file=sys.stderr)
+            return LATE
 
     async def _connected(self, arguments: argparse.Namespace, options: CronOptions) -> int:
         async with opened_jobs(options) as store:

@@ -82,12 +82,14 @@ def unknown_stats(jobs: Mapping[str, Job], source: Source) -> Iterator[str]:
 
 def shared_crawls(jobs: Mapping[str, Job], project: str) -> Iterator[str]:
     """Jobs whose runs would be workers of one crawl when they overlap."""
-    crawls: dict[str, list[str]] = {}
+    crawls: dict[str, list[Job]] = {}
     for job in jobs.values():
-        crawls.setdefault(str(job.settings.get("MOCRA_CRAWL", f"{project}:{job.spider}")), []).append(job.name)
-    for crawl, names in crawls.items():
-        if len(names) > 1:
-            yield (
-                f"{', '.join(names)} would work on one crawl, {crawl!r}, when they overlap: give each a MOCRA_CRAWL of its "
-                "own in settings, unless that is meant"
+        crawls.setdefault(str(job.settings.get("MOCRA_CRAWL", f"{project}:{job.spider}")), []).append(job)
+    for crawl, some in crawls.items():
+        if len(some) > 1:
+            names, alike = (
+                ", ".join(job.name for job in some),
+                all(dict(job.args) == dict(some[0].args) for job in some),
             )
+            meant = "unless that is meant" if alike else "or the later one is refused, because its args are others"
+            yield f"{names} would work on one crawl, {crawl!r}, when they overlap: give each a MOCRA_CRAWL of its own in settings, {meant}"

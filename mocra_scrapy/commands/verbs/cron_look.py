@@ -30,9 +30,9 @@ from mocra_scrapy.cron.job_store import Stored
 from mocra_scrapy.cron.jobs import KEYS
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.run_json import run_json
-from mocra_scrapy.cron.state import ENDED, FAILURES, Run, utc
+from mocra_scrapy.cron.state import ENDED, FAILURES, INTENDED, Run, utc
 from mocra_scrapy.cron.suggestions import did_you_mean
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 
 
 class Next(Looking):
@@ -144,7 +144,7 @@ def _text(value: object) -> str:
 
 
 class Logs(Looking):
-    """Print the log of a run (the newest of a job); -f: go on until it has ended."""
+    """Print the log of a run (the newest of a job); -f: wait for its start, and go on until it has ended."""
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
@@ -152,38 +152,70 @@ class Logs(Looking):
         parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
 
     def show(self, arguments: argparse.Namespace, options: CronOptions, command: ScrapyCommand) -> int:
-        run = _find(arguments.run, asyncio.run(read_states(options)))
-        log = _log_of(run)
-        with log.open("r", encoding="utf-8", errors="replace") as file:
-            shutil.copyfileobj(file, sys.stdout)
-            while arguments.follow:
-                over = _find(run.id, asyncio.run(read_states(options))).state == ENDED
-                shutil.copyfileobj(file, sys.stdout)
-                sys.stdout.flush()
-                if over:
-                    break
-                time.sleep(0.5)
+        try:
+            if not arguments.follow:
+                run = _find(arguments.run, asyncio.run(read_states(options)))
+                with _log_of(run).open("r", encoding="utf-8", errors="replace") as file:
+                    shutil.copyfileobj(file, sys.stdout)
+            else:
+                self._follow(arguments.run, options)
+        except KeyboardInterrupt:  # how people stop following
+            print(file=sys.stderr)
         return FINE
 
+    def _follow(self, name: str, options: CronOptions) -> None:
+        """From the start of the run, which may be to come, until it has ended."""
+        run = _find(name, asyncio.run(read_states(options)), coming=True)
+        while not _logs_here(run) and run.state != ENDED and not _is_elsewhere(run):
+            time.sleep(0.2)
+            run = _again(run, options)
+        with _log_of(run).open("r", encoding="utf-8", errors="replace") as file:
+            while True:
+                shutil.copyfileobj(file, sys.stdout)
+                sys.stdout.flush()
+                if run.state == ENDED:
+                    return
+                time.sleep(0.5)
+                run = _again(run, options)
 
-def _find(name: str, states: dict[str, Stored]) -> Run:
+
+def _again(run: Run, options: CronOptions) -> Run:
+    """What became of *run*; the same while the backend doesn't answer: the log may go on."""
+    try:
+        return _find(run.id, asyncio.run(read_states(options)), coming=True)
+    except BackendUnavailable:
+        return run
+
+
+def _find(name: str, states: dict[str, Stored], *, coming: bool = False) -> Run:
+    """The run, or the newest of a job, that was started; or, with *coming*, that is to be."""
     job = name.partition("@")[0]
-    runs = [run for run in states.get(job, Stored.nothing()).state.runs if run.parts]
-    known = {run.id: run for run in runs}
+    state = states.get(job, Stored.nothing()).state
+    known = {run.id: run for run in state.runs if run.parts or coming}
     if name in known:
         return known[name]
-    if name == job and runs:
-        return runs[-1]
+    started = [run for run in known.values() if run.parts or run.state == INTENDED]
+    if name == job and started:
+        return started[-1]
     known_ids = [*known, *states]
     raise ConfigurationError(
         name, "no such run has started", did_you_mean(name, known_ids) or "See `scrapy cron history`"
     )
 
 
+def _logs_here(run: Run) -> list[Path]:
+    return [Path(part.log) for part in run.parts if part.log and Path(part.log).is_file()]
+
+
+def _is_elsewhere(run: Run) -> bool:
+    return bool(run.parts) and all(part.host != socket.gethostname() for part in run.parts)
+
+
 def _log_of(run: Run) -> Path:
-    here = [part for part in run.parts if part.log and Path(part.log).is_file()]
-    if here:
-        return Path(here[-1].log)
+    if here := _logs_here(run):
+        return here[-1]
+    if not run.parts:
+        raise ConfigurationError(run.id, f"it never started: {run.reason or run.outcome}", "See `scrapy cron history`")
     part = run.parts[-1]
     where = "on this machine, but deleted" if part.host == socket.gethostname() else f"on {part.host}"
     raise ConfigurationError(run.id, f"its log is {where}: {part.log}", "Look there, or see `scrapy cron history`")

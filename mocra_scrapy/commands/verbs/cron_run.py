@@ -91,7 +91,7 @@ class Run:
             logger.info("Runs that go on by themselves: %s", ", ".join(sorted(going_on)))
             return
         runner.launches.terminate()
-        logger.info("Waiting for %d runs to stop", len(going_on))
+        logger.info("Waiting for %d run%s to stop", len(going_on), "" if len(going_on) == 1 else "s")
         stop.clear()  # once more: don't wait
         await runner.launches.wait(stop)
 

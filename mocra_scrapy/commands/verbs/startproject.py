@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import shlex
 from pathlib import Path
 
 from scrapy.commands import ScrapyCommand
@@ -18,6 +21,19 @@ def template_folder() -> Path:
     package = Path(mocra_scrapy.__file__).parent
     installed = package / "project_template"
     return installed if installed.is_dir() else package.parent / "project_template"
+
+
+NEXT = """\
+New project {name} in {where}. What comes next:
+
+  cd {folder}
+  scrapy mocra site     in another terminal: something to crawl, served on this machine
+  scrapy crawl docs     crawls it, without any server; the items are in items/docs.jsonl
+
+Several workers, once there is a Redis (`docker compose up -d` starts one). In each terminal:
+  export MOCRA_BACKEND=redis://localhost:6379/0
+  scrapy crawl docs
+"""
 
 
 class _FromOurTemplate(scrapy_startproject.Command):
@@ -45,5 +61,12 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             return 2
         scrapys = _FromOurTemplate()
         scrapys.settings = command.settings
-        scrapys.run([part for part in (options.name, options.dir) if part is not None], options)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            scrapys.run([part for part in (options.name, options.dir) if part is not None], options)
+        if scrapys.exitcode:
+            print(said.getvalue(), end="")  # why not
+        else:
+            folder = options.dir or options.name
+            print(NEXT.format(name=options.name, where=Path(folder).resolve(), folder=shlex.quote(folder)), end="")
         return scrapys.exitcode

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -510,3 +511,67 @@ async def test_a_second_runner_on_a_folder_is_refused(tmp_path: Path) -> None:
                 raise AssertionError
     async with bench.leading():
         pass
+
+
+async def test_a_folder_that_can_not_be_made_stops_a_runner_at_its_start(bench: Bench) -> None:
+    (bench.folder / "cron").write_text("a file")
+    runner = bench.runner()
+    with pytest.raises(ConfigurationError, match=r"MOCRA_CRON_DIR = .*can't be used"):
+        await runner.open()
+    await runner.close()
+
+
+async def test_a_full_disk_is_told_once_and_waited_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the launchers' messages go there is no room: the intent is kept, and started when there is."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("mocra_scrapy.cron.runner.AGAIN", 0.02)
+    runner = bench.runner()
+    bench.all.append(runner)
+    await runner.open()
+    stop, tried = asyncio.Event(), 0
+
+    def full(key: str, order: object) -> None:
+        nonlocal tried
+        tried += 1
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.launches, "start", full)
+        running = asyncio.ensure_future(runner.run(stop, 60))
+        await bench.until(lambda state: state.identity)
+        bench.now = T + 600.5
+        runner._changed.set()
+        await bench.until(lambda state: tried > 5)
+    assert outcomes(await bench.state()) == [("00:10", "intended")]
+    await bench.until(lambda state: state.runs and all_ended(state))
+    stop.set()
+    await running
+    await runner.close()
+    assert bench.started() == ["00:10:00Z"]
+    told = [line for line in caplog.messages if "No space left" in line]
+    assert len(told) == 1, told
+    assert "nothing is started until it can be used" in told[0]
+    assert "can be used again" in caplog.text
+
+
+async def test_a_runner_that_leads_no_more_buries_its_launchers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end long after the role went elsewhere; nobody else can."""
+    monkeypatch.setattr("mocra_scrapy.cron.runner.RELOAD", 0.05)
+    async with bench.leading() as (runner, number):
+        await runner.look(number)
+        bench.now = T + 600
+        await runner.look(number)
+        (launch,) = runner.launches._all.values()
+        await runner.store.election.resign(runner.name, number)
+        status, stop = Path(f"/proc/{launch.process.pid}"), asyncio.Event()
+        monkeypatch.setattr(runner, "_lead", lambda term: asyncio.sleep(0))
+        running = asyncio.ensure_future(runner.run(stop, 60))
+        deadline = time.monotonic() + 60
+        while status.exists():  # a zombie is there until it is waited for
+            assert time.monotonic() < deadline, (status / "status").read_text()
+            await asyncio.sleep(0.05)
+        stop.set()
+        await running
+        assert await runner.store.election.campaign(runner.name, 60) is not None

@@ -38,7 +38,13 @@ class OneSpider(Spider):
 
 @asynccontextmanager
 async def opened(**settings: Any) -> AsyncIterator[Scheduler]:
-    settings = {"SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue", "MOCRA_EXCHANGE_INTERVAL": 0, **settings}
+    # MOCRA_PREFETCH: leased ahead, as from a server.
+    settings = {
+        "MOCRA_PREFETCH": 16,
+        "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
+        "MOCRA_EXCHANGE_INTERVAL": 0,
+        **settings,
+    }
     crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
     crawler.spider = crawler._create_spider()
     scheduler = Scheduler.from_crawler(crawler)

@@ -27,7 +27,9 @@ MINDS = (DontCloseSpider, CloseSpider)
 @asynccontextmanager
 async def hooked(start: Any = None, **settings: Any) -> AsyncIterator[tuple[Scheduler, Any]]:
     """The scheduler and the engine; *start* stands for what ``start()`` gives."""
-    crawler = get_crawler(OneSpider, {"MOCRA_EXCHANGE_INTERVAL": 0, **settings}, prevent_warnings=False)
+    crawler = get_crawler(
+        OneSpider, {"MOCRA_EXCHANGE_INTERVAL": 0, "MOCRA_PREFETCH": 16, **settings}, prevent_warnings=False
+    )
     crawler.spider = crawler._create_spider()
     engine: Any = ExecutionEngine(crawler, lambda _: None)
     crawler.engine, engine.spider, engine._start = engine, crawler.spider, start

@@ -35,6 +35,7 @@ SETTINGS = {
     "MOCRA_HEARTBEAT": 0.1,
     "ADDONS": {"mocra_scrapy.Addon": 300},
     "MOCRA_BACKEND": "memory://flow",
+    "MOCRA_PREFETCH": 16,  # leased ahead, as from a server
 }
 
 
@@ -181,7 +182,7 @@ async def test_live_settings_follow_and_come_back(
     monkeypatch.setattr(live, "get_scrapy_root_handler", lambda: handler)
     control = told(backend)
     await control.set("CONCURRENT_REQUESTS", 5)
-    async with working(LOG_LEVEL="INFO") as scheduler:
+    async with working(LOG_LEVEL="INFO", MOCRA_PREFETCH=None) as scheduler:
         mocra = scheduler.mocra
         assert (mocra.options.concurrency, mocra.options.prefetch) == (5, 5), "set before it came"
         await control.set("MOCRA_PREFETCH", "2")

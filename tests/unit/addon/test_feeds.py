@@ -39,7 +39,8 @@ def exporters(backend: str = REDIS, feeds: Any = LINES, **settings: Any) -> list
     ("backend", "feeds", "expected"),
     [
         (REDIS, LINES, Ours),
-        (REDIS, {}, Theirs),
+        (REDIS, {}, Ours),  # which is not enabled, unless a spider sets FEEDS in its from_crawler
+        ("memory://", {}, Theirs),
         ("memory://", LINES, Theirs),
         ("memory://", JSON, Theirs),
         ("memory://", {"items-%(mocra_worker)s.json": {"format": "json"}}, Ours),

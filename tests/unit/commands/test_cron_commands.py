@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mocra_scrapy.commands.verbs import cron_look
 from mocra_scrapy.commands.verbs.cron_check import shared_crawls, unknown_spiders, unknown_stats
 from mocra_scrapy.commands.verbs.cron_shown import moment, span
 from mocra_scrapy.commands.verbs.cron_status import _oddities, facts_of, problems
@@ -18,7 +21,7 @@ from mocra_scrapy.cron.leader_note import LeaderNote, jobs_digest
 from mocra_scrapy.cron.run_json import run_json
 from mocra_scrapy.cron.schedule import Schedule
 from mocra_scrapy.cron.state import ENDED, INTENDED, RUNNING, JobState, Part, Run, utc
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import Term
 
 T = 1_795_392_000 - 1_795_392_000 % 86_400
@@ -153,4 +156,61 @@ settings = { MOCRA_CRAWL = "third" }
     assert "Did you mean 'item_scraped_count'?" in line
     (line,) = shared_crawls(jobs, "shop")
     assert line.startswith("one, two would work on one crawl, 'shop:a'")
+    assert line.endswith("unless that is meant")
+    jobs["two"] = replace(jobs["two"], args={"region": "eu"})
+    (line,) = shared_crawls(jobs, "shop")
+    assert line.endswith("or the later one is refused, because its args are others")
     assert len(list(unknown_spiders(jobs, Source(file), ["b"]))) == 3
+
+
+@pytest.mark.parametrize("asked", ["shop", "shop@x"])
+def test_following_a_log_begins_before_the_run_does(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the run before, and not "deleted" while the crawl has not written its first line."""
+    before = Run(id="shop@a", instant=T, due=T, state=ENDED, parts=(Part("v", log=str(tmp_path / "old")),))
+    (tmp_path / "old").write_text("the run before\n")
+    coming = Run(id="shop@x", instant=T + 600, due=T + 600, state=INTENDED)
+    log = tmp_path / "log"
+    begun = replace(coming, state=RUNNING, parts=(Part("w", host=socket.gethostname(), log=str(log)),))
+    looks: list[Any] = [coming, coming, begun, BackendUnavailable("away"), begun, begun, replace(begun, state=ENDED)]
+
+    async def read_states(options: Any) -> dict[str, Stored]:
+        now = looks.pop(0)
+        if len(looks) == 3:
+            log.write_text("one\n")
+        if len(looks) == 0:
+            log.write_text("one\ntwo\n")
+        if isinstance(now, Exception):
+            raise now
+        return stored(runs=(before, now))
+
+    monkeypatch.setattr(cron_look, "read_states", read_states)
+    monkeypatch.setattr(cron_look.time, "sleep", lambda seconds: None)
+    arguments: Any = SimpleNamespace(run=asked, follow=True)
+    assert cron_look.Logs().show(arguments, None, None) == 0  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert looks == []
+
+
+def test_who_stops_following_gets_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_states(options: Any) -> dict[str, Stored]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cron_look, "read_states", read_states)
+    arguments: Any = SimpleNamespace(run="shop", follow=True)
+    assert cron_look.Logs().show(arguments, None, None) == 0  # type: ignore[arg-type]
+
+
+def test_a_run_that_never_started_has_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [INTENDED, ENDED]
+
+    async def read_states(options: Any) -> dict[str, Stored]:
+        state = looks.pop(0) if len(looks) > 1 else looks[0]
+        run = Run(id="shop@x", instant=T, due=T, state=state, outcome="missed" if state == ENDED else "")
+        return stored(runs=(run,))
+
+    monkeypatch.setattr(cron_look, "read_states", read_states)
+    arguments: Any = SimpleNamespace(run="shop@x", follow=True)
+    with pytest.raises(ConfigurationError, match="shop@x: it never started: missed"):
+        cron_look.Logs().show(arguments, None, None)  # type: ignore[arg-type]

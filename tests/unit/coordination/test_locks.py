@@ -418,3 +418,27 @@ async def test_nobody_starves(locks: Locks, clock: Clock) -> None:
     await asyncio.gather(*(work(i) for i in range(4)))
     counts = [order[:8].count(i) for i in range(4)]
     assert min(counts) >= 1, order
+
+
+async def test_a_release_between_the_question_and_the_wait_is_not_missed(clock: Clock) -> None:
+    """No poll helps here: whoever is not told waits for ever."""
+
+    class Deaf(Locks):
+        async def wait(self, name: str, timeout: float) -> bool:
+            return bool(await self.real.wait(name, 3600))
+
+    locks = Deaf(clock)
+    held = await locks.real.acquire("door", "other", 1000)
+    assert held is not None
+
+    def let_go(verb: str) -> None:
+        if locks.calls == ["acquire"]:
+            asyncio.ensure_future(locks.real.release("door", "other", held.number))  # noqa: RUF006
+
+    locks.after = let_go
+
+    async def work() -> None:
+        async with lock(locks, clock, ttl=1000):
+            assert locks.calls.count("acquire") == 2
+
+    await asyncio.wait_for(work(), 20)

@@ -5,6 +5,7 @@ their deaths.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from mocra_scrapy.cron.file_state import FileElection, FileShared, FileSigns
+from mocra_scrapy.cron.folder import make_usable
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IElection, IShared
 from mocra_scrapy.models import SharedValue
@@ -191,3 +193,50 @@ async def test_the_lock_of_a_launcher_is_held_by_its_crawl_too(tmp_path: Path) -
         crawl.kill()
         crawl.wait()
     assert await FileSigns(tmp_path).alive("job", frozenset({"w"})) == frozenset()
+
+
+async def test_on_a_full_disk_nothing_has_happened(
+    shared: FileShared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither to the state, nor is room taken by half of a new one; and it goes on afterwards."""
+    first = await shared.put("a", b"1")
+    before = (tmp_path / "state" / "state.json").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(BackendUnavailable, match=r"state.json can't be used: .*No space left"):
+            await shared.put("a", b"2" * 10_000)
+    assert (tmp_path / "state" / "state.json").read_bytes() == before
+    assert not (tmp_path / "state" / "state.new").exists()
+    assert await shared.get("a") == first
+    assert await shared.put("a", b"3") is not None
+
+
+def test_a_folder_that_can_not_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"MOCRA_CRON_DIR = .*file.* can't be used.*Name a folder"):
+        make_usable(tmp_path / "file" / "cron")
+    make_usable(tmp_path / "new" / "cron")
+    assert (tmp_path / "new" / "cron").is_dir()
+
+
+async def test_a_full_disk_keeps_no_runner_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the folder, and contends when there is room again."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    one, two = FileElection(tmp_path), FileElection(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        patch.setattr(os, "fsync", full)
+        one.take()
+        with pytest.raises(BackendUnavailable, match="No space left"):
+            await one.campaign("one", 15)
+    with pytest.raises(ConfigurationError, match="another process is a runner"):
+        two.take()
+    assert await one.campaign("one", 15) is not None
+    one.close()

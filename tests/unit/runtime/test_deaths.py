@@ -81,14 +81,14 @@ async def test_a_death_on_this_machine_is_told_and_declared(world: World, caplog
         world.dies("crashed")
         world.dies("idle")
         world.dies("stranger")
-        await mine._look()
+        await mine.look()
         assert told(caplog) == [
             "Worker crashed died: its process is gone. 12 requests that it held return now",
             "Worker idle died: its process is gone. It held no request",
         ]
         assert world.stats == {"mocra/worker/deaths_seen": 2}
         assert [lease.deliveries for lease in await me.lease(100)] == [2] * 12
-        await mine._look()
+        await mine.look()
         assert told(caplog) == []
     finally:
         await mine.close()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,25 @@ def test_another_kernel_or_container_proves_nothing(tmp_path: Path, monkeypatch:
         assert dead(ours) == []
         assert signs.folder is not None
         assert signs.folder.exists() == other.startswith(boot), "what an earlier boot left is removed"
+
+
+def test_what_nobody_goes_on_with_is_removed(tmp_path: Path) -> None:
+    folders = []
+    for crawl, lives in (("old", False), ("alive", True), ("new", False)):
+        signs = Signs(crawl, tmp_path)
+        assert signs.give("w")
+        assert signs.give("x")
+        os.close(signs._held.pop("w"))
+        if not lives:
+            os.close(signs._held.pop("x"))
+        assert signs.folder is not None
+        folders.append(signs.folder)
+        if crawl != "new":
+            long_ago = time.time() - sign_of_life.OLD - 60
+            os.utime(signs.folder, (long_ago, long_ago))
+    Signs("another", tmp_path)
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    assert [path.name for path in folders[1].iterdir()] == ["x"]
 
 
 def test_names_from_elsewhere_name_no_files(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_KEY_PREFIX", " "),
         ("MOCRA_PROJECT", ""),
         ("MOCRA_PROJECT", "shop:books"),
+        ("MOCRA_FRESH", "perhaps"),
+        ("MOCRA_SECRET_PARAMS", ["*key*", 3]),
         ("MOCRA_CRAWL", ""),
         ("MOCRA_CRAWL", "x" * 201),
         ("MOCRA_CODEC", 3),

@@ -191,23 +191,25 @@ class RedisClient:
         with translated(self.target.redacted, self.prefix):
             return list({name: None async for name in self.raw.scan_iter(match=pattern, count=500)})
 
-    async def delete_keys(self, pattern: str) -> None:
-        """Delete what matches, on all nodes, a bounded number at a time."""
+    async def names_in_parts(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match, on all nodes, 500 at a time; some may come twice."""
         with translated(self.target.redacted, self.prefix):
             names: list[bytes] = []
             async for name in self.raw.scan_iter(match=pattern, count=500):
                 names.append(name)
                 if len(names) >= 500:
-                    await self._unlink(names)
+                    yield names
                     names = []
-            await self._unlink(names)
+            yield names
 
-    async def _unlink(self, names: list[bytes]) -> None:
-        if self.target.kind == "cluster":
-            for name in names:
-                await self.raw.unlink(name)
-        elif names:
-            await self.raw.unlink(*names)
+    async def delete(self, names: Sequence[bytes]) -> None:
+        """Delete these keys, wherever they are."""
+        with translated(self.target.redacted, self.prefix):
+            if self.target.kind == "cluster":
+                for name in names:
+                    await self.raw.unlink(name)
+            elif names:
+                await self.raw.unlink(*names)
 
     async def subscribe(self, channel: str) -> Subscriber:
         """Messages of *channel*, on a connection of its own."""

@@ -111,8 +111,9 @@ async def _greet(host: str, port: int) -> bytes | None:
     """
     writer: asyncio.StreamWriter | None = None
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE)
-        writer.write(b"PING\r\n")
+        reader, opened = await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE)
+        writer = opened
+        opened.write(b"PING\r\n\r\n")  # to a web server a whole request, if not one that it likes
         return await asyncio.wait_for(reader.read(100), PATIENCE)
     except ConnectionResetError:
         return b"" if writer is not None else None

@@ -188,7 +188,8 @@ local function reclaim()  -- what dead workers held, a limited number a call
         call('HDEL', its_key, token)
         note('HSET', its_key, token, was)
         if count >= asked.max_deliveries then
-            local detail = count .. ' workers died while they held it, the last one: ' .. dead
+            local subject = count == 1 and '1 worker died while it' or count .. ' workers died while they'
+            local detail = subject .. ' held it, the last one: ' .. dead
             dead_letters.bury(placed, count, 'deliveries', detail, dead, asked)
             done.given_up = (done.given_up or 0) + 1
         else

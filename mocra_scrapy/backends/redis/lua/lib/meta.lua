@@ -7,10 +7,13 @@
 -- key                type    holds                                                    gone when
 --   meta             hash    counters and the filter's shape, see below               the run is finished, unless seen is
 --                                                                                     kept
---   crawl            hash    (shard 0) run; finished: 0 or 1; seeding: open, claimed  clear
+--   crawl            hash    (shard 0) run; finished: 0 or 1; seeding: open, claimed  reset
 --                            or done; seeder, winner: workers; shards; born: us
---                            when this record was made
---   dictionaries     hash    (shard 0) identity -> compression dictionary; 'current'  clear
+--                            when this record was made; begun: ms when this run
+--                            was; job, about: digest and text of whose it is; or
+--                            only reset_by, reset_at: who deletes the crawl, and
+--                            ms when it last did
+--   dictionaries     hash    (shard 0) identity -> compression dictionary; 'current'  reset
 --                            -> the identity that is written with
 --   ready            zset    slot -> server time in us since when it waits for its    the slot has nothing pending
 --                            turn, or before which it can't be served

@@ -31,7 +31,7 @@ class ListSpider(scrapy.Spider):
 
 
 class SeedsSpider(scrapy.Spider):
-    """Many seeds, half of them with dont_filter; stops in the middle if ``hold_at`` says where."""
+    """Many seeds, half of them with dont_filter; stops in the middle if ``_hold_at`` says where."""
 
     name = "seeds"
 
@@ -39,7 +39,7 @@ class SeedsSpider(scrapy.Spider):
         import asyncio
 
         for n in range(int(self.seeds)):
-            if n == int(getattr(self, "hold_at", -1)):
+            if n == int(getattr(self, "_hold_at", -1)):
                 await asyncio.sleep(600)
             yield scrapy.Request(f"{self.site}/ok/{n}", dont_filter=n % 2 == 0)
 
@@ -68,16 +68,18 @@ class PoisonSpider(scrapy.Spider):
 
 
 class FailingStartSpider(ListSpider):
-    """Its ``start()`` breaks in the middle."""
+    """Its ``start()`` breaks in the middle. What varies between its starts begins with an underscore, and
+    is no part of the job.
+    """
 
     name = "failing_start"
 
     async def start(self):
         for path in ("slow/5/0", "ok/1", "ok/2"):
             yield scrapy.Request(f"{self.site}/{path}")
-        if getattr(self, "enough", None):
+        if getattr(self, "_enough", None):
             raise CloseSpider("enough")
-        if not getattr(self, "whole", None):
+        if not getattr(self, "_whole", None):
             raise ValueError("no more seeds")
 
 
