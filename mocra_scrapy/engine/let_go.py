@@ -72,7 +72,7 @@ class LetGo:
         """The engine goes on as if the callback of *request* had returned now."""
         for task in (*tasks_of(request, result), *self._items(request)):
             # It may still wait when the process ends, and that has been told.
-            task._log_destroy_pending = False  # type: ignore[attr-defined,no-untyped-call]
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
         if self._output is not None:
             self._output.let_go(request)
         log = logging.getLogger(LOGGER)
