@@ -194,7 +194,7 @@ def test_a_worker_that_slept_through_the_end_seeds_the_next_run(
     async def begin_the_next_run_and_die() -> int:
         backend = open_backend(redis_single.url)
         await backend.open()
-        queue = backend.request_queue("graph", QueueOptions(lease=1))
+        queue = backend.request_queue("crawling:graph", QueueOptions(lease=1))
         state = await queue.join("ghost")
         await queue.claim_seeding("ghost")
         await queue.close()
@@ -205,5 +205,5 @@ def test_a_worker_that_slept_through_the_end_seeds_the_next_run(
     os.kill(sleeper.pid, signal.SIGCONT)
     workers.wait()
     assert [e["run"] for e in workers.events("finished")] == [1, 2]
-    assert "This worker seeds run 2 of crawl 'graph'" in workers.log(0)
+    assert "This worker seeds run 2 of crawl 'crawling:graph'" in workers.log(0)
     assert all(len(site.arrivals()[f"/page/{n}"]) >= 2 for n in range(site.pages)), "both runs fetched everything"
