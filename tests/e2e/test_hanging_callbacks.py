@@ -32,13 +32,13 @@ SPIDER = """
 
     class Hang(scrapy.Spider):
         name = "hang"
-        modes = ""
+        _modes = ""
         flag = ""
 
         async def start(self):
             for n in range(5):
                 yield scrapy.Request(f"{self.site}/ok/{n}")
-            for mode in self.modes.split():
+            for mode in self._modes.split():
                 yield scrapy.Request(
                     self.site + PATHS.get(mode, f"/ok/{mode}"),
                     callback=getattr(self, f"in_{mode}", None),
@@ -95,7 +95,7 @@ PARTS = """
             return cls(crawler)
 
         async def hang(self, mode, url):
-            if mode in self.crawler.spider.modes and url.endswith(mode):
+            if mode in self.crawler.spider._modes and url.endswith(mode):
                 await self.crawler.spider.forever()
 
 
@@ -149,7 +149,7 @@ def project(tmp_path: Path) -> Path:
 
 def start(workers: Workers, project: Path, site: MockSite, modes: str, **more: Any) -> warm.AnyProcess:
     workers.project = project
-    return workers.start("hang", site=site.url, modes=modes, **more)
+    return workers.start("hang", site=site.url, _modes=modes, **more)
 
 
 def shown(workers: Workers, project: Path, *words: str) -> str:
