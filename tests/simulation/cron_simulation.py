@@ -138,6 +138,7 @@ class World:
     server_step: float = 0.0
     fence: int = 0
     faults: list[str] = field(default_factory=list)
+    calm: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -162,7 +163,9 @@ class World:
 
     async def delay(self) -> None:
         """On the way. Most calls are so quick that nothing happens meanwhile."""
-        await asyncio.sleep(self.random.choice([0.01, 0.1, 0.1, 1.5]))
+        # Calm is without the slowest: two of them and a renewal are longer than a belief, and the look
+        # at the end would now and then meet a leader that rightly doubts (seed 46).
+        await asyncio.sleep(self.random.choice([0.01, 0.1, 0.1, 0.1 if self.calm else 1.5]))
 
     def wall(self) -> float:
         process = CURRENT.get()
@@ -299,7 +302,7 @@ class World:
             self.start_runner()
         await self.trouble()
         self.tell("calm")
-        self.loss, self.away_until, self.steps = 0.0, 0.0, False
+        self.loss, self.away_until, self.steps, self.calm = 0.0, 0.0, False, True
         for process in self.runners:
             process.wall_step = 0.0
             process.frozen_until = min(process.frozen_until, self.loop.time())
