@@ -5,7 +5,6 @@ verbs spelled in terms of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from mocra_scrapy.interfaces import IImmediateQueue, IRequestQueue
 from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, CrawlState, Entry, Exchange, Job, Lease
@@ -31,9 +30,7 @@ class QueueSession:
         self.worker = worker
         self.job = job
         self.call = 0
-        self.immediate: IImmediateQueue | None = (
-            cast("IImmediateQueue", queue) if IImmediateQueue.providedBy(queue) else None
-        )
+        self.immediate: IImmediateQueue | None = queue if IImmediateQueue.providedBy(queue) else None
 
     async def join(self) -> CrawlState:
         """Announce the worker, see :meth:`~mocra_scrapy.interfaces.IRequestQueue.join`."""

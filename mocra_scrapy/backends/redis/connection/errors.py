@@ -118,7 +118,7 @@ def _refused(url: str, prefix: str, text: str) -> ConfigurationError:
         return ConfigurationError(
             "MOCRA_BACKEND",
             f"{url} asks for a password, and there is none",
-            'Write redis://:PASSWORD@host:6379/0 (or USER:PASSWORD), or set MOCRA_REDIS_OPTIONS = {"password": ...}',
+            f'Write {url.partition("://")[0]}://:PASSWORD@… (or USER:PASSWORD@…), or set MOCRA_REDIS_OPTIONS = {{"password": ...}}',
         )
     return ConfigurationError(
         "MOCRA_BACKEND",
