@@ -81,7 +81,7 @@ MISTAKES = [
     Mistake("needless_tls", {B: "rediss://127.0.0.1:{port}"}, r"speaks no TLS. Write redis:// instead of rediss://"),
     Mistake("missing_tls", {B: "redis://127.0.0.1:{tls}"}, r"speaks TLS only. Write rediss:// instead of redis://"),
     Mistake("certificate", {B: "rediss://127.0.0.1:{tls}"}, r'not trusted .*MOCRA_REDIS_OPTIONS = {"ssl_ca_certs"'),
-    Mistake("no_password", {B: "redis://127.0.0.1:{locked}"}, r"asks for a password, .*redis://:PASSWORD@host"),
+    Mistake("no_password", {B: "redis://127.0.0.1:{locked}"}, r"asks for a password, .*redis://:PASSWORD@…"),
     Mistake(
         "wrong_password", {B: "redis://:hunter2@127.0.0.1:{locked}"}, r"refuses the user name or password.*Check both"
     ),
