@@ -308,7 +308,7 @@ stop_grace = 1
         os.kill(run["parts"][0]["pid"], signal.SIGKILL)
     runners.until(lambda: {run["outcome"] for run in runners.history()} == {"lost"}, 60, "both are lost")
     slow = next(log for log in logs if log.parent.name == "slow")
-    assert "'finish_reason': 'shutdown'" in slow.read_text(), "it was asked to leave"
+    runners.until(lambda: "'finish_reason': 'shutdown'" in slow.read_text(), 60, "it was asked to leave")
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             mine = (cmdline.parent / "cwd").readlink() == runners.project
