@@ -25,8 +25,13 @@ import redis
 
 from benchmarks.servers import ROOT, redis_server, run_workers, site
 
-#: A workload: pages, seeds without links (0: follow links from the root), workers.
-WORKLOADS = {"graph": (2000, 0, 1), "flat": (3000, 3000, 1), "two workers": (2000, 0, 2)}
+#: A workload: pages, seeds without links (0: follow links from the root), workers, contestant.
+WORKLOADS = {
+    "graph": (2000, 0, 1, "mocra-redis"),
+    "flat": (3000, 3000, 1, "mocra-redis"),
+    "two workers": (2000, 0, 2, "mocra-redis"),
+    "memory": (2000, 0, 1, "mocra-memory"),
+}
 #: Parts of :mod:`benchmarks` whose figures are paired, too.
 PARTS = ("storage", "limits")
 #: Columns that say what a row measured.
@@ -52,11 +57,13 @@ def checkout(other: str) -> Iterator[Path]:
 
 def crawl(tree: Path, workload: str, base: str, server: redis.Redis[Any]) -> dict[str, float]:
     """One crawl by the code of *tree*."""
-    pages, flat, workers = WORKLOADS[workload]
+    pages, flat, workers, contestant = WORKLOADS[workload]
     server.flushall()
     before = server.info("cpu")
     port = server.connection_pool.connection_kwargs["port"]
-    job = {"site": base, "contestant": "mocra-redis", "redis": f"redis://127.0.0.1:{port}/0", "flat": flat, "hosts": 1}
+    job: dict[str, Any] = {"site": base, "contestant": contestant, "flat": flat, "hosts": 1}
+    if contestant != "mocra-memory":
+        job["redis"] = f"redis://127.0.0.1:{port}/0"
     results = run_workers(job, workers, tree=tree)
     after = server.info("cpu")
     done = sum(r["pages"] for r in results)
