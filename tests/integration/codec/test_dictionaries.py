@@ -317,7 +317,6 @@ async def test_a_deleted_dictionary_is_stored_again_by_who_holds_it(
     """Requests that need it wait for that, and are no dead letters."""
     monkeypatch.setattr(_packing, "PAUSES", (0.0,))
     monkeypatch.setattr(_packing, "MISSING", 0.1)
-    monkeypatch.setattr(_packing, "CHECK", 1.0)
     monkeypatch.setattr("mocra_scrapy.worker.dispatcher.PUT_OFF", 0.2)
     shared["MOCRA_IDLE_POLL"] = 0.1
     async with opened(**{**shared, "MOCRA_PREFETCH": 0}) as holder, look(shared) as queue:
@@ -328,9 +327,17 @@ async def test_a_deleted_dictionary_is_stored_again_by_who_holds_it(
         queue._crawl.dictionaries.contents.clear()  # type: ignore[attr-defined]
         queue._crawl.dictionaries.current = None  # type: ignore[attr-defined]
         async with opened(**shared) as reader:
+            stats = reader.worker.crawler.stats
+
+            async def restored() -> None:
+                await eventually(lambda: stats.get_value("mocra/scheduler/put_off"))
+                monkeypatch.setattr(_packing, "CHECK", 0.2)  # not before: nothing would be missing
+
+            restoring = asyncio.ensure_future(restored())
             urls = {(await dequeue(reader)).url for _ in range(FIRST + 60)}
             assert len(urls) == FIRST + 60
+            await restoring
             await drained(reader)
-            assert reader.worker.crawler.stats.get_value("mocra/scheduler/put_off")
+            assert stats.get_value("mocra/scheduler/put_off")
         assert (await queue.size()).dead == 0
         assert "is gone from beside the queue" in caplog.text
