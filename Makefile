@@ -32,14 +32,14 @@ test: setup ## everything, about 11 minutes on two cores; CONTRIBUTING.md has th
 	@$(MAKE) --no-print-directory alone report
 
 newest: setup ## all tests but those that want the machine to themselves, measured
-	COVERAGE_CORE=$(CORE) tools/again.sh .pycache/failed-newest $(PYTHON_IN) -m coverage run $(PYTEST) -n $(JOBS) -m "not alone"
+	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) -n $(JOBS) -m "not alone"
 
 # Beside one another they leave a machine of two cores idle half of the time; but for the one that starts
 # a crawl every second.
 GREEDY := tests/e2e/test_cron_leaders.py
 alone: setup ## tests whose figures need the machine to themselves
-	COVERAGE_CORE=$(CORE) tools/again.sh .pycache/failed-alone $(PYTHON_IN) -m coverage run $(PYTEST) -n 2 -m alone --ignore $(GREEDY)
-	COVERAGE_CORE=$(CORE) tools/again.sh .pycache/failed-greedy $(PYTHON_IN) -m coverage run $(PYTEST) $(GREEDY)
+	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) -n 2 -m alone --ignore $(GREEDY)
+	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) $(GREEDY)
 
 report: setup ## what was measured
 	$(PYTHON_IN) -m coverage combine -q
@@ -50,7 +50,7 @@ report: setup ## what was measured
 # servers that do something else than Redis 7 do it to every client; crawls, but for OLDEST_E2E, meet
 # the same Scrapy by the same hooks.
 oldest: setup ## what may differ on the oldest Python found here and the oldest Scrapy supported
-	tools/again.sh .pycache/failed-oldest $(OLDEST_IN) $(PYTEST) -n $(JOBS) -m "not alone and not other_server" tests/unit tests/conformance tests/integration tests/simulation/test_cron_simulation.py $(OLDEST_E2E)
+	$(OLDEST_IN) $(PYTEST) -n $(JOBS) -m "not alone and not other_server" tests/unit tests/conformance tests/integration tests/simulation/test_cron_simulation.py $(OLDEST_E2E)
 
 soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="chaos" for some of them
 	$(PYTHON_IN) -m tests.soak $(SOAK)
