@@ -43,7 +43,8 @@ async def join(session: QueueSession, crawl: str, backend: IBackend, *, fresh: b
 
 def left_of(size: QueueSize) -> str:
     """``85 requests are pending, 3 delayed, 16 in flight``."""
-    return f"{size.pending} requests are pending, {size.delayed} delayed, {size.leased} in flight"
+    are = "request is" if size.pending == 1 else "requests are"
+    return f"{size.pending} {are} pending, {size.delayed} delayed, {size.leased} in flight"
 
 
 async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> None:
