@@ -16,6 +16,7 @@ from scrapy.core.scheduler import BaseScheduler
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from mocra_scrapy import Mocra  # here, where the version of Scrapy is looked at before anything is imported
+from mocra_scrapy.engine.early_stop import EarlyStop
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.worker.assembly import CrawlWorker
@@ -44,6 +45,7 @@ class Scheduler(BaseScheduler):
         self.filter = filter_of(crawler)
         read_failure_options(crawler.settings)  # a wrong setting is refused before anything starts
         self.worker: CrawlWorker | None = None
+        self._early_stop = EarlyStop(crawler)  # signals hold their receivers weakly
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
