@@ -179,12 +179,14 @@ class JobsFile:
             return False
         old, self.jobs = self.jobs, jobs
         new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
+        changed = sorted(name for name in jobs.keys() & old.keys() if repr(jobs[name]) != repr(old[name]))
         logger.info(
-            "Read %s again: %d job%s, new: %s, gone: %s",
+            "Read %s again: %d job%s, new: %s, changed: %s, gone: %s",
             self.source,
             len(jobs),
             "" if len(jobs) == 1 else "s",
             ", ".join(new) or "none",
+            ", ".join(changed) or "none",
             ", ".join(gone) or "none",
         )
         return True
