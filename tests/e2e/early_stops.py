@@ -152,13 +152,13 @@ class Stage:
         assert code in (0, -signal.SIGTERM, -signal.SIGKILL), f"exit code {code} of the launcher"
 
 
-async def play_all(seeds: range, span: float, at_once: int) -> tuple[Counter[str], list[str]]:
-    """Ends that were met, and what was wrong."""
+async def play_all(seeds: range, span: float, at_once: int, only: str = "") -> tuple[Counter[str], list[str]]:
+    """Ends that were met, and what was wrong. *only*: one kind of end."""
     met, wrong, places = Counter[str](), list[str](), asyncio.Semaphore(at_once)
 
     async def one(seed: int) -> None:
         async with places:
-            end = list(ENDS)[seed % len(ENDS)]
+            end = only or list(ENDS)[seed % len(ENDS)]
             folder = Path(tempfile.mkdtemp(prefix="early-"))
             try:
                 stage = Stage(folder, random.Random(seed))
@@ -181,9 +181,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--span", type=float, default=4.0, help="seconds of a start in which it is ended")
     parser.add_argument("--at-once", type=int, default=3)
+    parser.add_argument("--only", choices=ENDS, default="", help="one kind of end")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.instants)
-    met, wrong = asyncio.run(play_all(seeds, options.span, options.at_once))
+    met, wrong = asyncio.run(play_all(seeds, options.span, options.at_once, options.only))
     print(json.dumps({"instants": len(seeds), "wrong": len(wrong), **dict(sorted(met.items()))}))
     print(*wrong, sep="\n")
     return bool(wrong)
