@@ -21,6 +21,7 @@ from mocra_scrapy.cron.schedule import BadSchedule, Schedule
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.cron.toml_lines import line_of
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.checks import WrongValue
 
 logger = logging.getLogger(__name__)
@@ -180,10 +181,9 @@ class JobsFile:
         old, self.jobs = self.jobs, jobs
         new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
         logger.info(
-            "Read %s again: %d job%s, new: %s, gone: %s",
+            "Read %s again: %s, new: %s, gone: %s",
             self.source,
-            len(jobs),
-            "" if len(jobs) == 1 else "s",
+            counted(len(jobs), "job"),
             ", ".join(new) or "none",
             ", ".join(gone) or "none",
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -101,7 +102,7 @@ class Deaths:
             logger.warning(
                 "Worker %s died: its process is gone. %s",
                 name,
-                f"{_requests(held)} that it held {_return(held)} now" if held else "It held no request",
+                f"{counted(held, 'request')} that it held {_return(held)} now" if held else "It held no request",
             )
 
     # ------------------------------------------------------------------ anywhere
@@ -139,7 +140,7 @@ class Deaths:
             "Worker %s has not been heard of since %s; %s",
             info.name,
             since,
-            f"{_requests(info.held)} that it holds {_return(info.held)} within {max(0.0, info.expires_in):.0f} s"
+            f"{counted(info.held, 'request')} that it holds {_return(info.held)} within {max(0.0, info.expires_in):.0f} s"
             f" (MOCRA_LEASE = {self._lease:g} s)"
             if info.held
             else "it holds no request",
@@ -156,10 +157,6 @@ async def declare_dead(queue: IRequestQueue, signs: Signs) -> AsyncIterator[tupl
             dead.forget()
         if held is not None:
             yield dead.name, held
-
-
-def _requests(number: int) -> str:
-    return f"{number:,} request{'' if number == 1 else 's'}"
 
 
 def _return(number: int) -> str:

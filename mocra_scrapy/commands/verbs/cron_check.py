@@ -16,6 +16,7 @@ from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.suggestions import did_you_mean
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.identity import project_name
 
 #: Stats that Scrapy and this package count, and what the names of the others begin with.
@@ -56,7 +57,7 @@ class Check(Looking):
                 print(f'Warning: {job.name}: executor = "queue" on memory:// reaches workers on this machine only')
         if wrong:
             return WRONG
-        print(f"{source}: {len(jobs)} jobs, nothing wrong")
+        print(f"{source}: {counted(len(jobs), 'job')}, nothing wrong")
         return FINE
 
 
