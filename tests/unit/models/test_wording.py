@@ -11,7 +11,9 @@ import mocra_scrapy
 from mocra_scrapy.models.wording import counted, plural
 
 #: A number's hole in a message, and a noun behind it that would be wrong for 1.
-NOUNS = "requests|workers|jobs|dead letters|pages|items|errors|failures|downloads|retries|shards|messages|runs|URLs|records"
+NOUNS = (
+    "requests|workers|jobs|dead letters|pages|items|errors|failures|downloads|retries|shards|messages|runs|URLs|records"
+)
 UNCOUNTED = re.compile(rf"(?:%d|\}}) (?:more |other )?(?:{NOUNS})\b")
 #: What is never 1, and why.
 MANY = {
