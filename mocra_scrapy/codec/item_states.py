@@ -168,4 +168,4 @@ def _no_more(value: Any, names: Any) -> None:
     kind = type(value)
     for name in getattr(value, "__dict__", ()):
         if name not in names and not _cached(kind, name):
-            raise UnserializableRequest(f"{name_of(kind)} has an attribute {name!r} that is no field of it")
+            raise UnserializableRequest(f"{name_of(kind)} has an attribute {name!r} that is not one of its fields")

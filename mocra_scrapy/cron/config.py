@@ -147,7 +147,7 @@ def _read(source: Source) -> tuple[str, Source, Any]:
         at = place.removeprefix("line ").partition(",")[0]
         at = f"{source}:{at if at.isdigit() else text.count(chr(10)) + 1}"
         raise ConfigurationError(
-            at, f"it is no TOML: {problem}", "See https://toml.io for how it is written"
+            at, f"it is not valid TOML: {problem}", "See https://toml.io for how it is written"
         ) from error
     for name in source.table:
         data = data.get(name, {}) if isinstance(data, Mapping) else {}
@@ -176,7 +176,7 @@ class JobsFile:
         try:
             jobs = load_jobs(self.source)
         except ConfigurationError as error:
-            logger.error("The new jobs file is wrong, the old jobs are kept: %s", error)
+            logger.error("The new jobs file has an error, the old jobs are kept: %s", error)
             return False
         old, self.jobs = self.jobs, jobs
         new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
@@ -225,7 +225,7 @@ class _Tables:
 
     def _section(self, path: tuple[str, ...], value: Any) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
-            raise self._error(path, f"{value!r} is no table", f"Write it as a table, [{'.'.join((*path, 'NAME'))}]")
+            raise self._error(path, f"{value!r} is not a table", f"Write it as a table, [{'.'.join((*path, 'NAME'))}]")
         return value
 
     def _values(self, path: tuple[str, ...], table: Any) -> dict[str, Any]:

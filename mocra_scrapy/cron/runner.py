@@ -198,7 +198,7 @@ class Runner:
                     pause = AGAIN
                 else:
                     if self._trouble:
-                        logger.info("What could not be used can be used again: what is due is started")
+                        logger.info("The state can be used again: what is due is started")
                         self._trouble = ""
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), pause)
@@ -293,7 +293,7 @@ class Runner:
                 break
             old = await self.store.get(job.name)
             if old.fence > number:
-                logger.warning("A later term than %d has decided about %s", number, job.name)
+                logger.warning("A later term than %d has decided on %s", number, job.name)
                 return None
         self.log.look(job.name, new)
         self._alerts.look(job, new)

@@ -157,7 +157,7 @@ class Schedule:
         except (CroniterError, ValueError, TypeError) as error:
             names = {4: ", or JAN to DEC", 5: " (0 and 7 are Sunday), or SUN to SAT"}.get(i, "")
             raise BadSchedule(
-                f"{field!r} is no {name}", f"Write numbers from {low} to {high}{names}, with , - / *, or H"
+                f"{field!r} is not a valid {name}", f"Write numbers from {low} to {high}{names}, with , - / *, or H"
             ) from error
 
     # ------------------------------------------------------------------ stepping

@@ -124,7 +124,7 @@ class BreakerExtension:
             try:
                 self._apply(await self.breaker.report(self._take()))
             except MocraError as error:
-                logger.debug("The breaker took no report: %s", error)
+                logger.debug("The breaker did not accept a report: %s", error)
                 self.stats.inc_value("mocra/breaker/reports_lost")
                 pause = AWAY
             except Exception:

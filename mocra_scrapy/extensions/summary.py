@@ -76,7 +76,7 @@ class Summary:
             try:
                 await self._tell(final=False)
             except MocraError as error:
-                logger.debug("The figures of %s: %s", self._mocra.worker, error)
+                logger.debug("The figures of %s were not stored: %s", self._mocra.worker, error)
             await asyncio.sleep(self._mocra.coordination.heartbeat)
 
     async def _tell(self, *, final: bool) -> None:
@@ -102,7 +102,7 @@ class Summary:
                 self._of_crawl, self._still_there = await self._totals.at_the_end(self._state)
                 await self._totals.forget(self._state, self._still_there)
         except MocraError as error:
-            logger.debug("The last figures of %s: %s", self._mocra.worker, error)
+            logger.debug("The last figures of %s were not stored: %s", self._mocra.worker, error)
         await self._totals.close()
 
     # ------------------------------------------------------------------ told

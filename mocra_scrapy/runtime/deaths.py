@@ -90,7 +90,7 @@ class Deaths:
                     pause = max(self._pace, number / LISTINGS) * random.uniform(0.75, 1.25)  # noqa: S311
                     listing = self._clock() + pause
             except MocraError as error:  # of an outage the exchanges tell; who was found is found again
-                logger.debug("The look for dead workers: %s", error)
+                logger.debug("Looking for dead workers failed: %s", error)
 
     # ------------------------------------------------------------------ on this machine
 
@@ -117,7 +117,7 @@ class Deaths:
                 continue
             if silence < self._silent:
                 if self._told.pop(info.name, None) is not None:
-                    logger.info("Worker %s is heard of again", info.name)
+                    logger.info("Worker %s answers again", info.name)
             elif info.name not in self._told:
                 self._told[info.name] = now - silence
                 self._tell(info, silence)
@@ -127,7 +127,7 @@ class Deaths:
                 logger.info("Worker %s is gone; it left, or somebody saw it die", name)
             else:
                 logger.warning(
-                    "Worker %s counts as dead after %.0f s of silence (MOCRA_LEASE = %g s); what it held has returned",
+                    "Worker %s is considered dead after %.0f s of silence (MOCRA_LEASE = %g s); what it held has returned",
                     name,
                     silence,
                     self._lease,

@@ -303,7 +303,7 @@ class CrawlWorker:
         try:
             await self.opened.aclose()
         except MocraError as error:
-            logger.warning("Closing the backend: %s", error)
+            logger.warning("The backend did not close properly: %s", error)
 
     async def _flush_and_sign_off(self) -> None:
         while self.outbox and not self.handler.is_broken:

@@ -343,7 +343,7 @@ def test_looking_and_checking(runners_of: Callable[[str, str], Runners]) -> None
     for verb in (["run"], ["next"], ["trigger", "night"]):
         done = scrapy(project, "cron", *verb)
         assert done.returncode == 1, verb
-        assert "cron.toml:3: jobs.night.schedule: '42' is no hour" in done.stderr, verb
+        assert "cron.toml:3: jobs.night.schedule: '42' is not a valid hour" in done.stderr, verb
         assert "Traceback" not in done.stderr
 
 

@@ -206,7 +206,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
         (
             ["list", "moods", "--since", "yesterday"],
             2,
-            "'yesterday' is no time: write 2h, 30m, 7d, or 2026-01-31T08:00",
+            "'yesterday' is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00",
         ),
         (["list", "moods", "--limit", "0"], 2, "'0' is not a number from 1 on"),
         (["bury", "moods"], 2, "invalid choice: 'bury'"),

@@ -78,7 +78,7 @@ def unknown_stats(jobs: Mapping[str, Job], source: Source) -> Iterator[str]:
                     continue
                 guess = did_you_mean(name, STATS)
                 where = source.place(("jobs", job.name, key))
-                yield f"{where}: {name!r} is no stat that is known here, and reads as 0. {guess}".rstrip()
+                yield f"{where}: {name!r} is not a stat that is known here, and reads as 0. {guess}".rstrip()
 
 
 def shared_crawls(jobs: Mapping[str, Job], project: str) -> Iterator[str]:

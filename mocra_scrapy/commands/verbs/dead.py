@@ -50,7 +50,7 @@ def point_in_time(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
