@@ -63,6 +63,7 @@ def day(expression: str, date: str, zone: str) -> list[str]:
     return shown(Schedule(expression, zone, "job").between(begin - 1, end - 1), zone)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     sys.version_info < (3, 11), reason="cronsim, the oracle, needs Python 3.11; the code is the same there"
 )
