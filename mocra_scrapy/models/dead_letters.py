@@ -18,7 +18,7 @@ REASONS = {
     "item": "a pipeline failed on an item of it",
     "offsite": "the worker's offsite filter dropped it, that of whoever stored it did not",
     "retry": "its retries were used up",
-    "unreadable": "its bytes are no request of this spider",
+    "unreadable": "its bytes are not a request of this spider",
 }
 
 

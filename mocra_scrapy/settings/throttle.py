@@ -146,7 +146,7 @@ def parse_rate(text: Any, subject: str) -> float:
     else:
         match = _RATE.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ConfigurationError(subject, f"{text!r} is no rate", fix)
+            raise ConfigurationError(subject, f"{text!r} is not a rate", fix)
         count, seconds = float(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
     if not (count > 0 and seconds > 0 and math.isfinite(count)):
         raise ConfigurationError(subject, f"{text!r} is a rate of nothing", f"{fix}; to stop a slot, pause it")
@@ -173,7 +173,9 @@ def _rule(name: str, value: Any) -> Rule:
     scopes = value.get("scopes", ())
     scopes = [scopes] if isinstance(scopes, str) else scopes
     if not isinstance(scopes, (list, tuple, set)) or not all(isinstance(s, str) and s for s in scopes):
-        raise ConfigurationError(f"{subject}['scopes']", f"{scopes!r} are no names", "Write a list of names, without @")
+        raise ConfigurationError(
+            f"{subject}['scopes']", f"{scopes!r} are not names", "Write a list of names, without @"
+        )
     if scopes and name.startswith("@"):
         raise ConfigurationError(subject, "a scope has scopes", "Name the scopes at the slots")
     whole = {

@@ -107,7 +107,7 @@ def test_an_error_in_a_callback(site: MockSite, workers: Workers, tmp_path: Path
     done = dead(workers, "replay", "faulty", "--all")
     if policy == "ack":
         assert "0 dead letters are back" in done.stdout
-        assert "1 records of requests that are done were left; --records with replays these, too" in done.stdout
+        assert "1 record of requests that are done: not replayed; --records with replays these, too" in done.stdout
         done = dead(workers, "replay", "faulty", "--all", "--records", "with")
     assert "1 dead letter is back" in done.stdout
     assert crawl(workers, "faulty", site, **more) == 0
@@ -181,7 +181,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
     assert shown.returncode == 1
     assert "reason: retry" in shown.stdout
     assert "Given up after 0 retries: 503 Service Unavailable" in shown.stdout
-    assert "1 of the IDs are unknown" in shown.stderr
+    assert "Unknown IDs: 1 (" in shown.stderr
     # By the crawl's name, from a file, by time.
     out = tmp_path / "letters.jsonl"
     assert dead(workers, "export", "--crawl", "moods", "-o", str(out), "--since", "1h").returncode == 0
@@ -206,7 +206,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
         (
             ["list", "moods", "--since", "yesterday"],
             2,
-            "'yesterday' is no time: write 2h, 30m, 7d, or 2026-01-31T08:00",
+            "'yesterday' is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00",
         ),
         (["list", "moods", "--limit", "0"], 2, "'0' is not a number from 1 on"),
         (["bury", "moods"], 2, "invalid choice: 'bury'"),

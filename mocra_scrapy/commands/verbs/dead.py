@@ -24,6 +24,7 @@ from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import settings_project
 
@@ -49,7 +50,7 @@ def point_in_time(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
@@ -57,12 +58,6 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 delivery``, ``2 deliveries``."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
@@ -255,7 +250,9 @@ class Action:
         if not self.ids and self.where.done is False:
             left = sum((await queue.count_dead(replace(self.where, done=True))).values())
             if left:
-                print(f"{left} records of requests that are done were left; --records with replays these, too")
+                print(
+                    f"{counted(left, 'record')} of requests that are done: not replayed; --records with replays these, too"
+                )
         return self._unknown(replayed)
 
     async def _forget(self, queue: IRequestQueue, letters: list[DeadLetter]) -> None:
@@ -266,7 +263,7 @@ class Action:
         known = [one for one in found if one is not None]
         await queue.forget(known)
         if len(known) < len(letters):
-            print(f"{len(letters) - len(known)} of them have no known fingerprint: the filter still knows them")
+            print(f"Without a known fingerprint: {len(letters) - len(known)}; the filter still knows them")
 
     async def _purge(self, queue: IRequestQueue) -> int:
         if self.ids:
@@ -282,5 +279,5 @@ class Action:
         """The exit code: 1 when IDs were named that there are not."""
         missing = len(set(self.ids)) - found
         if missing > 0:
-            print(f"{missing} of the IDs are unknown: replayed, purged, too old, or of another crawl", file=sys.stderr)
+            print(f"Unknown IDs: {missing} (replayed, purged, too old, or of another crawl)", file=sys.stderr)
         return int(missing > 0)
