@@ -50,6 +50,10 @@ class EarlyStop:
         """Await *coroutine*, which cleans up after itself when it is cancelled; ``None``: the
         crawler was told to stop meanwhile.
         """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # another reactor, which the coroutine will refuse
+            return await coroutine
         self._opening = opening = asyncio.ensure_future(coroutine)
         try:
             return await opening
