@@ -3,7 +3,8 @@ a time, into a copy of each area of the package, and runs the fast tests that re
 those that no test noticed, and a line of JSON for each area.
 
 The sample is drawn by its seed, so that another run meets the same lines. ``equivalent.txt`` lists those
-that change nothing that a test could notice, and why; they don't count.
+that change nothing that a test could notice, and why; they don't count. The area ``lua`` has its wrong
+lines in ``lua.txt``, and needs a Redis.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tests.mutation.copy import ROOT, Copy
+from tests.mutation.lua import LuaCopy, LuaMutant, lua_mutants
 from tests.mutation.mutants import Mutant, mutants_of
 
+T = TypeVar("T")
 PACKAGE = ROOT / "mocra_scrapy"
 EQUIVALENT = Path(__file__).parent / "equivalent.txt"
 #: Area -> its files, and the fast tests that should notice.
@@ -42,25 +47,31 @@ def all_of(area: str) -> list[Mutant]:
     return [mutant for path in files for mutant in mutants_of(path)]
 
 
-def run(area: str, copy: Copy, sample: list[Mutant], until: float) -> dict[str, object]:
+def run(
+    area: str, sample: Sequence[T], name: Callable[[T], str], notices: Callable[[T], bool], until: float
+) -> dict[str, object]:
     """Prints what nobody noticed; the figures."""
     alike, tried, noticed, equivalent, unseen = equivalents(), 0, 0, 0, []
     for mutant in sample:
         if time.monotonic() > until:
             break
         tried += 1
-        if (name := mutant.name(ROOT)) in alike:
+        if name(mutant) in alike:
             equivalent += 1
-        elif copy.notices(mutant):
+        elif notices(mutant):
             noticed += 1
         else:
-            unseen.append(name)
-            near = len(copy.near(mutant))
-            print(f"not noticed by {near} tests, {mutant.kind.removeprefix('core/')}, line {mutant.line()}")
-            print(f"  {name}", flush=True)
+            unseen.append(mutant)
+            print(f"not noticed: {name(mutant)}", flush=True)
     share = round(100 * noticed / (tried - equivalent), 1) if tried > equivalent else 0.0
     figures = {"mutants": tried, "noticed": noticed, "equivalent": equivalent, "not_noticed": len(unseen)}
     return {"area": area, **figures, "percent": share}
+
+
+def drawn(possible: list[T], name: Callable[[T], str], given: argparse.Namespace) -> list[T]:
+    if given.only:
+        return [mutant for mutant in possible if given.only in name(mutant)]
+    return random.Random(given.seed).sample(possible, min(given.mutants, len(possible)))
 
 
 def main() -> None:
@@ -71,20 +82,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1800.0, help="for each area, at most")
     parser.add_argument("--only", default="", help="those whose name has this text, all of them")
     given = parser.parse_args()
-    areas: list[str] = given.areas or list(AREAS)
-    if unknown := set(areas) - set(AREAS):
-        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Copy(Path(folder).resolve())
-        if not copy.measure(list(dict.fromkeys(tests for area in areas for tests in AREAS[area][1]))):
-            sys.exit("the tests fail as it is")
-        for area in areas:
-            possible = all_of(area)
-            sample = random.Random(given.seed).sample(possible, min(given.mutants, len(possible)))
-            if given.only:
-                sample = [mutant for mutant in possible if given.only in mutant.name(ROOT)]
-            figures = run(area, copy, sample, time.monotonic() + given.seconds)
-            print(json.dumps({**figures, "seed": given.seed, "possible": len(possible)}), flush=True)
+    areas: list[str] = given.areas or [*AREAS, "lua"]
+    if unknown := set(areas) - {*AREAS, "lua"}:
+        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}, lua")
+    for area in areas:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = try_lua(Path(folder), given) if area == "lua" else try_area(area, Path(folder), given)
+        print(json.dumps({**figures, "seed": given.seed}), flush=True)
+
+
+def try_area(area: str, folder: Path, given: argparse.Namespace) -> dict[str, object]:
+    copy, possible = Copy(folder.resolve()), all_of(area)
+    if not copy.measure(AREAS[area][1]):
+        sys.exit(f"{area}: its tests fail as it is")
+
+    def name(mutant: Mutant) -> str:
+        return mutant.name(ROOT)
+
+    figures = run(area, drawn(possible, name, given), name, copy.notices, time.monotonic() + given.seconds)
+    return {**figures, "possible": len(possible)}
+
+
+def try_lua(folder: Path, given: argparse.Namespace) -> dict[str, object]:
+    copy, possible = LuaCopy(folder.resolve()), lua_mutants()
+    if not copy.measure_scripts():
+        sys.exit("lua: the rules fail as they are")
+
+    def name(mutant: LuaMutant) -> str:
+        return mutant.name
+
+    figures = run("lua", drawn(possible, name, given), name, copy.notices_lua, time.monotonic() + given.seconds)
+    return {**figures, "possible": len(possible)}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,18 +21,8 @@ from tests.mutation.mutants import Mutant
 from tests.mutation.reach import Reach, Select
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = [
-    "-x",
-    "-q",
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:xdist",
-    "-m",
-    "not redis and not e2e and not alone",
-]
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what was imported before the fork
 #: Longer than any test takes that is run here, also on a busy machine: s.
 ONE_TEST = 60
 FAILED = 1  # pytest's exit code; others say that it could not run
@@ -44,8 +34,11 @@ class CannotRun(Exception):
 
 class Copy:
     """Attributes:
+    options: which tests count, for pytest.
     seconds: of each test, as it is.
     """
+
+    options: ClassVar[list[str]] = ["-m", "not redis and not e2e and not alone"]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,17 +51,21 @@ class Copy:
         self._lines: dict[str, list[str]] = {}
         _import_what_tests_need()
 
+    def arguments(self, *more: str) -> list[str]:
+        """For ``pytest.main``."""
+        return [*OPTIONS, *self.options, *more]
+
     def measure(self, tests: list[str]) -> bool:
         """Run all of *tests* as they are, and note which lines each reaches. ``False``: some fail."""
         found = self.folder / "reach.json"
 
         def run() -> int:
             reach = Reach(self.folder / "mocra_scrapy")
-            code = int(pytest.main([*OPTIONS, *tests], plugins=[reach]))
+            code = int(pytest.main(self.arguments(*tests), plugins=[reach]))
             reach.write(found)
             return code
 
-        code = self._fork(run, 1800, talks=True)
+        code = self.fork(run, 1800, talks=True)
         if code == 0:
             told = json.loads(found.read_text("utf-8"))
             self.seconds, self._lines = told["seconds"], told["lines"]
@@ -101,14 +98,14 @@ class Copy:
 
         def run() -> int:
             sys.dont_write_bytecode = True
-            return int(pytest.main([*OPTIONS, f"--timeout={ONE_TEST}", *files], plugins=[Select(tests)]))
+            return int(pytest.main(self.arguments(f"--timeout={ONE_TEST}", *files), plugins=[Select(tests)]))
 
-        code = self._fork(run, 2 * ONE_TEST + 5 * sum(self.seconds[test] for test in tests))
+        code = self.fork(run, 2 * ONE_TEST + 5 * sum(self.seconds[test] for test in tests))
         if code not in (0, FAILED, int(pytest.ExitCode.INTERRUPTED), None):  # interrupted: a file can't be imported
             raise CannotRun(f"pytest answered {code}")
         return code == 0
 
-    def _fork(self, run: Any, seconds: float, *, talks: bool = False) -> int | None:
+    def fork(self, run: Any, seconds: float, *, talks: bool = False) -> int | None:
         """Its exit code; ``None``: it was ended after *seconds*."""
         sys.stdout.flush()
         pid = os.fork()
