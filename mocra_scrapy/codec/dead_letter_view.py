@@ -110,6 +110,7 @@ def as_json(letter: DeadLetter) -> dict[str, Any]:
     request = request_of(letter.body)
     return {
         "id": letter.id,
+        "delivery": letter.delivery,
         "reason": letter.reason,
         "done": letter.done,
         "url": plain(letter.url) or (request or {}).get("url"),

@@ -63,6 +63,7 @@ class DeadLetter:
             gave up.
         first_failed_at: when it first failed or was first lost, as far as anybody knows;
             ``died_at`` at the latest.
+        delivery: the same for all letters of one delivery: what failed of one hand-out of a request.
     """
 
     id: str
@@ -82,6 +83,7 @@ class DeadLetter:
     fingerprint: bytes | None = None
     retries: int = 0
     first_failed_at: float = 0.0
+    delivery: str = ""
 
 
 @dataclass(frozen=True, slots=True)

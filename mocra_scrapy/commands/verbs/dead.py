@@ -239,14 +239,19 @@ class Action:
         return self._unknown(written)
 
     async def _replay(self, queue: IRequestQueue) -> int:
-        replayed = 0
-        async for page in self._letters(queue, self.options.limit):
-            replayed += sum(await queue.replay([letter.id for letter in page], forget=self.options.forget))
+        replayed, deliveries = 0, set()
+        # What fails again meanwhile is not meant: a crawl that runs would be replayed for ever.
+        there = sum((await queue.count_dead(self.where)).values())
+        async for page in self._letters(queue, min(there, self.options.limit or there)):
+            found = await queue.replay([letter.id for letter in page], forget=self.options.forget)
+            back = [letter.delivery for letter, is_found in zip(page, found, strict=True) if is_found]
+            replayed += len(back)
+            deliveries.update(back)
             if self.options.forget:
                 await self._forget(queue, [letter for letter in page if letter.fingerprint is None])
-        print(
-            f"{counted(replayed, 'dead letter')} {'is' if replayed == 1 else 'are'} back in the queue of crawl {self.chosen.crawl!r}"
-        )
+        of = f" of {counted(len(deliveries), 'request')}" if len(deliveries) < replayed else ""
+        are = "is" if replayed == 1 else "are"
+        print(f"{counted(replayed, 'dead letter')}{of} {are} back in the queue of crawl {self.chosen.crawl!r}")
         if not self.ids and self.where.done is False:
             left = sum((await queue.count_dead(replace(self.where, done=True))).values())
             if left:
