@@ -28,7 +28,7 @@ quick: setup ## unit tests but the slow ones, and the conformance suite on the i
 
 test: setup ## everything, about 11 minutes on two cores; CONTRIBUTING.md has the phases
 	@rm -rf .coverage .coverage.* .pycache/tmp
-	@$(MAKE) --no-print-directory -j 2 -O lint types newest docs wheel-test oldest
+	@$(MAKE) --no-print-directory -j 2 -O lint types newest docs wheel-test scrapy-quick oldest
 	@$(MAKE) --no-print-directory alone report
 
 newest: setup ## all tests but those that want the machine to themselves, measured
@@ -58,6 +58,9 @@ soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="
 wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
 	tools/wheel_test.sh
 
+scrapy-quick: setup ## those of Scrapy's own tests that crawl, with the add-on on, of the newest version
+	tools/scrapy_tests.sh newest quick
+
 scrapy-tests: setup ## Scrapy's own tests with the add-on on, of the newest and the oldest version supported; CONTRIBUTING.md says more
 	tools/scrapy_tests.sh newest
 	tools/scrapy_tests.sh oldest
@@ -86,4 +89,4 @@ bench-quick: ## the same in small, within three minutes
 clean: ## what was built; environments too
 	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
-.PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-tests template-test lint types docs bench bench-quick clean
+.PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-quick scrapy-tests template-test lint types docs bench bench-quick clean
