@@ -90,7 +90,7 @@ def shell(commands: str, project: Path, backend: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_existing_projects(site: MockSite, tmp_path: Path, redis_url: str) -> None:
+def test_existing_projects(site: MockSite, tmp_path: Path, redis_url: str, workers: Workers) -> None:
     guide = Guide("existing-project")
     spider = BOOKS.replace("SITE", site.url)
 
@@ -106,12 +106,12 @@ def test_existing_projects(site: MockSite, tmp_path: Path, redis_url: str) -> No
     ours, theirs = "mocra_scrapy.scheduler.Scheduler", "scrapy.core.scheduler.Scheduler"
     assert ours not in crawled("before", "")
     line = guide.take("python")
-    assert "begins run 1 of crawl 'shop:books' on memory://" in crawled("one line", line)
+    assert "begins run 1 of crawl 'shop:books'" in crawled("one line", line)
     backend = guide.take("python").replace("redis://localhost:6379/0", redis_url)
-    assert f"begins run 1 of crawl 'shop:books' on {redis_url}" in crawled("two lines", line + backend)
+    assert "begins run 1 of crawl 'shop:books'" in crawled("two lines", line + backend)
     alone = guide.take("python").replace("redis://localhost:6379/0", redis_url)
     assert "ADDONS" not in alone
-    assert "begins run 2 of crawl 'shop:books'" in crawled("without the add-on", alone)
+    assert "begins run 2 of crawl 'shop:books'" in crawled("without the add-on", alone), "the server knows the first"
     assert "``MOCRA_ENABLED = False`` disables the add-on completely" in guide.text
     assert "of crawl 'shop:books'" not in crawled("disabled", line + "MOCRA_ENABLED = False\n")
     other = crawled("another scheduler", line + f"SCHEDULER = {theirs!r}\n")
@@ -120,6 +120,7 @@ def test_existing_projects(site: MockSite, tmp_path: Path, redis_url: str) -> No
     assert re.search(r"WARNING: .*SCHEDULER.*[Dd]elete", other)
     typo = crawled("typo", line + "MOCRA_PREFECH = 3\n")
     assert len(re.findall(r"WARNING: .*MOCRA_PREFECH\b.*MOCRA_PREFETCH\b", typo)) == 1
+    logs_in(guide.take("python"), line, site, tmp_path, workers)
     # A class of the project's own in meta: the block stands in the spider's module.
     own = (
         guide.take("python")
@@ -144,6 +145,22 @@ def test_existing_projects(site: MockSite, tmp_path: Path, redis_url: str) -> No
     written = [json.loads(one) for one in (tmp_path / "money" / "items.jsonl").read_text().splitlines()]
     assert [item["price"] for item in written] == ["Money 7 EUR"] * 9
     guide.done()
+
+
+def logs_in(spider: str, line: str, site: MockSite, tmp_path: Path, workers: Workers) -> None:
+    """On each of two workers, both of which get pages: each has one request under way at once, and
+    the site waits for two.
+    """
+    workers.project = write_project(tmp_path / "members", spider.replace("https://shop.example", site.url), line)
+    site.gate(2)
+    options = {"CONCURRENT_REQUESTS": 1, "MOCRA_PREFETCH": 0}
+    workers.together(2, site, "members", **options, FEEDS=json.dumps({"items.jsonl": {"format": "jsonlines"}}))
+    assert workers.wait() == [0, 0]
+    items = [json.loads(one) for one in (tmp_path / "members" / "items.jsonl").read_text().splitlines()]
+    assert sorted((item["url"], item["status"]) for item in items) == sorted(
+        (f"{site.url}/members/{n}", 200) for n in range(30)
+    )
+    assert site.count("/login") >= 2
 
 
 def test_several_workers(site: MockSite, tmp_path: Path, workers: Workers) -> None:
@@ -179,9 +196,11 @@ def test_several_workers(site: MockSite, tmp_path: Path, workers: Workers) -> No
     codes = workers.wait()
     assert (codes[2], codes[3], codes[4]) == (0, -signal.SIGKILL, 0)
     logs = [workers.log(n) for n in (2, 4)]
-    assert any("has died" in log or "is dead" in log or "died" in log for log in logs), logs
+    assert any("died: its process is gone" in log for log in logs), logs
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
-    assert site.count("/page/0") == 1, "start() is not run again if it was exhausted"
+    seeds = "".join(workers.log(n) for n in range(5)).count("This worker seeds run 1")
+    assert seeds == 1, "start() is not run again if it was exhausted"
+    assert "*still closing* those" in guide.text
     check_summary(guide.take("text"), logs)
     # "After a crawl has finished, the next start begins a new run"; with MOCRA_KEEP_SEEN only what is new.
     site.reset()
@@ -202,16 +221,16 @@ def check_summary(shown: str, logs: list[str]) -> None:
     """The crawl's own summary, told once, has the rows that the page shows; some are told only if
     there is something to tell.
     """
-    told = [found for log in logs for found in summaries(log) if found["head"].startswith("Crawl ")]
+    head = re.compile(r"Crawl 'shop:books', run 1: finished, by \d+ workers")
+    told = [found for log in logs for found in summaries(log) if head.fullmatch(found["head"])]
     assert len(told) == 1
     (summary,) = told
     lines = shown.splitlines()
-    assert re.sub(r"\d+", "N", summary["head"]).startswith(re.sub(r"\d+", "N", lines[0]).partition(" by ")[0])
+    assert head.fullmatch(lines[0])
     rows = {line[2:15].strip() for line in lines[1:] if line.startswith("  ") and line.strip() != "…"}
     assert {"pages", "items", "errors", "retries", "not crawled", "received", "time"} <= rows
-    assert set(summary) - {"head"} <= rows, "a row that the page doesn't show"
+    assert set(summary) - {"head", "still closing"} <= rows, "a row that the page doesn't show"
     assert set(summary) >= {"pages", "items", "errors", "retries", "not crawled", "received", "time"}
-    assert "did not sign off, counted with what they last reported" in "".join(logs)
     for what in ("errors", "not crawled"):
         assert re.match(r"[\d,]+", summary[what])
     assert "http_4xx" in summary["errors"]
