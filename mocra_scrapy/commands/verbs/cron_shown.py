@@ -98,7 +98,7 @@ def moment(option: str, text: str) -> float:
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigurationError(
-            option, f"{text!r} is no time", "Write 2027-03-27T00:00:00Z, or 2h for two hours ago"
+            option, f"{text!r} is not a time", "Write 2027-03-27T00:00:00Z, or 2h for two hours ago"
         ) from error
 
 
