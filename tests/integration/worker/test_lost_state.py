@@ -59,6 +59,7 @@ async def test_a_worker_that_can_not_seed_again_closes_and_says_why(
         await eventually(lambda: reasons)
         assert reasons == ["mocra_state_lost"]
         assert f"can't be seeded again in this worker, which closes: {error}" in caplog.text
+        assert "has lost crawl 'tests:one': its record is gone" in caplog.text
 
 
 @pytest.mark.redis
