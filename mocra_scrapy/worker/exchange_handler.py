@@ -110,7 +110,7 @@ class ExchangeHandler:
         ahead = silence - (self._answered_at - before)
         if ahead > self._options.queue.lease / 2:
             logger.warning(
-                "The clock of the backend went ahead by %.0f s at once; leases were extended by as much, delays ended early",
+                "The clock of the backend jumped ahead by %.0f s; leases were extended by as much, delays ended early",
                 ahead,
             )
             self._stats.inc_value("mocra/backend/clock_steps")
@@ -146,7 +146,7 @@ class ExchangeHandler:
         give it back if it is not.
         """
         logger.warning(
-            "This worker gave no sign of life for MOCRA_LEASE = %g s; what it held went to others",
+            "This worker was silent for MOCRA_LEASE = %g s; what it held has gone to others",
             self._options.queue.lease,
         )
         self._stats.inc_value("mocra/worker/lost")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import Seeding
+from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
@@ -155,8 +156,8 @@ def tell_what_is_gone(crawl: str, requests: int) -> None:
     """The process ends, and with it the only place where so many requests of *crawl* are."""
     if requests:
         logger.warning(
-            "%d requests of crawl %r were not done and are gone: memory:// ends with its process. With a Redis URL in"
-            " MOCRA_BACKEND the next start would go on with them",
-            requests,
+            "Not done, and gone with this process: %s of crawl %r. memory:// keeps nothing; with a Redis URL in"
+            " MOCRA_BACKEND the next start would resume",
+            counted(requests, "request"),
             crawl,
         )

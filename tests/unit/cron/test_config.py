@@ -104,10 +104,10 @@ def job(*lines: str) -> str:
 
 #: A wrong file; the line that is to be named; words of the message.
 WRONG: dict[str, tuple[str, int | None, str]] = {
-    "no TOML": ("[jobs.a\nspider = 1\n", 1, "it is no TOML"),
-    "a value without quotes": ("[jobs.a]\nspider = first\n", 2, "it is no TOML"),
-    "the same table twice": (job() + "[jobs.a]\n", 4, "it is no TOML"),
-    "an end that is missing": ('[jobs.a]\nspider = """first\n', 3, "it is no TOML"),
+    "no TOML": ("[jobs.a\nspider = 1\n", 1, "it is not valid TOML"),
+    "a value without quotes": ("[jobs.a]\nspider = first\n", 2, "it is not valid TOML"),
+    "the same table twice": (job() + "[jobs.a]\n", 4, "it is not valid TOML"),
+    "an end that is missing": ('[jobs.a]\nspider = """first\n', 3, "it is not valid TOML"),
     "empty": ("", None, "no job is named"),
     "no job": ("[defaults]\njitter = 3\n", None, "no job is named"),
     "an unknown table": (job() + "[job.b]\n", 4, "Did you mean 'jobs'"),
@@ -117,10 +117,10 @@ WRONG: dict[str, tuple[str, int | None, str]] = {
     "an unknown default": ("[defaults]\nretrys = 1\n" + job(), 2, "Did you mean 'retries'"),
     "no spider": ('[jobs.a]\nschedule = "@daily"\n', 1, "spider is missing"),
     "no schedule": ('[jobs.a]\nspider = "first"\n', 1, "schedule is missing"),
-    "a job that is no table": ('jobs.a = "first"\n', 1, "is no table"),
-    "jobs that are no table": ('jobs = "first"\n', 1, "is no table"),
+    "a job that is not a table": ('jobs.a = "first"\n', 1, "is not a table"),
+    "jobs that are no table": ('jobs = "first"\n', 1, "is not a table"),
     "a name for no file": (job() + '[jobs."a/b"]\nspider = "first"\nschedule = "@daily"\n', 4, "can't be the name of a job"),
-    "a bad field": ('[jobs.a]\nspider = "first"\nschedule = "0 25 * * *"\n', 3, "'25' is no hour"),
+    "a bad field": ('[jobs.a]\nspider = "first"\nschedule = "0 25 * * *"\n', 3, "'25' is not a valid hour"),
     "an impossible date": ('[jobs.a]\nschedule = "0 0 31 2 *"\nspider = "first"\n', 2, "never comes"),
     "too few fields": ('[jobs.a]\nspider = "first"\n# the schedule\nschedule = "* * * *"\n', 4, "4 fields"),
     "an unknown zone": (job('timezone = "Europe/Berln"'), 4, "Did you mean 'Europe/Berlin'"),
@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[str, int | None, str]] = {
     "no whole number": (job("retries = 1.5"), 4, "a whole number"),
     "a flag in quotes": (job('enabled = "no"'), 4, "without quotes"),
     "a nested argument": (job("args = { a = [1] }"), 4, "Spiders are given texts"),
-    "arguments as a list": (job('args = ["a=1"]'), 4, "is no table"),
+    "arguments as a list": (job('args = ["a=1"]'), 4, "is not a table"),
     "a setting in small letters": (job("settings = { log_level = 'INFO' }"), 4, "Write 'LOG_LEVEL'"),
     "tags as a text": (job('tags = "daily"'), 4, 'Write ["daily", "shop"]'),
     "code in the expression": (job('success = "__import__(1)"'), 4, "has no meaning"),
@@ -223,7 +223,7 @@ def test_a_wrong_new_file_leaves_the_old_jobs(tmp_path: Path, caplog: pytest.Log
     path.write_text(job("retries = 1") + '[jobs.b]\nspider = "first"\nschedule = "@daily"\n')
     with caplog.at_level(logging.INFO):
         assert file.reload()
-    assert "2 jobs, new: b, gone: none" in caplog.text
+    assert "2 jobs, new: b, changed: a, gone: none" in caplog.text
     assert file.jobs["a"].retries == 1
     assert not file.reload()
 
