@@ -12,6 +12,7 @@ PYTEST := -m pytest -q --durations=15 --dist worksteal
 CORE = $$($(PYTHON_IN) -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
 # Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
 OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py tests/e2e/test_ways.py \
+	tests/e2e/test_early_stop.py \
 	tests/e2e/test_hanging_callbacks.py tests/e2e/test_feeds.py::test_all_that_feeds_can_do_is_as_in_scrapy \
 	tests/e2e/test_feeds.py::test_csv_loses_nothing tests/e2e/test_feeds.py::test_a_full_disk_is_told_and_its_pages_are_kept \
 	tests/e2e/test_feeds.py::test_a_workers_own_part_works_on_memory
@@ -26,12 +27,12 @@ crawl: ## crawl Python's documentation, served here; WORKERS=3 BACKEND=redis://l
 	@tools/setup.sh crawl
 	@tools/crawl.sh
 
-quick: setup ## unit tests and the conformance suite on the in-process backend, within 30 s
-	$(PYTHON_IN) -m pytest -q -n 2 --dist worksteal tests/unit tests/conformance -m "not redis"
+quick: setup ## unit tests but the slow ones, and the conformance suite on the in-process backend, within 30 s
+	$(PYTHON_IN) -m pytest -q -n 2 --dist worksteal tests/unit tests/conformance -m "not redis and not slow"
 
 test: setup ## everything, about 11 minutes on two cores; CONTRIBUTING.md has the phases
 	@rm -rf .coverage .coverage.* .pycache/tmp
-	@$(MAKE) --no-print-directory -j 2 -O lint types newest docs wheel-test oldest
+	@$(MAKE) --no-print-directory -j 2 -O lint types newest docs wheel-test scrapy-quick oldest
 	@$(MAKE) --no-print-directory alone report
 
 newest: setup ## all tests but those that want the machine to themselves, measured
@@ -61,6 +62,9 @@ soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="
 wheel-test: setup ## build the wheel; test it, not the tree, in an environment of its own
 	tools/wheel_test.sh
 
+scrapy-quick: setup ## those of Scrapy's own tests that crawl, with the add-on on, of the newest version
+	tools/scrapy_tests.sh newest quick
+
 scrapy-tests: setup ## Scrapy's own tests with the add-on on, of the newest and the oldest version supported; CONTRIBUTING.md says more
 	tools/scrapy_tests.sh newest
 	tools/scrapy_tests.sh oldest
@@ -89,4 +93,4 @@ bench-quick: ## the same in small, within three minutes
 clean: ## what was built; environments too
 	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
-.PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-tests template-test lint types docs bench bench-quick clean
+.PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-quick scrapy-tests template-test lint types docs bench bench-quick clean

@@ -45,7 +45,7 @@ class Scheduler(BaseScheduler):
         self.filter = filter_of(crawler)
         read_failure_options(crawler.settings)  # a wrong setting is refused before anything starts
         self.worker: CrawlWorker | None = None
-        self._early_stop = EarlyStop(crawler)  # signals hold their receivers weakly
+        self._early_stop = EarlyStop(crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -55,13 +55,15 @@ class Scheduler(BaseScheduler):
 
     @deferred_f_from_coro_f
     async def open(self, spider: Spider) -> None:
-        """Connect, join the crawl, hook into the engine.
+        """Connect, join the crawl, hook into the engine. A crawler that is told to stop meanwhile
+        has an empty scheduler, and closes.
 
         Raises:
             ConfigurationError, BackendUnavailable: see :meth:`mocra_scrapy.runtime.Mocra.open`.
         """
         with told_in_one_line(self.crawler):
-            self.worker = await CrawlWorker.open(self.crawler, self.mocra.worker_parts(), self.filter)
+            opening = CrawlWorker.open(self.crawler, self.mocra.worker_parts(), self.filter)
+            self.worker = await self._early_stop.opening(opening)
 
     @deferred_f_from_coro_f
     async def close(self, reason: str) -> None:

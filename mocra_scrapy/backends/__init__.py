@@ -104,7 +104,7 @@ def _third_party(point: EntryPoint, url: str, prefix: str, options: Mapping[str,
     except Invalid as error:
         problems = "; ".join(_missing(one) for one in _each(error))
         raise ConfigurationError(
-            "MOCRA_BACKEND", f"{point.value} is no backend: {problems}", f"Mend {point.value}, see IBackend"
+            "MOCRA_BACKEND", f"{point.value} is not a backend: {problems}", f"Mend {point.value}, see IBackend"
         ) from error
     checked: IBackend = backend
     return checked
@@ -130,7 +130,7 @@ def _unknown(url: str, scheme: str, known: list[str]) -> ConfigurationError:
     shown = redact_url(url)
     if not scheme:
         return ConfigurationError(
-            "MOCRA_BACKEND", f"{shown!r} is no URL of a backend", "Write memory:// or redis://host:6379/0"
+            "MOCRA_BACKEND", f"{shown!r} is not the URL of a backend", "Write memory:// or redis://host:6379/0"
         )
     near = difflib.get_close_matches(scheme, known, n=1)
     guess = f"Did you mean {near[0]}://? " if near else ""

@@ -200,11 +200,15 @@ class CompressingCodec:
         mine = self._current
         stored = await self._queue.dictionaries()
         for old in [one for n, one in self._known.items() if one is not mine and n not in stored.contents]:
-            logger.warning("Compression dictionary %04x is gone from beside the queue, and stored again", old.identity)
+            logger.warning(
+                "Compression dictionary %04x was missing beside the queue and has been stored again", old.identity
+            )
             await self._queue.add_dictionary(old.identity, old.content, instead_of=stored.current)
             stored = await self._queue.dictionaries()
         if mine is not None and mine.identity not in stored.contents:
-            logger.warning("Compression dictionary %04x is gone from beside the queue, and stored again", mine.identity)
+            logger.warning(
+                "Compression dictionary %04x was missing beside the queue and has been stored again", mine.identity
+            )
         while mine is not None and mine.identity not in stored.contents:
             before = stored.current
             current = await self._queue.add_dictionary(mine.identity, mine.content, instead_of=before)

@@ -106,7 +106,7 @@ class ItemClasses:
         if not is_item_class(kind) and kind not in self.explicit:
             raise ConfigurationError(
                 "MOCRA_ITEM_CLASSES",
-                f"{path!r} is no item class",
+                f"{path!r} is not an item class",
                 "Name a dict, dataclass, attrs, pydantic, enum or Item class, or RequestCodec.register_item it",
             )
         self._found[name_of(kind)] = kind

@@ -17,6 +17,7 @@ from scrapy import Item
 
 from mocra_scrapy.codec.advice import name_of
 from mocra_scrapy.exceptions import UnreadablePayload, UnserializableRequest
+from mocra_scrapy.models.wording import counted
 
 #: Has no default.
 REQUIRED = object()
@@ -84,7 +85,7 @@ def load(kind: type, state: Any) -> Any:  # noqa: PLR0911 - a table of shapes
     if issubclass(kind, tuple):
         wanted = len(kind._fields)  # type: ignore[attr-defined]
         if len(_of(list, state)) != wanted:
-            raise UnreadablePayload(f"{name_of(kind)} has {wanted} fields now, and had {len(state)}")
+            raise UnreadablePayload(f"{name_of(kind)} has {counted(wanted, 'field')} now, and had {len(state)}")
         return tuple.__new__(kind, state)
     base = _base(kind)
     made = kind.__new__(kind)
@@ -167,4 +168,4 @@ def _no_more(value: Any, names: Any) -> None:
     kind = type(value)
     for name in getattr(value, "__dict__", ()):
         if name not in names and not _cached(kind, name):
-            raise UnserializableRequest(f"{name_of(kind)} has an attribute {name!r} that is no field of it")
+            raise UnserializableRequest(f"{name_of(kind)} has an attribute {name!r} that is not one of its fields")

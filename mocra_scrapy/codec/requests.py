@@ -117,7 +117,7 @@ class RequestCodec:
         stored, *load* makes an equal instance of that.
         """
         if (dump is None) != (load is None) or (dump is None and not is_item_class(item_class)):
-            raise TypeError(f"{name_of(item_class)} is no item class: pass both dump= and load=")
+            raise TypeError(f"{name_of(item_class)} is not an item class: pass both dump= and load=")
         if dump is not None and load is not None:
             ItemClasses.explicit[item_class] = dump, load
         ItemClasses.registered[name_of(item_class)] = item_class

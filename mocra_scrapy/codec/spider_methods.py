@@ -82,10 +82,10 @@ class SpiderMethods:
             if type(stored) is list and len(stored) == 3 and type(stored[0]) is str:
                 _, args, keywords = stored
                 if not all(type(name) is str for name in keywords):
-                    raise UnreadablePayload(f"{role} {stored[0]!r} has keywords that are no names")
+                    raise UnreadablePayload(f"{role} {stored[0]!r} has keywords that are not names")
                 return partial(self.method(stored[0], role), *args, **keywords)
             if not isinstance(stored, str) or stored.startswith("__"):
-                raise UnreadablePayload(f"{role} {stored!r} is no method name")
+                raise UnreadablePayload(f"{role} {stored!r} is not a method name")
             if not callable(
                 getattr(inspect.getattr_static(self._spider, stored, None), "__func__", None)
             ) and not callable(inspect.getattr_static(self._spider, stored, None)):

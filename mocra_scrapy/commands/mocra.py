@@ -78,7 +78,7 @@ class Command(ScrapyCommand):
         parser = argparse.ArgumentParser(prog=f"scrapy {self.family} {name}", description=verb.__doc__)
         verb.add_options(parser)
         parser.add_argument("-s", "--set", action="append", default=[], metavar="NAME=VALUE", help="set a setting")
-        options = parser.parse_args(rest)
+        options = parser.parse_intermixed_args(rest)  # words and options in any order
         assert self.settings is not None
         try:
             self.settings.setdict(arglist_to_dict(options.set), priority="cmdline")

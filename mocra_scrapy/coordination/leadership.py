@@ -199,12 +199,12 @@ class Candidate:
     def _troubled(self, level: int, why: str) -> None:
         """Once for each stretch of trouble: it is tried again every few seconds."""
         if not self.trouble:
-            logger.log(level, "Candidate %s can't contend, that is tried again: %s", self.name, why)
+            logger.log(level, "Candidate %s can't run for its roles, it will try again: %s", self.name, why)
         self.trouble = why
 
     def _untroubled(self) -> None:
         if self.trouble:
-            logger.info("Candidate %s contends again", self.name)
+            logger.info("Candidate %s runs for its roles again", self.name)
         self.trouble = ""
 
     def _jittered(self, seconds: float) -> float:

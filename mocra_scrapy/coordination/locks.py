@@ -92,9 +92,9 @@ class Lock:
     ) -> None:
         subject = f"lock {name!r}"
         if not 0.1 <= ttl <= 86_400:
-            raise ConfigurationError(subject, f"ttl {ttl!r} is no time in seconds", "Choose 0.1 to 86400")
+            raise ConfigurationError(subject, f"ttl {ttl!r} is not a time in seconds", "Choose 0.1 to 86400")
         if limit < 1:
-            raise ConfigurationError(subject, f"limit {limit!r} is no number of permits", "Choose 1 or more")
+            raise ConfigurationError(subject, f"limit {limit!r} is not a number of permits", "Choose 1 or more")
         if on_loss not in ("cancel", "flag"):
             raise ConfigurationError(subject, f"on_loss {on_loss!r} is unknown", "Choose 'cancel' or 'flag'")
         self.name = name
@@ -193,7 +193,7 @@ class Lock:
             return None  # the attempt is still out: the next one waits for the same
         except BackendError as error:
             self._asking = None
-            logger.warning("Lock %r can't be asked for, that is tried again: %s", self.name, error)
+            logger.warning("Lock %r can't be asked for, it will try again: %s", self.name, error)
             return None
         except Exception:
             self._asking = None

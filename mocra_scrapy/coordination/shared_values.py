@@ -243,7 +243,7 @@ class SharedSpace:
             try:
                 await self._catch_up()
             except BackendError as error:
-                logger.warning("Shared values are the defaults until the backend answers: %s", error)
+                logger.warning("Shared values have their defaults until the backend answers: %s", error)
             self.start()
 
     def start(self) -> None:

@@ -98,7 +98,7 @@ class Alerts:
             await self._store.change(job, step)
         except BackendError as error:
             logger.warning(
-                "That the alert of %s was %s could not be stored, it may come again: %s", run_id, became, error
+                "The alert of %s was %s, but that could not be stored; it may be sent again: %s", run_id, became, error
             )
 
 

@@ -21,6 +21,7 @@ from mocra_scrapy.cron.schedule import BadSchedule, Schedule
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.cron.toml_lines import line_of
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.checks import WrongValue
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def _read(source: Source) -> tuple[str, Source, Any]:
         at = place.removeprefix("line ").partition(",")[0]
         at = f"{source}:{at if at.isdigit() else text.count(chr(10)) + 1}"
         raise ConfigurationError(
-            at, f"it is no TOML: {problem}", "See https://toml.io for how it is written"
+            at, f"it is not valid TOML: {problem}", "See https://toml.io for how it is written"
         ) from error
     for name in source.table:
         data = data.get(name, {}) if isinstance(data, Mapping) else {}
@@ -175,15 +176,14 @@ class JobsFile:
         try:
             jobs = load_jobs(self.source)
         except ConfigurationError as error:
-            logger.error("The new jobs file is wrong, the old jobs are kept: %s", error)
+            logger.error("The new jobs file has an error, the old jobs are kept: %s", error)
             return False
         old, self.jobs = self.jobs, jobs
         new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
         logger.info(
-            "Read %s again: %d job%s, new: %s, gone: %s",
+            "Read %s again: %s, new: %s, gone: %s",
             self.source,
-            len(jobs),
-            "" if len(jobs) == 1 else "s",
+            counted(len(jobs), "job"),
             ", ".join(new) or "none",
             ", ".join(gone) or "none",
         )
@@ -225,7 +225,7 @@ class _Tables:
 
     def _section(self, path: tuple[str, ...], value: Any) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
-            raise self._error(path, f"{value!r} is no table", f"Write it as a table, [{'.'.join((*path, 'NAME'))}]")
+            raise self._error(path, f"{value!r} is not a table", f"Write it as a table, [{'.'.join((*path, 'NAME'))}]")
         return value
 
     def _values(self, path: tuple[str, ...], table: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Job:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise WrongValue(f"{value!r} is no text", "Write a text in quotes that is not empty")
+        raise WrongValue(f"{value!r} is not a text", "Write a text in quotes that is not empty")
     return value
 
 
@@ -96,7 +96,7 @@ def _flag(value: Any) -> bool:
 
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise WrongValue(f"{value!r} is no table", 'Write { name = "value" }')
+        raise WrongValue(f"{value!r} is not a table", 'Write { name = "value" }')
     return dict(value)
 
 
@@ -112,13 +112,13 @@ def _args(value: Any) -> dict[str, str]:
 def _settings(value: Any) -> dict[str, Any]:
     for name in _table(value):
         if not name.isupper():
-            raise WrongValue(f"{name!r} is no name of a setting", f"Write {name.upper()!r}, or move it to args")
+            raise WrongValue(f"{name!r} is not the name of a setting", f"Write {name.upper()!r}, or move it to args")
     return dict(value)
 
 
 def _tags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) and tag for tag in value):
-        raise WrongValue(f"{value!r} is no list of texts", 'Write ["daily", "shop"]')
+        raise WrongValue(f"{value!r} is not a list of texts", 'Write ["daily", "shop"]')
     return tuple(value)
 
 
@@ -144,10 +144,10 @@ def _alert(value: Any) -> tuple[str, ...]:
         words = shlex.split(value) if isinstance(value, str) else list(value)
     except (ValueError, TypeError) as error:
         raise WrongValue(
-            f"{value!r} is no command: {error}", 'Write "https://…", or ["mail-it", "--to", "me"]'
+            f"{value!r} is not a command: {error}", 'Write "https://…", or ["mail-it", "--to", "me"]'
         ) from error
     if not words or not all(isinstance(word, str) and word for word in words):
-        raise WrongValue(f"{value!r} is no command and no URL", 'Write "https://…", or ["mail-it", "--to", "me"]')
+        raise WrongValue(f"{value!r} is neither a command nor a URL", 'Write "https://…", or ["mail-it", "--to", "me"]')
     return tuple(words)
 
 

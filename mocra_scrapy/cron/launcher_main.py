@@ -125,7 +125,7 @@ class Launcher:
                 self._store.signs.give(self._order.job, self._order.worker, self._order.lease), self._order.lease / 3
             )
         except (BackendError, asyncio.TimeoutError) as error:
-            logger.warning("No sign of life could be given: %s", error)
+            logger.warning("The sign of life could not be stored: %s", error)
 
     async def _obey(self) -> None:
         """Look whether the run is to stop, or was taken for lost."""
@@ -133,7 +133,7 @@ class Launcher:
         try:
             stored = await asyncio.wait_for(self._store.get(self._order.job), ASK)
         except (BackendError, asyncio.TimeoutError) as error:
-            logger.warning("Nobody says whether this run is to stop: %s", error)
+            logger.warning("It can't be read whether this run is to stop: %s", error)
             return
         run = stored.state.run(self._order.run)
         if run is None:
@@ -143,7 +143,7 @@ class Launcher:
         if mine is None or mine.ended is not None:
             # Paused for longer than the lease: it counts as lost, and the next attempt may be going
             # on.
-            logger.error("Run %s was taken for lost and given up; its crawl is ended", self._order.run)
+            logger.error("Run %s was considered lost; its crawl is stopped", self._order.run)
             self._disowned = True
             self._crawl.kill()
         elif run.stop:
@@ -194,7 +194,7 @@ def main() -> int:
     try:
         order = LaunchSpec.from_bytes(sys.stdin.buffer.read())
     except (ValueError, KeyError, TypeError) as error:
-        logger.error("This is no order: %s", error)
+        logger.error("This is not an order: %s", error)
         return BAD_ORDER
     return asyncio.run(launch(order))
 

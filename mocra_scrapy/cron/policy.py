@@ -15,6 +15,7 @@ from mocra_scrapy.cron.alert_rules import owe
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.run_steps import ask_to_stop, end, end_part, note, retry
 from mocra_scrapy.cron.state import INTENDED, QUEUED, WAITING, JobState, Part, Run, run_id, utc
+from mocra_scrapy.models.wording import counted
 
 #: Instants that are started or caught up in one decision; older ones are missed. More than an
 #: every-second job has in the default grace.
@@ -138,7 +139,7 @@ def _new_instants(job: Job, state: JobState, now: float) -> JobState:
     state = replace(state, last=instants[-1], missed=state.missed + len(missed))
     if missed:
         reason = (
-            f"{_instants(len(missed))} up to {utc(missed[-1])}: nobody could start them within "
+            f"{counted(len(missed), 'instant')} up to {utc(missed[-1])}: nobody could start them within "
             f"misfire_grace = {job.misfire_grace:g} s"
         )
         run = end(_run(job, missed[-1], "scheduled"), "missed", reason, now)
@@ -150,10 +151,6 @@ def _new_instants(job: Job, state: JobState, now: float) -> JobState:
     return state
 
 
-def _instants(count: int) -> str:
-    return f"{count} instant{'' if count == 1 else 's'}"
-
-
 def _left_out(job: Job, state: JobState, first: int, late: bool, now: float) -> JobState:
     """Instants before the *first* that is decided: there are too many for one decision, and the
     history says so.
@@ -161,7 +158,7 @@ def _left_out(job: Job, state: JobState, first: int, late: bool, now: float) -> 
     assert state.last is not None
     count = sum(1 for _ in islice(job.schedule.between(state.last, first - 1), COUNTED + 1))
     newest = job.schedule.latest(state.last, first - 1, 1)[0][0].instant
-    number = f"more than {COUNTED} instants" if count > COUNTED else _instants(count)
+    number = f"more than {COUNTED} instants" if count > COUNTED else counted(count, "instant")
     why = f"later than misfire_grace = {job.misfire_grace:g} s" if late else f"one decision starts {MOST} at most"
     run = end(_run(job, newest, "scheduled"), "missed", f"{number} up to {utc(newest)}: {why}", now)
     return replace(state.with_run(replace(run, count=count)), missed=state.missed + count)
@@ -219,7 +216,7 @@ def _admit(job: Job, state: JobState, run: Run, now: float) -> JobState:
         other = (busy or queued)[-1].id
         return note(state, end(run, "skipped", f"{other} is going on (concurrency = forbid)", now))
     if policy == "queue" and run.kind != "catch-up" and len(queued) >= job.max_queued:
-        return note(state, end(run, "skipped", f"max_queued = {job.max_queued} runs wait already", now))
+        return note(state, end(run, "skipped", f"max_queued = {job.max_queued}, and as many wait already", now))
     if policy == "replace":
         newer = [one.id for one in (*busy, *queued) if one.instant > run.instant]
         if newer:  # a retry whose time is over

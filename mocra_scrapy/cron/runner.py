@@ -40,6 +40,7 @@ from mocra_scrapy.cron.silence import Silence
 from mocra_scrapy.cron.state import ENDED, INTENDED, JobState, Run
 from mocra_scrapy.exceptions import BackendError, BackendUnavailable
 from mocra_scrapy.models import Term
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.identity import worker_name
 
 logger = logging.getLogger(__name__)
@@ -110,8 +111,7 @@ class Runner:
         await self.store.open(self._options.start_timeout)
         if self.store.files is not None:
             self.store.files.take()
-        plural = "" if len(self.jobs) == 1 else "s"
-        logger.info("%d job%s in %s, state on %s", len(self.jobs), plural, self.file.source, self.store)
+        logger.info("%s in %s, state on %s", counted(len(self.jobs), "job"), self.file.source, self.store)
 
     async def run(self, stop: asyncio.Event, lease: float = 15.0) -> None:
         """Contend and lead until *stop*; then resign. Runs that go on are left to their launchers.
@@ -198,7 +198,7 @@ class Runner:
                     pause = AGAIN
                 else:
                     if self._trouble:
-                        logger.info("What could not be used can be used again: what is due is started")
+                        logger.info("The state can be used again: what is due is started")
                         self._trouble = ""
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), pause)
@@ -293,7 +293,7 @@ class Runner:
                 break
             old = await self.store.get(job.name)
             if old.fence > number:
-                logger.warning("A later term than %d has decided about %s", number, job.name)
+                logger.warning("A later term than %d has decided on %s", number, job.name)
                 return None
         self.log.look(job.name, new)
         self._alerts.look(job, new)

@@ -27,6 +27,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 from mocra_scrapy.cron import zones
 from mocra_scrapy.cron.suggestions import did_you_mean
+from mocra_scrapy.models.wording import counted
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -123,7 +124,7 @@ class Schedule:
         fields = tuple(text.split(" ")) if text else ()
         if len(fields) not in (5, 6):
             raise BadSchedule(
-                f"{text!r} has {len(fields)} fields",
+                f"{text!r} has {counted(len(fields), 'field')}",
                 "Write five: minute, hour, day of month, month, day of week; or six, with the second first",
             )
         for i, field in enumerate(fields, start=6 - len(fields)):
@@ -156,7 +157,7 @@ class Schedule:
         except (CroniterError, ValueError, TypeError) as error:
             names = {4: ", or JAN to DEC", 5: " (0 and 7 are Sunday), or SUN to SAT"}.get(i, "")
             raise BadSchedule(
-                f"{field!r} is no {name}", f"Write numbers from {low} to {high}{names}, with , - / *, or H"
+                f"{field!r} is not a valid {name}", f"Write numbers from {low} to {high}{names}, with , - / *, or H"
             ) from error
 
     # ------------------------------------------------------------------ stepping

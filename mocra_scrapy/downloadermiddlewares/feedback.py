@@ -119,7 +119,7 @@ class FeedbackMiddleware:
             seconds = retry_after(header, time.time(), self.options.retry_after)
             if seconds is None:
                 self.stats.inc_value("mocra/throttle/retry_after_malformed")
-                logger.debug("Slot %s: Retry-After %r says nothing", slot, header[:100])
+                logger.debug("Slot %s: Retry-After %r can't be parsed", slot, header[:100])
             elif seconds > 0:
                 self.feedback.hold(slot, seconds, f"Retry-After, status {response.status}")
         if response.status in options.statuses and (

@@ -10,6 +10,7 @@ from scrapy.downloadermiddlewares import retry
 from scrapy.utils.response import response_status_message
 
 from mocra_scrapy.models.backoff import backoff
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.settings.failures import FailureOptions, read_failure_options
 from mocra_scrapy.settings.identity import one_off_command
@@ -93,4 +94,4 @@ class RetryMiddleware(retry.RetryMiddleware):
             return
         delivery = self._delivery(request)
         if delivery is not None and not delivery.settled:
-            delivery.fail("retry", f"Given up after {request.meta.get('retry_times', 0)} retries: {reason}")
+            delivery.fail("retry", f"Given up after {counted(request.meta.get('retry_times', 0), 'retry')}: {reason}")

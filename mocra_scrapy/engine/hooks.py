@@ -35,6 +35,7 @@ from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Output, wrapping_output
 from mocra_scrapy.engine.slot_delay import waited_for
+from mocra_scrapy.models import slot_name
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -293,16 +294,16 @@ class EngineHooks:
         return bool(getattr(self._engine, "running", True))
 
     @property
+    def closing(self) -> bool:
+        return getattr(self._slot, "closing", None) is not None
+
+    @property
     def paused(self) -> bool:
         return bool(getattr(self._engine, "paused", False))
 
     def slot_of(self, request: Request) -> str:
-        """Scrapy's download slot of *request*, as text: to Scrapy a slot may be anything that can be
-        a key, and one that is no text (``meta["download_slot"] = ("a", 1)``) is named by its
-        :class:`str`.
-        """
-        slot: object = self._slot_key(request)
-        return slot if isinstance(slot, str) else str(slot)
+        """The name of *request*'s download slot."""
+        return slot_name(self._slot_key(request))
 
     def concurrency_of(self, slot: str) -> int:
         """How many requests the downloader runs at once in *slot*; 0: any number."""
@@ -321,4 +322,4 @@ class EngineHooks:
 def slot_of(request: Request) -> str:
     """The download slot as Scrapy works it out, for a downloader that doesn't tell."""
     slot = request.meta.get("download_slot")
-    return str(slot) if slot is not None else urlsplit(request.url).hostname or ""
+    return slot_name(slot) if slot is not None else urlsplit(request.url).hostname or ""

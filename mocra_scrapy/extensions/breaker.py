@@ -17,6 +17,7 @@ from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import CallbackTimeout, MocraError
 from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import CALLBACK_TIMEOUT, PARSE, PIPELINE
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.breaker import read_breaker
@@ -123,7 +124,7 @@ class BreakerExtension:
             try:
                 self._apply(await self.breaker.report(self._take()))
             except MocraError as error:
-                logger.debug("The breaker took no report: %s", error)
+                logger.debug("The breaker did not accept a report: %s", error)
                 self.stats.inc_value("mocra/breaker/reports_lost")
                 pause = AWAY
             except Exception:
@@ -155,13 +156,13 @@ class BreakerExtension:
             return
         why = "a probe failed" if change.before is Circuit.HALF_OPEN else "it failed too often"
         logger.warning(
-            "Slot %s is held for %.1f s by all workers, %s: %d failures (%s), %d downloads",
+            "Slot %s is held for %.1f s by all workers, %s: %s (%s), %s",
             change.slot,
             change.hold,
             why,
-            change.failed,
+            counted(change.failed, "failure"),
             described(change.kinds),
-            change.total,
+            counted(change.total, "download"),
         )
         self.stats.inc_value("mocra/breaker/opened")
         self.crawler.signals.send_catch_log(
@@ -177,10 +178,10 @@ class BreakerExtension:
 
     def _tripped(self, trip: Trip) -> None:
         logger.error(
-            "The crawl failed too often: %d failures (%s), %d downloads; all workers close. The next run resumes it",
-            trip.failed,
+            "The crawl failed too often: %s (%s), %s; all workers close. The next run resumes it",
+            counted(trip.failed, "failure"),
             described(trip.kinds),
-            trip.total,
+            counted(trip.total, "download"),
         )
         self.stats.inc_value("mocra/breaker/tripped")
         self.crawler.signals.send_catch_log(

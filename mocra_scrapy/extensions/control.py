@@ -95,7 +95,7 @@ class WorkerControl:
             if self._drained is None:
                 self._drained = asyncio.create_task(self._leave_when_drained(), name="mocra drain")
         else:
-            logger.error("An order that nobody can have given is ignored: %r", order.value)
+            logger.error("An order that is not valid is ignored: %r", order.value)
 
     async def _leave_when_drained(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.models import Seeding
+from mocra_scrapy.models.wording import plural
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.runtime.figures import amount, duration, errors_in, figures_of
 from mocra_scrapy.runtime.terminal_line import TerminalLine, can_draw
@@ -110,10 +111,11 @@ class ProgressLine:
             samples.popleft()
         seconds = now - samples[0].at
         rate = 60 * (pages - samples[0].pages) / seconds if seconds else 0.0
+        items, errors = figures.get("items", 0), errors_in(figures)
         told = [
-            f"{amount(pages)} pages, {amount(rate)}/min",
-            f"{amount(figures.get('items', 0))} items",
-            f"{amount(errors_in(figures))} errors",
+            f"{amount(pages)} {plural(pages, 'page')}, {amount(rate)}/min",
+            f"{amount(items)} {plural(items, 'item')}",
+            f"{amount(errors)} {plural(errors, 'error')}",
             f"{flow.held['in_flight']} in flight",
             f"{size.pending:,} pending" + (f", {size.delayed:,} delayed" if size.delayed else ""),
         ]

@@ -18,6 +18,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.depth_limit import count_too_deep
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.runtime.figures import added, figures_of, lines
 from mocra_scrapy.runtime.run_totals import RunTotals, WorkerTotal, working_time
@@ -75,7 +76,7 @@ class Summary:
             try:
                 await self._tell(final=False)
             except MocraError as error:
-                logger.debug("The figures of %s: %s", self._mocra.worker, error)
+                logger.debug("The figures of %s were not stored: %s", self._mocra.worker, error)
             await asyncio.sleep(self._mocra.coordination.heartbeat)
 
     async def _tell(self, *, final: bool) -> None:
@@ -101,7 +102,7 @@ class Summary:
                 self._of_crawl, self._still_there = await self._totals.at_the_end(self._state)
                 await self._totals.forget(self._state, self._still_there)
         except MocraError as error:
-            logger.debug("The last figures of %s: %s", self._mocra.worker, error)
+            logger.debug("The last figures of %s were not stored: %s", self._mocra.worker, error)
         await self._totals.close()
 
     # ------------------------------------------------------------------ told
@@ -131,7 +132,10 @@ class Summary:
     def _whole(self, who: str) -> list[str]:
         totals = self._of_crawl
         figures = added(total.figures for total in totals)
-        told = [f"{who}: finished, by {len(totals)} workers", *lines(figures, working_time(totals), self._letters())]
+        told = [
+            f"{who}: finished, by {counted(len(totals), 'worker')}",
+            *lines(figures, working_time(totals), self._letters()),
+        ]
         closing = [total for total in totals if not total.final and total.worker in self._still_there]
         if closing:
             told.append(f"  still closing, counted with what they last reported: {_silent(closing)}")
@@ -148,10 +152,11 @@ class Summary:
         """What an interrupted worker leaves behind."""
         if finished_here or self._size is None or self._state is None or self._state.finished:
             return []
-        waiting = f"{self._size.pending + self._size.delayed:,}"
+        left = self._size.pending + self._size.delayed
+        waiting = f"  not done     {counted(left, 'request')}"
         if not self._mocra.backend.durable:
-            return [f"  not done     {waiting} requests were waiting, and are gone with this process"]
-        return [f"  not done     {waiting} requests wait in the queue, as of the last look; the next run resumes"]
+            return [f"{waiting} {'was' if left == 1 else 'were'} waiting, gone with this process"]
+        return [f"{waiting} waiting in the queue, as last seen; the next run resumes"]
 
     def _letters(self) -> str:
         mocra = self._mocra

@@ -89,7 +89,7 @@ class WorkerReports:
         try:
             await self._registry.announce(report, self._options.heartbeat_ttl)
         except MocraError as error:
-            logger.debug("The heartbeat of %s: %s", self._mocra.worker, error)
+            logger.debug("The heartbeat of %s was not stored: %s", self._mocra.worker, error)
             return min(self._options.heartbeat, 1.0)
         return self._options.heartbeat
 

@@ -117,7 +117,7 @@ async def begin(
         if time.monotonic() > deadline:
             raise ConfigurationError(
                 f"FEEDS {str(target)!r}",
-                f"another run has been writing it for {patience:g} s and it can't be emptied under its hands",
+                f"another run has been writing it for {patience:g} s so it can't be emptied",
                 "Wait until that run has ended, or name another file",
             )
         await asyncio.sleep(LOOK)

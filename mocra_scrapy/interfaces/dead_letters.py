@@ -48,6 +48,8 @@ class IDeadLetters(Interface):
 
         * With *forget* the letter's fingerprint, where it is known, is forgotten in the same
           step. [replay_may_forget_the_fingerprint]
+        * All letters of its delivery go with it, and its request is put back once: the callback
+          runs again as a whole. [a_delivery_is_replayed_once]
         * A finished run is opened again, as by a push. [a_replay_after_the_end_reopens]
         """
 

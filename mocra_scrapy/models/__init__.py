@@ -46,7 +46,7 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
-from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
     "BUCKETS",
@@ -95,6 +95,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "slot_name",
     "tally",
     "totals_namespace",
 ]

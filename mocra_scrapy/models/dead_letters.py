@@ -18,7 +18,7 @@ REASONS = {
     "item": "a pipeline failed on an item of it",
     "offsite": "the worker's offsite filter dropped it, that of whoever stored it did not",
     "retry": "its retries were used up",
-    "unreadable": "its bytes are no request of this spider",
+    "unreadable": "its bytes are not a request of this spider",
 }
 
 
@@ -63,6 +63,7 @@ class DeadLetter:
             gave up.
         first_failed_at: when it first failed or was first lost, as far as anybody knows;
             ``died_at`` at the latest.
+        delivery: the same for all letters of one delivery: what failed of one hand-out of a request.
     """
 
     id: str
@@ -82,6 +83,7 @@ class DeadLetter:
     fingerprint: bytes | None = None
     retries: int = 0
     first_failed_at: float = 0.0
+    delivery: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Job:
             arguments = {str(name): Argument(str(a[0]), str(a[1])) for name, a in data["arguments"].items()}
             return cls(str(data["project"]), str(data["spider"]), arguments)
         except (TypeError, KeyError, IndexError, AttributeError) as error:
-            raise ValueError(f"no description of a job: {error!r}") from error
+            raise ValueError(f"not a description of a job: {error!r}") from error
 
     def differences(self, stored: Job) -> list[str]:
         """What of this one is other than in *stored*, for people."""

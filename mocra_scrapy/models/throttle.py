@@ -14,6 +14,15 @@ from dataclasses import dataclass
 LONGEST = 366 * 86_400.0
 
 
+def slot_name(key: object) -> str:
+    """What Scrapy's download slot *key* is called here. To Scrapy a slot may be anything that can be
+    a key: one that is no text (``meta["download_slot"] = ("a", 1)``) is named by its :class:`str`,
+    and ``@acc`` is ``download_slot:@acc``, else it would be taken for the scope.
+    """
+    name = key if isinstance(key, str) else str(key)
+    return f"download_slot:{name}" if name.startswith("@") else name
+
+
 @dataclass(frozen=True, slots=True)
 class SlotLimit:
     """How the whole cluster may use a slot or scope.

@@ -148,12 +148,12 @@ class SiteFeedback:
                 await self._tell(slot, note)
             except MocraError as error:
                 # Anything may have come in meanwhile: what was not told yet joins it.
-                logger.debug("Slot %s: the backend did not take a note: %s", slot, error)
+                logger.debug("Slot %s: the backend did not store the feedback: %s", slot, error)
                 self._stats.inc_value("mocra/throttle/feedback_repeated")
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
                 pause = min(2 * pause, LONGEST_PAUSE)
             except Exception:
-                logger.exception("Slot %s: a note can't be told", slot)
+                logger.exception("Slot %s: feedback can't be sent", slot)
                 self._notes.pop(slot, None)
                 self._stats.inc_value("mocra/throttle/feedback_lost")
             else:
@@ -185,7 +185,7 @@ class SiteFeedback:
                 raise
             if interval != self._slowed.get(slot, (0.0, 0.0))[1]:
                 self._stats.inc_value("mocra/throttle/slowed")
-                self._log("Slot %s is slowed down to one request in %.2f s", slot, interval)
+                self._log("Slot %s is slowed down to one request every %.2f s", slot, interval)
             self._remember(self._slowed, slot, (time.monotonic(), interval))
         if note.change is not None:
             changer, note.change = note.change, None
@@ -198,7 +198,7 @@ class SiteFeedback:
                 raise
             if change is not None and change.interval is not None:
                 self._stats.inc_value("mocra/throttle/changed")
-                self._log("Slot %s gets one request in %.2f s from now on: %s", slot, change.interval, note.why)
+                self._log("Slot %s gets one request every %.2f s from now on: %s", slot, change.interval, note.why)
         if not note.until and not note.slower and note.change is None:
             self._notes.pop(slot, None)
 

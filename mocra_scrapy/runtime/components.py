@@ -98,7 +98,7 @@ class Components:
         try:
             await self._open_one(part)
         except Exception:
-            logger.exception("%s did not open well", type(part).__name__)
+            logger.exception("%s failed to open", type(part).__name__)
 
     async def open(self) -> None:
         self._open = True
@@ -116,7 +116,7 @@ class Components:
                 try:
                     await part.close()
                 except Exception:
-                    logger.exception("%s did not close well", type(part).__name__)
+                    logger.exception("%s failed to close", type(part).__name__)
 
         try:
             await asyncio.wait_for(close_all(), timeout)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,7 +90,7 @@ class Deaths:
                     pause = max(self._pace, number / LISTINGS) * random.uniform(0.75, 1.25)  # noqa: S311
                     listing = self._clock() + pause
             except MocraError as error:  # of an outage the exchanges tell; who was found is found again
-                logger.debug("The look for dead workers: %s", error)
+                logger.debug("Looking for dead workers failed: %s", error)
 
     # ------------------------------------------------------------------ on this machine
 
@@ -101,7 +102,7 @@ class Deaths:
             logger.warning(
                 "Worker %s died: its process is gone. %s",
                 name,
-                f"{_requests(held)} that it held {_return(held)} now" if held else "It held no request",
+                f"{counted(held, 'request')} that it held {_return(held)} now" if held else "It held no request",
             )
 
     # ------------------------------------------------------------------ anywhere
@@ -116,7 +117,7 @@ class Deaths:
                 continue
             if silence < self._silent:
                 if self._told.pop(info.name, None) is not None:
-                    logger.info("Worker %s is heard of again", info.name)
+                    logger.info("Worker %s answers again", info.name)
             elif info.name not in self._told:
                 self._told[info.name] = now - silence
                 self._tell(info, silence)
@@ -126,7 +127,7 @@ class Deaths:
                 logger.info("Worker %s is gone; it left, or somebody saw it die", name)
             else:
                 logger.warning(
-                    "Worker %s counts as dead after %.0f s of silence (MOCRA_LEASE = %g s); what it held has returned",
+                    "Worker %s is considered dead after %.0f s of silence (MOCRA_LEASE = %g s); what it held has returned",
                     name,
                     silence,
                     self._lease,
@@ -139,7 +140,7 @@ class Deaths:
             "Worker %s has not been heard of since %s; %s",
             info.name,
             since,
-            f"{_requests(info.held)} that it holds {_return(info.held)} within {max(0.0, info.expires_in):.0f} s"
+            f"{counted(info.held, 'request')} that it holds {_return(info.held)} within {max(0.0, info.expires_in):.0f} s"
             f" (MOCRA_LEASE = {self._lease:g} s)"
             if info.held
             else "it holds no request",
@@ -156,10 +157,6 @@ async def declare_dead(queue: IRequestQueue, signs: Signs) -> AsyncIterator[tupl
             dead.forget()
         if held is not None:
             yield dead.name, held
-
-
-def _requests(number: int) -> str:
-    return f"{number:,} request{'' if number == 1 else 's'}"
 
 
 def _return(number: int) -> str:

@@ -30,6 +30,7 @@ from mocra_scrapy.models.failure_kinds import (
     kind_of_class,
     kind_of_status,
 )
+from mocra_scrapy.models.wording import plural
 
 #: Figure -> the stat that holds it.
 PLAIN = {
@@ -152,6 +153,9 @@ def lines(figures: Mapping[str, float], seconds: float, letters: str) -> list[st
     def rate(name: str) -> str:
         return f"{amount(get(name, 0))} ({amount(get(name, 0) / minutes)} a minute)"
 
+    def requests(name: str) -> str:
+        return f"{amount(get(name, 0))} {plural(get(name, 0), 'request')}"
+
     rows = [("pages", rate("pages")), ("items", rate("items") + _items(figures))]
     if get("files"):
         rows.insert(1, ("files", rate("files")))
@@ -164,14 +168,14 @@ def lines(figures: Mapping[str, float], seconds: float, letters: str) -> list[st
     skipped = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]
     rows.append(("not crawled", ", ".join(skipped) or "nothing that was found"))
     if get("local"):
-        rows.append(("not storable", f"{amount(get('local', 0))} requests stayed in their worker's memory"))
+        rows.append(("not storable", f"{requests('local')} stayed in their worker's memory"))
     if get("late"):
         rows.append(
-            ("late output", f"{amount(get('late', 0))} requests and items dropped, after their callback's time-out")
+            ("late output", f"{amount(get('late', 0))} dropped (requests and items), after their callback's time-out")
         )
     if get("released"):
-        rows.append(("let go", f"{amount(get('released', 0))} requests in flight that the stop did not wait for"))
-    rows.append(("received", f"{size(get('bytes', 0))} for {amount(get('requests', 0))} requests, robots.txt included"))
+        rows.append(("let go", f"{requests('released')} in flight that the stop did not wait for"))
+    rows.append(("received", f"{size(get('bytes', 0))} for {requests('requests')}, robots.txt included"))
     rows.append(("time", duration(seconds)))
     return [f"  {name:<13}{text}" for name, text in rows]
 

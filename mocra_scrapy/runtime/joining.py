@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy.exceptions import ConfigurationError, OtherJob
 from mocra_scrapy.models import control_namespace, totals_namespace
+from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
     from mocra_scrapy.coordination.queue_session import QueueSession
@@ -33,7 +34,7 @@ async def join(session: QueueSession, crawl: str, backend: IBackend, *, fresh: b
     if not state.resumed:
         logger.info("Worker %s begins run %d of crawl %r", session.worker, state.run, crawl)
     elif state.others:
-        others = f"{state.others} other worker{'s are' if state.others > 1 else ' is'} there"
+        others = f"{counted(state.others, 'other worker')} {'is' if state.others == 1 else 'are'} there"
         logger.info("Worker %s joins run %d of crawl %r: %s", session.worker, state.run, crawl, others)
     else:
         left = left_of(await session.queue.size())
@@ -43,8 +44,8 @@ async def join(session: QueueSession, crawl: str, backend: IBackend, *, fresh: b
 
 def left_of(size: QueueSize) -> str:
     """``85 requests are pending, 3 delayed, 16 in flight``."""
-    are = "request is" if size.pending == 1 else "requests are"
-    return f"{size.pending} {are} pending, {size.delayed} delayed, {size.leased} in flight"
+    are = "is" if size.pending == 1 else "are"
+    return f"{counted(size.pending, 'request')} {are} pending, {size.delayed} delayed, {size.leased} in flight"
 
 
 async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> None:
@@ -62,11 +63,11 @@ async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> N
     await forget_values(backend, crawl)
     if state.run or size.unfinished or size.dead:
         logger.warning(
-            "MOCRA_FRESH: crawl %r is deleted and begun again. It was in run %d: %s, %d dead letters",
+            "MOCRA_FRESH: crawl %r is deleted and begun again. It was in run %d: %s, %s",
             crawl,
             state.run,
             left_of(size),
-            size.dead,
+            counted(size.dead, "dead letter"),
         )
 
 

@@ -66,14 +66,14 @@ def _value(value: Any) -> dict[str, Any] | None:
             value = json.loads(value)
         except ValueError as error:
             raise ConfigurationError(
-                NAME, f"it is no JSON: {error}", 'Write, for example, {"preset": "mocra"}'
+                NAME, f"it is not valid JSON: {error}", 'Write, for example, {"preset": "mocra"}'
             ) from None
         if value is None:
             return None
     if isinstance(value, str):
         value = {"preset": value}
     if not isinstance(value, Mapping):
-        raise ConfigurationError(NAME, f"{value!r} is no rule", f"Set a dict, None, or one of {_list(PRESETS)}")
+        raise ConfigurationError(NAME, f"{value!r} is not a rule", f"Set a dict, None, or one of {_list(PRESETS)}")
     for key in value:
         if key not in KEYS:
             raise ConfigurationError(NAME, f"{key!r} is unknown", f"Use {', '.join(KEYS)}")
@@ -93,7 +93,7 @@ def _threshold(value: Mapping[str, Any], level: str) -> Threshold | None:
         return None
     subject = f"{NAME}[{level!r}]"
     if not isinstance(part, Mapping):
-        raise ConfigurationError(subject, f"{part!r} is no threshold", 'Set a dict: {"failures": 10, "window": 60}')
+        raise ConfigurationError(subject, f"{part!r} is not a threshold", 'Set a dict: {"failures": 10, "window": 60}')
     for key in part:
         if key not in PARTS:
             raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(PARTS)}")
@@ -109,7 +109,9 @@ def _threshold(value: Mapping[str, Any], level: str) -> Threshold | None:
 def _kinds(names: Any, subject: str) -> frozenset[str]:
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, (list, tuple, set, frozenset)) or not names:
-        raise ConfigurationError(subject, f"{names!r} is no list of names", f"List some of {_list((*GROUPS, *KINDS))}")
+        raise ConfigurationError(
+            subject, f"{names!r} is not a list of names", f"List some of {_list((*GROUPS, *KINDS))}"
+        )
     found: set[str] = set()
     for name in names:
         if isinstance(name, str) and name in GROUPS:
@@ -118,6 +120,6 @@ def _kinds(names: Any, subject: str) -> frozenset[str]:
             found.add(name)
         else:
             raise ConfigurationError(
-                subject, f"{name!r} is no kind of failure", f"List some of {_list((*GROUPS, *KINDS))}"
+                subject, f"{name!r} is not a kind of failure", f"List some of {_list((*GROUPS, *KINDS))}"
             )
     return frozenset(found)

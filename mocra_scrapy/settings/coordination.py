@@ -34,7 +34,7 @@ def _roles(read: SettingsReader) -> Sequence[str]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, (list, tuple)) or not all(isinstance(role, str) and role for role in value):
-        raise ConfigurationError(name, f"{value!r} is no list of names", "Set, for example, ['exporter']")
+        raise ConfigurationError(name, f"{value!r} is not a list of names", "Set, for example, ['exporter']")
     return tuple(value)
 
 

@@ -66,7 +66,7 @@ def _statuses(value: Any) -> frozenset[int]:
         value = [part for part in value.strip("[] ").split(",") if part.strip()]
     fix = "List statuses from 400 to 599; an empty list switches it off"
     if not isinstance(value, (list, tuple, set, frozenset)):
-        raise ConfigurationError(STATUSES, f"{value!r} is no list", fix)
+        raise ConfigurationError(STATUSES, f"{value!r} is not a list", fix)
     found = set()
     for one in value:
         try:
@@ -74,6 +74,6 @@ def _statuses(value: Any) -> frozenset[int]:
         except (TypeError, ValueError):
             status = -1
         if not 400 <= status <= 599:
-            raise ConfigurationError(STATUSES, f"{one!r} is no status of a failure", fix)
+            raise ConfigurationError(STATUSES, f"{one!r} is not the status of a failure", fix)
         found.add(status)
     return frozenset(found)

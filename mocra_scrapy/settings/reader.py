@@ -70,7 +70,7 @@ class SettingsReader:
         value = self.value(name)
         texts = value.split(",") if isinstance(value, str) and value else value or []
         if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ConfigurationError(name, f"{value!r} is no list of {what}", "Set a list of texts")
+            raise ConfigurationError(name, f"{value!r} is not a list of {what}", "Set a list of texts")
         return [text.strip() for text in texts]
 
     def paths(self, name: str) -> list[str]:
@@ -85,8 +85,8 @@ class SettingsReader:
                 value = json.loads(value)
             except ValueError as error:
                 raise ConfigurationError(
-                    name, f"it is no JSON: {error}", 'Write, for example, {"socket_timeout": 2}'
+                    name, f"it is not valid JSON: {error}", 'Write, for example, {"socket_timeout": 2}'
                 ) from None
         if not isinstance(value, Mapping):
-            raise ConfigurationError(name, f"{type(value).__name__} is no dict", "Set a dict")
+            raise ConfigurationError(name, f"{type(value).__name__} is not a dict", "Set a dict")
         return dict(value)

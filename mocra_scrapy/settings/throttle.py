@@ -23,9 +23,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import LONGEST, SlotLimit
+from mocra_scrapy.models import LONGEST, SlotLimit, slot_name
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
+from mocra_scrapy.settings.slot_names import names_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -116,19 +117,20 @@ class Limits:
         Raises:
             ConfigurationError: ``meta["mocra_scopes"]`` names one that ``MOCRA_THROTTLE`` doesn't.
         """
-        if not self.own and not self.patterns:
+        wished = request.meta.get(META_SCOPES)
+        if not wished and not self.own and not self.patterns:
             return ()
         mine = self._find(slot)[1]
-        wished = request.meta.get(META_SCOPES)
         if not wished:
             return mine
         names = [wished] if isinstance(wished, str) else list(wished)
         for name in names:
             if f"@{name}" not in self.own:
+                needs = "" if self.cluster else ", which needs MOCRA_THROTTLE_SCOPE = 'cluster'"
                 raise ConfigurationError(
                     f"meta[{META_SCOPES!r}]",
                     f"MOCRA_THROTTLE has no scope {name!r}",
-                    f"Set one: MOCRA_THROTTLE = {{'@{name}': '60/m'}}",
+                    f"Set one: MOCRA_THROTTLE = {{'@{name}': '60/m'}}{needs}",
                 )
         return tuple(sorted({*mine, *(f"@{name}" for name in names)}))
 
@@ -146,7 +148,7 @@ def parse_rate(text: Any, subject: str) -> float:
     else:
         match = _RATE.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ConfigurationError(subject, f"{text!r} is no rate", fix)
+            raise ConfigurationError(subject, f"{text!r} is not a rate", fix)
         count, seconds = float(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
     if not (count > 0 and seconds > 0 and math.isfinite(count)):
         raise ConfigurationError(subject, f"{text!r} is a rate of nothing", f"{fix}; to stop a slot, pause it")
@@ -173,7 +175,9 @@ def _rule(name: str, value: Any) -> Rule:
     scopes = value.get("scopes", ())
     scopes = [scopes] if isinstance(scopes, str) else scopes
     if not isinstance(scopes, (list, tuple, set)) or not all(isinstance(s, str) and s for s in scopes):
-        raise ConfigurationError(f"{subject}['scopes']", f"{scopes!r} are no names", "Write a list of names, without @")
+        raise ConfigurationError(
+            f"{subject}['scopes']", f"{scopes!r} are not names", "Write a list of names, without @"
+        )
     if scopes and name.startswith("@"):
         raise ConfigurationError(subject, "a scope has scopes", "Name the scopes at the slots")
     whole = {
@@ -237,9 +241,16 @@ def read_limits(settings: BaseSettings, delay: float | None = None) -> Limits:
     )
     default = _begins_with(settings, default)
     slots = {
-        name: _slot(f"DOWNLOAD_SLOTS[{name!r}]", s, default) for name, s in settings.getdict("DOWNLOAD_SLOTS").items()
+        slot_name(name): _slot(f"DOWNLOAD_SLOTS[{name!r}]", s, default)
+        for name, s in settings.getdict("DOWNLOAD_SLOTS").items()
     }
     rules = {str(name): _rule(str(name), value) for name, value in read.mapping("MOCRA_THROTTLE").items()}
+    rules = {
+        name: rule  # in their order; what is named itself goes before what also stands for it
+        for key, rule in rules.items()
+        for name in names_of(key, f"MOCRA_THROTTLE[{key!r}]")
+        if name == key or name not in rules
+    }
     patterns = {name: rule for name, rule in rules.items() if not name.startswith("@") and set(name) & set("*?[")}
     own = {name: rule for name, rule in rules.items() if name not in patterns}
     for name, rule in rules.items():

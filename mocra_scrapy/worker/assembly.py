@@ -15,6 +15,7 @@ from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.engine.let_go import LetGo
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.worker.delays import RequestedDelays
 from mocra_scrapy.worker.deliveries import Deliveries
@@ -290,7 +291,7 @@ class CrawlWorker:
         try:
             await asyncio.wait_for(self._flush_and_sign_off(), self.parts.options.stop_timeout)
         except asyncio.TimeoutError:
-            self._left_unflushed(f"did not take within MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
+            self._left_unflushed(f"took longer than MOCRA_STOP_TIMEOUT = {self.parts.options.stop_timeout:g} s")
         except MocraError as error:
             self._left_unflushed(f"refused ({error})")
         if self.parts.backend_url == "memory://" and not self.parts.one_off:
@@ -302,7 +303,7 @@ class CrawlWorker:
         try:
             await self.opened.aclose()
         except MocraError as error:
-            logger.warning("Closing the backend: %s", error)
+            logger.warning("The backend did not close properly: %s", error)
 
     async def _flush_and_sign_off(self) -> None:
         while self.outbox and not self.handler.is_broken:
@@ -316,9 +317,9 @@ class CrawlWorker:
 
     def _left_unflushed(self, why: str) -> None:
         logger.error(
-            "The last %d messages are what the backend %s; what this worker held goes to others, in %g s at the latest",
-            len(self.outbox),
+            "The backend %s: %s not stored. What this worker held goes to others, in %g s at the latest",
             why,
+            counted(len(self.outbox), "message"),
             self.parts.options.queue.lease,
         )
         assert self.crawler.stats is not None

@@ -90,7 +90,7 @@ class RequestedDelays:
     def _bad(self, request: Request, key: str, value: Any, fix: str) -> float:
         self._stats.inc_value("mocra/delay/refused")
         self._tell(
-            key, "%s: meta[%r] is %r, which is no delay: it does not wait. %s", request, key, value, fix, error=True
+            key, "%s: meta[%r] is %r, which is not a delay: it does not wait. %s", request, key, value, fix, error=True
         )
         return 0.0
 

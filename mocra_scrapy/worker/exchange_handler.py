@@ -110,7 +110,7 @@ class ExchangeHandler:
         ahead = silence - (self._answered_at - before)
         if ahead > self._options.queue.lease / 2:
             logger.warning(
-                "The clock of the backend went ahead by %.0f s at once; leases were extended by as much, delays ended early",
+                "The clock of the backend jumped ahead by %.0f s; leases were extended by as much, delays ended early",
                 ahead,
             )
             self._stats.inc_value("mocra/backend/clock_steps")
@@ -133,14 +133,20 @@ class ExchangeHandler:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""
         logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self._parts.crawl, exchange.state.run)
         self._codec.doubt()
-        self._filter.forget()
+        if not self._filter.forget():
+            logger.warning(
+                "DUPEFILTER_CLASS is a filter of the project's own, which goes on to know the pages of run %d: this worker"
+                " drops links to them in run %d. Start it again, or delete that setting to filter over the whole cluster",
+                self.run,
+                exchange.state.run,
+            )
 
     def _lost(self) -> None:
         """We were paused for longer than the lease: what waits in the inbox may be with others;
         give it back if it is not.
         """
         logger.warning(
-            "This worker gave no sign of life for MOCRA_LEASE = %g s; what it held went to others",
+            "This worker was silent for MOCRA_LEASE = %g s; what it held has gone to others",
             self._options.queue.lease,
         )
         self._stats.inc_value("mocra/worker/lost")

@@ -151,10 +151,10 @@ class ExchangeLoop:
         except asyncio.CancelledError:
             raise
         except MocraError as error:
-            logger.critical("The backend refuses what this worker asks, again and again; this worker stops: %s", error)
+            logger.critical("The backend keeps refusing this worker's calls; this worker stops: %s", error)
             self._handler.on_broken()
         except BaseException:
-            logger.critical("The exchange with the queue broke down; this worker stops", exc_info=True)
+            logger.critical("The exchange with the queue failed; this worker stops", exc_info=True)
             self._handler.on_broken()
 
     async def _listen(self) -> None:
@@ -236,7 +236,7 @@ class ExchangeLoop:
             self._handler.on_answered(call.batch, exchange)
             status.answered()
         except Exception:
-            logger.critical("The exchange with the queue broke down; this worker stops", exc_info=True)
+            logger.critical("The exchange with the queue failed; this worker stops", exc_info=True)
             self._handler.on_broken()
             return False
         return bool(exchange.leases)
@@ -300,7 +300,7 @@ class ExchangeLoop:
         audit: Audit = await self._insist(lambda _: self._session.queue.audit(True))
         if audit.differs:
             logger.error(
-                "What was counted of this crawl was not what is stored of it, and has been set right: %s", audit
+                "The counts of this crawl did not match what is stored of it and have been corrected: %s", audit
             )
             self._woken = True
 

@@ -30,6 +30,7 @@ from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.models.backoff import backoff
 from mocra_scrapy.models.redaction import redact
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Delivery
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Settlement:
             burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, **more))
         for at, record in enumerate(records):
             left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0
-            said = f"{left} more items of this request failed; this one:\n{record}" if left > 0 else record
+            said = f"{counted(left, 'more item')} of this request failed; this one:\n{record}" if left > 0 else record
             burials.append(Burial(lease, "item", bounded(said), fault is None or burials[0].done, body, **more))
         for burial in burials:
             self._stats.inc_value(STATS[burial.reason])

@@ -128,11 +128,12 @@ class WorkerPolicy:
     and nothing has to be counted here.
     """
 
-    def __init__(self, engine: EngineHooks) -> None:
+    def __init__(self, limits: Limits, engine: EngineHooks) -> None:
+        self._limits = limits
         self._engine = engine
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
-        return ()
+        return self._limits.scopes_of(slot, request)  # none; a request that names one is refused
 
     def has_room(self, key: Key, leased: bool) -> bool:
         return room_in(self._engine, key[0])
@@ -198,6 +199,6 @@ def asking_again(policy: SlotPolicy, status: QueueStatus) -> Callable[[tuple[str
 def policy_for(limits: Limits, engine: EngineHooks) -> SlotPolicy:
     """The one that ``MOCRA_THROTTLE_SCOPE`` asks for."""
     if not limits.cluster:
-        return WorkerPolicy(engine)
+        return WorkerPolicy(limits, engine)
     permits = SlotPermits(lambda name: limits.of(name) if limits.special(name) else None)
     return ClusterPolicy(permits, limits, engine)

@@ -241,6 +241,29 @@ async def test_replay_may_forget_the_fingerprint(harness: Harness) -> None:
     assert sorted(bodies(await harness.lease_all(a))) == ["0", "1", "1", "3"]
 
 
+async def test_a_delivery_is_replayed_once(harness: Harness) -> None:
+    """However many letters it left, named or not, in one call or in several."""
+    a = await harness.worker("a")
+    await a.push([Entry(b"%d" % n, f"slot{n}", fingerprint=fp(n)) for n in range(3)])
+    held = {x.body: x for x in await harness.lease_all(a)}
+    burials = [Burial(held[b"%d" % (n % 3)], "item", f"{n % 3} {n}", done=True) for n in range(7)]
+    await a.bury(burials)
+    letters = {x.detail: x for x in await a.queue.dead()}
+    assert len(letters) == 7
+    assert {(x.delivery == letters["0 0"].delivery) == (x.detail[0] == "0") for x in letters.values()} == {True}
+    reader = harness.queue(second=True)
+    # Each letter was there, its request is put back once; the letter that nobody named goes with them.
+    named = [letters[detail].id for detail in ("0 3", "1 1", "0 0", "1 4", "0 3", "1 1")]
+    assert list(await reader.replay(named, forget=True)) == [True, True, True, True, False, False]
+    assert sorted(x.detail for x in await reader.dead()) == ["2 2", "2 5"]
+    assert list(await reader.replay([letters["0 6"].id])) == [False], "it went with the others"
+    # A letter by itself is purged by itself.
+    assert list(await reader.purge([letters["2 2"].id])) == [True]
+    assert list(await reader.replay([letters["2 5"].id])) == [True]
+    assert sorted(bodies(await harness.lease_all(a))) == ["0", "1", "2"]
+    assert (await reader.size()).dead == 0
+
+
 async def test_a_replay_after_the_end_reopens(harness: Harness) -> None:
     a = await harness.worker("a")
     await bury_one(a, harness, slot="far")

@@ -44,7 +44,7 @@ SPIDER = """
     [
         ({"MOCRA_BACKEND": "reddis://localhost"}, "MOCRA_BACKEND: .*Did you mean redis://"),
         ({"MOCRA_BACKEND": "kafka+sql://localhost"}, "MOCRA_BACKEND: .*there is no backend for kafka\\+sql://"),
-        ({"MOCRA_BACKEND": "localhost:6379"}, "MOCRA_BACKEND: .*is no URL of a backend"),
+        ({"MOCRA_BACKEND": "localhost:6379"}, "MOCRA_BACKEND: .*is not the URL of a backend"),
         ({"MOCRA_BACKEND": "redis://localhost:6379/zero"}, "Write a number, as in redis://host:6379/0"),
         ({"MOCRA_LEASE": "-1"}, "MOCRA_LEASE: '-1' is not a time in seconds. Set a number from 1 to 86400"),
         ({"MOCRA_CLOSE": "maybe"}, "MOCRA_CLOSE: 'maybe' is unknown. Set one of 'finished', 'idle', 'never'"),

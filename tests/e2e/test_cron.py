@@ -334,7 +334,7 @@ def test_looking_and_checking(runners_of: Callable[[str, str], Runners]) -> None
     assert (done.returncode, "Nobody leads" in done.stdout) == (3, True)
     assert "  trigger " in scrapy(project, "cron", "help").stdout
     done = scrapy(project, "cron", "check")
-    assert (done.returncode, done.stdout.endswith("1 jobs, nothing wrong\n")) == (0, True)
+    assert (done.returncode, done.stdout.endswith("1 job, nothing wrong\n")) == (0, True)
     (project / "cron.toml").write_text(jobs.replace("items", "itmes"))
     done = scrapy(project, "cron", "check")
     assert done.returncode == 1
@@ -343,7 +343,7 @@ def test_looking_and_checking(runners_of: Callable[[str, str], Runners]) -> None
     for verb in (["run"], ["next"], ["trigger", "night"]):
         done = scrapy(project, "cron", *verb)
         assert done.returncode == 1, verb
-        assert "cron.toml:3: jobs.night.schedule: '42' is no hour" in done.stderr, verb
+        assert "cron.toml:3: jobs.night.schedule: '42' is not a valid hour" in done.stderr, verb
         assert "Traceback" not in done.stderr
 
 

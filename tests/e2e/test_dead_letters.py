@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.projects import scrapy
+from tests.e2e.projects import ONE_LINE, scrapy, write_project
 from tests.e2e.workers import PROJECT, Workers
 from tests.mocksite import MockSite
+from tests.services.processes import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
@@ -107,7 +108,7 @@ def test_an_error_in_a_callback(site: MockSite, workers: Workers, tmp_path: Path
     done = dead(workers, "replay", "faulty", "--all")
     if policy == "ack":
         assert "0 dead letters are back" in done.stdout
-        assert "1 records of requests that are done were left; --records with replays these, too" in done.stdout
+        assert "1 record of requests that are done: not replayed; --records with replays these, too" in done.stdout
         done = dead(workers, "replay", "faulty", "--all", "--records", "with")
     assert "1 dead letter is back" in done.stdout
     assert crawl(workers, "faulty", site, **more) == 0
@@ -181,7 +182,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
     assert shown.returncode == 1
     assert "reason: retry" in shown.stdout
     assert "Given up after 0 retries: 503 Service Unavailable" in shown.stdout
-    assert "1 of the IDs are unknown" in shown.stderr
+    assert "Unknown IDs: 1 (" in shown.stderr
     # By the crawl's name, from a file, by time.
     out = tmp_path / "letters.jsonl"
     assert dead(workers, "export", "--crawl", "moods", "-o", str(out), "--since", "1h").returncode == 0
@@ -192,6 +193,55 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
     assert dead(workers, "replay", "moods", first).returncode == 1
     assert dead(workers, "purge", "moods", "--all").stdout == "1 dead letter purged\n"
     assert dead(workers, "list", "moods").stdout == "0 dead letters\n"
+
+
+SIX = """
+    import scrapy
+
+
+    class Pipeline:
+        def process_item(self, item):
+            raise RuntimeError("no room")
+
+
+    class Shop(scrapy.Spider):
+        name = "shop"
+        start_urls = ["SITE/ok/page"]
+
+        def parse(self, response):
+            for n in range(6):
+                yield {"n": n}
+            raise RuntimeError("and an error")
+"""
+
+
+def test_a_delivery_with_seven_letters_is_replayed_once(site: MockSite, redis_url: str, tmp_path: Path) -> None:
+    settings = f'{ONE_LINE}ITEM_PIPELINES = {{"shop.spiders.first.Pipeline": 1}}\nMOCRA_BACKEND = "{redis_url}"\n'
+    project = write_project(tmp_path, SIX.replace("SITE", site.url), settings)
+    for n in (1, 2, 3):
+        assert scrapy(project, "crawl", "shop").returncode == 0
+        assert site.count("/ok/page") == n
+        listed = scrapy(project, "mocra", "dead", "list", "shop").stdout
+        assert listed.splitlines()[-1] == "7 dead letters: callback 1, item 6"
+        # Options and words in any order, and all letters or one of them.
+        which = ["--all"] if n == 1 else [listed.split()[0]]
+        done = scrapy(project, "mocra", "dead", "replay", "--crawl", "shop:shop", *which, "--records", "with")
+        said = "7 dead letters of 1 request are" if n == 1 else "1 dead letter is"
+        assert done.stdout == f"{said} back in the queue of crawl 'shop:shop'\n", done.stderr
+        assert scrapy(project, "mocra", "dead", "list", "shop").stdout == "0 dead letters\n"
+
+
+def test_a_replay_ends_although_all_fails_again(site: MockSite, workers: Workers) -> None:
+    """A worker that waits for more fetches what is replayed while the command still reads."""
+    paths = " ".join(f"moods/503/{n}" for n in range(450))
+    options = {"RETRY_TIMES": 0, "MOCRA_CLOSE": "never", "MOCRA_THROTTLE_FEEDBACK_STATUSES": ""}
+    worker = workers.start("moods", site=site.url, **{**QUICK, **options, "paths": paths})
+    eventually(lambda: "450 dead letters" in dead(workers, "list", "moods", "--limit", "1").stdout, 60)
+    assert dead(workers, "replay", "moods", "--all").stdout.startswith("450 dead letters are back")
+    eventually(lambda: "450 dead letters" in dead(workers, "list", "moods", "--limit", "1").stdout, 60)
+    worker.terminate()
+    assert worker.wait(60) == 0
+    assert sum(len(times) for times in site.arrivals().values()) == 900
 
 
 @pytest.mark.parametrize(
@@ -206,7 +256,7 @@ def test_the_command_line(site: MockSite, workers: Workers, tmp_path: Path) -> N
         (
             ["list", "moods", "--since", "yesterday"],
             2,
-            "'yesterday' is no time: write 2h, 30m, 7d, or 2026-01-31T08:00",
+            "'yesterday' is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00",
         ),
         (["list", "moods", "--limit", "0"], 2, "'0' is not a number from 1 on"),
         (["bury", "moods"], 2, "invalid choice: 'bury'"),

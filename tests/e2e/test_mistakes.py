@@ -71,7 +71,7 @@ B = "MOCRA_BACKEND"
 THERE = {B: "{redis}"}
 MISTAKES = [
     Mistake("scheme", {B: "reddis://localhost"}, r"reddis://. Did you mean redis://\?"),
-    Mistake("no_url", {B: "localhost:6379"}, r"is no URL of a backend. Write memory:// or redis://host:6379/0"),
+    Mistake("no_url", {B: "localhost:6379"}, r"is not the URL of a backend. Write memory:// or redis://host:6379/0"),
     Mistake("no_backend", {B: " "}, r"MOCRA_BACKEND: ' ' is not a URL.*Set a text"),
     Mistake("unknown_host", {B: "redis://a..b:6379/0"}, r"there is no host 'a\.\.b'. Write a name"),
     Mistake("closed_port", {B: "redis://127.0.0.1:{closed}", "MOCRA_START_TIMEOUT": "0.3"}, r"is the server running"),
@@ -87,7 +87,9 @@ MISTAKES = [
     ),
     Mistake("database", {B: "redis://127.0.0.1:{port}/99"}, r"Choose a database that the server has, usually 0 to 15"),
     Mistake("database_name", {B: "redis://127.0.0.1:{port}/zero"}, r"Write a number, as in redis://host:6379/0"),
-    Mistake("no_cluster", {B: "redis+cluster://127.0.0.1:{port}"}, r"is no cluster. Write redis://host:port/0 instead"),
+    Mistake(
+        "no_cluster", {B: "redis+cluster://127.0.0.1:{port}"}, r"is not a cluster. Write redis://host:port/0 instead"
+    ),
     Mistake("no_master", {B: "redis+sentinel://127.0.0.1:{port}"}, r"names no master. Write redis\+sentinel://"),
     Mistake(
         "no_client",
@@ -101,7 +103,9 @@ MISTAKES = [
         r"'sll_ca_certs' is unknown. Did you mean",
     ),
     Mistake(
-        "no_json", {**THERE, "MOCRA_REDIS_OPTIONS": "{x"}, r"MOCRA_REDIS_OPTIONS: it is no JSON: .* Write, for example"
+        "no_json",
+        {**THERE, "MOCRA_REDIS_OPTIONS": "{x"},
+        r"MOCRA_REDIS_OPTIONS: it is not valid JSON: .* Write, for example",
     ),
     Mistake("typo", {"MOCRA_LEESE": "30"}, r"no effect: MOCRA_LEESE \(did you mean MOCRA_LEASE\?\)", crawls=True),
     Mistake("no_number", {"MOCRA_LEASE": "soon"}, r"MOCRA_LEASE: 'soon' is not a time in seconds. Set a number"),
@@ -117,7 +121,9 @@ MISTAKES = [
     Mistake("long_name", {"MOCRA_CRAWL": "x" * 300}, r"MOCRA_CRAWL: a name of 300 characters. Use 200 at most"),
     Mistake("codec", {"MOCRA_CODEC": "yaml"}, r"MOCRA_CODEC: 'yaml' is unknown. "),
     Mistake(
-        "rate", {"MOCRA_THROTTLE": '{"a.example": "60/x"}'}, r"MOCRA_THROTTLE\['a.example'\].*'60/x' is no rate. Write"
+        "rate",
+        {"MOCRA_THROTTLE": '{"a.example": "60/x"}'},
+        r"MOCRA_THROTTLE\['a.example'\].*'60/x' is not a rate. Write",
     ),
     Mistake(
         "scope",

@@ -114,7 +114,9 @@ def test_delays_of_ones_own(site: MockSite, tmp_path: Path, redis_url: str, back
     stats = workers.stats()
     assert (stats["mocra/delay/refused"], stats["mocra/delay/shortened"]) == (3, 1)
     log = workers.log()
-    assert "meta['mocra_delay'] is -1, which is no delay: it does not wait. Set a number of seconds, 0 or more" in log
+    assert (
+        "meta['mocra_delay'] is -1, which is not a delay: it does not wait. Set a number of seconds, 0 or more" in log
+    )
     assert "It has no time zone" in log
     assert "it waits for MOCRA_DELAY_MAX = 2.5 s" in log
 

@@ -113,7 +113,7 @@ def test_an_interrupted_crawl_is_told_as_such_and_added_up_at_its_end(site: Mock
     assert first.wait(60) == 0
     [told] = summaries(workers.log(0))
     assert told["head"].endswith("(closed: shutdown)")
-    assert "wait in the queue" in told["not done"]
+    assert "waiting in the queue" in told["not done"]
     assert workers.start("graph", site=site.url).wait(60) == 0
     own, whole = summaries(workers.log(1))
     assert whole["head"] == "Crawl 'crawling:graph', run 1: finished, by 2 workers"

@@ -73,7 +73,7 @@ def test_a_rendered_project_crawls(how: str, site: MockSite, tmp_path: Path) -> 
         assert "${" not in text, name
         assert "project_name" not in text, name
     checked = scrapy(project, "cron", "check")
-    assert (checked.returncode, "1 jobs, nothing wrong" in checked.stdout) == (0, True), checked.stderr
+    assert (checked.returncode, "1 job, nothing wrong" in checked.stdout) == (0, True), checked.stderr
     items = crawled(project, site)
     assert {item["url"] for item in items} == {f"{site.url}/page/{n}" for n in range(site.pages)}
     assert set(items[0]) == {"url", "title", "words", "links"}

@@ -1,5 +1,5 @@
-"""Code blocks of the docs run, each page in a process of its own; settings blocks are read by a
-real crawler.
+"""Code blocks of the docs run, each in a process of its own; settings blocks are read by a real
+crawler.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from mocra_scrapy.commands import cron, mocra
 from mocra_scrapy.cron.config import Source, load_jobs
 from mocra_scrapy.settings import default_settings
 from mocra_scrapy.settings.crawl import read_options
+from tests.services import warm
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n(?:   :.*\n)*\n((?:   .*\n|\n)+)", re.MULTILINE)
@@ -93,15 +93,14 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
             options = read_options(Settings(values), "docs")
             open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
         else:
-            done = subprocess.run(
-                [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=30
-            )
+            strict = f"import warnings\nwarnings.simplefilter('error')\n{code}"
+            done = warm.run([sys.executable, "-c", strict], tmp_path, 150)
             assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stderr}"
 
 
-def test_commands_of_the_docs_exist() -> None:
+def test_commands_of_the_docs_exist(tmp_path: Path) -> None:
     """``scrapy …`` lines name commands that there are."""
-    done = subprocess.run([sys.executable, "-m", "scrapy", "mocra", "help"], capture_output=True, text=True)
+    done = warm.run([sys.executable, "-m", "scrapy", "mocra", "help"], tmp_path, 150)
     known = {"crawl", "startproject", "shell", "mocra", "runspider", "fetch", "genspider", "cron"}
     for page in PAGES:
         for kind, code in blocks(page):

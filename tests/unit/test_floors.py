@@ -5,6 +5,7 @@ words name no file; how long a file may be.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def room_of(module: str) -> str:
     return room
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Names of the modules that a file imports, wherever in it: lazily and for type checkers, too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -89,9 +91,10 @@ def imports(path: Path) -> set[str]:
             name = node.module or ""
             found.add(name)
             found.update(f"{name}.{alias.name}" for alias in node.names if module_exists(f"{name}.{alias.name}"))
-    return found
+    return frozenset(found)
 
 
+@cache
 def module_exists(name: str) -> bool:
     path = ROOT.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
@@ -181,6 +184,7 @@ def test_the_scheduler_is_the_seam_and_nothing_else() -> None:
     assert len((ROOT / "scheduler.py").read_text(encoding="utf-8").splitlines()) < 130
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """Every ``scrapy`` call imports the command's module; floor 2 must be usable without Scrapy."""
     import subprocess

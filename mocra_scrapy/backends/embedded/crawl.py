@@ -22,7 +22,7 @@ from mocra_scrapy.backends.embedded.slots import Item, Slots, item_of
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
 from mocra_scrapy.backends.embedded.workers import Worker
-from mocra_scrapy.models import Burial, CrawlState, DeadLetter, Entry, Job, QueueOptions, QueueSize, Seeding
+from mocra_scrapy.models import CrawlState, DeadLetter, Entry, Job, QueueOptions, QueueSize, Seeding
 from mocra_scrapy.models.entries import fingerprint_number
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
@@ -181,12 +181,6 @@ class StoredCrawl:
         else:
             self.slots.put(item, front=True)
 
-    def bury(
-        self, item: Item, why: Burial | tuple[str, str], worker: str, *, now: float, wall: float, most: int
-    ) -> None:
-        """Make *item* a dead letter."""
-        self.dead.add(item, why, worker, now=now, wall=wall, most=most)
-
     def replay(self, letters: Iterable[DeadLetter], lifo: bool, *, forget: bool) -> None:
         """Line up what *letters* (which are in no table any more) are about, as if never delivered;
         *forget*: their fingerprints are new again.
@@ -246,7 +240,7 @@ class StoredCrawl:
         if hand_outs >= options.max_deliveries:
             subject = "1 worker died while it" if hand_outs == 1 else f"{hand_outs} workers died while they"
             detail = f"{subject} held it, the last one: {name}"
-            self.bury(item, ("deliveries", detail), name, now=now, wall=wall, most=options.max_dead)
+            self.dead.add(item, ("deliveries", detail), name, now=now, wall=wall, most=options.max_dead)
             return False
         item.lost = hand_outs
         self.give_back(item, options.isolate_after)

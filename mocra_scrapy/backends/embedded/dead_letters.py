@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 from mocra_scrapy.backends.embedded.slots import Item
@@ -31,10 +31,18 @@ class DeadLetterTable:
         return (letter for _, letter in self._letters.values())
 
     def add(
-        self, item: Item, burial: Burial | tuple[str, str], worker: str, *, now: float, wall: float, most: int
-    ) -> None:
+        self,
+        item: Item,
+        burial: Burial | tuple[str, str],
+        worker: str,
+        *,
+        now: float,
+        wall: float,
+        most: int,
+        delivery: str = "",
+    ) -> str:
         """A letter of *item*, handed out once more than it was lost; of a reason and detail, if the
-        queue itself gave it up.
+        queue itself gave it up. *delivery*: what this returned for the first letter of the same one.
         """
         number = f"{next(self._numbers):016d}"
         said = burial if isinstance(burial, Burial) else None
@@ -58,10 +66,12 @@ class DeadLetterTable:
             fingerprint=said.fingerprint if said else None,
             retries=said.retries if said else 0,
             first_failed_at=first_failure(wall, item.first, said.first_failed_at if said else None),
+            delivery=delivery or number,
         )
         self._letters[number] = (now, letter)
         while len(self._letters) > most:
             self._letters.popitem(last=False)
+        return letter.delivery
 
     def expire(self, now: float, ttl: float | None) -> None:
         """Forget what is too old at *now*; to be called before each use."""
@@ -78,3 +88,13 @@ class DeadLetterTable:
 
     def pop(self, identity: str) -> DeadLetter | None:
         return self._letters.pop(identity, (0.0, None))[1]
+
+    def pop_deliveries(self, identities: Sequence[str]) -> tuple[list[bool], list[DeadLetter]]:
+        """Take the letters *identities* with all others of their deliveries: which of them there
+        were, and the first named one of each delivery.
+        """
+        wanted = {name: letter for name in identities if (letter := self.get(name)) is not None}
+        firsts = {letter.delivery: letter for letter in reversed(wanted.values())}
+        for letter in [letter for letter in self if letter.delivery in firsts]:
+            del self._letters[letter.id]
+        return [bool(wanted.pop(name, None)) for name in identities], list(firsts.values())[::-1]

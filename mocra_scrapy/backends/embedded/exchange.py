@@ -113,6 +113,7 @@ class _Turn:
 
     def _bury(self, bury: Sequence[Burial]) -> None:
         dropped: dict[str, Item | None] = {}  # several burials of one lease make as many letters
+        deliveries: dict[str, str] = {}
         for burial in bury:
             token = burial.lease.token
             if token not in dropped:
@@ -121,7 +122,15 @@ class _Turn:
             self._done.buried.append(item is not None)
             if item is not None:
                 most = self._options.max_dead
-                self._crawl.bury(item, burial, self._me.name, now=self._now, wall=self._wall, most=most)
+                deliveries[token] = self._crawl.dead.add(
+                    item,
+                    burial,
+                    self._me.name,
+                    now=self._now,
+                    wall=self._wall,
+                    most=most,
+                    delivery=deliveries.get(token, ""),
+                )
 
     def pass_time(self) -> int:
         """Delays that are over, workers that are dead."""

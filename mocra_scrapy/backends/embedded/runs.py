@@ -7,6 +7,7 @@ from dataclasses import replace
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import CrawlState, Finish, Job, QueueOptions, Seeding
+from mocra_scrapy.models.wording import counted
 
 
 def join(
@@ -16,7 +17,7 @@ def join(
     if options.shards and crawl.shards and options.shards != crawl.shards:
         raise ConfigurationError(
             "MOCRA_SHARDS",
-            f"this crawl was begun with {crawl.shards} shards, not {options.shards}",
+            f"this crawl was begun with {counted(crawl.shards, 'shard')}, not {options.shards}",
             f"Set it to {crawl.shards}, or leave it out, or delete the crawl first",
         )
     others, resumed = len(crawl.living(now, worker)), _is_unfinished(crawl)

@@ -40,10 +40,9 @@ class MemoryDeadLetters:
         return [letters.get(one) for one in ids]
 
     async def replay(self, ids: Sequence[str], *, forget: bool = False) -> Sequence[bool]:
-        letters = self._letters
-        found = [letters.pop(one) for one in ids]
-        self._crawl.replay([letter for letter in found if letter is not None], self.options.lifo, forget=forget)
-        return [letter is not None for letter in found]
+        found, letters = self._letters.pop_deliveries(ids)
+        self._crawl.replay(letters, self.options.lifo, forget=forget)
+        return found
 
     async def purge(self, ids: Sequence[str]) -> Sequence[bool]:
         letters = self._letters

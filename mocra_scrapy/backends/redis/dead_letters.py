@@ -31,6 +31,8 @@ def open_letter(identity: str, raw: bytes) -> DeadLetter:
     try:
         key, rank, count, first, body, reason, detail, worker, died, *rest = msgpack.unpackb(raw, raw=True)
         done, url, fingerprint, _, retries, failed = rest[0] if rest else (0, b"", b"", b"", 0, -1)
+        tail = identity.rpartition("-")[2]
+        delivery = f"{rest[1].decode()}-{tail}" if len(rest) > 1 else identity
         slot, *scopes = _text(key).split(BETWEEN)
         priority, normal = divmod(int(rank), 2)
         died_at, lost_at = died / 1000, None if first < 0 else first / 1000
@@ -52,6 +54,7 @@ def open_letter(identity: str, raw: bytes) -> DeadLetter:
             fingerprint or None,
             int(retries),
             first_failure(died_at, lost_at, None if failed < 0 else failed / 1000),
+            delivery,
         )
     except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"dead letter {identity!r} can't be read: {error}") from error

@@ -18,7 +18,7 @@ def _read(raw: bytes) -> int | None:
     try:
         return int(raw, 16) if raw else None
     except ValueError as error:
-        raise BackendCorrupted(f"{raw[:20]!r} is no identity of a dictionary") from error
+        raise BackendCorrupted(f"{raw[:20]!r} is not the identity of a dictionary") from error
 
 
 class RedisDictionaries:

@@ -44,6 +44,7 @@ from mocra_scrapy.models import (
     QueueOptions,
     Seeding,
 )
+from mocra_scrapy.models.wording import counted
 
 EXCHANGE, JOIN, LEAVE, DEAD = (load_script(name) for name in ("exchange", "join", "leave", "declare_dead"))
 CLAIM_SEEDING, COMPLETE_SEEDING = (load_script(f"seeding_{verb}") for verb in ("claim", "complete"))
@@ -95,7 +96,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         if record[0] == b"shards":
             raise ConfigurationError(
                 "MOCRA_SHARDS",
-                f"crawl {self.crawl!r} was begun with {int(record[1])} shards, not {self._shards.wish}",
+                f"crawl {self.crawl!r} was begun with {counted(int(record[1]), 'shard')}, not {self._shards.wish}",
                 f"Set it to {int(record[1])}, or leave it out, or delete the crawl first",
             )
         self._shards.count = int(record[5])

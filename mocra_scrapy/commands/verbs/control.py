@@ -16,6 +16,7 @@ from scrapy.commands import ScrapyCommand
 from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _senseless(options: argparse.Namespace) -> str:
 
 async def _say(control: Control, worker: str | None, what: str) -> None:
     there = 1 if worker else len(await control.workers())
-    who = worker or f"{there} worker{'' if there == 1 else 's'} of {control.crawl}"
+    who = worker or f"{counted(there, 'worker')} of {control.crawl}"
     print(f"Told {who}: {what}" if there else f"No worker is there; {control.crawl} is told all the same: {what}")
 
 
@@ -155,7 +156,7 @@ async def _set(control: Control, options: argparse.Namespace) -> None:
 
 
 async def _show(control: Control) -> None:
-    print(f"Crawl {control.crawl}, {len(await control.workers())} workers")
+    print(f"Crawl {control.crawl}, {counted(len(await control.workers()), 'worker')}")
     print(f"Paused: {', '.join(await control.paused()) or 'no'}".replace("*", "all"))
     for setting, current in sorted((await control.settings()).items()):
         print(f"{setting.replace(':', ' of ', 1)} = {current!r}")

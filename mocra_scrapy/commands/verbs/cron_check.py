@@ -16,6 +16,7 @@ from mocra_scrapy.cron.job_store import Store
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.suggestions import did_you_mean
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.identity import project_name
 
 #: Stats that Scrapy and this package count, and what the names of the others begin with.
@@ -56,7 +57,7 @@ class Check(Looking):
                 print(f'Warning: {job.name}: executor = "queue" on memory:// reaches workers on this machine only')
         if wrong:
             return WRONG
-        print(f"{source}: {len(jobs)} jobs, nothing wrong")
+        print(f"{source}: {counted(len(jobs), 'job')}, nothing wrong")
         return FINE
 
 
@@ -77,7 +78,7 @@ def unknown_stats(jobs: Mapping[str, Job], source: Source) -> Iterator[str]:
                     continue
                 guess = did_you_mean(name, STATS)
                 where = source.place(("jobs", job.name, key))
-                yield f"{where}: {name!r} is no stat that is known here, and reads as 0. {guess}".rstrip()
+                yield f"{where}: {name!r} is not a stat that is known here, and reads as 0. {guess}".rstrip()
 
 
 def shared_crawls(jobs: Mapping[str, Job], project: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from scrapy.commands import ScrapyCommand
 from mocra_scrapy.cron.options import CronOptions, read_cron_options
 from mocra_scrapy.cron.runner import Runner
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.wording import counted
 
 logger = logging.getLogger("mocra_scrapy.cron")
 
@@ -91,7 +92,7 @@ class Run:
             logger.info("Runs that go on by themselves: %s", ", ".join(sorted(going_on)))
             return
         runner.launches.terminate()
-        logger.info("Waiting for %d run%s to stop", len(going_on), "" if len(going_on) == 1 else "s")
+        logger.info("Waiting for %s to stop", counted(len(going_on), "run"))
         stop.clear()  # once more: don't wait
         await runner.launches.wait(stop)
 

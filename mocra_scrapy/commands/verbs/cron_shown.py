@@ -90,7 +90,7 @@ def moment(option: str, text: str) -> float:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigurationError(option, f"{text!r} is no time", "Write 2027-03-27T00:00:00Z") from error
+        raise ConfigurationError(option, f"{text!r} is not a time", "Write 2027-03-27T00:00:00Z") from error
 
 
 class Looking:

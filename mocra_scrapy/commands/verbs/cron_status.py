@@ -184,7 +184,7 @@ def problems(
             missed = next(job.schedule.after(state.last), None)
             if missed is not None and missed.instant < now - SLACK:
                 found.append(
-                    f"{job.name}: nobody has decided about {utc(missed.instant)}, {span(now - missed.instant)} ago"
+                    f"{job.name}: nobody has decided on {utc(missed.instant)}, {span(now - missed.instant)} ago"
                 )
         late = [run for run in state.runs if run.state != ENDED and not run.parts and run.due < now - grace]
         found += [f"{run.id}: {run.state}, was due {span(now - run.due)} ago" for run in late if not state.paused]

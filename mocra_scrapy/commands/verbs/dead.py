@@ -24,6 +24,7 @@ from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import settings_project
 
@@ -49,7 +50,7 @@ def point_in_time(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
@@ -57,12 +58,6 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 delivery``, ``2 deliveries``."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
@@ -212,9 +207,8 @@ class Action:
             for letter in page:
                 mark = " (done)" if letter.done else ""
                 tries = f"{counted(letter.deliveries, 'delivery')}, {counted(letter.retries, 'retry')}"
-                print(
-                    f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {as_json(letter)['url']}"
-                )
+                url = as_json(letter, self.chosen.secret_params)["url"]
+                print(f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {url}")
                 shown += 1
         counts = await queue.count_dead(self.where)
         total = sum(counts.values())
@@ -225,7 +219,7 @@ class Action:
 
     async def _show(self, queue: IRequestQueue) -> int:
         letters = [letter async for page in self._letters(queue, None) for letter in page]
-        print("\n\n".join(map(as_text, letters)))
+        print("\n\n".join(as_text(letter, self.chosen.secret_params) for letter in letters))
         return self._unknown(len(letters))
 
     async def _export(self, queue: IRequestQueue) -> int:
@@ -235,7 +229,7 @@ class Action:
         try:
             async for page in self._letters(queue, self.options.limit):
                 for letter in page:
-                    print(as_line(letter), file=file)
+                    print(as_line(letter, self.chosen.secret_params), file=file)
                     written += 1
         finally:
             if file is not None:
@@ -244,18 +238,25 @@ class Action:
         return self._unknown(written)
 
     async def _replay(self, queue: IRequestQueue) -> int:
-        replayed = 0
-        async for page in self._letters(queue, self.options.limit):
-            replayed += sum(await queue.replay([letter.id for letter in page], forget=self.options.forget))
+        replayed, deliveries = 0, set()
+        # What fails again meanwhile is not meant: a crawl that runs would be replayed for ever.
+        there = sum((await queue.count_dead(self.where)).values())
+        async for page in self._letters(queue, min(there, self.options.limit or there)):
+            found = await queue.replay([letter.id for letter in page], forget=self.options.forget)
+            back = [letter.delivery for letter, is_found in zip(page, found, strict=True) if is_found]
+            replayed += len(back)
+            deliveries.update(back)
             if self.options.forget:
                 await self._forget(queue, [letter for letter in page if letter.fingerprint is None])
-        print(
-            f"{counted(replayed, 'dead letter')} {'is' if replayed == 1 else 'are'} back in the queue of crawl {self.chosen.crawl!r}"
-        )
+        of = f" of {counted(len(deliveries), 'request')}" if len(deliveries) < replayed else ""
+        are = "is" if replayed == 1 else "are"
+        print(f"{counted(replayed, 'dead letter')}{of} {are} back in the queue of crawl {self.chosen.crawl!r}")
         if not self.ids and self.where.done is False:
             left = sum((await queue.count_dead(replace(self.where, done=True))).values())
             if left:
-                print(f"{left} records of requests that are done were left; --records with replays these, too")
+                print(
+                    f"{counted(left, 'record')} of requests that are done: not replayed; --records with replays these, too"
+                )
         return self._unknown(replayed)
 
     async def _forget(self, queue: IRequestQueue, letters: list[DeadLetter]) -> None:
@@ -266,7 +267,7 @@ class Action:
         known = [one for one in found if one is not None]
         await queue.forget(known)
         if len(known) < len(letters):
-            print(f"{len(letters) - len(known)} of them have no known fingerprint: the filter still knows them")
+            print(f"Without a known fingerprint: {len(letters) - len(known)}; the filter still knows them")
 
     async def _purge(self, queue: IRequestQueue) -> int:
         if self.ids:
@@ -282,5 +283,5 @@ class Action:
         """The exit code: 1 when IDs were named that there are not."""
         missing = len(set(self.ids)) - found
         if missing > 0:
-            print(f"{missing} of the IDs are unknown: replayed, purged, too old, or of another crawl", file=sys.stderr)
+            print(f"Unknown IDs: {missing} (replayed, purged, too old, or of another crawl)", file=sys.stderr)
         return int(missing > 0)

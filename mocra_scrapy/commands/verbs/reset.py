@@ -10,8 +10,8 @@ from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, who_asks, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named, is_there
-from mocra_scrapy.commands.verbs.dead import counted
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.runtime.deaths import declare_dead
 from mocra_scrapy.runtime.joining import forget_values, left_of
 from mocra_scrapy.runtime.sign_of_life import Signs
@@ -62,7 +62,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             print(f"Error: {backend.url} knows no crawl {crawl!r}. There are: {there}", file=sys.stderr)
             return WRONG
         size = await queue.size()
-        what = f"{left_of(size)}, {size.seen} URLs seen, {counted(size.dead, 'dead letter')}"
+        what = f"{left_of(size)}, {counted(size.seen, 'URL')} seen, {counted(size.dead, 'dead letter')}"
         print(f"Crawl {crawl!r} on {backend.url}: {what}")
         alive = [worker for worker in await queue.workers() if worker.expires_in > 0]
         if alive and not options.force:

@@ -15,6 +15,7 @@ from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.control import Control
 from mocra_scrapy.models import LetterFilter, QueueOptions
+from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
@@ -148,7 +149,8 @@ def told(facts: dict[str, Any], now: float) -> list[str]:
         f"job        project {facts['project'] or 'unknown'}, spider {facts['spider'] or 'unknown'}",
         f"arguments  {shown(facts['arguments'])}",
         f"seeding    {SEEDING[facts['seeding']]}",
-        f"requests   {facts['pending']} pending, {facts['delayed']} delayed, {facts['in_flight']} in flight; {facts['seen']} URLs seen",
+        f"requests   {facts['pending']} pending, {facts['delayed']} delayed, {facts['in_flight']} in flight;"
+        f" {counted(facts['seen'], 'URL')} seen",
         f"dead       {facts['dead']}" + "".join(f", {reason} {n}" for reason, n in facts["dead_by_reason"].items()),
         f"workers    {len(facts['workers'])}",
     ]

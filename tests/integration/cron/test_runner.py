@@ -223,7 +223,7 @@ async def test_a_launcher_that_never_starts_anything_is_given_up(bench: Bench, m
         state = await bench.until(lambda state: state.runs and state.runs[0].state == ENDED, later)
     assert outcomes(state) == [("00:10", "failed"), ("00:10#2", "waiting")]
     assert "launchers could not start it" in state.runs[0].reason
-    assert (bench.folder / "cron" / "launch.log").read_text().count("This is no order") == 5
+    assert (bench.folder / "cron" / "launch.log").read_text().count("This is not an order") == 5
 
 
 async def test_retries_are_kept_by_the_state(bench: Bench) -> None:

@@ -133,7 +133,7 @@ class Answering:
         (Answering(redis_version="6.0.20"), "6.2 or later"),
         (Answering(redis_mode="sentinel"), "redis+sentinel://"),
         (Answering(redis_mode="cluster"), "redis+cluster://"),
-        (Answering("cluster"), "is no cluster"),
+        (Answering("cluster"), "is not a cluster"),
         (Answering(role="slave", master_host="m", master_port=1), "m:1"),
     ],
 )

@@ -47,6 +47,7 @@ def throttle_over_rows() -> Throttle:
     return Throttle(*(Rows() for _ in range(10)))
 
 
+@pytest.mark.slow
 def test_limits_over_rows_tell_the_same_stories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole simulations with limits, word for word."""
 

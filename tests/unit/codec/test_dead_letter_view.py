@@ -109,7 +109,8 @@ def test_letters_of_version_0_1_are_read() -> None:
     old = msgpack.packb([b"s", 9, 1, -1, b"body", b"unreadable", b"why", b"w", 1_700_000_000_500], use_bin_type=False)
     letter = open_letter("1-0", old)
     assert letter == DeadLetter(
-        "1-0", "unreadable", "why", b"body", "s", 4, False, 1, "w", 1_700_000_000.5, None, first_failed_at=1_700_000_000.5
+        "1-0", "unreadable", "why", b"body", "s", 4, False, 1, "w", 1_700_000_000.5, None, first_failed_at=1_700_000_000.5,
+        delivery="1-0",
     )  # fmt: skip
     for foreign in (b"", b"\xc1", msgpack.packb(3), msgpack.packb([1] * 9), msgpack.packb([b"s", 1, 1])):
         with pytest.raises(BackendCorrupted, match="dead letter '1-0' can't be read"):

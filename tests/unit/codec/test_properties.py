@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import msgpack
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scrapy import Request, Spider
@@ -80,6 +81,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(meta=st.dictionaries(st.text(), VALUES, max_size=4), body=st.binary(), priority=st.integers(-(2**40), 2**40))
 def test_requests_come_back(meta: dict[str, Any], body: bytes, priority: int) -> None:
@@ -141,6 +143,7 @@ PAYLOADS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.sampled_from(PAYLOADS), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4))
 def test_damaged_requests_are_requests_or_unreadable(payload: bytes, damage: list[tuple[int, int]]) -> None:
@@ -173,6 +176,7 @@ FOREIGN = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(FOREIGN, st.integers(1, 13))
 def test_foreign_values_are_a_request_or_unreadable(value: Any, field: int) -> None:

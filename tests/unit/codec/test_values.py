@@ -290,7 +290,10 @@ def test_a_class_of_elsewhere_by_the_setting(tmp_path: Path, monkeypatch: pytest
             UnreadablePayload, match=r"'mocra_foreign_models.Foreign' is not known to this worker. Import it .*ITEM_CL"
         ):
             unknown.decode(payload)
-    for path, problem in (("mocra_no_such.Thing", "can't be loaded"), ("collections.abc.Sized", "is no item class")):
+    for path, problem in (
+        ("mocra_no_such.Thing", "can't be loaded"),
+        ("collections.abc.Sized", "is not an item class"),
+    ):
         spider.settings = Settings({"MOCRA_ITEM_CLASSES": [path]})
         with pytest.raises(ConfigurationError, match=f"MOCRA_ITEM_CLASSES.*{problem}"):
             RequestCodec(spider, max_bytes=1000)
@@ -360,7 +363,7 @@ def test_what_is_more_than_its_fields_is_refused(codec: RequestCodec) -> None:
     offer.page = "x"  # type: ignore[attr-defined]
     row.page = "x"  # type: ignore[attr-defined]
     for value in (offer, row):
-        with pytest.raises(UnserializableRequest, match="has an attribute 'page' that is no field of it"):
+        with pytest.raises(UnserializableRequest, match="has an attribute 'page' that is not one of its fields"):
             codec.encode(Request(URL, meta={"v": value}))
 
 

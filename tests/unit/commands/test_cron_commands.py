@@ -50,7 +50,7 @@ def test_what_is_not_well() -> None:
     jobs = {"shop": job()}
     assert problems(jobs, stored(), None, None, T + 10) == ["no runner leads: start `scrapy cron run`"]
     (late,) = problems(jobs, stored(), TERM, note(jobs), T + 700)
-    assert late == f"shop: nobody has decided about {utc(T + 600)}, 1min 40s ago"
+    assert late == f"shop: nobody has decided on {utc(T + 600)}, 1min 40s ago"
     assert problems({"shop": job(enabled=False)}, stored(), TERM, None, T + 7000) == []
     assert problems(jobs, stored(paused=True), TERM, note(jobs), T + 7000) == []
     run = Run(id="shop@x", instant=T, due=T, state=INTENDED)
@@ -152,7 +152,7 @@ settings = { MOCRA_CRAWL = "third" }
     jobs, mistakes = check_jobs(Source(file))
     assert mistakes == []
     (line,) = unknown_stats(jobs, Source(file))
-    assert ":4: jobs.one.success: 'item_scraped_coutn' is no stat that is known here" in line
+    assert ":4: jobs.one.success: 'item_scraped_coutn' is not a stat that is known here" in line
     assert "Did you mean 'item_scraped_count'?" in line
     (line,) = shared_crawls(jobs, "shop")
     assert line.startswith("one, two would work on one crawl, 'shop:a'")

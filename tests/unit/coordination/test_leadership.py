@@ -370,7 +370,7 @@ async def test_a_candidate_that_can_not_contend_says_so_once(
     async with Candidate(role, "a", clock=clock, **FAST) as a:  # type: ignore[arg-type]
         await eventually(lambda: len(role.calls) > 4)
         assert a.trouble == "away"
-        assert caplog.text.count("Candidate a can't contend, that is tried again: away") == 1
+        assert caplog.text.count("Candidate a can't run for its roles, it will try again: away") == 1
         role.away = False
         await a.elected()
         assert a.trouble == ""

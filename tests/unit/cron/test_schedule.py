@@ -63,6 +63,7 @@ def day(expression: str, date: str, zone: str) -> list[str]:
     return shown(Schedule(expression, zone, "job").between(begin - 1, end - 1), zone)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     sys.version_info < (3, 11), reason="cronsim, the oracle, needs Python 3.11; the code is the same there"
 )
@@ -178,12 +179,12 @@ def test_h_is_a_number_of_the_jobs_name() -> None:
         ("", "0 fields", "Write five"),
         ("* * * *", "4 fields", "Write five"),
         ("0 0 0 1 1 * 2027", "7 fields", "or six, with the second first"),
-        ("61 * * * *", "'61' is no minute", "from 0 to 59"),
-        ("0 25 * * *", "'25' is no hour", "from 0 to 23"),
-        ("60 0 0 * * *", "'60' is no second", "from 0 to 59"),
-        ("0 0 32 * *", "'32' is no day of month", "from 1 to 31"),
-        ("0 0 * FOO *", "'FOO' is no month", "JAN to DEC"),
-        ("0 0 * * 5#6", "'5#6' is no day of week", "0 and 7 are Sunday"),
+        ("61 * * * *", "'61' is not a valid minute", "from 0 to 59"),
+        ("0 25 * * *", "'25' is not a valid hour", "from 0 to 23"),
+        ("60 0 0 * * *", "'60' is not a valid second", "from 0 to 59"),
+        ("0 0 32 * *", "'32' is not a valid day of month", "from 1 to 31"),
+        ("0 0 * FOO *", "'FOO' is not a valid month", "JAN to DEC"),
+        ("0 0 * * 5#6", "'5#6' is not a valid day of week", "0 and 7 are Sunday"),
         ("0 0 31 2 *", "never comes", "Such days are not in such months"),
         ("0 0 31 4,6,9,11 *", "never comes", "change one of them"),
         ("0 0 29 2 1#1", "never comes", "Change the day"),
@@ -192,7 +193,7 @@ def test_h_is_a_number_of_the_jobs_name() -> None:
         ("R * * * *", "another number at each start", "Write H"),
         ("0 R(1-5) * * *", "another number at each start", "Write H"),
         ("*/70 * * * *", "longer than 60", "a smaller step"),
-        ("*/0 * * * *", "'*/0' is no minute", "from 0 to 59"),
+        ("*/0 * * * *", "'*/0' is not a valid minute", "from 0 to 59"),
         ("every day", "2 fields", "Write five"),
     ],
 )

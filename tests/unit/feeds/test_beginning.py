@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.feeds.beginning import Hold, RunMark, begin, empty
 from mocra_scrapy.feeds.line_file import LineFile
+from tests.services import warm
 
 RUN = RunMark("shop", 1000, 3)
 
@@ -133,7 +133,7 @@ def test_a_killed_owner_holds_nothing(path: Path) -> None:
         "hold = asyncio.run(begin(Path(sys.argv[1]), RunMark('shop', 1000, 3), None, keep=bool, patience=0))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    assert warm.run([sys.executable, "-c", code, str(path)], path.parent, 150).returncode == -9
     begun(path, RunMark("shop", 1000, 4)).release()
     assert path.read_text() == ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import signal
-import subprocess
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mocra_scrapy.feeds.line_file import LineFile
+from tests.services import warm
 
 
 def test_a_line_is_one_write_however_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +86,8 @@ def test_lines_of_processes_stand_below_each_other(tmp_path: Path) -> None:
         "for n in range(300):\n"
         "    file.write(sys.argv[2].encode() * (1 + n * 50) + b'\\n'); file.commit()\n"
     )
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "abc"]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    writers = [warm.start([sys.executable, "-c", code, str(path), letter], cwd=tmp_path) for letter in "abc"]
+    assert [writer.wait(150) for writer in writers] == [0, 0, 0]
     lines = path.read_text().splitlines()
     assert sorted(lines) == sorted(letter * (1 + n * 50) for letter in "abc" for n in range(300))
 

@@ -133,7 +133,7 @@ async def test_a_broken_note_does_not_stop_the_others(caplog: pytest.LogCaptureF
     runtime.feedback.hold("b", 9, "told")
     await eventually(lambda: runtime.limiter.calls[-1:] == [("hold", "b", 9)])
     assert runtime.stat("feedback_lost") == 1
-    assert "Slot a: a note can't be told" in caplog.text
+    assert "Slot a: feedback can't be sent" in caplog.text
     await runtime.feedback.close()
 
 

@@ -148,11 +148,11 @@ async def test_silence_is_told_before_the_lease_ends(world: World, caplog: pytes
     assert second.endswith("; it holds no request")
     await idle.exchange()
     await mine._list()
-    assert told(caplog) == ["Worker idle is heard of again"]
+    assert told(caplog) == ["Worker idle answers again"]
     await world.pass_time(40, me, idle)
     await mine._list()
     (gone,) = told(caplog)
-    assert gone.startswith("Worker far counts as dead after ")
+    assert gone.startswith("Worker far is considered dead after ")
     assert gone.endswith(" s of silence (MOCRA_LEASE = 60 s); what it held has returned")
     assert len(await me.lease(100)) == 12
     assert far.worker not in {info.name for info in await world.queue.workers()}

@@ -80,7 +80,7 @@ def test_a_table_for_a_person() -> None:
     assert "errors       16: timeout 5, http_5xx 4, pipeline 3, parse 2, broken 1, http_4xx 1" in text
     assert "dead letters 3: callback 2, deliveries 1; see them: scrapy mocra dead list books" in text
     assert "not crawled  3 offsite, 2 forbidden by robots.txt" in text
-    assert "late output  4 requests and items dropped" in text
+    assert "late output  4 dropped (requests and items)" in text
 
 
 @pytest.mark.parametrize(

@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from mocra_scrapy.runtime import sign_of_life
 from mocra_scrapy.runtime.sign_of_life import Signs, private_folder, this_kernel
+from tests.services import warm
 from tests.services.processes import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which kernel this is")
 
-HOLDER = """
-    import sys, time
+BEGIN = """
+    import os, sys, time
     from pathlib import Path
     from mocra_scrapy.runtime.sign_of_life import Signs
 
     signs = Signs("crawl", Path(sys.argv[1]))
+"""
+HOLDER = f"""{BEGIN}
     print(signs.give(sys.argv[2]), flush=True)
     sys.stdin.read()
     signs.take_back(sys.argv[2])
 """
 
 
-def holder(root: Path, worker: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(HOLDER), str(root), worker]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "True\n"
-    return process
+FINDER = f"""{BEGIN}
+    print("ready", flush=True)
+    sys.stdin.read()
+    for one in signs.dead():
+        with one:
+            print(one.name)
+            one.forget()
+"""
+
+
+@contextlib.contextmanager
+def processes(program: str, root: Path, *names: str) -> Iterator[tuple[list[warm.AnyProcess], IO[bytes]]]:
+    """One for each name, when each has said its first line; their standard input, to be closed."""
+    stdin, write = os.pipe()
+    ours = os.fdopen(write, "wb")
+    started: list[warm.AnyProcess] = []
+    try:
+        for name in names:
+            command = [sys.executable, "-c", textwrap.dedent(program), str(root), name]
+            started.append(warm.start(command, cwd=root.parent, stdin=stdin, stdout=subprocess.PIPE))
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() in (b"True\n", b"ready\n")
+        yield started, ours
+    finally:
+        os.close(stdin)
+        ours.close()
+        for process in started:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def is_dead_and_not_buried(process: warm.AnyProcess) -> bool:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def dead(signs: Signs) -> list[str]:
@@ -50,18 +85,14 @@ def dead(signs: Signs) -> list[str]:
 def test_only_a_process_that_is_gone_is_dead(tmp_path: Path) -> None:
     signs = Signs("crawl", tmp_path)
     assert signs.give("me")
-    process = holder(tmp_path, "other")
-    try:
+    with processes(HOLDER, tmp_path, "other") as ([process], _):
         assert dead(signs) == []
-        process.send_signal(signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGSTOP)
         assert dead(signs) == [], "it is stopped, not dead"
-        process.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not buried
+        os.kill(process.pid, signal.SIGKILL)
+        eventually(lambda: is_dead_and_not_buried(process))
         assert dead(signs) == ["other"]
         assert dead(Signs("another crawl", tmp_path)) == []
-    finally:
-        process.kill()
-        process.communicate()
     assert dead(signs) == ["other"], "until somebody has told of it"
     for one in signs.dead():
         with one:
@@ -74,9 +105,10 @@ def test_only_a_process_that_is_gone_is_dead(tmp_path: Path) -> None:
 def test_who_leaves_in_order_leaves_nothing(tmp_path: Path) -> None:
     signs = Signs("crawl", tmp_path)
     assert signs.folder is not None
-    process = holder(tmp_path, "other")
-    assert [path.name for path in signs.folder.iterdir()] == ["other"]
-    assert process.communicate("", 60) == ("", None)
+    with processes(HOLDER, tmp_path, "other") as ([process], stdin):
+        assert [path.name for path in signs.folder.iterdir()] == ["other"]
+        stdin.close()
+        assert process.wait(150) == 0
     assert not signs.folder.exists()
     assert dead(signs) == []
     assert signs.give("next"), "a folder that was removed is made anew"
@@ -86,23 +118,19 @@ def test_who_leaves_in_order_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_forked_child_keeps_the_sign(tmp_path: Path) -> None:
     """It may be what still works for the worker: then the lease decides."""
-    program = textwrap.dedent(HOLDER).replace("sys.stdin.read()", "import os; os.fork(); time.sleep(600)")
-    command = [sys.executable, "-c", program, str(tmp_path), "other"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
+    program = HOLDER.replace("sys.stdin.read()", "os.fork(); time.sleep(600)")
     children: list[str] = []
 
-    def forked() -> bool:
-        children[:] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    def forked(pid: int) -> bool:
+        children[:] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return bool(children)
 
-    eventually(forked)
     try:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        assert dead(Signs("crawl", tmp_path)) == []
+        with processes(program, tmp_path, "other") as ([process], _):
+            eventually(lambda: forked(process.pid))
+            process.kill()
+            process.wait()
+            assert dead(Signs("crawl", tmp_path)) == []
     finally:
         for pid in children:
             os.kill(int(pid), signal.SIGKILL)
@@ -198,15 +226,8 @@ def test_everybody_looks_at_once_and_one_finds(tmp_path: Path) -> None:
         signs = Signs("crawl", tmp_path)
         assert signs.give(f"w{n}")
         os.close(signs._held.pop(f"w{n}"))
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        found = pool.map(_find_all, [tmp_path] * 3)
+    with processes(FINDER, tmp_path, "a", "b", "c") as (finders, stdin):
+        stdin.close()  # what all of them wait for
+        found = [process.stdout.read().decode().split() for process in finders if process.stdout is not None]
+        assert [process.wait(150) for process in finders] == [0, 0, 0]
     assert sorted(name for names in found for name in names) == sorted(f"w{n}" for n in range(20))
-
-
-def _find_all(root: Path) -> list[str]:
-    found = []
-    for one in Signs("crawl", root).dead():
-        with one:
-            found.append(one.name)
-            one.forget()
-    return found

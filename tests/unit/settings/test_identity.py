@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from scrapy.settings import Settings
 
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.identity import project_name, settings_project
+from tests.services import warm
 
 ENVVAR = "SCRAPY_SETTINGS_MODULE"
 
@@ -65,7 +65,7 @@ def test_a_script_has_its_files_name(tmp_path: Path) -> None:
         (["-m", "pack"], "pack"),
         (["-c", text], "script"),
     ):
-        done = subprocess.run([sys.executable, *how], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = warm.run([sys.executable, *how], tmp_path, 150)
         assert done.stdout == f"{name}\n", done.stderr
 
 

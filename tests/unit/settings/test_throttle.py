@@ -11,7 +11,7 @@ from scrapy import Request
 from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import SlotLimit
+from mocra_scrapy.models import SlotLimit, slot_name
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.throttle import parse_rate, read_limits
 
@@ -163,3 +163,60 @@ def test_other_rules_have_another_name() -> None:
 
     assert digest() == ""
     assert digest(a="1/s") == digest(a="60/m") != digest(a="2/s")
+
+
+@pytest.mark.parametrize(
+    ("key", "fix"),
+    [
+        ("http://www.Example.com:8000/x", "Write 'www.example.com'"),
+        ("//example.com", "Write 'example.com'"),
+        ("http://[", "Write 'www.example.com'"),
+        ("Example.com:8000", "Write 'example.com'"),
+        ("localhost:80", "Write 'localhost'"),
+        ("[::1]:80", "Write '::1'"),
+    ],
+)
+def test_a_key_that_no_slot_can_have_is_refused(key: str, fix: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read_limits(Settings({"MOCRA_THROTTLE": {key: "1/s"}}))
+    assert raised.value.subject == f"MOCRA_THROTTLE[{key!r}]"
+    assert fix in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "slots"),
+    [
+        ("WWW.Example.com", ["www.example.com", "WWW.Example.com"]),
+        ("LocalHost", ["localhost"]),
+        ("*.Example.com", ["www.example.com"]),
+        ("[::1]", ["::1"]),
+        ("[0:0::1]", ["::1", "0:0::1"]),
+        ("::1", ["::1"]),
+        ("Account:eu", ["Account:eu"]),
+    ],
+)
+def test_keys_name_hosts_as_people_write_them(key: str, slots: list[str]) -> None:
+    limits = read_limits(Settings({"MOCRA_THROTTLE": {key: "1/s"}}))
+    assert {limits.of(slot).interval for slot in slots} == {1}
+
+
+def test_the_exact_key_goes_before_the_one_that_stands_for_it() -> None:
+    limits = read_limits(
+        Settings({"MOCRA_THROTTLE": {"A.test": "1/s", "*.T.test": "4/s", "*": "8/s", "a.test": "2/s"}})
+    )
+    assert [limits.of(name).interval for name in ("a.test", "A.test", "b.t.test", "b")] == [0.5, 1, 0.25, 0.125]
+
+
+def test_a_slot_is_never_taken_for_a_scope() -> None:
+    name = slot_name("@acc")
+    settings = {"DOWNLOAD_DELAY": 3, "MOCRA_THROTTLE": {"@acc": "1/s"}, "DOWNLOAD_SLOTS": {"@acc": {"delay": 7}}}
+    limits = read_limits(Settings(settings))
+    assert (limits.of(name).interval, limits.of("@acc").interval) == (7, 1)
+    assert read_limits(Settings({"DOWNLOAD_DELAY": 3})).of(name).interval == 3
+
+
+@pytest.mark.parametrize("scope", ["cluster", "worker"])
+def test_a_scope_without_rules_is_told(scope: str) -> None:
+    limits = read_limits(Settings({"MOCRA_THROTTLE_SCOPE": scope}))
+    with pytest.raises(ConfigurationError, match="no scope 'acc'"):
+        limits.scopes_of("a.test", Request("http://a.test/", meta={"mocra_scopes": "acc"}))

@@ -85,7 +85,7 @@ def translated(url: str, prefix: str = "mocra") -> Iterator[None]:
         # subclass of the first
         if "Cluster mode is not enabled" in str(error):
             raise ConfigurationError(
-                "MOCRA_BACKEND", f"{url} is no cluster", "Write redis://host:port/0 instead of redis+cluster://"
+                "MOCRA_BACKEND", f"{url} is not a cluster", "Write redis://host:port/0 instead of redis+cluster://"
             ) from error
         raise BackendUnavailable(f"{url}: {_text(error)}") from error
 

@@ -39,7 +39,7 @@ def _usable(info: Mapping[str, Any], client: RedisClient) -> None:
     if mode == "cluster" and kind != "cluster":
         raise _refuse(url, "is a node of a cluster", "Write redis+cluster://host:port instead of redis://")
     if mode != "cluster" and kind == "cluster":
-        raise _refuse(url, "is no cluster", "Write redis://host:port/0 instead of redis+cluster://")
+        raise _refuse(url, "is not a cluster", "Write redis://host:port/0 instead of redis+cluster://")
     if info.get("role") == "slave":
         master = f"{info.get('master_host')}:{info.get('master_port')}"
         raise _refuse(

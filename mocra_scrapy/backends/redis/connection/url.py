@@ -152,7 +152,7 @@ def _checked(where: str, name: str, value: Any) -> Any:
             seconds = math.nan
         if not 0 < seconds <= 3600:
             raise ConfigurationError(
-                where, f"{name} = {value!r} is no time in seconds", "Write a number above 0, 3600 at most"
+                where, f"{name} = {value!r} is not a time in seconds", "Write a number above 0, 3600 at most"
             )
         return seconds
     if name in WHOLE:

@@ -26,13 +26,14 @@ local dead_letters = (function()
     end
 
     -- Stores a letter. count: hand-outs it had; kept: {max_dead: how many letters, dead_ttl: ms for how long or 0}; body:
-    -- what a replay puts back; more: the last part of a letter, see meta.lua.
-    local function write(placed, count, reason, detail, worker, kept, body, more)
+    -- what a replay puts back; more: the last part of a letter, see meta.lua; delivery: what this returned for the first
+    -- letter of the same delivery.
+    local function write(placed, count, reason, detail, worker, kept, body, more, delivery)
         local rank, slot, item = items.unplace(placed)
         meta.seq = meta.seq + 1
         local id = string.format('%013.0f-%08.0f', now, meta.seq % 100000000)
         local lost = items.first_lost(item) or -1
-        local letter = {slot, rank, count, lost, body or items.body(item), reason, detail, worker, now, more}
+        local letter = {slot, rank, count, lost, body or items.body(item), reason, detail, worker, now, more, delivery or id}
         call('HSET', DEAD, id, cmsgpack.pack(letter))
         journal.note('HDEL', DEAD, id)
         call('ZADD', DEAD_AT, text(now), id)
@@ -42,6 +43,7 @@ local dead_letters = (function()
         for _, key in ipairs({DEAD, DEAD_AT}) do  -- nobody may come to clean up: with the last letter the keys go by themselves
             if kept.dead_ttl > 0 then call('PEXPIREAT', key, text(now - meta.ahead + kept.dead_ttl)) else call('PERSIST', key) end
         end
+        return delivery or id
     end
 
     local function bury(placed, count, reason, detail, worker, kept)  -- a leased entry becomes a dead letter

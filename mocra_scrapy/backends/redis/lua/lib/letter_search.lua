@@ -12,9 +12,28 @@ local letter_search = (function()
     end
 
     local function open(packed)  -- what scripts need of a letter; number: of its fingerprint, or ''
-        local slot, rank, _, _, body, reason, _, _, _, more = unpack(cmsgpack.unpack(packed))
+        local slot, rank, _, _, body, reason, _, _, _, more, delivery = unpack(cmsgpack.unpack(packed))
         local done, _, _, number = unpack(more or {0, '', '', ''})
-        return {slot = slot, rank = rank, body = body, reason = reason, done = done, number = number}
+        return {slot = slot, rank = rank, body = body, reason = reason, done = done, number = number, delivery = delivery}
+    end
+
+    local of_delivery = {}  -- ms -> delivery -> ids
+    local function siblings(id, letter)  -- ids of the letters of the same delivery, its own included: all of the same ms
+        if not letter.delivery then return {id} end
+        local ms = ms_of(id)
+        if not of_delivery[ms] then
+            of_delivery[ms] = {}
+            for _, other in ipairs(call('ZRANGEBYSCORE', DEAD_AT, text(ms), text(ms))) do
+                local packed = call('HGET', DEAD, other)
+                local delivery = packed and open(packed).delivery
+                if delivery then
+                    local ids = of_delivery[ms][delivery] or {}
+                    ids[#ids + 1] = other
+                    of_delivery[ms][delivery] = ids
+                end
+            end
+        end
+        return of_delivery[ms][letter.delivery]
     end
 
     local function first_after(after, since, ttl)  -- how many letters come before those that are searched
@@ -60,5 +79,5 @@ local letter_search = (function()
         return #ids < looks and '' or at
     end
 
-    return {find = find, open = open, search = search}
+    return {find = find, open = open, siblings = siblings, search = search}
 end)()

@@ -47,7 +47,7 @@ local settling = (function()
         end
         done.released, flags = table.concat(flags), {}
 
-        local buried = {}  -- token -> what it stood for: several burials of one lease make as many letters
+        local buried, deliveries = {}, {}  -- token -> what it stood for: several burials of one lease make as many letters
         for i, burial in ipairs(bury) do
             local token, reason, detail, is_changed, body, more = unpack(burial)
             if buried[token] == nil then
@@ -58,7 +58,9 @@ local settling = (function()
             if placed then
                 local _, _, item = items.unplace(placed)
                 local count = items.deliveries(item) + 1
-                dead_letters.write(placed, count, reason, detail, asked.worker, asked, is_changed == 1 and body or nil, more)
+                local put_back = is_changed == 1 and body or nil
+                deliveries[token] = dead_letters.write(
+                    placed, count, reason, detail, asked.worker, asked, put_back, more, deliveries[token])
             end
             flags[i] = placed and '1' or '0'
         end

@@ -1,0 +1,126 @@
+"""SIGTERM while the spider is being opened: the crawl leaves, as it does for one that comes later."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.projects import ONE_LINE, scrapy, write_project
+from tests.e2e.test_loops import LOOPS
+from tests.mocksite import MockSite
+from tests.services import warm
+from tests.services.processes import eventually, unmeasured
+
+pytestmark = pytest.mark.e2e
+
+#: At INSTANT the crawl sends itself the signal and waits until Scrapy has heard of it: the handler
+#: writes a line into the log.
+SPIDER = """
+    import asyncio
+    import logging
+    import os
+    import signal
+
+    import scrapy
+    from scrapy import signals
+
+
+    async def stop_here(name, settings):
+        if name != settings["INSTANT"]:
+            return
+        heard = asyncio.Event()
+        logging.getLogger("scrapy.crawler").addFilter(lambda record: heard.set() or True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await heard.wait()
+        await asyncio.sleep(0)  # the line comes before the order
+
+
+    class Pipeline:
+        def __init__(self, crawler):
+            self.crawler = crawler
+
+        from_crawler = classmethod(lambda cls, crawler: cls(crawler))
+
+        async def open_spider(self):
+            await stop_here("pipeline", self.crawler.settings)
+
+        def process_item(self, item):
+            return item
+
+
+    class Shop(scrapy.Spider):
+        name = "shop"
+
+        @classmethod
+        def from_crawler(cls, crawler, *args, **kwargs):
+            self = super().from_crawler(crawler, *args, **kwargs)
+            crawler.signals.connect(self.opened, signals.spider_opened)
+            crawler.signals.connect(self.began, signals.engine_started)
+            return self
+
+        async def opened(self):
+            await stop_here("spider_opened", self.settings)
+
+        async def began(self):
+            await stop_here("engine_started", self.settings)
+
+        async def start(self):
+            await stop_here("start", self.settings)
+            n = 0
+            while True:  # it would go on for ever
+                yield scrapy.Request(f"SITE/ok/{n}", self.parse)
+                n += 1
+
+        def parse(self, response):
+            yield {"url": response.url}
+"""
+SETTINGS = (
+    ONE_LINE
+    + """ITEM_PIPELINES = {"shop.spiders.first.Pipeline": 300}
+"""
+)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("instant", ["pipeline", "spider_opened", "engine_started", "start"])
+def test_it_stops(instant: str, loop: str, tmp_path: Path, site: MockSite) -> None:
+    project = write_project(tmp_path, SPIDER.replace("SITE", site.url), SETTINGS)
+    options = [part for name, value in LOOPS[loop].items() for part in ("-s", f"{name}={value}")]
+    done = scrapy(project, "crawl", "shop", "-s", f"INSTANT={instant}", *options, seconds=60)
+    assert done.returncode == 0, done.stderr
+    assert "'finish_reason': 'shutdown'" in done.stderr
+    assert "Traceback" not in done.stderr
+    if instant in ("pipeline", "spider_opened"):  # Scrapy 2.14 does not wait for the third
+        assert "Told to stop while the spider was being opened" in done.stderr
+
+
+@pytest.mark.redis
+def test_the_next_one_seeds(tmp_path: Path, site: MockSite, redis_url: str) -> None:
+    """It has left the crawl, whose seeds nobody has read yet."""
+    project = write_project(tmp_path, SPIDER.replace("SITE", site.url), SETTINGS + f'MOCRA_BACKEND = "{redis_url}"\n')
+    done = scrapy(project, "crawl", "shop", "-s", "INSTANT=pipeline")
+    assert "'finish_reason': 'shutdown'" in done.stderr
+    assert not site.arrivals()
+    done = scrapy(project, "crawl", "shop", "-s", "CLOSESPIDER_ITEMCOUNT=3")
+    assert "'finish_reason': 'closespider_itemcount'" in done.stderr
+    assert "gave no sign of life" not in done.stderr
+    assert "/ok/0" in site.arrivals()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nobody_waits_for_a_server_who_was_told_to_leave(loop: str, tmp_path: Path) -> None:
+    settings = ONE_LINE + 'MOCRA_BACKEND = "redis://127.0.0.1:1/0"\nMOCRA_START_TIMEOUT = 3600\n'
+    project = write_project(tmp_path, SPIDER, settings)
+    options = [part for name, value in LOOPS[loop].items() for part in ("-s", f"{name}={value}")]
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "scrapy", "crawl", "shop", *options]
+        crawl = warm.start(command, cwd=project, env=unmeasured(), stdout=file, stderr=file)
+    eventually(lambda: "Waiting for redis://" in log.read_text(), 60)
+    crawl.send_signal(signal.SIGTERM)
+    assert crawl.wait(60) == 0
+    assert "'finish_reason': 'shutdown'" in log.read_text()
+    assert "Traceback" not in log.read_text()
