@@ -58,7 +58,7 @@ crawl)
     [ -f .venv/.stamp ] || environment .venv "$newest" -e ".[redis]"
     ;;
 test | bench)
-    environment .venv "$newest" -e ".[test,docs,bench]"
+    environment .venv "$newest" -e ".[test,docs,bench,playwright]" # its PageMethod, for the matrix test; no browser
     environment .venv-oldest "$oldest" -e ".[test]" "scrapy==2.14.*"
     # For the wheel, which tools/wheel_test.sh puts in the place of this first installation.
     environment .venv-wheel "$newest" ".[test]"

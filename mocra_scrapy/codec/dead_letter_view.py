@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +26,12 @@ from mocra_scrapy.codec.requests import (
     METHOD,
     MSGPACK,
 )
+from mocra_scrapy.codec.secrets import Secrets
 from mocra_scrapy.codec.spider_objects import Named
 from mocra_scrapy.codec.values import ValueReader
-from mocra_scrapy.models.redaction import MASK, redact
 
 if TYPE_CHECKING:
     from mocra_scrapy.models import DeadLetter
-
-SECRET = re.compile(r"auth|cookie|token|secret|passw|api-?_?key|session", re.IGNORECASE)
 
 
 def instant(seconds: float) -> str:
@@ -43,47 +39,25 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of types
-    """*value* in what JSON has: bytes as text where they are, else in base64; sets and tuples as
-    lists; the rest by its name. What stands under a name that sounds like a secret is hidden.
-    """
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, bytes):
-        try:
-            return redact(value.decode())
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}
-    if isinstance(value, Mapping):
-        return {
-            (name := key if isinstance(key, str) else str(plain(key))): MASK if SECRET.search(name) else plain(member)
-            for key, member in value.items()
-        }
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return [plain(member) for member in value]
-    return str(value)
-
-
-def request_of(body: bytes) -> dict[str, Any] | None:
+def request_of(body: bytes, secrets: Secrets | None = None) -> dict[str, Any] | None:
     """A stored request; ``None``: it is none, or not of the default codec. The request's own body
-    is in base64.
+    is in base64. *secrets*: what they are; hears of those that are found.
     """
+    secrets = secrets or Secrets()
     if not body or body[0] != MSGPACK:
         return None
     try:
         _, url, fields = ValueReader(Named()).unpack(memoryview(body)[1:])
-        shown = {"url": plain(str(url)), "method": "GET"}
+        shown: dict[str, Any] = {"url": secrets.url(str(url)), "method": "GET"}
         for field, value in fields.items():
             if field == COOKIES:
-                shown["cookies"] = MASK
+                shown["cookies"] = secrets.hide(value)
             elif field in (CALLBACK, ERRBACK):
                 shown["callback" if field == CALLBACK else "errback"] = value or None
             elif KEYWORDS.get(field) == "body":
-                shown["body"] = base64.b64encode(value).decode()
+                shown["body"] = base64.b64encode(secrets.body(value)).decode()
             elif field in (HEADERS, META, EXTRA) or field in KEYWORDS:
-                shown[KEYWORDS.get(field, "attributes")] = plain(value)
+                shown[KEYWORDS.get(field, "attributes")] = secrets.plain(value)
     except Exception:
         return None
     return shown
@@ -103,17 +77,18 @@ def fingerprint_of(body: bytes) -> bytes | None:
         return None
 
 
-def as_json(letter: DeadLetter) -> dict[str, Any]:
+def as_json(letter: DeadLetter, patterns: Collection[str] = ()) -> dict[str, Any]:
     """All that is known of *letter*. ``payload``, the stored bytes in base64, only where they can't
-    be read as a request.
+    be read as a request. *patterns*: ``MOCRA_SECRET_PARAMS``.
     """
-    request = request_of(letter.body)
+    secrets = Secrets(patterns)
+    request = request_of(letter.body, secrets)
     return {
         "id": letter.id,
         "delivery": letter.delivery,
         "reason": letter.reason,
         "done": letter.done,
-        "url": plain(letter.url) or (request or {}).get("url"),
+        "url": secrets.url(letter.url) or (request or {}).get("url"),
         "slot": letter.slot,
         "priority": letter.priority,
         "deliveries": letter.deliveries,
@@ -122,20 +97,20 @@ def as_json(letter: DeadLetter) -> dict[str, Any]:
         "first_failed_at": instant(letter.first_failed_at),
         "died_at": instant(letter.died_at),
         "fingerprint": None if letter.fingerprint is None else letter.fingerprint.hex(),
-        "detail": letter.detail,
+        "detail": secrets.text(letter.detail),
         "request": request,
         **({} if request is not None else {"payload": base64.b64encode(letter.body).decode()}),
     }
 
 
-def as_line(letter: DeadLetter) -> str:
+def as_line(letter: DeadLetter, patterns: Collection[str] = ()) -> str:
     """*letter* as a line of JSON."""
-    return json.dumps(as_json(letter), ensure_ascii=False)
+    return json.dumps(as_json(letter, patterns), ensure_ascii=False)
 
 
-def as_text(letter: DeadLetter) -> str:
+def as_text(letter: DeadLetter, patterns: Collection[str] = ()) -> str:
     """*letter* for a person: a line for each thing that is known, the detail below."""
-    known = as_json(letter)
+    known = as_json(letter, patterns)
     request, detail = known.pop("request"), known.pop("detail")
     lines = [f"{name}: {value}" for name, value in known.items() if value is not None]
     lines += [f"request {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in (request or {}).items()]

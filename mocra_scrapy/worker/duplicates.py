@@ -93,8 +93,8 @@ class Filter(Protocol):
     def remember(self, fingerprint: bytes | None) -> None:
         """It was taken in."""
 
-    def forget(self) -> None:
-        """A new run has begun."""
+    def forget(self) -> bool:
+        """A new run has begun. ``False``: it has no word for that, and goes on to know what it knew."""
 
     def dropped(self, request: Request, spider: Spider) -> None:
         """The queue knew it."""
@@ -158,8 +158,9 @@ class ClusterFilter:
         if fingerprint is not None:
             self.recent.recent.add(fingerprint)
 
-    def forget(self) -> None:
+    def forget(self) -> bool:
         self.recent.recent.clear()
+        return True
 
     def dropped(self, request: Request, spider: Spider) -> None:
         self.recent.log(request, spider)
@@ -192,8 +193,8 @@ class ForeignFilter:
     def remember(self, fingerprint: bytes | None) -> None:
         """It has, when it was asked."""
 
-    def forget(self) -> None:
-        """It has no word for that."""
+    def forget(self) -> bool:
+        return type(self._df) is BaseDupeFilter  # that one knows nothing
 
     def dropped(self, request: Request, spider: Spider) -> None:
         self._df.log(request, spider)

@@ -133,7 +133,13 @@ class ExchangeHandler:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""
         logger.info("Run %d of crawl %r is over, run %d has begun", self.run, self._parts.crawl, exchange.state.run)
         self._codec.doubt()
-        self._filter.forget()
+        if not self._filter.forget():
+            logger.warning(
+                "DUPEFILTER_CLASS is a filter of the project's own, which goes on to know the pages of run %d: this worker"
+                " drops links to them in run %d. Start it again, or delete that setting to filter over the whole cluster",
+                self.run,
+                exchange.state.run,
+            )
 
     def _lost(self) -> None:
         """We were paused for longer than the lease: what waits in the inbox may be with others;

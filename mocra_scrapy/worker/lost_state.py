@@ -5,6 +5,9 @@ Everything that this process knows of the crawl is about a state that no longer 
 forgotten, and the crawl is begun anew: the first worker that notices joins and seeds, the others
 join it. What was in flight is finished; its acknowledgements are refused, its links are stored.
 
+A ``DUPEFILTER_CLASS`` of the project's own can't be told to forget: it would drop as known what only
+the lost state had. A worker with such a filter closes, and its next start crawls everything.
+
 A worker that is left from a run that ended seeds the next one as well, should it come to that:
 whoever began it may die before it has seeded.
 """
@@ -16,7 +19,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import Seeding
 from mocra_scrapy.models.wording import counted
 
@@ -107,11 +110,19 @@ class LostState:
         self._known = self._status.state = joined
         self._worker_state.rejoined(joined)
         self._status.finished = False
-        self._filter.forget()
+        forgets = self._filter.forget()
         self._codec.doubt()
         self._inbox.give_back()  # refused, but for what the queue still has
         self._policy.on_lost()
-        await self._seed()
+        if forgets:
+            await self._seed()
+        else:
+            knows = ConfigurationError(
+                "DUPEFILTER_CLASS",
+                "it is a filter of the project's own, which would drop the links to what only the lost crawl had",
+                "Start this worker again, or delete that setting to filter over the whole cluster",
+            )
+            self._give_up(knows)
         return joined
 
     async def _seed(self) -> None:

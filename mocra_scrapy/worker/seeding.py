@@ -118,9 +118,7 @@ class Seeder:
                 if self._stopped.is_set() or self._status.state.born != born:
                     return  # interrupted: whoever comes next seeds again
                 self._place += 1
-                if isinstance(item, Request) and not self._at_pace:
-                    self._give(item)
-                else:
+                if self._at_pace or not isinstance(item, Request) or not self._give(item):
                     self._seed = item if isinstance(item, Request) else None
                     yield item
                 await self._breathe()
@@ -144,13 +142,20 @@ class Seeder:
         self._place = 0
         return self._status.state.born
 
-    def _give(self, request: Request) -> None:
-        """Schedule a seed as the engine would, but not at its pace."""
+    def _give(self, request: Request) -> bool:
+        """Schedule a seed as the engine would, but not at its pace; ``False`` when that raises.
+
+        Then the engine does it: a seed that can't be taken in (its fingerprinter raises) is no
+        error of ``start()``, and Scrapy stops for it.
+        """
         self._seed = request
         try:
             self._engine.crawl(request)
+        except Exception:
+            return False
         finally:
             self._seed = None
+        return True
 
     async def nothing_to_seed(self) -> None:
         """There is no ``start()`` in this process: don't keep the crawl waiting for one."""

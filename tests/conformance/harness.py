@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
@@ -28,15 +29,17 @@ from mocra_scrapy.interfaces import (
 )
 from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding
 
-#: In front of a script: its command number %d is refused, and that is noted under a key.
+#: In front of a script: of its commands the one whose number is stored under a key is refused, and the
+#: key says so. The same text for each number: a server compiles it once.
 REFUSING = """
 local redis = (function()
-    local real, left = redis, %d
+    local real, place = redis, string.sub(KEYS[1], 1, -5) .. 'refused'
+    local left = tonumber(real.call('GET', place) or 0) or 0
 
     local function next_one()
         left = left - 1
         if left ~= 0 then return nil end
-        real.call('SET', string.sub(KEYS[1], 1, -5) .. 'refused', 1)
+        real.call('SET', place, 'yes')
         return 'REFUSED'  -- no command is called so
     end
 
@@ -133,6 +136,16 @@ class Harness(ABC):
         none.
         """
         yield []
+
+    def keep(self, crawl: str) -> Callable[[], None]:
+        """What brings back all that is stored of *crawl* as it is now, and the time. A backend whose
+        calls have no steps can't be asked to.
+        """
+
+        def bring_back() -> None:
+            raise NotImplementedError
+
+        return bring_back
 
     @contextlib.contextmanager
     def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:
@@ -412,10 +425,11 @@ class RedisHarness(Harness):
 
         async def run(script: Script, shard: int, *args: Any) -> Any:
             key = self.key(shard, "refused", shards._name)
+            self.client.set(key, step)
             try:
-                return await kept(Script(script.name, REFUSING % step + script.text), shard, *args)
+                return await kept(Script(script.name, REFUSING + script.text), shard, *args)
             finally:
-                if self.client.delete(key):
+                if self.client.getdel(key) == b"yes":
                     refused.append(step)
 
         shards.run = run
@@ -423,6 +437,33 @@ class RedisHarness(Harness):
             yield refused
         finally:
             shards.run = kept
+
+    def keep(self, crawl: str) -> Callable[[], None]:
+        names, skew = self._keys_of(crawl), self.skew
+        asking = self.client.pipeline(transaction=False)
+        for name in names:
+            asking.dump(name)
+            asking.pttl(name)
+        answers = asking.execute()
+        stored = list(zip(names, answers[::2], answers[1::2], strict=True))
+        kept_at = time.monotonic()
+
+        def bring_back() -> None:
+            # Leases and delays are of real seconds: none of those that the test took since have passed.
+            self.skew = skew - int((time.monotonic() - kept_at) * 1000)
+            telling = self.client.pipeline(transaction=False)
+            for name in self._keys_of(crawl):
+                telling.delete(name)
+            for name, value, ttl in stored:
+                telling.restore(name, max(0, ttl), value)
+                if name.endswith(b":meta"):
+                    telling.hset(name, "skew", self.skew)
+            telling.execute()
+
+        return bring_back
+
+    def _keys_of(self, crawl: str) -> list[bytes]:
+        return list(self.client.scan_iter(match=f"{self.prefix}:{{{crawl}:*", count=1000))
 
     @contextlib.contextmanager
     def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:

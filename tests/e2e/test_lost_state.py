@@ -104,3 +104,26 @@ def test_a_crawl_ends_whose_lists_were_deleted(
     assert "has been set right" in workers.log(0) + workers.log(1)
     told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
     assert (told.returncode, json.loads(told.stdout)["differs"]) == (0, False)
+
+
+def test_a_filter_of_the_projects_own_loses_no_page(
+    site: MockSite, workers_on: Callable[[str], Workers], server: RedisServer
+) -> None:
+    """It would drop the links to what only the lost state had: the worker closes, and the next one,
+    whose filter knows nothing, crawls everything.
+    """
+    workers = workers_on(server.url)
+    own = {"DUPEFILTER_CLASS": "crawling.filters.OwnFilter", "DOWNLOAD_DELAY": 0.02}
+    workers.start("graph", site=site.url, CONCURRENT_REQUESTS=2, MOCRA_LEASE=5, **own)
+    eventually(lambda: len(site.arrivals()) > 30)
+    flush(server)
+    assert workers.wait(60) == [0]
+    (closed,) = workers.events("closed")
+    assert closed["reason"] == "mocra_state_lost"
+    assert "DUPEFILTER_CLASS: it is a filter of the project's own" in workers.log(0)
+    assert "Traceback" not in workers.log(0)
+    site.reset()
+    workers.start("graph", site=site.url, MOCRA_LEASE=5, **own)
+    workers.wait(60)
+    assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
+    assert workers.events("closed")[-1]["reason"] == "finished"

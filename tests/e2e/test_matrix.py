@@ -1,5 +1,10 @@
 """Ordinary projects beside plain Scrapy: each kind of spider without the add-on, on ``memory://``, and
-with one and with three workers on Redis gives the same items, in each format of feeds.
+with one and with three workers on Redis gives the same items, in each format of feeds; and when one
+of the three is killed, nothing is missing.
+
+One project has all that ordinary ones have: item loaders, the pipelines for files and images,
+middlewares of both kinds, an HTTP cache, a download handler that reads scrapy-playwright's meta where
+the browser would, feeds in four formats.
 """
 
 from __future__ import annotations
@@ -7,183 +12,24 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.matrix_project import PARTS, SETTINGS, SPIDERS
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
+from tests.services.processes import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.redis]
 
-SETTINGS = """
-    COOKIES_ENABLED = True
-    HTTPCACHE_ENABLED = True
-    HTTPCACHE_DIR = "cache"
-    HTTPCACHE_IGNORE_HTTP_CODES = [503]
-    CONCURRENT_REQUESTS = 2
-    ITEM_PIPELINES = {"shop.parts.Numbered": 100, "scrapy.pipelines.files.FilesPipeline": 200}
-    FILES_STORE = "files"
-    DOWNLOADER_MIDDLEWARES = {"shop.parts.Signed": 543}
-    SPIDER_MIDDLEWARES = {"shop.parts.Counted": 543}
-    FEEDS = {
-        "items.jsonl": {"format": "jsonlines"},
-        "items.csv": {"format": "csv", "fields": ["url", "title", "more"]},
-        "items%s.json": {"format": "json"},
-        "items%s.xml": {"format": "xml"},
-    }
-"""
-
-PARTS = """
-    import scrapy
-    from itemloaders.processors import Join, MapCompose, TakeFirst
-    from scrapy.loader import ItemLoader
-
-
-    class Page(scrapy.Item):
-        url = scrapy.Field()
-        title = scrapy.Field()
-        more = scrapy.Field()
-        file_urls = scrapy.Field()
-        files = scrapy.Field()
-
-
-    class PageLoader(ItemLoader):
-        default_item_class = Page
-        default_output_processor = TakeFirst()
-        title_in = MapCompose(str.strip)
-        more_out = Join("|")
-        file_urls_out = list
-
-
-    class Numbered:
-        def process_item(self, item):
-            item["url"] = item["url"].partition("//")[2].partition("/")[2]
-            return item
-
-
-    class Signed:
-        def process_request(self, request):
-            request.headers.setdefault("X-Signed", "yes")
-            request.meta["signed"] = True
-
-
-    class Counted:
-        def process_spider_output(self, response, result):
-            for one in result:
-                if isinstance(one, scrapy.Request):
-                    one.meta.setdefault("steps", []).append(response.meta.get("depth", 0))
-                yield one
-
-        async def process_spider_output_async(self, response, result):
-            async for one in result:
-                if isinstance(one, scrapy.Request):
-                    one.meta.setdefault("steps", []).append(response.meta.get("depth", 0))
-                yield one
-"""
-
-SPIDERS = """
-    import scrapy
-    from scrapy.linkextractors import LinkExtractor
-    from scrapy.spiders import CrawlSpider, CSVFeedSpider, Rule, SitemapSpider, XMLFeedSpider
-
-    from shop.parts import PageLoader
-
-
-    class Site:
-        def __init__(self, site="", **kwargs):
-            super().__init__(**kwargs)
-            self.site = site
-            self.start_urls = [site + self.first]
-
-        def item(self, response, *more, **values):
-            loader = PageLoader(response=response)
-            loader.add_value("url", response.url)
-            loader.add_value("title", values.get("title", " no title "))
-            loader.add_value("more", [str(one) for one in more])
-            loader.add_value("file_urls", values.get("files", []))
-            return loader.load_item()
-
-
-    class Rules(Site, CrawlSpider):
-        name, first = "rules", "/page/0"
-        rules = [Rule(LinkExtractor(allow=r"/page/"), callback="parse_page", follow=True, cb_kwargs={"kind": "inner"})]
-
-        def parse_page(self, response, kind):
-            assert response.meta["signed"]
-            yield self.item(response, kind, response.meta["link_text"])
-
-
-    class Xml(Site, XMLFeedSpider):
-        name, first, itertag = "xml", "/feed/30.xml", "row"
-
-        def parse_node(self, response, node):
-            title = node.xpath("title/text()").get()
-            yield response.follow(node.xpath("path/text()").get(), self.parse_row, cb_kwargs={"title": title})
-
-        def parse_row(self, response, title):
-            yield self.item(response, response.meta["steps"], title=title)
-
-
-    class Csv(Site, CSVFeedSpider):
-        name, first = "csv", "/feed/30.csv"
-
-        def parse_row(self, response, row):
-            yield response.follow(row["path"], self.parse_page, meta={"row": row})
-
-        def parse_page(self, response):
-            yield self.item(response, title=response.meta["row"]["title"])
-
-
-    class Map(Site, SitemapSpider):
-        name, first = "map", "/feed/30.sitemap"
-        sitemap_rules = [(r"/ok/", "parse_page")]
-
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.sitemap_urls = self.start_urls
-
-        def _get_sitemap_body(self, response):
-            return response.body  # the site doesn't say that it is XML
-
-        def sitemap_filter(self, entries):
-            for entry in entries:
-                yield {**entry, "loc": self.site + entry["loc"]}
-
-        def parse_page(self, response):
-            yield self.item(response)
-
-
-    class Mixed(Site, scrapy.Spider):
-        name, first = "mixed", "/links/24"
-
-        def parse(self, response):
-            links = response.css("a::attr(href)").getall()
-            for number, link in enumerate(links):
-                yield response.follow(
-                    link,
-                    self.parse_page,
-                    cookies={"basket": str(number % 3)},
-                    meta={"cookiejar": number % 3, "pair": (number, {number})},
-                    priority=number,
-                )
-            yield response.follow("/status/410", self.parse_page, errback=self.failed)
-
-        async def parse_page(self, response):
-            number, seen = response.meta["pair"]
-            inline = await self.crawler.engine.download_async(response.follow(f"/ok/inline-{number}"))
-            cookies = (response.request.headers["Cookie"] or b"").decode()
-            files = [f"{self.site}/ok/file-{number % 5}"]
-            yield self.item(response, number, sorted(seen), inline.status, cookies, files=files)
-
-        def failed(self, failure):
-            yield self.item(failure.value.response, failure.type.__name__)
-"""
-
+#: Requests under way at once that only all three workers together have, of two each.
+EACH = 5
 COUNT = re.compile(r"'downloader/response_count': (\d+)")
 
 
@@ -192,10 +38,12 @@ def of(item: dict[str, object]) -> tuple[str, str, str]:
     return str(item.get("url") or ""), str(item.get("title") or ""), str(item.get("more") or "")
 
 
-def feeds(folder: Path) -> dict[str, Counter[tuple[str, str, str]]]:
-    """The items by the format of their feed, of all workers."""
+def feeds(folder: Path, *kinds: str) -> dict[str, Counter[tuple[str, str, str]]]:
+    """The items by the format of their feed, of all workers; of *kinds* only."""
     found: dict[str, Counter[tuple[str, str, str]]] = {}
     for path in sorted(folder.glob("items*")):
+        if kinds and path.suffix not in kinds:
+            continue
         items: list[dict[str, object]] = []
         if path.suffix == ".jsonl":
             items = [json.loads(line) for line in path.read_text().splitlines()]
@@ -211,38 +59,107 @@ def feeds(folder: Path) -> dict[str, Counter[tuple[str, str, str]]]:
     return found
 
 
+def media(folder: Path) -> dict[str, set[str]]:
+    """Each item's page -> what was downloaded for it."""
+    items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    return {
+        item["url"]: {file["path"] for kind in ("files", "images") for file in item.get(kind, ())} for item in items
+    }
+
+
+def stored(folder: Path) -> set[str]:
+    paths = [path for store in ("files", "images") for path in (folder / store).rglob("*")]
+    return {str(path.relative_to(folder)) for path in paths if path.is_file()}
+
+
 def project_in(folder: Path, settings: str, worker: str) -> Path:
     folder.mkdir()
     lines = SETTINGS % (worker, worker)
     return write_project(folder, SPIDERS, f"{settings}\n{lines}".replace("\n    ", "\n"), parts=PARTS)
 
 
-@pytest.mark.parametrize("spider", ["rules", "xml", "csv", "map", "mixed"])
-def test_the_same_items_as_plain_scrapy(
-    spider: str, site: MockSite, tmp_path: Path, workers_on: Callable[[str], Workers], redis_url: str
-) -> None:
-    plain = project_in(tmp_path / "plain", "", "")
+def plainly(folder: Path, site: MockSite, spider: str) -> Path:
+    """Without the add-on."""
+    plain = project_in(folder, "", "")
     done = scrapy(plain, "crawl", spider, "-a", f"site={site.url}")
     assert "'finish_reason': 'finished'" in done.stderr, done.stderr[-3000:]
     expected = feeds(plain)
     assert set(expected) == {".jsonl", ".csv", ".json", ".xml"}
     assert len(expected[".jsonl"]) >= 25, done.stderr[-3000:]
-    files = sorted(path.name for path in (plain / "files").rglob("*") if path.is_file())
-    assert len(files) == (5 if spider == "mixed" else 0)
+    return plain
+
+
+def ours(folder: Path, workers: Workers) -> Path:
+    workers.project = project_in(folder, ONE_LINE, "-%%(mocra_worker)s")
+    return workers.project
+
+
+def check_logs(workers: Workers, numbers: Sequence[int]) -> None:
+    for log in map(workers.log, numbers):
+        assert "'finish_reason': 'finished'" in log, log[-3000:]
+        assert "unserializable" not in log
+        assert "'log_count/ERROR'" not in log
+        assert [int(n) for n in COUNT.findall(log)] > [0], "every worker gets pages"
+
+
+@pytest.mark.parametrize("spider", ["rules", "xml", "csv", "map", "members", "mixed"])
+def test_the_same_items_as_plain_scrapy(
+    spider: str, site: MockSite, tmp_path: Path, workers_on: Callable[[str], Workers], redis_url: str
+) -> None:
+    plain = plainly(tmp_path / "plain", site, spider)
+    assert len(stored(plain)) == {"members": 5 + 3 * 2, "mixed": 5}.get(spider, 0)
     for name, backend, count in (("memory", "memory://", 1), ("one", redis_url, 1), ("three", redis_url, 3)):
-        project = project_in(tmp_path / name, ONE_LINE, "-%%(mocra_worker)s")
         workers = workers_on(backend)
-        workers.project = project
+        project = ours(tmp_path / name, workers)
         site.reset()
-        workers.together(count, site, spider, MOCRA_PREFETCH=1, MOCRA_CRAWL=f"{spider}-{name}")
+        site.gate(EACH if count > 1 else 0)
+        workers.together(count, site, spider, MOCRA_PREFETCH=0, MOCRA_CRAWL=f"{spider}-{name}")
         assert workers.wait() == [0] * count
-        logs = [workers.log(number) for number in range(count)]
-        for log in logs:
-            assert "'finish_reason': 'finished'" in log, log[-3000:]
-            assert "unserializable" not in log
-            assert [int(n) for n in COUNT.findall(log)] > [0], "every worker gets pages"
-        assert feeds(project) == expected, name
-        assert sorted(path.name for path in (project / "files").rglob("*") if path.is_file()) == files
+        check_logs(workers, range(count))
+        assert feeds(project) == feeds(plain), name
+        assert media(project) == media(plain), name
+        assert stored(project) == stored(plain), name
+
+
+def test_a_second_run_comes_from_the_http_cache(site: MockSite, tmp_path: Path, workers: Workers) -> None:
+    """The cache that three workers filled together."""
+    project = ours(tmp_path / "three", workers)
+    site.gate(EACH)
+    workers.together(3, site, "csv", MOCRA_PREFETCH=0)
+    assert workers.wait() == [0, 0, 0]
+    first = feeds(project)
+    for path in project.glob("items*"):
+        path.unlink()
+    site.reset()
+    workers.start("csv", site=site.url)
+    assert workers.wait()[3] == 0
+    assert not site.arrivals()
+    assert feeds(project) == first
+    assert "'httpcache/hit': 31" in workers.log(3)
+
+
+@pytest.mark.parametrize("spider", ["rules", "members"])
+def test_nothing_is_missing_after_a_kill(spider: str, site: MockSite, tmp_path: Path, workers: Workers) -> None:
+    """One of three is killed in the middle: JSON Lines and CSV have every item, twice only what was
+    in flight; and so have the folders every file.
+    """
+    plain = plainly(tmp_path / "plain", site, spider)
+    project = ours(tmp_path / "three", workers)
+    site.reset()
+    site.gate(EACH)
+    workers.together(3, site, spider, MOCRA_PREFETCH=0, DOWNLOAD_DELAY=0.05, MOCRA_LEASE=3)
+    victim = workers.all[1]
+    eventually(lambda: any(b"/" in path.read_bytes() for path in project.glob(f"items-*-{victim.pid}-*.csv")))
+    victim.kill()
+    codes = workers.wait()
+    assert (codes[0], codes[1], codes[2]) == (0, -signal.SIGKILL, 0)
+    check_logs(workers, [0, 2])
+    found, expected = feeds(project, ".jsonl", ".csv"), feeds(plain, ".jsonl", ".csv")
+    for kind in (".jsonl", ".csv"):
+        assert set(found[kind]) == set(expected[kind]), kind
+        assert (found[kind] - expected[kind]).total() <= 12, "what the killed worker had in flight"
+    assert media(project) == media(plain)
+    assert stored(project) == stored(plain)
 
 
 def test_jobdir_is_refused_in_memory(site: MockSite, tmp_path: Path) -> None:

@@ -73,6 +73,12 @@ class MockSite:
     def reset(self) -> None:
         self._get("/_reset")
 
+    def gate(self, requests: int) -> None:
+        """Answer pages only when that many are waited for at once: with less than that from each
+        worker, all of them have got some.
+        """
+        self._get(f"/_gate/{requests}")
+
     def repair(self) -> None:
         """``/sick/…`` answers from now on."""
         self._get("/_repair")

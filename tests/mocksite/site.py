@@ -11,7 +11,11 @@ prints its address.
 ``/_peaks``  JSON: group -> the most of them at once
 ``/sick/<any>``  answers 500 until ``/_repair`` is fetched
 ``/feed/<n>.xml``, ``/feed/<n>.csv``  rows with the paths of n pages; ``/feed/<n>.sitemap`` a sitemap of them
+``/image/<n>.png``  a small picture        ``/login``  gives a session's cookie, for the right form only
+``/members/<any>``  a page for those who have that cookie; 403 for others
 ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
+``/_gate/<n>``  nothing of ``/page``, ``/ok`` and ``/members`` but ``/page/0`` is answered from now on, until n of
+               them are waited for at once: that many requests of all workers are under way
 ``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
 ``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from
                then on: a status, ``503+2`` with ``Retry-After: 2``, ``503+date`` with
@@ -24,10 +28,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import struct
 import sys
 import time
+import zlib
 from email.utils import formatdate
 
+#: What ``/login`` wants, and what it gives.
+FORM, SESSION = b"user=zoe&password=p%26q", "session=of-zoe"
 HEAD = "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{extra}\r\n"
 
 
@@ -45,11 +53,21 @@ class Site:
         self.peaks: dict[str, int] = {}
         self.sick = True
         self.robots = ""
+        self.gate, self.waiting = 0, 0
+        self.opened = asyncio.Event()
 
-    async def answer(self, path: str) -> tuple[int, str, str] | None:
+    async def pass_the_gate(self) -> None:
+        self.waiting += 1
+        if self.waiting >= self.gate:
+            self.opened.set()
+        await self.opened.wait()
+
+    async def answer(self, path: str, head: bytes, form: bytes) -> tuple[int, str | bytes, str] | None:
         """``(status, body, extra headers)``; ``None``: close the connection."""
         first = len(self.arrivals[path]) == 1
         kind, _, rest = path.lstrip("/").partition("/")
+        if self.gate and kind in ("page", "ok", "members") and path != "/page/0":
+            await self.pass_the_gate()
         if kind == "page":
             n = int(rest)
             if n and n % 37 == 0:
@@ -81,6 +99,12 @@ class Site:
             return 200, html(f"/ok/{i}" for i in range(int(rest))), ""
         elif kind == "feed":
             return 200, feed(*rest.split(".")), ""
+        elif kind == "image":
+            return 200, picture(int(rest.partition(".")[0])), ""
+        elif kind == "login":
+            return (200, html([]), f"Set-Cookie: {SESSION}; Path=/\r\n") if form == FORM else (401, "who?", "")
+        elif kind == "members":
+            return (200, html([]), "") if SESSION.encode() in head else (403, "log in", "")
         elif kind == "sick" and self.sick:
             return 500, "sick", ""
         elif kind == "busy" and first:
@@ -106,10 +130,10 @@ class Site:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 request = await reader.readuntil(b"\r\n\r\n")
-                path = request.split(b" ", 2)[1].decode()
+                path, form = request.split(b" ", 2)[1].decode(), b""
                 for line in request.split(b"\r\n"):
                     if line.lower().startswith(b"content-length:"):
-                        await reader.readexactly(int(line[15:]))
+                        form = await reader.readexactly(int(line[15:]))
                 if path in ("/_arrivals", "/_peaks"):
                     status, body, extra = 200, json.dumps(getattr(self, path[2:])), ""
                 elif path == "/_repair" or path.startswith("/_robots/"):
@@ -118,16 +142,20 @@ class Site:
                     else:
                         self.robots = path.rpartition("/")[2]
                     status, body, extra = 200, "", ""
+                elif path.startswith("/_gate/"):
+                    self.gate, self.waiting = int(path.rpartition("/")[2]), 0
+                    self.opened.clear()
+                    status, body, extra = 200, "", ""
                 elif path == "/_reset":
                     self.arrivals.clear()
                     status, body, extra = 200, "", ""
                 else:
                     self.arrivals.setdefault(path, []).append(time.monotonic())
-                    answered = await self.answer(path)
+                    answered = await self.answer(path, request, form)
                     if answered is None:
                         break
                     status, body, extra = answered
-                data = body.encode()
+                data = body.encode() if isinstance(body, str) else body
                 head = HEAD.format(status=status, reason="X", kind="text/html", length=len(data), extra=extra)
                 writer.write(head.encode() + data)
                 await writer.drain()
@@ -141,6 +169,17 @@ def feed(pages: str, kind: str) -> str:
     row = "<url><loc>{}</loc></url>" if kind == "sitemap" else "<row><path>{}</path><title>a title</title></row>"
     root = 'urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"' if kind == "sitemap" else "rows"
     return f"<?xml version='1.0'?><{root}>{''.join(row.format(path) for path in paths)}</{root.split(maxsplit=1)[0]}>"
+
+
+def picture(n: int) -> bytes:
+    """A PNG of one colour, 16 pixels wide and high."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes((n * 40 % 256, 90, 200)) * 16) * 16
+    head = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def html(paths: object) -> str:

@@ -1,27 +1,31 @@
 """``python -m tests.mutation [AREA …] [--mutants N] [--seed S] [--seconds T]``: puts N wrong lines, one at
-a time, into a copy of each area of the package and runs the area's fast tests on it. Prints those
-that no test noticed, and a line of JSON for each area.
+a time, into a copy of each area of the package, and runs the fast tests that reach the line. Prints
+those that no test noticed, and a line of JSON for each area.
 
-The sample is drawn by its seed, so that another run meets the same lines.
+The sample is drawn by its seed, so that another run meets the same lines. ``equivalent.txt`` lists those
+that change nothing that a test could notice, and why; they don't count. The area ``lua`` has its wrong
+lines in ``lua.txt``, and needs a Redis.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from tests.mutation.copy import ROOT, Copy
+from tests.mutation.lua import LuaCopy, LuaMutant, lua_mutants
 from tests.mutation.mutants import Mutant, mutants_of
 
-ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
 PACKAGE = ROOT / "mocra_scrapy"
+EQUIVALENT = Path(__file__).parent / "equivalent.txt"
 #: Area -> its files, and the fast tests that should notice.
 AREAS: dict[str, tuple[list[str], list[str]]] = {
     "worker": (["worker/*.py"], ["tests/unit/worker", "tests/integration/worker"]),
@@ -32,68 +36,42 @@ AREAS: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-class Copy:
-    """The tree, to be broken."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("mocra_scrapy", "tests"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", folder)
-
-    def passes(self, tests: list[str], seconds: float) -> bool:
-        """Whether *tests* pass, within *seconds*."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not redis", *tests]
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        with subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            try:
-                return process.wait(seconds) == 0
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)  # it hangs: noticed
-                return False
-
-    def notices(self, mutant: Mutant, tests: list[str], seconds: float) -> bool:
-        """Whether a test fails with it."""
-        target = self.folder / mutant.path.relative_to(ROOT)
-        source = mutant.source()
-        if source is None:
-            return True
-        try:
-            target.write_text(source, encoding="utf-8")
-            return not self.passes(tests, seconds)
-        finally:
-            shutil.copy(mutant.path, target)
+def equivalents() -> set[str]:
+    """Their names; behind a name, indented, stands why."""
+    lines = EQUIVALENT.read_text("utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith(("#", " "))}
 
 
-def run(area: str, count: int, seed: int, until: float) -> None:
-    patterns, tests = AREAS[area]
-    files = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
-    everything = [mutant for path in files for mutant in mutants_of(path)]
-    sample = random.Random(seed).sample(everything, min(count, len(everything)))
-    tried = noticed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy, began = Copy(Path(folder)), time.monotonic()
-        if not copy.passes(tests, 600):
-            sys.exit(f"{area}: its tests fail as it is")
-        seconds = 3 * (time.monotonic() - began) + 20
-        for mutant in sample:
-            if time.monotonic() > until:
-                break
-            tried += 1
-            if copy.notices(mutant, tests, seconds):
-                noticed += 1
-            else:
-                print(f"not noticed: {mutant.shown(ROOT)}", flush=True)
-    share = round(100 * noticed / tried, 1) if tried else 0.0
-    told = {"area": area, "seed": seed, "possible": len(everything), "mutants": tried, "noticed": noticed}
-    print(json.dumps({**told, "percent": share}), flush=True)
+def all_of(area: str) -> list[Mutant]:
+    files = sorted(path for pattern in AREAS[area][0] for path in PACKAGE.glob(pattern))
+    return [mutant for path in files for mutant in mutants_of(path)]
+
+
+def run(
+    area: str, sample: Sequence[T], name: Callable[[T], str], notices: Callable[[T], bool], until: float
+) -> dict[str, object]:
+    """Prints what nobody noticed; the figures."""
+    alike, tried, noticed, equivalent, unseen = equivalents(), 0, 0, 0, []
+    for mutant in sample:
+        if time.monotonic() > until:
+            break
+        tried += 1
+        if name(mutant) in alike:
+            equivalent += 1
+        elif notices(mutant):
+            noticed += 1
+        else:
+            unseen.append(mutant)
+            print(f"not noticed: {name(mutant)}", flush=True)
+    share = round(100 * noticed / (tried - equivalent), 1) if tried > equivalent else 0.0
+    figures = {"mutants": tried, "noticed": noticed, "equivalent": equivalent, "not_noticed": len(unseen)}
+    return {"area": area, **figures, "percent": share}
+
+
+def drawn(possible: list[T], name: Callable[[T], str], given: argparse.Namespace) -> list[T]:
+    if given.only:
+        return [mutant for mutant in possible if given.only in name(mutant)]
+    return random.Random(given.seed).sample(possible, min(given.mutants, len(possible)))
 
 
 def main() -> None:
@@ -102,11 +80,39 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=40, help="of each area")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1800.0, help="for each area, at most")
+    parser.add_argument("--only", default="", help="those whose name has this text, all of them")
     given = parser.parse_args()
-    if unknown := set(given.areas) - set(AREAS):
-        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
-    for area in given.areas or AREAS:
-        run(area, given.mutants, given.seed, time.monotonic() + given.seconds)
+    areas: list[str] = given.areas or [*AREAS, "lua"]
+    if unknown := set(areas) - {*AREAS, "lua"}:
+        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}, lua")
+    for area in areas:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = try_lua(Path(folder), given) if area == "lua" else try_area(area, Path(folder), given)
+        print(json.dumps({**figures, "seed": given.seed}), flush=True)
+
+
+def try_area(area: str, folder: Path, given: argparse.Namespace) -> dict[str, object]:
+    copy, possible = Copy(folder.resolve()), all_of(area)
+    if not copy.measure(AREAS[area][1]):
+        sys.exit(f"{area}: its tests fail as it is")
+
+    def name(mutant: Mutant) -> str:
+        return mutant.name(ROOT)
+
+    figures = run(area, drawn(possible, name, given), name, copy.notices, time.monotonic() + given.seconds)
+    return {**figures, "possible": len(possible)}
+
+
+def try_lua(folder: Path, given: argparse.Namespace) -> dict[str, object]:
+    copy, possible = LuaCopy(folder.resolve()), lua_mutants()
+    if not copy.measure_scripts():
+        sys.exit("lua: the rules fail as they are")
+
+    def name(mutant: LuaMutant) -> str:
+        return mutant.name
+
+    figures = run("lua", drawn(possible, name, given), name, copy.notices_lua, time.monotonic() + given.seconds)
+    return {**figures, "possible": len(possible)}
 
 
 if __name__ == "__main__":

@@ -58,12 +58,20 @@ class Mutant:
         changed: str | None = mutate_code(text, plugins.get_operator(self.kind)(), self.at)
         return None if changed == text else changed
 
-    def shown(self, root: Path) -> str:
-        """Where it is and what it says."""
+    def line(self) -> int:
+        """The first line that it changes."""
+        return self._change()[0]
+
+    def name(self, root: Path) -> str:
+        """What it does to which file, however the lines around it move."""
+        _, before, after = self._change()
+        return f"{self.path.relative_to(root)} | {before} | {after}"
+
+    def _change(self) -> tuple[int, str, str]:
         before = self.path.read_text(encoding="utf-8").splitlines()
         after = (self.source() or "").splitlines()
         line = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-        return f"{self.path.relative_to(root)}:{line + 1} [{self.kind.removeprefix('core/')}] {after[line].strip()}"
+        return line + 1, before[line].strip(), after[line].strip() if after else before[line].strip()
 
 
 def calls(text: str) -> Iterator[ast.Expr]:

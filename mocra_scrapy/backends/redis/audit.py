@@ -1,63 +1,73 @@
 """What is counted of a crawl against what is there.
 
-The names of lists and workers are found by SCAN, and looked at a bounded number a call. Counts can
-be compared only where nobody worked meanwhile, which two equal looks tell.
+The names of lists and workers are found by SCAN, which passes over all keys of the server, once a
+look for all shards, and looked at a bounded number a call. Counts can be compared only where nobody
+worked meanwhile, which two equal looks tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.dead_letters import RedisDeadLetters
+from mocra_scrapy.backends.redis.shards import gather_all
 from mocra_scrapy.models import Audit
 
 AUDIT = load_script("audit")
 
 #: Lists or workers that one call looks at.
 PART = 100
-#: Looks at a shard on which somebody works.
+#: Looks at shards on which somebody works.
 TRIES = 3
+#: What the names of lists and of what workers hold begin with.
+LISTS, WORKERS = "q:", "w:"
 
 
 class RedisAudit(RedisDeadLetters):
     """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that checks."""
 
     async def audit(self, fix: bool = False) -> Audit:
-        async def one(shard: int) -> Audit:
-            found = await self._audit(shard, fix)
-            for _ in range(TRIES - 1):
-                if found.settled:
-                    break
-                found = await self._audit(shard, fix)
-            return found
+        flag, found = str(int(fix)), {shard: Audit(settled=False) for shard in range(await self._shards.known())}
+        for _ in range(TRIES):
+            unsettled = [shard for shard, audit in found.items() if not audit.settled]
+            if not unsettled:
+                break
+            # Before the names are read: what is stored after that changes the counts.
+            before = await gather_all([self._counts(shard, flag) for shard in unsettled])
+            names = await self._shards.names((LISTS, WORKERS))
+            looks = [self._audit(*one, names, flag) for one in zip(unsettled, before, strict=True)]
+            found.update(zip(unsettled, await gather_all(looks), strict=True))
+        return sum(found.values(), Audit())
 
-        return sum(await self._shards.everywhere(one), Audit())
+    async def _counts(self, shard: int, flag: str, *found: object) -> list[Any]:
+        counts = map(str, found or (-1, -1, 0, 0, 0))
+        return list(await self._shards.run(AUDIT, shard, flag, "counts", *counts))
 
-    async def _audit(self, shard: int, fix: bool) -> Audit:
-        flag, run = str(int(fix)), self._shards.run
-        seq, pending, leased, _, _ = await run(AUDIT, shard, flag, "counts", "-1", "-1", "0", "0", "0")
-        listed, lists = await self._sum(shard, flag, "lists", "q:")
-        held, workers = await self._sum(shard, flag, "workers", "w:")
-        names, cursor = 0, b"0"
+    async def _audit(
+        self, shard: int, before: Sequence[Any], names: Mapping[tuple[int, str], Sequence[bytes]], flag: str
+    ) -> Audit:
+        run, (seq, pending, leased, *_) = self._shards.run, before
+        listed, lists = await self._sum(shard, flag, "lists", names.get((shard, LISTS), ()))
+        held, workers = await self._sum(shard, flag, "workers", names.get((shard, WORKERS), ()))
+        said, cursor = 0, b"0"
         while True:
             cursor, empty = await run(AUDIT, shard, flag, "ready", cursor)
-            names += int(empty)
+            said += int(empty)
             if cursor == b"0":
                 break
-        counts = [str(n) for n in (listed, held, seq, pending, leased)]
-        seq_now, pending_now, leased_now, suspects, repaired = await run(AUDIT, shard, flag, "counts", *counts)
+        after = await self._counts(shard, flag, listed, held, *map(int, (seq, pending, leased)))
+        seq_now, pending_now, leased_now, suspects, repaired = after
         settled = (seq, pending, leased) == (seq_now, pending_now, leased_now)
         return Audit(
-            int(pending), int(leased), listed + int(suspects), held, lists, workers, names, settled, bool(repaired)
+            int(pending), int(leased), listed + int(suspects), held, lists, workers, said, settled, bool(repaired)
         )
 
-    async def _sum(self, shard: int, flag: str, what: str, head: str) -> tuple[int, int]:
-        names = await self._shards.names(shard, head)
+    async def _sum(self, shard: int, flag: str, what: str, names: Sequence[bytes]) -> tuple[int, int]:
         total = [0, 0]
         for at in range(0, len(names), PART):
-            some: Sequence[bytes] = names[at : at + PART]
-            entries, lost = await self._shards.run(AUDIT, shard, flag, what, *some)
+            entries, lost = await self._shards.run(AUDIT, shard, flag, what, *names[at : at + PART])
             total[0] += int(entries)
             total[1] += int(lost)
         return total[0], total[1]

@@ -92,10 +92,17 @@ class Shards:
             {name: limit for name, limit in bounds.limits.items() if self.of(name) == shard},
         )
 
-    async def names(self, shard: int, head: str) -> list[bytes]:
-        """What follows *head* in the names of the keys of *shard* that begin with it."""
-        start = f"{self._prefix}:{{{self._name}:{shard}}}:{head}"
-        return [name[len(start.encode()) :] for name in await self._client.key_names(start + "*")]
+    async def names(self, heads: Sequence[str]) -> dict[tuple[int, str], list[bytes]]:
+        """Shard and head -> what follows that head in the names of the keys of that shard, for the
+        keys that begin with one of *heads*. The names of all keys of the server are passed over once.
+        """
+        start = f"{self._prefix}:{{{self._name}:"
+        mine = re.compile(re.escape(start.encode()) + rb"(\d+)\}:(" + "|".join(heads).encode() + rb")(.*)", re.DOTALL)
+        found: dict[tuple[int, str], list[bytes]] = {}
+        for name in await self._client.key_names(f"{start}*"):
+            if (match := mine.fullmatch(name)) is not None:
+                found.setdefault((int(match[1]), match[2].decode()), []).append(match[3])
+        return found
 
     async def delete_some(self) -> AsyncIterator[int]:
         """Delete all keys of all shards but the crawl's record, however many shards there once were: a

@@ -207,9 +207,8 @@ class Action:
             for letter in page:
                 mark = " (done)" if letter.done else ""
                 tries = f"{counted(letter.deliveries, 'delivery')}, {counted(letter.retries, 'retry')}"
-                print(
-                    f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {as_json(letter)['url']}"
-                )
+                url = as_json(letter, self.chosen.secret_params)["url"]
+                print(f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {url}")
                 shown += 1
         counts = await queue.count_dead(self.where)
         total = sum(counts.values())
@@ -220,7 +219,7 @@ class Action:
 
     async def _show(self, queue: IRequestQueue) -> int:
         letters = [letter async for page in self._letters(queue, None) for letter in page]
-        print("\n\n".join(map(as_text, letters)))
+        print("\n\n".join(as_text(letter, self.chosen.secret_params) for letter in letters))
         return self._unknown(len(letters))
 
     async def _export(self, queue: IRequestQueue) -> int:
@@ -230,7 +229,7 @@ class Action:
         try:
             async for page in self._letters(queue, self.options.limit):
                 for letter in page:
-                    print(as_line(letter), file=file)
+                    print(as_line(letter, self.chosen.secret_params), file=file)
                     written += 1
         finally:
             if file is not None:

@@ -100,6 +100,34 @@ class StartRaisesAtOnce(Way):
         yield
 
 
+class _Fingerprinter:
+    """A project's own that doesn't know all of its pages."""
+
+    def fingerprint(self, request: Any) -> bytes:
+        if request.url.endswith("/bad"):
+            raise KeyError("no id in the URL")
+        url: bytes = request.url.encode()
+        return url
+
+
+class SeedThatHasNoFingerprint(Way):
+    """Scrapy stops for this: it is no error of ``start()`` but of taking in what that gave."""
+
+    settings_ = {"REQUEST_FINGERPRINTER_CLASS": _Fingerprinter}
+    page: Any = None
+
+    async def start(self) -> Any:
+        self.page = asyncio.Event()
+        yield self.get("/ok/a")
+        await self.page.wait()
+        yield self.get("/ok/bad")
+        yield self.get("/ok/never")
+
+    def parse(self, response: Response, **more: Any) -> Any:
+        self.page.set()
+        yield from super().parse(response, **more)
+
+
 class StartClosesTheSpider(Way):
     differs = {} if CLOSES else {"reason": "an older Scrapy doesn't close for this and calls it finished"}
 

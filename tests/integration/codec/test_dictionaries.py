@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import redis
 from scrapy import Request
 
 from mocra_scrapy.backends import open_backend
@@ -312,10 +313,19 @@ async def test_training_that_fails_is_tried_again(shared: dict[str, Any], caplog
         await trained(scheduler, 5000)
 
 
+@pytest.mark.parametrize("kind", ["memory", pytest.param("redis", marks=pytest.mark.redis)])
 async def test_a_deleted_dictionary_is_stored_again_by_who_holds_it(
-    shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kind: str,
+    shared: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Requests that need it wait for that, and are no dead letters."""
+    """Requests that need it wait for that, and are no dead letters. From a server it is deleted as
+    somebody's hand or ``maxmemory-policy`` would.
+    """
+    if kind == "redis":
+        shared["MOCRA_BACKEND"] = request.getfixturevalue("redis_url")
     monkeypatch.setattr(_packing, "PAUSES", (0.0,))
     monkeypatch.setattr(_packing, "MISSING", 0.1)
     monkeypatch.setattr("mocra_scrapy.worker.dispatcher.PUT_OFF", 0.2)
@@ -325,8 +335,13 @@ async def test_a_deleted_dictionary_is_stored_again_by_who_holds_it(
         for request in requests(FIRST, 60):
             assert holder.enqueue_request(request)
         await eventually(lambda: not holder.worker.outbox)
-        queue._crawl.dictionaries.contents.clear()  # type: ignore[attr-defined]
-        queue._crawl.dictionaries.current = None  # type: ignore[attr-defined]
+        if kind == "redis":
+            with redis.Redis.from_url(shared["MOCRA_BACKEND"]) as server:
+                assert server.delete(*server.keys("*:dictionaries")) == 1
+        else:
+            queue._crawl.dictionaries.contents.clear()  # type: ignore[attr-defined]
+            queue._crawl.dictionaries.current = None  # type: ignore[attr-defined]
+        assert not (await queue.dictionaries()).contents
         async with opened(**shared) as reader:
             stats = reader.worker.crawler.stats
 

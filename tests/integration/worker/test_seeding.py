@@ -153,8 +153,8 @@ async def test_the_same_dont_filter_request_twice_is_two() -> None:
         assert (await scheduler.mocra.queue.size()).unfinished == 2
 
 
-async def test_a_fingerprinter_that_raises_ends_start_unseeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in Scrapy it is an error of ``start()``, and what came before it is fetched."""
+async def test_a_fingerprinter_that_raises_is_met_by_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Scrapy it is no error of ``start()``: the engine stops. What came before it is stored."""
 
     def refuse(request: Request) -> bytes:
         if request.url == URLS[2]:
@@ -164,9 +164,13 @@ async def test_a_fingerprinter_that_raises_ends_start_unseeded(monkeypatch: pyte
     async with opened() as scheduler:
         await driven(scheduler)
         monkeypatch.setattr(scheduler.worker.filter.recent, "fingerprint", refuse)
+        given = scheduler.worker.seeder.run(three())
+        request = await anext(given)
+        assert request.url == URLS[2], "the one that can't be taken in, and no other"
         with pytest.raises(KeyError):
-            await seed(scheduler)
-        assert scheduler.worker.status.start_failed
+            scheduler.enqueue_request(request)
+        await given.aclose()
+        assert not scheduler.worker.status.start_failed
         await eventually(lambda: not scheduler.worker.outbox)
         assert (await scheduler.mocra.queue.size()).unfinished == 2
         assert await seeding_of(scheduler) is not Seeding.DONE
