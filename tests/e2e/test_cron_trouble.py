@@ -40,7 +40,7 @@ def test_a_corrupt_state_file(project: Path, ended: list[Runners]) -> None:
     runners = Runners(project, "memory://")
     ended.append(runners)
     runner = runners.light_runner()
-    runners.until(lambda: "can't contend" in runners.logs(), what="it says so")
+    runners.until(lambda: "can't run for its roles" in runners.logs(), what="it says so")
     status = scrapy(project, "cron", "status", "-s", "MOCRA_BACKEND=memory://")
     assert status.returncode == 1
     assert "state.json can't be read" in status.stderr
@@ -49,9 +49,9 @@ def test_a_corrupt_state_file(project: Path, ended: list[Runners]) -> None:
     state.rename(state.with_suffix(".old"))  # as it was told
     runners.until(lambda: len(runners.started()) >= 2, what="runs are started")
     logs = runners.logs()
-    assert logs.count("can't contend") == 1
+    assert logs.count("can't run for its roles") == 1
     assert "state.json can't be read" in logs
-    assert logs.count("contends again") == 1
+    assert logs.count("runs for its roles again") == 1
     assert runner.poll() is None
 
 
@@ -65,7 +65,7 @@ def test_a_server_that_is_away(project: Path, ended: list[Runners], own_redis: R
     well = scrapy(project, "cron", "status", "--json", "-s", backend)
     assert (well.returncode, json.loads(well.stdout)["problems"]) == (0, []), well.stderr
     own_redis.kill()
-    runners.until(lambda: "can't contend" in runners.logs(), what="it says so")
+    runners.until(lambda: "can't run for its roles" in runners.logs(), what="it says so")
     status = scrapy(project, "cron", "status", "-s", backend, "-s", "MOCRA_START_TIMEOUT=1")
     assert status.returncode == 1
     assert own_redis.url.rpartition("/")[0].partition("//")[2] in status.stderr
@@ -74,8 +74,8 @@ def test_a_server_that_is_away(project: Path, ended: list[Runners], own_redis: R
     own_redis.start()
     runners.until(lambda: len(runners.started()) > before + 1, what="runs are started again")
     logs = runners.logs()
-    assert logs.count("can't contend") == 1
-    assert logs.count("contends again") == 1
+    assert logs.count("can't run for its roles") == 1
+    assert logs.count("runs for its roles again") == 1
     assert runner.poll() is None
 
 
