@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 from twisted.internet import asyncioreactor
 
@@ -21,6 +22,12 @@ from tests.services.redis_server import (
 
 pytest_plugins = ["pytester"]
 pytest_terminal_summary = policy.pytest_terminal_summary
+
+# Examples that are slow to make or to run say something about this machine, and nothing about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 HOW = "apt-get install redis-server redis-sentinel redis-tools openssl"
 

@@ -50,9 +50,10 @@ class Candidate:
         election: the role.
         name: unique for this run of this process.
         lease: seconds for which the role is taken.
-        renew: seconds between two renewals.
+        renew: seconds from one renewal to the next, from when they are sent.
         deadline: seconds after a renewal that succeeded (from before it was sent) at which belief
-            ends; below *lease*.
+            ends; below *lease*. A leader keeps its role as long as each answer takes less than
+            *deadline* - *renew*.
         retry: seconds between two attempts to win, or to renew after a failure; ± a quarter, so
             that many don't come at once.
         clock: see :func:`mocra_scrapy.coordination.clock.boot_clock`.
@@ -231,7 +232,7 @@ class Candidate:
 
     async def _hold(self, term: Term) -> None:
         """Keep the role until it is lost."""
-        pause = self._renew
+        pause = max(0.0, self._until - self._deadline + self._renew - self._clock())
         while True:
             left = self._until - self._clock()
             with contextlib.suppress(asyncio.TimeoutError):
@@ -249,7 +250,10 @@ class Candidate:
                     break
                 if self._clock() >= self._until:
                     break  # stopped in between: is_leader has said no, so this term is over for good
-                self._until, pause = sent + self._deadline, self._renew
+                # From when this one was sent: after a slow answer the next one still has
+                # deadline - renew to come back.
+                self._until = sent + self._deadline
+                pause = max(0.0, sent + self._renew - self._clock())
             except Exception as error:
                 logger.warning("%s can't renew its term %d of %r: %s", self.name, term.number, term.role, error)
                 pause = self._jittered(min(self._retry, self._renew))

@@ -3,14 +3,18 @@ webhook that it is posted to.
 
 What is owed stands beside the run (``Run.alert``), so a leader that dies between the end of a run
 and the alert leaves it to the next one: an alert may come twice, it is not forgotten. Alerts never
-stand in the way of runs: each has a task of its own, a limited time, and a limited number of tries.
+stand in the way of runs: each has a task of its own, a limited time, and a limited number of tries;
+webhooks have threads of their own, for which nobody waits (the loop's are those that read states).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: Tries of one alert; seconds for each; seconds to the second try, doubled for each further one.
 TRIES, PATIENCE, AGAIN = 5, 30.0, 5.0
+#: Tries that go on at once: after an outage a hundred jobs may have failed.
+AT_ONCE = 8
 
 
 class Alerts:
@@ -43,6 +49,7 @@ class Alerts:
     def __init__(self, store: Store, send: Callable[[tuple[str, ...], bytes], object] | None = None) -> None:
         self._store, self._send = store, send
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     def look(self, job: Job, state: JobState) -> None:
         """Send what is owed, in the background."""
@@ -70,10 +77,12 @@ class Alerts:
         while target and tries < TRIES:
             tries += 1
             try:
-                await asyncio.wait_for(self._once(target, told), PATIENCE)
-            except (OSError, ValueError, RuntimeError, asyncio.TimeoutError) as error:
+                async with self._places:
+                    await asyncio.wait_for(self._once(target, told), PATIENCE)
+            except Exception as error:  # whatever a server may answer: it counts as one try
                 became = "failed"
-                logger.warning("Alert %s of %s, try %d of %d: %s", event, run.id, tries, TRIES, error or "no answer")
+                why = str(error) or f"no answer within {PATIENCE:g} s"
+                logger.warning("Alert %s of %s, try %d of %d: %s", event, run.id, tries, TRIES, why)
                 if tries < TRIES:
                     await asyncio.sleep(AGAIN * 2 ** (tries - 1))
             else:
@@ -85,7 +94,7 @@ class Alerts:
         if self._send is not None:
             self._send(target, told)
         elif target[0].startswith(("http://", "https://")):
-            await asyncio.to_thread(_post, target[0], told)
+            await _in_a_thread(lambda: _post(target[0], told))
         else:
             await _run(target, told)
 
@@ -102,10 +111,47 @@ class Alerts:
             )
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A POST that is sent elsewhere would arrive as a GET without the run."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
 def _post(url: str, told: bytes) -> None:
     request = urllib.request.Request(url, told, {"Content-Type": "application/json"})  # noqa: S310 - see Key on_failure
-    with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310
-        pass
+    try:
+        with _opener.open(request, timeout=PATIENCE):
+            pass
+    except urllib.error.HTTPError as error:
+        with error:
+            where = f"; it redirects to {error.headers['Location']}: write that URL" if 300 <= error.code < 400 else ""
+            raise RuntimeError(f"the webhook answers {error.code} {error.reason}{where}") from error
+
+
+async def _in_a_thread(work: Callable[[], None]) -> None:
+    """Do *work* in a thread that nobody waits for at the end of the process: its server may hang."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: Exception | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(None)
+
+    def do() -> None:
+        failed: Exception | None = None
+        try:
+            work()
+        except Exception as error:
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, failed)
+
+    threading.Thread(target=do, name="mocra cron webhook", daemon=True).start()
+    await done
 
 
 async def _run(command: tuple[str, ...], told: bytes) -> None:

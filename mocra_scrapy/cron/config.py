@@ -180,11 +180,13 @@ class JobsFile:
             return False
         old, self.jobs = self.jobs, jobs
         new, gone = sorted(jobs.keys() - old.keys()), sorted(old.keys() - jobs.keys())
+        changed = sorted(name for name in jobs.keys() & old.keys() if repr(jobs[name]) != repr(old[name]))
         logger.info(
-            "Read %s again: %s, new: %s, gone: %s",
+            "Read %s again: %s, new: %s, changed: %s, gone: %s",
             self.source,
             counted(len(jobs), "job"),
             ", ".join(new) or "none",
+            ", ".join(changed) or "none",
             ", ".join(gone) or "none",
         )
         return True

@@ -5,21 +5,17 @@ see what it is there to see.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from mocra_scrapy.backends.memory.shared import MemoryShared
-from mocra_scrapy.cron import policy
-from mocra_scrapy.cron.run_steps import claim
-from mocra_scrapy.cron.state import JobState, Part
-from tests.simulation import cron_simulation
+from tests.simulation.cron_mistakes import IN_FILES, MISTAKES, seen_by
 from tests.simulation.cron_simulation import World, simulate
 
 SCHEDULES = 500
+IN_A_FILE = 30
 
 
 @pytest.fixture
@@ -36,6 +32,11 @@ def test_what_must_hold_in_every_schedule() -> None:
     assert wrong == {}, "see `python -m tests.simulation.cron_simulation --seed N`"
 
 
+def test_the_same_holds_with_states_in_a_file(quiet: None, tmp_path: Path) -> None:
+    wrong = {seed: faults for seed in range(IN_A_FILE) if (faults := World(seed, tmp_path / str(seed)).run())}
+    assert wrong == {}
+
+
 def test_a_schedule_is_its_seed(quiet: None) -> None:
     one, two = World(7), World(7)
     assert one.run() == two.run() == []
@@ -43,67 +44,12 @@ def test_a_schedule_is_its_seed(quiet: None) -> None:
     assert len(one.story) > 5
 
 
-def faults_within(seeds: range) -> str:
-    for seed in seeds:
-        faults = World(seed).run()
-        if faults:
-            return "; ".join(faults)
-    return ""
-
-
-def careless_claim(state: JobState, run: str, part: Part) -> JobState | None:
-    found = state.run(run)
-    return None if found is None else state.with_run(replace(found, state="running", parts=(*found.parts, part)))
-
-
-def everything_is_lost(self: Any, signs: Any, job: str, state: JobState, stop_grace: float, now: float) -> Any:
-    async def judge() -> Any:
-        workers = frozenset(part.worker for run in state.runs for part in run.parts if part.ended is None)
-        return workers, workers
-
-    return judge()
-
-
-put = MemoryShared.put
-
-
-async def without_fence(self: Any, name: str, value: Any, *, version: Any = None, fence: Any = None) -> Any:
-    self._space.values.pop(name, None)
-    return await put(self, name, value, fence=fence)
-
-
-async def any_fence(self: Any, name: str, value: Any, *, version: Any = None, fence: Any = None) -> Any:
-    known = self._space.values.get(name)
-    raised = fence if fence is None or known is None else max(fence, known.fence)
-    return await put(self, name, value, version=version, fence=raised)
-
-
-admit, new_instants = policy._admit, policy._new_instants
-
-
-def admitted_beside_others(job: Any, state: JobState, run: Any, now: float) -> JobState:
-    return admit(replace(job, concurrency="allow"), state, run, now)
-
-
-def forgetful(job: Any, state: JobState, now: float) -> JobState:
-    new = new_instants(job, state, now)
-    return new if new.last is None or new.last % 40 else replace(new, runs=state.runs)
-
-
-MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "every launcher starts": lambda patch: patch.setattr(cron_simulation, "claim", careless_claim),
-    "silence is death": lambda patch: patch.setattr("mocra_scrapy.cron.silence.Silence.judge", everything_is_lost),
-    "the last writer wins": lambda patch: patch.setattr(MemoryShared, "put", without_fence),
-    "a stale term may write": lambda patch: patch.setattr(MemoryShared, "put", any_fence),
-    "a lease does not end": lambda patch: patch.setattr(cron_simulation, "LEASE", 1e6),
-    "runs overlap": lambda patch: patch.setattr(policy, "_admit", admitted_beside_others),
-    "an instant is forgotten": lambda patch: patch.setattr(policy, "_new_instants", forgetful),
-    "what is left out is not told": lambda patch: patch.setattr(policy, "note", lambda state, run: state),
-}
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_seen(mistake: str, monkeypatch: pytest.MonkeyPatch, quiet: None) -> None:
-    assert claim is not careless_claim
-    MISTAKES[mistake](monkeypatch)
-    assert faults_within(range(200)), "200 schedules saw nothing"
+def test_a_mistake_is_seen(mistake: str, quiet: None) -> None:
+    assert seen_by(MISTAKES[mistake], map(World, range(SCHEDULES)), first=True), f"{SCHEDULES} schedules saw nothing"
+
+
+@pytest.mark.parametrize("mistake", IN_FILES)
+def test_a_mistake_of_the_file_is_seen(mistake: str, quiet: None, tmp_path: Path) -> None:
+    worlds = (World(seed, tmp_path / str(seed)) for seed in range(SCHEDULES))
+    assert seen_by(IN_FILES[mistake], worlds, first=True), f"{SCHEDULES} schedules saw nothing"

@@ -67,3 +67,13 @@ def test_each_difference_has_a_reason_and_a_file_that_is_run(which: str) -> None
         assert len(reason) > 20, pattern
         file = Path(pattern.partition("::")[0])
         assert any(file.match(one) for one in run), pattern
+
+
+def test_what_is_left_out_of_make_test_has_a_reason() -> None:
+    lines = (ROOT / "tests" / "scrapy_suite" / "files.txt").read_text(encoding="utf-8").splitlines()
+    quick = {line.split()[0] for line in lines if line.endswith(" quick")}
+    assert quick
+    assert listed.left_out()
+    for pattern, reason in listed.left_out():
+        assert pattern.partition("::")[0] in quick, f"{pattern} is not run there: delete the line"
+        assert len(reason) > 10, pattern

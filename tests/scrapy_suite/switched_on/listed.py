@@ -14,7 +14,7 @@ import pytest
 FOLDER = Path(__file__).parents[1]
 LIST = FOLDER / "differences.txt"
 FILES = FOLDER / "files.txt"
-#: Scrapy gives each process of its tests 15 seconds, which are enough on a machine that does nothing else.
+#: Scrapy gives the processes of its tests 5 or 15 seconds, which are enough on a machine that does nothing else.
 PATIENCE = 240
 #: Look at the first warning that is recorded. Sockets of an earlier test that are collected just then warn, too.
 ALONE_WITH_THEIR_WARNINGS = ("::test_start_deprecated_super",)
@@ -49,13 +49,21 @@ def fits(item, pattern):
     return fnmatchcase(item.nodeid, pattern.replace("[", "[[]"))
 
 
-def pytest_configure():
-    run = subprocess.run
+def pytest_configure(config):
+    from pexpect.popen_spawn import PopenSpawn
+
+    # A pytest that is newer than these tests has more to warn of, and they take warnings for errors.
+    if hasattr(pytest, "PytestRemovedIn10Warning"):
+        config.addinivalue_line("filterwarnings", "ignore::pytest.PytestRemovedIn10Warning")
+    run, begin = subprocess.run, PopenSpawn.__init__
 
     def patient_run(*args, timeout=None, **kwargs):
         return run(*args, timeout=timeout and max(timeout, PATIENCE), **kwargs)
 
-    subprocess.run = patient_run
+    def patient_begin(self, *args, timeout=30, **kwargs):
+        begin(self, *args, timeout=timeout and max(timeout, PATIENCE), **kwargs)
+
+    subprocess.run, PopenSpawn.__init__ = patient_run, patient_begin
 
 
 def pytest_collection_modifyitems(config, items):

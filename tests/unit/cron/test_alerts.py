@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -91,29 +92,95 @@ async def test_a_command_gets_the_run_as_json(store: Store, tmp_path: Path) -> N
     )
 
 
-async def test_a_webhook_is_posted_to(store: Store) -> None:
-    got: list[bytes] = []
+class Hook:
+    """A webhook: its answers, in order, the last one for ever; ``None``: it says nothing at all."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, *answers: bytes | None) -> None:
+        self.answers, self.got = list(answers), list[bytes]()
+        self._hanging = asyncio.Event()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-        )
-        got.append(await reader.readexactly(length))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+        lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
+        self.got.append(await reader.readexactly(int(lengths[0])))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            await self._hanging.wait()
+        with contextlib.suppress(ConnectionError):
+            writer.write(answer or b"")
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    sending = Alerts(store)
-    sending.look(job(on_failure=(f"http://127.0.0.1:{port}/hook",)), (await store.get("shop")).state)
-    await sending.finish(30)
-    server.close()
-    await server.wait_closed()
+    async def __aenter__(self) -> Hook:
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/hook"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._hanging.set()
+        self._server.close()
+        await self._server.wait_closed()
+
+
+def http(status: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join((b"HTTP/1.1 " + status, b"Content-Length: 0", b"Connection: close", *headers, b"", b""))
+
+
+OK, BROKEN, MOVED = http(b"200 OK"), http(b"500 Out of order"), http(b"301 Moved", b"Location: http://127.0.0.1:9/")
+
+
+async def test_a_webhook_is_posted_to(store: Store) -> None:
+    async with Hook(OK) as hook:
+        sending = Alerts(store)
+        sending.look(job(on_failure=(hook.url,)), (await store.get("shop")).state)
+        await sending.finish(30)
     assert await became(store) == ("sent:on_failure", 1)
-    assert json.loads(got[0])["job"] == "shop"
+    assert json.loads(hook.got[0])["job"] == "shop"
+
+
+async def test_a_webhook_that_fails_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "AGAIN", 0.0)
+    async with Hook(BROKEN, b"no HTTP\r\n\r\n", OK) as hook:
+        sending = Alerts(store)
+        sending.look(job(on_failure=(hook.url,)), (await store.get("shop")).state)
+        await sending.finish(30)
+    assert await became(store) == ("sent:on_failure", 3)
+    assert len(hook.got) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (BROKEN, "the webhook answers 500 Out of order"),
+        (b"no HTTP\r\n\r\n", "no HTTP"),
+        (b"", "closed connection without response"),
+        (MOVED, "it redirects to http://127.0.0.1:9/: write that URL"),
+        (None, "no answer within 0.3 s"),
+    ],
+)
+async def test_a_webhook_that_never_takes_it_is_given_up(
+    answer: bytes | None, why: str, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(alerts, "AGAIN", 0.0)
+    if answer is None:
+        monkeypatch.setattr(alerts, "PATIENCE", 0.3)
+    async with Hook(answer) as hook:
+        sending = Alerts(store)
+        sending.look(job(on_failure=(hook.url,)), (await store.get("shop")).state)
+        await sending.finish(60)
+    assert await became(store) == ("failed:on_failure", 5)
+    assert len([line for line in caplog.messages if "Alert on_failure of shop@9, try" in line and why in line]) == 5
+
+
+async def test_a_webhook_whose_server_is_down_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "AGAIN", 0.0)
+    async with Hook(OK) as hook:
+        pass
+    sending = Alerts(store)
+    sending.look(job(on_failure=(hook.url,)), (await store.get("shop")).state)
+    await sending.finish(60)
+    assert await became(store) == ("failed:on_failure", 5)
 
 
 async def test_it_is_tried_again_and_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,7 @@ def test_a_wrong_new_file_leaves_the_old_jobs(tmp_path: Path, caplog: pytest.Log
     path.write_text(job("retries = 1") + '[jobs.b]\nspider = "first"\nschedule = "@daily"\n')
     with caplog.at_level(logging.INFO):
         assert file.reload()
-    assert "2 jobs, new: b, gone: none" in caplog.text
+    assert "2 jobs, new: b, changed: a, gone: none" in caplog.text
     assert file.jobs["a"].retries == 1
     assert not file.reload()
 
