@@ -11,7 +11,11 @@ PYTEST := -m pytest -q --durations=15 --dist worksteal
 # Python's own measuring of lines (3.12 and later) costs a quarter of the tracer's.
 CORE = $$($(PYTHON_IN) -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
 # Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
-OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py tests/e2e/test_ways.py tests/e2e/test_early_stop.py
+OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py tests/e2e/test_ways.py \
+	tests/e2e/test_early_stop.py \
+	tests/e2e/test_hanging_callbacks.py tests/e2e/test_feeds.py::test_all_that_feeds_can_do_is_as_in_scrapy \
+	tests/e2e/test_feeds.py::test_csv_loses_nothing tests/e2e/test_feeds.py::test_a_full_disk_is_told_and_its_pages_are_kept \
+	tests/e2e/test_feeds.py::test_a_workers_own_part_works_on_memory
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16

@@ -22,8 +22,10 @@ PARTS = {
     "simulation": ["tests.simulation", "--seeds", "10000"],
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
+    "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
-    "mutation": ["tests.mutation", "--mutants", "60"],
+    "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
+    "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
 }
 
 #: What a part is told beside.

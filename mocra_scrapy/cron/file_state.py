@@ -53,7 +53,7 @@ class _File:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield self._read()
         except OSError as error:
-            raise BackendUnavailable(f"{self.path} can't be used: {error}") from error
+            raise BackendUnavailable(f"{self.path} can't be used (MOCRA_CRON_DIR is its folder): {error}") from error
 
     def _read(self) -> dict[str, Any]:
         try:

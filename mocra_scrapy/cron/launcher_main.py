@@ -29,15 +29,15 @@ from mocra_scrapy.cron.launch_spec import LaunchSpec, file_stem
 from mocra_scrapy.cron.local_processes import this_machine
 from mocra_scrapy.cron.run_steps import claim, end_part, retry
 from mocra_scrapy.cron.state import JobState, Part, Run
-from mocra_scrapy.exceptions import BackendError, MocraError
+from mocra_scrapy.exceptions import BackendError, BackendUnavailable, MocraError
 
 logger = logging.getLogger("mocra_scrapy.cron.launcher_main")
 
 STARTED, BAD_ORDER, NOT_MINE, AWAY = 0, 2, 3, 4
 #: Seconds between two looks at the child, and at the stored state when nothing tells of changes.
 LOOK, ASK = 0.2, 2.0
-#: Seconds to go on trying to store how a run ended.
-PATIENCE = 600.0
+#: Seconds to go on trying to store how a run ended; to claim it: for so long no other launcher is tried.
+PATIENCE, CLAIM = 600.0, 30.0
 
 
 class Launcher:
@@ -66,7 +66,7 @@ class Launcher:
         self._signed_at = time.monotonic()
         # Signed first, then claimed: nobody sees it running without a sign of life.
         mine = replace(self._part, started=time.time())
-        state = await self._store.change(order.job, lambda state: claim(state, order.run, mine))
+        state = await self._claim(mine)
         if state is None:
             await self._store.signs.end(order.job, order.worker)
             return NOT_MINE
@@ -85,6 +85,20 @@ class Launcher:
         stems = {file_stem(run.id) for run in self._state.runs}
         prune(Path(order.log).parent, stems, order.history + order.history_failed)
         return STARTED
+
+    async def _claim(self, mine: Part) -> JobState | None:
+        """Repeated while nobody answers: what was claimed by a call without an answer would run for
+        nobody, and count as lost.
+        """
+        deadline = time.monotonic() + CLAIM
+        while True:
+            try:
+                return await self._store.change(self._order.job, lambda state: claim(state, self._order.run, mine))
+            except BackendUnavailable:
+                if time.monotonic() > deadline or self._told:
+                    raise
+            await asyncio.sleep(LOOK)
+            await self._sign()
 
     def _leave(self) -> None:
         self._told = True

@@ -14,13 +14,14 @@ def claim(state: JobState, run: str, part: Part) -> JobState | None:
     """Start *run* as *part*; ``None``: it is not to be started (any more), or not by one more.
 
     Claiming again by the same name changes nothing: the outcome of a call that got no answer is
-    found out by repeating it.
+    found out by repeating it. Who was taken for lost meanwhile is refused.
     """
     found = state.run(run)
     if found is None:
         return None
-    if any(one.worker == part.worker for one in found.parts):
-        return state
+    for one in found.parts:
+        if one.worker == part.worker:
+            return state if one.ended is None else None
     over = any(one.ended is not None for one in found.parts)
     if not found.active or found.stop or over or len(found.parts) >= found.places:
         return None

@@ -32,7 +32,7 @@ class EarlyStop:
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler, self._over = crawler, asyncio.Event()
-        self._told = self._starting = False
+        self._told = self._starting = self._closing = False
         self._opening: asyncio.Future[Any] | None = None
         self._leaving: asyncio.Future[None] | None = None
         # Scrapy 2.18 and later raise where there is no engine yet.
@@ -65,8 +65,7 @@ class EarlyStop:
             self._opening = None
 
     async def _stop_async(self) -> None:
-        closing = EngineHooks(self._crawler).closing  # its end is told by stop_async, too
-        if not self._crawler.crawling or self._engine.running or closing:
+        if not self._crawler.crawling or self._engine.running or self._ends_by_itself():
             await self._stop()
             return
         self._crawler.crawling = False
@@ -80,6 +79,11 @@ class EarlyStop:
             self._opening.cancel()
         await self._over.wait()
 
+    def _ends_by_itself(self) -> bool:
+        """An engine that is closing, or has closed, tells the crawler by ``stop_async``, too."""
+        closed = self._starting and self._engine.spider is None
+        return self._closing or closed or EngineHooks(self._crawler).closing
+
     async def _start_async(self, **options: Any) -> None:
         self._starting = True
         if not self._told:
@@ -88,8 +92,10 @@ class EarlyStop:
                 await self._leaving
         elif self._engine.spider is not None:
             await self._close_async()
+        self._over.set()
 
     async def _close_async(self, **options: Any) -> None:
+        self._closing = True
         try:
             await self._close(**options)
         finally:

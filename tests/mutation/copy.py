@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -38,10 +38,9 @@ class Copy:
     seconds: of each test, as it is.
     """
 
-    options: ClassVar[list[str]] = ["-m", "not redis and not e2e and not alone"]
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.options = ["-m", "not redis and not e2e and not alone"]
         for name in ("mocra_scrapy", "tests"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGES.md", "Makefile"):

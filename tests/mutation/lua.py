@@ -9,7 +9,7 @@ import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -75,7 +75,10 @@ class RunScripts:
 class LuaCopy(Copy):
     """The tree, whose scripts are broken."""
 
-    options: ClassVar[list[str]] = OPTIONS
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.options = OPTIONS
+        self._tests: dict[str, list[str]] = {}
 
     def measure_scripts(self) -> bool:
         """Run the tests as they are, and note which scripts each runs. ``False``: some fail."""

@@ -201,6 +201,7 @@ MISTAKES: dict[str, Callable[[Patch], None]] = {
     "a candidate gives up": set_to(Candidate, "_contend", once_and_never_again),
     # launcher
     "every launcher starts": set_to(launcher_main, "claim", careless_claim),
+    "a claim is tried once": set_to(launcher_main, "CLAIM", -1.0),
     "a launcher never hears that it was given up": set_to(Launcher, "_obey", deaf_to("kill")),
     "a launcher never hears that it is to stop": set_to(Launcher, "_obey", deaf_to("stop")),
     "a launcher never asks": set_to(Launcher, "_obey", nothing),

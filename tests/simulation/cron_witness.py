@@ -116,11 +116,14 @@ class Witness:
         if run is not None and (run.stop or mine is None or mine.ended is not None):
             self.must_obey(who, "heard that it was given up" if not run.stop else f"is asked: {run.stop}")
 
-    def leaves(self, who: Process) -> None:
+    def leaves(self, who: Process, run_id: str, worker: str) -> None:
         """A launcher has done all it does."""
-        run = self.state.run(who.crawl.run) if who.crawl is not None else None
-        if run is not None and any(part.worker == who.crawl.worker and part.ended is None for part in run.parts):
-            self._world.wrong(f"{who.crawl.worker} has left, and how {run.id} ended is not in the history")
+        run = self.state.run(run_id)
+        if run is not None and any(part.worker == worker and part.ended is None for part in run.parts):
+            if who.crawl is not None:
+                self._world.wrong(f"{worker} has left, and how {run.id} ended is not in the history")
+            elif not who.told and self._world.loss < 0.1:
+                self._world.wrong(f"{worker} has claimed {run.id}, and left without starting it")
 
     def must_obey(self, who: Process, why: str) -> None:
         """Look a little later, when it could act, whether it has."""

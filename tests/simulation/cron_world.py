@@ -161,7 +161,7 @@ class World:
             await asyncio.sleep(4.0 if self.chance(0.1) else self.random.uniform(0.05, 0.4))
             with contextlib.suppress(MocraError):
                 await launcher_main.Launcher(order, self.store(process)).run()
-            self.witness.leaves(process)
+            self.witness.leaves(process, order.run, order.worker)
         finally:
             process.dead = True
             if process.crawl is not None:
@@ -241,6 +241,7 @@ class World:
         if self.launchers:
             process = self.random.choice(list(self.launchers))
             self.tell(f"{process.name} is told to stop")
+            process.told = True
             if self.loop.signal(process, signal.SIGTERM):
                 self.witness.must_obey(process, "was told to stop")
             else:

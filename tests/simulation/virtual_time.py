@@ -25,6 +25,7 @@ class Process:
         self.frozen_until = 0.0
         self.wall_step = 0.0  #: s that its wall clock is wrong
         self.handlers: dict[int, Callable[[], object]] = {}  #: of signals
+        self.told = False  #: to stop, by a signal
         self.left = False  #: it was told to leave, and has
         self.asked = 0.0  #: when it last asked how things stand
         self.crawl: Any = None  #: of a launcher that has started one

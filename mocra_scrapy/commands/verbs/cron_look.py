@@ -9,8 +9,10 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from scrapy.commands import ScrapyCommand
 
@@ -70,7 +72,7 @@ class History(Looking):
         parser.add_argument("-n", "--limit", type=int, default=50, help="runs shown (default: 50)")
         parser.add_argument("--job", dest="jobs", action="append", default=[], help="the same as naming it")
         parser.add_argument("--failed", action="store_true", help="only runs that went wrong, or were missed")
-        parser.add_argument("--since", metavar="TIME", help="only runs due from then on: 2027-03-27T00:00:00Z")
+        parser.add_argument("--since", metavar="TIME", help="only runs due from then on: 2027-03-27T00:00:00Z, or 2h")
         parser.add_argument(
             "--json", action="store_true", help="one JSON object a line, with all that is known of a run"
         )
@@ -132,11 +134,20 @@ class Show(Looking):
         print(job.name)
         for name, value in sorted(keys.items()):
             if value not in (None, "", (), {}):
-                print(f"  {name} = {_text(value)}")
+                print(f"  {name} = {_as_written(value)}")
         print(f"Next: {', '.join(coming) or 'never'}" + (" (paused)" if state.paused else ""))
         print(f"Last decided instant: {last or 'none'}; missed: {state.missed}")
         print(history_table(list(state.runs[-10:])))
         return FINE
+
+
+def _as_written(value: Any) -> str:
+    """As the jobs file would say it, near enough."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_as_written(one)}" for name, one in value.items()) + " }"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, default=_text, ensure_ascii=False)
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from datetime import datetime, timezone
@@ -80,17 +81,25 @@ def span(seconds: float) -> str:
     return " ".join(out) or "0s"
 
 
+AGO = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
 def moment(option: str, text: str) -> float:
-    """Seconds since the epoch of an ISO time; without a zone it is UTC.
+    """Seconds since the epoch of an ISO time (without a zone it is UTC), or of ``90s``, ``30m``, ``2h``,
+    ``7d`` ago.
 
     Raises:
         ConfigurationError: it is none.
     """
+    if (ago := re.fullmatch(r"(\d{1,6})([smhd])", text)) is not None:
+        return time.time() - int(ago[1]) * AGO[ago[2]]
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigurationError(option, f"{text!r} is not a time", "Write 2027-03-27T00:00:00Z") from error
+        raise ConfigurationError(
+            option, f"{text!r} is not a time", "Write 2027-03-27T00:00:00Z, or 2h for two hours ago"
+        ) from error
 
 
 class Looking:

@@ -40,12 +40,19 @@ def last_ended(runs: tuple[Run, ...], *outcomes: str) -> Run | None:
     return max(found, key=lambda run: run.ended or 0.0, default=None)
 
 
+def last_outcome(runs: tuple[Run, ...]) -> Run | None:
+    """The newest run that ended and tells something: instants that were skipped beside a slow run hide
+    no failure.
+    """
+    return last_ended(tuple(run for run in runs if run.outcome != "skipped")) or last_ended(runs)
+
+
 def facts_of(job: Job, state: JobState, now: float) -> dict[str, Any]:
     """What ``list --json`` tells of a job."""
     following = next(job.schedule.after(now), None)
     resting = "disabled" if not job.enabled else "paused" if state.paused else ""
     coming = following.instant if following and not resting else None
-    success, last = last_ended(state.runs, "succeeded"), last_ended(state.runs)
+    success, last = last_ended(state.runs, "succeeded"), last_outcome(state.runs)
     return {
         "job": job.name,
         "spider": job.spider,
@@ -136,7 +143,7 @@ class Status(Looking):
         failing = [
             f"{job.name}: {last.outcome}{f': {last.reason}' if last.reason else ''} ({last.id})"
             for job in jobs.values()
-            if (last := last_ended(states.get(job.name, Stored.nothing()).state.runs)) and last.outcome != "succeeded"
+            if (last := last_outcome(states.get(job.name, Stored.nothing()).state.runs)) and last.outcome != "succeeded"
         ]
         leader = note if term is not None else None
         if arguments.json:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from scrapy import Request, signals
+from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.http import Response
 from twisted.python.failure import Failure
@@ -332,3 +333,55 @@ async def test_a_local_request_that_was_not_waited_for_takes_its_parent_back() -
         scheduler.worker.deliveries.finished(parent)
         scheduler.worker.deliveries.finished(child)
         assert (await taken(scheduler)).url == URLS[0]
+
+
+class TheirOffsite(OffsiteMiddleware):
+    """The filter of this worker, which disagrees with that of the worker that stored the request."""
+
+    def __init__(self) -> None:
+        """Nothing is configured."""
+
+    def failure(self) -> Failure:
+        try:
+            raise IgnoreRequest
+        except IgnoreRequest:
+            return Failure()
+
+
+async def test_what_was_on_site_for_whoever_stored_it_is_a_letter(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as scheduler:
+        for url in URLS[:2]:
+            request = await taken(scheduler, Request(url))
+            scheduler.worker.settlement.download_failed(TheirOffsite().failure())
+            scheduler.worker.deliveries.finished(request)
+        found = await letters(scheduler)
+        assert [letter.reason for letter in found] == ["offsite", "offsite"]
+        assert f"<GET {URLS[0]}> was on site for the worker that stored it" in found[0].detail
+        assert "allowed_domains differ" in found[0].detail
+    assert scheduler.crawler.stats.get_value("mocra/dead/offsite") == 2
+    lines = [r for r in caplog.records if "Start all workers with the same allowed_domains" in r.getMessage()]
+    assert len(lines) == 1, "told once, counted always"
+
+
+async def test_what_was_ignored_on_purpose_is_no_failure() -> None:
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0]))
+        scheduler.worker.settlement.download_failed(broken(kind=IgnoreRequest))
+        scheduler.worker.deliveries.finished(request)
+        assert await letters(scheduler) == []
+
+
+async def test_an_offsite_request_that_only_this_process_knows_is_none() -> None:
+    """It was offsite for whoever made it, which is this worker."""
+    async with opened() as scheduler:
+        request = await taken(scheduler, Request(URLS[0], callback=lambda response: None))
+        scheduler.worker.settlement.download_failed(TheirOffsite().failure())
+        scheduler.worker.deliveries.finished(request)
+        assert await letters(scheduler) == []
+
+
+async def test_a_download_that_fails_outside_of_any_request_is_nobodys() -> None:
+    async with opened() as scheduler:
+        CURRENT.set(None)
+        scheduler.worker.settlement.download_failed(broken())
+        assert await letters(scheduler) == []

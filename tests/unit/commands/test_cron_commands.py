@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,9 @@ def test_what_list_tells() -> None:
     facts = facts_of(job(), JobState(runs=(bad, good), missed=2), T + 60)
     assert (facts["next"], facts["left"], facts["state"]) == (utc(T + 600), 540.0, "scheduled")
     assert (facts["last_success"], facts["last_outcome"], facts["missed"]) == (utc(T + 10), "failed", 2)
+    skipped = Run(id="shop@c", instant=T, due=T, state=ENDED, outcome="skipped", ended=T + 30.0)
+    assert facts_of(job(), JobState(runs=(good, bad, skipped)), T + 60)["last_outcome"] == "failed", "a skip hides it"
+    assert facts_of(job(), JobState(runs=(skipped,)), T + 60)["last_outcome"] == "skipped"
     resting = facts_of(job(), JobState(paused=True), T + 60)
     assert (resting["state"], resting["next"], resting["left"]) == ("paused", None, None)
 
@@ -97,7 +101,17 @@ def test_spans(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2027-13-01"])
+def test_keys_are_shown_as_the_file_says_them() -> None:
+    told = [cron_look._as_written(value) for value in (("a", "b c"), 300.0, 0.5, True, {"x": "1"}, Schedule("@daily"))]
+    assert told == ['["a", "b c"]', "300", "0.5", "true", '{ x = "1" }', '"@daily"']
+
+
+def test_moments_may_be_spans_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
+    assert [moment("--since", text) for text in ("90s", "30m", "2h", "7d")] == [999_910, 998_200, 992_800, 395_200]
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2027-13-01", "2 h", "h", "-2h"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ConfigurationError, match="--since"):
         moment("--since", text)

@@ -1,0 +1,92 @@
+"""Where a runner can't contend, it says so, once, with the reason; and `scrapy cron status` tells it, with
+an exit code for monitoring. Real runners.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cron_runners import Runners
+from tests.e2e.projects import ONE_LINE, scrapy, write_project
+from tests.services.redis_server import RedisServer
+
+pytestmark = pytest.mark.e2e
+JOBS = '[jobs.tick]\nspider = "x"\nschedule = "* * * * * *"\nconcurrency = "allow"\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    made = write_project(tmp_path / "shop", "", ONE_LINE)
+    (made / "cron.toml").write_text(JOBS)
+    return made
+
+
+@pytest.fixture
+def ended() -> Iterator[list[Runners]]:
+    made: list[Runners] = []
+    yield made
+    for runners in made:
+        runners.kill()
+
+
+def test_a_corrupt_state_file(project: Path, ended: list[Runners]) -> None:
+    state = project / ".mocra-cron" / "state.json"
+    state.parent.mkdir()
+    state.write_text('{"values": {"tick"')
+    runners = Runners(project, "memory://")
+    ended.append(runners)
+    runner = runners.light_runner()
+    runners.until(lambda: "can't contend" in runners.logs(), what="it says so")
+    status = scrapy(project, "cron", "status", "-s", "MOCRA_BACKEND=memory://")
+    assert status.returncode == 1
+    assert "state.json can't be read" in status.stderr
+    assert "move it away to begin anew" in status.stderr
+    assert "Traceback" not in status.stderr
+    state.rename(state.with_suffix(".old"))  # as it was told
+    runners.until(lambda: len(runners.started()) >= 2, what="runs are started")
+    logs = runners.logs()
+    assert logs.count("can't contend") == 1
+    assert "state.json can't be read" in logs
+    assert logs.count("contends again") == 1
+    assert runner.poll() is None
+
+
+@pytest.mark.redis
+def test_a_server_that_is_away(project: Path, ended: list[Runners], own_redis: RedisServer) -> None:
+    runners = Runners(project, own_redis.url)
+    ended.append(runners)
+    runner = runners.light_runner()
+    runners.until(lambda: runners.started(), what="runs are started")
+    backend = f"MOCRA_BACKEND={own_redis.url}"
+    well = scrapy(project, "cron", "status", "--json", "-s", backend)
+    assert (well.returncode, json.loads(well.stdout)["problems"]) == (0, []), well.stderr
+    own_redis.kill()
+    runners.until(lambda: "can't contend" in runners.logs(), what="it says so")
+    status = scrapy(project, "cron", "status", "-s", backend, "-s", "MOCRA_START_TIMEOUT=1")
+    assert status.returncode == 1
+    assert own_redis.url.rpartition("/")[0].partition("//")[2] in status.stderr
+    assert "Traceback" not in status.stderr
+    before = len(runners.started())
+    own_redis.start()
+    runners.until(lambda: len(runners.started()) > before + 1, what="runs are started again")
+    logs = runners.logs()
+    assert logs.count("can't contend") == 1
+    assert logs.count("contends again") == 1
+    assert runner.poll() is None
+
+
+def test_a_state_folder_that_can_not_be_used(project: Path) -> None:
+    (project / "taken").write_text("a file")
+    options = ("-s", "MOCRA_BACKEND=memory://", "-s", f"MOCRA_CRON_DIR={project / 'taken'}")
+    for verb in (("run",), ("once",), ("trigger", "tick")):
+        done = scrapy(project, "cron", *verb, *options)
+        assert done.returncode == 1, (verb, done.stderr)
+        assert "MOCRA_CRON_DIR" in done.stderr
+        assert "Traceback" not in done.stderr
+    status = scrapy(project, "cron", "status", *options)
+    assert status.returncode == 1
+    assert "Traceback" not in status.stderr
