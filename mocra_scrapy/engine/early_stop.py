@@ -14,8 +14,6 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mocra_scrapy.engine.hooks import EngineHooks
-
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
@@ -38,13 +36,12 @@ class EarlyStop:
         # Scrapy 2.18 and later raise where there is no engine yet.
         self._engine: Any = getattr(crawler, "engine", None) if crawler.crawling else None
         if self._engine is not None:  # else something other than crawl() drives an engine
-            self._stop, self._start, self._close = (
-                crawler.stop_async,
-                self._engine.start_async,
-                self._engine.close_async,
-            )
+            engine = self._engine
+            self._stop, self._start = crawler.stop_async, engine.start_async
+            self._close, self._close_spider = engine.close_async, engine.close_spider_async
             crawler.stop_async = self._stop_async  # type: ignore[method-assign]
-            self._engine.start_async, self._engine.close_async = self._start_async, self._close_async
+            engine.start_async, engine.close_async = self._start_async, self._close_async
+            engine.close_spider_async = self._close_spider_async
 
     async def opening(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
         """Await *coroutine*, which cleans up after itself when it is cancelled; ``None``: the
@@ -65,7 +62,8 @@ class EarlyStop:
             self._opening = None
 
     async def _stop_async(self) -> None:
-        if not self._crawler.crawling or self._engine.running or self._ends_by_itself():
+        # The end of a spider that closes by itself is told by stop_async, too.
+        if not self._crawler.crawling or self._engine.running or self._closing:
             await self._stop()
             return
         self._crawler.crawling = False
@@ -79,11 +77,6 @@ class EarlyStop:
             self._opening.cancel()
         await self._over.wait()
 
-    def _ends_by_itself(self) -> bool:
-        """An engine that is closing, or has closed, tells the crawler by ``stop_async``, too."""
-        closed = self._starting and self._engine.spider is None
-        return self._closing or closed or EngineHooks(self._crawler).closing
-
     async def _start_async(self, **options: Any) -> None:
         self._starting = True
         if not self._told:
@@ -93,6 +86,10 @@ class EarlyStop:
         elif self._engine.spider is not None:
             await self._close_async()
         self._over.set()
+
+    async def _close_spider_async(self, **options: Any) -> None:
+        self._closing = True
+        await self._close_spider(**options)
 
     async def _close_async(self, **options: Any) -> None:
         self._closing = True

@@ -294,10 +294,6 @@ class EngineHooks:
         return bool(getattr(self._engine, "running", True))
 
     @property
-    def closing(self) -> bool:
-        return getattr(self._slot, "closing", None) is not None
-
-    @property
     def paused(self) -> bool:
         return bool(getattr(self._engine, "paused", False))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.exceptions import UnserializableRequest
+from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.worker.inbox import Local
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.seeding import Seeder
     from mocra_scrapy.worker.settlement import Settlement
     from mocra_scrapy.worker.slot_policy import SlotPolicy
+
+logger = logging.getLogger(__name__)
 
 #: Seconds after which a callback that waits for room looks whether the worker closes meanwhile:
 #: closing is no answer of the queue.
@@ -68,6 +71,7 @@ class Intake:
         self._local = local
         self._seeder = seeder
         self._settlement = settlement
+        self._refused: Request | None = None
 
     def take(self, request: Request) -> bool:
         """Take *request* in; ``False`` when it is a known duplicate. Never raises for what a
@@ -82,12 +86,21 @@ class Intake:
             return self._take(request, seed)
         except Exception as error:
             if seed:
+                self._tell(request, error)
                 raise
             self._settlement.child_failed(request, error)
             return False
         finally:
             if seed:
                 self._seeder.taken()
+
+    def _tell(self, seed: Request, error: Exception) -> None:
+        """Once for each: the seeder tries it, and the engine does, whose log begins with a
+        traceback.
+        """
+        if seed is not self._refused and isinstance(error, MocraError):
+            self._refused = seed
+            logger.error("Request %s of start() can't be kept, the spider closes: %s", seed, error)
 
     def _take(self, request: Request, seed: bool) -> bool:
         seen, fingerprint = self._filter.look(request, self._crawler.spider)

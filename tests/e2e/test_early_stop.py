@@ -16,11 +16,9 @@ from tests.services.processes import eventually, unmeasured
 
 pytestmark = pytest.mark.e2e
 
-#: At INSTANT the crawl sends itself the signal and waits until Scrapy has heard of it: the handler
-#: writes a line into the log.
+#: At INSTANT the crawl sends itself the signal and waits until its crawler was told to stop.
 SPIDER = """
     import asyncio
-    import logging
     import os
     import signal
 
@@ -28,14 +26,12 @@ SPIDER = """
     from scrapy import signals
 
 
-    async def stop_here(name, settings):
-        if name != settings["INSTANT"]:
+    async def stop_here(name, crawler):
+        if name != crawler.settings["INSTANT"]:
             return
-        heard = asyncio.Event()
-        logging.getLogger("scrapy.crawler").addFilter(lambda record: heard.set() or True)
         os.kill(os.getpid(), signal.SIGTERM)
-        await heard.wait()
-        await asyncio.sleep(0)  # the line comes before the order
+        while crawler.crawling:
+            await asyncio.sleep(0)
 
 
     class Pipeline:
@@ -45,7 +41,7 @@ SPIDER = """
         from_crawler = classmethod(lambda cls, crawler: cls(crawler))
 
         async def open_spider(self):
-            await stop_here("pipeline", self.crawler.settings)
+            await stop_here("pipeline", self.crawler)
 
         def process_item(self, item):
             return item
@@ -62,13 +58,13 @@ SPIDER = """
             return self
 
         async def opened(self):
-            await stop_here("spider_opened", self.settings)
+            await stop_here("spider_opened", self.crawler)
 
         async def began(self):
-            await stop_here("engine_started", self.settings)
+            await stop_here("engine_started", self.crawler)
 
         async def start(self):
-            await stop_here("start", self.settings)
+            await stop_here("start", self.crawler)
             n = 0
             while True:  # it would go on for ever
                 yield scrapy.Request(f"SITE/ok/{n}", self.parse)
@@ -108,6 +104,17 @@ def test_the_next_one_seeds(tmp_path: Path, site: MockSite, redis_url: str) -> N
     assert "'finish_reason': 'closespider_itemcount'" in done.stderr
     assert "gave no sign of life" not in done.stderr
     assert "/ok/0" in site.arrivals()
+
+
+def test_an_engine_that_stops_by_itself_was_told_nothing(tmp_path: Path, site: MockSite) -> None:
+    """Scrapy stops for what start() gives and nobody can take in."""
+    spider = SPIDER.replace("SITE", site.url).replace("self.parse)", 'self.parse, meta={"cookiejar": open(__file__)})')
+    project = write_project(tmp_path, spider, SETTINGS + "MOCRA_REQUIRE_SERIALIZABLE = True\n")
+    done = scrapy(project, "crawl", "shop")
+    assert (done.returncode, done.stderr.count("UnserializableRequest: meta['cookiejar']")) == (0, 1), done.stderr
+    assert "'finish_reason': 'shutdown'" in done.stderr
+    assert "while the spider was being opened" not in done.stderr
+    assert "Engine not running" not in done.stderr
 
 
 @pytest.mark.parametrize("loop", LOOPS)

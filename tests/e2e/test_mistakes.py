@@ -231,7 +231,7 @@ def test_a_mistake_is_told(mistake: Mistake, servers: dict[str, object], tmp_pat
     if mistake.crawls:
         assert done.returncode == 0, said
         assert re.search(mistake.says, told[0]), said
-        assert re.search(r"Spider closed \((finished|start_error)\)", said)
+        assert re.search(r"Spider closed \((finished|start_error|shutdown)\)", said)
     else:
         assert done.returncode == 1, said
         assert re.search(mistake.says, lines[-1]), said
