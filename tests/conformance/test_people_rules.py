@@ -123,6 +123,9 @@ async def test_counts_heal(harness: Harness, part: str) -> None:
     assert await a.queue.claim_seeding("a")
     await a.queue.complete_seeding("a")
     if await harness.lose_part(part):
+        if part == "meta":  # nothing is counted any more, and all of it is still there
+            assert (await b.queue.size()).pending
+            assert await b.queue.finish("b") is Finish.BUSY
         assert part == "suspect" or (await b.queue.audit()).differs
         assert part == "suspect" or (await b.queue.audit(True)).differs
         assert not (await b.queue.audit()).differs

@@ -102,6 +102,18 @@ async def _a_whole_turn_with_limits(harness: Harness, crawl: str) -> Stage:
     return await _a_whole_turn(harness, crawl, limit=SlotLimit(0.05, burst=20, concurrency=30), rules="r")
 
 
+async def _a_lease_of_a_suspect(harness: Harness, crawl: str) -> Stage:
+    options = {"shards": 1, "isolate_after": 1}
+    a = await harness.worker_of(crawl, "a", **options)
+    await a.push(entries("suspect", "other", slot="s"))
+    dying = await harness.worker_of(crawl, "x", second=True, **options)
+    assert await dying.lease(1)
+    for _ in range(2):
+        await harness.advance(LEASE / 2 + 1)
+        await a.exchange()
+    return Stage(a, lambda repeat: a.exchange(want=3, repeat=repeat))
+
+
 async def _a_filter_that_grows(harness: Harness, crawl: str) -> Stage:
     a = await harness.worker_of(crawl, "a", shards=1, seen_ttl=1000.0)
     await a.push([Entry(b"%d" % i, "s", 0, fp(i)) for i in range(222)])
@@ -185,6 +197,7 @@ async def _a_completion(harness: Harness, crawl: str) -> Stage:
 STAGES = [
     _a_whole_turn,
     _a_whole_turn_with_limits,
+    _a_lease_of_a_suspect,
     _a_filter_that_grows,
     _a_push_after_the_end,
     _an_end,

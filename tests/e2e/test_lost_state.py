@@ -101,7 +101,7 @@ def test_a_crawl_ends_whose_lists_were_deleted(
     for worker in workers.all:
         worker.send_signal(signal.SIGCONT)
     assert workers.wait(60) == [0, 0]
-    assert "has been set right" in workers.log(0) + workers.log(1)
+    assert "have been corrected" in workers.log(0) + workers.log(1)
     told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
     assert (told.returncode, json.loads(told.stdout)["differs"]) == (0, False)
 

@@ -356,4 +356,4 @@ async def test_a_deleted_dictionary_is_stored_again_by_who_holds_it(
             await drained(reader)
             assert stats.get_value("mocra/scheduler/put_off")
         assert (await queue.size()).dead == 0
-        assert "is gone from beside the queue" in caplog.text
+        assert "was missing beside the queue and has been stored again" in caplog.text

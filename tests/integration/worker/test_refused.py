@@ -41,7 +41,7 @@ async def test_a_backend_that_refuses_stops_the_worker(
     assert time.monotonic() - began < 10, "it waits for answers that won't come"
     assert closed == ["mocra_error"]
     (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.CRITICAL]
-    assert "refuses" in told
+    assert "keeps refusing" in told
     assert "Grant the user: &mocra:*" in told
     assert worker.crawler.stats is not None
     assert worker.crawler.stats.get_value("mocra/worker/broken") == 1

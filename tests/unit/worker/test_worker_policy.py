@@ -25,12 +25,17 @@ class Engine:
         return self.active.get(slot, 0)
 
 
+class Limits:
+    def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
+        return (f"scope of {slot}",) if "mocra_scopes" in request.meta else ()
+
+
 def an_inbox(**held: int) -> Any:
     return SimpleNamespace(slots=list(held), held_in=held.__getitem__)
 
 
 def policy(room: dict[str, int], active: dict[str, int] | None = None) -> WorkerPolicy:
-    return WorkerPolicy(Engine(room, active or {}))  # type: ignore[arg-type]
+    return WorkerPolicy(Limits(), Engine(room, active or {}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("room", "active", "free"), [(2, 1, True), (2, 2, False), (2, 3, False), (0, 9, True)])
@@ -56,5 +61,7 @@ def test_slots_of_which_there_is_enough_are_full() -> None:
     assert mine.bounds(0, an_inbox(c=99)) == Bounds(), "nothing is asked for"
 
 
-def test_nothing_is_counted_of_scopes() -> None:
+def test_who_names_a_scope_is_asked_about_it() -> None:
+    """The limits refuse it: nothing here could hold it."""
     assert policy({}).scopes_of("a", Request("http://a.test/")) == ()
+    assert policy({}).scopes_of("a", Request("http://a.test/", meta={"mocra_scopes": "x"})) == ("scope of a",)
