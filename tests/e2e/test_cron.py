@@ -261,6 +261,7 @@ def test_a_single_runner_with_its_state_in_a_file(runners_of: Callable[[str, str
 spider = "items"
 schedule = "*/2 * * * * *"
 concurrency = "queue"
+max_queued = 1000
 
 [jobs.slow]
 spider = "slow"

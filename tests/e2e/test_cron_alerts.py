@@ -21,7 +21,7 @@ from mocra_scrapy.cron.state import JobState
 from tests.e2e.cron_runners import Runners
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 YEARLY = 'schedule = "0 0 1 1 *"\n'
 GOOD, BAD = 'success = "exit_code == 0"\n', 'success = "exit_code == 1"\n'
 

@@ -14,6 +14,7 @@ import pytest
 from tests.simulation.cron_mistakes import IN_FILES, MISTAKES, seen_by
 from tests.simulation.cron_simulation import World, simulate
 
+pytestmark = pytest.mark.timeout(600)
 SCHEDULES = 500
 IN_A_FILE = 30
 
@@ -25,7 +26,6 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.timeout(600)
 def test_what_must_hold_in_every_schedule() -> None:
     with ProcessPoolExecutor(2) as pool:
         wrong = {seed: faults for seed, faults in pool.map(simulate, range(SCHEDULES), chunksize=25) if faults}

@@ -142,7 +142,9 @@ class Show(Looking):
 
 
 def _as_written(value: Any) -> str:
-    """As the jobs file would say it, near enough."""
+    """As the jobs file would say it; a text by itself without its quotes."""
+    if isinstance(value, str) or hasattr(value, "text"):
+        return _text(value)
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{name} = {_as_written(one)}" for name, one in value.items()) + " }"
     if isinstance(value, float) and value.is_integer():

@@ -30,6 +30,8 @@ from mocra_scrapy.cron.runner import Runner
 from mocra_scrapy.cron.state import ENDED, JobState, Run
 from mocra_scrapy.exceptions import ConfigurationError
 
+#: A machine that is busy takes a minute for the start of two processes.
+pytestmark = pytest.mark.timeout(600)
 #: A midnight.
 T = 1_795_392_000 - 1_795_392_000 % 86_400
 
@@ -97,7 +99,7 @@ class Bench:
         self, condition: Callable[[JobState], object], look: Callable[[], Awaitable[object]] | None = None
     ) -> JobState:
         """Look again and again until the state is so."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             if look is not None:
                 await look()

@@ -103,7 +103,7 @@ def test_spans(seconds: float, text: str) -> None:
 
 def test_keys_are_shown_as_the_file_says_them() -> None:
     told = [cron_look._as_written(value) for value in (("a", "b c"), 300.0, 0.5, True, {"x": "1"}, Schedule("@daily"))]
-    assert told == ['["a", "b c"]', "300", "0.5", "true", '{ x = "1" }', '"@daily"']
+    assert told == ['["a", "b c"]', "300", "0.5", "true", "{ x = 1 }", "@daily"]
 
 
 def test_moments_may_be_spans_ago(monkeypatch: pytest.MonkeyPatch) -> None:
