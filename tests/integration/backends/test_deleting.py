@@ -1,15 +1,16 @@
-"""A process that deletes a crawl, is stopped, and goes on when somebody else has done it meanwhile."""
+"""What is deleted in many steps: a crawl whose deleter was stopped meanwhile, a large filter."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 import pytest
+import redis
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Entry, QueueOptions
+from mocra_scrapy.models import Entry, Finish, QueueOptions
 
 pytestmark = pytest.mark.redis
 
@@ -38,5 +39,27 @@ async def test_one_that_was_overtaken_deletes_no_more(redis_url: str) -> None:
         record, state = await other.record(), await other.state()
         assert (state.run, record.reset_by) == (1, ""), "the next run is left alone"
         assert [lease.body for lease in await late.lease(9)] == [b"new"]
+    finally:
+        await backend.close()
+
+
+async def test_a_large_filter_goes_with_its_run(redis_url: str) -> None:
+    """In more than one step, of which the last one lets the counts go."""
+    backend = open_backend(redis_url, prefix="p")
+    try:
+        session = QueueSession(backend.request_queue("shop", QueueOptions()), "a")
+        await session.join()
+        await session.push([Entry(b"page", "s", fingerprint=b"%020d" % 1)])
+        with redis.Redis.from_url(redis_url) as client:  # as if it had grown: 512 buckets, twice what one step deletes
+            meta, head = "p:{shop:0}:meta", client.keys("p:{shop:0}:f:*")[0].decode().rpartition(":")[0]
+            client.hset(meta, mapping={"filter_level": 9, "filter_count": 100_000})
+            for number in range(512):
+                client.sadd(f"{head}:{number}", 2**62 + number)
+            await session.ack(await session.lease(1))
+            assert await session.queue.claim_seeding("a")
+            assert await session.queue.complete_seeding("a")
+            assert await session.queue.finish("a") is Finish.WON
+            assert client.keys("p:{shop:0}:f:*") == []
+            assert not client.exists(meta)
     finally:
         await backend.close()
