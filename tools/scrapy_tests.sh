@@ -59,7 +59,7 @@ for pattern in $(awk -v only="$only" '/^tests/ && (only == "" || $2 == only) { p
         [ ! -f "$file" ] || files="$files $file" # one version has it, another not
     done
 done
-PYTHONPATH=$root/tests/scrapy_suite/switched_on
+PYTHONPATH=$root/tests/scrapy_suite/switched_on:$folder/source # scripts of the tests import `tests`
 SCRAPY_SUITE=$which
 SCRAPY_SUITE_ONLY=$only
 export PYTHONPATH SCRAPY_SUITE SCRAPY_SUITE_ONLY

@@ -1,4 +1,4 @@
-"""Where a runner can't contend, it says so, once, with the reason; and `scrapy cron status` tells it, with
+"""Where a runner can't run for its roles, it says so, once, with the reason; and `scrapy cron status` tells it, with
 an exit code for monitoring. Real runners.
 """
 

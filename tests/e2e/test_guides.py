@@ -23,7 +23,8 @@ from tests.e2e.workers import Workers
 from tests.mocksite import ROOT, MockSite
 from tests.services.processes import eventually, unmeasured
 
-pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+# Each is a dozen of crawls, one after the other.
+pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.timeout(600)]
 
 BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:   .*\n|\n)+)", re.MULTILINE)
 
@@ -84,7 +85,7 @@ def shell(commands: str, project: Path, backend: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr

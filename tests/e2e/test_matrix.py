@@ -26,7 +26,8 @@ from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+# Each is four crawls, of six processes.
+pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.timeout(400)]
 
 #: Requests under way at once that only all three workers together have, of two each.
 EACH = 5

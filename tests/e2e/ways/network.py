@@ -310,13 +310,3 @@ class FingerprinterRaises(_Fingerprinted):
 
 class FingerprinterRaisesAndSomebodyListens(FingerprinterRaises):
     settings_ = {"REQUEST_FINGERPRINTER_CLASS": RaisesForOne, "EXTENSIONS": {Listener: 1}}
-
-
-class FingerprinterRaisesForASeed(Way):
-    why_ = "Scrapy stops its engine as Ctrl-C would; here it is an error of start(), and the reason says so"
-    differs = {"reason": why_, "spider_exceptions/KeyError": why_, "spider_exceptions/count": why_}
-    settings_ = {"REQUEST_FINGERPRINTER_CLASS": RaisesForOne}
-
-    async def start(self) -> Any:
-        for n in range(6):
-            yield self.get(f"/ok/{n}")

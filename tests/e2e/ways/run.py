@@ -34,7 +34,7 @@ COMMON = {
     "MOCRA_IDLE_POLL": 0.5,
 }
 #: A way that takes longer hangs; it is closed and its reason says so.
-LONGEST = 20
+LONGEST = 60
 #: What is told of the stats: these, and all that begin like those that end with a slash.
 STATS = (
     "scheduler/enqueued",

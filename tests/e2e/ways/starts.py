@@ -320,3 +320,20 @@ class CloseInACallback(_OneSeed):
     def seeded(self, response: Response) -> Any:
         yield {"item": 1}
         raise CloseSpider("enough")
+
+
+class StopInACallback(_OneSeed):
+    """As an extension does that has had enough; the engine tells the crawler of its end."""
+
+    def seeded(self, response: Response) -> Any:
+        self.stopping = asyncio.ensure_future(self.crawler.engine.stop_async())
+        yield {"item": 1}
+
+
+class Unwilling(_Extension):
+    def opened(self, spider: Any) -> None:
+        raise CloseSpider("not_today")
+
+
+class CloseWhenItIsOpened(StartGenerator):
+    settings_ = {"EXTENSIONS": {Unwilling: 1}}

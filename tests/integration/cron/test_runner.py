@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from mocra_scrapy import signals
 from mocra_scrapy.commands.verbs.cron_change import Cancel, Forget, Pause, Resume, Trigger
 from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.options import CronOptions
@@ -575,3 +576,23 @@ async def test_a_runner_that_leads_no_more_buries_its_launchers(bench: Bench, mo
         stop.set()
         await running
         assert await runner.store.election.campaign(runner.name, 60) is not None
+
+
+async def test_a_runner_sends_signals(bench: Bench) -> None:
+    heard: list[tuple[str, str]] = []
+
+    def ended(job: str, run: dict[str, Any]) -> None:
+        heard.append(("ended", run["outcome"]))
+
+    def failed(job: str, run: dict[str, Any]) -> None:
+        heard.append(("failed", run["outcome"]))
+
+    async with bench.leading("exit 1") as (runner, number):
+        runner.signals.connect(ended, signals.cron_run_ended)
+        runner.signals.connect(failed, signals.cron_run_failed)
+        await runner.look(number)
+        bench.now = T + 600
+        await bench.until(lambda state: state.runs and all_ended(state), lambda: runner.look(number))
+        await runner.look(number)
+        await runner.look(number)
+    assert sorted(heard) == [("ended", "failed"), ("failed", "failed")]

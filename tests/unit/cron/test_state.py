@@ -55,6 +55,8 @@ def test_a_run_is_claimed_once() -> None:
     assert (run.state, run.started) == (RUNNING, 10.0)
     assert claim(claimed, RUN.id, part("two")) is None
     assert claim(claimed, RUN.id, part("one")) == claimed, "asking again is harmless"
+    lost = claimed.with_run(replace(run, parts=(part("one", ended=11.0, outcome="lost"),)))
+    assert claim(lost, RUN.id, part("one")) is None, "it counts as lost, another attempt may be going on"
 
 
 def test_what_is_over_is_not_claimed() -> None:
