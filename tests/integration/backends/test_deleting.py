@@ -10,7 +10,7 @@ import redis
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Entry, Finish, QueueOptions
+from mocra_scrapy.models import Entry, Finish, QueueOptions, WorkerReport
 
 pytestmark = pytest.mark.redis
 
@@ -61,5 +61,18 @@ async def test_a_large_filter_goes_with_its_run(redis_url: str) -> None:
             assert await session.queue.finish("a") is Finish.WON
             assert client.keys("p:{shop:0}:f:*") == []
             assert not client.exists(meta)
+    finally:
+        await backend.close()
+
+
+async def test_of_the_last_announced_worker_nothing_stays(redis_url: str) -> None:
+    """Nobody comes to clean up behind it: the keys have an end of their own."""
+    backend = open_backend(redis_url, prefix="p")
+    try:
+        await backend.worker_registry().announce(WorkerReport("a", "crawl"), 30)
+        with redis.Redis.from_url(redis_url) as client:
+            left = {key: client.ttl(key) for key in client.keys("*")}
+        assert len(left) == 2
+        assert all(0 < seconds <= 30 for seconds in left.values())
     finally:
         await backend.close()
