@@ -104,7 +104,7 @@ async def test_an_audit_finds_nothing(harness: Harness) -> None:
     await harness.die()
     b = await harness.worker("b", second=True, isolate_after=1)
     await b.lease(3)
-    await b.push([Entry(b"later", "s", delay=9.0)])
+    await b.push([Entry(b"later", "s", delay=9.0), Entry(b"alone", "alone")])
     before = await b.queue.size()
     for fix in (False, True):
         audit = await b.queue.audit(fix)
