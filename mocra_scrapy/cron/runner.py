@@ -186,7 +186,7 @@ class Runner:
 
     async def _lead(self, term: Term) -> None:
         logger.info("%s leads, term %d", self.name, term.number)
-        self._silence.clear()
+        self._silence.term_begins()
         self._digest = ""
         watcher = asyncio.create_task(self._listen())
         try:

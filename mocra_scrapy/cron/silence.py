@@ -18,7 +18,9 @@ class Silence:
     Lost is who was silent for longer than the lease, as long as somebody was there to see it: in this
     process by its own clock, and before by what an earlier leader wrote beside the part
     (``Part.silent``). One lease more than the sign itself has: after an outage a launcher needs time to
-    sign again.
+    sign again. What was written is by the wall clock, which may have jumped: a leader that stays
+    (:meth:`term_begins`) sees the last lease of it by itself. A process that lives for seconds
+    believes all of it.
 
     Args:
         lease: seconds.
@@ -28,9 +30,11 @@ class Silence:
     def __init__(self, lease: float, clock: Callable[[], float]) -> None:
         self._lease, self._clock = lease, clock
         self._since: dict[str, float] = {}
+        self._stays = False
 
-    def clear(self) -> None:
-        """A term begins: what was seen in an earlier one has gaps."""
+    def term_begins(self) -> None:
+        """This process looks again and again; what was seen in an earlier term has gaps."""
+        self._stays = True
         self._since.clear()
 
     async def judge(
@@ -50,10 +54,11 @@ class Silence:
         silent, clock = frozenset(parts.keys() - alive), self._clock()
         for worker in alive:
             self._since.pop(worker, None)
+        patience = max(self._lease, stop_grace)
+        most = patience - self._lease if self._stays else float("inf")
         for worker in silent:
             known = parts[worker][1].silent
-            self._since.setdefault(worker, clock - (max(0.0, now - known) if known is not None else 0.0))
+            self._since.setdefault(worker, clock - (min(max(0.0, now - known), most) if known is not None else 0.0))
         if signs.proof:
             return silent, silent
-        patience = max(self._lease, stop_grace)
         return frozenset(one for one in silent if clock - self._since[one] > patience), silent

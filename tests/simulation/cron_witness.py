@@ -1,8 +1,7 @@
 """What must hold in the cron simulator: while it goes on, and when all is calm.
 
 * A run is started once, and an instant has one first attempt.
-* Crawls of a job that forbids it do not overlap, but for one whose launcher was frozen and given up (or
-  was given up, where wall clocks jump).
+* Crawls of a job that forbids it do not overlap, but for one whose launcher was frozen and given up.
 * Of a role there is one believer; what a term has written is not overwritten by an earlier one; who has
   left writes nothing; what is in the history stays as it is.
 * A launcher that lives, can sign, and is not frozen is not given up; one that hears that it was given
@@ -102,10 +101,6 @@ class Witness:
     def _excused(self, crawl: Crawl) -> bool:
         """Whether it goes on only since its launcher could not hear that it was given up."""
         given_up = self.given_up.get(crawl.worker, float("inf"))
-        if self._world.jumpy and given_up <= self._world.loop.now:
-            # What a leader writes down of a silence, for leaders to come, is by the wall clock: with a
-            # clock that jumps forward an outage looks longer than it was (seeds 3780, 6009).
-            return True
         thawed = crawl.launcher.frozen_until
         return thawed > given_up - SIGN and self._world.loop.now < max(thawed, self._world.away_until) + ASKS
 

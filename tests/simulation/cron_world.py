@@ -82,7 +82,6 @@ class World:
         self.slowest = 1.5
         self.job = self._some_job()
         self.steps = self.chance(0.3)  # clocks that jump
-        self.jumpy = self.steps
         self.one_machine = self.chance(0.3)  # where a launcher's process can be asked for
         self.server = MemoryBackend(clock=lambda: self.loop.now + self.server_step, wall=self.wall)
         self.runners: dict[Process, tuple[SimulatedRunner, asyncio.Event]] = {}
