@@ -195,6 +195,7 @@ class Runner:
                     pause = await self.look(term.number)
                 except BackendError as error:
                     self._say(str(error))
+                    self._silence.gap()  # launchers could not sign either, and need time to sign again
                     pause = AGAIN
                 else:
                     if self._trouble:

@@ -37,6 +37,10 @@ class Silence:
         self._stays = True
         self._since.clear()
 
+    def gap(self) -> None:
+        """The backend was away: nobody was seen, and nobody could give a sign of life."""
+        self._since.clear()
+
     async def judge(
         self, signs: Signs, job: str, state: JobState, stop_grace: float, now: float
     ) -> tuple[frozenset[str], frozenset[str]]:

@@ -73,11 +73,11 @@ SPIDER = """
         def parse(self, response):
             yield {"url": response.url}
 """
-SETTINGS = (
-    ONE_LINE
-    + """ITEM_PIPELINES = {"shop.spiders.first.Pipeline": 300}
+# Scrapy's remote control logs an error when it is stopped while it starts.
+SETTINGS = f"""{ONE_LINE}
+REMOTE_CONTROL_ENABLED = False
+ITEM_PIPELINES = {{"shop.spiders.first.Pipeline": 300}}
 """
-)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

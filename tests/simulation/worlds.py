@@ -161,8 +161,8 @@ class RedisWorld(World):
             async def through(script: Any, shard: int, *args: Any) -> Any:
                 return await link.step(f"{script.name} on {shard}", shard, lambda: run(script, shard, *args))
 
-            async def names_through(shard: int, head: str) -> Any:
-                return await link.step(f"names on {shard}", shard, lambda: names(shard, head))
+            async def names_through(heads: Any) -> Any:
+                return await link.step("names", 0, lambda: names(heads))
 
             queue._shards.run, queue._shards.names = through, names_through
         return queue  # type: ignore[no-any-return]

@@ -400,10 +400,10 @@ async def test_a_launcher_that_was_taken_for_lost_ends_its_crawl(bench: Bench) -
         await runner.look(number)
         state = await bench.until(lambda state: state.runs[0].parts, lambda: runner.look(number))
         part = state.runs[0].parts[0]
-        os.kill(part.pid, signal.SIGSTOP)
         children = Path(f"/proc/{part.pid}/task/{part.pid}/children")
         await bench.until(lambda _: children.read_text())
         child = int(children.read_text().split()[0])
+        os.kill(part.pid, signal.SIGSTOP)
         # What a leader does that looks from another machine: on one machine the kernel knows
         # better.
         lost = replace(part, ended=bench.now, outcome="lost")

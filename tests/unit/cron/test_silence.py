@@ -72,3 +72,16 @@ async def test_of_a_long_grace_what_others_saw_counts() -> None:
     assert not await lost(silence, 500.0, 510.0, 40.0)
     clock.now += 30.1
     assert await lost(silence, 500.0, 540.1, 40.0)
+
+
+async def test_an_outage_is_no_silence() -> None:
+    """Launchers could not sign either, and need time to sign again."""
+    clock = Clock()
+    silence = Silence(LEASE, clock)
+    silence.term_begins()
+    assert not await lost(silence, None, 500.0)
+    clock.now += LEASE + 0.1
+    silence.gap()
+    assert not await lost(silence, None, 500.0)
+    clock.now += LEASE + 0.1
+    assert await lost(silence, None, 500.0)
