@@ -46,7 +46,16 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
-from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
+from mocra_scrapy.models.throttle import (
+    LONGEST,
+    Booking,
+    Departure,
+    LimitChange,
+    Reservation,
+    SlotLimit,
+    SlotState,
+    slot_name,
+)
 
 __all__ = [
     "BUCKETS",
@@ -69,6 +78,7 @@ __all__ = [
     "CrawlRecord",
     "CrawlState",
     "DeadLetter",
+    "Departure",
     "Entry",
     "Exchange",
     "Finish",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mocra_scrapy.models.throttle import SlotLimit
+from mocra_scrapy.models.throttle import Departure, SlotLimit
 
 #: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell
 #: neighbours apart.
@@ -120,6 +120,7 @@ class Lease:
         shard: where it is stored.
         wait: seconds after this answer before it may depart.
         scopes: as they were pushed.
+        departure: what is booked for it; ``None``: it has no interval to keep.
     """
 
     token: str
@@ -132,6 +133,7 @@ class Lease:
     shard: int = 0
     wait: float = 0.0
     scopes: tuple[str, ...] = ()
+    departure: Departure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,9 @@ class Bounds:
         loads: slot or scope -> requests of it that the worker has, in flight and waiting.
         keep_permits: slot or scope -> permits that the worker keeps; it gives back the rest.
         limits: slot or scope -> its limit from now on.
+        unused: departures that were booked for this worker and did not happen.
+        wanted: slot or scope of which the worker wants a permit for what the queue does not hand
+            out; *loads* has it.
     """
 
     full: Sequence[str] = ()
@@ -152,6 +157,8 @@ class Bounds:
     loads: Mapping[str, int] = field(default_factory=dict)
     keep_permits: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, SlotLimit] = field(default_factory=dict)
+    unused: Sequence[Departure] = ()
+    wanted: Sequence[str] = ()
 
 
 #: An exchange that leases whatever there is.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from mocra_scrapy.models import Bounds, Exchange, Lease
+from mocra_scrapy.models import Bounds, Departure, Exchange, Lease
 from mocra_scrapy.worker.permits import SlotPermits, names_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ class WaitingRequests(Protocol):
 
 
 class SlotPolicy(Protocol):
-    """Hears of each lease's way, and says what may be leased and started."""
+    """Hears of each lease's way, and says what may be leased and started.
+
+    Attributes:
+        permits: of the cluster; none are, where each worker is polite for itself.
+    """
+
+    permits: SlotPermits
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
         """The scopes that *request*, which is about to be stored, counts for.
@@ -69,6 +75,9 @@ class SlotPolicy(Protocol):
     def on_downloaded(self, names: Iterable[str]) -> None:
         """A request of these left the downloader, or never reached it."""
 
+    def on_unused(self, departure: Departure) -> None:
+        """It was booked, and did not happen: the queue hears of it."""
+
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         """The queue answered a call with *bounds*."""
 
@@ -87,6 +96,8 @@ class ClusterPolicy:
         self.on_started = permits.on_started
         self.on_downloaded = permits.on_downloaded
         self.on_lost = permits.on_lost
+        self._unused: list[Departure] = []
+        self.on_unused = self._unused.append
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
         scopes = self._limits.scopes_of(slot, request)
@@ -102,11 +113,15 @@ class ClusterPolicy:
         return inbox.leased - inbox.timed()  # what was leased has a permit, or will have one soon
 
     def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
+        wanted, unused = self.permits.wanted(), self._unused[:]
+        self._unused.clear()
         return Bounds(
             full=self.permits.crowded() if want else (),
-            loads=self.permits.loads() if want else {},
+            loads=self.permits.loads() if want or wanted else {},
             keep_permits=self.permits.keep_permits(),
             limits=self.permits.limits(),
+            unused=unused,
+            wanted=wanted,
         )
 
     def is_paced(self, lease: Lease) -> bool:
@@ -129,6 +144,7 @@ class WorkerPolicy:
     """
 
     def __init__(self, limits: Limits, engine: EngineHooks) -> None:
+        self.permits = SlotPermits(lambda name: None)
         self._limits = limits
         self._engine = engine
 
@@ -172,6 +188,9 @@ class WorkerPolicy:
 
     def on_downloaded(self, names: Iterable[str]) -> None:
         """The downloader counts."""
+
+    def on_unused(self, departure: Departure) -> None:
+        """Nothing is booked."""
 
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         """The queue knows no limits."""

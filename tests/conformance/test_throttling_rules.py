@@ -201,6 +201,37 @@ async def test_a_dead_worker_frees_its_permits(harness: Harness) -> None:
     assert (await harness.limiter(shards=1, limit=limit).look("s")).permits == 2
 
 
+async def test_an_unused_departure_is_leased_again(harness: Harness) -> None:
+    for number, limit in enumerate((SlotLimit(interval=100), SlotLimit(interval=100, burst=3))):
+        a = await harness.worker(f"a{number}", **ONE, limit=limit, lookahead=50.0)
+        slot = f"s{number}"
+        await a.push([*entries(*range(20), slot=slot), *entries(*range(20, 30), slot=slot, scopes=("@more",))])
+        leases = await some(a)
+        assert len(leases) >= limit.burst
+        assert await some(a) == []
+        unused = [lease.departure for lease in leases if lease.departure is not None]
+        again = await some(a, bounds=Bounds(unused=unused))
+        assert len(again) == len(leases)
+        assert departures(again)[0] == 0
+        assert {lease.body for lease in again}.isdisjoint(lease.body for lease in leases)
+
+
+async def test_permits_beside_the_queue_are_counted(harness: Harness) -> None:
+    limit = SlotLimit(concurrency=3)
+    a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
+    for loads, granted in ((1, 1), (2, 2), (5, 3)):
+        answer = await a.exchange(bounds=Bounds(wanted=["s"], loads={"s": loads}))
+        assert answer.permits == {"s": granted}
+    await a.push(entries(*range(4), slot="s"))
+    assert await some(b) == [], "they are all taken"
+    answer = await b.exchange(bounds=Bounds(wanted=["s"], loads={"s": 1}))
+    assert (answer.permits, list(answer.crowded)) == ({"s": 0}, ["s"])
+    asked = (await a.exchange()).permits["s"]
+    assert asked < 3, "one that has more than its share is asked"
+    await a.exchange(bounds=Bounds(keep_permits={"s": asked}))
+    assert (await b.exchange(bounds=Bounds(wanted=["s"], loads={"s": 1}))).permits == {"s": 1}
+
+
 async def test_a_slot_may_have_a_limit_of_its_own(harness: Harness) -> None:
     limit = SlotLimit()
     a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)

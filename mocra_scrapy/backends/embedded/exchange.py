@@ -10,7 +10,7 @@ from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.embedded.workers import Answered
-from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease, QueueOptions
+from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Departure, Entry, Exchange, Lease, QueueOptions
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
@@ -79,6 +79,8 @@ class _Turn:
         throttle = self._crawl.throttle
         self._done.holds = dict(throttle.holds.pop(self._me.name, {}))
         throttle.limits.update(bounds.limits)
+        for unused in bounds.unused:
+            self._crawl.take_back(unused, self._now)
         return throttle.keep_permits(self._me.name, bounds.keep_permits)
 
     # ------------------------------------------------------------------ push and settle
@@ -179,14 +181,15 @@ class _Turn:
             if found is not None:
                 leasing.give_suspect(*found)
         leasing.serve(want)
-        for item, departs in leasing.taken:
-            self._hand_out(item, departs)
+        leasing.grant_wanted(bounds.wanted)
+        for item, departs, departure in leasing.taken:
+            self._hand_out(item, departs, departure)
         done.names, done.crowded = list(leasing.names), list(leasing.crowded)
 
-    def _hand_out(self, item: Item, departs: float) -> None:
+    def _hand_out(self, item: Item, departs: float, departure: Departure | None = None) -> None:
         token = f"{next(self._crawl.tokens):x}"
         self._me.held[token] = item
-        self._done.handed_out[token] = departs
+        self._done.handed_out[token] = (departs, departure)
         if item.lost >= self._options.isolate_after:
             self._me.suspect = token
 
@@ -226,7 +229,7 @@ class _Turn:
 
     def _leases(self) -> list[Lease]:
         leases = []
-        for token, departs in self._done.handed_out.items():
+        for token, (departs, departure) in self._done.handed_out.items():
             item = self._me.held.get(token)
             if item is not None:
                 slot, *scopes = names_of(item.list_name)
@@ -241,6 +244,7 @@ class _Turn:
                         item.first,
                         wait=max(0.0, departs - self._now),
                         scopes=tuple(scopes),
+                        departure=departure,
                     )
                 )
         return leases

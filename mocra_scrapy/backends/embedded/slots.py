@@ -155,6 +155,11 @@ class Slots:
             if name in self._held:
                 self._slots[name] = self._held.pop(name)
 
+    def let_go(self, name: str) -> None:
+        """*name* takes turns again, if it was held."""
+        if name in self._held:
+            self._slots[name] = self._held.pop(name)
+
     def holds(self, name: str) -> bool:
         """Whether *name* has something and takes turns."""
         return name in self._slots

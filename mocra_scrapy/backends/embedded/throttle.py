@@ -9,6 +9,7 @@ seconds.
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
+``freed``     name -> bookings that were not used, see :mod:`~mocra_scrapy.backends.embedded.freed`
 ``permits``   name -> worker -> requests that this worker may have in flight
 ``asking``    name -> worker -> since when it found no permit, or fewer than its share
 ``notes``     worker -> name -> permits that it is asked to come down to
@@ -27,7 +28,8 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
+from mocra_scrapy.backends.embedded.freed import Freed, Stretch, opens, own, set_anew, take_back
+from mocra_scrapy.models import Booking, Departure, LimitChange, Reservation, SlotLimit, SlotState
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ class Throttle:
     asking: MutableMapping[str, Mapping[str, float]]
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
+    freed: MutableMapping[str, Freed] = field(default_factory=dict)
     rules: str = ""
     random: random.Random = field(default_factory=random.Random)
 
@@ -121,34 +124,46 @@ class Throttle:
         """The earliest instant at which one more may depart; infinite while one of *names* is
         paused.
         """
-        earliest = now
-        for name in names:
-            earliest = max(earliest, self.held.get(name, now))
-            tat = self.tat.get(name)
-            if tat is not None:
-                limit = self.limit_of(name, default, now)
-                earliest = max(earliest, tat - (limit.burst - 1) * limit.interval)
-        return earliest
+        names, earliest = tuple(names), now
+        while True:
+            at = earliest
+            for name in names:
+                at = max(at, self.held.get(name, now))
+                if name in self.tat:
+                    at = opens(self.tat, self.freed, name, at, self.limit_of(name, default, now))
+            # With a stretch that another name does not have, all are looked at once more.
+            if at == earliest or not self.freed:
+                return at
+            earliest = at
 
-    def book(self, names: Iterable[str], at: float, default: SlotLimit, now: float) -> None:
-        """One departs at *at*."""
-        for name in names:
-            limit = self.limit_of(name, default, now)
-            if limit.interval:
-                varied = limit.interval * (1 + limit.jitter * self.random.uniform(-1, 1))
-                self.tat[name] = max(at, self.tat.get(name, at)) + varied
+    def book(self, names: Iterable[str], at: float, default: SlotLimit, now: float) -> Departure | None:
+        """One departs at *at*; ``None``: none of *names* has an interval."""
+        names, factor = tuple(names), self.random.uniform(-1, 1)
+        limits = [self.limit_of(name, default, now) for name in names]
+        owned = tuple(
+            own(self.tat, self.freed, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
+            for name, limit in zip(names, limits, strict=True)
+        )
         if len(self.tat) > MANY_BOOKINGS:
             _drop(self.tat, now)
+        return Departure(names, at, owned) if any(end for _, end in owned) else None
+
+    def take_back(self, unused: Departure, now: float) -> None:
+        """It did not depart: others may, in its place."""
+        for name, (before, end) in zip(unused.names, unused.owned, strict=True):
+            if end:
+                take_back(self.tat, self.freed, name, Stretch(unused.at, before, end), now)
 
     def reserve(self, wishes: Iterable[Reservation], default: SlotLimit, now: float) -> list[Booking]:
         """Book departures, in order, but for those that would wait for too long."""
         answers = []
         for wish in wishes:
+            if wish.instead is not None:
+                self.take_back(wish.instead, now)
             due = self.departure(wish.names, default, now)
             booked = due - now <= wish.max_wait
-            if booked:
-                self.book(wish.names, due, default, now)
-            answers.append(Booking(min(due - now, LONGEST_WAIT), booked))
+            departure = self.book(wish.names, due, default, now) if booked else None
+            answers.append(Booking(min(due - now, LONGEST_WAIT), booked, departure))
         return answers
 
     def hold(self, name: str, until: float, default: SlotLimit, now: float) -> None:
@@ -172,7 +187,7 @@ class Throttle:
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
         self.held.pop(name, None)
-        self.tat.pop(name, None)
+        set_anew(self.freed, name, self.tat.pop(name, None), now)
         self._tell(name, now)
 
     def _tell(self, name: str, until: float) -> None:
@@ -187,8 +202,10 @@ class Throttle:
             self.changes[name] = change
         limit = self.limit_of(name, default, now)
         if name in self.tat:  # what a longer interval booked must not outlast the change
-            start = max(now, self.held.get(name, now))
-            self.tat[name] = min(self.tat[name], (now if math.isinf(start) else start) + limit.burst * limit.interval)
+            start, last = max(now, self.held.get(name, now)), self.tat[name]
+            self.tat[name] = min(last, (now if math.isinf(start) else start) + limit.burst * limit.interval)
+            if self.tat[name] < last:
+                set_anew(self.freed, name, last, now)
 
     # ------------------------------------------------------------------ permits
 

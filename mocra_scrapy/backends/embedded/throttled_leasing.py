@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mocra_scrapy.backends.embedded.slots import Item, Room
 from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
-from mocra_scrapy.models import QueueOptions, SlotLimit
+from mocra_scrapy.models import Departure, QueueOptions, SlotLimit
 from mocra_scrapy.models.entries import names_of
 
 #: Slots beyond those it takes from that one call looks at, at most.
@@ -38,7 +38,7 @@ class ThrottledLeasing:
         avoid: slots and scopes that give nothing.
 
     Attributes:
-        taken: ``(item, instant at which it may depart)``.
+        taken: ``(item, instant at which it may depart, what is booked for it)``.
         names: slots and scopes of which the worker has something new.
         crowded: those that have no permit for it.
     """
@@ -62,7 +62,7 @@ class ThrottledLeasing:
         self._avoid = set(avoid)
         self._closed: set[str] = set()
         self._room = Room()
-        self.taken: list[tuple[Item, float]] = []
+        self.taken: list[tuple[Item, float, Departure | None]] = []
         self.names: dict[str, None] = {}
         self.crowded: dict[str, None] = {}
 
@@ -94,13 +94,21 @@ class ThrottledLeasing:
 
     def give(self, item: Item, due: float) -> None:
         """Hand out one *item* that departs at *due*."""
-        self.taken.append((item, due))
         names = names_of(item.list_name)
-        self._throttle.book(names, due, self._default, self._now)
+        self.taken.append((item, due, self._throttle.book(names, due, self._default, self._now)))
         for name in names:
             self._loads[name] = self._loads.get(name, 0) + 1
             self.names[name] = None
         self._throttle.grant(self._worker, names, self._loads, self._default, self._now)
+
+    def grant_wanted(self, names: Iterable[str]) -> None:
+        """Permits of *names* for what the worker has of them beside the queue."""
+        for name in names:
+            crowded = self._throttle.room(self._worker, (name,), self._loads, self._default, self._now)[1]
+            if crowded:
+                self.crowded[crowded] = None
+            self._throttle.grant(self._worker, (name,), self._loads, self._default, self._now)
+            self.names[name] = None
 
     def serve(self, want: int) -> None:
         """Up to *want* of them, lists taking turns."""

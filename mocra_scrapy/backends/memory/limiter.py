@@ -33,6 +33,9 @@ class MemoryRateLimiter:
     ) -> Sequence[Booking]:
         throttle = self._crawl.throttle
         throttle.limits.update(limits or {})
+        for wish in wishes:
+            if wish.instead is not None:
+                self._crawl.take_back(wish.instead, self._clock())
         return throttle.reserve(wishes, self._default, self._clock())
 
     async def hold(self, name: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
--- uses: meta items throttle permits
+-- uses: meta items throttle departures permits
 -- ARGV[1], packed: a map with limit (the default), name -> packed map
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
 local name = asked.name
@@ -12,7 +12,7 @@ local function pending()  -- of its own list; those with scopes are not known by
     return n
 end
 
-local limit, at, in_use = throttle.limit_of(name), throttle.departure({name}), 0
+local limit, at, in_use = throttle.limit_of(name), departures.departure({name}), 0
 local change = throttle.change_of(name)
 for _, n in pairs(permits.holders_of(name)) do in_use = in_use + n end
 return cmsgpack.pack({

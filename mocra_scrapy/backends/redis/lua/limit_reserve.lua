@@ -1,7 +1,7 @@
--- uses: meta throttle hold
--- ARGV[1], packed: a map with limit (the default); wishes: {{name, ...}, max_wait us} each; limits, see
--- throttle.set_limits -> for each us to wait or, not booked, -1 - us
-local HOUR = 3600000000
+-- uses: meta throttle departures hold
+-- ARGV[1], packed: a map with limit (the default); wishes: {{name, ...}, max_wait us, a booking that is given back} each;
+-- limits, see throttle.set_limits -> packed list: for each the booking with us to wait in front, or {-1 - us}
+local call, HOUR = redis.call, 3600000000
 local asked = cmsgpack.unpack(ARGV[1])
 throttle.set_default(asked.limit)
 throttle.set_limits(asked.limits)
@@ -12,14 +12,18 @@ for _, wish in ipairs(asked.wishes) do
 end
 throttle.fetch(all)
 for i, wish in ipairs(asked.wishes) do
-    local names, max_wait = unpack(wish)
-    local at = throttle.departure(names)
+    local names, max_wait, instead = unpack(wish)
+    if instead then
+        departures.take_back(names, instead)
+        call('ZADD', meta.prefix .. 'ready', 'XX', 'LT', meta.text(meta.now_us), table.concat(names, '\31'))
+    end
+    local at = departures.departure(names)
     local wait = math.min(at - meta.now_us, HOUR)  -- paused: ask again in an hour
     if at - meta.now_us <= max_wait then
-        throttle.book(names, at)
-        out[i] = meta.text(wait)
-    else out[i] = meta.text(-1 - wait) end
+        out[i] = departures.book(names, at)
+        table.insert(out[i], 1, wait)
+    else out[i] = {-1 - wait} end
 end
-throttle.save_departures()
+departures.save()
 if meta.run == 0 then hold.keep_between_runs() end
-return out
+return cmsgpack.pack(out)

@@ -1,10 +1,10 @@
--- uses: journal meta items workers throttle permits leases
+-- uses: journal meta items workers throttle departures permits leases
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua.
 local leasing = (function()
     local call, text, now_us = redis.call, meta.text, meta.now_us
     local READY, SUSPECT = meta.prefix .. 'ready', workers.SUSPECT
-    local departs, crowded = {}, {}  -- us when each lease departs, where any waits; see Exchange.crowded
+    local departs, crowded = {}, {}  -- what is booked for each lease or 0, where anything is; see Exchange.crowded
     local passed_over, given = {}, {}  -- names of which nothing more is leased; slot -> leases, where per_slot counts
     local skipped = 0  -- slots passed over that may stand in front in ready
 
@@ -19,10 +19,8 @@ local leasing = (function()
     -- ------------------------------------------------------------ where slots have limits
 
     local function depart(names)  -- books one departure, for the lease that comes next
-        local at = throttle.departure(names)
-        throttle.book(names, at)
         for i = #departs + 1, leases.count do departs[i] = 0 end  -- those before it go at once
-        departs[leases.count + 1] = at
+        departs[leases.count + 1] = departures.book(names, departures.departure(names))
     end
 
     local departing  -- names of the list that is served
@@ -42,7 +40,7 @@ local leasing = (function()
         for _, name in ipairs(names) do
             if passed_over[name] then return 0, now_us end
         end
-        local at = throttle.departure(names)
+        local at = departures.departure(names)
         if at > now_us + asked.lookahead then return 0, at end
         local room, crowd = permits.room_for(names, asked.worker, asked.loads)
         if crowd then
@@ -55,12 +53,12 @@ local leasing = (function()
     local function serve(asked, list, most)  -- -> whether it gave something
         local names, horizon = throttle.names_of(list), now_us + asked.lookahead
         local is_paced, n, at = throttle.is_paced(names), allowed(asked, names, most)
-        if n > 0 and is_paced then n = throttle.fits(names, n, horizon) end
+        if n > 0 and is_paced then n = departures.fits(names, n, horizon) end
         if n > 0 then
             departing = names
             local got = items.take(list, n, is_paced and depart_and_add or leases.add)
             count_in(asked, names, got)
-            if is_paced then at = throttle.departure(names) end
+            if is_paced then at = departures.departure(names) end
         end
         if at > horizon then call('ZADD', READY, 'XX', text(at - asked.lookahead), list) end
         return n > 0
@@ -92,7 +90,7 @@ local leasing = (function()
                 end
             end
         end
-        throttle.save_departures()
+        departures.save()
         permits.save(asked.worker)
         if #departs > 0 then
             for i = #departs + 1, leases.count do departs[i] = 0 end

@@ -94,6 +94,14 @@ local permits = (function()
         end
     end
 
+    local function give_wanted(names, me, loads, crowded)  -- for what comes from elsewhere than the queue
+        for _, name in ipairs(names) do
+            local _, crowd = room_for({name}, me, loads)
+            if crowd then crowded[#crowded + 1] = crowd end
+            grant({name}, me, loads)
+        end
+    end
+
     local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
@@ -149,6 +157,7 @@ local permits = (function()
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
     return {
-        holders_of = holders_of, of = of, is_known = is_known, room_for = room_for, grant = grant, save = save, keep = keep,
+        holders_of = holders_of, of = of, is_known = is_known, room_for = room_for, grant = grant, give_wanted = give_wanted,
+        save = save, keep = keep,
     }
 end)()
