@@ -46,6 +46,7 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "REASONS",
     "UNBOUNDED",
     "Argument",
+    "Attempts",
     "Audit",
     "Booking",
     "Bounds",
@@ -86,6 +88,8 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "StallRules",
+    "StallState",
     "StoredDictionaries",
     "Tally",
     "Term",
