@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -245,7 +246,8 @@ class Store:
                 return new
             if await self.put(job, old, new) is not None:
                 return new
-            await asyncio.sleep(min(0.01 * attempt, 0.2))
+            # Drawn, else those that met once meet again: fifty launchers of one job took all of a machine.
+            await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 1.0)))  # noqa: S311
         raise BackendUnavailable(f"the state of the cron job {job!r} changed {TRIES} times before it could be written")
 
 
