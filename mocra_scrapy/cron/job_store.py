@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -100,6 +101,12 @@ class Address:
     name: str
     folder: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names it where everybody may look, without its password."""
+        told = "\0".join((redact_url(self.url), self.prefix, self.name, self.folder))
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
