@@ -24,6 +24,7 @@ from mocra_scrapy.models.coordination import (
     Term,
     WorkerReport,
     control_namespace,
+    skipped_namespace,
     totals_namespace,
 )
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
@@ -99,6 +100,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "skipped_namespace",
     "slot_name",
     "tally",
     "totals_namespace",

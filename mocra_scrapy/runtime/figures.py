@@ -51,6 +51,7 @@ PLAIN = {
     "skip/robots": "robotstxt/forbidden",
     "skip/duplicates": "dupefilter/filtered",
     "skip/url_length": "urllength/request_ignored_count",
+    "skip/trap": "mocra/trap/filtered",
     "skip/status": "httperror/response_ignored_count",
     "skip/lost": "mocra/scheduler/enqueue_failed",
     "dead/callback": "mocra/dead/callback",
@@ -69,6 +70,7 @@ SKIPPED = {
     "skip/offsite": "offsite",
     "skip/depth": "deeper than DEPTH_LIMIT",
     "skip/url_length": "URL longer than URLLENGTH_LIMIT",
+    "skip/trap": "links into traps (MOCRA_TRAPS)",
     "skip/duplicates": "seen before",
     "skip/lost": "neither stored nor kept",
     "skip/robots": "forbidden by robots.txt",
@@ -146,12 +148,13 @@ def _kind_of_path(path: str) -> str:
 # ------------------------------------------------------------------ for a person
 
 
-def lines(figures: Mapping[str, float], seconds: float, letters: str) -> list[str]:
+def lines(figures: Mapping[str, float], seconds: float, letters: str, skipped: Iterable[str] = ()) -> list[str]:
     """The figures as a table.
 
     Args:
         seconds: for which was worked.
         letters: what to do about dead letters.
+        skipped: examples of what was not crawled.
     """
     get, minutes = figures.get, max(seconds, 0.001) / 60
 
@@ -177,8 +180,9 @@ def lines(figures: Mapping[str, float], seconds: float, letters: str) -> list[st
         )
     dead = _by_name(figures, "dead/")
     rows.append(("dead letters", f"{dead}; {letters}" if dead != "none" else dead))
-    skipped = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]
-    rows.append(("not crawled", ", ".join(skipped) or "nothing that was found"))
+    reasons = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]
+    rows.append(("not crawled", ", ".join(reasons) or "nothing that was found"))
+    rows += [("", text) for text in skipped]
     if get("local"):
         rows.append(("not storable", f"{requests('local')} stayed in their worker's memory"))
     if get("late"):

@@ -75,6 +75,7 @@ MOCRA_THROTTLE_FEEDBACK_CALM = 5.0  # s after a slot was slowed down in which it
 MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt raises a slot's interval (Scrapy 2.18 and later)
 MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
 MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
+MOCRA_TRAPS: object = False  # links that look like a trap are not followed; True: usual rules; a dict: other ones
 MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
 MOCRA_HEARTBEAT_TTL = 30.0  # s without one after which it is off the list
 MOCRA_SUMMARY = (

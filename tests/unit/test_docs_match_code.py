@@ -21,6 +21,7 @@ from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, 
 from mocra_scrapy.models import REASONS, DeadLetter
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
 from mocra_scrapy.settings import default_settings
+from mocra_scrapy.settings.traps import TrapRules
 from mocra_scrapy.worker.deliveries import GRAVITY
 from mocra_scrapy.worker.settlement import STATS
 
@@ -51,10 +52,13 @@ def test_stats() -> None:
     assert len(documented) == len(set(documented))
     counted = set(re.findall(r'"(mocra/[\w/]+)"', sources()))
     families = set(re.findall(r'f"(mocra/[^"]*)"', sources()))
-    assert families == {"mocra/breaker/failures/{kind}", "mocra/scheduler/unserializable/{part}"}, (
-        "a family of stats that nobody compares"
-    )
-    assert set(documented) == counted | {f"mocra/breaker/failures/{kind}" for kind in KINDS}
+    members = {
+        "mocra/breaker/failures/{kind}": {f"mocra/breaker/failures/{kind}" for kind in KINDS},
+        "mocra/trap/filtered/{rule}": {f"mocra/trap/filtered/{rule.name}" for rule in fields(TrapRules)},
+        "mocra/scheduler/unserializable/{part}": set(),
+    }
+    assert families == set(members), "a family of stats that nobody compares"
+    assert set(documented) == counted.union(*members.values())
 
 
 def test_kinds_of_failures() -> None:
