@@ -19,6 +19,7 @@ from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import CALLBACK_TIMEOUT, PARSE, PIPELINE
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.politeness.stall_watch import tell_given_up
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.breaker import read_breaker
 
@@ -59,7 +60,7 @@ class BreakerExtension:
             raise NotConfigured
         assert crawler.stats is not None
         self.crawler, self.stats, self.rules = crawler, crawler.stats, rules
-        self._outcomes = mocra.component(DownloadOutcomes)
+        self._outcomes, self._crawl = mocra.component(DownloadOutcomes), mocra.crawl
         self.breaker: IBreaker = mocra.backend.breaker(mocra.crawl, rules, mocra.options.queue)
         self._waiting: dict[tuple[str, str, bool], tuple[int, float]] = {}  # -> how many, when the youngest departed
         self._there, self._bad = asyncio.Event(), asyncio.Event()  # something waits to be told; a failure does
@@ -149,6 +150,9 @@ class BreakerExtension:
 
     def _changed(self, change: BreakerChange) -> None:
         spider = self.crawler.spider
+        if change.given_up:
+            tell_given_up(self.stats, self._crawl, change.slot, change.given_up)
+            return
         if change.after is Circuit.CLOSED:
             logger.info("Slot %s answers again, the breaker closes it", change.slot)
             self.stats.inc_value("mocra/breaker/closed")

@@ -47,6 +47,7 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "REASONS",
     "UNBOUNDED",
     "Argument",
+    "Attempts",
     "Audit",
     "Booking",
     "Bounds",
@@ -87,6 +89,8 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "StallRules",
+    "StallState",
     "StoredDictionaries",
     "Tally",
     "Term",

@@ -55,6 +55,8 @@ class BreakerRules:
         hold: seconds for which a slot that opens is held; doubled each time that a probe fails.
         longest: seconds of a hold, at most.
         probes: successes of a half-open slot after which it closes.
+        openings: openings in a row, the first one included, with which a slot is given up, see
+            :class:`~mocra_scrapy.interfaces.IStalls`; 0: never.
     """
 
     slot: Threshold | None = None
@@ -62,6 +64,7 @@ class BreakerRules:
     hold: float = 30.0
     longest: float = 600.0
     probes: int = 3
+    openings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class BreakerChange:
     """A slot opened (``after`` is ``OPEN``), for *hold* seconds, the *times*-th time in a row; or
-    it closed.
+    it closed. *given_up*: why it was given up, in place of being held.
     """
 
     slot: str
@@ -97,6 +100,7 @@ class BreakerChange:
     failed: int = 0
     total: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
+    given_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ figure                  what it counts
 ``requests``, ``bytes`` sent; received, headers included
 ``error/<kind>``        attempts that ended so, by :mod:`mocra_scrapy.models.failure_kinds`
 ``retries``             requests put back because they had failed; ``gave_up``: used up
+``deferred``            requests put off because their site asked to wait
+``given_up_slots``      slots that were given up, see ``MOCRA_STALL_MAX``
 ``dead/<reason>``       dead letters, records included
 ``skip/<why>``          what was found and not crawled, see :data:`SKIPPED`
 ``late``                output of callbacks that came after their time-out
@@ -40,6 +42,8 @@ PLAIN = {
     "requests": "downloader/request_count",
     "bytes": "downloader/response_bytes",
     "gave_up": "retry/max_reached",
+    "deferred": "mocra/retry/deferred",
+    "given_up_slots": "mocra/stall/given_up",
     "late": "mocra/callback/late_output",
     "local": "mocra/scheduler/unserializable",
     "released": "mocra/callback/handed_back",
@@ -57,6 +61,7 @@ PLAIN = {
     "dead/item": "mocra/dead/item",
     "dead/offsite": "mocra/dead/offsite",
     "dead/retry": "mocra/dead/retry",
+    "dead/stalled": "mocra/dead/stalled",
     "dead/deliveries": "mocra/queue/given_up",
     "dead/unreadable": "mocra/scheduler/unreadable",
 }
@@ -166,6 +171,13 @@ def lines(figures: Mapping[str, float], seconds: float, letters: str, skipped: I
     rows.append(
         ("retries", amount(get("retries", 0)) + (f", {amount(get('gave_up', 0))} used up" if get("gave_up") else ""))
     )
+    if get("deferred"):
+        rows.append(("deferred", f"{amount(get('deferred', 0))}, whose sites asked to wait"))
+    if get("given_up_slots"):
+        number = get("given_up_slots", 0)
+        rows.append(
+            ("given up", f"{amount(number)} {plural(number, 'slot')} (hosts) of which nothing succeeded any more")
+        )
     dead = _by_name(figures, "dead/")
     rows.append(("dead letters", f"{dead}; {letters}" if dead != "none" else dead))
     reasons = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]

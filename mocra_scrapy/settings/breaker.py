@@ -54,7 +54,8 @@ def read_breaker(settings: BaseSettings) -> BreakerRules | None:
             'slots are held by the cluster, but MOCRA_THROTTLE_SCOPE is "worker"',
             'Take it out (a preset\'s with "slot": None), or set MOCRA_THROTTLE_SCOPE = "cluster"',
         )
-    return BreakerRules(slot, crawl, hold, longest, probes)
+    openings = SettingsReader(settings).whole("MOCRA_STALL_OPENINGS", 0, 1_000_000, "a number of openings")
+    return BreakerRules(slot, crawl, hold, longest, probes, openings)
 
 
 def _value(value: Any) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 -- uses: meta throttle hold circuits
 -- What the breaker's scripts share. ARGV[1] of each, packed, is a map: limit (the default), channel, slot and crawl
--- (thresholds {window ms, failures, share, least}, or 0), hold and longest (ms), probes, and what the verb needs.
+-- (thresholds {window ms, failures, share, least}, or 0), hold and longest (ms), probes, openings, and what the verb needs.
 local breaker = (function()
     local call, text, now = redis.call, meta.text, meta.now
     local CIRCUITS, UNTIL, BUCKETS = circuits.KEY, circuits.UNTIL, 10
@@ -54,6 +54,13 @@ local breaker = (function()
         throttle.set_change(name, change)
     end
 
+    local function next_probe(name)  -- the last one was judged: the next may go as soon as the usual interval allows
+        try_until(name, 0)
+        local tat = tonumber(call('ZSCORE', throttle.TAT, name) or nil)
+        local due = meta.now_us + throttle.limit_of(name).interval
+        if tat and tat > due then call('ZADD', throttle.TAT, text(due), name) end
+    end
+
     local function expire_all()  -- nobody may come to clean up: with the last record the keys go by themselves
         local old = call('ZRANGEBYSCORE', UNTIL, '-inf', text(now), 'LIMIT', 0, 32)
         if #old > 0 then call('HDEL', CIRCUITS, unpack(old)); call('ZREM', UNTIL, unpack(old)) end
@@ -75,6 +82,6 @@ local breaker = (function()
 
     return {
         asked = asked, of_slots = of_slots, of_crawl = of_crawl, count = count, summed = summed, is_passed = is_passed,
-        try_until = try_until, expire_all = expire_all, state_of = state_of,
+        try_until = try_until, next_probe = next_probe, expire_all = expire_all, state_of = state_of,
     }
 end)()

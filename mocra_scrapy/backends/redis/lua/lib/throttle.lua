@@ -2,11 +2,12 @@
 -- Limits of slots and scopes. A name is a slot, or a scope ('@…'). A list of entries (what other libraries call a slot) is
 -- named by its slot and, behind '\31' each, its scopes: the limits of all of them count.
 --
--- A limit is {interval = us, burst, concurrency, jitter; slowed: true where failures brought it about}.
+-- A limit is {interval = us, burst, concurrency, jitter; slowed: true where failures brought it about;
+-- is_tried: true where the breaker opened it; usual: the interval that it would have}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
--- as the breaker wants it}. A field that says nothing is missing.
+-- as the breaker wants it, each when the one before was judged}. A field that says nothing is missing.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
 -- d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead,
@@ -15,6 +16,7 @@ local throttle = (function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
     local LIMITS, LIVE, PERMITS = prefix .. 'limits', prefix .. 'live', prefix .. 'permits'
     local TAT, HOLD = prefix .. 'tat', prefix .. 'hold'
+    local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0}
     local default_limit = UNLIMITED  -- of each slot that has none of its own
 
@@ -99,12 +101,15 @@ local throttle = (function()
 
     local function apply(change, limit)
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
-        if (change.trying_until or 0) > now then limit.burst, limit.concurrency = 1, 1 end
         if (change.slowed_to or 0) > 0 then
             local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
             if left > math.max(limit.interval, change.floor / 2) then
                 limit.interval, limit.burst, limit.slowed = left, 1, true
             end
+        end
+        if (change.trying_until or 0) > now then
+            limit.burst, limit.concurrency, limit.is_tried, limit.usual = 1, 1, true, limit.interval
+            limit.interval = math.max(limit.interval, PROBE)
         end
     end
 
