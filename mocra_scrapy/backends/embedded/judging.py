@@ -107,6 +107,7 @@ class Judge:
         record.buckets, record.successes = {}, 0
         record.until, record.longest = now + hold, rules.longest
         record.expires = record.until + rules.longest
+        throttle.next_probe(slot, self._default, now)
         throttle.hold(slot, record.until, self._default, now)
         self._known.outlast(record, throttle.held[slot])
         throttle.probe(slot, record.expires)

@@ -28,6 +28,7 @@ local function open_circuit(name, circuit, before, sum)
     for worker, n in pairs(permits.holders_of(name)) do  -- permits of more than one would be as many probes
         if n > 1 then mailbox.ask_to_come_down(worker, name, 1) end
     end
+    breaker.next_probe(name)
     hold.place(name, circuit.held_until * 1000)
     circuits.keep(name, circuit, ms + asked.longest)
     local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
