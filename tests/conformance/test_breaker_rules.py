@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from mocra_scrapy.coordination.queue_session import QueueSession
@@ -151,7 +152,7 @@ async def test_a_half_open_slot_gives_probes(harness: Harness) -> None:
 
 
 async def test_a_probe_is_judged_before_the_next(harness: Harness) -> None:
-    a, breaker = await half_opened(harness)
+    a, breaker = await half_opened(harness, replace(RULES, hold=20.0))
     b = await harness.worker("b", second=True, **ONE)
 
     async def probes() -> list[Any]:
@@ -167,9 +168,10 @@ async def test_a_probe_is_judged_before_the_next(harness: Harness) -> None:
     assert await probes() == [], "it is not known how it went, though nobody has a permit"
     await breaker.report([good()])
     assert [lease.probe for lease in await probes()] == [True]
+    assert await probes() == []
     await breaker.report([failed()])
     assert await probes() == []
-    await harness.advance(2001)
+    await harness.advance(41)
     assert len(await probes()) == 1
     await harness.advance(150)
     assert await probes() == []

@@ -111,6 +111,7 @@ class Judge:
         throttle.hold(slot, record.until, self._default, now)
         self._known.outlast(record, throttle.held[slot])
         throttle.probe(slot, record.expires)
+        self._crawl.look_again()  # lists that wait for the next probe wait for the end of the hold now
         self._crawl.wake_holders(slot)
         return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
 

@@ -34,6 +34,7 @@ local function open_circuit(name, circuit, before, sum)
     local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
     local until_ms = circuits.outlast(name, held < math.huge and held / 1000 or 0)
     breaker.try_until(name, until_ms)
+    if before == HALF_OPEN then hold.reschedule(name) end  -- what waits for the next probe waits for the end of the hold now
     return {name, before, OPEN, ms, circuit.openings, sum.failed, sum.total, sum.kinds}
 end
 
