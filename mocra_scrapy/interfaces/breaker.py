@@ -32,6 +32,10 @@ class IBreaker(Interface):
         * A slot opens when its threshold is passed, by number [too_many_failures_open_a_slot] or by
           share [a_share_of_failures_opens_a_slot]; exactly one report is answered with it.
           [one_report_opens_a_slot]
+        * A slot opens when too large a part of its downloads is slow, though they succeeded; so does
+          one whose probe is. [slow_downloads_open_a_slot]
+        * With ``rules.ramp`` a slot that closes grows from a tenth of its rate and concurrency to
+          the whole. [a_closed_slot_grows_again]
         * Only the kinds that the threshold names count as failures. [only_named_kinds_count]
         * Nothing of an open slot departs; its entries stay where they are, and other slots go on.
           [an_open_slot_is_held]

@@ -50,7 +50,8 @@ end
 
 local function judge_held(tally, circuit)
     local name, since = tally.name, now - circuit.held_until  -- ms for which it may be tried
-    if tally.failed > 0 and since >= tally.failed_age then return open_circuit(name, circuit, HALF_OPEN, tally) end
+    local is_bad = tally.failed > 0 or (tally.kinds.slow or 0) > 0
+    if is_bad and since >= tally.failed_age then return open_circuit(name, circuit, HALF_OPEN, tally) end
     if since < tally.good_age then return nil end
     circuit.probes = circuit.probes + math.max(0, tally.total - tally.failed)
     breaker.next_probe(name)
@@ -60,6 +61,7 @@ local function judge_held(tally, circuit)
         hold.reschedule(name)
         return nil
     end
+    breaker.ramp_up(name)
     hold.reschedule(name)
     circuits.keep(name, circuits.closed(), breaker.of_slots.window)
     return {name, HALF_OPEN, CLOSED, 0, circuit.openings, 0, circuit.probes, {}}
