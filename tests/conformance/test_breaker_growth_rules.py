@@ -28,20 +28,20 @@ async def test_slow_downloads_open_a_slot(harness: Harness) -> None:
 
 
 async def test_a_closed_slot_grows_again(harness: Harness) -> None:
-    _, breaker = await half_opened(harness, replace(RULES, ramp=100.0))
+    _, breaker = await half_opened(harness, replace(RULES, ramp=100_000.0))
     limiter = harness.limiter(**ONE)
     await limiter.change("s", LimitChange(interval=1.0, burst=3))
     assert told(await breaker.report([good(2)])) == [("s", Circuit.CLOSED)]
     limits = [(await limiter.look("s")).limit]
     for _ in range(4):
-        await harness.advance(20)
+        await harness.advance(20_000)
         limits.append((await limiter.look("s")).limit)
     assert [limit.concurrency for limit in limits] == [1, 1, 3, 4, 6]
     assert [round(limit.interval, 1) for limit in limits] == [10.0, 5.0, 2.5, 1.7, 1.2]
     assert {limit.burst for limit in limits} == {1}
-    await harness.advance(21)
+    await harness.advance(21_000)
     assert (await limiter.look("s")).limit == SlotLimit(interval=1.0, burst=3, concurrency=8)
-    a, breaker = await opened(harness, replace(RULES, ramp=100.0))
+    a, breaker = await opened(harness, replace(RULES, ramp=100_000.0))
     assert await breaker.reset("s")
     assert (await limiter.look("s")).limit.concurrency == 1
     del a
