@@ -33,6 +33,7 @@ class FailureOptions:
     defer_max: float
     stall_max: float
     stall_attempts: int
+    stall_openings: int
 
 
 def read_failure_options(settings: BaseSettings) -> FailureOptions:
@@ -54,4 +55,5 @@ def read_failure_options(settings: BaseSettings) -> FailureOptions:
         defer_max=read.number("MOCRA_DEFER_MAX", 0, YEAR, "a time in seconds"),
         stall_max=read.number("MOCRA_STALL_MAX", 0, YEAR, "a time in seconds"),
         stall_attempts=read.whole("MOCRA_STALL_ATTEMPTS", 1, 1_000_000, "a number of attempts"),
+        stall_openings=read.whole("MOCRA_STALL_OPENINGS", 0, 1_000_000, "a number of openings"),
     )

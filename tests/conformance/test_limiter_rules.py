@@ -122,7 +122,7 @@ async def test_the_measured_rate_is_halved(harness: Harness) -> None:
     limit = SlotLimit(concurrency=8)
     a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
     b = await harness.worker("b", second=True, **ONE, limit=limit)
-    rule = {**SLOW, "floor": 0.1, "calm": 0.0}
+    rule = {**SLOW, "floor": 0.1, "calm": 0.0, "recovery": 0.001}
     assert round(await limiter.slow_down("slow", **rule, rate=0.5, worker="a"), 2) == 4.0
     assert round(await limiter.slow_down("fast", **rule, rate=100, worker="a"), 3) == 0.02
     assert round(await limiter.slow_down("unknown", **rule, worker="a"), 2) == 0.1

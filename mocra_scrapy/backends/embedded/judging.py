@@ -20,6 +20,7 @@ from mocra_scrapy.models import (
     Verdict,
     tally,
 )
+from mocra_scrapy.models.breaker import SLOW
 from mocra_scrapy.models.failure_kinds import PROXY
 from mocra_scrapy.models.stalls import why_opened
 
@@ -70,7 +71,7 @@ class Judge:
         """Of a slot that is open: downloads after its hold are probes."""
         now = self._now
         over = now - record.until  # since when it may be tried
-        if over >= one.failed_age and one.failed:
+        if over >= one.failed_age and (one.failed or one.kinds.get(SLOW)):
             return self._open(one.slot, record, Circuit.HALF_OPEN, (one.failed, one.total, dict(one.kinds)))
         if over < one.good_age:
             return None
@@ -89,7 +90,7 @@ class Judge:
             return None
         record.count(one, threshold, now)
         total, failed, kinds = record.summed(threshold, now)
-        if not threshold.passed(total, failed):
+        if not threshold.passed(total, failed, kinds.get(SLOW, 0)):
             return None
         return self._open(one.slot, record, Circuit.CLOSED, (failed, total, kinds))
 
@@ -107,13 +108,17 @@ class Judge:
         record.buckets, record.successes = {}, 0
         record.until, record.longest = now + hold, rules.longest
         record.expires = record.until + rules.longest
+        throttle.next_probe(slot, self._default, now)
         throttle.hold(slot, record.until, self._default, now)
         self._known.outlast(record, throttle.held[slot])
         throttle.probe(slot, record.expires)
+        self._crawl.look_again()  # lists that wait for the next probe wait for the end of the hold now
         self._crawl.wake_holders(slot)
         return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
 
     def _let_go(self, slot: str) -> None:
+        if self.rules.ramp:
+            self._crawl.throttle.ramps[slot] = (self._now, self.rules.ramp)
         self._crawl.throttle.next_probe(slot, self._default, self._now)
         self._crawl.throttle.probing.pop(slot, None)
         self._crawl.look_again()

@@ -6,6 +6,7 @@ seconds.
 ``changes``   name -> as somebody changed it
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
+``ramps``     name -> since when, and for how long, its rate grows to the whole again
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
@@ -27,7 +28,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from mocra_scrapy.backends.embedded.slowed import Slowed
+from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Throttle:
     asking: MutableMapping[str, Mapping[str, float]]
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
+    ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     rules: str = ""
     random: random.Random = field(default_factory=random.Random)
 
@@ -92,9 +94,10 @@ class Throttle:
         if slowed is not None:
             left = slowed.now(now, limit.interval)
             if left:
-                return replace(limit, interval=left, burst=1)
-            del self.slowed[name]
-        return limit
+                limit = replace(limit, interval=left, burst=1)
+            else:
+                del self.slowed[name]
+        return ramped(limit, now, *self.ramps[name]) if name in self.ramps else limit
 
     def part_of(self, name: str, worker: str) -> float:
         """How large a part of the permits *worker* has; 1 where it has none: nobody knows."""
@@ -276,6 +279,7 @@ class Throttle:
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
+        self.ramps.clear()
         _drop(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]

@@ -40,7 +40,7 @@ NEVER = 10**15  # ms: the age of what there is not
 def _pack_threshold(threshold: Threshold | None) -> list[Any] | int:
     if threshold is None:
         return 0
-    return [round(threshold.window * 1000), threshold.failures, threshold.share, threshold.least]
+    return [round(threshold.window * 1000), threshold.failures, threshold.share, threshold.least, threshold.slow_share]
 
 
 def _ms(age: float) -> int:
@@ -117,6 +117,7 @@ class RedisBreaker:
             "longest": round(rules.longest * 1000),
             "probes": rules.probes,
             "openings": rules.openings,
+            "ramp": round(rules.ramp * 1000),
         }
 
     async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:

@@ -28,11 +28,13 @@ local function open_circuit(name, circuit, before, sum)
     for worker, n in pairs(permits.holders_of(name)) do  -- permits of more than one would be as many probes
         if n > 1 then mailbox.ask_to_come_down(worker, name, 1) end
     end
+    breaker.next_probe(name)
     hold.place(name, circuit.held_until * 1000)
     circuits.keep(name, circuit, ms + asked.longest)
     local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
     local until_ms = circuits.outlast(name, held < math.huge and held / 1000 or 0)
     breaker.try_until(name, until_ms)
+    if before == HALF_OPEN then hold.reschedule(name) end  -- what waits for the next probe waits for the end of the hold now
     return {name, before, OPEN, ms, circuit.openings, sum.failed, sum.total, sum.kinds}
 end
 
@@ -48,7 +50,8 @@ end
 
 local function judge_held(tally, circuit)
     local name, since = tally.name, now - circuit.held_until  -- ms for which it may be tried
-    if tally.failed > 0 and since >= tally.failed_age then return open_circuit(name, circuit, HALF_OPEN, tally) end
+    local is_bad = tally.failed > 0 or (tally.kinds.slow or 0) > 0
+    if is_bad and since >= tally.failed_age then return open_circuit(name, circuit, HALF_OPEN, tally) end
     if since < tally.good_age then return nil end
     circuit.probes = circuit.probes + math.max(0, tally.total - tally.failed)
     breaker.next_probe(name)
@@ -58,6 +61,7 @@ local function judge_held(tally, circuit)
         hold.reschedule(name)
         return nil
     end
+    breaker.ramp_up(name)
     hold.reschedule(name)
     circuits.keep(name, circuits.closed(), breaker.of_slots.window)
     return {name, HALF_OPEN, CLOSED, 0, circuit.openings, 0, circuit.probes, {}}

@@ -7,6 +7,7 @@ if circuit.held_until == 0 then return 0 end
 local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name) or nil)
 if held == circuit.held_until * 1000 then hold.lift(name) end  -- any other hold is somebody else's
 breaker.next_probe(name)
+breaker.ramp_up(name)
 circuit = circuits.closed()
 circuit.reset_at = meta.now
 circuits.keep(name, circuit, SETTLED)

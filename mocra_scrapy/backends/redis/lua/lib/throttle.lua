@@ -7,7 +7,8 @@
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
--- as the breaker wants it, each when the one before was judged}. A field that says nothing is missing.
+-- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
+-- ms since when and for which rate and concurrency grow, as the breaker wants it}. A field that says nothing is missing.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
 -- d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead,
@@ -17,6 +18,7 @@ local throttle = (function()
     local LIMITS, LIVE, PERMITS = prefix .. 'limits', prefix .. 'live', prefix .. 'permits'
     local TAT, HOLD = prefix .. 'tat', prefix .. 'hold'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
+    local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
     local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0}
     local default_limit = UNLIMITED  -- of each slot that has none of its own
 
@@ -93,6 +95,7 @@ local throttle = (function()
 
     local function set_change(name, change)
         local is_slowed, is_tried = (change.slowed_to or 0) > 0, (change.trying_until or 0) > now
+        is_tried = is_tried or (change.ramp_from or 0) + (change.ramp or 0) > now
         if change.interval or change.burst or change.concurrency or is_slowed or is_tried then
             call('HSET', LIVE, name, cmsgpack.pack(change))
         else call('HDEL', LIVE, name) end
@@ -106,6 +109,13 @@ local throttle = (function()
             if left > math.max(limit.interval, change.floor / 2) then
                 limit.interval, limit.burst, limit.slowed = left, 1, true
             end
+        end
+        local ramped = (now - (change.ramp_from or 0)) / (change.ramp or 1)
+        if ramped < 1 then
+            ramped = math.max(0.1, ramped)
+            local concurrency = limit.concurrency > 0 and limit.concurrency or RAMPED
+            limit.burst, limit.interval = 1, math.floor(limit.interval / ramped)
+            limit.concurrency = math.max(1, math.floor(concurrency * ramped))
         end
         if (change.trying_until or 0) > now then
             limit.burst, limit.concurrency, limit.is_tried, limit.usual = 1, 1, true, limit.interval
