@@ -289,7 +289,9 @@ def test_jitter_delays_by_the_same_time_for_everybody() -> None:
     assert states(state) == [("00:10", WAITING)]
     assert next_due(some, state, T + 600) == T + 600 + delay
     assert states(decide(some, state, T + 600 + delay)) == [("00:10", INTENDED)]
-    assert len({jitter_of("shop", T + i * 600, 120) for i in range(100)}) > 90
+    delays = sorted({jitter_of("shop", T + i * 600, 120) for i in range(100)})
+    assert len(delays) > 90
+    assert 0 <= delays[0] < 12 and 108 < delays[-1] <= 120, "all of the range is used"
     assert jitter_of("shop", T, 0) == 0
 
 
