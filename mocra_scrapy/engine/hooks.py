@@ -15,7 +15,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
   ``downloader._get_slot``;
 * which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and
   ``scraper.call_spider_async`` (public names);
-* a request that waits takes no place: ``downloader.active``;
+* places of those that wait: ``downloader.active``;
 * the output of callbacks without a hundred tasks for each response:
   ``scraper.handle_spider_output_async`` (a public name);
 * deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and
@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -62,6 +63,7 @@ class EngineHooks:
         self._slot: Any = getattr(self._engine, "_slot", None)
         downloader = getattr(self._engine, "downloader", None)
         self._downloader: Any = downloader
+        self.watch_slots = partial(watch_slots, downloader)
         self._slots: Any = getattr(downloader, "slots", {})
         self._active: Any = getattr(downloader, "active", ())
         self._slot_key: Callable[[Request], str] = getattr(downloader, "get_slot_key", slot_of)
@@ -203,8 +205,7 @@ class EngineHooks:
 
     def on_crawl(self, known: Callable[[Request], bool], sent_back: Collection[int] = ()) -> None:
         """Ask *known* about each request before Scrapy sends signals for it, as long as nobody
-        hears these (:meth:`listen_again`). Those whose id is in *sent_back* are not scheduled: what
-        is stored of them goes back by itself.
+        hears these (:meth:`listen_again`). Those with an id in *sent_back* go back by themselves.
 
         Nine of ten links of a page are known; the signals cost more than the answer.
         ``engine.crawl`` is public, its replacement behaves like it for every request that is not a
@@ -227,6 +228,11 @@ class EngineHooks:
     def spider_middlewares(self) -> tuple[Any, ...]:
         """Those that are on, in no particular order."""
         return tuple(getattr(getattr(getattr(self._engine, "scraper", None), "spidermw", None), "middlewares", ()))
+
+    @property
+    def downloader_middlewares(self) -> tuple[Any, ...]:
+        """The same."""
+        return tuple(getattr(getattr(self._downloader, "middleware", None), "middlewares", ()))
 
     def crawl(self, request: Request) -> None:
         """Schedule *request*, as the engine does with what ``start()`` gives."""
@@ -260,10 +266,6 @@ class EngineHooks:
         """Close the spider, in a task of its own."""
         if self._engine is not None and self._slot is not None and self._slot.closing is None:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
-
-    def watch_slots(self, *, without_delay: bool) -> None:
-        """See :func:`~mocra_scrapy.engine.slot_delay.watch_slots`."""
-        watch_slots(self._downloader, without_delay=without_delay)
 
     def widen(self, slot: str, concurrency: int) -> None:
         """Let the downloader run so many requests of *slot* at once, if it would run fewer."""

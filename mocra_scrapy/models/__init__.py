@@ -24,6 +24,7 @@ from mocra_scrapy.models.coordination import (
     Term,
     WorkerReport,
     control_namespace,
+    skipped_namespace,
     totals_namespace,
 )
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
@@ -46,6 +47,7 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import (
     LONGEST,
     Booking,
@@ -67,6 +69,7 @@ __all__ = [
     "REASONS",
     "UNBOUNDED",
     "Argument",
+    "Attempts",
     "Audit",
     "Booking",
     "Bounds",
@@ -96,6 +99,8 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "StallRules",
+    "StallState",
     "StoredDictionaries",
     "Tally",
     "Term",
@@ -105,6 +110,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "skipped_namespace",
     "slot_name",
     "tally",
     "totals_namespace",

@@ -218,7 +218,7 @@ class CrawlWorker:
         engine.on_finished(self.wire.finished)
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
-        engine.on_download_failed(self.settlement.download_failed)
+        self.settlement.hook_in(self.crawler, engine)
         engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         # Callbacks wait while too much is not stored.
         output = engine.on_callback_output(self.intake.room, self.overdue.late_output)
@@ -226,8 +226,6 @@ class CrawlWorker:
         engine.on_crawl(self.intake.is_known, self.deliveries.sent_back)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
             answer_early(self.crawler, engine, self.filter)
-        connect(self.settlement.spider_error, signals.spider_error)
-        connect(self.settlement.item_error, signals.item_error)
         engine.watch_slots(without_delay=self.parts.options.limits.cluster)
         if self.parts.options.limits.cluster:
             connect(self.wire.left_downloader, signals.request_left_downloader)

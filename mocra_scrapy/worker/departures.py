@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Reservation
-from mocra_scrapy.worker.deliveries import Instant
+from mocra_scrapy.worker.slot_policy import Instant
 
 if TYPE_CHECKING:
     from scrapy import Request

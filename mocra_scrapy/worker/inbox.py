@@ -14,10 +14,10 @@ from itertools import count
 from scrapy import Request
 
 from mocra_scrapy.models import Lease
-from mocra_scrapy.worker.deliveries import Delivery, Instant
+from mocra_scrapy.worker.deliveries import Delivery
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import names_of
-from mocra_scrapy.worker.slot_policy import Key, SlotPolicy
+from mocra_scrapy.worker.slot_policy import Instant, Key, SlotPolicy
 
 
 @dataclass(frozen=True, slots=True)

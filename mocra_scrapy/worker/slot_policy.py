@@ -5,7 +5,7 @@ downloader's own slots where each worker is polite for itself (``MOCRA_THROTTLE_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mocra_scrapy.models import Bounds, Departure, Exchange, Lease
 from mocra_scrapy.worker.permits import SlotPermits, names_of
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.queue_status import QueueStatus
 
 Key = tuple[str, ...]
+
+
+class Instant(NamedTuple):
+    """When a leased request departs (monotonic), and what is booked for it in the store; ``None``:
+    it only has to wait, and has no interval to keep.
+    """
+
+    at: float
+    departure: Departure | None
 
 
 class WaitingRequests(Protocol):
@@ -125,7 +134,7 @@ class ClusterPolicy:
         )
 
     def is_paced(self, lease: Lease) -> bool:
-        return lease.wait > 0 or any(self._limits.of(name).interval for name in names_of(lease))
+        return lease.wait > 0 or lease.departure is not None
 
     def on_leased(self, lease: Lease) -> None:
         self.permits.on_leased(lease)

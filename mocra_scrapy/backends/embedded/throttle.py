@@ -6,6 +6,7 @@ seconds.
 ``changes``   name -> as somebody changed it
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
+``ramps``     name -> since when, and for how long, its rate grows to the whole again
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
@@ -26,39 +27,25 @@ import math
 import random
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from mocra_scrapy.backends.embedded.freed import Freed, Stretch, opens, own, set_anew, take_back
+from mocra_scrapy.backends.embedded.rows import drop, put, take_out
+from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.models import Booking, Departure, LimitChange, Reservation, SlotLimit, SlotState
-
-T = TypeVar("T")
 
 #: Permits of a slot without a limit of concurrency.
 MANY = 1_000_000
 #: Seconds after which a worker that found no permit is no longer taken into account, unless it
 #: comes again.
 ASKED = 5.0
+#: Seconds after which a probe of which nothing was heard is followed by another one: longer than Scrapy's
+#: own time-out of a download.
+PROBE = 200.0
 #: Seconds of the longest wait that a booking is told: who is paused asks again after it.
 LONGEST_WAIT = 3600.0
 #: Names of which a booking is remembered before those that are over are looked for.
 MANY_BOOKINGS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Slowed:
-    """An interval that failures have brought about: halved rate, since when, the part it recovers a
-    minute, the least one.
-    """
-
-    interval: float
-    since: float
-    recovery: float
-    floor: float
-
-    def now(self, now: float, own: float) -> float:
-        """What is left of it; 0: it has recovered to the limit's own interval."""
-        left = self.interval * (1 - self.recovery) ** ((now - self.since) / 60)
-        return left if left > max(own, self.floor / 2) else 0.0
 
 
 @dataclass(slots=True)
@@ -80,6 +67,7 @@ class Throttle:
     asking: MutableMapping[str, Mapping[str, float]]
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
+    ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     freed: MutableMapping[str, Freed] = field(default_factory=dict)
     rules: str = ""
     random: random.Random = field(default_factory=random.Random)
@@ -92,30 +80,45 @@ class Throttle:
 
     def limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
         """What is in force."""
+        limit = self.usual_limit_of(name, default, now)
+        if self.probing.get(name, now) > now:
+            return replace(limit, burst=1, concurrency=1, interval=max(limit.interval, PROBE))
+        return limit
+
+    def usual_limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
+        """What would be, if the breaker had not opened it."""
         limit = self.limits.get(name, SlotLimit() if name.startswith("@") else default)
         change = self.changes.get(name)
         if change is not None:
             told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
             limit = replace(limit, **told)
-        if self.probing.get(name, now) > now:
-            limit = replace(limit, burst=1, concurrency=1)
         slowed = self.slowed.get(name)
         if slowed is not None:
             left = slowed.now(now, limit.interval)
             if left:
-                return replace(limit, interval=left, burst=1)
-            del self.slowed[name]
-        return limit
+                limit = replace(limit, interval=left, burst=1)
+            else:
+                del self.slowed[name]
+        return ramped(limit, now, *self.ramps[name]) if name in self.ramps else limit
 
-    def slow_down(self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float]) -> float:
-        """Double the interval; *rule*: floor, recovery, most, calm."""
+    def part_of(self, name: str, worker: str) -> float:
+        """How large a part of the permits *worker* has; 1 where it has none: nobody knows."""
+        holders = self.permits.get(name, {})
+        return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
+
+    def slow_down(
+        self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float], rate: float = 0.0
+    ) -> float:
+        """Double the interval; *rule*: floor, recovery, most, calm. *rate*: departures a second, as
+        measured.
+        """
         floor, recovery, most, calm = rule
-        interval = self.limit_of(name, default, now).interval
+        interval = self.usual_limit_of(name, default, now).interval
         slowed = self.slowed.get(name)
         if slowed is not None and now - slowed.since < calm:
             return interval
-        interval = min(most, max(floor, 2 * interval))
-        self.slowed[name] = Slowed(interval, now, recovery, floor)
+        interval = min(most, 2 * max(interval, 1 / rate if rate else 0.0) or floor)
+        self.slowed[name] = Slowed(interval, now, recovery, min(floor, interval))
         return interval
 
     # ------------------------------------------------------------------ departures
@@ -145,7 +148,7 @@ class Throttle:
             for name, limit in zip(names, limits, strict=True)
         )
         if len(self.tat) > MANY_BOOKINGS:
-            _drop(self.tat, now)
+            drop(self.tat, now)
         return Departure(names, at, owned) if any(end for _, end in owned) else None
 
     def take_back(self, unused: Departure, now: float) -> None:
@@ -170,7 +173,7 @@ class Throttle:
         """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time,
         without a burst.
         """
-        _drop(self.held, now)
+        drop(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
         limit = self.limit_of(name, default, now)
         if not math.isinf(until):
@@ -178,11 +181,21 @@ class Throttle:
         self._tell(name, self.held[name])
 
     def probe(self, name: str, until: float) -> None:
-        """One at a time for now: those that have more permits than one are asked for them."""
+        """One at a time for now, each not before the one before was judged
+        (:meth:`next_probe`): those that have more permits than one are asked for them.
+        """
         self.probing[name] = until
         for worker, permits in self.permits.get(name, {}).items():
             if permits > 1:
-                _put(self.notes, worker, name, 1)
+                put(self.notes, worker, name, 1)
+
+    def next_probe(self, name: str, default: SlotLimit, now: float) -> None:
+        """The last probe was judged: the next one may go as soon as the usual interval allows."""
+        if name in self.tat:
+            last = self.tat[name]
+            self.tat[name] = min(last, now + self.usual_limit_of(name, default, now).interval)
+            if self.tat[name] < last:
+                set_anew(self.freed, name, last, now)
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
@@ -192,7 +205,7 @@ class Throttle:
 
     def _tell(self, name: str, until: float) -> None:
         for worker in self.permits.get(name, ()):
-            _put(self.holds, worker, name, until)
+            put(self.holds, worker, name, until)
 
     def change(self, name: str, change: LimitChange, default: SlotLimit, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
@@ -238,10 +251,10 @@ class Throttle:
         return max(0, room), ""
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
-        _put(self.asking, name, worker, now)
+        put(self.asking, name, worker, now)
         for holder, permits in self.permits.get(name, {}).items():
             if holder != worker and permits > fair:
-                _put(self.notes, holder, name, fair)
+                put(self.notes, holder, name, fair)
 
     def grant(
         self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float
@@ -252,8 +265,8 @@ class Throttle:
             mine, cap, _, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
-                _put(self.permits, name, worker, wanted)
-                _take_out(self.asking, name, worker)
+                put(self.permits, name, worker, wanted)
+                take_out(self.asking, name, worker)
 
     def keep_permits(self, worker: str, keep: Mapping[str, int]) -> int:
         """*worker* gives back all but so many permits; of how many names that others ask for."""
@@ -261,13 +274,13 @@ class Throttle:
         for name, permits in keep.items():
             if permits < self.permits.get(name, {}).get(worker, 0):
                 if permits > 0:
-                    _put(self.permits, name, worker, permits)
+                    put(self.permits, name, worker, permits)
                 else:
-                    _take_out(self.permits, name, worker)
+                    take_out(self.permits, name, worker)
                 missed += bool(self.asking.get(name))
             asked = self.notes.get(worker, {}).get(name)
             if asked is not None and permits <= asked:
-                _take_out(self.notes, worker, name)
+                take_out(self.notes, worker, name)
         return missed
 
     def forget(self, worker: str) -> None:
@@ -275,7 +288,7 @@ class Throttle:
         tables: tuple[MutableMapping[str, Mapping[str, Any]], ...] = (self.permits, self.asking)
         for table in tables:
             for name in [name for name, workers in table.items() if worker in workers]:
-                _take_out(table, name, worker)
+                take_out(table, name, worker)
         self.notes.pop(worker, None)
         self.holds.pop(worker, None)
 
@@ -285,43 +298,25 @@ class Throttle:
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
-        _drop(self.held, now)
+        self.ramps.clear()
+        drop(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
-        _drop(self.tat, now)
+        drop(self.tat, now)
 
     # ------------------------------------------------------------------ looks
 
     def look(self, name: str, default: SlotLimit, now: float, pending: int) -> SlotState:
-        limit = self.limit_of(name, default, now)
+        interval = self.usual_limit_of(name, default, now).interval
+        limit = replace(self.limit_of(name, default, now), interval=interval)
         due = self.departure([name], default, now)
         slowed = self.slowed.get(name)
         return SlotState(
             limit,
             0.0 if math.isinf(due) else due - now,
             math.isinf(due),
-            0.0 if slowed is None else limit.interval,
+            0.0 if slowed is None else interval,
             self.changes.get(name, LimitChange()),
             sum(self.permits.get(name, {}).values()),
             pending,
         )
-
-
-def _put(table: MutableMapping[str, Mapping[str, T]], one: str, other: str, value: T) -> None:
-    """``table[one][other] = value``, by storing the whole row."""
-    table[one] = {**table.get(one, {}), other: value}
-
-
-def _take_out(table: MutableMapping[str, Mapping[str, T]], one: str, other: str) -> None:
-    """``del table[one][other]``, and the row when it is empty."""
-    row = {name: value for name, value in table.get(one, {}).items() if name != other}
-    if row:
-        table[one] = row
-    else:
-        table.pop(one, None)
-
-
-def _drop(table: MutableMapping[str, float], now: float) -> None:
-    """Those whose instant has come."""
-    for name in [name for name, instant in table.items() if instant <= now]:
-        del table[name]

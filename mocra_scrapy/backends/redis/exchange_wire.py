@@ -177,8 +177,16 @@ def _flags(raw: bytes) -> list[bool]:
     return [flag == 0x31 for flag in raw]
 
 
-def _leases(groups: list[Any], number: int, shard: int, departs: list[Any] | None, now: float) -> list[Lease]:
-    leases = []
+def _leases(
+    groups: list[Any],
+    number: int,
+    shard: int,
+    *,
+    departs: list[Any] | None,
+    now: float,
+    tried: Sequence[bytes],
+) -> list[Lease]:
+    leases, probed = [], {_text(name) for name in tried}
     place = 0
     for key, rank, items in groups:
         name, *more = _text(key).split(BETWEEN)
@@ -202,6 +210,7 @@ def _leases(groups: list[Any], number: int, shard: int, departs: list[Any] | Non
                     shard,
                     max(0.0, (booking[0] - now) / 1e6) if booking else 0.0,
                     scopes,
+                    name in probed,
                     open_departure((name, *scopes), booking) if booking else None,
                 ),
             )
@@ -219,7 +228,16 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             _flags(told.get(b"acked", b"")),
             _flags(told.get(b"released", b"")),
             _flags(told.get(b"buried", b"")),
-            _leases(groups, number, shard, told.get(b"departs"), told.get(b"now", 0)) if groups else [],
+            _leases(
+                groups,
+                number,
+                shard,
+                departs=told.get(b"departs"),
+                now=told.get(b"now", 0),
+                tried=told.get(b"tried", ()),
+            )
+            if groups
+            else [],
             QueueSize(*map(int, told[b"size"])),
             None if due is None else due / 1000,
             open_state(told[b"state"]) if b"state" in told else NO_STATE,
@@ -230,6 +248,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             [_text(name) for name in told.get(b"crowded", ())],
             {_text(name): min(us / 1e6, LONGEST) for name, us in held.items()} if held else {},
             int(told.get(b"silence", 0)) / 1000,
+            int(told.get(b"stalled", 0)),
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
