@@ -46,9 +46,11 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
+    "APART",
     "BUCKETS",
     "EVERY_LETTER",
     "LEASED_BYTES",
@@ -57,6 +59,7 @@ __all__ = [
     "MIN_PRIORITY",
     "REASONS",
     "UNBOUNDED",
+    "UNLIMITED",
     "Argument",
     "Audit",
     "Booking",
@@ -81,6 +84,8 @@ __all__ = [
     "QueueOptions",
     "QueueSize",
     "Reservation",
+    "RuleSet",
+    "RulesInForce",
     "Seeding",
     "ServerReport",
     "SharedValue",
@@ -95,7 +100,9 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "digest_of",
     "slot_name",
+    "strictest",
     "tally",
     "totals_namespace",
 ]

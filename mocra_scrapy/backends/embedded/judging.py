@@ -13,7 +13,6 @@ from mocra_scrapy.models import (
     Circuit,
     Outcome,
     QueueOptions,
-    SlotLimit,
     Tally,
     Threshold,
     Trip,
@@ -36,7 +35,6 @@ class Judge:
     ) -> None:
         self.rules = rules
         self._crawl = crawl
-        self._default = options.limit or SlotLimit()
         self._now, self._wall = now, wall
         self._known = crawl.circuits
         self._known.forget(crawl.run, now)
@@ -95,7 +93,7 @@ class Judge:
         hold = min(rules.longest, rules.hold * 2.0 ** min(record.times - 1, 40))
         record.buckets, record.successes = {}, 0
         record.until, record.expires = now + hold, now + hold + rules.longest
-        throttle.hold(slot, record.until, self._default, now)
+        throttle.hold(slot, record.until, now)
         throttle.probe(slot, record.expires)
         self._crawl.wake_holders(slot)
         failed, total, kinds = counts
