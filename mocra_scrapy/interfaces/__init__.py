@@ -24,6 +24,7 @@ from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
+from mocra_scrapy.interfaces.stalls import IStalls
 from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
 from mocra_scrapy.interfaces.workers import IWorkers
 
@@ -39,6 +40,7 @@ __all__ = [
     "IRateLimiter",
     "IRequestQueue",
     "IShared",
+    "IStalls",
     "IThrottleRules",
     "IWorkers",
 ]

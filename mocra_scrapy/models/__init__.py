@@ -24,6 +24,7 @@ from mocra_scrapy.models.coordination import (
     Term,
     WorkerReport,
     control_namespace,
+    skipped_namespace,
     totals_namespace,
 )
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
@@ -47,6 +48,7 @@ from mocra_scrapy.models.queue import (
     WorkerInfo,
 )
 from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
+from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "UNBOUNDED",
     "UNLIMITED",
     "Argument",
+    "Attempts",
     "Audit",
     "Booking",
     "Bounds",
@@ -91,6 +94,8 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "StallRules",
+    "StallState",
     "StoredDictionaries",
     "Tally",
     "Term",
@@ -101,6 +106,7 @@ __all__ = [
     "WorkerReport",
     "control_namespace",
     "digest_of",
+    "skipped_namespace",
     "slot_name",
     "strictest",
     "tally",

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from itertools import islice
 
 from mocra_scrapy.models import LEASED_BYTES, Entry
-from mocra_scrapy.models.entries import list_of, names_of, rank_of
+from mocra_scrapy.models.entries import BETWEEN, list_of, names_of, rank_of
 
 
 class Item:
@@ -122,6 +122,7 @@ class Slots:
         # … which this heap has; entries of slots that are no longer held are passed over.
         self._until: list[tuple[float, str]] = []
         self._count = 0
+        self._scoped = False  # whether any list had scopes
 
     def __len__(self) -> int:
         return self._count
@@ -134,6 +135,23 @@ class Slots:
         """Items of all lists of slot *name*."""
         slots = [s for each in (self._slots, self._held) for n, s in each.items() if names_of(n)[0] == name]
         return sum(len(items) for slot in slots for items in slot.lists.values())
+
+    def knows(self, name: str) -> bool:
+        """Whether the list *name* has something, or (where lists have scopes) any list of that slot."""
+        if name in self._slots or name in self._held:
+            return True
+        return self._scoped and any(
+            BETWEEN in other and names_of(other)[0] == name for each in (self._slots, self._held) for other in each
+        )
+
+    def pull_out(self, slot: str) -> list[Item]:
+        """Take all that lists of *slot* have, in the order in which it would be served."""
+        out: list[Item] = []
+        for each in (self._slots, self._held):
+            for name in [name for name in each if names_of(name)[0] == slot]:
+                out += each.pop(name)
+        self._count -= len(out)
+        return out
 
     # ------------------------------------------------------------------ those that must wait
 
@@ -177,6 +195,7 @@ class Slots:
         slot = self._slots.get(item.list_name) or self._held.get(item.list_name)
         if slot is None:
             slot = self._slots[item.list_name] = Slot()
+            self._scoped = self._scoped or BETWEEN in item.list_name
         slot.put(item, front)
         self._count += 1
 

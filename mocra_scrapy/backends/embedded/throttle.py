@@ -6,6 +6,7 @@ seconds.
 ``changes``   name -> as somebody changed it
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
+``ramps``     name -> since when, and for how long, its rate grows to the whole again
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
@@ -15,8 +16,8 @@ seconds.
 ``holds``     worker -> name -> until when nobody departs, not told yet
 ============  ==================================================================================
 
-But for the rules they are mappings of any kind, of rows, for instance. So a value is never changed in place: what
-changes is stored anew.
+But for the rules they are mappings of any kind, of rows, for instance. So a value is never changed
+in place: what changes is stored anew.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from mocra_scrapy.backends.embedded.rules import Rules
+from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
 
 T = TypeVar("T")
@@ -37,27 +39,13 @@ MANY = 1_000_000
 #: Seconds after which a worker that found no permit is no longer taken into account, unless it
 #: comes again.
 ASKED = 5.0
+#: Seconds after which a probe of which nothing was heard is followed by another one: longer than Scrapy's
+#: own time-out of a download.
+PROBE = 200.0
 #: Seconds of the longest wait that a booking is told: who is paused asks again after it.
 LONGEST_WAIT = 3600.0
 #: Names of which a booking is remembered before those that are over are looked for.
 MANY_BOOKINGS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Slowed:
-    """An interval that failures have brought about: halved rate, since when, the part it recovers a
-    minute, the least one.
-    """
-
-    interval: float
-    since: float
-    recovery: float
-    floor: float
-
-    def now(self, now: float, own: float) -> float:
-        """What is left of it; 0: it has recovered to the limit's own interval."""
-        left = self.interval * (1 - self.recovery) ** ((now - self.since) / 60)
-        return left if left > max(own, self.floor / 2) else 0.0
 
 
 @dataclass(slots=True)
@@ -78,6 +66,7 @@ class Throttle:
     asking: MutableMapping[str, Mapping[str, float]]
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
+    ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
@@ -88,6 +77,13 @@ class Throttle:
 
     def limit_of(self, name: str, now: float) -> SlotLimit:
         """What is in force: a change goes before the rules."""
+        limit = self.usual_limit_of(name, now)
+        if self.probing.get(name, now) > now:
+            return replace(limit, burst=1, concurrency=1, interval=max(limit.interval, PROBE))
+        return limit
+
+    def usual_limit_of(self, name: str, now: float) -> SlotLimit:
+        """What would be, if the breaker had not opened it."""
         limit = self.rules.limit_of(name)
         change = self.changes.get(name)
         if change is not None:
@@ -95,25 +91,31 @@ class Throttle:
                 change = replace(change, interval=max(change.interval, limit.floor))
             told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
             limit = replace(limit, **told)
-        if self.probing.get(name, now) > now:
-            limit = replace(limit, burst=1, concurrency=1)
         slowed = self.slowed.get(name)
         if slowed is not None:
             left = slowed.now(now, limit.interval)
             if left:
-                return replace(limit, interval=left, burst=1)
-            del self.slowed[name]
-        return limit
+                limit = replace(limit, interval=left, burst=1)
+            else:
+                del self.slowed[name]
+        return ramped(limit, now, *self.ramps[name]) if name in self.ramps else limit
 
-    def slow_down(self, name: str, now: float, rule: tuple[float, float, float, float]) -> float:
-        """Double the interval; *rule*: floor, recovery, most, calm."""
+    def part_of(self, name: str, worker: str) -> float:
+        """How large a part of the permits *worker* has; 1 where it has none: nobody knows."""
+        holders = self.permits.get(name, {})
+        return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
+
+    def slow_down(self, name: str, now: float, rule: tuple[float, float, float, float], rate: float = 0.0) -> float:
+        """Double the interval; *rule*: floor, recovery, most, calm. *rate*: departures a second, as
+        measured.
+        """
         floor, recovery, most, calm = rule
-        interval = self.limit_of(name, now).interval
+        interval = self.usual_limit_of(name, now).interval
         slowed = self.slowed.get(name)
         if slowed is not None and now - slowed.since < calm:
             return interval
-        interval = min(most, max(floor, 2 * interval))
-        self.slowed[name] = Slowed(interval, now, recovery, floor)
+        interval = min(most, 2 * max(interval, 1 / rate if rate else 0.0) or floor)
+        self.slowed[name] = Slowed(interval, now, recovery, min(floor, interval))
         return interval
 
     # ------------------------------------------------------------------ departures
@@ -164,11 +166,18 @@ class Throttle:
         self._tell(name, self.held[name])
 
     def probe(self, name: str, until: float) -> None:
-        """One at a time for now: those that have more permits than one are asked for them."""
+        """One at a time for now, each not before the one before was judged
+        (:meth:`next_probe`): those that have more permits than one are asked for them.
+        """
         self.probing[name] = until
         for worker, permits in self.permits.get(name, {}).items():
             if permits > 1:
                 _put(self.notes, worker, name, 1)
+
+    def next_probe(self, name: str, now: float) -> None:
+        """The last probe was judged: the next one may go as soon as the usual interval allows."""
+        if name in self.tat:
+            self.tat[name] = min(self.tat[name], now + self.usual_limit_of(name, now).interval)
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
@@ -265,6 +274,7 @@ class Throttle:
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
+        self.ramps.clear()
         _drop(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
@@ -273,14 +283,15 @@ class Throttle:
     # ------------------------------------------------------------------ looks
 
     def look(self, name: str, now: float, pending: int) -> SlotState:
-        limit = self.limit_of(name, now)
+        interval = self.usual_limit_of(name, now).interval
+        limit = replace(self.limit_of(name, now), interval=interval)
         due = self.departure([name], now)
         slowed = self.slowed.get(name)
         return SlotState(
             limit,
             0.0 if math.isinf(due) else due - now,
             math.isinf(due),
-            0.0 if slowed is None else limit.interval,
+            0.0 if slowed is None else interval,
             self.changes.get(name, LimitChange()),
             sum(self.permits.get(name, {}).values()),
             pending,

@@ -16,7 +16,7 @@ class Answered:
         names: slots and scopes of which it got something.
         crowded: those that had no permit for it.
         holds: slot or scope -> until when nobody departs.
-        lost, reclaimed, given_up: as in :class:`~mocra_scrapy.models.Exchange`.
+        lost, reclaimed, given_up, stalled: as in :class:`~mocra_scrapy.models.Exchange`.
     """
 
     call: int
@@ -31,6 +31,7 @@ class Answered:
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
+    stalled: int = 0
 
 
 @dataclass(slots=True)

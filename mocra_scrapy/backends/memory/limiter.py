@@ -49,17 +49,30 @@ class MemoryRateLimiter:
     def _hold(self, name: str, until: float) -> None:
         with self._throttle() as throttle:
             throttle.hold(name, until, self._clock())
+            self._crawl.circuits.held(name, until, throttle)
         self._crawl.wake_holders(name)
 
     async def resume(self, name: str) -> None:
         self._crawl.throttle.lift(name, self._clock())
         self._crawl.circuits.half_open(name, self._clock())
+        self._crawl.stalls.resumed(name, self._clock())
         self._crawl.wake_holders(name)
         self._crawl.look_again()
 
-    async def slow_down(self, name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
+    async def slow_down(
+        self,
+        name: str,
+        *,
+        floor: float,
+        recovery: float,
+        most: float,
+        calm: float,
+        rate: float = 0.0,
+        worker: str = "",
+    ) -> float:
         with self._throttle() as throttle:
-            return throttle.slow_down(name, self._clock(), (floor, recovery, most, calm))
+            measured = rate / throttle.part_of(name, worker)
+            return throttle.slow_down(name, self._clock(), (floor, recovery, most, calm), measured)
 
     async def change(self, name: str, change: LimitChange) -> None:
         with self._throttle() as throttle:

@@ -198,6 +198,7 @@ class DividedExchanges:
             silence=answers[0].silence,  # of the shard that everybody calls
             rules=answers[0].rules,
             rule_sets=answers[0].rule_sets,
+            stalled=sum(a.stalled for a in everyone),
         )
 
 
@@ -212,4 +213,5 @@ def _joined(first: Exchange, second: Exchange) -> Exchange:
         permits={**first.permits, **second.permits},
         held={**first.held, **second.held},
         silence=max(first.silence, second.silence),
+        stalled=first.stalled + second.stalled,
     )

@@ -1,4 +1,4 @@
--- uses: journal meta items workers throttle permits leases
+-- uses: journal meta items workers throttle permits leases stalled
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua.
 local leasing = (function()
@@ -53,6 +53,7 @@ local leasing = (function()
     end
 
     local function serve(asked, list, most)  -- -> whether it gave something
+        if stalled.takes(list, asked) then return false end
         local names, horizon = throttle.names_of(list), now_us + asked.lookahead
         local is_paced, n, at = throttle.is_paced(names), allowed(asked, names, most)
         if n > 0 and is_paced then n = throttle.fits(names, n, horizon) end
@@ -110,6 +111,10 @@ local leasing = (function()
             local quantum = math.ceil((asked.want - before) / #slots)
             for _, slot in ipairs(slots) do
                 local n = math.min(quantum, asked.want - leases.count)
+                if stalled.takes(slot, asked) then
+                    pass_over(slot)
+                    n = 0
+                end
                 if asked.per_slot > 0 then
                     n = math.min(n, asked.per_slot - (given[slot] or 0))
                     given[slot] = (given[slot] or 0) + n
@@ -127,15 +132,19 @@ local leasing = (function()
         local placed = call('LINDEX', SUSPECT, 0)
         if not placed then return end
         local rank, slot, item = items.unplace(placed)
-        local names = asked.throttled and throttle.names_of(slot)
-        if passed_over[slot] or (names and (allowed(asked, names, 1)) == 0) then
+        local names, is_given_up = asked.throttled and throttle.names_of(slot), stalled.why_of(slot)
+        if not is_given_up and (passed_over[slot] or (names and (allowed(asked, names, 1)) == 0)) then
             call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
             return
         end
         call('LPOP', SUSPECT)
         journal.note('LPUSH', SUSPECT, placed)
-        items.spend(item)
         meta.pending = math.max(0, meta.pending - 1)
+        if is_given_up then
+            stalled.bury(rank, slot, item, asked)
+            return
+        end
+        items.spend(item)
         if names then
             depart(names)
             count_in(asked, names, 1)
