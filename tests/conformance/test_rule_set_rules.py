@@ -239,3 +239,22 @@ async def test_rules_of_workers_outlast_the_run(harness: Harness) -> None:
     assert booking.booked
     await b.push(entries(1, slot="s"))
     assert not await b.lease(5)
+
+
+async def test_too_many_permits_are_taken_back(harness: Harness) -> None:
+    many, few = SlotLimit(concurrency=8), SlotLimit(concurrency=3)
+    a, b = [await harness.worker(name, name == "b", **ONE, limit=many) for name in "ab"]
+    await a.push(entries(*range(100), slot="s"))
+    loads = {"s": 4}
+    for session in (a, b):
+        assert (await session.exchange(want=4)).permits == {"s": 4}
+    c = await harness.worker("c", **ONE, limit=few)
+    told = [(await session.exchange(bounds=Bounds(loads=loads))).permits for session in (a, b)]
+    assert told == [{"s": 2}, {"s": 1}]
+    await a.exchange(bounds=Bounds(loads={"s": 2}, keep_permits={"s": 2}))
+    assert not (await c.exchange(want=5)).leases, "there are more than three yet"
+    assert (await b.exchange(bounds=Bounds(loads={"s": 1}, keep_permits={"s": 1}))).permits == {}
+    assert (await harness.limiter(**ONE).look("s")).permits == 3
+    # So it is with one that people change; there may be none left for somebody.
+    await harness.limiter(**ONE).change("s", LimitChange(concurrency=1))
+    assert [(await session.exchange()).permits for session in (a, b)] == [{"s": 1}, {"s": 0}]
