@@ -105,7 +105,8 @@ class FeedbackMiddleware:
             del self._proxies[name]
             self._tell(name, "", sent_at)
         if kind in ("http_429", "http_5xx"):
-            wait = retry_after(response.headers.get("Retry-After"), time.time(), self.options.retry_after)
+            header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
+            wait = retry_after(header, time.time(), self.options.retry_after)
             self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)

@@ -112,6 +112,8 @@ def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
     middleware.process_request(request)
     middleware.process_response(request, answer(503, "5"))
     assert (heard, middleware.feedback._notes) == (["http_5xx"], {})
+    ((_, until, why),) = middleware._stalls._bad.values()
+    assert (until, why) == (0.0, "status 503"), "nobody is held, so it is no reason to be patient with the site"
 
 
 def test_exceptions_are_told_once_unless_nobody_is_at_fault() -> None:
