@@ -188,6 +188,6 @@ def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | 
         in_force = own if state.change.interval is None else state.change.interval
         if in_force >= seconds:
             return None
-        return LimitChange(seconds, state.change.burst, state.change.concurrency)
+        return LimitChange(seconds, state.change.burst, state.change.concurrency, adapted=True)
 
     return changer

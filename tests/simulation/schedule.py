@@ -7,7 +7,7 @@ import random
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mocra_scrapy.models import QueueOptions, SlotLimit
+from mocra_scrapy.models import QueueOptions, RuleSet, SlotLimit
 
 from .graph import Graph
 
@@ -85,7 +85,7 @@ class Setup:
             lifo=self.lifo,
             keep_seen=self.keep_seen,
             shards=self.shards,
-            limit=None if self.limit is None else SlotLimit(*self.limit),
+            rules=None if self.limit is None else RuleSet(SlotLimit(*self.limit)),
             scopes=bool(self.scope),
         )
 

@@ -42,7 +42,7 @@ class SimulatedWorker:
         self.queue = simulation.client(self.link)
         self.session = QueueSession(self.queue, name)
         loop = asyncio.get_running_loop()
-        self._permits = SlotPermits(lambda _: None, loop.time) if self._setup.limit else None
+        self._permits = SlotPermits(loop.time) if self._setup.limit else None
         self._outbox: deque[Entry | Lease | Burial] = deque()
         self._releases: list[Lease] = []
         self._put = self._confirmed = 0

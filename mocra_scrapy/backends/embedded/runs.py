@@ -32,10 +32,9 @@ def join(
         crawl.job, crawl.begun = job, wall
     elif job is not None:
         crawl.job = job
-    if crawl.throttle.rules != options.rules:
-        crawl.throttle.rules = options.rules
-        crawl.throttle.limits.clear()
     crawl.renew(worker, now, options.lease)
+    crawl.end_rules_of_the_dead(now)
+    crawl.throttle.rules.know(worker, options.rules)
     return replace(crawl.state(), resumed=resumed, others=others)
 
 

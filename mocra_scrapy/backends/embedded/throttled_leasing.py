@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mocra_scrapy.backends.embedded.slots import Item, Room
 from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
-from mocra_scrapy.models import QueueOptions, SlotLimit
+from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.models.entries import names_of
 
 #: Slots beyond those it takes from that one call looks at, at most.
@@ -55,7 +55,6 @@ class ThrottledLeasing:
         now: float,
     ) -> None:
         self._slots, self._throttle = slots, throttle
-        self._default = options.limit or SlotLimit()
         self._lookahead = options.lookahead
         self._worker, self._now = worker, now
         self._loads = dict(loads)
@@ -78,10 +77,10 @@ class ThrottledLeasing:
         names = names_of(list_name)
         if not self._avoid.isdisjoint(names):
             return 0, self._now
-        due = self._throttle.departure(names, self._default, self._now)
+        due = self._throttle.departure(names, self._now)
         if due > self._now + self._lookahead:
             return 0, due
-        room, crowded = self._throttle.room(self._worker, names, self._loads, self._default, self._now)
+        room, crowded = self._throttle.room(self._worker, names, self._loads, self._now)
         if crowded:
             self.crowded[crowded] = None
             self._avoid.add(crowded)
@@ -96,11 +95,11 @@ class ThrottledLeasing:
         """Hand out one *item* that departs at *due*."""
         self.taken.append((item, due))
         names = names_of(item.list_name)
-        self._throttle.book(names, due, self._default, self._now)
+        self._throttle.book(names, due, self._now)
         for name in names:
             self._loads[name] = self._loads.get(name, 0) + 1
             self.names[name] = None
-        self._throttle.grant(self._worker, names, self._loads, self._default, self._now)
+        self._throttle.grant(self._worker, names, self._loads, self._now)
 
     def serve(self, want: int) -> None:
         """Up to *want* of them, lists taking turns."""
@@ -126,7 +125,7 @@ class ThrottledLeasing:
             if room <= 0:
                 self._closed.add(list_name)
                 return
-            paced = any(self._throttle.limit_of(name, self._default, self._now).interval for name in names)
+            paced = any(self._throttle.limit_of(name, self._now).interval for name in names)
             items = self._slots.serve(list_name, 1 if paced else min(most, room, MANY), self._room)
             for item in items:
                 self.give(item, due)

@@ -152,9 +152,9 @@ def test_crawl_delay(delay: Any, floor: float | None, malformed: int) -> None:
 
 def test_a_longer_interval_stays_and_other_changes_too() -> None:
     raise_it = at_least(2.0, own=1.0)
-    assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0)
+    assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0, adapted=True)
     assert raise_it(SlotState(SlotLimit(), change=LimitChange(3.0))) is None
-    assert raise_it(SlotState(SlotLimit(), change=LimitChange(1.0, 4, 5))) == LimitChange(2.0, 4, 5)
+    assert raise_it(SlotState(SlotLimit(), change=LimitChange(1.0, 4, 5))) == LimitChange(2.0, 4, 5, adapted=True)
     assert at_least(2.0, own=2.5)(SlotState(SlotLimit())) is None
 
 
@@ -184,8 +184,12 @@ def test_autothrottle_learns_from_means_once_a_second() -> None:
     throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)
     change = notices._notes.pop("a").change
     assert change is not None
-    assert change(SlotState(SlotLimit(), change=LimitChange(4.0, 3))) == LimitChange(3.0, 3)
-    assert change(SlotState(SlotLimit(), change=LimitChange(2.0))) is None
+    adapted = LimitChange(4.0, 3, adapted=True)
+    assert change(SlotState(SlotLimit(), change=adapted)) == LimitChange(3.0, 3, adapted=True)
+    ruled = SlotLimit(interval=3.5, floor=3.5)
+    assert change(SlotState(ruled, change=adapted)) == LimitChange(3.5, 3, adapted=True), "a rule is a floor"
+    assert change(SlotState(SlotLimit(), change=LimitChange(2.0, adapted=True))) is None
+    assert change(SlotState(SlotLimit(), change=LimitChange(9.0))) is None, "somebody said it"
     throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)
     assert notices._notes == {}, "within a second"
 

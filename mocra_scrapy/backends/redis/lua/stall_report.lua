@@ -1,9 +1,8 @@
 -- uses: meta throttle hold stalled failing
--- ARGV[1], packed: a map with limit (the default), throttled: 1 when all that is in flight has permits, channel, longest: ms,
+-- ARGV[1], packed: a map with throttled: 1 when all that is in flight has permits, channel, longest: ms,
 -- attempts; told: {slot, 1 when they failed, ms of age of the youngest, ms of a wait that the site asked for, ms for which the
 -- worker could have tried, why} each -> {slot, attempts, ms, why} of those that are given up, packed
 local now, asked = meta.now, cmsgpack.unpack(ARGV[1])
-throttle.set_default(asked.limit)
 hold.announce_on(asked.channel)
 
 local function is_idle(slot)  -- as far as can be told without a search: what is delayed may be of it
