@@ -112,6 +112,8 @@ def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
     middleware.process_request(request)
     middleware.process_response(request, answer(503, "5"))
     assert (heard, middleware.feedback._notes) == (["http_5xx"], {})
+    ((_, until, why),) = middleware._stalls._bad.values()
+    assert (until, why) == (0.0, "status 503"), "nobody is held, so it is no reason to be patient with the site"
 
 
 def test_exceptions_are_told_once_unless_nobody_is_at_fault() -> None:
@@ -235,6 +237,54 @@ async def test_the_breaker_counts_and_heeds() -> None:
     extension._apply(Verdict((), Trip(6.0, 100, 200)))
     assert sent == ["breaker_opened", "breaker_closed", "breaker_tripped"]
     assert engine.reasons == [breaker_module.REASON]  # type: ignore[attr-defined]
+    over = BreakerChange(
+        "a", Circuit.HALF_OPEN, Circuit.OPEN, 0.0, 6, 1, 1, {"timeout": 1}, "its circuit opened 6 times"
+    )
+    extension._apply(Verdict((over,), None))
+    assert len(sent) == 3, "it is not held, it is given up"
+    assert made.stats is not None
+    assert made.stats.get_value("mocra/stall/given_up") == 1
+    assert made.stats.get_value("mocra/breaker/opened") == 1
+
+
+def test_a_slow_success_is_told_as_one() -> None:
+    made = crawler(MOCRA_BREAKER={"slot": {"slow": 5}})
+    extension = BreakerExtension.from_crawler(made)
+    for kind, age in (("", 4.9), ("", 5.0), ("", 7.0), ("timeout", 9.0)):
+        extension._downloaded("a", kind, age)
+    assert {(o.kind, o.slow): o.count for o in extension._take()} == {
+        ("", False): 1,
+        ("", True): 2,
+        ("timeout", False): 1,
+    }
+    assert made.stats is not None
+    assert made.stats.get_value("mocra/breaker/slow") == 2
+
+
+def test_a_proxy_that_cannot_be_reached_is_no_failure_of_the_site() -> None:
+    middleware = FeedbackMiddleware.from_crawler(crawler())
+    heard: list[tuple[str, str]] = []
+    middleware._outcomes.listen(lambda slot, kind, age: heard.append((slot, kind)))
+
+    def attempt(proxy: str, result: Exception | Response) -> None:
+        request = Request("http://a.test/x", meta={"proxy": proxy} if proxy else {})
+        middleware.process_request(request)
+        if isinstance(result, Response):
+            middleware.process_response(request, result)
+        else:
+            middleware.process_exception(request, result)
+
+    attempt("http://user:secret@10.0.0.1:3128", ConnectionRefusedError())
+    assert heard == [("proxy:10.0.0.1:3128", "refused")]
+    assert middleware._stalls._bad == {}
+    attempt("http://10.0.0.1:3128", TimeoutError())
+    assert heard[1:] == [("a.test", "timeout")], "nobody knows whose it was"
+    attempt("http://10.0.0.1:3128", answer(200))
+    attempt("http://10.0.0.1:3128", answer(200))
+    assert heard[2:] == [("a.test", ""), ("proxy:10.0.0.1:3128", ""), ("a.test", "")], "it works again, told once"
+    attempt("", ConnectionRefusedError())
+    assert heard[5:] == [("a.test", "refused")]
+    assert list(middleware._stalls._bad) == ["a.test"]
 
 
 def test_kinds_are_told_the_most_frequent_first() -> None:

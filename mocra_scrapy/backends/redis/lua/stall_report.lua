@@ -42,14 +42,14 @@ local function failed(slot, age, wait, working, why)  -- -> what is told of a sl
     return nil
 end
 
-local out = {}
+local out, is_known = {}, redis.call('EXISTS', failing.KEY, stalled.KEY) > 0  -- whether a success changes anything
 if meta.run == 0 then return cmsgpack.pack(out) end
 for _, one in ipairs(asked.told) do
     local slot, is_failed, age, wait, working, why = unpack(one)
-    if is_failed == 0 then
+    if is_failed == 0 and is_known then
         failing.forget(slot)
         stalled.open_again(slot)
-    elseif not stalled.why_of(slot) then out[#out + 1] = failed(slot, age, wait, working, why) end
+    elseif is_failed == 1 and not stalled.why_of(slot) then out[#out + 1] = failed(slot, age, wait, working, why) end
 end
 failing.expire()
 return cmsgpack.pack(out)
