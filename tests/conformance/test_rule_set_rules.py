@@ -4,7 +4,9 @@ a slow server changes nothing: only moved clocks count.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -52,6 +54,19 @@ async def test_patterns_match_as_fnmatch_does(harness: Harness) -> None:
         for name in names:
             assert await limit_of(harness, name) == rules.of(name), name
     assert (await limit_of(harness, "@scope")) == FREE, "patterns are of slots"
+    rng, seen = random.Random(7), Counter[bool]()
+    for _ in range(60):
+        parts = ["*", "*", "*", "?", "a", "é", "-", "%", "[ab]", "[!a]", "[a-c]", "[]b]", "["]
+        pattern = "".join(rng.choices(parts, k=rng.randint(1, 4)))
+        limiter = harness.limiter(**ONE, limit=FREE, patterns=[(pattern, interval(7))])
+        for _ in range(4):
+            name = "".join(rng.choices("abé-%][", k=rng.randint(1, 4)))
+            matches = fnmatchcase(name, pattern)
+            seen[matches] += 1
+            assert (await limiter.look(name)).limit.interval == max(7 if matches else 0, rules.of(name).interval), (
+                pattern
+            )
+    assert min(seen.values()) > 20
 
 
 async def test_the_strictest_rules_hold(harness: Harness) -> None:
