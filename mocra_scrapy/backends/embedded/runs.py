@@ -35,6 +35,7 @@ def join(
     if crawl.throttle.rules != options.rules:
         crawl.throttle.rules = options.rules
         crawl.throttle.limits.clear()
+        crawl.slots.turns.open_all()
     crawl.renew(worker, now, options.lease)
     return replace(crawl.state(), resumed=resumed, others=others)
 

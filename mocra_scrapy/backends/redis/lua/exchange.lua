@@ -1,4 +1,4 @@
--- uses: journal meta items filter crawl sizes workers dead_letters throttle mailbox permits leases leasing settling
+-- uses: journal meta turns items filter crawl sizes workers dead_letters throttle mailbox permits leases leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms,
@@ -18,7 +18,8 @@ leases.begin(worker, asked.number)
 items.bound(asked.bytes)
 
 -- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of the first of a call's two
--- steps}; suspect, the one that it holds; robbed: whether something was taken from it. before: of this call's first step.
+-- steps}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
+-- asked for permits of what is parked. before: of this call's first step.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, lost, reclaimed, given_up,
 -- crowded as they are told; departs: us when each lease does; holds: name -> us. What says nothing is missing.
@@ -27,8 +28,9 @@ local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
 
 local function read_own()
-    local last_call, suspect, robbed, packed = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail'))
+    local last_call, suspect, robbed, packed, ms = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail', 'asked'))
     own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed, mail = packed}
+    asked.asked_at = tonumber(ms or 0)
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
         if last then
@@ -51,7 +53,7 @@ local function next_due(size)  -- ms, or nil
         first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
         at = math.min(at, first_end)
     end
-    local due = math.max(0, at - now)
+    local due = leasing.more and 0 or math.max(0, at - now)
     if asked.throttled then
         local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
         local soon = call('ZRANGEBYSCORE', ready, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
@@ -117,7 +119,7 @@ local function renew()  -- everything the worker holds; what has to be done now 
     filter.rotate(asked.seen_ttl)
     dead_letters.expire(asked.dead_ttl)
     if not asked.throttled then return end
-    if asked.limits then throttle.set_limits(asked.limits) end
+    if asked.limits then turns.open(throttle.set_limits(asked.limits)) end
     local confirmed = 0
     if asked.keep_permits then events, confirmed = permits.keep(asked.keep_permits, worker, mail) end
     if next(mail.holds) then done.holds, mail.holds = mail.holds, {} end  -- told once
@@ -213,6 +215,7 @@ local function reclaim()  -- what dead workers held, a limited number a call
         if asked.control == 1 then crawl.vacate_seeding(dead) end
     end
 
+    workers.set_free()
     for _, dead in ipairs(all_dead) do
         local tokens = workers.tokens_of(dead)
         local taken = math.min(#tokens, budget)

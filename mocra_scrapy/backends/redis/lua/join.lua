@@ -40,6 +40,7 @@ local function join()
     if rules ~= (meta.rules or '') then  -- other settings: what was told of single slots is not what they say now
         call('DEL', prefix .. 'limits')
         meta.rules = rules
+        workers.set_free()
     end
     workers.renew(worker, lease)
     -- The end of the run before may have given these a time limit, see finish_tidy.lua and lib/hold.lua.

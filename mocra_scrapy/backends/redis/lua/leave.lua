@@ -13,15 +13,15 @@ local function leave()
         journal.note('HSET', key, tokens[i], placed)
         workers.give_back(placed, isolate_after)
     end
-    if given > 0 then meta.save() end
     local some_left = #tokens > given
     if not some_left then
         if control then crawl.vacate_seeding(worker) end
         workers.forget(worker)
         call('DEL', key, workers.last_of(worker))
     end
+    if given > 0 or meta.pending > 0 then meta.save() end
     journal.commit()
-    if given > 0 then workers.wake_all(channel) end
+    if given > 0 or meta.pending > 0 then workers.wake_all(channel) end  -- permits of its are free, too
     return {given, some_left and 1 or 0}
 end
 
