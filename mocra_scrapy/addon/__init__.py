@@ -27,6 +27,7 @@ from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
 from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
+from mocra_scrapy.settings.traps import read_traps
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -43,7 +44,10 @@ ADDED = {
         "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,
     },
     # Between the spider and all middlewares of Scrapy's.
-    "SPIDER_MIDDLEWARES": {"mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": 1100},
+    "SPIDER_MIDDLEWARES": {
+        "mocra_scrapy.spidermiddlewares.known.KnownLinksMiddleware": 1100,
+        "mocra_scrapy.spidermiddlewares.traps.TrapMiddleware": 1050,
+    },
     "EXTENSIONS": {
         "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
@@ -147,6 +151,7 @@ class Addon:
         read_failure_options(settings)
         read_feedback(settings)
         read_breaker(settings)
+        read_traps(settings)
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)

@@ -26,6 +26,7 @@ VERBS = {
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),
+    "skipped": ("skipped", "tell what a crawl found and did not crawl, why, and a few URLs of each slot"),
     "startproject": ("startproject", "make a new project from our template"),
     "status": ("status", "tell where a crawl stands, or all of them"),
     "worker": ("worker", "run the crawls that `scrapy cron` starts on waiting workers"),

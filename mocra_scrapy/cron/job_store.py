@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +101,12 @@ class Address:
     name: str
     folder: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names it where everybody may look, without its password."""
+        told = "\0".join((redact_url(self.url), self.prefix, self.name, self.folder))
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +253,8 @@ class Store:
                 return new
             if await self.put(job, old, new) is not None:
                 return new
-            await asyncio.sleep(min(0.01 * attempt, 0.2))
+            # Drawn, else those that met once meet again: fifty launchers of one job took all of a machine.
+            await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 1.0)))  # noqa: S311
         raise BackendUnavailable(f"the state of the cron job {job!r} changed {TRIES} times before it could be written")
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mocra_scrapy.cron.job_store import Address
 from mocra_scrapy.cron.launch_spec import LaunchSpec
+from mocra_scrapy.cron.local_processes import LAUNCHER, LauncherElsewhere, launchers_here
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ STARTING, PATIENCE = 8, 30.0
 
 @dataclass(slots=True)
 class _Launch:
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | LauncherElsewhere
     tries: int
     since: float
     again_at: float = 0.0
@@ -38,13 +40,14 @@ class Launches:
     """The launchers that this process started, by what they are to start.
 
     Args:
-        folder: their own messages go to ``launch.log`` there; what a crawl says is in the run's
-            log.
+        address: where the state of their runs is. Their own messages go to ``launch.log`` in its
+            folder; what a crawl says is in the run's log.
         project: where they run.
     """
 
-    def __init__(self, folder: Path, project: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.log, self._project, self._clock = folder / "launch.log", project, clock
+    def __init__(self, address: Address, project: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.log, self._project, self._clock = Path(address.folder) / "launch.log", project, clock
+        self._state = address.digest
         self._all: dict[str, _Launch] = {}
 
     def start(self, key: str, order: LaunchSpec) -> bool:
@@ -53,7 +56,7 @@ class Launches:
         """
         known = self._all.get(key)
         if known is not None:
-            if known.process.poll() is None or known.tries >= TRIES:
+            if self._lives(known) or known.tries >= TRIES:
                 return False
             if not known.again_at:
                 known.again_at = self._clock() + min(2.0 ** (known.tries - 1), 30)
@@ -67,7 +70,7 @@ class Launches:
             told.write(order.to_bytes())
             told.seek(0)
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                (sys.executable, "-m", "mocra_scrapy.cron.launcher_main", order.run),
+                (sys.executable, "-m", LAUNCHER, order.run, self._state),
                 cwd=self._project,
                 stdin=told,
                 stdout=log,
@@ -77,25 +80,40 @@ class Launches:
         self._all[key] = _Launch(process, known.tries + 1 if known else 1, self._clock())
         return True
 
+    def adopt(self) -> None:
+        """Count those in that an earlier leader on this machine started. Without that each new leader
+        starts all of them once more: one goes on, but a busy machine gets busier, and leaders change
+        more often.
+        """
+        for run, process in launchers_here(self._state):
+            if run not in self._all:
+                self._all[run] = _Launch(process, 1, self._clock())
+
+    def _lives(self, one: _Launch) -> bool:
+        """Somebody else's is waited for as long as a start takes: nobody knows why it is late."""
+        if isinstance(one.process, LauncherElsewhere) and self._clock() - one.since > PATIENCE:
+            return False
+        return one.process.poll() is None
+
     def _starting(self) -> int:
         until = self._clock() - PATIENCE
-        return sum(one.starting and one.since > until and one.process.poll() is None for one in self._all.values())
+        return sum(one.starting and one.since > until and self._lives(one) for one in self._all.values())
 
     def hopeless(self) -> set[str]:
         """What so many launchers did not start that another one would not either."""
-        return {key for key, one in self._all.items() if one.tries >= TRIES and one.process.poll() is not None}
+        return {key for key, one in self._all.items() if one.tries >= TRIES and not self._lives(one)}
 
     def living(self) -> set[str]:
         """What launchers that live are to start or have started. Looking at them also buries the
         dead.
         """
-        return {key for key, one in self._all.items() if one.process.poll() is None}
+        return {key for key, one in self._all.items() if self._lives(one)}
 
     def forget(self, key: str) -> None:
         """*key* was started, or will never be. A launcher that lives is kept, to be buried later."""
         if key in self._all:
             self._all[key].starting = False
-            if self._all[key].process.poll() is not None:
+            if not self._lives(self._all[key]):
                 del self._all[key]
 
     def next_try(self) -> float | None:

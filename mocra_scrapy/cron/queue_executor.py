@@ -44,7 +44,7 @@ class WaitingWorker:
         self._options, self._most, self._command = options, most, command
         self.file = JobsFile(options.source())
         self.store = Store(options.address)
-        self.launches = Launches(self.store.folder, options.project)
+        self.launches = Launches(options.address, options.project)
         self._changed = asyncio.Event()
         self._told = ""  #: the digest of other jobs that was told of
 

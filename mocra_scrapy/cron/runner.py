@@ -81,7 +81,7 @@ class Runner:
         self._options, self._wall, self._clock, self._command = options, wall, clock, command
         self.name = worker_name()
         self.store = Store(options.address)
-        self.launches = Launches(self.store.folder, options.project, clock)
+        self.launches = Launches(options.address, options.project, clock)
         self.file = JobsFile(options.source())
         self._silence = Silence(options.lease, clock)
         self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
@@ -187,6 +187,7 @@ class Runner:
     async def _lead(self, term: Term) -> None:
         logger.info("%s leads, term %d", self.name, term.number)
         self._silence.term_begins()
+        self.launches.adopt()
         self._digest = ""
         watcher = asyncio.create_task(self._listen())
         try:

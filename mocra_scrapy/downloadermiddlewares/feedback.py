@@ -18,11 +18,12 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models import LimitChange, SlotState
-from mocra_scrapy.models.failure_kinds import kind_of_exception, kind_of_status
+from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
+from mocra_scrapy.politeness.stall_watch import StallWatch
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.identity import one_off_command
 
@@ -69,7 +70,9 @@ class FeedbackMiddleware:
         self.options = self.feedback.options
         self._outcomes = mocra.component(DownloadOutcomes)
         self._outcomes.has_source = True
+        self._stalls = mocra.component(StallWatch)
         self._rates = SlotRates()
+        self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
         parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
@@ -96,8 +99,16 @@ class FeedbackMiddleware:
         sent_at = self._sent_at.pop(request, None)
         if sent_at is None:  # another middleware's answer, a cache's for example
             return response
-        slot = self._slot_of(request)
-        self._tell(slot, kind_of_status(response.status), sent_at)
+        slot, kind = self._slot_of(request), kind_of_status(response.status)
+        self._tell(slot, kind, sent_at)
+        if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(proxy)) in self._proxies:
+            del self._proxies[name]
+            self._tell(name, "", sent_at)
+        if kind in ("http_429", "http_5xx"):
+            wait = retry_after(response.headers.get("Retry-After"), time.time(), self.options.retry_after)
+            self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
+        elif response.status != 407:  # of the proxy
+            self._stalls.succeeded(slot)
         if self.options.cluster:
             self._rates.answered(slot, response.status in self.options.statuses)
         if response.status >= 400 and self.options.cluster:
@@ -107,26 +118,37 @@ class FeedbackMiddleware:
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
         sent_at = self._sent_at.pop(request, None)
         kind = kind_of_exception(exception) if sent_at is not None else ""
-        if sent_at is not None and kind:
-            self._tell(self._slot_of(request), kind, sent_at)
+        if sent_at is None or not kind:
+            return
+        proxy = request.meta.get("proxy")
+        if proxy and kind in CONNECTING:
+            name = proxy_name(proxy)
+            if len(self._proxies) < 10_000:
+                self._proxies[name] = None
+            self._tell(name, kind, sent_at)
+            return
+        slot = self._slot_of(request)
+        self._tell(slot, kind, sent_at)
+        self._stalls.failed(slot, sent_at, 0.0, f"{kind}: {str(exception)[:100]}")
 
     def _tell(self, slot: str, kind: str, sent_at: float) -> None:
         self._outcomes.post(slot, kind, time.monotonic() - sent_at)
 
     def _apply(self, slot: str, response: Response) -> None:
         header, options = response.headers.get("Retry-After"), self.options
+        rate = self._rates.rate(slot, time.monotonic())
         if header is not None:
             seconds = retry_after(header, time.time(), self.options.retry_after)
             if seconds is None:
                 self.stats.inc_value("mocra/throttle/retry_after_malformed")
                 logger.debug("Slot %s: Retry-After %r can't be parsed", slot, header[:100])
             elif seconds > 0:
+                self._rates.held(slot, time.monotonic() + seconds)
                 self.feedback.hold(slot, seconds, f"Retry-After, status {response.status}")
         if response.status in options.statuses and (
             response.status == TOO_MANY or header is not None or self._rates.failing(slot)
         ):
-            rate = self._rates.rate(slot)
-            self.feedback.slow_down(slot, min(options.floor, 2 / rate) if rate else options.floor)
+            self.feedback.slow_down(slot, options.floor, rate)
 
     # ------------------------------------------------------------------ robots.txt
 

@@ -222,6 +222,11 @@ class EngineHooks:
         """Those that are on, in no particular order."""
         return tuple(getattr(getattr(getattr(self._engine, "scraper", None), "spidermw", None), "middlewares", ()))
 
+    @property
+    def downloader_middlewares(self) -> tuple[Any, ...]:
+        """The same."""
+        return tuple(getattr(getattr(self._downloader, "middleware", None), "middlewares", ()))
+
     def crawl(self, request: Request) -> None:
         """Schedule *request*, as the engine does with what ``start()`` gives."""
         self._engine.crawl(request)

@@ -19,6 +19,7 @@ from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import CALLBACK_TIMEOUT, PARSE, PIPELINE
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.politeness.stall_watch import tell_given_up
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.breaker import read_breaker
 
@@ -59,9 +60,12 @@ class BreakerExtension:
             raise NotConfigured
         assert crawler.stats is not None
         self.crawler, self.stats, self.rules = crawler, crawler.stats, rules
-        self._outcomes = mocra.component(DownloadOutcomes)
+        self._outcomes, self._crawl = mocra.component(DownloadOutcomes), mocra.crawl
         self.breaker: IBreaker = mocra.backend.breaker(mocra.crawl, rules, mocra.options.queue)
-        self._waiting: dict[tuple[str, str, bool], tuple[int, float]] = {}  # -> how many, when the youngest departed
+        self._waiting: dict[
+            tuple[str, str, bool, bool], tuple[int, float]
+        ] = {}  # -> how many, when the youngest departed
+        self._slow = 0.0 if rules.slot is None else rules.slot.slow
         self._there, self._bad = asyncio.Event(), asyncio.Event()  # something waits to be told; a failure does
         self._task: asyncio.Task[None] | None = None
         self._trip: float | None = None  # the last one when we came; None: not known yet
@@ -88,7 +92,8 @@ class BreakerExtension:
     # ------------------------------------------------------------------ outcomes
 
     def _downloaded(self, slot: str, kind: str, age: float) -> None:
-        self._count(slot, kind, time.monotonic() - age, download=True)
+        slow = self._slow > 0 and not kind and age >= self._slow
+        self._count(slot, kind, time.monotonic() - age, download=True, slow=slow)
 
     def _parse_failed(self, failure: Any, response: Response | None, spider: Spider) -> None:
         self._count_later(response, CALLBACK_TIMEOUT if failure.check(CallbackTimeout) else PARSE)
@@ -101,11 +106,14 @@ class BreakerExtension:
         slot = "" if request is None else self._engine.slot_of(request)
         self._count(slot, kind, time.monotonic(), download=False)
 
-    def _count(self, slot: str, kind: str, departed: float, *, download: bool) -> None:
+    def _count(self, slot: str, kind: str, departed: float, *, download: bool, slow: bool = False) -> None:
         if kind:
             self.stats.inc_value(f"mocra/breaker/failures/{kind}")
             self._bad.set()
-        key = (slot, kind, download)
+        elif slow:
+            self.stats.inc_value("mocra/breaker/slow")
+            self._bad.set()
+        key = (slot, kind, download, slow)
         count, youngest = self._waiting.get(key, (0, departed))
         self._waiting[key] = (count + 1, max(youngest, departed))
         self._there.set()
@@ -113,7 +121,7 @@ class BreakerExtension:
     def _take(self) -> list[Outcome]:
         now, keys = time.monotonic(), list(self._waiting)[:MOST]
         taken = [(key, self._waiting.pop(key)) for key in keys]
-        return [Outcome(slot, kind, n, max(0.0, now - at), download) for (slot, kind, download), (n, at) in taken]
+        return [Outcome(slot, kind, n, max(0.0, now - at), *rest) for (slot, kind, *rest), (n, at) in taken]
 
     # ------------------------------------------------------------------ the task
 
@@ -149,6 +157,9 @@ class BreakerExtension:
 
     def _changed(self, change: BreakerChange) -> None:
         spider = self.crawler.spider
+        if change.given_up:
+            tell_given_up(self.stats, self._crawl, change.slot, change.given_up)
+            return
         if change.after is Circuit.CLOSED:
             logger.info("Slot %s answers again, the breaker closes it", change.slot)
             self.stats.inc_value("mocra/breaker/closed")

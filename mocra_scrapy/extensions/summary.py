@@ -19,6 +19,8 @@ from mocra_scrapy.engine.depth_limit import count_too_deep
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models.wording import counted
+from mocra_scrapy.politeness.not_crawled import examples
+from mocra_scrapy.politeness.skipped import SkippedRequests, SkippedTables
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.runtime.figures import added, figures_of, lines
 from mocra_scrapy.runtime.run_totals import RunTotals, WorkerTotal, working_time
@@ -29,8 +31,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mocra_scrapy.models import CrawlState, QueueSize
+    from mocra_scrapy.politeness.not_crawled import Table
 
 logger = logging.getLogger(__name__)
+
+#: Reasons for not crawling that stats only count.
+UNNAMED = ("duplicates", "status", "lost")
 
 
 class Summary:
@@ -42,7 +48,11 @@ class Summary:
 
     def __init__(self, mocra: Mocra) -> None:
         self._mocra = mocra
-        self._totals = RunTotals(mocra.backend, mocra.crawl, mocra.worker) if mocra.backend.shared else None
+        shared = mocra.backend.shared
+        self._totals = RunTotals(mocra.backend, mocra.crawl, mocra.worker) if shared else None
+        self._skipped = mocra.component(SkippedRequests)
+        self._tables = SkippedTables(mocra.backend, mocra.crawl) if shared else None
+        self._table: Table = {}
         self._began, self._began_at = time.monotonic(), time.time()
         self._tasks: list[asyncio.Task[None]] = []
         self._state: CrawlState | None = None
@@ -82,7 +92,12 @@ class Summary:
     async def _tell(self, *, final: bool) -> None:
         state = self._mocra.worker_state.crawl_state
         if self._totals is not None and state is not None:
-            await self._totals.tell(state, self._began_at, self._figures(), final=final)
+            figures = self._figures()
+            await self._totals.tell(state, self._began_at, figures, final=final)
+            for reason in UNNAMED:
+                self._skipped.count(reason, int(figures.get(f"skip/{reason}", 0)))
+            if self._tables is not None:
+                await self._tables.tell(state, self._mocra.worker, self._skipped)
 
     def _figures(self) -> dict[str, float]:
         assert self._mocra.crawler.stats is not None
@@ -101,9 +116,13 @@ class Summary:
             if stats.get_value("mocra/crawl/finished_here"):
                 self._of_crawl, self._still_there = await self._totals.at_the_end(self._state)
                 await self._totals.forget(self._state, self._still_there)
+                if self._tables is not None:
+                    self._table = await self._tables.all()
         except MocraError as error:
             logger.debug("The last figures of %s were not stored: %s", self._mocra.worker, error)
         await self._totals.close()
+        if self._tables is not None:
+            await self._tables.close()
 
     # ------------------------------------------------------------------ told
 
@@ -124,7 +143,11 @@ class Summary:
             head = f"{who}: finished by one worker"
         else:
             head = f"{who}: what worker {mocra.worker} did (closed: {self._reason or 'unknown'})"
-        told = [head, *lines(self._figures(), seconds, self._letters()), *self._left(bool(finished_here))]
+        told = [
+            head,
+            *lines(self._figures(), seconds, self._letters(), self._examples(self._skipped.table)),
+            *self._left(bool(finished_here)),
+        ]
         logger.info("%s", "\n".join(told))
         if others:
             logger.info("%s", "\n".join(self._whole(who)))
@@ -134,7 +157,7 @@ class Summary:
         figures = added(total.figures for total in totals)
         told = [
             f"{who}: finished, by {counted(len(totals), 'worker')}",
-            *lines(figures, working_time(totals), self._letters()),
+            *lines(figures, working_time(totals), self._letters(), self._examples(self._table)),
         ]
         closing = [total for total in totals if not total.final and total.worker in self._still_there]
         if closing:
@@ -158,16 +181,24 @@ class Summary:
             return [f"{waiting} {'was' if left == 1 else 'were'} waiting, gone with this process"]
         return [f"{waiting} waiting in the queue, as last seen; the next run resumes"]
 
+    def _examples(self, table: Table) -> list[str]:
+        more = [f"more: scrapy mocra skipped {self._words()}"] if table and self._mocra.backend.shared else []
+        return examples(table) + more
+
     def _letters(self) -> str:
+        if not self._mocra.backend.shared:
+            return f"{self._mocra.backend.url} keeps none of them after this process"
+        return f"see them: scrapy mocra dead list {self._words()}"
+
+    def _words(self) -> str:
+        """What names the crawl to a command."""
         mocra = self._mocra
-        if not mocra.backend.shared:
-            return f"{mocra.backend.url} keeps none of them after this process"
         settings, spider = mocra.settings, str(getattr(mocra.crawler.spidercls, "name", ""))
         by_spider = settings.get("MOCRA_CRAWL") is None and mocra.crawl.endswith(f":{spider}")
         words = [str(spider)] if by_spider else ["--crawl", mocra.crawl]
         if (settings.getpriority("MOCRA_BACKEND") or 0) >= SETTINGS_PRIORITIES["spider"]:
             words += ["-s", f"MOCRA_BACKEND={mocra.backend.url}"]  # the command reads the project's
-        return f"see them: scrapy mocra dead list {shlex.join(words)}"
+        return shlex.join(words)
 
 
 def _silent(totals: list[WorkerTotal]) -> str:

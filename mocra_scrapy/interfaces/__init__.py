@@ -24,6 +24,7 @@ from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
+from mocra_scrapy.interfaces.stalls import IStalls
 from mocra_scrapy.interfaces.workers import IWorkers
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "IRateLimiter",
     "IRequestQueue",
     "IShared",
+    "IStalls",
     "IWorkers",
 ]

@@ -13,8 +13,9 @@ from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
+from mocra_scrapy.interfaces.stalls import IStalls
 from mocra_scrapy.interfaces.workers import IWorkers
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
 
 
 class IBackend(Interface):
@@ -43,6 +44,9 @@ class IBackend(Interface):
 
     def breaker(crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
         """The circuits of *crawl*'s slots, on the state of its queue and its limits. No I/O."""
+
+    def stalls(crawl: str, rules: StallRules, options: QueueOptions) -> IStalls:
+        """The slots of *crawl* that fail, on the state of its queue. No I/O."""
 
     def election(role: str) -> IElection:
         """The role named *role*. No I/O. Several calls with the same name share the stored state.

@@ -32,10 +32,18 @@ class IBreaker(Interface):
         * A slot opens when its threshold is passed, by number [too_many_failures_open_a_slot] or by
           share [a_share_of_failures_opens_a_slot]; exactly one report is answered with it.
           [one_report_opens_a_slot]
+        * A slot opens when too large a part of its downloads is slow, though they succeeded; so does
+          one whose probe is. [slow_downloads_open_a_slot]
+        * With ``rules.ramp`` a slot that closes grows from a tenth of its rate and concurrency to
+          the whole. [a_closed_slot_grows_again]
         * Only the kinds that the threshold names count as failures. [only_named_kinds_count]
         * Nothing of an open slot departs; its entries stay where they are, and other slots go on.
           [an_open_slot_is_held]
-        * When the hold is over one request at a time is handed out. [a_half_open_slot_gives_probes]
+        * When the hold is over one request at a time is handed out, ``Lease.probe``.
+          [a_half_open_slot_gives_probes] The next one not before it was judged, or 200 seconds later.
+          [a_probe_is_judged_before_the_next]
+        * A hold that the site asked for and that ends later moves all this behind its end.
+          [a_longer_hold_keeps_the_circuit]
         * ``probes`` successes close it [probes_close_a_slot], a failure opens it for twice as long,
           ``longest`` at most. [a_failed_probe_opens_again]
         * What departed before the hold was over is no probe: it changes nothing.

@@ -53,9 +53,14 @@ class IRateLimiter(Interface):
         A hold never shortens another one. [a_hold_stops_everybody] [a_hold_never_shortens]
         """
 
-    async def slow_down(name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
-        """Halve the rate: the interval is twice what it was, *floor* at least, *most* at most;
-        answers the new one.
+    async def slow_down(
+        name: str, *, floor: float, recovery: float, most: float, calm: float, rate: float = 0.0, worker: str = ""
+    ) -> float:
+        """Halve the rate: the interval is twice what it was, *most* at most; answers the new one.
+
+        * What it was is the longer one of the limit's own and of what was measured: *worker* had
+          *rate* departures a second, and as many permits as it has of all, so much of the
+          cluster's. [the_measured_rate_is_halved] Where neither is known it is *floor* now.
 
         * It recovers by the part *recovery* a minute, until the limit's own interval is reached.
           [the_rate_recovers]

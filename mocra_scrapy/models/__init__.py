@@ -24,6 +24,7 @@ from mocra_scrapy.models.coordination import (
     Term,
     WorkerReport,
     control_namespace,
+    skipped_namespace,
     totals_namespace,
 )
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
@@ -46,6 +47,7 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "REASONS",
     "UNBOUNDED",
     "Argument",
+    "Attempts",
     "Audit",
     "Booking",
     "Bounds",
@@ -86,6 +89,8 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "StallRules",
+    "StallState",
     "StoredDictionaries",
     "Tally",
     "Term",
@@ -95,6 +100,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "skipped_namespace",
     "slot_name",
     "tally",
     "totals_namespace",

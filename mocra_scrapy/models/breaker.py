@@ -8,6 +8,8 @@ from enum import Enum
 
 #: Parts that a window is divided into: what is older than the window leaves it part by part.
 BUCKETS = 10
+#: What slow downloads are called among the kinds of failures, of which they are none.
+SLOW = "slow"
 
 
 class Circuit(Enum):
@@ -32,6 +34,8 @@ class Threshold:
         share: so large a part of all downloads, 0 to 1; 0: any part.
         least: downloads in the window below which no share is looked at.
         kinds: the kinds of failure that count.
+        slow: seconds from which a download is slow, be it a success; 0: none is. Of slots only.
+        slow_share: so large a part of all downloads is slow, 0 to 1.
     """
 
     window: float
@@ -39,10 +43,14 @@ class Threshold:
     share: float = 0.0
     least: int = 10
     kinds: frozenset[str] = frozenset()
+    slow: float = 0.0
+    slow_share: float = 0.0
 
-    def passed(self, total: int, failed: int) -> bool:
-        by_share = self.share > 0 and total >= self.least and failed >= self.share * total
-        return by_share or (self.failures > 0 and failed >= self.failures)
+    def passed(self, total: int, failed: int, slow: int = 0) -> bool:
+        enough = total >= self.least
+        by_share = self.share > 0 and enough and failed >= self.share * total
+        by_time = self.slow > 0 and enough and slow >= max(1, self.slow_share * total)
+        return by_share or by_time or (self.failures > 0 and failed >= self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,10 @@ class BreakerRules:
         hold: seconds for which a slot that opens is held; doubled each time that a probe fails.
         longest: seconds of a hold, at most.
         probes: successes of a half-open slot after which it closes.
+        ramp: seconds after closing in which the slot's rate and concurrency grow from a tenth to the
+            whole; 0: at once.
+        openings: openings in a row, the first one included, with which a slot is given up, see
+            :class:`~mocra_scrapy.interfaces.IStalls`; 0: never.
     """
 
     slot: Threshold | None = None
@@ -62,6 +74,8 @@ class BreakerRules:
     hold: float = 30.0
     longest: float = 600.0
     probes: int = 3
+    openings: int = 0
+    ramp: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class Outcome:
         kind: of the failure, ``mocra_scrapy.models.failure_kinds`` has the list; empty: it was
             downloaded.
         age: seconds since the youngest of them departed.
+        slow: whether they took as long as :attr:`Threshold.slow` of slots.
         download: whether it tells of downloads. What goes wrong later, in a callback or a pipeline,
             is told beside the download's own.
     """
@@ -81,12 +96,13 @@ class Outcome:
     count: int = 1
     age: float = 0.0
     download: bool = True
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerChange:
     """A slot opened (``after`` is ``OPEN``), for *hold* seconds, the *times*-th time in a row; or
-    it closed.
+    it closed. *given_up*: why it was given up, in place of being held.
     """
 
     slot: str
@@ -97,6 +113,7 @@ class BreakerChange:
     failed: int = 0
     total: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
+    given_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +173,9 @@ class Tally:
         if outcome.kind and outcome.kind in threshold.kinds:
             self.failed += outcome.count
             self.kinds[outcome.kind] = self.kinds.get(outcome.kind, 0) + outcome.count
+            self.failed_age = min(self.failed_age, outcome.age)
+        elif outcome.slow and threshold.slow:
+            self.kinds[SLOW] = self.kinds.get(SLOW, 0) + outcome.count
             self.failed_age = min(self.failed_age, outcome.age)
         elif outcome.download:
             self.good_age = min(self.good_age, outcome.age)

@@ -81,3 +81,8 @@ def control_namespace(crawl: str) -> str:
 def totals_namespace(crawl: str) -> str:
     """Where the figures of the workers of *crawl* stand among the shared values."""
     return f"totals:{crawl}"
+
+
+def skipped_namespace(crawl: str) -> str:
+    """Where the workers of *crawl* say what they did not crawl, among the shared values."""
+    return f"skipped:{crawl}"

@@ -26,6 +26,7 @@ Groups: ``download`` are the first eight, ``status`` is ``http_5xx`` and ``http_
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 DOWNLOAD = ("timeout", "dns", "refused", "reset", "tls", "proxy", "data", "broken")
 STATUS = ("http_5xx", "http_429", "http_403", "http_4xx")
@@ -82,6 +83,23 @@ _CLASSES: dict[tuple[str, str], str | None] = {
     ("httpx", "WriteError"): "reset",
     ("httpx", "RemoteProtocolError"): "reset",
 }
+
+
+#: Failures to connect: where a proxy is used they are the proxy's, the site heard nothing of it.
+CONNECTING = frozenset({"proxy", "refused", "dns", "reset"})
+#: What names of proxies begin with, where slots have theirs: see :func:`proxy_name`.
+PROXY = "proxy:"
+
+
+def proxy_name(url: str) -> str:
+    """What a proxy is called by the breaker: ``proxy:host:port``, without user and password."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    host = parts.hostname or "?"
+    return f"{PROXY}{f'[{host}]' if ':' in host else host}:{port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def kind_of_status(status: int) -> str:

@@ -120,6 +120,7 @@ class Lease:
         shard: where it is stored.
         wait: seconds after this answer before it may depart.
         scopes: as they were pushed.
+        probe: whether it tries a slot that the breaker had opened: its failure is none of its own.
     """
 
     token: str
@@ -132,6 +133,7 @@ class Lease:
     shard: int = 0
     wait: float = 0.0
     scopes: tuple[str, ...] = ()
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,8 @@ class Exchange:
             was taken away.
         reclaimed: entries that this call took from dead workers and gave back.
         given_up: entries that this call took from dead workers and made dead letters.
+        stalled: entries of slots that were given up, see
+            :class:`~mocra_scrapy.interfaces.IStalls`, that this call made dead letters.
         permits: slots and scopes of which this worker has another number of permits now, and how
             many: more, or (others ask for some) fewer, which it confirms by ``keep`` as soon as no
             more are in use.
@@ -292,6 +296,7 @@ class Exchange:
     crowded: Sequence[str] = ()
     held: Mapping[str, float] = field(default_factory=dict)
     silence: float = 0.0
+    stalled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,18 +37,21 @@ Changer = Callable[[SlotState], "LimitChange | None"]
 class PendingFeedback:
     """What is to be told of one slot.
 
-    *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests at least; 0:
-    not to be slowed down.
+    *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests where neither
+    a limit nor a rate is known; 0: not to be slowed down. *rate*: of this worker, departures a
+    second.
     """
 
     until: float = 0.0
     slower: float = 0.0
+    rate: float = 0.0
     change: Changer | None = None
     why: str = ""
 
     def absorb(self, newer: PendingFeedback) -> None:
         self.until = max(self.until, newer.until)
         self.slower = max(self.slower, newer.slower)
+        self.rate = max(self.rate, newer.rate)
         self.change = newer.change or self.change
         self.why = newer.why or self.why
 
@@ -95,13 +98,14 @@ class SiteFeedback:
         if until > self._held.get(slot, 0.0) + 0.25:
             self._put(slot, PendingFeedback(until=until, why=why))
 
-    def slow_down(self, slot: str, floor: float) -> None:
-        """Halve the rate; to one request in *floor* seconds, if it had no limit.
+    def slow_down(self, slot: str, floor: float, rate: float = 0.0) -> None:
+        """Halve the rate of all workers together, of which this one has *rate* departures a second;
+        to one request in *floor* seconds, if neither that (0) nor a limit is known.
 
         Within ``calm`` seconds the store would do nothing, so it isn't asked.
         """
         if time.monotonic() >= self._slowed.get(slot, (0.0, 0.0))[0] + self.options.calm:
-            self._put(slot, PendingFeedback(slower=max(floor, 0.001)))
+            self._put(slot, PendingFeedback(slower=max(floor, 0.001), rate=rate))
 
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
@@ -175,13 +179,19 @@ class SiteFeedback:
             if note.until == until:
                 note.until = 0.0
         if note.slower:
-            floor, note.slower = note.slower, 0.0
+            floor, rate, note.slower, note.rate = note.slower, note.rate, 0.0, 0.0
             try:
                 interval = await limiter.slow_down(
-                    slot, floor=floor, recovery=options.recovery, most=options.most, calm=options.calm
+                    slot,
+                    floor=floor,
+                    recovery=options.recovery,
+                    most=options.most,
+                    calm=options.calm,
+                    rate=rate,
+                    worker=self._mocra.worker,
                 )
             except MocraError:
-                note.slower = max(floor, note.slower)
+                note.slower, note.rate = max(floor, note.slower), max(rate, note.rate)
                 raise
             if interval != self._slowed.get(slot, (0.0, 0.0))[1]:
                 self._stats.inc_value("mocra/throttle/slowed")

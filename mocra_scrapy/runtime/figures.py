@@ -10,6 +10,8 @@ figure                  what it counts
 ``requests``, ``bytes`` sent; received, headers included
 ``error/<kind>``        attempts that ended so, by :mod:`mocra_scrapy.models.failure_kinds`
 ``retries``             requests put back because they had failed; ``gave_up``: used up
+``deferred``            requests put off because their site asked to wait
+``given_up_slots``      slots that were given up, see ``MOCRA_STALL_MAX``
 ``dead/<reason>``       dead letters, records included
 ``skip/<why>``          what was found and not crawled, see :data:`SKIPPED`
 ``late``                output of callbacks that came after their time-out
@@ -40,6 +42,8 @@ PLAIN = {
     "requests": "downloader/request_count",
     "bytes": "downloader/response_bytes",
     "gave_up": "retry/max_reached",
+    "deferred": "mocra/retry/deferred",
+    "given_up_slots": "mocra/stall/given_up",
     "late": "mocra/callback/late_output",
     "local": "mocra/scheduler/unserializable",
     "released": "mocra/callback/handed_back",
@@ -47,6 +51,7 @@ PLAIN = {
     "skip/robots": "robotstxt/forbidden",
     "skip/duplicates": "dupefilter/filtered",
     "skip/url_length": "urllength/request_ignored_count",
+    "skip/trap": "mocra/trap/filtered",
     "skip/status": "httperror/response_ignored_count",
     "skip/lost": "mocra/scheduler/enqueue_failed",
     "dead/callback": "mocra/dead/callback",
@@ -56,6 +61,7 @@ PLAIN = {
     "dead/item": "mocra/dead/item",
     "dead/offsite": "mocra/dead/offsite",
     "dead/retry": "mocra/dead/retry",
+    "dead/stalled": "mocra/dead/stalled",
     "dead/deliveries": "mocra/queue/given_up",
     "dead/unreadable": "mocra/scheduler/unreadable",
 }
@@ -64,6 +70,7 @@ SKIPPED = {
     "skip/offsite": "offsite",
     "skip/depth": "deeper than DEPTH_LIMIT",
     "skip/url_length": "URL longer than URLLENGTH_LIMIT",
+    "skip/trap": "links into traps (MOCRA_TRAPS)",
     "skip/duplicates": "seen before",
     "skip/lost": "neither stored nor kept",
     "skip/robots": "forbidden by robots.txt",
@@ -141,12 +148,13 @@ def _kind_of_path(path: str) -> str:
 # ------------------------------------------------------------------ for a person
 
 
-def lines(figures: Mapping[str, float], seconds: float, letters: str) -> list[str]:
+def lines(figures: Mapping[str, float], seconds: float, letters: str, skipped: Iterable[str] = ()) -> list[str]:
     """The figures as a table.
 
     Args:
         seconds: for which was worked.
         letters: what to do about dead letters.
+        skipped: examples of what was not crawled.
     """
     get, minutes = figures.get, max(seconds, 0.001) / 60
 
@@ -163,10 +171,18 @@ def lines(figures: Mapping[str, float], seconds: float, letters: str) -> list[st
     rows.append(
         ("retries", amount(get("retries", 0)) + (f", {amount(get('gave_up', 0))} used up" if get("gave_up") else ""))
     )
+    if get("deferred"):
+        rows.append(("deferred", f"{amount(get('deferred', 0))}, whose sites asked to wait"))
+    if get("given_up_slots"):
+        number = get("given_up_slots", 0)
+        rows.append(
+            ("given up", f"{amount(number)} {plural(number, 'slot')} (hosts) of which nothing succeeded any more")
+        )
     dead = _by_name(figures, "dead/")
     rows.append(("dead letters", f"{dead}; {letters}" if dead != "none" else dead))
-    skipped = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]
-    rows.append(("not crawled", ", ".join(skipped) or "nothing that was found"))
+    reasons = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]
+    rows.append(("not crawled", ", ".join(reasons) or "nothing that was found"))
+    rows += [("", text) for text in skipped]
     if get("local"):
         rows.append(("not storable", f"{requests('local')} stayed in their worker's memory"))
     if get("late"):

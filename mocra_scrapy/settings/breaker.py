@@ -10,6 +10,7 @@ from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BreakerRules, Threshold
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
 from mocra_scrapy.settings.checks import setting_number
+from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crawl": {"share": 0.5, "least": 200, "window": 300},
     },
 }
-KEYS = ("preset", "slot", "crawl", "hold", "longest", "probes")
+KEYS = ("preset", "slot", "crawl", "hold", "longest", "probes", "ramp")
 PARTS = ("failures", "share", "least", "window", "count")
+SLOW_PARTS = ("slow", "slow_share")  # of slots
 #: What counts where nothing is said: a host is not at fault for our callback.
 COUNT = {"slot": ("download", "status"), "crawl": ("download", "status", "parse", "pipeline")}
 WINDOW = {"slot": 60.0, "crawl": 600.0}
@@ -54,7 +56,9 @@ def read_breaker(settings: BaseSettings) -> BreakerRules | None:
             'slots are held by the cluster, but MOCRA_THROTTLE_SCOPE is "worker"',
             'Take it out (a preset\'s with "slot": None), or set MOCRA_THROTTLE_SCOPE = "cluster"',
         )
-    return BreakerRules(slot, crawl, hold, longest, probes)
+    openings = read_failure_options(settings).stall_openings
+    ramp = setting_number(f"{NAME}['ramp']", value.get("ramp", 0), 0, 86_400)
+    return BreakerRules(slot, crawl, hold, longest, probes, openings, ramp)
 
 
 def _value(value: Any) -> dict[str, Any] | None:
@@ -95,15 +99,22 @@ def _threshold(value: Mapping[str, Any], level: str) -> Threshold | None:
     if not isinstance(part, Mapping):
         raise ConfigurationError(subject, f"{part!r} is not a threshold", 'Set a dict: {"failures": 10, "window": 60}')
     for key in part:
-        if key not in PARTS:
-            raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(PARTS)}")
+        parts = (*PARTS, *SLOW_PARTS) if level == "slot" else PARTS
+        if key not in parts:
+            raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(parts)}")
     failures = int(setting_number(f"{subject}['failures']", part.get("failures", 0), 0, 1_000_000_000, whole=True))
     share = setting_number(f"{subject}['share']", part.get("share", 0), 0, 1)
     least = int(setting_number(f"{subject}['least']", part.get("least", 20), 1, 1_000_000_000, whole=True))
     window = setting_number(f"{subject}['window']", part.get("window", WINDOW[level]), 1, 7 * 86_400)
-    if not failures and not share:
-        raise ConfigurationError(subject, "nothing would pass it", 'Set "failures", "share", or both')
-    return Threshold(window, failures, share, least, _kinds(part.get("count", COUNT[level]), f"{subject}['count']"))
+    slow = setting_number(f"{subject}['slow']", part.get("slow", 0), 0, 86_400)
+    slow_share = setting_number(f"{subject}['slow_share']", part.get("slow_share", 0.5 if slow else 0), 0, 1)
+    if slow and not slow_share:
+        raise ConfigurationError(f"{subject}['slow_share']", "0 is no part", "Set a part, for example 0.5")
+    if not failures and not share and not slow:
+        wanted = '"failures", "share", "slow", or several' if level == "slot" else '"failures", "share", or both'
+        raise ConfigurationError(subject, "nothing would pass it", f"Set {wanted}")
+    kinds = _kinds(part.get("count", COUNT[level]), f"{subject}['count']")
+    return Threshold(window, failures, share, least, kinds, slow, slow_share if slow else 0.0)
 
 
 def _kinds(names: Any, subject: str) -> frozenset[str]:

@@ -30,6 +30,10 @@ class FailureOptions:
     callback_timeout: float | None
     callback_notice: float | None
     stop_grace: float | None
+    defer_max: float
+    stall_max: float
+    stall_attempts: int
+    stall_openings: int
 
 
 def read_failure_options(settings: BaseSettings) -> FailureOptions:
@@ -48,4 +52,8 @@ def read_failure_options(settings: BaseSettings) -> FailureOptions:
         else read.number("MOCRA_CALLBACK_TIMEOUT", 0, YEAR, "a time in seconds") or None,
         callback_notice=read.number("MOCRA_CALLBACK_NOTICE", 0, YEAR, "a time in seconds") or None,
         stop_grace=read.number("MOCRA_STOP_GRACE", 0, YEAR, "a time in seconds") or None,
+        defer_max=read.number("MOCRA_DEFER_MAX", 0, YEAR, "a time in seconds"),
+        stall_max=read.number("MOCRA_STALL_MAX", 0, YEAR, "a time in seconds"),
+        stall_attempts=read.whole("MOCRA_STALL_ATTEMPTS", 1, 1_000_000, "a number of attempts"),
+        stall_openings=read.whole("MOCRA_STALL_OPENINGS", 0, 1_000_000, "a number of openings"),
     )

@@ -220,7 +220,7 @@ class CrawlWorker:
         engine.on_finished(self.deliveries.finished)
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
-        engine.on_download_failed(self.settlement.download_failed)
+        self.settlement.hook_in(self.crawler, engine)
         engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         # Callbacks wait while too much is not stored.
         output = engine.on_callback_output(self.intake.room, self.overdue.late_output)
@@ -228,8 +228,6 @@ class CrawlWorker:
         engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
             answer_early(self.crawler, engine, self.filter)
-        connect(self.settlement.spider_error, signals.spider_error)
-        connect(self.settlement.item_error, signals.item_error)
         if self.parts.options.limits.cluster:
             engine.no_local_delay()
             connect(self.deliveries.downloaded, signals.request_left_downloader)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.duplicates import ClusterFilter
 
 
+#: Modules of middlewares of which it is known what they do to a link. (That of traps only drops.)
+KNOWN_TO_US = ("scrapy.spidermiddlewares.", "mocra_scrapy.spidermiddlewares.traps")
+
+
 class EarlyDuplicates:
     """Lets everything pass until :meth:`activate`."""
 
@@ -79,9 +83,7 @@ def answer_early(crawler: Crawler, engine: EngineHooks, filter: ClusterFilter) -
     settings, stats = crawler.settings, crawler.stats
     middlewares = engine.spider_middlewares
     ours = next((mw for mw in middlewares if isinstance(mw, EarlyDuplicates)), None)
-    foreign = [
-        mw for mw in middlewares if mw is not ours and not type(mw).__module__.startswith("scrapy.spidermiddlewares.")
-    ]
+    foreign = [mw for mw in middlewares if mw is not ours and not type(mw).__module__.startswith(KNOWN_TO_US)]
     telling = any(settings.getbool(name) for name in ("DEPTH_STATS_VERBOSE", "DUPEFILTER_DEBUG"))
     if ours is None or foreign or telling or settings.getint("DEPTH_LIMIT") or stats is None:
         return

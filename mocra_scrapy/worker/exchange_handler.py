@@ -207,4 +207,5 @@ def described(exchange: Exchange) -> dict[str, Any]:
         "mocra/queue/redelivered": sum(1 for lease in exchange.leases if lease.deliveries > 1),
         "mocra/queue/reclaimed": exchange.reclaimed,
         "mocra/queue/given_up": exchange.given_up,
+        "mocra/dead/stalled": exchange.stalled,
     }

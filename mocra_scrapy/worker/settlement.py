@@ -23,9 +23,11 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from scrapy import signals
 from scrapy.exceptions import IgnoreRequest
 
 from mocra_scrapy.engine.offsite import is_offsite
+from mocra_scrapy.engine.other_retries import on_given_up
 from mocra_scrapy.exceptions import CodecError, MocraError
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.models.backoff import backoff
@@ -35,9 +37,11 @@ from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Delivery
 
 if TYPE_CHECKING:
     from scrapy import Request
+    from scrapy.crawler import Crawler
     from scrapy.statscollectors import StatsCollector
 
     from mocra_scrapy.codec.requests import IRequestCodec
+    from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.settings.failures import FailureOptions
     from mocra_scrapy.worker.outbox import Outbox
 
@@ -100,6 +104,13 @@ class Settlement:
 
     # ------------------------------------------------------------------ what goes wrong
 
+    def hook_in(self, crawler: Crawler, engine: EngineHooks) -> None:
+        """Hear of it from now on."""
+        engine.on_download_failed(self.download_failed)
+        on_given_up(crawler, self.retries_used_up)
+        crawler.signals.connect(self.spider_error, signals.spider_error)
+        crawler.signals.connect(self.item_error, signals.item_error)
+
     def spider_error(self, failure: Any) -> None:
         """An exception left a callback, an errback or a spider middleware."""
         if (delivery := _current()) is not None:
@@ -137,6 +148,14 @@ class Settlement:
                 told,
             )
         delivery.fail("offsite", f"{told}: allowed_domains differ")
+
+    def retries_used_up(self, request: Request, reason: Any) -> None:
+        """The project's own retry middleware gave *request* up."""
+        delivery = _current()
+        if delivery is None or delivery.request is not request or not self._options.dead_retries:
+            return
+        told = trace(reason) if isinstance(reason, BaseException) else str(reason)
+        delivery.fail("retry", f"Given up after {counted(request.meta.get('retry_times', 0), 'retry')}: {told}")
 
     def child_failed(self, request: Request, error: Exception) -> None:
         """*request*, just yielded, can neither be stored nor kept."""

@@ -25,9 +25,10 @@ from mocra_scrapy.interfaces import (
     IRateLimiter,
     IRequestQueue,
     IShared,
+    IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding
+from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding, StallRules
 
 #: In front of a script: of its commands the one whose number is stored under a key is refused, and the
 #: key says so. The same text for each number: a server compiles it once.
@@ -218,6 +219,10 @@ class Harness(ABC):
     def breaker(self, rules: BreakerRules, second: bool = False, crawl: str = CRAWL, **options: Any) -> IBreaker:
         options = {"lease": LEASE, "shards": self.shards, **options}
         return self.backends[second].breaker(crawl, rules, QueueOptions(**options))
+
+    def stalls(self, rules: StallRules, second: bool = False, crawl: str = CRAWL, **options: Any) -> IStalls:
+        options = {"lease": LEASE, "shards": self.shards, **options}
+        return self.backends[second].stalls(crawl, rules, QueueOptions(**options))
 
     async def worker(self, name: str, second: bool = False, **options: Any) -> QueueSession:
         """A joined worker with a queue object of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from mocra_scrapy.coordination.queue_session import QueueSession
@@ -148,6 +149,56 @@ async def test_a_half_open_slot_gives_probes(harness: Harness) -> None:
     limit = (await harness.limiter(**ONE).look("s")).limit
     assert (limit.concurrency, limit.burst) == (1, 1)
     assert await lease_of_s(harness, b) == 0, "the place is taken"
+
+
+async def test_a_probe_is_judged_before_the_next(harness: Harness) -> None:
+    a, breaker = await half_opened(harness, replace(RULES, hold=20.0))
+    b = await harness.worker("b", second=True, **ONE)
+
+    async def probes() -> list[Any]:
+        found: list[Any] = []
+        for session in (a, b):
+            bounds = Bounds(full=["t"], keep_permits={"s": 0})
+            for _ in range(3):
+                found += (await session.exchange(want=20, bounds=bounds)).leases
+        return [lease for lease in found if lease.slot == "s"]
+
+    (probe,) = await probes()
+    assert probe.probe
+    assert await probes() == [], "it is not known how it went, though nobody has a permit"
+    await breaker.report([good()])
+    assert [lease.probe for lease in await probes()] == [True]
+    assert await probes() == []
+    await breaker.report([failed()])
+    assert await probes() == []
+    await harness.advance(41)
+    assert len(await probes()) == 1
+    await harness.advance(150)
+    assert await probes() == []
+    await harness.advance(60)
+    assert len(await probes()) == 1, "nothing was heard of it"
+    await breaker.report([good(2)])
+    assert (await breaker.look("s")).circuit is Circuit.CLOSED
+    more = await probes()
+    assert len(more) > 2
+    assert not any(lease.probe for lease in more)
+
+
+async def test_a_longer_hold_keeps_the_circuit(harness: Harness) -> None:
+    a, breaker = await opened(harness)
+    limiter = harness.limiter(**ONE)
+    await limiter.hold("s", 9000)
+    await harness.advance(8990)
+    assert (await breaker.look("s")).circuit is not Circuit.CLOSED
+    assert await lease_of_s(harness, a) == 0
+    await harness.advance(11)
+    assert await lease_of_s(harness, a) == 1, "a probe"
+    assert told(await breaker.report([failed(5, "t")])) == [("t", Circuit.OPEN)]
+    await limiter.hold("u", 9000)
+    assert told(await breaker.report([failed(5, "u")])) == [("u", Circuit.OPEN)]
+    await harness.advance(8990)
+    assert (await breaker.look("u")).circuit is Circuit.HALF_OPEN, "the site's hold was there first"
+    assert (await breaker.look("t")).circuit is Circuit.CLOSED
 
 
 async def test_probes_close_a_slot(harness: Harness) -> None:

@@ -118,6 +118,24 @@ async def test_one_failure_halves_once(harness: Harness) -> None:
     assert max(many) == 50
 
 
+async def test_the_measured_rate_is_halved(harness: Harness) -> None:
+    limit = SlotLimit(concurrency=8)
+    a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
+    b = await harness.worker("b", second=True, **ONE, limit=limit)
+    rule = {**SLOW, "floor": 0.1, "calm": 0.0, "recovery": 0.001}
+    assert round(await limiter.slow_down("slow", **rule, rate=0.5, worker="a"), 2) == 4.0
+    assert round(await limiter.slow_down("fast", **rule, rate=100, worker="a"), 3) == 0.02
+    assert round(await limiter.slow_down("unknown", **rule, worker="a"), 2) == 0.1
+    await a.push(entries(*range(20), slot="s"))
+    assert len((await a.exchange(want=2)).leases) == 2
+    assert len((await b.exchange(want=6)).leases) == 6
+    assert round(await limiter.slow_down("s", **rule, rate=1, worker="a"), 2) == 0.5, (
+        "it has a quarter of four a second"
+    )
+    assert round(await limiter.slow_down("s", **rule, rate=1, worker="a"), 1) == 1.0, "the greater of both is doubled"
+    assert round(await limiter.slow_down("s", **{**rule, "most": 3.0}, rate=0.01, worker="a"), 1) == 3.0
+
+
 async def test_the_rate_recovers(harness: Harness) -> None:
     limiter = harness.limiter(**ONE, limit=SlotLimit(interval=2))
     await limiter.slow_down("s", **SLOW)

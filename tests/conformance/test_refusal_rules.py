@@ -13,7 +13,7 @@ import pytest
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Burial, Entry, Exchange, Finish, SlotLimit
+from mocra_scrapy.models import Attempts, Burial, Entry, Exchange, Finish, SlotLimit, StallRules
 
 from .harness import LEASE, Harness, entries, fp
 
@@ -114,6 +114,28 @@ async def _a_lease_of_a_suspect(harness: Harness, crawl: str) -> Stage:
     return Stage(a, lambda repeat: a.exchange(want=3, repeat=repeat))
 
 
+async def _a_slot_that_is_given_up(harness: Harness, crawl: str, **options: Any) -> Stage:
+    """Some of it pending, some delayed, a suspect, some pushed now; another slot goes on."""
+    options = {"shards": 1, "isolate_after": 1, **options}
+    a = await harness.worker_of(crawl, "a", **options)
+    await a.push(entries("suspect", slot="s"))
+    dying = await harness.worker_of(crawl, "x", second=True, **options)
+    assert await dying.lease(1)
+    for _ in range(2):
+        await harness.advance(LEASE / 2 + 1)
+        await a.exchange()
+    await a.push([*entries(*range(7), slot="s"), *entries("t", slot="t")])
+    await a.push([Entry(b"later %d" % i, "s", i % 3, delay=LEASE * 9) for i in range(5)])
+    stalls = harness.stalls(StallRules(1.0, 1), crawl=crawl, **options)
+    assert await stalls.report([Attempts("s", age=5.0)])
+    pushed = [Entry(b"new", "s", 5), Entry(b"delayed", "s", delay=LEASE * 9)]
+    return Stage(a, lambda repeat: a.exchange(push=pushed, want=3, repeat=repeat))
+
+
+async def _a_slot_with_limits_that_is_given_up(harness: Harness, crawl: str) -> Stage:
+    return await _a_slot_that_is_given_up(harness, crawl, limit=SlotLimit(concurrency=30))
+
+
 async def _a_filter_that_grows(harness: Harness, crawl: str) -> Stage:
     a = await harness.worker_of(crawl, "a", shards=1, seen_ttl=1000.0)
     await a.push([Entry(b"%d" % i, "s", 0, fp(i)) for i in range(222)])
@@ -197,6 +219,8 @@ async def _a_completion(harness: Harness, crawl: str) -> Stage:
 STAGES = [
     _a_whole_turn,
     _a_whole_turn_with_limits,
+    _a_slot_that_is_given_up,
+    _a_slot_with_limits_that_is_given_up,
     _a_lease_of_a_suspect,
     _a_filter_that_grows,
     _a_push_after_the_end,

@@ -13,7 +13,7 @@ from scrapy import signals as scrapy_signals
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.interfaces import IBackend, IRateLimiter
-from mocra_scrapy.models import BreakerRules, Circuit, LimitChange, QueueOptions
+from mocra_scrapy.models import BreakerRules, Circuit, LetterFilter, LimitChange, QueueOptions
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import Stopwatch, eventually
@@ -96,6 +96,33 @@ def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers
     assert "resumes run 1" in workers.log(2)
     assert (fetched(workers, "sick"), fetched(workers, "ok")) == (30, 30)
     assert len(workers.events("finished")) == 1
+
+
+async def test_a_host_that_never_recovers_is_given_up(site: MockSite, workers: Workers, redis_url: str) -> None:
+    """Its requests become letters on all workers, the crawl ends; a replay opens it again."""
+    stall = {"MOCRA_STALL_MAX": 1, "MOCRA_STALL_ATTEMPTS": 3, "RETRY_TIMES": 1000, "MOCRA_RETRY_BASE": 0.2}
+    workers.together(2, site, "two_hosts", bad="sick", pages=150, **stall)
+    assert workers.wait(90) == [0, 0]
+    assert (fetched(workers, "ok"), fetched(workers, "sick")) == (150, 0)
+    assert len(workers.events("finished")) == 1
+    stats, log = workers.stats(), workers.log(0) + workers.log(1)
+    assert stats["mocra/stall/given_up"] == 1
+    assert stats["mocra/dead/stalled"] == 150
+    assert log.count("Slot localhost is given up by all workers") == 1
+    assert "status 500" in log.partition("is given up by all workers")[2].partition("\n")[0]
+    site.repair()
+
+    async def replay(backend: IBackend) -> int:
+        queue = backend.request_queue("crawling:two_hosts", QueueOptions())
+        letters = await queue.dead(1000, where=LetterFilter(reason="stalled", slot="localhost"))
+        replayed = sum(await queue.replay([letter.id for letter in letters]))
+        await queue.close()
+        return replayed
+
+    assert await on_backend(redis_url, replay) == 150
+    workers.start("two_hosts", site=site.url, bad="sick", pages=150, **stall)
+    assert workers.wait(60)[2] == 0
+    assert fetched(workers, "sick") == 150
 
 
 def test_retry_after_holds_the_host_on_all_workers(site: MockSite, workers: Workers) -> None:

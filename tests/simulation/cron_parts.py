@@ -179,6 +179,9 @@ class Launches:
         self._mine[run] = self._world.start_launcher(order)
         return True
 
+    def adopt(self) -> None:
+        """Here each leader starts all launchers once more: that is what must be survived."""
+
     def living(self) -> set[str]:
         return {run for run, one in self._mine.items() if not one.dead}
 

@@ -213,8 +213,8 @@ class Ledger:
         for lease, done in zip(arguments["release"], answer.released, strict=True):
             if done:
                 self._held.pop((link.name, name_of(lease)), None)
-        self.unfinished -= answer.given_up
-        self.letters += answer.given_up
+        self.unfinished -= answer.given_up + answer.stalled
+        self.letters += answer.given_up + answer.stalled
 
     def left(self, link: Link) -> None:
         """*link*'s worker signed off, or is about to: the queue forgets it, its last call too."""

@@ -110,44 +110,41 @@ def test_a_leader_keeps_its_role_while_answers_take_less_than_deadline_minus_ren
     assert stage.play(an_hour(stage)) > 0, "or the bound is not tight, and the docs should say more"
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_after_a_death_somebody_leads_within_lease_and_a_retry(seed: int) -> None:
+def of_three(seed: int) -> tuple[Stage, float]:
+    """Three candidates at a server that takes its time, and its slowest answer."""
     dice = random.Random(seed)
     random.seed(seed)
     slowest = dice.choice([0.0, 0.5, 2.0])
-    stage = Stage(lambda: dice.uniform(0.0, slowest))
+    return Stage(lambda: dice.uniform(0.0, slowest)), slowest
 
-    async def measure() -> float:
-        for name in "abc":
-            stage.enter(name)
-        await stage.led()
-        await asyncio.sleep(dice.uniform(0, 60))
-        (await stage.led()).dead = True
-        died = stage.loop.now
-        await stage.led()
-        return stage.loop.now - died
+
+async def until_the_next(stage: Stage, end: Callable[[Process], None]) -> float:
+    """*end* does something to the leader of three, at any time: seconds until another one leads."""
+    for name in "abc":
+        stage.enter(name)
+    await stage.led()
+    await asyncio.sleep(random.uniform(0, 60))
+    leader = await stage.led()
+    end(leader)
+    ended = stage.loop.now
+    while stage.leader() in (None, leader):
+        await asyncio.sleep(0.01)
+    return stage.loop.now - ended
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_after_a_death_somebody_leads_within_lease_and_a_retry(seed: int) -> None:
+    stage, slowest = of_three(seed)
+
+    def die(leader: Process) -> None:
+        leader.dead = True
 
     # A renewal may have been on its way, and the campaign that wins takes one more answer.
-    assert stage.play(measure()) <= LEASE + 1.25 * RETRY + 2 * slowest + 0.02
+    assert stage.play(until_the_next(stage, die)) <= LEASE + 1.25 * RETRY + 2 * slowest + 0.02
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_after_a_resignation_somebody_leads_within_a_retry(seed: int) -> None:
-    dice = random.Random(seed)
-    random.seed(seed)
-    slowest = dice.choice([0.0, 0.5, 2.0])
-    stage = Stage(lambda: dice.uniform(0.0, slowest))
-
-    async def measure() -> float:
-        for name in "abc":
-            stage.enter(name)
-        await stage.led()
-        await asyncio.sleep(dice.uniform(0, 60))
-        leader = await stage.led()
-        told = stage.loop.now
-        stage.stops[leader].set()
-        while stage.leader() in (None, leader):
-            await asyncio.sleep(0.01)
-        return stage.loop.now - told
-
-    assert stage.play(measure()) <= 1.25 * RETRY + 3 * slowest + 0.02
+    stage, slowest = of_three(seed)
+    waited = stage.play(until_the_next(stage, lambda leader: stage.stops[leader].set()))
+    assert waited <= 1.25 * RETRY + 3 * slowest + 0.02

@@ -21,6 +21,7 @@ from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, 
 from mocra_scrapy.models import REASONS, DeadLetter
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
 from mocra_scrapy.settings import default_settings
+from mocra_scrapy.settings.traps import TrapRules
 from mocra_scrapy.worker.deliveries import GRAVITY
 from mocra_scrapy.worker.settlement import STATS
 
@@ -51,10 +52,13 @@ def test_stats() -> None:
     assert len(documented) == len(set(documented))
     counted = set(re.findall(r'"(mocra/[\w/]+)"', sources()))
     families = set(re.findall(r'f"(mocra/[^"]*)"', sources()))
-    assert families == {"mocra/breaker/failures/{kind}", "mocra/scheduler/unserializable/{part}"}, (
-        "a family of stats that nobody compares"
-    )
-    assert set(documented) == counted | {f"mocra/breaker/failures/{kind}" for kind in KINDS}
+    members = {
+        "mocra/breaker/failures/{kind}": {f"mocra/breaker/failures/{kind}" for kind in KINDS},
+        "mocra/trap/filtered/{rule}": {f"mocra/trap/filtered/{rule.name}" for rule in fields(TrapRules)},
+        "mocra/scheduler/unserializable/{part}": set(),
+    }
+    assert families == set(members), "a family of stats that nobody compares"
+    assert set(documented) == counted.union(*members.values())
 
 
 def test_kinds_of_failures() -> None:
@@ -112,12 +116,12 @@ def test_dead_letter_reasons() -> None:
     documented = set(re.findall(r"^   \* - ``(\w+)``", text, re.MULTILINE))
     lua = "\n".join(path.read_text(encoding="utf-8") for path in CODE.rglob("*.lua"))
     given = set(re.findall(r'Burial\(\s*\w+, "(\w+)"', sources())) | set(
-        re.findall(r"bury\(placed, count, '(\w+)'", lua)
+        re.findall(r"(?:bury|write)\(placed, count, '(\w+)'", lua)
     )
     given |= set(re.findall(r'\.fail\(\s*"(\w+)"', sources()))
     assert documented == set(REASONS) == given
     assert {f"mocra/dead/{reason}" for reason in STATS} == set(STATS.values())
-    assert set(STATS) == set(REASONS) - {"deliveries", "unreadable"}, "these have stats of their own"
+    assert set(STATS) == set(REASONS) - {"deliveries", "stalled", "unreadable"}, "these have stats of their own"
     assert set(GRAVITY) == set(STATS) - {"item"}
 
 

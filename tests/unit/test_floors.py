@@ -38,7 +38,7 @@ TABLE: dict[str, set[str]] = {
     "engine": set(),
     "codec": {"interfaces", "settings"},
     "runtime": {"interfaces", "coordination", "settings", "backends", "engine"},
-    "politeness": {"settings", "runtime", "engine", "interfaces"},
+    "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "feeds": {"runtime"},

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
+from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.models import BUCKETS, Tally, Threshold, Trip
 
 #: Seconds after a reset in which downloads that departed before it may still fail.
@@ -25,6 +26,7 @@ class Record:
         successes: probes that went well.
         since: when it was reset: what departed before says nothing any more.
         expires: when it is forgotten.
+        longest: seconds for which it may be tried before.
     """
 
     buckets: dict[int, tuple[int, int, dict[str, int]]] = field(default_factory=dict)
@@ -33,6 +35,7 @@ class Record:
     successes: int = 0
     since: float = -math.inf
     expires: float = math.inf
+    longest: float = 0.0
 
     def count(self, one: Tally, threshold: Threshold, now: float) -> None:
         part = int(now / (threshold.window / BUCKETS))
@@ -71,6 +74,26 @@ class Circuits:
         record = self.slots.get(slot)
         if record is not None and record.until > now:
             self.slots[slot] = replace(record, until=now)
+
+    def held(self, slot: str, until: float, throttle: Throttle) -> None:
+        """Somebody else holds *slot*: a circuit that is not closed is not forgotten meanwhile."""
+        record = self.slots.get(slot)
+        if record is not None and record.until:
+            record = self.slots[slot] = replace(record)
+            self.outlast(record, until)
+            throttle.probing[slot] = record.expires
+
+    def outlast(self, record: Record, until: float) -> None:
+        """*record* is kept for as long as it may be tried after *until*."""
+        if not math.isinf(until):
+            record.expires = max(record.expires, until + record.longest)
+
+    def drop(self, slot: str, throttle: Throttle, now: float) -> None:
+        """*slot* is as if it had never failed; its hold ends, any other hold stays."""
+        record = self.slots.pop(slot, None)
+        throttle.probing.pop(slot, None)
+        if record is not None and record.until and throttle.held.get(slot) == record.until:
+            throttle.lift(slot, now)
 
     def forget(self, run: int, now: float) -> None:
         """What an older run met, what is unheard of, a trip that was told for long enough."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import isinf
 from typing import TypeVar
@@ -19,11 +19,12 @@ from mocra_scrapy.backends.embedded.dead_letters import DeadLetterTable
 from mocra_scrapy.backends.embedded.dictionaries import Dictionaries
 from mocra_scrapy.backends.embedded.fingerprints import FingerprintFilter
 from mocra_scrapy.backends.embedded.slots import Item, Slots, item_of
+from mocra_scrapy.backends.embedded.stalls import Stalls
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
 from mocra_scrapy.backends.embedded.workers import Worker
 from mocra_scrapy.models import CrawlState, DeadLetter, Entry, Job, QueueOptions, QueueSize, Seeding
-from mocra_scrapy.models.entries import fingerprint_number
+from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
 BUDGET = 100
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 class StoredCrawl:
     """The state of one crawl. An entry is in exactly one of ``slots``, ``suspects``, ``delayed``, a
-    worker's ``held``, ``dead``.
+    worker's ``held``, ``stalls.doomed``, ``dead``.
     """
 
     def __init__(self, wakeups: Wakeups, name: str = "") -> None:
@@ -56,6 +57,7 @@ class StoredCrawl:
         self.slots = Slots()
         self.throttle = Throttle.in_memory()
         self.circuits = Circuits()
+        self.stalls = Stalls()
         self.suspects: deque[Item] = deque()
         self.delayed: list[tuple[float, int, Item]] = []  # heap: due, number, item
         self.workers: dict[str, Worker] = {}
@@ -77,12 +79,14 @@ class StoredCrawl:
 
     @property
     def pending(self) -> int:
-        return len(self.slots) + len(self.suspects)
+        return len(self.slots) + len(self.suspects) + len(self.stalls.doomed)
 
     def next_due(self, now: float) -> float | None:
         """Seconds until a delay ends, a slot may be served again, or a worker that holds something
         dies; ``None``: none of these.
         """
+        if self.stalls.doomed:
+            return 0.0
         instants = [worker.expires for worker in self.workers.values() if worker.held]
         if self.delayed:
             instants.append(self.delayed[0][0])
@@ -170,13 +174,17 @@ class StoredCrawl:
 
     def put_new(self, item: Item, lifo: bool) -> None:
         """Line *item* up as one that comes for the first time."""
-        self.slots.put(item, front=lifo and not item.start)
+        if not self.stalls.takes(item):
+            self.slots.put(item, front=lifo and not item.start)
 
     def put_delayed(self, item: Item, due: float) -> None:
-        heappush(self.delayed, (due, next(self._numbers), item))
+        if not self.stalls.takes(item):
+            heappush(self.delayed, (due, next(self._numbers), item))
 
     def give_back(self, item: Item, isolate_after: int) -> None:
         """Put *item* first in line; a suspect to where suspects wait."""
+        if self.stalls.takes(item):
+            return
         if item.lost >= isolate_after:
             self.suspects.appendleft(item)
         else:
@@ -189,6 +197,7 @@ class StoredCrawl:
         replayed = False
         for letter in letters:
             replayed = True
+            self.open_again(letter.slot, lifo)
             entry = Entry(letter.body, letter.slot, letter.priority, None, letter.start, scopes=letter.scopes)
             self.put_new(item_of(entry), lifo)
             if forget and letter.fingerprint is not None:
@@ -196,6 +205,46 @@ class StoredCrawl:
         if replayed:
             self.reopen()
             self.wakeups.wake_hungry()
+
+    # ------------------------------------------------------------------ slots that are given up
+
+    def is_idle(self, slot: str) -> bool:
+        """Whether nothing of *slot* is stored, as far as can be told without a search: what is
+        delayed may be of it.
+        """
+        held = any(item.list_name == slot for worker in self.workers.values() for item in worker.held.values())
+        return not (held or self.delayed or self.slots.knows(slot) or self.throttle.permits.get(slot))
+
+    def give_up(self, slot: str, why: str, now: float) -> None:
+        """All that is stored of *slot* is on its way to the dead letters, and what comes, too."""
+        self.stalls.given_up[slot] = why
+        self.stalls.failing.pop(slot, None)
+        self.circuits.drop(slot, self.throttle, now)
+        self.delayed = [delayed for delayed in self.delayed if not self.stalls.takes(delayed[2])]
+        heapify(self.delayed)
+        self.suspects = deque(item for item in self.suspects if not self.stalls.takes(item))
+        self.stalls.doomed.extend(self.slots.pull_out(slot))
+        self.wake_holders(slot)
+        self.wakeups.wake_hungry()
+
+    def open_again(self, slot: str, lifo: bool) -> bool:
+        """*slot* is as before it failed; ``False``: it was not given up."""
+        known = slot in self.stalls.given_up
+        for item in self.stalls.open_again(slot):
+            self.put_new(item, lifo)
+        if known:
+            self.wakeups.wake_hungry()
+        return known
+
+    def bury_stalled(self, most: int, now: float, wall: float, max_dead: int) -> int:
+        """Make up to *most* entries of slots that were given up dead letters; how many."""
+        doomed, number = self.stalls.doomed, 0
+        while doomed and number < most:
+            item = doomed.popleft()
+            why = self.stalls.given_up[names_of(item.list_name)[0]]
+            self.dead.add(item, ("stalled", why), "", now=now, wall=wall, most=max_dead, hand_outs=item.lost)
+            number += 1
+        return number
 
     def promote(self, now: float, lifo: bool) -> int:
         """Line up delayed entries that are due, :data:`BUDGET` at most; how many."""

@@ -40,9 +40,11 @@ class DeadLetterTable:
         wall: float,
         most: int,
         delivery: str = "",
+        hand_outs: int | None = None,
     ) -> str:
-        """A letter of *item*, handed out once more than it was lost; of a reason and detail, if the
-        queue itself gave it up. *delivery*: what this returned for the first letter of the same one.
+        """A letter of *item*, handed out once more than it was lost, or *hand_outs* times; of a
+        reason and detail, if the queue itself gave it up. *delivery*: what this returned for the
+        first letter of the same one.
         """
         number = f"{next(self._numbers):016d}"
         said = burial if isinstance(burial, Burial) else None
@@ -56,7 +58,7 @@ class DeadLetterTable:
             slot,
             item.priority,
             item.start,
-            item.lost + 1,
+            item.lost + 1 if hand_outs is None else hand_outs,
             worker,
             wall,
             item.first,

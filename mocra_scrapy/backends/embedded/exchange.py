@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
+from mocra_scrapy.backends.embedded.stalls import MOST
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.embedded.workers import Answered
 from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease, QueueOptions
@@ -44,6 +45,7 @@ def exchange(
     freed += turn.push(push, numbers)
     freed += turn.settle(ack, release, bury)
     freed += turn.pass_time()
+    turn.bury_stalled(want)
     turn.lease(want, bounds)
     turn.wake(want, freed)
     return turn.answer()
@@ -144,6 +146,12 @@ class _Turn:
         done.reclaimed, done.given_up = self._crawl.reclaim(self._now, self._wall, self._options)
         return promoted + done.reclaimed
 
+    def bury_stalled(self, want: int) -> None:
+        """Some of what is left of slots that were given up."""
+        if want > 0 and self._crawl.stalls.doomed:
+            most = self._options.max_dead
+            self._done.stalled = self._crawl.bury_stalled(MOST, self._now, self._wall, most)
+
     # ------------------------------------------------------------------ lease
 
     def lease(self, want: int, bounds: Bounds) -> None:
@@ -227,6 +235,7 @@ class _Turn:
             tuple(done.crowded),
             {name: min(max(0.0, until - now), LONGEST) for name, until in done.holds.items()},
             self._silence,
+            done.stalled,
         )
 
     def _leases(self) -> list[Lease]:
@@ -246,6 +255,7 @@ class _Turn:
                         item.first,
                         wait=max(0.0, departs - self._now),
                         scopes=tuple(scopes),
+                        probe=self._crawl.throttle.probing.get(slot, self._now) > self._now,
                     )
                 )
         return leases

@@ -20,6 +20,9 @@ from mocra_scrapy.models import (
     Verdict,
     tally,
 )
+from mocra_scrapy.models.breaker import SLOW
+from mocra_scrapy.models.failure_kinds import PROXY
+from mocra_scrapy.models.stalls import why_opened
 
 
 class Judge:
@@ -56,6 +59,8 @@ class Judge:
         threshold = self.rules.slot
         assert threshold is not None
         change = self._try(one, record) if record.until else self._count(one, record, threshold)
+        if change is not None and change.given_up:
+            return change
         closed = change is not None and change.after is Circuit.CLOSED
         self._known.slots[one.slot] = Record(expires=self._now + threshold.window) if closed else record
         if closed:
@@ -66,12 +71,14 @@ class Judge:
         """Of a slot that is open: downloads after its hold are probes."""
         now = self._now
         over = now - record.until  # since when it may be tried
-        if over >= one.failed_age and one.failed:
+        if over >= one.failed_age and (one.failed or one.kinds.get(SLOW)):
             return self._open(one.slot, record, Circuit.HALF_OPEN, (one.failed, one.total, dict(one.kinds)))
         if over < one.good_age:
             return None
         record.successes += max(0, one.total - one.failed)
         record.expires = self._crawl.throttle.probing[one.slot] = now + self.rules.longest
+        self._crawl.throttle.next_probe(one.slot, self._default, now)
+        self._crawl.look_again()
         if record.successes < self.rules.probes:
             return None
         return BreakerChange(one.slot, Circuit.HALF_OPEN, Circuit.CLOSED, total=record.successes)
@@ -83,7 +90,7 @@ class Judge:
             return None
         record.count(one, threshold, now)
         total, failed, kinds = record.summed(threshold, now)
-        if not threshold.passed(total, failed):
+        if not threshold.passed(total, failed, kinds.get(SLOW, 0)):
             return None
         return self._open(one.slot, record, Circuit.CLOSED, (failed, total, kinds))
 
@@ -92,16 +99,27 @@ class Judge:
     ) -> BreakerChange:
         rules, now, throttle = self.rules, self._now, self._crawl.throttle
         record.times += 1
+        failed, total, kinds = counts
+        if 0 < rules.openings <= record.times and not slot.startswith(PROXY):
+            why = why_opened(record.times)
+            self._crawl.give_up(slot, why, now)
+            return BreakerChange(slot, before, Circuit.OPEN, 0.0, record.times, failed, total, kinds, why)
         hold = min(rules.longest, rules.hold * 2.0 ** min(record.times - 1, 40))
         record.buckets, record.successes = {}, 0
-        record.until, record.expires = now + hold, now + hold + rules.longest
+        record.until, record.longest = now + hold, rules.longest
+        record.expires = record.until + rules.longest
+        throttle.next_probe(slot, self._default, now)
         throttle.hold(slot, record.until, self._default, now)
+        self._known.outlast(record, throttle.held[slot])
         throttle.probe(slot, record.expires)
+        self._crawl.look_again()  # lists that wait for the next probe wait for the end of the hold now
         self._crawl.wake_holders(slot)
-        failed, total, kinds = counts
         return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
 
     def _let_go(self, slot: str) -> None:
+        if self.rules.ramp:
+            self._crawl.throttle.ramps[slot] = (self._now, self.rules.ramp)
+        self._crawl.throttle.next_probe(slot, self._default, self._now)
         self._crawl.throttle.probing.pop(slot, None)
         self._crawl.look_again()
 

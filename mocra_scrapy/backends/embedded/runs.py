@@ -86,6 +86,7 @@ def finish(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -
         return Finish.BUSY
     crawl.finished, crawl.winner = True, worker
     crawl.throttle.end_run(now)
+    crawl.stalls.clear()
     if not options.keep_seen:
         crawl.seen.clear()
     crawl.wake_all()

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 from mocra_scrapy.backends.embedded.turns import Turns
 from mocra_scrapy.models import LEASED_BYTES, Entry
-from mocra_scrapy.models.entries import list_of, names_of, rank_of
+from mocra_scrapy.models.entries import BETWEEN, list_of, names_of, rank_of
 
 
 class Item:
@@ -122,6 +122,7 @@ class Slots:
         self.turns = Turns()
         self._lists: dict[str, Slot] = {}
         self._count = 0
+        self._scoped = False  # whether any list had scopes
 
     def __len__(self) -> int:
         return self._count
@@ -135,6 +136,21 @@ class Slots:
         slots = [slot for list_name, slot in self._lists.items() if names_of(list_name)[0] == name]
         return sum(len(items) for slot in slots for items in slot.lists.values())
 
+    def knows(self, name: str) -> bool:
+        """Whether the list *name* has something, or (where lists have scopes) any list of that slot."""
+        if name in self._lists:
+            return True
+        return self._scoped and any(BETWEEN in other and names_of(other)[0] == name for other in self._lists)
+
+    def pull_out(self, slot: str) -> list[Item]:
+        """Take all that lists of *slot* have, in the order in which it would be served."""
+        out: list[Item] = []
+        for name in [name for name in self._lists if names_of(name)[0] == slot]:
+            out += self._lists.pop(name)
+            self.turns.leave(name)
+        self._count -= len(out)
+        return out
+
     def misplaced(self) -> list[str]:
         """Lists that no turn would reach, or two would; there are none."""
         return self.turns.misplaced(self._lists)
@@ -145,6 +161,7 @@ class Slots:
         if slot is None:
             slot = self._lists[item.list_name] = Slot()
             self.turns.enter(item.list_name)
+            self._scoped = self._scoped or BETWEEN in item.list_name
         slot.put(item, front)
         self._count += 1
 

@@ -6,6 +6,7 @@ seconds.
 ``changes``   name -> as somebody changed it
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
+``ramps``     name -> since when, and for how long, its rate grows to the whole again
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
+from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.backends.embedded.workers import Kept
 from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
 
@@ -36,27 +38,13 @@ MANY = 1_000_000
 #: Seconds after which a worker that found no permit is no longer taken into account, unless it
 #: comes again.
 ASKED = 5.0
+#: Seconds after which a probe of which nothing was heard is followed by another one: longer than Scrapy's
+#: own time-out of a download.
+PROBE = 200.0
 #: Seconds of the longest wait that a booking is told: who is paused asks again after it.
 LONGEST_WAIT = 3600.0
 #: Names of which a booking is remembered before those that are over are looked for.
 MANY_BOOKINGS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Slowed:
-    """An interval that failures have brought about: halved rate, since when, the part it recovers a
-    minute, the least one.
-    """
-
-    interval: float
-    since: float
-    recovery: float
-    floor: float
-
-    def now(self, now: float, own: float) -> float:
-        """What is left of it; 0: it has recovered to the limit's own interval."""
-        left = self.interval * (1 - self.recovery) ** ((now - self.since) / 60)
-        return left if left > max(own, self.floor / 2) else 0.0
 
 
 @dataclass(slots=True)
@@ -78,6 +66,7 @@ class Throttle:
     asking: MutableMapping[str, Mapping[str, float]]
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
+    ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     rules: str = ""
     random: random.Random = field(default_factory=random.Random)
 
@@ -89,30 +78,45 @@ class Throttle:
 
     def limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
         """What is in force."""
+        limit = self.usual_limit_of(name, default, now)
+        if self.probing.get(name, now) > now:
+            return replace(limit, burst=1, concurrency=1, interval=max(limit.interval, PROBE))
+        return limit
+
+    def usual_limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
+        """What would be, if the breaker had not opened it."""
         limit = self.limits.get(name, SlotLimit() if name.startswith("@") else default)
         change = self.changes.get(name)
         if change is not None:
             told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
             limit = replace(limit, **told)
-        if self.probing.get(name, now) > now:
-            limit = replace(limit, burst=1, concurrency=1)
         slowed = self.slowed.get(name)
         if slowed is not None:
             left = slowed.now(now, limit.interval)
             if left:
-                return replace(limit, interval=left, burst=1)
-            del self.slowed[name]
-        return limit
+                limit = replace(limit, interval=left, burst=1)
+            else:
+                del self.slowed[name]
+        return ramped(limit, now, *self.ramps[name]) if name in self.ramps else limit
 
-    def slow_down(self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float]) -> float:
-        """Double the interval; *rule*: floor, recovery, most, calm."""
+    def part_of(self, name: str, worker: str) -> float:
+        """How large a part of the permits *worker* has; 1 where it has none: nobody knows."""
+        holders = self.permits.get(name, {})
+        return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
+
+    def slow_down(
+        self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float], rate: float = 0.0
+    ) -> float:
+        """Double the interval; *rule*: floor, recovery, most, calm. *rate*: departures a second, as
+        measured.
+        """
         floor, recovery, most, calm = rule
-        interval = self.limit_of(name, default, now).interval
+        interval = self.usual_limit_of(name, default, now).interval
         slowed = self.slowed.get(name)
         if slowed is not None and now - slowed.since < calm:
             return interval
-        interval = min(most, max(floor, 2 * interval))
-        self.slowed[name] = Slowed(interval, now, recovery, floor)
+        interval = min(most, 2 * max(interval, 1 / rate if rate else 0.0) or floor)
+        self.slowed[name] = Slowed(interval, now, recovery, min(floor, interval))
         return interval
 
     # ------------------------------------------------------------------ departures
@@ -169,11 +173,18 @@ class Throttle:
         self._tell(name, self.held[name])
 
     def probe(self, name: str, until: float) -> None:
-        """One at a time for now: those that have more permits than one are asked for them."""
+        """One at a time for now, each not before the one before was judged
+        (:meth:`next_probe`): those that have more permits than one are asked for them.
+        """
         self.probing[name] = until
         for worker, permits in self.permits.get(name, {}).items():
             if permits > 1:
                 put(self.notes, worker, name, 1)
+
+    def next_probe(self, name: str, default: SlotLimit, now: float) -> None:
+        """The last probe was judged: the next one may go as soon as the usual interval allows."""
+        if name in self.tat:
+            self.tat[name] = min(self.tat[name], now + self.usual_limit_of(name, default, now).interval)
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
@@ -244,10 +255,11 @@ class Throttle:
         return 0 < concurrency <= sum(self.permits.get(name, {}).values())
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
-        put(self.asking, name, worker, now)
-        for holder, permits in self.permits.get(name, {}).items():
-            if holder != worker and permits > fair:
-                put(self.notes, holder, name, fair)
+        holders = [h for h, permits in self.permits.get(name, {}).items() if h != worker and permits > fair]
+        if holders:
+            put(self.asking, name, worker, now)
+        for holder in holders:
+            put(self.notes, holder, name, fair)
 
     def grant(
         self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float
@@ -294,6 +306,7 @@ class Throttle:
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
+        self.ramps.clear()
         drop_over(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
@@ -302,14 +315,15 @@ class Throttle:
     # ------------------------------------------------------------------ looks
 
     def look(self, name: str, default: SlotLimit, now: float, pending: int) -> SlotState:
-        limit = self.limit_of(name, default, now)
+        interval = self.usual_limit_of(name, default, now).interval
+        limit = replace(self.limit_of(name, default, now), interval=interval)
         due = self.departure([name], default, now)
         slowed = self.slowed.get(name)
         return SlotState(
             limit,
             0.0 if math.isinf(due) else due - now,
             math.isinf(due),
-            0.0 if slowed is None else limit.interval,
+            0.0 if slowed is None else interval,
             self.changes.get(name, LimitChange()),
             sum(self.permits.get(name, {}).values()),
             pending,

@@ -18,7 +18,7 @@ class Answered:
         crowded: those that had no permit for it.
         holds: slot or scope -> until when nobody departs.
         more: whether the next call finds something at once.
-        lost, reclaimed, given_up: as in :class:`~mocra_scrapy.models.Exchange`.
+        lost, reclaimed, given_up, stalled: as in :class:`~mocra_scrapy.models.Exchange`.
     """
 
     call: int
@@ -34,6 +34,7 @@ class Answered:
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
+    stalled: int = 0
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ over them.
 ``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``
 ``limiter.py``       :class:`MemoryRateLimiter`
 ``breaker.py``       :class:`MemoryBreaker`
+``stalls.py``        :class:`MemoryStalls`, slots that fail
 ``election.py``      :class:`MemoryElection`, roles
 ``locks.py``         :class:`MemoryLocks`
 ``shared.py``        :class:`MemoryShared`, named values
@@ -31,6 +32,7 @@ from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import MemoryLocks
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared
+from mocra_scrapy.backends.memory.stalls import MemoryStalls
 from mocra_scrapy.backends.memory.store import Store
 from mocra_scrapy.backends.memory.workers import MemoryWorkers
 from mocra_scrapy.exceptions import ConfigurationError
@@ -42,9 +44,10 @@ from mocra_scrapy.interfaces import (
     IRateLimiter,
     IRequestQueue,
     IShared,
+    IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
@@ -97,6 +100,10 @@ class MemoryBackend:
     def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
         stored = self._store.crawl(crawl)
         return MemoryBreaker(stored, rules, options, clock=self._clock, wall=self._wall, owner=self._store)
+
+    def stalls(self, crawl: str, rules: StallRules, options: QueueOptions) -> IStalls:
+        stored = self._store.crawl(crawl)
+        return MemoryStalls(stored, rules, options, clock=self._clock, owner=self._store)
 
     # What these hold of the store is the store's own: they split from it no more than a queue does.
 

@@ -43,16 +43,31 @@ class MemoryRateLimiter:
 
     def _hold(self, name: str, until: float) -> None:
         self._crawl.throttle.hold(name, until, self._default, self._clock())
+        self._crawl.circuits.held(name, until, self._crawl.throttle)
         self._crawl.wake_holders(name)
 
     async def resume(self, name: str) -> None:
         self._crawl.throttle.lift(name, self._clock())
         self._crawl.circuits.half_open(name, self._clock())
+        self._crawl.stalls.resumed(name, self._clock())
         self._crawl.wake_holders(name)
         self._crawl.look_again()
 
-    async def slow_down(self, name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
-        return self._crawl.throttle.slow_down(name, self._default, self._clock(), (floor, recovery, most, calm))
+    async def slow_down(
+        self,
+        name: str,
+        *,
+        floor: float,
+        recovery: float,
+        most: float,
+        calm: float,
+        rate: float = 0.0,
+        worker: str = "",
+    ) -> float:
+        throttle = self._crawl.throttle
+        measured = rate / throttle.part_of(name, worker)
+        rule = (floor, recovery, most, calm)
+        return throttle.slow_down(name, self._default, self._clock(), rule, measured)
 
     async def change(self, name: str, change: LimitChange) -> None:
         self._crawl.throttle.change(name, change, self._default, self._clock())

@@ -143,7 +143,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
 
     async def audit(self, fix: bool = False) -> Audit:
         size, throttle = self._crawl.size(), self._crawl.throttle  # counted anew each time
-        found = len(list(self._crawl.slots)) + len(self._crawl.suspects)
+        found = len(list(self._crawl.slots)) + len(self._crawl.suspects) + len(self._crawl.stalls.doomed)
         ghosts = {name for holders in throttle.permits.values() for name in holders} - self._crawl.workers.keys()
         for name in ghosts if fix else ():
             throttle.forget(name)

@@ -17,6 +17,7 @@ from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.shared import RedisShared
+from mocra_scrapy.backends.redis.stalls import RedisStalls
 from mocra_scrapy.backends.redis.workers import RedisWorkers
 from mocra_scrapy.interfaces import (
     IBackend,
@@ -26,9 +27,10 @@ from mocra_scrapy.interfaces import (
     IRateLimiter,
     IRequestQueue,
     IShared,
+    IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport
+from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
 
 
 @implementer(IBackend)
@@ -65,6 +67,9 @@ class RedisBackend:
 
     def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
         return RedisBreaker(self._client, self._prefix, crawl, options, self._target.shards, rules=rules)
+
+    def stalls(self, crawl: str, rules: StallRules, options: QueueOptions) -> IStalls:
+        return RedisStalls(self._client, self._prefix, crawl, options, self._target.shards, rules=rules)
 
     def election(self, role: str) -> IElection:
         return RedisElection(self._client, self._prefix, role)

@@ -40,7 +40,7 @@ NEVER = 10**15  # ms: the age of what there is not
 def _pack_threshold(threshold: Threshold | None) -> list[Any] | int:
     if threshold is None:
         return 0
-    return [round(threshold.window * 1000), threshold.failures, threshold.share, threshold.least]
+    return [round(threshold.window * 1000), threshold.failures, threshold.share, threshold.least, threshold.slow_share]
 
 
 def _ms(age: float) -> int:
@@ -76,7 +76,7 @@ def _state(raw: Sequence[Any]) -> BreakerState:
 
 
 def _change(raw: Sequence[Any]) -> BreakerChange:
-    name, before, after, hold, times, failed, total, kinds = raw
+    name, before, after, hold, times, failed, total, kinds, *why = raw
     return BreakerChange(
         _name(name),
         Circuit(int(before)),
@@ -86,6 +86,7 @@ def _change(raw: Sequence[Any]) -> BreakerChange:
         int(failed),
         int(total),
         _kinds(kinds),
+        why[0].decode() if why else "",
     )
 
 
@@ -115,6 +116,8 @@ class RedisBreaker:
             "hold": round(rules.hold * 1000),
             "longest": round(rules.longest * 1000),
             "probes": rules.probes,
+            "openings": rules.openings,
+            "ramp": round(rules.ramp * 1000),
         }
 
     async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:

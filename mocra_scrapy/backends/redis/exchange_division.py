@@ -196,6 +196,7 @@ class DividedExchanges:
             crowded=[name for a in everyone for name in a.crowded],
             held={name: seconds for a in everyone for name, seconds in a.held.items()},
             silence=answers[0].silence,  # of the shard that everybody calls
+            stalled=sum(a.stalled for a in everyone),
         )
 
 
@@ -210,4 +211,5 @@ def _joined(first: Exchange, second: Exchange) -> Exchange:
         permits={**first.permits, **second.permits},
         held={**first.held, **second.held},
         silence=max(first.silence, second.silence),
+        stalled=first.stalled + second.stalled,
     )

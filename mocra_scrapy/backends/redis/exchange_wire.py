@@ -160,8 +160,8 @@ def _flags(raw: bytes) -> list[bool]:
     return [flag == 0x31 for flag in raw]
 
 
-def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None) -> list[Lease]:
-    leases = []
+def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None, tried: Sequence[bytes]) -> list[Lease]:
+    leases, probed = [], {_text(name) for name in tried}
     place = 0
     for key, rank, items in groups:
         name, *more = _text(key).split(BETWEEN)
@@ -184,6 +184,7 @@ def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None)
                     shard,
                     waits[place - 1] / 1e6 if waits else 0.0,
                     scopes,
+                    name in probed,
                 ),
             )
     return leases
@@ -200,7 +201,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             _flags(told.get(b"acked", b"")),
             _flags(told.get(b"released", b"")),
             _flags(told.get(b"buried", b"")),
-            _leases(groups, number, shard, told.get(b"waits")) if groups else [],
+            _leases(groups, number, shard, told.get(b"waits"), told.get(b"tried", ())) if groups else [],
             QueueSize(*map(int, told[b"size"])),
             None if due is None else due / 1000,
             open_state(told[b"state"]) if b"state" in told else NO_STATE,
@@ -211,6 +212,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             [_text(name) for name in told.get(b"crowded", ())],
             {_text(name): min(us / 1e6, LONGEST) for name, us in held.items()} if held else {},
             int(told.get(b"silence", 0)) / 1000,
+            int(told.get(b"stalled", 0)),
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error

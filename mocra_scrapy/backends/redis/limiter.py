@@ -82,8 +82,20 @@ class RedisRateLimiter:
     async def resume(self, name: str) -> None:
         await self._on(name, RESUME)
 
-    async def slow_down(self, name: str, *, floor: float, recovery: float, most: float, calm: float) -> float:
+    async def slow_down(
+        self,
+        name: str,
+        *,
+        floor: float,
+        recovery: float,
+        most: float,
+        calm: float,
+        rate: float = 0.0,
+        worker: str = "",
+    ) -> float:
         rule = {
+            "rate": rate,
+            "worker": worker,
             "floor": round(floor * 1e6),
             "recovery": recovery,
             "most": round(most * 1e6),

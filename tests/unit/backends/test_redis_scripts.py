@@ -20,6 +20,7 @@ from mocra_scrapy.backends.redis import (
     reset,
     shards,
     shared,
+    stalls,
     workers,
 )
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script, uses_of
@@ -40,6 +41,7 @@ MODULES = (
     reset,
     shards,
     shared,
+    stalls,
     workers,
 )
 

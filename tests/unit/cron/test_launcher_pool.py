@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,13 +12,14 @@ from mocra_scrapy.cron import launcher_pool
 from mocra_scrapy.cron.job_store import Address
 from mocra_scrapy.cron.launch_spec import LaunchSpec
 from mocra_scrapy.cron.launcher_pool import PATIENCE, STARTING, Launches
+from mocra_scrapy.cron.local_processes import LAUNCHER
 
 
 class FakeProcess:
     made: ClassVar[list[FakeProcess]] = []
 
     def __init__(self, command: tuple[str, ...], **_: Any) -> None:
-        self.run, self.code = command[-1], None
+        self.run, self.code = command[-2], None
         self.made.append(self)
 
     def poll(self) -> int | None:
@@ -34,7 +36,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[FakeProcess]:
 def test_a_bounded_number_starts_at_once(started: list[FakeProcess], tmp_path: Path) -> None:
     """A hundred jobs for the same minute: the others follow as these begin their crawls."""
     now = 0.0
-    launches = Launches(tmp_path, tmp_path, lambda: now)
+    launches = Launches(Address("", "", "", str(tmp_path)), tmp_path, lambda: now)
     runs = [f"job{i}@x" for i in range(100)]
 
     def look() -> int:
@@ -53,3 +55,31 @@ def test_a_bounded_number_starts_at_once(started: list[FakeProcess], tmp_path: P
     assert len(launches.living()) == STARTING + 3
     now = PATIENCE
     assert look() == 2 * STARTING + 4, "those that wait for something hold nobody up"
+
+
+def test_what_an_earlier_leader_on_this_machine_started_is_waited_for(tmp_path: Path) -> None:
+    address = Address("redis://:secret@host/0", "mocra", "shop", str(tmp_path))
+    other = Address("redis://:secret@host/0", "mocra", "garden", str(tmp_path))
+    now = 0.0
+
+    def left_by_another(state: str) -> subprocess.Popen[bytes]:
+        command = ("sh", "-c", "read line", LAUNCHER, "tick@x", state)
+        return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def started(launches: Launches) -> bool:
+        order = LaunchSpec("tick", "tick@x", "w", address, "spider", "log", "report")
+        return launches.start("tick@x", order)
+
+    with left_by_another(address.digest) as theirs:
+        launches, elsewhere = Launches(address, tmp_path, lambda: now), Launches(other, tmp_path, lambda: now)
+        launches.adopt()
+        elsewhere.adopt()
+        assert (launches.living(), elsewhere.living()) == ({"tick@x"}, set())
+        assert not started(launches)
+        now = PATIENCE + 1
+        assert launches.living() == set(), "it hangs, for all that is known here: another one may do better"
+        now = 1.0
+        theirs.kill()
+        theirs.wait()
+        assert launches.living() == set()
+        assert not started(launches), "a moment later"

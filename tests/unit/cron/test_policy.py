@@ -141,6 +141,18 @@ def test_queue_waits_and_is_bounded() -> None:
     assert states(state)[:3] == [("00:10", "succeeded"), ("00:20", INTENDED), ("00:30", QUEUED)]
 
 
+@pytest.mark.parametrize("rests", ["paused", "disabled"])
+def test_what_waits_in_line_waits_on_while_the_job_rests(rests: str) -> None:
+    some = job(concurrency="queue", max_queued=2)
+    first = f"shop@{utc(T + 600)}"
+    state = decide(some, start(decide(some, seen(some), T + 600), first), T + 1200)
+    off = replace(some, enabled=False) if rests == "disabled" else some
+    state = decide(off, replace(finish(state, first), paused=rests == "paused"), T + 1201)
+    assert states(state) == [("00:10", "succeeded"), ("00:20", QUEUED)]
+    state = decide(some, replace(state, paused=False, identity=state.identity), T + 1202)
+    assert states(state) == [("00:10", "succeeded"), ("00:20", INTENDED)]
+
+
 def test_what_one_decision_leaves_out_is_in_the_history() -> None:
     """600 instants behind, 500 are caught up: the history says what became of the others."""
     every = job("* * * * *", catch_up="all", concurrency="queue", history=1000)

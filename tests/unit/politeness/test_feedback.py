@@ -85,8 +85,20 @@ def test_the_rate_is_halved_where_there_is_no_limit() -> None:
     pace = SlotRates()
     for n in range(300):
         pace.departed("s", n / 100)
-    assert 90 < pace.rate("s") < 110
-    assert pace.rate("t") == 0
+    assert 90 < pace.rate("s", 3.0) < 110
+    assert pace.rate("t", 3.0) == 0
+    assert pace.rate("s", 30.0) == 0, "it was long ago"
+    for n in range(20):
+        pace.departed("slow", 100 + 2.0 * n)
+        pace.departed("burst", 100.0)
+    assert 0.4 < pace.rate("slow", 140.0) < 0.7
+    assert pace.rate("burst", 100.1) == 10, "a burst is no rate"
+    for at in (100.0, 100.5, 106.2, 107.2, 108.2):
+        pace.departed("held", at)
+    pace.held("held", 106.0)
+    assert 0.8 < pace.rate("held", 109.0) < 1.2, "while it was held nobody could go"
+    pace.departed("single", 100.0)
+    assert pace.rate("single", 100.1) == 0
     for n in range(SlotRates.MOST + 1):
         pace.departed(str(n), 5.0)
     assert len(pace._slots) <= SlotRates.MOST

@@ -36,7 +36,7 @@ class Limiter:
     async def hold(self, slot: str, seconds: float) -> None:
         self._called("hold", slot, round(seconds))
 
-    async def slow_down(self, slot: str, **how: float) -> float:
+    async def slow_down(self, slot: str, **how: object) -> float:
         self._called("slow_down", slot)
         return 0.2
 
@@ -52,7 +52,7 @@ class Runtime:
     """As much of ``Mocra`` as notices ask for."""
 
     def __init__(self, **settings: Any) -> None:
-        self.crawler = type("C", (), {})()
+        self.crawler, self.worker = type("C", (), {})(), "w"
         self.crawler.settings = Settings({"MOCRA_STOP_TIMEOUT": 0.05, **settings})
         self.crawler.stats = MemoryStatsCollector(Crawler(Spider, Settings()))
         self.limiter = Limiter()

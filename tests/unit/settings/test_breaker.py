@@ -89,6 +89,11 @@ def test_all_kinds_can_be_listed() -> None:
         ("MOCRA_BREAKER", {"preset": "mocra", "hold": float("nan")}, "['hold']"),
         ("MOCRA_BREAKER", {"preset": "mocra", "longest": 10}, "['longest']"),
         ("MOCRA_BREAKER", {"preset": "mocra", "probes": None}, "['probes']"),
+        ("MOCRA_BREAKER", {"preset": "mocra", "ramp": -1}, "['ramp']"),
+        ("MOCRA_BREAKER", {"slot": {"slow": -1}}, "['slot']['slow']"),
+        ("MOCRA_BREAKER", {"slot": {"slow": 5, "slow_share": 0}}, "['slot']['slow_share']"),
+        ("MOCRA_BREAKER", {"slot": {"slow": 5, "slow_share": 2}}, "['slot']['slow_share']"),
+        ("MOCRA_BREAKER", {"crawl": {"slow": 5}}, "['crawl']"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: Any, part: str) -> None:
@@ -96,6 +101,20 @@ def test_a_wrong_setting_is_named(name: str, value: Any, part: str) -> None:
         read_breaker(Settings({name: value}))
     assert raised.value.subject == name + part
     assert raised.value.fix
+
+
+def test_slow_downloads_and_growing_again() -> None:
+    rules = read({"slot": {"slow": 5}, "ramp": "60"})
+    assert rules is not None
+    assert rules.slot is not None
+    assert (rules.slot.failures, rules.slot.share, rules.slot.slow, rules.slot.slow_share) == (0, 0.0, 5.0, 0.5)
+    assert (rules.ramp, rules.openings) == (60.0, 6)
+    with pytest.raises(ConfigurationError) as raised:
+        read("mocra", MOCRA_STALL_OPENINGS="often")
+    assert raised.value.subject == "MOCRA_STALL_OPENINGS"
+    more = read("mocra", MOCRA_STALL_OPENINGS=0)
+    assert more is not None
+    assert more.openings == 0
 
 
 def test_slots_are_held_by_the_cluster_only() -> None:

@@ -74,7 +74,7 @@ class Stage:
 
 def test_what_an_answer_says_is_counted_under_our_names() -> None:
     told = answer(
-        stored=(True, False), acked=(True, True, False), released=(True, False), buried=(True,), reclaimed=3, given_up=2,
+        stored=(True, False), acked=(True, True, False), released=(True, False), buried=(True,), reclaimed=3, given_up=2, stalled=4,
         leases=(LEASE, Lease("t", b"", "s", deliveries=1)),
     )  # fmt: skip
     assert described(told) == {
@@ -86,6 +86,7 @@ def test_what_an_answer_says_is_counted_under_our_names() -> None:
         "mocra/queue/redelivered": 1,
         "mocra/queue/reclaimed": 3,
         "mocra/queue/given_up": 2,
+        "mocra/dead/stalled": 4,
     }
     stage = Stage()
     stage(acked=(True, False), reclaimed=3)

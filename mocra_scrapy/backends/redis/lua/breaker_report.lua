@@ -1,7 +1,8 @@
--- uses: meta mailbox permits hold circuits breaker
+-- uses: meta mailbox throttle permits hold circuits breaker failing
 -- ARGV[1]: see lib/breaker.lua; tallies of slots; total: that of the crawl, or 0. A tally is {slot, downloads, failures,
 -- {kind, n, ...}, ms of age of the youngest download that went well, of the youngest that failed}
--- -> {changes {slot, before, after, ms of the hold, openings, failures, downloads, kinds}, trip: {ms, failures, downloads,
+-- -> {changes {slot, before, after, ms of the hold, openings, failures, downloads, kinds, why it is given
+-- up or nothing}, trip: {ms, failures, downloads,
 -- kinds} or 0}, packed
 local now, asked = meta.now, breaker.asked
 local CLOSED, OPEN, HALF_OPEN = 0, 1, 2
@@ -16,14 +17,24 @@ end
 
 local function open_circuit(name, circuit, before, sum)
     circuit.openings = circuit.openings + 1
+    local is_proxy = string.sub(name, 1, 6) == 'proxy:'  -- nothing is stored of it
+    if asked.openings > 0 and circuit.openings >= asked.openings and not is_proxy then
+        local why = string.format('its circuit opened %d times in a row, the last probe failed', circuit.openings)
+        failing.give_up(name, why)
+        return {name, before, OPEN, 0, circuit.openings, sum.failed, sum.total, sum.kinds, why}
+    end
     local ms = math.min(asked.longest, asked.hold * 2 ^ math.min(circuit.openings - 1, 40))
-    circuit.buckets, circuit.held_until, circuit.probes = {}, now + ms, 0
+    circuit.buckets, circuit.held_until, circuit.probes, circuit.longest = {}, now + ms, 0, asked.longest
     for worker, n in pairs(permits.holders_of(name)) do  -- permits of more than one would be as many probes
         if n > 1 then mailbox.ask_to_come_down(worker, name, 1) end
     end
+    breaker.next_probe(name)
     hold.place(name, circuit.held_until * 1000)
-    breaker.try_until(name, circuit.held_until + asked.longest)
     circuits.keep(name, circuit, ms + asked.longest)
+    local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
+    local until_ms = circuits.outlast(name, held < math.huge and held / 1000 or 0)
+    breaker.try_until(name, until_ms)
+    if before == HALF_OPEN then hold.reschedule(name) end  -- what waits for the next probe waits for the end of the hold now
     return {name, before, OPEN, ms, circuit.openings, sum.failed, sum.total, sum.kinds}
 end
 
@@ -39,15 +50,18 @@ end
 
 local function judge_held(tally, circuit)
     local name, since = tally.name, now - circuit.held_until  -- ms for which it may be tried
-    if tally.failed > 0 and since >= tally.failed_age then return open_circuit(name, circuit, HALF_OPEN, tally) end
+    local is_bad = tally.failed > 0 or (tally.kinds.slow or 0) > 0
+    if is_bad and since >= tally.failed_age then return open_circuit(name, circuit, HALF_OPEN, tally) end
     if since < tally.good_age then return nil end
     circuit.probes = circuit.probes + math.max(0, tally.total - tally.failed)
+    breaker.next_probe(name)
     if circuit.probes < asked.probes then
         circuits.keep(name, circuit, asked.longest)
         breaker.try_until(name, now + asked.longest)
+        hold.reschedule(name)
         return nil
     end
-    breaker.try_until(name, 0)
+    breaker.ramp_up(name)
     hold.reschedule(name)
     circuits.keep(name, circuits.closed(), breaker.of_slots.window)
     return {name, HALF_OPEN, CLOSED, 0, circuit.openings, 0, circuit.probes, {}}

@@ -6,7 +6,8 @@ local circuit = circuits.look_up(name)
 if circuit.held_until == 0 then return 0 end
 local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name) or nil)
 if held == circuit.held_until * 1000 then hold.lift(name) end  -- any other hold is somebody else's
-breaker.try_until(name, 0)
+breaker.next_probe(name)
+breaker.ramp_up(name)
 circuit = circuits.closed()
 circuit.reset_at = meta.now
 circuits.keep(name, circuit, SETTLED)

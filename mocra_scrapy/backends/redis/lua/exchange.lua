@@ -1,4 +1,5 @@
--- uses: journal meta turns items filter crawl sizes workers dead_letters throttle mailbox permits leases leasing settling
+-- uses: journal meta turns items filter crawl sizes workers dead_letters throttle mailbox permits leases stalled leasing
+-- uses: settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms,
@@ -6,7 +7,8 @@
 -- last part of a letter} each; limits: see throttle.set_limits.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
 -- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
--- reclaimed; given_up; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms
+-- reclaimed; given_up; stalled; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms;
+-- tried: slots whose leases are probes
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -53,7 +55,8 @@ local function next_due(size)  -- ms, or nil
         first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
         at = math.min(at, first_end)
     end
-    local due = leasing.more and 0 or math.max(0, at - now)
+    if stalled.is_unfinished or leasing.more then return 0 end
+    local due = math.max(0, at - now)
     if asked.throttled then
         local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
         local soon = call('ZRANGEBYSCORE', ready, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
@@ -64,7 +67,7 @@ local function next_due(size)  -- ms, or nil
 end
 
 local function answer()
-    local size, waits, mine, held = sizes(asked.dead_ttl), nil, nil, nil
+    local size, waits, mine, held, tried = sizes(asked.dead_ttl), nil, nil, nil, {}
     if done.departs then
         waits = {}
         for i, at in ipairs(done.departs) do waits[i] = math.max(0, math.floor(at - meta.now_us)) end
@@ -77,6 +80,10 @@ local function answer()
                 for _, name in ipairs(throttle.names_of(slot)) do mine[name] = permits.of(name, worker).mine end
             end
         end
+        for _, group in ipairs(leases.groups) do
+            local slot = throttle.names_of(group[1])[1]
+            if group[3] and throttle.limit_of(slot).is_tried then tried[#tried + 1] = slot end
+        end
         for name, n in pairs(mail.permits) do mine[name] = n end
         if done.holds then
             held = {}
@@ -85,10 +92,10 @@ local function answer()
     end
     return cmsgpack.pack({
         stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, lost = done.lost,
-        reclaimed = done.reclaimed, given_up = done.given_up, crowded = done.crowded,
+        reclaimed = done.reclaimed, given_up = done.given_up, stalled = done.stalled, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
         state = asked.control == 1 and crawl.state() or nil, waits = waits, permits = mine, held = held,
-        silence = meta.silence,
+        silence = meta.silence, tried = #tried > 0 and tried or nil,
     })
 end
 
@@ -139,7 +146,7 @@ local function push()  -- with lifo to the front, but for those of start()
             local fp, item = entries[i], '\0' .. entries[i + 1]
             if fp == '' or remember(fp, ttl) then
                 meta.seq = meta.seq + 1
-                if delay > 0 then
+                if delay > 0 and not stalled.why_of(slot) then
                     local member = string.format('%014x', meta.seq) .. items.place(rank, slot, item)
                     call('ZADD', DELAYED, text(now + delay), member)
                     note('ZREM', DELAYED, member)
@@ -230,11 +237,13 @@ end
 local function lease()
     if asked.want <= 0 then return end
     asked.want = math.min(asked.want, 65535)  -- a token has four digits for the place in its call
+    stalled.sweep(asked)
     leasing.begin(asked)
     if not own.suspect then leasing.suspect(asked) end
     if asked.throttled then leasing.with_limits(asked) else leasing.without_limits(asked) end
     if #leasing.departs > 0 then done.departs = leasing.departs end
     if #leasing.crowded > 0 then done.crowded = leasing.crowded end
+    if stalled.count > 0 then done.stalled = stalled.count end
 end
 
 local function wake()  -- those who wait, as many as find something; it may be lost

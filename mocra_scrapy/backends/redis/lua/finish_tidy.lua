@@ -9,7 +9,8 @@ for _, worker in ipairs(call('ZRANGE', workers.ALIVE, 0, 199)) do
     call('PEXPIRE', workers.key_of(worker), meta.AFTERGLOW)
 end
 call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
-call('DEL', prefix .. 'limits', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at')
+call('DEL', prefix .. 'limits', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at',
+    prefix .. 'stall', prefix .. 'stall:at', prefix .. 'stalled')
 call('ZREMRANGEBYSCORE', prefix .. 'hold', 'inf', 'inf')
 -- A site that asked us to wait is not asked again by the next run before; join.lua takes the time limit off.
 for _, key in ipairs({prefix .. 'tat', prefix .. 'hold'}) do

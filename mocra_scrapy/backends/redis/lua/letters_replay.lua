@@ -1,4 +1,4 @@
--- uses: journal meta items filter workers dead_letters letter_search
+-- uses: journal meta items filter workers dead_letters letter_search stalled
 -- ARGV: ms for which letters are kept or 0, lifo, channel, forget, id, ... -> a 1 or 0 for each
 local ttl, lifo, channel, forgets, out = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[3], ARGV[4] == '1', {}
 local with_others = {}  -- id -> true: went with another letter of its delivery, which is put back once
@@ -13,6 +13,7 @@ return journal.whole(function()
             dead_letters.drop(ids)
             for _, other in ipairs(ids) do with_others[other] = other ~= id or nil end
             meta.seq = meta.seq + 1
+            stalled.open_again(string.match(letter.slot, '^[^\31]*'))
             items.put(letter.rank, letter.slot, {'\0' .. letter.body}, lifo and letter.rank % 2 == 1)
             if forgets and letter.number ~= '' then filter.forget(letter.number) end
         end

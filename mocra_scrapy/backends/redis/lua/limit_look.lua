@@ -13,11 +13,11 @@ local function pending()  -- of its own list; those with scopes are not known by
 end
 
 local limit, at, in_use = throttle.limit_of(name), throttle.departure({name}), 0
-local change = throttle.change_of(name)
+local change, interval = throttle.change_of(name), limit.usual or limit.interval
 for _, n in pairs(permits.holders_of(name)) do in_use = in_use + n end
 return cmsgpack.pack({
-    interval = limit.interval, burst = limit.burst, concurrency = limit.concurrency, jitter = limit.jitter,
-    wait = at == math.huge and -1 or at - meta.now_us, slowed = limit.slowed and limit.interval or 0,
+    interval = interval, burst = limit.burst, concurrency = limit.concurrency, jitter = limit.jitter,
+    wait = at == math.huge and -1 or at - meta.now_us, slowed = limit.slowed and interval or 0,
     changed_interval = change.interval, changed_burst = change.burst, changed_concurrency = change.concurrency,
     permits = in_use, pending = pending(),
 })

@@ -1,6 +1,7 @@
 -- uses: meta throttle hold circuits
 -- What the breaker's scripts share. ARGV[1] of each, packed, is a map: limit (the default), channel, slot and crawl
--- (thresholds {window ms, failures, share, least}, or 0), hold and longest (ms), probes, and what the verb needs.
+-- (thresholds {window ms, failures, share, least, slow share}, or 0), hold and longest, ramp (ms), probes, openings, and what the
+-- verb needs.
 local breaker = (function()
     local call, text, now = redis.call, meta.text, meta.now
     local CIRCUITS, UNTIL, BUCKETS = circuits.KEY, circuits.UNTIL, 10
@@ -10,8 +11,8 @@ local breaker = (function()
 
     local function open_threshold(packed)
         if packed == 0 then return nil end
-        local window, failures, share, least = unpack(packed)
-        return {window = window, failures = failures, share = share, least = least}
+        local window, failures, share, least, slow_share = unpack(packed)
+        return {window = window, failures = failures, share = share, least = least, slow_share = slow_share}
     end
 
     local of_slots, of_crawl = open_threshold(asked.slot), open_threshold(asked.crawl)
@@ -45,12 +46,29 @@ local breaker = (function()
 
     local function is_passed(threshold, sum)
         if threshold.failures > 0 and sum.failed >= threshold.failures then return true end
-        return threshold.share > 0 and sum.total >= threshold.least and sum.failed >= threshold.share * sum.total
+        if sum.total < threshold.least then return false end
+        local slow = sum.kinds.slow or 0
+        if threshold.slow_share > 0 and slow > 0 and slow >= threshold.slow_share * sum.total then return true end
+        return threshold.share > 0 and sum.failed >= threshold.share * sum.total
     end
 
     local function try_until(name, until_ms)  -- one request at a time until then; 0: as before
         local change = throttle.change_of(name)
         change.trying_until = until_ms
+        throttle.set_change(name, change)
+    end
+
+    local function next_probe(name)  -- the last one was judged: the next may go as soon as the usual interval allows
+        try_until(name, 0)
+        local tat = tonumber(call('ZSCORE', throttle.TAT, name) or nil)
+        local due = meta.now_us + throttle.limit_of(name).interval
+        if tat and tat > due then call('ZADD', throttle.TAT, text(due), name) end
+    end
+
+    local function ramp_up(name)  -- from a tenth to the whole of what it may
+        if asked.ramp == 0 then return end
+        local change = throttle.change_of(name)
+        change.ramp_from, change.ramp = now, asked.ramp
         throttle.set_change(name, change)
     end
 
@@ -75,6 +93,7 @@ local breaker = (function()
 
     return {
         asked = asked, of_slots = of_slots, of_crawl = of_crawl, count = count, summed = summed, is_passed = is_passed,
-        try_until = try_until, expire_all = expire_all, state_of = state_of,
+        try_until = try_until, next_probe = next_probe, ramp_up = ramp_up,
+        expire_all = expire_all, state_of = state_of,
     }
 end)()

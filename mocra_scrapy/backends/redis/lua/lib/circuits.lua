@@ -1,6 +1,7 @@
 -- uses: meta
 -- Circuits: what the breaker knows of a slot, and ('@') of the crawl. Stored packed: {buckets = {{part of the window,
 -- downloads, failures, {kind -> failures}} each}; held_until: ms, 0: closed; openings in a row; probes that went well;
+-- longest: ms for which it may be tried;
 -- reset_at: ms when it was reset; trip, of the crawl: {ms, failures, downloads, kinds}}.
 local circuits = (function()
     local call, text, now = redis.call, meta.text, meta.now
@@ -19,6 +20,18 @@ local circuits = (function()
         call('ZADD', UNTIL, text(now + ms), name)
     end
 
+    local function outlast(name, at)  -- ms: it is kept for as long as it may be tried after that -> ms when it is forgotten
+        local circuit = look_up(name)
+        if circuit.held_until == 0 then return nil end
+        local ends = math.max(tonumber(call('ZSCORE', UNTIL, name)), math.ceil(at) + (circuit.longest or 0))
+        call('ZADD', UNTIL, text(ends), name)
+        for _, key in ipairs({KEY, UNTIL}) do
+            local left = call('PTTL', key)
+            if left >= 0 and left < ends - now + 1000 then call('PEXPIRE', key, text(ends - now + 1000)) end
+        end
+        return ends
+    end
+
     local function half_open(name)  -- its hold was ended by hand: what departs from now on tries the site
         local circuit = look_up(name)
         if circuit.held_until > now then
@@ -27,8 +40,13 @@ local circuits = (function()
         end
     end
 
+    local function drop(name)
+        call('HDEL', KEY, name)
+        call('ZREM', UNTIL, name)
+    end
+
     return {
         KEY = KEY, UNTIL = UNTIL, THE_CRAWL = '@', -- no slot is called so
-        closed = closed, look_up = look_up, keep = keep, half_open = half_open,
+        closed = closed, look_up = look_up, keep = keep, half_open = half_open, outlast = outlast, drop = drop,
     }
 end)()

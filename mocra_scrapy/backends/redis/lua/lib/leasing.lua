@@ -1,4 +1,4 @@
--- uses: journal meta turns items workers throttle permits leases
+-- uses: journal meta turns items workers throttle permits leases stalled
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua; asked_at: ms when this worker last asked for permits of what is parked.
 --
@@ -91,6 +91,11 @@ local leasing = (function()
 
     -- gate: the name behind whose gate it stands, or nil. -> whether it gave something; whether it stays where it is
     local function serve(asked, list, since, gate, most, is_parked)
+        local is_given_up, some_left = stalled.takes(list, asked)
+        if is_given_up then
+            if not some_left then turns.leave(list, since, gate) end
+            return false, some_left
+        end
         local names = throttle.names_of(list)
         local n, name = allowed(asked, names, most)
         if n == 0 then
@@ -124,6 +129,8 @@ local leasing = (function()
         local gate = turns.gate_of(name)
         fetch({name})
         local n, waits = allowed(asked, {name}, most)
+        local is_given_up = stalled.why_of(name)
+        if is_given_up then n = most end  -- its lists don't depart, they are buried
         if n == 0 then
             if waits then turns.place(gate, blocked[name]) else close(gate) end
             return 1
@@ -138,7 +145,7 @@ local leasing = (function()
         local has_served, each = false, throttle.is_paced({name}) and 1 or math.ceil(n / #lists)
         for i, list in ipairs(lists) do
             local left = missing(asked)
-            if left <= 0 or blocked[name] then break end
+            if left <= 0 or (blocked[name] and not is_given_up) then break end
             local gave, stays = serve(asked, list, tonumber(some[2 * i]), name, math.min(each, left))
             if stays then heads_passed[name] = (heads_passed[name] or 0) + 1 end
             has_served = has_served or gave
@@ -249,6 +256,12 @@ local leasing = (function()
             local quantum = math.ceil((asked.want - before) / #slots)
             for _, slot in ipairs(slots) do
                 local n = math.min(quantum, asked.want - leases.count)
+                local is_given_up, some_left = stalled.takes(slot, asked)
+                if is_given_up then
+                    if not some_left then turns.remove(slot) end
+                    pass_over(slot)
+                    n = 0
+                end
                 if asked.per_slot > 0 then
                     n = math.min(n, asked.per_slot - (given[slot] or 0))
                     given[slot] = (given[slot] or 0) + n
@@ -269,15 +282,19 @@ local leasing = (function()
         local placed = call('LINDEX', SUSPECT, 0)
         if not placed then return end
         local rank, slot, item = items.unplace(placed)
-        local names = asked.throttled and throttle.names_of(slot)
-        if passed_over[slot] or (names and (allowed(asked, names, 1)) == 0) then
+        local names, is_given_up = asked.throttled and throttle.names_of(slot), stalled.why_of(slot)
+        if not is_given_up and (passed_over[slot] or (names and (allowed(asked, names, 1)) == 0)) then
             call('LMOVE', SUSPECT, SUSPECT, 'LEFT', 'RIGHT')
             return
         end
         call('LPOP', SUSPECT)
         journal.note('LPUSH', SUSPECT, placed)
-        items.spend(item)
         meta.pending = math.max(0, meta.pending - 1)
+        if is_given_up then
+            stalled.bury(rank, slot, item, asked)
+            return
+        end
+        items.spend(item)
         if names then
             depart(names)
             count_in(asked, names, 1)

@@ -44,6 +44,11 @@
 --                            throttle.lua                                             two runs (as tat, hold): 7 days
 --   br               hash    slot -> packed circuit, see breaker.lua; '@': the crawl  the run is finished; with br:at
 --   br:at            zset    slot -> ms when the breaker forgets it                   that is over
+--   stall            hash    slot -> packed clock of a slot that fails, see          a success; the run is finished;
+--                            failing.lua                                              7 days
+--   stall:at         zset    slot -> ms when it last failed                           with it
+--   stalled          hash    slot that was given up -> why; '\31': where the search  replayed, reset, a success; the run
+--                            of what is delayed goes on                               is finished
 --   tat              zset    name -> us when the next departure without a burst is    that is over
 --                            on time, see throttle.lua
 --   hold             zset    name -> us before which nothing departs; inf: paused     that is over, resumed; the run is

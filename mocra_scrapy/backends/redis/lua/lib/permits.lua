@@ -62,7 +62,10 @@ local permits = (function()
         return cap, fair
     end
 
-    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked
+    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
+        local has_more = false
+        for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
+        if not has_more then return end
         call('HSET', prefix .. 'ask:' .. name, me, text(now))
         call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
         call('ZADD', ASKING, text(now), name)
