@@ -17,7 +17,7 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import slot_of
 from mocra_scrapy.exceptions import MocraError
-from mocra_scrapy.models import Reservation, SlotLimit
+from mocra_scrapy.models import Reservation
 from mocra_scrapy.politeness.outage_share import OutageShare
 from mocra_scrapy.runtime import Mocra
 
@@ -52,7 +52,6 @@ class ThrottleMiddleware:
         self._stats = crawler.stats
         self._share = OutageShare()
         self._counted = -COUNTED
-        self._told: set[str] = set()
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -79,12 +78,7 @@ class ThrottleMiddleware:
                 return
 
     async def _book(self, names: tuple[str, ...]) -> tuple[float, bool]:
-        told: dict[str, SlotLimit] = {}
-        for name in names:
-            if name not in self._told and self._limits.special(name):
-                told[name] = self._limits.of(name)
-        (booking,) = await self.mocra.limiter.reserve([Reservation(names, AHEAD)], limits=told)
-        self._told.update(told)
+        (booking,) = await self.mocra.limiter.reserve([Reservation(names, AHEAD)])
         await self._count()
         return booking.wait, booking.booked
 

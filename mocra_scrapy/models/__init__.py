@@ -47,10 +47,12 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
 from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
 
 __all__ = [
+    "APART",
     "BUCKETS",
     "EVERY_LETTER",
     "LEASED_BYTES",
@@ -59,6 +61,7 @@ __all__ = [
     "MIN_PRIORITY",
     "REASONS",
     "UNBOUNDED",
+    "UNLIMITED",
     "Argument",
     "Attempts",
     "Audit",
@@ -84,6 +87,8 @@ __all__ = [
     "QueueOptions",
     "QueueSize",
     "Reservation",
+    "RuleSet",
+    "RulesInForce",
     "Seeding",
     "ServerReport",
     "SharedValue",
@@ -100,8 +105,10 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "digest_of",
     "skipped_namespace",
     "slot_name",
+    "strictest",
     "tally",
     "totals_namespace",
 ]

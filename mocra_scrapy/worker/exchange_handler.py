@@ -13,6 +13,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
 from mocra_scrapy.runtime.worker_state import DRAINED
+from mocra_scrapy.worker.rule_differences import RuleDifferences
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -39,6 +40,7 @@ class ExchangeHandler:
 
     Attributes:
         run: the run that this worker works on.
+        rules: whether others have other limits.
         is_broken: whether nothing more is told to the queue.
     """
 
@@ -70,6 +72,7 @@ class ExchangeHandler:
         self._policy = policy
         self._codec = codec
         self.run = status.state.run
+        self.rules = RuleDifferences(parts, crawler.stats)
         self.is_broken = False
         self._answered_at = time.monotonic()
 

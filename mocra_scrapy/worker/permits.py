@@ -11,14 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from mocra_scrapy.models import Exchange, Lease, SlotLimit
+from mocra_scrapy.models import Exchange, Lease
 
 #: Seconds for which a hold is believed here without being told again: it may be lifted when this
 #: worker has nothing of the name any more, and is not told. Leases are held by the queue; what
 #: can't be stored asks again before it departs.
 BELIEVED = 30.0
-#: Names of which it is remembered that the store knows their limits: about 20 MB of them.
-MOST_DECLARED = 200_000
 
 
 def names_of(lease: Lease) -> tuple[str, ...]:
@@ -27,40 +25,17 @@ def names_of(lease: Lease) -> tuple[str, ...]:
 
 
 class SlotPermits:
-    """See above.
+    """See above."""
 
-    Args:
-        limit_of: the limit that settings give a name, to tell it to the store; ``None``: the
-            store's default is right.
-    """
-
-    def __init__(
-        self, limit_of: Callable[[str], SlotLimit | None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._limit_of = limit_of
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._permits: dict[str, int] = {}
         self._target: dict[str, int] = {}  # others ask for some: come down to so many
         self._in_flight: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._held: dict[str, float] = {}
-        self._declared: set[str] = set()
-        self._undeclared: dict[str, SlotLimit] = {}
 
     # ------------------------------------------------------------------ what the worker does
-
-    def declare_limits(self, names: Iterable[str]) -> None:
-        """Requests of *names* were seen: the store learns their limits with the next exchange, if
-        these are special.
-        """
-        for name in names:
-            if name not in self._declared:
-                if len(self._declared) > MOST_DECLARED:
-                    self._declared.clear()  # they are declared once more
-                self._declared.add(name)
-                limit = self._limit_of(name)
-                if limit is not None:
-                    self._undeclared[name] = limit
 
     def on_leased(self, lease: Lease) -> None:
         """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands
@@ -133,10 +108,6 @@ class SlotPermits:
                 del self._permits[name]  # not only when it is confirmed: nothing may start on it meanwhile
                 self._target.pop(name, None)
         return keep
-
-    def limits(self) -> dict[str, SlotLimit]:
-        told, self._undeclared = self._undeclared, {}
-        return told
 
     def on_answered(self, exchange: Exchange, kept: Mapping[str, int]) -> None:
         """Take in what the store said to a call that gave back all but *kept*."""

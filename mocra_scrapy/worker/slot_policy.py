@@ -83,15 +83,14 @@ class ClusterPolicy:
         self.permits = permits
         self._limits = limits
         self._engine = engine
+        self.on_leased = permits.on_leased
         self.on_returned = permits.on_returned
         self.on_started = permits.on_started
         self.on_downloaded = permits.on_downloaded
         self.on_lost = permits.on_lost
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
-        scopes = self._limits.scopes_of(slot, request)
-        self.permits.declare_limits((slot, *scopes))
-        return scopes
+        return self._limits.scopes_of(slot, request)
 
     def has_room(self, key: Key, leased: bool) -> bool:
         if leased:
@@ -105,15 +104,10 @@ class ClusterPolicy:
         return Bounds(
             loads=self.permits.loads() if want else {},
             keep_permits=self.permits.keep_permits(),
-            limits=self.permits.limits(),
         )
 
     def is_paced(self, lease: Lease) -> bool:
         return lease.wait > 0 or any(self._limits.of(name).interval for name in names_of(lease))
-
-    def on_leased(self, lease: Lease) -> None:
-        self.permits.on_leased(lease)
-        self.permits.declare_limits(names_of(lease))
 
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         self.permits.on_answered(exchange, bounds.keep_permits)
@@ -199,5 +193,4 @@ def policy_for(limits: Limits, engine: EngineHooks) -> SlotPolicy:
     """The one that ``MOCRA_THROTTLE_SCOPE`` asks for."""
     if not limits.cluster:
         return WorkerPolicy(limits, engine)
-    permits = SlotPermits(lambda name: limits.of(name) if limits.special(name) else None)
-    return ClusterPolicy(permits, limits, engine)
+    return ClusterPolicy(SlotPermits(), limits, engine)

@@ -28,12 +28,11 @@ async def at_once(session: QueueSession, want: int, **more: Any) -> list[Lease]:
 
 
 async def test_who_waits_for_one_name_takes_turns(harness: Harness) -> None:
-    a = await harness.worker("a", **ONE, limit=SlotLimit())
-    b = await harness.worker("b", second=True, **ONE, limit=SlotLimit())
+    rules = {**ONE, "limit": SlotLimit(), "names": {"@gate": SlotLimit(interval=100, concurrency=50)}}
+    a, b = await harness.worker("a", **rules), await harness.worker("b", second=True, **rules)
     slots = [f"s{n:02}" for n in range(12)]
-    limits = {"@gate": SlotLimit(interval=100, concurrency=50)}
     push = [Entry(f"{slot}/{n}".encode(), slot, scopes=("@gate",)) for slot in slots for n in range(3)]
-    await a.exchange(push=push, bounds=Bounds(limits=limits))
+    await a.push(push)
     await a.push(entries("free 1", "free 2", slot="free"))
     served: list[str] = []
     for turn in range(2 * len(slots)):
@@ -73,44 +72,40 @@ async def test_crowded_slots_keep_nobody_waiting(harness: Harness, scope: Any) -
     assert len(await at_once(a, 300, bounds=Bounds(loads=loads))) == 300
 
 
-async def _gives_back(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
+async def _gives_back(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
     await a.exchange(ack=held, bounds=Bounds(keep_permits={"s": 0, "@gate": 0}))
 
 
-async def _leaves(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
+async def _leaves(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
     await a.ack(held)
     await a.queue.close_worker("a")
 
 
-async def _dies(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
+async def _dies(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
     await a.ack(held)
     for _ in range(2):  # b calls meanwhile
         await harness.advance(LEASE / 2 + 1)
         await harness.heir.exchange()  # type: ignore[attr-defined]
 
 
-async def _is_declared_dead(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
+async def _is_declared_dead(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
     await a.ack(held)
     await a.queue.declare_dead("a")
 
 
-async def _changes_the_limit(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
-    limiter = harness.limiter(shards=1, limit=limit)
+async def _changes_the_limit(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
+    limiter = harness.limiter(**options)
     for name in ("s", "@gate"):
         await limiter.change(name, LimitChange(interval=0.0, burst=50, concurrency=50))
 
 
-async def _tells_another_limit(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
-    await a.exchange(bounds=Bounds(limits={"s": SlotLimit(concurrency=50), "@gate": SlotLimit(concurrency=50)}))
-
-
-async def _resumes(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
-    limiter = harness.limiter(shards=1, limit=limit)
+async def _resumes(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
+    limiter = harness.limiter(**options)
     for name in ("s", "@gate"):
         await limiter.resume(name)
 
 
-async def _waits(harness: Harness, a: QueueSession, held: list[Lease], limit: SlotLimit) -> None:
+async def _waits(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:
     await a.exchange()
     await harness.advance(30)
     await a.exchange()
@@ -124,7 +119,6 @@ ENDS = [
     (_dies, CROWDED),
     (_is_declared_dead, CROWDED),
     (_changes_the_limit, CROWDED),
-    (_tells_another_limit, CROWDED),
     (_changes_the_limit, PACED),
     (_waits, PACED),
     (_resumes, PAUSED),
@@ -136,11 +130,12 @@ ENDS = [
 async def test_what_ends_a_wait_is_noticed(harness: Harness, end: Any, limit: SlotLimit, scope: Any) -> None:
     """Of one slot, or of two under one scope."""
     options: dict[str, Any] = {"shards": 1, "limit": SlotLimit(concurrency=50) if scope else limit}
+    options["names"] = {"@gate": limit}
     a = await harness.worker("a", **options)
     b = await harness.worker("b", second=True, **options)
     harness.heir = b  # type: ignore[attr-defined]
     push = [Entry(b"%d" % n, "t" if scope and n % 2 else "s", scopes=scope) for n in range(8)]
-    await a.exchange(push=push, bounds=Bounds(limits={"@gate": limit}))
+    await a.push(push)
     held: list[Lease] = []
     if limit is PAUSED:
         limiter = harness.limiter(**options)
@@ -152,7 +147,7 @@ async def test_what_ends_a_wait_is_noticed(harness: Harness, end: Any, limit: Sl
     for _ in range(3):
         assert await at_once(b, 4) == [], "it waits"
         assert await at_once(a, 4, bounds=Bounds(loads={"s": 2, "t": 2, "@gate": 2})) == []
-    await end(harness, a, held, options["limit"])
+    await end(harness, a, held, options)
     assert len(await at_once(b, 1)) == 1
     audit = await b.queue.audit()
     assert not audit.differs, audit
@@ -161,10 +156,9 @@ async def test_what_ends_a_wait_is_noticed(harness: Harness, end: Any, limit: Sl
 async def test_without_limits_nothing_waits_for_one(harness: Harness) -> None:
     """A run goes on with other settings."""
     one = SlotLimit(concurrency=1)
-    a = await harness.worker("a", **ONE, limit=one)
-    b = await harness.worker("b", second=True, **ONE, limit=one)
-    push = [Entry(b"%d" % n, f"s{n % 4}", scopes=("@gate",) if n % 2 else ()) for n in range(24)]
-    await a.exchange(push=push, bounds=Bounds(limits={"@gate": one}))
+    rules = {**ONE, "limit": one, "names": {"@gate": one}}
+    a, b = await harness.worker("a", **rules), await harness.worker("b", second=True, **rules)
+    await a.push([Entry(b"%d" % n, f"s{n % 4}", scopes=("@gate",) if n % 2 else ()) for n in range(24)])
     got = await at_once(a, 24)
     got += await at_once(b, 24)
     c = await harness.worker("c", **ONE)

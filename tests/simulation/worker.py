@@ -23,7 +23,6 @@ from mocra_scrapy.models import (
     Lease,
     QueueSize,
     Seeding,
-    SlotLimit,
 )
 from mocra_scrapy.worker.permits import SlotPermits
 
@@ -53,8 +52,7 @@ class SimulatedWorker:
         self.queue = simulation.client(self.link)
         self.session = QueueSession(self.queue, name)
         loop = asyncio.get_running_loop()
-        self._permits = SlotPermits(lambda _: None, loop.time) if self._setup.limit else None
-        self._told = False  # the limits of the scope
+        self._permits = SlotPermits(loop.time) if self._setup.limit else None
         self._outbox: deque[Entry | Lease | Burial] = deque()
         self._releases: list[Lease] = []
         self._put = self._confirmed = 0
@@ -210,7 +208,6 @@ class SimulatedWorker:
         self._state = await self._insist(lambda _: self.queue.join(self.name))
         self._born, self._number = self._state.born, self._state.run
         self._lose()
-        self._told = False
         self._seeding.cancel()
         self._seeding = self._spawn(self._seed())
 
@@ -222,16 +219,7 @@ class SimulatedWorker:
         return Bounds(
             loads=self._permits.loads() if want else {},
             keep_permits=self._permits.keep_permits(),
-            limits=self._limits_of_scope(),
         )
-
-    def _limits_of_scope(self) -> dict[str, SlotLimit]:
-        """Told once, as soon as there are requests of it."""
-        limit, told, self._told = self._setup.options.limit, self._told, True
-        if told or limit is None or not self._setup.scope:
-            return {}
-        concurrency = limit.concurrency and limit.concurrency + 1
-        return {self._setup.scope: SlotLimit(limit.interval / 4, limit.burst, concurrency)}
 
     def _take_in(self, answer: Exchange, bounds: Bounds) -> None:
         permits = self._permits

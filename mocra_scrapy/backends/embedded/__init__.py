@@ -9,6 +9,7 @@ workers.
 ``fingerprints.py``          the filter
 ``dead_letters.py``          what was given up
 ``dictionaries.py``          what compressed payloads need to be read
+``rules.py``                 what the settings of the workers say of limits
 ``throttle.py``              limits, departures, permits; ``throttled_leasing.py``: who gets what
                              within them
 ``circuits.py``              what the breaker knows; ``judging.py``: its rules

@@ -162,6 +162,14 @@ class StoredCrawl:
         """Workers whose lease has not run out, other than the one called *but*."""
         return [worker for worker in self.workers.values() if worker.expires >= now and worker.name != but]
 
+    def end_rules_of_the_dead(self, now: float) -> None:
+        """Rules last as long as somebody lives who brought them, though nobody came for what the
+        dead held.
+        """
+        for worker in self.workers.values():
+            if worker.expires < now:
+                self.throttle.rules.forget(worker.name)
+
     def _forget(self, worker: Worker) -> None:
         del self.workers[worker.name]
         self.throttle.forget(worker.name)

@@ -60,6 +60,7 @@ class _Turn:
         self._crawl, self._options = crawl, options
         self._now, self._wall = now, wall
         self._me = crawl.renew(worker, now, options.lease)
+        crawl.throttle.rules.know(worker, options.rules)
         self._silence = crawl.silence
         crawl.seen.age(now, options.seen_ttl)
         crawl.dead.expire(now, options.dead_ttl)
@@ -78,12 +79,9 @@ class _Turn:
         self._me.lost = False
 
     def take_notice(self, bounds: Bounds) -> int:
-        """Of limits and of permits that are given back; the worker is told of holds."""
+        """Of permits that are given back; the worker is told of holds."""
         throttle, turns = self._crawl.throttle, self._crawl.slots.turns
         self._done.holds = dict(throttle.holds.pop(self._me.name, {}))
-        throttle.limits.update(bounds.limits)
-        for name in bounds.limits:
-            turns.open(name)
         kept = throttle.keep_permits(self._me.name, bounds.keep_permits)
         self._yielded = kept.yielded
         return len(kept.missed.union(name for name in kept.freed if turns.open(name)))
@@ -158,7 +156,7 @@ class _Turn:
         """Hand out up to *want*: a suspect first if the worker holds none, then what the slots have
         in turn.
         """
-        if self._options.limit is None:
+        if self._options.rules is None:
             self._lease(want, bounds)
         else:
             self._lease_within_limits(want, bounds)
@@ -236,6 +234,8 @@ class _Turn:
             {name: min(max(0.0, until - now), LONGEST) for name, until in done.holds.items()},
             self._silence,
             done.stalled,
+            throttle.rules.version,
+            throttle.rules.different,
         )
 
     def _leases(self) -> list[Lease]:

@@ -32,11 +32,10 @@ def join(
         crawl.job, crawl.begun = job, wall
     elif job is not None:
         crawl.job = job
-    if crawl.throttle.rules != options.rules:
-        crawl.throttle.rules = options.rules
-        crawl.throttle.limits.clear()
-        crawl.slots.turns.open_all()
     crawl.renew(worker, now, options.lease)
+    crawl.end_rules_of_the_dead(now)
+    crawl.throttle.rules.know(worker, options.rules)
+    crawl.slots.turns.open_all()  # other limits may be in force now
     return replace(crawl.state(), resumed=resumed, others=others)
 
 

@@ -2,7 +2,7 @@
 seconds.
 
 ============  ==================================================================================
-``limits``    name -> as the settings say
+``rules``     what the settings say, see ``rules.py``
 ``changes``   name -> as somebody changed it
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
@@ -16,8 +16,8 @@ seconds.
 ``holds``     worker -> name -> until when nobody departs, not told yet
 ============  ==================================================================================
 
-They are mappings of any kind, of rows, for instance. So a value is never changed in place: what
-changes is stored anew.
+But for the rules they are mappings of any kind, of rows, for instance. So a value is never changed
+in place: what changes is stored anew.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
+from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.backends.embedded.workers import Kept
 from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
@@ -52,11 +53,10 @@ class Throttle:
     """See the table above. Nothing here knows of entries.
 
     Attributes:
-        rules: names the settings behind ``limits``.
         random: for jitter.
     """
 
-    limits: MutableMapping[str, SlotLimit]
+    rules: Rules
     changes: MutableMapping[str, LimitChange]
     slowed: MutableMapping[str, Slowed]
     probing: MutableMapping[str, float]
@@ -67,27 +67,28 @@ class Throttle:
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
     ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
-    rules: str = ""
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
     def in_memory(cls) -> Throttle:
-        return cls({}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+        return cls(Rules({}), {}, {}, {}, {}, {}, {}, {}, {}, {})
 
     # ------------------------------------------------------------------ limits
 
-    def limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
-        """What is in force."""
-        limit = self.usual_limit_of(name, default, now)
+    def limit_of(self, name: str, now: float) -> SlotLimit:
+        """What is in force: a change goes before the rules."""
+        limit = self.usual_limit_of(name, now)
         if self.probing.get(name, now) > now:
             return replace(limit, burst=1, concurrency=1, interval=max(limit.interval, PROBE))
         return limit
 
-    def usual_limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
+    def usual_limit_of(self, name: str, now: float) -> SlotLimit:
         """What would be, if the breaker had not opened it."""
-        limit = self.limits.get(name, SlotLimit() if name.startswith("@") else default)
+        limit = self.rules.limit_of(name)
         change = self.changes.get(name)
         if change is not None:
+            if change.adapted and change.interval is not None:
+                change = replace(change, interval=max(change.interval, limit.floor))
             told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
             limit = replace(limit, **told)
         slowed = self.slowed.get(name)
@@ -104,14 +105,12 @@ class Throttle:
         holders = self.permits.get(name, {})
         return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
 
-    def slow_down(
-        self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float], rate: float = 0.0
-    ) -> float:
+    def slow_down(self, name: str, now: float, rule: tuple[float, float, float, float], rate: float = 0.0) -> float:
         """Double the interval; *rule*: floor, recovery, most, calm. *rate*: departures a second, as
         measured.
         """
         floor, recovery, most, calm = rule
-        interval = self.usual_limit_of(name, default, now).interval
+        interval = self.usual_limit_of(name, now).interval
         slowed = self.slowed.get(name)
         if slowed is not None and now - slowed.since < calm:
             return interval
@@ -121,53 +120,53 @@ class Throttle:
 
     # ------------------------------------------------------------------ departures
 
-    def departure(self, names: Iterable[str], default: SlotLimit, now: float) -> float:
+    def departure(self, names: Iterable[str], now: float) -> float:
         """The earliest instant at which one more may depart; infinite while one of *names* is
         paused.
         """
-        return self.latest(names, default, now)[0]
+        return self.latest(names, now)[0]
 
-    def latest(self, names: Iterable[str], default: SlotLimit, now: float) -> tuple[float, str]:
+    def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
         earliest, last = now, ""
         for name in names:
             due = self.held.get(name, now)
             tat = self.tat.get(name)
             if tat is not None:
-                limit = self.limit_of(name, default, now)
+                limit = self.limit_of(name, now)
                 due = max(due, tat - (limit.burst - 1) * limit.interval)
             if due > earliest:
                 earliest, last = due, name
         return earliest, last
 
-    def book(self, names: Iterable[str], at: float, default: SlotLimit, now: float) -> None:
+    def book(self, names: Iterable[str], at: float, now: float) -> None:
         """One departs at *at*."""
         for name in names:
-            limit = self.limit_of(name, default, now)
+            limit = self.limit_of(name, now)
             if limit.interval:
                 varied = limit.interval * (1 + limit.jitter * self.random.uniform(-1, 1))
                 self.tat[name] = max(at, self.tat.get(name, at)) + varied
         if len(self.tat) > MANY_BOOKINGS:
             drop_over(self.tat, now)
 
-    def reserve(self, wishes: Iterable[Reservation], default: SlotLimit, now: float) -> list[Booking]:
+    def reserve(self, wishes: Iterable[Reservation], now: float) -> list[Booking]:
         """Book departures, in order, but for those that would wait for too long."""
         answers = []
         for wish in wishes:
-            due = self.departure(wish.names, default, now)
+            due = self.departure(wish.names, now)
             booked = due - now <= wish.max_wait
             if booked:
-                self.book(wish.names, due, default, now)
+                self.book(wish.names, due, now)
             answers.append(Booking(min(due - now, LONGEST_WAIT), booked))
         return answers
 
-    def hold(self, name: str, until: float, default: SlotLimit, now: float) -> None:
+    def hold(self, name: str, until: float, now: float) -> None:
         """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time,
         without a burst.
         """
         drop_over(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
-        limit = self.limit_of(name, default, now)
+        limit = self.limit_of(name, now)
         if not math.isinf(until):
             self.tat[name] = max(self.tat.get(name, now), until + (limit.burst - 1) * limit.interval)
         self._tell(name, self.held[name])
@@ -181,10 +180,10 @@ class Throttle:
             if permits > 1:
                 put(self.notes, worker, name, 1)
 
-    def next_probe(self, name: str, default: SlotLimit, now: float) -> None:
+    def next_probe(self, name: str, now: float) -> None:
         """The last probe was judged: the next one may go as soon as the usual interval allows."""
         if name in self.tat:
-            self.tat[name] = min(self.tat[name], now + self.usual_limit_of(name, default, now).interval)
+            self.tat[name] = min(self.tat[name], now + self.usual_limit_of(name, now).interval)
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
@@ -196,13 +195,13 @@ class Throttle:
         for worker in self.permits.get(name, ()):
             put(self.holds, worker, name, until)
 
-    def change(self, name: str, change: LimitChange, default: SlotLimit, now: float) -> None:
+    def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
         if change == LimitChange():
             self.changes.pop(name, None)
         else:
             self.changes[name] = change
-        limit = self.limit_of(name, default, now)
+        limit = self.limit_of(name, now)
         if name in self.tat:  # what a longer interval booked must not outlast the change
             start = max(now, self.held.get(name, now))
             self.tat[name] = min(self.tat[name], (now if math.isinf(start) else start) + limit.burst * limit.interval)
@@ -223,7 +222,6 @@ class Throttle:
         worker: str,
         names: Sequence[str],
         loads: Mapping[str, int],
-        default: SlotLimit,
         now: float,
         *,
         silently: bool = False,
@@ -232,7 +230,7 @@ class Throttle:
         than its share, for which it asks unless *silently*, and the name of which nobody can have
         more (``""``: none).
         """
-        limits = [self.limit_of(name, default, now) for name in names]
+        limits = [self.limit_of(name, now) for name in names]
         each = 1 if any(limit.interval for limit in limits) else 2
         room = MANY
         for name, limit in zip(names, limits, strict=True):
@@ -240,7 +238,7 @@ class Throttle:
             _, cap, fair, _ = self._share(name, worker, concurrency, now)
             here = each * cap - loads.get(name, 0)
             if here <= 0:
-                taken = name if self.is_taken(name, default, now) else ""
+                taken = name if self.is_taken(name, now) else ""
                 if cap >= fair:
                     return 0, "", taken
                 if not silently:
@@ -249,9 +247,9 @@ class Throttle:
             room = min(room, here)
         return room, "", ""
 
-    def is_taken(self, name: str, default: SlotLimit, now: float) -> bool:
+    def is_taken(self, name: str, now: float) -> bool:
         """Whether no permit of *name* is left."""
-        concurrency = self.limit_of(name, default, now).concurrency
+        concurrency = self.limit_of(name, now).concurrency
         return 0 < concurrency <= sum(self.permits.get(name, {}).values())
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
@@ -261,12 +259,10 @@ class Throttle:
         for holder in holders:
             put(self.notes, holder, name, fair)
 
-    def grant(
-        self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float
-    ) -> None:
+    def grant(self, worker: str, names: Iterable[str], loads: Mapping[str, int], now: float) -> None:
         """Give *worker* permits for what it has now, as far as there are any."""
         for name in names:
-            concurrency = self.limit_of(name, default, now).concurrency or MANY
+            concurrency = self.limit_of(name, now).concurrency or MANY
             mine, cap, _, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
@@ -299,10 +295,10 @@ class Throttle:
                 take_out(table, name, worker)
         self.notes.pop(worker, None)
         self.holds.pop(worker, None)
+        self.rules.forget(worker)
 
     def end_run(self, now: float) -> None:
-        """Limits, changes and pauses end with the run; what a site asked us to wait for does not."""
-        self.limits.clear()
+        """Changes and pauses end with the run; what a site asked us to wait for does not."""
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
@@ -314,10 +310,10 @@ class Throttle:
 
     # ------------------------------------------------------------------ looks
 
-    def look(self, name: str, default: SlotLimit, now: float, pending: int) -> SlotState:
-        interval = self.usual_limit_of(name, default, now).interval
-        limit = replace(self.limit_of(name, default, now), interval=interval)
-        due = self.departure([name], default, now)
+    def look(self, name: str, now: float, pending: int) -> SlotState:
+        interval = self.usual_limit_of(name, now).interval
+        limit = replace(self.limit_of(name, now), interval=interval)
+        due = self.departure([name], now)
         slowed = self.slowed.get(name)
         return SlotState(
             limit,

@@ -14,7 +14,7 @@ from mocra_scrapy.backends.embedded.slots import Item, Room, Slots
 from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
 from mocra_scrapy.backends.embedded.turns import gate_of, name_of_gate
 from mocra_scrapy.backends.embedded.workers import Worker
-from mocra_scrapy.models import QueueOptions, SlotLimit
+from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.models.entries import names_of
 
 #: Lists beyond those it takes from that one call looks at, at most.
@@ -53,7 +53,6 @@ class ThrottledLeasing:
         now: float,
     ) -> None:
         self._slots, self._turns, self._throttle = slots, slots.turns, throttle
-        self._default = options.limit or SlotLimit()
         self._lookahead = options.lookahead
         self._worker, self._now = worker, now
         self._loads = dict(loads)
@@ -88,11 +87,11 @@ class ThrottledLeasing:
                 return 0, self._now, name
             if name in self._avoid:
                 return 0, self._now, ""
-        due, last = self._throttle.latest(names, self._default, self._now)
+        due, last = self._throttle.latest(names, self._now)
         if due > self._now + self._lookahead:
             self._blocked[last] = due - self._lookahead
             return 0, due, last
-        room, crowded, taken = self._throttle.room(self._worker.name, names, self._loads, self._default, self._now)
+        room, crowded, taken = self._throttle.room(self._worker.name, names, self._loads, self._now)
         if crowded:
             self.crowded[crowded] = None
             self._avoid.add(crowded)
@@ -112,11 +111,11 @@ class ThrottledLeasing:
         """Hand out one *item* that departs at *due*."""
         self.taken.append((item, due))
         names = names_of(item.list_name)
-        self._throttle.book(names, due, self._default, self._now)
+        self._throttle.book(names, due, self._now)
         for name in names:
             self._loads[name] = self._loads.get(name, 0) + 1
             self.names[name] = None
-        self._throttle.grant(self._worker.name, names, self._loads, self._default, self._now)
+        self._throttle.grant(self._worker.name, names, self._loads, self._now)
 
     # ------------------------------------------------------------------ whose turn it is
 
@@ -155,9 +154,7 @@ class ThrottledLeasing:
         return [member for name, member in self._turns.parked(names) if self._may_have(name)]
 
     def _may_have(self, name: str, *, silently: bool = True) -> bool:
-        room, crowded, _ = self._throttle.room(
-            self._worker.name, [name], self._loads, self._default, self._now, silently=silently
-        )
+        room, crowded, _ = self._throttle.room(self._worker.name, [name], self._loads, self._now, silently=silently)
         if crowded and not silently:
             self.crowded[crowded] = None
         return room > 0
@@ -230,7 +227,7 @@ class ThrottledLeasing:
     def _take(self, list_name: str, names: list[str], most: int) -> int:
         paced, given = self._is_paced(names), 0
         while given < most and self._slots.holds(list_name):
-            due = self._throttle.departure(names, self._default, self._now)
+            due = self._throttle.departure(names, self._now)
             if due > self._now + self._lookahead:
                 break
             items = self._slots.serve(list_name, 1 if paced else min(most - given, MANY), self._room)
@@ -244,7 +241,7 @@ class ThrottledLeasing:
     # ------------------------------------------------------------------ where what was looked at waits
 
     def _is_paced(self, names: Iterable[str]) -> bool:
-        return any(self._throttle.limit_of(name, self._default, self._now).interval for name in names)
+        return any(self._throttle.limit_of(name, self._now).interval for name in names)
 
     def _wait(self, member: str) -> None:
         """*member* waits for its name, which is blocked."""
@@ -256,16 +253,16 @@ class ThrottledLeasing:
 
     def _blocks(self, name: str) -> bool:
         """Whether nothing more of *name* can go now."""
-        due = self._throttle.departure([name], self._default, self._now)
-        return due > self._now + self._lookahead or self._throttle.is_taken(name, self._default, self._now)
+        due = self._throttle.departure([name], self._now)
+        return due > self._now + self._lookahead or self._throttle.is_taken(name, self._now)
 
     def _line_up(self, member: str, name: str, *, parks: bool) -> None:
         """*member*, which waits for *name* only, has just been served."""
-        due = self._throttle.departure([name], self._default, self._now)
+        due = self._throttle.departure([name], self._now)
         if due > self._now + self._lookahead:
             self._turns.turn_over(member)
             self._turns.hold(member, due - self._lookahead)
-        elif parks and self._throttle.is_taken(name, self._default, self._now):
+        elif parks and self._throttle.is_taken(name, self._now):
             self._turns.turn_over(member)
             self._turns.park(member, self._now)
         else:

@@ -29,6 +29,7 @@ from mocra_scrapy.models import (
     Lease,
     QueueOptions,
     QueueSize,
+    RulesInForce,
     WorkerInfo,
 )
 from mocra_scrapy.models.entries import fingerprint_number, names_of
@@ -128,6 +129,9 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         return await self._crawl.wakeups.wait(worker, timeout)
 
     # ------------------------------------------------------------------ looks, and verbs for people
+
+    async def rules_in_force(self) -> RulesInForce:
+        return self._crawl.throttle.rules.in_force()
 
     async def state(self) -> CrawlState:
         return self._crawl.state()

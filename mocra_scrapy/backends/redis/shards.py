@@ -89,7 +89,6 @@ class Shards:
             bounds.per_slot,
             {name: n for name, n in bounds.loads.items() if self.of(name) == shard},
             {name: n for name, n in bounds.keep_permits.items() if self.of(name) == shard},
-            {name: limit for name, limit in bounds.limits.items() if self.of(name) == shard},
         )
 
     async def names(self, heads: Sequence[str]) -> dict[tuple[int, str], list[bytes]]:

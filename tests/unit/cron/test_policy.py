@@ -161,6 +161,8 @@ def test_what_one_decision_leaves_out_is_in_the_history() -> None:
     assert (left.outcome, left.count, state.missed) == ("missed", 100, 100)
     assert left.reason == f"100 instants up to {utc(T + 100 * 60)}: one decision starts 500 at most"
     assert sum(run.count for run in state.runs) == 600
+    counted = [decide(every, seen(every), T + n * 60).runs[0].reason.partition(" up to")[0] for n in (2500, 2501)]
+    assert counted == ["2,000 instants", "more than 2000 instants"]
     late = job("* * * * * *", misfire_grace=900, concurrency="allow")
     state = decide(late, seen(late), T + 800)
     assert sum(run.count for run in state.runs) == 800
@@ -289,7 +291,10 @@ def test_jitter_delays_by_the_same_time_for_everybody() -> None:
     assert states(state) == [("00:10", WAITING)]
     assert next_due(some, state, T + 600) == T + 600 + delay
     assert states(decide(some, state, T + 600 + delay)) == [("00:10", INTENDED)]
-    assert len({jitter_of("shop", T + i * 600, 120) for i in range(100)}) > 90
+    delays = sorted({jitter_of("shop", T + i * 600, 120) for i in range(100)})
+    assert len(delays) > 90
+    assert 0 <= delays[0] < 12, "all of the range is used"
+    assert 108 < delays[-1] <= 120
     assert jitter_of("shop", T, 0) == 0
 
 

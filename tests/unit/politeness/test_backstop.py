@@ -91,22 +91,6 @@ async def test_an_outage_is_waited_for(slept: list[float]) -> None:
     assert made._stats.get_value("mocra/throttle/outages") == 3
 
 
-async def test_special_limits_are_told_until_one_call_was_answered(slept: list[float]) -> None:
-    made = middleware(MOCRA_THROTTLE={"s.test": "1/2s"})
-    away, told = Away(made.mocra.limiter, 2), []
-    made.mocra.limiter = away  # type: ignore[assignment]
-    reserve = away.reserve
-
-    async def heard(bookings: Any, limits: Any) -> Any:
-        told.append(list(limits))
-        return await reserve(bookings, limits=limits)
-
-    away.reserve = heard  # type: ignore[method-assign]
-    await depart(made)
-    await depart(made)
-    assert told == [["s.test"], ["s.test"], ["s.test"], []]
-
-
 async def test_in_an_outage_each_worker_has_its_share(slept: list[float]) -> None:
     made = middleware(MOCRA_THROTTLE={"s.test": "1/2s"}, MOCRA_THROTTLE_ON_OUTAGE="share")
     made._share.workers = 3

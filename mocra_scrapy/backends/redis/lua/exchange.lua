@@ -1,21 +1,19 @@
--- uses: journal meta turns items filter crawl sizes workers dead_letters throttle mailbox permits leases stalled leasing
--- uses: settling
+-- uses: journal meta items filter crawl sizes workers dead_letters rules throttle mailbox permits leases stalled leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms,
 -- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
--- last part of a letter} each; limits: see throttle.set_limits.
+-- last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them, see rules.learn.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
 -- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
 -- reclaimed; given_up; stalled; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms;
--- tried: slots whose leases are probes
+-- tried: slots whose leases are probes; rules: version of those in force; rule_sets: how many, where they differ
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
 local DELAYED = meta.prefix .. 'delayed'
 
-asked.throttled = asked.limit ~= 0
-if asked.throttled then throttle.set_default(asked.limit) end
+asked.throttled = asked.rules ~= rules.APART
 leases.begin(worker, asked.number)
 items.bound(asked.bytes)
 
@@ -35,11 +33,10 @@ local function read_own()
     asked.asked_at = tonumber(ms or 0)
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
+        own.is_new = true
         if last then
-            last = cmsgpack.unpack(last)
-            own.call, own.robbed = cmsgpack.unpack(last.call), last.robbed == 1
-            call('HSET', key, 'call', last.call, unpack(own.robbed and {'robbed', 1} or {}))
-            call('DEL', workers.last_of(worker))
+            own.before_death = cmsgpack.unpack(last)
+            own.call, own.robbed = cmsgpack.unpack(own.before_death.call), own.before_death.robbed == 1
         end
     end
     if own.robbed then done.lost = 1 end
@@ -95,7 +92,8 @@ local function answer()
         reclaimed = done.reclaimed, given_up = done.given_up, stalled = done.stalled, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
         state = asked.control == 1 and crawl.state() or nil, waits = waits, permits = mine, held = held,
-        silence = meta.silence, tried = #tried > 0 and tried or nil,
+        silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
+        rule_sets = rules.different() > 1 and rules.different() or nil,
     })
 end
 
@@ -119,6 +117,10 @@ end
 
 local function renew()  -- everything the worker holds; what has to be done now and then; limits and permits
     workers.renew(worker, asked.lease)
+    if own.before_death then
+        call('HSET', key, 'call', own.before_death.call, unpack(own.robbed and {'robbed', 1} or {}))
+        call('DEL', workers.last_of(worker))
+    end
     if own.robbed then
         call('HDEL', key, 'robbed')
         note('HSET', key, 'robbed', 1)
@@ -126,7 +128,6 @@ local function renew()  -- everything the worker holds; what has to be done now 
     filter.rotate(asked.seen_ttl)
     dead_letters.expire(asked.dead_ttl)
     if not asked.throttled then return end
-    if asked.limits then turns.open(throttle.set_limits(asked.limits)) end
     local confirmed = 0
     if asked.keep_permits then events, confirmed = permits.keep(asked.keep_permits, worker, mail) end
     if next(mail.holds) then done.holds, mail.holds = mail.holds, {} end  -- told once
@@ -160,8 +161,6 @@ local function push()  -- with lifo to the front, but for those of start()
     done.stored = table.concat(flags)
     filter.grow(ttl)
 end
-
-local function settle() events = events + settling(asked, own, done) end
 
 local function promote()  -- what has become due, a limited number a call
     local MOST_DUE = 100
@@ -219,6 +218,7 @@ local function reclaim()  -- what dead workers held, a limited number a call
         call('DEL', its_key)
         if #rest > 0 then note('HSET', its_key, unpack(rest)) end
         workers.forget(dead)
+        rules.forget(dead)
         if asked.control == 1 then crawl.vacate_seeding(dead) end
     end
 
@@ -235,7 +235,7 @@ local function reclaim()  -- what dead workers held, a limited number a call
 end
 
 local function lease()
-    if asked.want <= 0 then return end
+    if asked.want <= 0 or not asked.is_ruled then return end
     asked.want = math.min(asked.want, 65535)  -- a token has four digits for the place in its call
     stalled.sweep(asked)
     leasing.begin(asked)
@@ -275,15 +275,21 @@ return journal.whole(function()
     read_own()
     local told = repeated()
     if told then return told end
+    asked.is_ruled = rules.bring(asked, own.is_new)
+    if not asked.is_ruled then  -- where nothing can be leased nobody asks for them
+        local things = call('EXISTS', meta.prefix .. 'ready', workers.SUSPECT, DELAYED)
+        if meta.run ~= 0 or asked.push or things > 0 then return rules.UNKNOWN end
+    end
     renew()
     push()
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
-    settle()
+    events = events + settling(asked, own, done)
     promote()
     reclaim()
     lease()
     remember()
     journal.commit()
+    pcall(rules.sweep)
     pcall(wake)
     return answer()
 end)

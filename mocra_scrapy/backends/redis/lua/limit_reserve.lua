@@ -1,10 +1,9 @@
--- uses: meta throttle hold
--- ARGV[1], packed: a map with limit (the default); wishes: {{name, ...}, max_wait us} each; limits, see
--- throttle.set_limits -> for each us to wait or, not booked, -1 - us
+-- uses: meta rules throttle hold
+-- ARGV[1], packed: a map with rules and own, see rules.take; wishes: {{name, ...}, max_wait us} each -> for each us to wait or,
+-- not booked, -1 - us
 local HOUR = 3600000000
 local asked = cmsgpack.unpack(ARGV[1])
-throttle.set_default(asked.limit)
-throttle.set_limits(asked.limits)
+if not rules.take(asked) then return rules.UNKNOWN end
 local out, all = {}, {}
 for _, wish in ipairs(asked.wishes) do
     local names = unpack(wish)

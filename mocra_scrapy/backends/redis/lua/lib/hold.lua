@@ -51,7 +51,7 @@ local hold = (function()
     -- without a limit (join.lua); its end may leave one that is too short for what is told now (finish_tidy.lua).
     local function keep_between_runs()
         local is_over = meta.run == 0
-        for _, key in ipairs({HOLD, TAT, throttle.LIVE, throttle.LIMITS}) do
+        for _, key in ipairs({HOLD, TAT, throttle.LIVE}) do
             local left = call('PTTL', key)
             if (is_over and left == -1) or (left >= 0 and left < IDLE) then call('PEXPIRE', key, IDLE) end
         end

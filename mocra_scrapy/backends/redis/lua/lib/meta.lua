@@ -38,8 +38,12 @@
 --                            that it may have out, …}                                 finished
 --   ask:<name>       hash    worker -> ms when it found no permit                     5 s later
 --   asking           zset    the names of these                                       5 s later
---   limits           hash    name -> packed {interval us, burst, concurrency,         the run is finished
---                            jitter}
+--   rules            hash    digest -> packed rule set, but for its names; '<digest>  the last worker that has it
+--                            :text' -> all of it, see lib/rules.lua                   leaves or dies; an hour after the
+--   rules:<digest>   hash    name -> packed {interval us, burst, concurrency,         end
+--                            jitter, floor us}
+--   ruled            hash    worker -> digest of its rules                            it leaves or dies; an hour after
+--                                                                                     the end
 --   live             hash    name -> packed map of what was changed, see              the run is finished; told between
 --                            throttle.lua                                             two runs (as tat, hold): 7 days
 --   br               hash    slot -> packed circuit, see breaker.lua; '@': the crawl  the run is finished; with br:at
@@ -72,10 +76,10 @@
 --              missing in old ones
 --
 -- Fields of meta: pending (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came
--- between), run, born (of the crawl's record that it belongs to), rules (names the limits that workers told), skew (ms
+-- between), run, born (of the crawl's record that it belongs to), rules (packed: those in force, see lib/rules.lua), skew (ms
 -- added to the server's clock: tests move time with it), heard (ms when a worker called last), freed (us when a worker last
--- left or died, or limits were forgotten: see turns.lua), steps (ms by which the server's clock was set back, in all); of the
--- filter: filter_gen, filter_level, filter_split, filter_count, filter_born (ms), filter_old (packed: earlier generations),
+-- came, left or died: see turns.lua), steps (ms by which the server's clock was set back, in all); of the filter:
+-- filter_gen, filter_level, filter_split, filter_count, filter_born (ms), filter_old (packed: earlier generations),
 -- filter_doomed (packed: buckets to be deleted).
 local meta = (function()
     local call, key = redis.call, KEYS[1]
