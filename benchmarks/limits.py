@@ -16,7 +16,7 @@ import redis as sync_redis
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Bounds, Entry, Lease, QueueOptions, Reservation, SlotLimit
+from mocra_scrapy.models import Bounds, Entry, Lease, QueueOptions, Reservation, RuleSet, SlotLimit
 
 BODY = b"x" * 60
 OUT, PLACES = 32, 8
@@ -65,7 +65,7 @@ async def hand_outs(url: str, server: sync_redis.Redis, hosts: int, limit: SlotL
     """µs of the server for each of *total* requests, one or more of each of *hosts*."""
     backend = open_backend(url)
     await backend.open()
-    queue = backend.request_queue("limits", QueueOptions(limit=limit, lease=3600))
+    queue = backend.request_queue("limits", QueueOptions(rules=None if limit is None else RuleSet(limit), lease=3600))
     await queue.join("w")
     session = QueueSession(queue, "w")
     for at in range(0, total, 200):
@@ -84,7 +84,7 @@ async def reservations(url: str, server: sync_redis.Redis, total: int) -> float:
     """µs of the server for a booking, 16 at a time, each of another host."""
     backend = open_backend(url)
     await backend.open()
-    limiter = backend.rate_limiter("limits", QueueOptions(limit=SlotLimit(interval=0.01, burst=10)))
+    limiter = backend.rate_limiter("limits", QueueOptions(rules=RuleSet(SlotLimit(interval=0.01, burst=10))))
     before = cpu(server)
     for at in range(0, total, 16):
         await limiter.reserve([Reservation((f"host{n}",)) for n in range(at, at + 16)])

@@ -103,11 +103,12 @@ class FeedbackMiddleware:
             return response
         slot, kind = self._slot_of(request), kind_of_status(response.status)
         self._tell(slot, kind, sent_at)
-        if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(proxy)) in self._proxies:
+        if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
             self._tell(name, "", sent_at)
         if kind in ("http_429", "http_5xx"):
-            wait = retry_after(response.headers.get("Retry-After"), time.time(), self.options.retry_after)
+            header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
+            wait = retry_after(header, time.time(), self.options.retry_after)
             self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)
@@ -127,7 +128,7 @@ class FeedbackMiddleware:
             return
         proxy = request.meta.get("proxy")
         if proxy and kind in CONNECTING:
-            name = proxy_name(proxy)
+            name = proxy_name(str(proxy))
             if len(self._proxies) < 10_000:
                 self._proxies[name] = None
             self._tell(name, kind, sent_at)
@@ -192,6 +193,6 @@ def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | 
         in_force = own if state.change.interval is None else state.change.interval
         if in_force >= seconds:
             return None
-        return LimitChange(seconds, state.change.burst, state.change.concurrency)
+        return LimitChange(seconds, state.change.burst, state.change.concurrency, adapted=True)
 
     return changer

@@ -50,7 +50,9 @@ class AutoThrottle:
 
     Scrapy's rule: the target is latency / ``AUTOTHROTTLE_TARGET_CONCURRENCY``; the delay goes half
     the way to it, or all of it when that is longer, between ``DOWNLOAD_DELAY`` and
-    ``AUTOTHROTTLE_MAX_DELAY``; only answers with status 200 make it shorter.
+    ``AUTOTHROTTLE_MAX_DELAY``; only answers with status 200 make it shorter. An interval of
+    ``MOCRA_THROTTLE`` or ``DOWNLOAD_SLOTS`` is a floor, and what somebody changes while the crawl
+    runs stays.
 
     Here the delay is the slot's interval, shared by the workers. Each worker applies the rule at
     most once a second to the interval that is in force, with the mean latency that it saw
@@ -97,9 +99,12 @@ class AutoThrottle:
 
     def _changer(self, slot: str, seen: LatencySample) -> Callable[[SlotState], LimitChange | None]:
         def changer(state: SlotState) -> LimitChange | None:
+            if state.change.interval is not None and not state.change.adapted:
+                return None  # somebody said it, while the crawl runs
             old = self._feedback.own(slot) if state.change.interval is None else state.change.interval
             latency = seen.good / seen.goods if seen.goods else seen.all / seen.alls
-            new = self.adjusted(old, latency, good=seen.goods > 0, least=self._feedback.floors.get(slot, 0.0))
+            least = max(self._feedback.floors.get(slot, 0.0), state.limit.floor)
+            new = self.adjusted(old, latency, good=seen.goods > 0, least=least)
             if self.debug:
                 logger.info(
                     "slot: %s | permits:%2d | delay:%5d ms (%+d) | latency:%5d ms | size:%6d bytes",
@@ -112,7 +117,7 @@ class AutoThrottle:
                 )
             if abs(new - old) < 0.001 and state.change.interval is not None:
                 return None
-            return LimitChange(new, state.change.burst, state.change.concurrency)
+            return LimitChange(new, state.change.burst, state.change.concurrency, adapted=True)
 
         return changer
 

@@ -25,6 +25,7 @@ from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
 from mocra_scrapy.interfaces.stalls import IStalls
+from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
 from mocra_scrapy.interfaces.workers import IWorkers
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "IRequestQueue",
     "IShared",
     "IStalls",
+    "IThrottleRules",
     "IWorkers",
 ]

@@ -5,11 +5,11 @@ queue, holds, live changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotState
 
 
 class IRateLimiter(Interface):
@@ -19,24 +19,24 @@ class IRateLimiter(Interface):
     A departure is *booked*, not polled for: whoever may not go now learns when::
 
         from mocra_scrapy.backends import open_backend
-        from mocra_scrapy.models import QueueOptions, Reservation, SlotLimit
+        from mocra_scrapy.models import QueueOptions, Reservation, RuleSet, SlotLimit
 
         backend = open_backend("memory://")
         await backend.open()
-        options = QueueOptions(limit=SlotLimit(interval=2.0))
+        options = QueueOptions(rules=RuleSet(SlotLimit(interval=2.0)))
         limiter = backend.rate_limiter("books", options)
         first, second = await limiter.reserve([Reservation(("example.com",))] * 2)
         assert (first.wait, round(second.wait)) == (0.0, 2)  # sleep so long, then send
         await limiter.hold("example.com", 30)  # it answered 429, Retry-After: 30
         assert (await limiter.look("example.com")).wait > 29
 
-    Limits that were declared, changes and pauses end with the run. [limits_end_with_the_run]
+    Limits are what the rules in force say, see :class:`IThrottleRules`. ``options.rules`` count for
+    a call, too, where no living worker has them. [a_limiter_brings_its_rules] Changes and pauses end
+    with the run. [limits_end_with_the_run]
     """
 
-    async def reserve(
-        wishes: Sequence[Reservation], *, limits: Mapping[str, SlotLimit] | None = None
-    ) -> Sequence[Booking]:
-        """Book departures, in order; *limits* as in :meth:`IRequestQueue.exchange`.
+    async def reserve(wishes: Sequence[Reservation]) -> Sequence[Booking]:
+        """Book departures, in order.
 
         * A booking counts for leases, and the other way round.
           [bookings_and_leases_share_one_state]
@@ -75,7 +75,8 @@ class IRateLimiter(Interface):
 
     async def change(name: str, change: LimitChange) -> None:
         """Change a limit while the crawl runs; an empty change goes back to the settings.
-        [a_change_holds_at_once]
+        [a_change_holds_at_once] One that is ``adapted`` keeps to the limit's floor.
+        [an_adaptation_keeps_the_floor]
         """
 
     async def pause(name: str) -> None:
@@ -85,6 +86,4 @@ class IRateLimiter(Interface):
         """End a pause and any hold."""
 
     async def look(name: str) -> SlotState:
-        """How it stands; limits that were never set are ``options.limit``.
-        [a_look_tells_what_is_in_force]
-        """
+        """How it stands. [a_look_tells_what_is_in_force]"""

@@ -10,6 +10,7 @@ from zope.interface import Attribute
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
+from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
 from mocra_scrapy.models import (
     UNBOUNDED,
     Audit,
@@ -27,7 +28,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -87,8 +88,6 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
           ``options.keep_seen``; what is queued stays. [a_lost_record_is_begun_anew]
         * ``born`` is another one then: in every answer workers see by it that what they know of
           the crawl is gone. [a_lost_record_shows]
-        * A worker with other ``options.rules`` than the last one makes the store forget the limits
-          of single slots. [other_rules_forget_what_was_told]
         * A name that ``options.shards`` disagrees with the stored number raises ConfigurationError.
           [shards_must_agree]
         """
@@ -147,7 +146,8 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
         * So is :data:`~mocra_scrapy.models.LEASED_BYTES` for the bodies of an answer, but for a single
           one that is larger: the rest comes with the next call. [an_answer_is_of_bounded_size]
 
-        Throttling (with ``options.limit``; over all workers together):
+        Throttling (with ``options.rules``; over all workers together; :class:`IThrottleRules` says
+        which limits hold):
 
         * Departures of a slot keep its interval, each lease says when it may depart
           [departures_keep_the_interval], at most ``options.lookahead`` from now
@@ -172,11 +172,19 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord):
           be leased in the same call. [an_unused_departure_is_leased_again]
         * The permits of a worker that leaves or dies are free. [a_leaving_worker_frees_its_permits]
           [a_dead_worker_frees_its_permits]
-        * ``bounds.limits``: of these slots or scopes, from now on.
-          [a_slot_may_have_a_limit_of_its_own]
         * Limits of scopes hold over all slots that have entries of them. [scopes_hold_over_slots]
         * What may not depart now keeps nobody else waiting, and ``next_due`` tells when it may.
           [held_slots_keep_nobody_waiting]
+        * Slots that wait for one name, a scope they share, take turns: who was served longest ago is
+          next, also where one call takes one. [who_waits_for_one_name_takes_turns]
+        * Slots of which there is no permit keep nobody waiting for others, however many: where a call
+          looked at as many as it may, ``next_due`` is 0, and what it looked at is not looked at
+          again. [crowded_slots_keep_nobody_waiting]
+        * Whatever keeps an entry, it can be had as soon as that ends: its time has come, permits were
+          given back, their holder left or died, a limit was changed by whomever, a pause was
+          resumed. [what_ends_a_wait_is_noticed]
+        * An entry that waits for want of limits is handed out by a queue without limits, too.
+          [without_limits_nothing_waits_for_one]
 
         Dying:
 

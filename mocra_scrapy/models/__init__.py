@@ -47,6 +47,7 @@ from mocra_scrapy.models.queue import (
     Seeding,
     WorkerInfo,
 )
+from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
 from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
 from mocra_scrapy.models.throttle import (
     LONGEST,
@@ -60,6 +61,7 @@ from mocra_scrapy.models.throttle import (
 )
 
 __all__ = [
+    "APART",
     "BUCKETS",
     "EVERY_LETTER",
     "LEASED_BYTES",
@@ -68,6 +70,7 @@ __all__ = [
     "MIN_PRIORITY",
     "REASONS",
     "UNBOUNDED",
+    "UNLIMITED",
     "Argument",
     "Attempts",
     "Audit",
@@ -94,6 +97,8 @@ __all__ = [
     "QueueOptions",
     "QueueSize",
     "Reservation",
+    "RuleSet",
+    "RulesInForce",
     "Seeding",
     "ServerReport",
     "SharedValue",
@@ -110,8 +115,10 @@ __all__ = [
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
+    "digest_of",
     "skipped_namespace",
     "slot_name",
+    "strictest",
     "tally",
     "totals_namespace",
 ]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mocra_scrapy.models.throttle import Departure, SlotLimit
+from mocra_scrapy.models.rule_sets import RuleSet
+from mocra_scrapy.models.throttle import Departure
 
 #: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell
 #: neighbours apart.
@@ -54,10 +55,8 @@ class QueueOptions:
             join.
         max_dead: dead letters kept; the oldest go first.
         dead_ttl: seconds for which a dead letter is kept; ``None``: without limit.
-        limit: of each slot that has none of its own; ``None``: hand-out knows no limits, and
-            ``full`` and ``per_slot`` bound it.
-        rules: names the settings behind limits of single slots; a worker that joins with others
-            makes the store forget what was told.
+        rules: the limits that a worker of these options brings with it; ``None``: hand-out to it
+            knows no limits, and ``full`` and ``per_slot`` bound it.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
         lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for
             each.
@@ -72,9 +71,8 @@ class QueueOptions:
     shards: int | None = None
     max_dead: int = 100_000
     dead_ttl: float | None = None
-    limit: SlotLimit | None = None
+    rules: RuleSet | None = None
     lookahead: float = 0.25
-    rules: str = ""
     scopes: bool = False
 
 
@@ -141,14 +139,13 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What bounds the leases of an exchange, beside how many are wanted. *full* and *per_slot* are for
-    queues without limits (``options.limit`` is ``None``), the others for those with limits.
+    queues without limits (``options.rules`` is ``None``), the others for those with limits.
 
     Attributes:
         full: slots of which nothing is leased.
         per_slot: leases of one slot at most; 0: any number.
         loads: slot or scope -> requests of it that the worker has, in flight and waiting.
         keep_permits: slot or scope -> permits that the worker keeps; it gives back the rest.
-        limits: slot or scope -> its limit from now on.
         unused: departures that were booked for this worker and did not happen.
         wanted: slot or scope of which the worker wants a permit for what the queue does not hand
             out; *loads* has it.
@@ -158,7 +155,6 @@ class Bounds:
     per_slot: int = 0
     loads: Mapping[str, int] = field(default_factory=dict)
     keep_permits: Mapping[str, int] = field(default_factory=dict)
-    limits: Mapping[str, SlotLimit] = field(default_factory=dict)
     unused: Sequence[Departure] = ()
     wanted: Sequence[str] = ()
 
@@ -286,6 +282,8 @@ class Exchange:
             seconds; 0: this has been lifted. Told once.
         silence: seconds for which nobody called before this call, where that was so long that all
             leases were extended by it.
+        rules: version of the rules in force, which grows with each change.
+        rule_sets: how many different ones the living workers have.
     """
 
     stored: Sequence[bool]
@@ -304,6 +302,8 @@ class Exchange:
     held: Mapping[str, float] = field(default_factory=dict)
     silence: float = 0.0
     stalled: int = 0
+    rules: int = 0
+    rule_sets: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,23 +33,29 @@ class SlotLimit:
         concurrency: requests that may be out at once; 0: any number.
         jitter: each interval is drawn from ``interval * (1 - jitter)`` to
             ``interval * (1 + jitter)``, 0 to 1.
+        floor: seconds below which no adaptation takes the interval: what settings ask for.
     """
 
     interval: float = 0.0
     burst: int = 1
     concurrency: int = 0
     jitter: float = 0.0
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
     """What is changed of a limit while the crawl runs; ``None``: left as the settings say. Replaces
     the change before.
+
+    *adapted*: found by the suite itself (AutoThrottle, ``Crawl-delay``), not said by people: the
+    limit's ``floor`` holds all the same.
     """
 
     interval: float | None = None
     burst: int | None = None
     concurrency: int | None = None
+    adapted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

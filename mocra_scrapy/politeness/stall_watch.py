@@ -89,6 +89,8 @@ class StallWatch:
 
     def succeeded(self, slot: str) -> None:
         """The site of *slot* answered, and not that it can't."""
+        if not self.rules.longest:
+            return
         self._good[slot] = None
         if slot in self._failing or slot in self._bad:
             self._bad.pop(slot, None)
@@ -102,6 +104,8 @@ class StallWatch:
             hold: seconds from now for which the site asked to be left alone; 0: it did not.
             why: one line for a person.
         """
+        if not self.rules.longest:
+            return
         now = time.monotonic()
         until = now + hold if hold > 0 else 0.0
         known = self._bad.pop(slot, None)

@@ -172,12 +172,10 @@ def lines(figures: Mapping[str, float], seconds: float, letters: str, skipped: I
         ("retries", amount(get("retries", 0)) + (f", {amount(get('gave_up', 0))} used up" if get("gave_up") else ""))
     )
     if get("deferred"):
-        rows.append(("deferred", f"{amount(get('deferred', 0))}, whose sites asked to wait"))
+        rows.append(("deferred", f"{amount(get('deferred', 0))} times without a retry: the site asked to wait"))
     if get("given_up_slots"):
         number = get("given_up_slots", 0)
-        rows.append(
-            ("given up", f"{amount(number)} {plural(number, 'slot')} (hosts) of which nothing succeeded any more")
-        )
+        rows.append(("given up", f"{amount(number)} {plural(number, 'slot')} of which nothing succeeded any more"))
     dead = _by_name(figures, "dead/")
     rows.append(("dead letters", f"{dead}; {letters}" if dead != "none" else dead))
     reasons = [f"{amount(get(name, 0))} {why}" for name, why in SKIPPED.items() if get(name)]

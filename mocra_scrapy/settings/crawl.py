@@ -94,8 +94,7 @@ def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits)
         shards=None if shards is None else read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards"),
         max_dead=read.whole("MOCRA_MAX_DEAD", 1, 100_000_000, "a number of dead letters"),
         dead_ttl=read.number("MOCRA_DEAD_TTL", 0, 10 * 365 * 86_400, "a time in seconds") or None,
-        limit=limits.default if limits.cluster else None,
-        rules=limits.digest(),
+        rules=limits.rule_set(),
         scopes=limits.uses_scopes,
     )
 

@@ -14,7 +14,6 @@ and then looked up.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -23,10 +22,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import LONGEST, SlotLimit, slot_name
+from mocra_scrapy.models import LONGEST, RuleSet, SlotLimit, slot_name
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
-from mocra_scrapy.settings.slot_names import names_of
+from mocra_scrapy.settings.slot_names import check_pattern, names_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -55,8 +54,9 @@ class Rule:
 
     def over(self, limit: SlotLimit) -> SlotLimit:
         told = {f: v for f in ("interval", "burst", "concurrency", "jitter") if (v := getattr(self, f)) is not None}
-        if "interval" in told and "jitter" not in told:
-            told["jitter"] = 0.0  # a rate is meant as it is written
+        if "interval" in told:
+            told["floor"] = told["interval"]
+            told.setdefault("jitter", 0.0)  # a rate is meant as it is written
         return replace(limit, **told)
 
 
@@ -96,16 +96,14 @@ class Limits:
         """The limit of a slot or, with ``@``, of a scope."""
         return self._find(name)[0]
 
-    def special(self, name: str) -> bool:
-        """Whether the store has to be told of it."""
-        return self.of(name) != (SlotLimit() if name.startswith("@") else self.default)
-
-    def digest(self) -> str:
-        """Names these limits, but for the default: that is told with each exchange."""
-        if not (self.slots or self.own or self.patterns):
-            return ""
-        told = repr((sorted(self.slots.items()), sorted(self.own.items()), list(self.patterns.items())))
-        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+    def rule_set(self) -> RuleSet | None:
+        """What the store is told; ``None``: each worker is polite for itself."""
+        if not self.cluster:
+            return None
+        names = {name: self.of(name) for name in (*self.slots, *self.own)}
+        return RuleSet(
+            self.default, names, tuple((text, rule.over(self.default)) for text, rule in self.patterns.items())
+        )
 
     @property
     def uses_scopes(self) -> bool:
@@ -199,7 +197,7 @@ def _slot(subject: str, settings: Any, default: SlotLimit) -> SlotLimit:
         jitter = setting_number(f"{subject}['jitter']", settings["jitter"], 0, 1)
     elif "randomize_delay" in settings:
         jitter = 0.5 if settings["randomize_delay"] else 0.0
-    return SlotLimit(interval, 1, permits, jitter)
+    return SlotLimit(interval, 1, permits, jitter, interval if "delay" in settings else default.floor)
 
 
 def _default_jitter(settings: BaseSettings) -> float:
@@ -236,9 +234,8 @@ def read_limits(settings: BaseSettings, delay: float | None = None) -> Limits:
     if delay is None:
         delay = settings.get("DOWNLOAD_DELAY") or 0
     per_domain = settings.getint("CONCURRENT_REQUESTS_PER_IP", 0) or settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
-    default = SlotLimit(
-        setting_number("DOWNLOAD_DELAY", delay, 0, LONGEST), 1, max(0, per_domain), _default_jitter(settings)
-    )
+    delay = setting_number("DOWNLOAD_DELAY", delay, 0, LONGEST)
+    default = SlotLimit(delay, 1, max(0, per_domain), _default_jitter(settings), delay)
     default = _begins_with(settings, default)
     slots = {
         slot_name(name): _slot(f"DOWNLOAD_SLOTS[{name!r}]", s, default)
@@ -252,6 +249,8 @@ def read_limits(settings: BaseSettings, delay: float | None = None) -> Limits:
         if name == key or name not in rules
     }
     patterns = {name: rule for name, rule in rules.items() if not name.startswith("@") and set(name) & set("*?[")}
+    for name in patterns:
+        check_pattern(name, f"MOCRA_THROTTLE[{name!r}]")
     own = {name: rule for name, rule in rules.items() if name not in patterns}
     for name, rule in rules.items():
         for scope in rule.scopes:

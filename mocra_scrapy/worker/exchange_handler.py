@@ -13,6 +13,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
 from mocra_scrapy.runtime.worker_state import DRAINED
+from mocra_scrapy.worker.rule_differences import RuleDifferences
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -39,6 +40,7 @@ class ExchangeHandler:
 
     Attributes:
         run: the run that this worker works on.
+        rules: whether others have other limits.
         is_broken: whether nothing more is told to the queue.
     """
 
@@ -70,6 +72,7 @@ class ExchangeHandler:
         self._policy = policy
         self._codec = codec
         self.run = status.state.run
+        self.rules = RuleDifferences(parts, crawler.stats)
         self.is_broken = False
         self._answered_at = time.monotonic()
 
@@ -123,6 +126,9 @@ class ExchangeHandler:
         if held:
             self._inbox.give_back_of(held)
             self._stats.inc_value("mocra/throttle/held", len(held))
+        none_left = {name for name, permits in exchange.permits.items() if not permits}
+        if none_left:
+            self._inbox.give_back_of(none_left)
 
     def _dropped(self, request: Request) -> None:
         """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""

@@ -228,7 +228,8 @@ class ExchangeLoop:
         try:
             call = self._begin(self._options(), 1, sys.maxsize, sys.maxsize)
             exchange = self._session.exchange_now(**call.arguments)
-            if self._lost.is_news(exchange.state) or not self._codec.is_ready(exchange.leases):
+            news = self._lost.is_news(exchange.state) or self._handler.rules.is_news(exchange)
+            if news or not self._codec.is_ready(exchange.leases):
                 self._busy, self._half = True, (call, exchange)
                 status.kick()
                 return False
@@ -282,6 +283,7 @@ class ExchangeLoop:
         if exchange.leases or call.batch or self._status.may_be_over or (self._immediate and not self._status.dry):
             self._engine.wake()  # to fetch, or to notice that nothing is left
         self._status.answered()
+        await self._handler.rules.look(exchange, self._insist)
         await self._look_for_stuck(call.want, exchange)
         await self._maybe_end()
 

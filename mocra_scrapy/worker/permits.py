@@ -12,18 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from mocra_scrapy.models import Exchange, Lease, SlotLimit
+from mocra_scrapy.models import Exchange, Lease
 
-#: Seconds for which a name that had no permit for this worker is not asked for again.
-CROWDED = 0.2
 #: Seconds for which a hold is believed here without being told again: it may be lifted when this
 #: worker has nothing of the name any more, and is not told. Leases are held by the queue; what
 #: can't be stored asks again before it departs.
 BELIEVED = 30.0
-#: Names of which it is remembered that the store knows their limits: about 20 MB of them.
-MOST_DECLARED = 200_000
-#: Names that are passed over at a time, so that a message stays short.
-MOST_CROWDED = 200
 
 
 def names_of(lease: Lease) -> tuple[str, ...]:
@@ -34,44 +28,21 @@ def names_of(lease: Lease) -> tuple[str, ...]:
 class SlotPermits:
     """See above.
 
-    Args:
-        limit_of: the limit that settings give a name, to tell it to the store; ``None``: the
-            store's default is right.
-
     Attributes:
         freed: set when a request left the downloader while one beside the queue waits.
     """
 
-    def __init__(
-        self, limit_of: Callable[[str], SlotLimit | None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._limit_of = limit_of
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._permits: dict[str, int] = {}
         self._target: dict[str, int] = {}  # others ask for some: come down to so many
         self._in_flight: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._held: dict[str, float] = {}
-        self._crowded: dict[str, float] = {}
         self._wanted: Counter[str] = Counter()
         self.freed = asyncio.Event()
-        self._declared: set[str] = set()
-        self._undeclared: dict[str, SlotLimit] = {}
 
     # ------------------------------------------------------------------ what the worker does
-
-    def declare_limits(self, names: Iterable[str]) -> None:
-        """Requests of *names* were seen: the store learns their limits with the next exchange, if
-        these are special.
-        """
-        for name in names:
-            if name not in self._declared:
-                if len(self._declared) > MOST_DECLARED:
-                    self._declared.clear()  # they are declared once more
-                self._declared.add(name)
-                limit = self._limit_of(name)
-                if limit is not None:
-                    self._undeclared[name] = limit
 
     def on_leased(self, lease: Lease) -> None:
         """*lease* waits in the inbox: the queue lets it go, so no hold that was told before stands
@@ -155,12 +126,6 @@ class SlotPermits:
         """Names of which a request beside the queue has no permit yet."""
         return [name for name in self._wanted if self._in_flight[name] >= self._permits.get(name, 0)]
 
-    def crowded(self) -> list[str]:
-        """Names that are passed over for now."""
-        now = self._clock()
-        self._crowded = {name: until for name, until in self._crowded.items() if until > now}
-        return list(self._crowded)
-
     def keep_permits(self) -> dict[str, int]:
         """What is given back: all of what nothing is left of, and what others ask for as far as it
         is free.
@@ -177,10 +142,6 @@ class SlotPermits:
                 self._target.pop(name, None)
         return keep
 
-    def limits(self) -> dict[str, SlotLimit]:
-        told, self._undeclared = self._undeclared, {}
-        return told
-
     def on_answered(self, exchange: Exchange, kept: Mapping[str, int]) -> None:
         """Take in what the store said to a call that gave back all but *kept*."""
         now = self._clock()
@@ -194,10 +155,6 @@ class SlotPermits:
         for name, permits in kept.items():
             if name in self._target and name not in exchange.permits and permits <= self._target[name]:
                 del self._target[name]
-        for name in exchange.crowded[:MOST_CROWDED]:
-            self._crowded[name] = now + CROWDED
-        if len(self._crowded) > MOST_CROWDED:
-            self._crowded = dict(list(self._crowded.items())[-MOST_CROWDED:])
         for name, seconds in exchange.held.items():
             if seconds > 0:
                 self._held[name] = now + min(seconds, BELIEVED)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mocra_scrapy.models import Bounds, Departure, Exchange, Lease
-from mocra_scrapy.worker.permits import SlotPermits, names_of
+from mocra_scrapy.worker.permits import SlotPermits
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -101,6 +101,7 @@ class ClusterPolicy:
         self.permits = permits
         self._limits = limits
         self._engine = engine
+        self.on_leased = permits.on_leased
         self.on_returned = permits.on_returned
         self.on_started = permits.on_started
         self.on_downloaded = permits.on_downloaded
@@ -109,9 +110,7 @@ class ClusterPolicy:
         self.on_unused = self._unused.append
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
-        scopes = self._limits.scopes_of(slot, request)
-        self.permits.declare_limits((slot, *scopes))
-        return scopes
+        return self._limits.scopes_of(slot, request)
 
     def has_room(self, key: Key, leased: bool) -> bool:
         if leased:
@@ -125,20 +124,14 @@ class ClusterPolicy:
         wanted, unused = self.permits.wanted(), self._unused[:]
         self._unused.clear()
         return Bounds(
-            full=self.permits.crowded() if want else (),
             loads=self.permits.loads() if want or wanted else {},
             keep_permits=self.permits.keep_permits(),
-            limits=self.permits.limits(),
             unused=unused,
             wanted=wanted,
         )
 
     def is_paced(self, lease: Lease) -> bool:
         return lease.wait > 0 or lease.departure is not None
-
-    def on_leased(self, lease: Lease) -> None:
-        self.permits.on_leased(lease)
-        self.permits.declare_limits(names_of(lease))
 
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         self.permits.on_answered(exchange, bounds.keep_permits)
@@ -153,7 +146,7 @@ class WorkerPolicy:
     """
 
     def __init__(self, limits: Limits, engine: EngineHooks) -> None:
-        self.permits = SlotPermits(lambda name: None)
+        self.permits = SlotPermits()
         self._limits = limits
         self._engine = engine
 
@@ -228,5 +221,4 @@ def policy_for(limits: Limits, engine: EngineHooks) -> SlotPolicy:
     """The one that ``MOCRA_THROTTLE_SCOPE`` asks for."""
     if not limits.cluster:
         return WorkerPolicy(limits, engine)
-    permits = SlotPermits(lambda name: limits.of(name) if limits.special(name) else None)
-    return ClusterPolicy(permits, limits, engine)
+    return ClusterPolicy(SlotPermits(), limits, engine)

@@ -28,7 +28,7 @@ from mocra_scrapy.interfaces import (
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, Seeding, StallRules
+from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, RuleSet, Seeding, StallRules
 
 #: In front of a script: of its commands the one whose number is stored under a key is refused, and the
 #: key says so. The same text for each number: a server compiles it once.
@@ -65,6 +65,11 @@ def entries(*bodies: object, **more: Any) -> list[Entry]:
 
 def bodies(leases: Sequence[Lease]) -> list[str]:
     return [lease.body.decode() for lease in leases]
+
+
+def some_of(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Take these out of *options*, if they are there."""
+    return {name: options.pop(name) for name in names if name in options}
 
 
 class Harness(ABC):
@@ -205,24 +210,26 @@ class Harness(ABC):
         self.coordinates("+workers")
         return self.backends[second].worker_registry()
 
+    def options(self, **options: Any) -> QueueOptions:
+        """Of a queue here. *limit*, *names*, *patterns* are those of its rule set."""
+        limit, parts = options.pop("limit", None), some_of(options, "names", "patterns")
+        rules = None if limit is None else RuleSet(limit, **parts)
+        return QueueOptions(**{"lease": LEASE, "shards": self.shards, "rules": rules, **options})
+
     def queue(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRequestQueue:
-        options = {"lease": LEASE, "shards": self.shards, **options}
         self.crawls.add(crawl)
-        queue = self.backends[second].request_queue(crawl, QueueOptions(**options))
+        queue = self.backends[second].request_queue(crawl, self.options(**options))
         self.queues.append(queue)
         return queue
 
     def limiter(self, second: bool = False, crawl: str = CRAWL, **options: Any) -> IRateLimiter:
-        options = {"lease": LEASE, "shards": self.shards, **options}
-        return self.backends[second].rate_limiter(crawl, QueueOptions(**options))
+        return self.backends[second].rate_limiter(crawl, self.options(**options))
 
     def breaker(self, rules: BreakerRules, second: bool = False, crawl: str = CRAWL, **options: Any) -> IBreaker:
-        options = {"lease": LEASE, "shards": self.shards, **options}
-        return self.backends[second].breaker(crawl, rules, QueueOptions(**options))
+        return self.backends[second].breaker(crawl, rules, self.options(**options))
 
     def stalls(self, rules: StallRules, second: bool = False, crawl: str = CRAWL, **options: Any) -> IStalls:
-        options = {"lease": LEASE, "shards": self.shards, **options}
-        return self.backends[second].stalls(crawl, rules, QueueOptions(**options))
+        return self.backends[second].stalls(crawl, rules, self.options(**options))
 
     async def worker(self, name: str, second: bool = False, **options: Any) -> QueueSession:
         """A joined worker with a queue object of its own."""
@@ -275,7 +282,7 @@ class MemoryHarness(Harness):
         for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
             parts = {"slots", "suspects", "delayed", "workers", "seen"} - ({"seen"} if keep_seen else set())
             left |= {part for part in parts if len(getattr(crawl, part))}
-            left |= {f"slot {name}" for name in crawl.slots._slots}
+            left |= {f"slot {name}" for name in crawl.slots._lists}
             if not crawl.wakeups.idle():
                 left.add("wakeups")
         return left

@@ -48,10 +48,9 @@ async def test_a_long_wait_is_not_booked(harness: Harness) -> None:
 
 
 async def test_a_booking_waits_for_all_its_names(harness: Harness) -> None:
-    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=10))
-    limits = {"@account": SlotLimit(interval=100)}
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=10), names={"@account": SlotLimit(interval=100)})
     both = [Reservation(("s", "@account"))]
-    assert [b.wait for b in await limiter.reserve(both, limits=limits)] == [0]
+    assert [b.wait for b in await limiter.reserve(both)] == [0]
     (booking,) = await limiter.reserve([Reservation(("t", "@account"))])
     assert near(booking.wait, 100)
     assert (await waits(limiter, "u")) == [0]
@@ -229,24 +228,23 @@ async def test_a_paused_slot_waits_for_its_resumption(harness: Harness) -> None:
 async def test_limits_end_with_the_run(harness: Harness) -> None:
     limit = SlotLimit(interval=1)
     a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)
-    await a.exchange(bounds=Bounds(limits={"told": SlotLimit(interval=7)}))
     await limiter.change("changed", LimitChange(interval=50))
     await limiter.pause("paused")
     await a.queue.claim_seeding("a")
     await a.queue.complete_seeding("a")
-    assert (await limiter.look("told")).limit.interval == 7
+    assert (await limiter.look("changed")).limit.interval == 50
     assert await a.queue.finish("a") is Finish.WON
     await a.queue.close_worker("a")
     b = await harness.worker("b", second=True, **ONE, limit=limit)
     assert (await b.queue.state()).run == 2
-    for name in ("told", "changed", "paused"):
+    for name in ("changed", "paused"):
         state = await limiter.look(name)
         assert (state.limit, state.change, state.paused) == (limit, LimitChange(), False), name
 
 
 async def test_a_look_tells_what_is_in_force(harness: Harness) -> None:
-    limit = SlotLimit(interval=3, burst=2, concurrency=7, jitter=0.5)
-    limiter = harness.limiter(**ONE, limit=limit)
+    limit, own = SlotLimit(interval=3, burst=2, concurrency=7, jitter=0.5, floor=1), SlotLimit(0.5, 3, 1, 0.25)
+    limiter = harness.limiter(**ONE, limit=limit, names={"own": own, "@own": own})
     state = await limiter.look("s")
     assert (state.limit, state.wait, state.paused, state.slowed, state.permits, state.pending) == (
         limit,
@@ -258,7 +256,38 @@ async def test_a_look_tells_what_is_in_force(harness: Harness) -> None:
     )
     assert state.change == LimitChange()
     assert (await limiter.look("@scope")).limit == SlotLimit()
-    own = SlotLimit(0.5, 3, 1, 0.25)
-    await limiter.reserve([], limits={"s": own, "@scope": own})
-    assert (await limiter.look("s")).limit == own
-    assert (await limiter.look("@scope")).limit == own
+    assert (await limiter.look("own")).limit == own
+    assert (await limiter.look("@own")).limit == own
+    # Who has no rules sees those of the workers.
+    await harness.worker("a", **ONE, limit=limit, names={"own": own})
+    people = harness.limiter(second=True, **ONE)
+    assert [(await people.look(name)).limit for name in ("s", "own", "@scope")] == [limit, own, SlotLimit()]
+
+
+async def test_a_limiter_brings_its_rules(harness: Harness) -> None:
+    slow = {"s": SlotLimit(interval=100)}
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=1), names=slow, patterns=[("t*", SlotLimit(interval=50))])
+    for name, interval in (("s", 100), ("t1", 50), ("u", 1)):
+        assert await waits(limiter, name) == [0]
+        assert near((await waits(limiter, name))[0], interval)
+    # They are nobody else's: who lives has others, which count beside them.
+    a = await harness.worker("a", **ONE, limit=SlotLimit(interval=10))
+    await a.push(entries(1, 2, slot="v"))
+    assert len((await a.exchange(want=5)).leases) == 1
+    assert near((await waits(harness.limiter(**ONE, limit=SlotLimit(interval=10)), "v"))[0], 10)
+    assert (await limiter.look("v")).limit.interval == 10
+    assert (await limiter.look("s")).limit.interval == 100
+    assert (await harness.limiter(**ONE).look("s")).limit.interval == 10
+
+
+async def test_an_adaptation_keeps_the_floor(harness: Harness) -> None:
+    limit = SlotLimit(interval=5, floor=0.5)
+    ruled = {"s": SlotLimit(interval=20, floor=20)}
+    await harness.worker("a", **ONE, limit=limit, names=ruled)
+    limiter = harness.limiter(**ONE, limit=limit, names=ruled)
+    for name, adapted, told in (("s", 1, 20), ("s", 30, 30), ("t", 1, 1), ("t", 0.1, 0.5)):
+        await limiter.change(name, LimitChange(interval=adapted, adapted=True))
+        state = await limiter.look(name)
+        assert (state.limit.interval, state.change) == (told, LimitChange(interval=adapted, adapted=True)), name
+    await limiter.change("s", LimitChange(interval=1))
+    assert (await limiter.look("s")).limit.interval == 1, "people may"

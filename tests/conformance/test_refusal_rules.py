@@ -99,7 +99,7 @@ async def _a_whole_turn(harness: Harness, crawl: str, **options: Any) -> Stage:
 
 
 async def _a_whole_turn_with_limits(harness: Harness, crawl: str) -> Stage:
-    return await _a_whole_turn(harness, crawl, limit=SlotLimit(0.05, burst=20, concurrency=30), rules="r")
+    return await _a_whole_turn(harness, crawl, limit=SlotLimit(0.05, burst=20, concurrency=30))
 
 
 async def _a_lease_of_a_suspect(harness: Harness, crawl: str) -> Stage:

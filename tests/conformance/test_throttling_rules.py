@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Bounds, Lease, SlotLimit
 
@@ -117,14 +119,14 @@ async def test_permits_are_never_overbooked(harness: Harness) -> None:
 
 
 async def test_a_load_bounds_what_is_leased(harness: Harness) -> None:
-    a = await harness.worker("a", **ONE, limit=SlotLimit(concurrency=4))
+    own = {"paced": SlotLimit(interval=1, burst=100, concurrency=4)}
+    a = await harness.worker("a", **ONE, limit=SlotLimit(concurrency=4), names=own)
     await a.push(entries(*range(50), slot="s"))
     assert len(await some(a)) == 8
     assert len(await some(a, bounds=Bounds(loads={"s": 5}))) == 3
     assert await some(a, bounds=Bounds(loads={"s": 8})) == []
     await a.push(entries(*range(50), slot="paced"))
-    own = {"paced": SlotLimit(interval=1, burst=100, concurrency=4)}
-    assert len(await some(a, bounds=Bounds(full=["s"], limits=own))) == 4
+    assert len(await some(a, bounds=Bounds(full=["s"]))) == 4
     assert len(await some(a, bounds=Bounds(full=["s"], loads={"paced": 1}))) == 3
 
 
@@ -201,19 +203,17 @@ async def test_a_dead_worker_frees_its_permits(harness: Harness) -> None:
     assert (await harness.limiter(shards=1, limit=limit).look("s")).permits == 2
 
 
-async def test_an_unused_departure_is_leased_again(harness: Harness) -> None:
-    for number, limit in enumerate((SlotLimit(interval=100), SlotLimit(interval=100, burst=3))):
-        a = await harness.worker(f"a{number}", **ONE, limit=limit, lookahead=50.0)
-        slot = f"s{number}"
-        await a.push([*entries(*range(20), slot=slot), *entries(*range(20, 30), slot=slot, scopes=("@more",))])
-        leases = await some(a)
-        assert len(leases) >= limit.burst
-        assert await some(a) == []
-        unused = [lease.departure for lease in leases if lease.departure is not None]
-        again = await some(a, bounds=Bounds(unused=unused))
-        assert len(again) == len(leases)
-        assert departures(again)[0] == 0
-        assert {lease.body for lease in again}.isdisjoint(lease.body for lease in leases)
+@pytest.mark.parametrize("burst", [1, 3])
+async def test_an_unused_departure_is_leased_again(harness: Harness, burst: int) -> None:
+    a = await harness.worker("a", **ONE, limit=SlotLimit(interval=100, burst=burst), lookahead=50.0)
+    await a.push([*entries(*range(20), slot="s"), *entries(*range(20, 30), slot="s", scopes=("@more",))])
+    leases = await some(a)
+    assert len(leases) == burst
+    assert await some(a) == []
+    unused = [lease.departure for lease in leases if lease.departure is not None]
+    again = await some(a, bounds=Bounds(unused=unused))
+    assert departures(again) == [0] * burst
+    assert {lease.body for lease in again}.isdisjoint(lease.body for lease in leases)
 
 
 async def test_permits_beside_the_queue_are_counted(harness: Harness) -> None:
@@ -232,33 +232,13 @@ async def test_permits_beside_the_queue_are_counted(harness: Harness) -> None:
     assert (await b.exchange(bounds=Bounds(wanted=["s"], loads={"s": 1}))).permits == {"s": 1}
 
 
-async def test_a_slot_may_have_a_limit_of_its_own(harness: Harness) -> None:
-    limit = SlotLimit()
-    a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
-    own = {"slow": SlotLimit(interval=100), "few": SlotLimit(concurrency=1)}
-    mixed = [
-        *entries(*range(5), slot="slow"),
-        *entries(*range(5, 10), slot="few"),
-        *entries(*range(10, 15), slot="fast"),
-    ]
-    await a.exchange(push=mixed, bounds=Bounds(limits=own))
-    got = await some(b, want=50, bounds=Bounds(loads={}))
-    assert sum(lease.slot == "slow" for lease in got) == 1
-    assert sum(lease.slot == "fast" for lease in got) == 5
-    state = await harness.limiter(**ONE, limit=limit).look("slow")
-    assert state.limit == own["slow"]
-    # The newest word counts.
-    await b.exchange(bounds=Bounds(limits={"slow": SlotLimit(interval=10)}))
-    assert (await harness.limiter(**ONE, limit=limit).look("slow")).limit.interval == 10
-
-
 async def test_scopes_hold_over_slots(harness: Harness) -> None:
-    limit = SlotLimit(concurrency=8)
-    a = await harness.worker("a", **ONE, limit=limit)
-    b = await harness.worker("b", second=True, **ONE, limit=limit)
-    account = {"@account": SlotLimit(interval=100, concurrency=8)}
+    names = {"@account": SlotLimit(interval=100, concurrency=8), "@few": SlotLimit(concurrency=1)}
+    rules = {**ONE, "limit": SlotLimit(concurrency=8), "names": names}
+    a = await harness.worker("a", **rules)
+    b = await harness.worker("b", second=True, **rules)
     mine = [e for slot in "stu" for e in entries(f"{slot}1", f"{slot}2", slot=slot, scopes=("@account",))]
-    await a.exchange(push=[*mine, *entries("free", slot="s")], bounds=Bounds(limits=account))
+    await a.push([*mine, *entries("free", slot="s")])
     first = (await a.exchange(want=10)).leases
     assert sorted(bodies(first)) == ["free", "s1"]
     assert {lease.slot for lease in first} == {"s"}
@@ -268,8 +248,7 @@ async def test_scopes_hold_over_slots(harness: Harness) -> None:
     second = (await b.exchange(want=10)).leases
     assert [lease.scopes for lease in second] == [("@account",)]
     # Places of a scope, and its letters.
-    few = {"@few": SlotLimit(concurrency=1)}
-    await a.exchange(push=[e for s in "xyz" for e in entries(s, slot=s, scopes=("@few",))], bounds=Bounds(limits=few))
+    await a.push([e for s in "xyz" for e in entries(s, slot=s, scopes=("@few",))])
     got = [
         lease
         for lease in (await a.exchange(want=10, bounds=Bounds(loads={"@few": 0}))).leases
@@ -280,14 +259,10 @@ async def test_scopes_hold_over_slots(harness: Harness) -> None:
 
 
 async def test_held_slots_keep_nobody_waiting(harness: Harness) -> None:
-    a = await harness.worker("a", **ONE, limit=SlotLimit())
-    slow = SlotLimit(interval=1000)
+    slow = {f"slow{n}": SlotLimit(interval=1000) for n in range(300)}
+    a = await harness.worker("a", **ONE, limit=SlotLimit(), names=slow)
     for first in range(0, 300, 100):
-        names = [f"slow{n}" for n in range(first, first + 100)]
-        await a.exchange(
-            push=[e for name in names for e in entries(1, 2, slot=name)],
-            bounds=Bounds(limits=dict.fromkeys(names, slow)),
-        )
+        await a.push([e for n in range(first, first + 100) for e in entries(1, 2, slot=f"slow{n}")])
     leases = await harness.lease_all(a, want=50)
     assert sorted(lease.slot for lease in leases) == sorted(f"slow{n}" for n in range(300))
     await a.ack(leases)
@@ -299,12 +274,3 @@ async def test_held_slots_keep_nobody_waiting(harness: Harness) -> None:
     await harness.advance(due + SLACK)
     assert len(await harness.lease_all(a, want=50)) == 300
     assert (await a.exchange(want=10)).size.pending == 0
-
-
-async def test_other_rules_forget_what_was_told(harness: Harness) -> None:
-    a = await harness.worker("a", **ONE, limit=SlotLimit(), rules="one")
-    await a.exchange(bounds=Bounds(limits={"s": SlotLimit(interval=100)}))
-    await harness.worker("b", **ONE, limit=SlotLimit(), rules="one")
-    assert (await harness.limiter(**ONE, limit=SlotLimit()).look("s")).limit.interval == 100
-    await harness.worker("c", second=True, **ONE, limit=SlotLimit(), rules="two")
-    assert (await harness.limiter(**ONE, limit=SlotLimit()).look("s")).limit.interval == 0

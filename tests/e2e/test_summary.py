@@ -164,7 +164,7 @@ def test_a_line_at_the_bottom_of_a_terminal(tmp_path: Path, site: MockSite) -> N
     reader.start()
     command = [sys.executable, "-m", "scrapy", "crawl", "slow", "-a", f"site={site.url}"]
     environment = {**unmeasured(), "TERM": "xterm", "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=project, env=environment, stdout=theirs, stderr=theirs, timeout=60, check=False)
+    done = subprocess.run(command, cwd=project, env=environment, stdout=theirs, stderr=theirs, timeout=240, check=False)
     os.close(theirs)
     reader.join(10)
     os.close(ours)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mocra_scrapy.models import DeadLetter, Exchange, Finish, Lease, QueueSize
+from mocra_scrapy.models import DeadLetter, Exchange, Finish, Lease, QueueSize, SlotLimit
 
 from .graph import Graph
 from .link import Link
@@ -56,6 +56,8 @@ class Ledger:
         self.schedule, self.world = schedule, world
         self.graph: Graph = schedule.graph
         self.options = schedule.setup.options
+        rules = self.options.rules
+        self.limit = SlotLimit() if rules is None else rules.default
         self.run = 1
         self.faithful = self.complete = True
         self.fetched: set[int] = set()
@@ -288,9 +290,9 @@ class Ledger:
     def started(self, link: Link, lease: Lease) -> None:
         now, names = self.world.now(), (lease.slot, *lease.scopes)
         self._flights[link.name, name_of(lease)] = (link, lease.shard, now, names)
-        if self.options.limit is None or not self.options.limit.concurrency:
+        most = self.limit.concurrency
+        if not most:
             return
-        most = self.options.limit.concurrency
         flights = [flight for flight in self._flights.values() if lease.slot in flight[3] and self._counts(flight)]
         self.expect(len(flights) <= most, "permits_hold", f"{lease.slot}: {len(flights)} in flight, {most} allowed")
 
@@ -310,15 +312,20 @@ class Ledger:
 
     # ------------------------------------------------------------------ counts, and the end
 
+    def in_line(self, misplaced: Sequence[str]) -> None:
+        """Whoever has something is reached by a turn, from one place: in line, or where it waits for
+        what keeps it.
+        """
+        self.expect(not misplaced, "one_place_in_line", f"not in one place: {misplaced}")
+
     def counted(self, size: QueueSize, contents: QueueSize) -> None:
         self.expect(size == contents, "counts_are_right", f"counted {size}, but there are {contents}")
         if self.world.exact:
             self.expect(size.unfinished == self.unfinished, "nothing_is_lost", f"{size}, not {self.unfinished}")
             self.expect(size.dead == self.letters, "nothing_is_lost", f"{size}, not {self.letters} letters")
-        limit = self.options.limit
-        if limit is not None and limit.concurrency:
+        if self.limit.concurrency:
             for name, permits in self.world.permits().items():
-                holds = name.startswith("@") or permits <= limit.concurrency
+                holds = name.startswith("@") or permits <= self.limit.concurrency
                 self.expect(holds, "permits_are_never_overbooked", f"{name} has {permits}")
 
     def over(self, size: QueueSize, letters: Sequence[DeadLetter]) -> None:
@@ -333,8 +340,8 @@ class Ledger:
         self._check_departures()
 
     def _check_departures(self) -> None:
-        limit = self.options.limit
-        if limit is None or not limit.interval:
+        limit = self.limit
+        if not limit.interval:
             return
         due: dict[str, float] = {}
         for at, names in sorted(self._departures.values()):

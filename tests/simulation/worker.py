@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Bounds, Burial, CrawlState, Entry, Exchange, Finish, Lease, QueueSize, Seeding
+from mocra_scrapy.models import (
+    Bounds,
+    Burial,
+    CrawlState,
+    Entry,
+    Exchange,
+    Finish,
+    Lease,
+    QueueSize,
+    Seeding,
+)
 from mocra_scrapy.worker.permits import SlotPermits
 
 from .graph import Page, draw
@@ -42,7 +52,7 @@ class SimulatedWorker:
         self.queue = simulation.client(self.link)
         self.session = QueueSession(self.queue, name)
         loop = asyncio.get_running_loop()
-        self._permits = SlotPermits(lambda _: None, loop.time) if self._setup.limit else None
+        self._permits = SlotPermits(loop.time) if self._setup.limit else None
         self._outbox: deque[Entry | Lease | Burial] = deque()
         self._releases: list[Lease] = []
         self._put = self._confirmed = 0
@@ -207,7 +217,6 @@ class SimulatedWorker:
             full = [slot for slot, n in held.items() if n >= 4]
             return Bounds(full=full, per_slot=self._setup.per_slot) if want else Bounds()
         return Bounds(
-            full=self._permits.crowded() if want else (),
             loads=self._permits.loads() if want else {},
             keep_permits=self._permits.keep_permits(),
         )

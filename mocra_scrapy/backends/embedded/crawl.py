@@ -24,7 +24,7 @@ from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
 from mocra_scrapy.backends.embedded.workers import Worker
 from mocra_scrapy.models import CrawlState, DeadLetter, Departure, Entry, Job, QueueOptions, QueueSize, Seeding
-from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, names_of
+from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
 BUDGET = 100
@@ -90,7 +90,7 @@ class StoredCrawl:
         instants = [worker.expires for worker in self.workers.values() if worker.held]
         if self.delayed:
             instants.append(self.delayed[0][0])
-        released = self.slots.next_release()
+        released = self.slots.turns.next_release()
         if released is not None and not isinf(released):
             instants.append(released)
         return max(0.0, min(instants) - now) if instants else None
@@ -113,11 +113,11 @@ class StoredCrawl:
     def take_back(self, unused: Departure, now: float) -> None:
         """A booked departure did not happen: its list is looked at again."""
         self.throttle.take_back(unused, now)
-        self.slots.let_go(BETWEEN.join(unused.names))
+        self.slots.turns.sooner(unused.names)
 
     def look_again(self) -> None:
         """Limits changed: every list is looked at anew, by those who found nothing."""
-        self.slots.release(all_held=True)
+        self.slots.turns.look_again()
         self.wakeups.wake_hungry()
 
     # ------------------------------------------------------------------ workers
@@ -159,17 +159,26 @@ class StoredCrawl:
                 self.give_back(worker.held.popitem()[1], isolate_after)
             self._forget(worker)
         self.dead_workers.pop(name, None)
-        if given:
-            self.wakeups.wake_hungry()
+        if given or (worker is not None and self.pending):
+            self.wakeups.wake_hungry()  # permits of its are free, too
         return given
 
     def living(self, now: float, but: str) -> list[Worker]:
         """Workers whose lease has not run out, other than the one called *but*."""
         return [worker for worker in self.workers.values() if worker.expires >= now and worker.name != but]
 
+    def end_rules_of_the_dead(self, now: float) -> None:
+        """Rules last as long as somebody lives who brought them, though nobody came for what the
+        dead held.
+        """
+        for worker in self.workers.values():
+            if worker.expires < now:
+                self.throttle.rules.forget(worker.name)
+
     def _forget(self, worker: Worker) -> None:
         del self.workers[worker.name]
         self.throttle.forget(worker.name)
+        self.slots.turns.open_all()
         self.wakeups.forget(worker.name)
         if self.seeding is Seeding.CLAIMED and self.seeder == worker.name:
             self.seeding, self.seeder = Seeding.OPEN, ""

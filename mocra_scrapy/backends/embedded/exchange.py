@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.permits import come_down
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.stalls import MOST
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
@@ -60,10 +61,15 @@ class _Turn:
         self._crawl, self._options = crawl, options
         self._now, self._wall = now, wall
         self._me = crawl.renew(worker, now, options.lease)
+        version = crawl.throttle.rules.version
+        crawl.throttle.rules.know(worker, options.rules)
+        if crawl.throttle.rules.version != version:  # it was taken for dead, or never joined
+            come_down(crawl, now)
         self._silence = crawl.silence
         crawl.seen.age(now, options.seen_ttl)
         crawl.dead.expire(now, options.dead_ttl)
         self._done = self._me.last or Answered(0)
+        self._yielded: Sequence[str] = ()
 
     def is_repeated(self, call: int) -> bool:
         if self._me.last is None or call > self._me.last.call:
@@ -77,13 +83,14 @@ class _Turn:
         self._me.lost = False
 
     def take_notice(self, bounds: Bounds) -> int:
-        """Of limits and of permits that are given back; the worker is told of holds."""
-        throttle = self._crawl.throttle
+        """Of permits that are given back; the worker is told of holds."""
+        throttle, turns = self._crawl.throttle, self._crawl.slots.turns
         self._done.holds = dict(throttle.holds.pop(self._me.name, {}))
-        throttle.limits.update(bounds.limits)
         for unused in bounds.unused:
             self._crawl.take_back(unused, self._now)
-        return throttle.keep_permits(self._me.name, bounds.keep_permits)
+        kept = throttle.keep_permits(self._me.name, bounds.keep_permits)
+        self._yielded = kept.yielded
+        return len(kept.missed.union(name for name in kept.freed if turns.open(name)))
 
     # ------------------------------------------------------------------ push and settle
 
@@ -155,7 +162,7 @@ class _Turn:
         """Hand out up to *want*: a suspect first if the worker holds none, then what the slots have
         in turn.
         """
-        if self._options.limit is None:
+        if self._options.rules is None:
             self._lease(want, bounds)
         else:
             self._lease_within_limits(want, bounds)
@@ -179,9 +186,9 @@ class _Turn:
             crawl.slots,
             crawl.throttle,
             self._options,
-            worker=self._me.name,
+            worker=self._me,
             loads=bounds.loads,
-            avoid=bounds.full,
+            avoid=(*bounds.full, *self._yielded),
             now=self._now,
         )
         if want > 0 and self._me.suspect is None:
@@ -192,7 +199,7 @@ class _Turn:
         leasing.grant_wanted(bounds.wanted)
         for item, departs, departure in leasing.taken:
             self._hand_out(item, departs, departure)
-        done.names, done.crowded = list(leasing.names), list(leasing.crowded)
+        done.names, done.crowded, done.more = list(leasing.names), list(leasing.crowded), leasing.more
 
     def _hand_out(self, item: Item, departs: float, departure: Departure | None = None) -> None:
         token = f"{next(self._crawl.tokens):x}"
@@ -224,7 +231,7 @@ class _Turn:
             tuple(done.buried),
             tuple(self._leases()),
             self._crawl.size(),
-            self._crawl.next_due(now),
+            0.0 if done.more else self._crawl.next_due(now),
             self._crawl.state(),
             done.lost or me.lost,
             done.reclaimed,
@@ -234,6 +241,8 @@ class _Turn:
             {name: min(max(0.0, until - now), LONGEST) for name, until in done.holds.items()},
             self._silence,
             done.stalled,
+            throttle.rules.version,
+            throttle.rules.different,
         )
 
     def _leases(self) -> list[Lease]:

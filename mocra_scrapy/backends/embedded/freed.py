@@ -17,11 +17,11 @@ others are kept while they are ahead, and given to a later booking whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mocra_scrapy.models import SlotLimit
+from mocra_scrapy.models import Departure, SlotLimit
 
 #: Stretches that are kept of one name; the earliest go first.
 MOST_KEPT = 16
@@ -84,7 +84,7 @@ def store(table: MutableMapping[str, Freed], name: str, freed: Freed, now: float
         table.pop(name, None)
 
 
-def opens(tat: Mapping[str, float], table: Mapping[str, Freed], name: str, earliest: float, limit: SlotLimit) -> float:
+def _opens(tat: Mapping[str, float], table: Mapping[str, Freed], name: str, earliest: float, limit: SlotLimit) -> float:
     """When one more of *name* may depart, *earliest* or later."""
     at = max(earliest, tat[name] - (limit.burst - 1) * limit.interval)
     for stretch in table.get(name, ()):
@@ -94,7 +94,7 @@ def opens(tat: Mapping[str, float], table: Mapping[str, Freed], name: str, earli
     return at
 
 
-def own(
+def _own(
     tat: MutableMapping[str, float],
     table: MutableMapping[str, Freed],
     name: str,
@@ -117,7 +117,7 @@ def own(
     return before, end
 
 
-def take_back(
+def _take_back(
     tat: MutableMapping[str, float], table: MutableMapping[str, Freed], name: str, stretch: Stretch, now: float
 ) -> None:
     """*stretch* of *name* was not used."""
@@ -137,6 +137,57 @@ def take_back(
     else:
         tat.pop(name, None)
     store(table, name, freed, now)
+
+
+def latest(
+    tat: Mapping[str, float],
+    table: Mapping[str, Freed],
+    held: Mapping[str, float],
+    names: tuple[str, ...],
+    *,
+    limit_of: Callable[[str, float], SlotLimit],
+    now: float,
+) -> tuple[float, str]:
+    """When one more of all *names* may depart, and the name that it has to wait for; ``""``: none."""
+    earliest, last = now, ""
+    while True:
+        at, waits = earliest, ""
+        for name in names:
+            due = max(at, held.get(name, now))
+            if name in tat:
+                due = _opens(tat, table, name, due, limit_of(name, now))
+            if due > at:
+                at, waits = due, name
+        # With a stretch that another name does not have, all are looked at once more.
+        if at == earliest or not table:
+            return at, waits or last
+        earliest, last = at, waits
+
+
+def book(
+    tat: MutableMapping[str, float],
+    table: MutableMapping[str, Freed],
+    limits: Mapping[str, SlotLimit],
+    at: float,
+    *,
+    factor: float,
+    now: float,
+) -> Departure | None:
+    """One departs at *at*; ``None``: none of the names in *limits* has an interval."""
+    owned = tuple(
+        _own(tat, table, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
+        for name, limit in limits.items()
+    )
+    return Departure(tuple(limits), at, owned) if any(end for _, end in owned) else None
+
+
+def take_back(
+    tat: MutableMapping[str, float], table: MutableMapping[str, Freed], unused: Departure, now: float
+) -> None:
+    """*unused* did not depart."""
+    for name, (before, end) in zip(unused.names, unused.owned, strict=True):
+        if end:
+            _take_back(tat, table, name, Stretch(unused.at, before, end), now)
 
 
 def set_anew(table: MutableMapping[str, Freed], name: str, last: float | None, now: float) -> None:

@@ -13,7 +13,6 @@ from mocra_scrapy.models import (
     Circuit,
     Outcome,
     QueueOptions,
-    SlotLimit,
     Tally,
     Threshold,
     Trip,
@@ -39,7 +38,6 @@ class Judge:
     ) -> None:
         self.rules = rules
         self._crawl = crawl
-        self._default = options.limit or SlotLimit()
         self._now, self._wall = now, wall
         self._known = crawl.circuits
         self._known.forget(crawl.run, now)
@@ -77,7 +75,7 @@ class Judge:
             return None
         record.successes += max(0, one.total - one.failed)
         record.expires = self._crawl.throttle.probing[one.slot] = now + self.rules.longest
-        self._crawl.throttle.next_probe(one.slot, self._default, now)
+        self._crawl.throttle.next_probe(one.slot, now)
         self._crawl.look_again()
         if record.successes < self.rules.probes:
             return None
@@ -108,8 +106,8 @@ class Judge:
         record.buckets, record.successes = {}, 0
         record.until, record.longest = now + hold, rules.longest
         record.expires = record.until + rules.longest
-        throttle.next_probe(slot, self._default, now)
-        throttle.hold(slot, record.until, self._default, now)
+        throttle.next_probe(slot, now)
+        throttle.hold(slot, record.until, now)
         self._known.outlast(record, throttle.held[slot])
         throttle.probe(slot, record.expires)
         self._crawl.look_again()  # lists that wait for the next probe wait for the end of the hold now
@@ -119,7 +117,7 @@ class Judge:
     def _let_go(self, slot: str) -> None:
         if self.rules.ramp:
             self._crawl.throttle.ramps[slot] = (self._now, self.rules.ramp)
-        self._crawl.throttle.next_probe(slot, self._default, self._now)
+        self._crawl.throttle.next_probe(slot, self._now)
         self._crawl.throttle.probing.pop(slot, None)
         self._crawl.look_again()
 

@@ -1,4 +1,4 @@
-"""Tables of rows, where a value is never changed in place."""
+"""Tables of rows: a row is never changed in place, it is stored anew."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def take_out(table: MutableMapping[str, Mapping[str, T]], one: str, other: str) 
         table.pop(one, None)
 
 
-def drop(table: MutableMapping[str, float], now: float) -> None:
+def drop_over(table: MutableMapping[str, float], now: float) -> None:
     """Those whose instant has come."""
     for name in [name for name, instant in table.items() if instant <= now]:
         del table[name]

@@ -2,7 +2,7 @@
 seconds.
 
 ============  ==================================================================================
-``limits``    name -> as the settings say
+``rules``     what the settings say, see ``rules.py``
 ``changes``   name -> as somebody changed it
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
@@ -17,8 +17,8 @@ seconds.
 ``holds``     worker -> name -> until when nobody departs, not told yet
 ============  ==================================================================================
 
-They are mappings of any kind, of rows, for instance. So a value is never changed in place: what
-changes is stored anew.
+But for the rules they are mappings of any kind, of rows, for instance. So a value is never changed
+in place: what changes is stored anew.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mocra_scrapy.backends.embedded.freed import Freed, Stretch, opens, own, set_anew, take_back
-from mocra_scrapy.backends.embedded.rows import drop, put, take_out
+from mocra_scrapy.backends.embedded.freed import Freed, book, latest, set_anew, take_back
+from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
+from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
+from mocra_scrapy.backends.embedded.workers import Kept
 from mocra_scrapy.models import Booking, Departure, LimitChange, Reservation, SlotLimit, SlotState
 
 #: Permits of a slot without a limit of concurrency.
@@ -53,11 +55,10 @@ class Throttle:
     """See the table above. Nothing here knows of entries.
 
     Attributes:
-        rules: names the settings behind ``limits``.
         random: for jitter.
     """
 
-    limits: MutableMapping[str, SlotLimit]
+    rules: Rules
     changes: MutableMapping[str, LimitChange]
     slowed: MutableMapping[str, Slowed]
     probing: MutableMapping[str, float]
@@ -69,27 +70,28 @@ class Throttle:
     holds: MutableMapping[str, Mapping[str, float]]
     ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     freed: MutableMapping[str, Freed] = field(default_factory=dict)
-    rules: str = ""
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
     def in_memory(cls) -> Throttle:
-        return cls({}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+        return cls(Rules({}), {}, {}, {}, {}, {}, {}, {}, {}, {})
 
     # ------------------------------------------------------------------ limits
 
-    def limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
-        """What is in force."""
-        limit = self.usual_limit_of(name, default, now)
+    def limit_of(self, name: str, now: float) -> SlotLimit:
+        """What is in force: a change goes before the rules."""
+        limit = self.usual_limit_of(name, now)
         if self.probing.get(name, now) > now:
             return replace(limit, burst=1, concurrency=1, interval=max(limit.interval, PROBE))
         return limit
 
-    def usual_limit_of(self, name: str, default: SlotLimit, now: float) -> SlotLimit:
+    def usual_limit_of(self, name: str, now: float) -> SlotLimit:
         """What would be, if the breaker had not opened it."""
-        limit = self.limits.get(name, SlotLimit() if name.startswith("@") else default)
+        limit = self.rules.limit_of(name)
         change = self.changes.get(name)
         if change is not None:
+            if change.adapted and change.interval is not None:
+                change = replace(change, interval=max(change.interval, limit.floor))
             told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
             limit = replace(limit, **told)
         slowed = self.slowed.get(name)
@@ -106,14 +108,12 @@ class Throttle:
         holders = self.permits.get(name, {})
         return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
 
-    def slow_down(
-        self, name: str, default: SlotLimit, now: float, rule: tuple[float, float, float, float], rate: float = 0.0
-    ) -> float:
+    def slow_down(self, name: str, now: float, rule: tuple[float, float, float, float], rate: float = 0.0) -> float:
         """Double the interval; *rule*: floor, recovery, most, calm. *rate*: departures a second, as
         measured.
         """
         floor, recovery, most, calm = rule
-        interval = self.usual_limit_of(name, default, now).interval
+        interval = self.usual_limit_of(name, now).interval
         slowed = self.slowed.get(name)
         if slowed is not None and now - slowed.since < calm:
             return interval
@@ -123,59 +123,46 @@ class Throttle:
 
     # ------------------------------------------------------------------ departures
 
-    def departure(self, names: Iterable[str], default: SlotLimit, now: float) -> float:
+    def departure(self, names: Iterable[str], now: float) -> float:
         """The earliest instant at which one more may depart; infinite while one of *names* is
         paused.
         """
-        names, earliest = tuple(names), now
-        while True:
-            at = earliest
-            for name in names:
-                at = max(at, self.held.get(name, now))
-                if name in self.tat:
-                    at = opens(self.tat, self.freed, name, at, self.limit_of(name, default, now))
-            # With a stretch that another name does not have, all are looked at once more.
-            if at == earliest or not self.freed:
-                return at
-            earliest = at
+        return self.latest(names, now)[0]
 
-    def book(self, names: Iterable[str], at: float, default: SlotLimit, now: float) -> Departure | None:
+    def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
+        """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
+        return latest(self.tat, self.freed, self.held, tuple(names), limit_of=self.limit_of, now=now)
+
+    def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
         """One departs at *at*; ``None``: none of *names* has an interval."""
-        names, factor = tuple(names), self.random.uniform(-1, 1)
-        limits = [self.limit_of(name, default, now) for name in names]
-        owned = tuple(
-            own(self.tat, self.freed, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
-            for name, limit in zip(names, limits, strict=True)
-        )
+        limits = {name: self.limit_of(name, now) for name in names}
         if len(self.tat) > MANY_BOOKINGS:
-            drop(self.tat, now)
-        return Departure(names, at, owned) if any(end for _, end in owned) else None
+            drop_over(self.tat, now)
+        return book(self.tat, self.freed, limits, at, factor=self.random.uniform(-1, 1), now=now)
 
     def take_back(self, unused: Departure, now: float) -> None:
         """It did not depart: others may, in its place."""
-        for name, (before, end) in zip(unused.names, unused.owned, strict=True):
-            if end:
-                take_back(self.tat, self.freed, name, Stretch(unused.at, before, end), now)
+        take_back(self.tat, self.freed, unused, now)
 
-    def reserve(self, wishes: Iterable[Reservation], default: SlotLimit, now: float) -> list[Booking]:
+    def reserve(self, wishes: Iterable[Reservation], now: float) -> list[Booking]:
         """Book departures, in order, but for those that would wait for too long."""
         answers = []
         for wish in wishes:
             if wish.instead is not None:
                 self.take_back(wish.instead, now)
-            due = self.departure(wish.names, default, now)
+            due = self.departure(wish.names, now)
             booked = due - now <= wish.max_wait
-            departure = self.book(wish.names, due, default, now) if booked else None
+            departure = self.book(wish.names, due, now) if booked else None
             answers.append(Booking(min(due - now, LONGEST_WAIT), booked, departure))
         return answers
 
-    def hold(self, name: str, until: float, default: SlotLimit, now: float) -> None:
+    def hold(self, name: str, until: float, now: float) -> None:
         """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time,
         without a burst.
         """
-        drop(self.held, now)
+        drop_over(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
-        limit = self.limit_of(name, default, now)
+        limit = self.limit_of(name, now)
         if not math.isinf(until):
             self.tat[name] = max(self.tat.get(name, now), until + (limit.burst - 1) * limit.interval)
         self._tell(name, self.held[name])
@@ -189,11 +176,11 @@ class Throttle:
             if permits > 1:
                 put(self.notes, worker, name, 1)
 
-    def next_probe(self, name: str, default: SlotLimit, now: float) -> None:
+    def next_probe(self, name: str, now: float) -> None:
         """The last probe was judged: the next one may go as soon as the usual interval allows."""
         if name in self.tat:
             last = self.tat[name]
-            self.tat[name] = min(last, now + self.usual_limit_of(name, default, now).interval)
+            self.tat[name] = min(last, now + self.usual_limit_of(name, now).interval)
             if self.tat[name] < last:
                 set_anew(self.freed, name, last, now)
 
@@ -207,13 +194,13 @@ class Throttle:
         for worker in self.permits.get(name, ()):
             put(self.holds, worker, name, until)
 
-    def change(self, name: str, change: LimitChange, default: SlotLimit, now: float) -> None:
+    def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
         if change == LimitChange():
             self.changes.pop(name, None)
         else:
             self.changes[name] = change
-        limit = self.limit_of(name, default, now)
+        limit = self.limit_of(name, now)
         if name in self.tat:  # what a longer interval booked must not outlast the change
             start, last = max(now, self.held.get(name, now)), self.tat[name]
             self.tat[name] = min(last, (now if math.isinf(start) else start) + limit.burst * limit.interval)
@@ -232,56 +219,74 @@ class Throttle:
         return mine, (max(mine, min(cap, fair)) if asking else cap), fair, bool(asking)
 
     def room(
-        self, worker: str, names: Sequence[str], loads: Mapping[str, int], default: SlotLimit, now: float
-    ) -> tuple[int, str]:
-        """How many entries *worker* may have more; and, where that is none for want of permits, the
-        name that lacks them.
+        self,
+        worker: str,
+        names: Sequence[str],
+        loads: Mapping[str, int],
+        now: float,
+        *,
+        silently: bool = False,
+    ) -> tuple[int, str, str]:
+        """How many entries *worker* may have more. Where that is none: the name of which it has less
+        than its share, for which it asks unless *silently*, and the name of which nobody can have
+        more (``""``: none).
         """
-        limits = [self.limit_of(name, default, now) for name in names]
+        limits = [self.limit_of(name, now) for name in names]
         each = 1 if any(limit.interval for limit in limits) else 2
         room = MANY
         for name, limit in zip(names, limits, strict=True):
             concurrency = limit.concurrency or MANY
             _, cap, fair, _ = self._share(name, worker, concurrency, now)
             here = each * cap - loads.get(name, 0)
-            if here <= 0 and cap < fair:
-                self._ask(name, worker, fair, now)
-                return 0, name
+            if here <= 0:
+                taken = name if self.is_taken(name, now) else ""
+                if cap >= fair:
+                    return 0, "", taken
+                if not silently:
+                    self._ask(name, worker, fair, now)
+                return 0, name, taken
             room = min(room, here)
-        return max(0, room), ""
+        return room, "", ""
+
+    def is_taken(self, name: str, now: float) -> bool:
+        """Whether no permit of *name* is left."""
+        concurrency = self.limit_of(name, now).concurrency
+        return 0 < concurrency <= sum(self.permits.get(name, {}).values())
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
-        put(self.asking, name, worker, now)
-        for holder, permits in self.permits.get(name, {}).items():
-            if holder != worker and permits > fair:
-                put(self.notes, holder, name, fair)
+        holders = [h for h, permits in self.permits.get(name, {}).items() if h != worker and permits > fair]
+        if holders:
+            put(self.asking, name, worker, now)
+        for holder in holders:
+            put(self.notes, holder, name, fair)
 
-    def grant(
-        self, worker: str, names: Iterable[str], loads: Mapping[str, int], default: SlotLimit, now: float
-    ) -> None:
+    def grant(self, worker: str, names: Iterable[str], loads: Mapping[str, int], now: float) -> None:
         """Give *worker* permits for what it has now, as far as there are any."""
         for name in names:
-            concurrency = self.limit_of(name, default, now).concurrency or MANY
+            concurrency = self.limit_of(name, now).concurrency or MANY
             mine, cap, _, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
                 put(self.permits, name, worker, wanted)
                 take_out(self.asking, name, worker)
 
-    def keep_permits(self, worker: str, keep: Mapping[str, int]) -> int:
-        """*worker* gives back all but so many permits; of how many names that others ask for."""
-        missed = 0
+    def keep_permits(self, worker: str, keep: Mapping[str, int]) -> Kept:
+        """*worker* gives back all but so many permits."""
+        kept = Kept()
         for name, permits in keep.items():
             if permits < self.permits.get(name, {}).get(worker, 0):
                 if permits > 0:
                     put(self.permits, name, worker, permits)
                 else:
                     take_out(self.permits, name, worker)
-                missed += bool(self.asking.get(name))
+                kept.freed.append(name)
+                if self.asking.get(name):
+                    kept.missed.add(name)
             asked = self.notes.get(worker, {}).get(name)
             if asked is not None and permits <= asked:
                 take_out(self.notes, worker, name)
-        return missed
+                kept.yielded.append(name)
+        return kept
 
     def forget(self, worker: str) -> None:
         """*worker* left or died."""
@@ -291,25 +296,25 @@ class Throttle:
                 take_out(table, name, worker)
         self.notes.pop(worker, None)
         self.holds.pop(worker, None)
+        self.rules.forget(worker)
 
     def end_run(self, now: float) -> None:
-        """Limits, changes and pauses end with the run; what a site asked us to wait for does not."""
-        self.limits.clear()
+        """Changes and pauses end with the run; what a site asked us to wait for does not."""
         self.changes.clear()
         self.slowed.clear()
         self.probing.clear()
         self.ramps.clear()
-        drop(self.held, now)
+        drop_over(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
-        drop(self.tat, now)
+        drop_over(self.tat, now)
 
     # ------------------------------------------------------------------ looks
 
-    def look(self, name: str, default: SlotLimit, now: float, pending: int) -> SlotState:
-        interval = self.usual_limit_of(name, default, now).interval
-        limit = replace(self.limit_of(name, default, now), interval=interval)
-        due = self.departure([name], default, now)
+    def look(self, name: str, now: float, pending: int) -> SlotState:
+        interval = self.usual_limit_of(name, now).interval
+        limit = replace(self.limit_of(name, now), interval=interval)
+        due = self.departure([name], now)
         slowed = self.slowed.get(name)
         return SlotState(
             limit,

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from zope.interface import implementer
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.permits import come_down
+from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.interfaces import IRateLimiter
-from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotState
 
 
 @implementer(IRateLimiter)
@@ -24,19 +27,22 @@ class MemoryRateLimiter:
         self, crawl: StoredCrawl, options: QueueOptions, *, clock: Callable[[], float], owner: object = None
     ) -> None:
         self._crawl = crawl
-        self._default = options.limit or SlotLimit()
+        self._own = options.rules
         self._clock = clock
         self._owner = owner
 
-    async def reserve(
-        self, wishes: Sequence[Reservation], *, limits: Mapping[str, SlotLimit] | None = None
-    ) -> Sequence[Booking]:
+    async def reserve(self, wishes: Sequence[Reservation]) -> Sequence[Booking]:
+        with self._throttle() as throttle:
+            for wish in wishes:
+                if wish.instead is not None:
+                    self._crawl.slots.turns.sooner(wish.instead.names)
+            return throttle.reserve(wishes, self._clock())
+
+    @contextmanager
+    def _throttle(self) -> Iterator[Throttle]:
         throttle = self._crawl.throttle
-        throttle.limits.update(limits or {})
-        for wish in wishes:
-            if wish.instead is not None:
-                self._crawl.take_back(wish.instead, self._clock())
-        return throttle.reserve(wishes, self._default, self._clock())
+        with throttle.rules.beside(self._own):
+            yield throttle
 
     async def hold(self, name: str, seconds: float) -> None:
         self._hold(name, self._clock() + seconds)
@@ -45,8 +51,9 @@ class MemoryRateLimiter:
         self._hold(name, math.inf)
 
     def _hold(self, name: str, until: float) -> None:
-        self._crawl.throttle.hold(name, until, self._default, self._clock())
-        self._crawl.circuits.held(name, until, self._crawl.throttle)
+        with self._throttle() as throttle:
+            throttle.hold(name, until, self._clock())
+            self._crawl.circuits.held(name, until, throttle)
         self._crawl.wake_holders(name)
 
     async def resume(self, name: str) -> None:
@@ -67,14 +74,16 @@ class MemoryRateLimiter:
         rate: float = 0.0,
         worker: str = "",
     ) -> float:
-        throttle = self._crawl.throttle
-        measured = rate / throttle.part_of(name, worker)
-        rule = (floor, recovery, most, calm)
-        return throttle.slow_down(name, self._default, self._clock(), rule, measured)
+        with self._throttle() as throttle:
+            measured = rate / throttle.part_of(name, worker)
+            return throttle.slow_down(name, self._clock(), (floor, recovery, most, calm), measured)
 
     async def change(self, name: str, change: LimitChange) -> None:
-        self._crawl.throttle.change(name, change, self._default, self._clock())
+        with self._throttle() as throttle:
+            throttle.change(name, change, self._clock())
+            come_down(self._crawl, self._clock(), [name])
         self._crawl.look_again()
 
     async def look(self, name: str) -> SlotState:
-        return self._crawl.throttle.look(name, self._default, self._clock(), self._crawl.slots.pending_in(name))
+        with self._throttle() as throttle:
+            return throttle.look(name, self._clock(), self._crawl.slots.pending_in(name))

@@ -29,6 +29,7 @@ from mocra_scrapy.models import (
     Lease,
     QueueOptions,
     QueueSize,
+    RulesInForce,
     WorkerInfo,
 )
 from mocra_scrapy.models.entries import fingerprint_number, names_of
@@ -129,6 +130,9 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
 
     # ------------------------------------------------------------------ looks, and verbs for people
 
+    async def rules_in_force(self) -> RulesInForce:
+        return self._crawl.throttle.rules.in_force()
+
     async def state(self) -> CrawlState:
         return self._crawl.state()
 
@@ -147,7 +151,8 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         ghosts = {name for holders in throttle.permits.values() for name in holders} - self._crawl.workers.keys()
         for name in ghosts if fix else ():
             throttle.forget(name)
-        return Audit(size.pending, size.leased, found, size.leased, workers=len(ghosts))
+        lost = len(self._crawl.slots.misplaced())
+        return Audit(size.pending, size.leased, found, size.leased, lists=lost, workers=len(ghosts))
 
     async def workers(self) -> Sequence[WorkerInfo]:
         now = self._clock()

@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
-from mocra_scrapy.backends.redis.exchange_wire import pack_limit
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IBreaker
 from mocra_scrapy.models import (
@@ -25,7 +24,6 @@ from mocra_scrapy.models import (
     Circuit,
     Outcome,
     QueueOptions,
-    SlotLimit,
     Tally,
     Threshold,
     Trip,
@@ -109,7 +107,6 @@ class RedisBreaker:
         self.rules = rules
         self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
         self._rules = {
-            "limit": pack_limit(options.limit or SlotLimit()),
             "channel": self._shards.channel,
             "slot": _pack_threshold(rules.slot),
             "crawl": _pack_threshold(rules.crawl),

@@ -118,7 +118,7 @@ class DividedExchanges:
         bounds = turn.bounds
         holding = [s for s, held in self._held.get(worker, {}).items() if held > 0]  # each call renews all it holds
         unused = [departure.names[0] for departure in bounds.unused]
-        named = [self._shards.of(name) for name in (*bounds.keep_permits, *bounds.limits, *unused, *bounds.wanted)]
+        named = [self._shards.of(name) for name in (*bounds.keep_permits, *unused, *bounds.wanted)]
         for shard in (*holding, *known.shares, *named):
             parts.setdefault(shard, Part(ShardTurn()))
         for shard, part in parts.items():
@@ -198,6 +198,8 @@ class DividedExchanges:
             crowded=[name for a in everyone for name in a.crowded],
             held={name: seconds for a in everyone for name, seconds in a.held.items()},
             silence=answers[0].silence,  # of the shard that everybody calls
+            rules=answers[0].rules,
+            rule_sets=answers[0].rule_sets,
             stalled=sum(a.stalled for a in everyone),
         )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgpack
 
+from mocra_scrapy.backends.redis.rules_wire import packed
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
     LEASED_BYTES,
@@ -33,7 +34,7 @@ from mocra_scrapy.models import (
     QueueOptions,
     QueueSize,
     Seeding,
-    SlotLimit,
+    digest_of,
 )
 from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, rank_of
 
@@ -41,11 +42,6 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 GROUP = 1000
 #: What a shard without the crawl's record says of it.
 NO_STATE = CrawlState(0, False, Seeding.OPEN)
-
-
-def pack_limit(limit: SlotLimit) -> list[Any]:
-    """As ``lua/lib/throttle.lua`` knows it: interval in us, burst, concurrency, jitter."""
-    return [round(limit.interval * 1e6), limit.burst, limit.concurrency, limit.jitter]
 
 
 def pack_departure(departure: Departure) -> list[float]:
@@ -132,15 +128,27 @@ def pack_rules(options: QueueOptions, channel: str) -> Mapping[str, Any]:
         "seen_ttl": int((options.seen_ttl or 0) * 1000),
         "max_dead": options.max_dead,
         "dead_ttl": int((options.dead_ttl or 0) * 1000),
-        "limit": 0 if options.limit is None else pack_limit(options.limit),
+        "rules": digest_of(options.rules),
         "lookahead": round(options.lookahead * 1e6),
     }
 
 
-def pack_turn(turn: ShardTurn, rules: Mapping[str, Any], worker: str, number: int, control: bool) -> bytes:
-    """The argument of ``exchange.lua``. *control*: this is the shard with the crawl's record."""
+def pack_turn(
+    turn: ShardTurn,
+    rules: Mapping[str, Any],
+    worker: str,
+    number: int,
+    *,
+    control: bool,
+    own: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The argument of ``exchange.lua``. *control*: this is the shard with the crawl's record. *own*: the
+    worker's rule set, where the shard asked for it.
+    """
     asked: dict[str, Any] = {**rules, "worker": worker, "number": number, "control": int(control), "want": turn.want}
     asked["bytes"] = turn.most_bytes
+    if own is not None:
+        asked["own"] = own
     bounds = turn.bounds
     if turn.push:
         asked["push"] = push_groups(turn.push)
@@ -159,18 +167,11 @@ def pack_turn(turn: ShardTurn, rules: Mapping[str, Any], worker: str, number: in
             asked["loads"] = dict(bounds.loads)
         if bounds.keep_permits:
             asked["keep_permits"] = dict(bounds.keep_permits)
-        if bounds.limits:
-            asked["limits"] = [[name, *pack_limit(limit)] for name, limit in bounds.limits.items()]
         if bounds.unused:
             asked["unused"] = [[list(one.names), pack_departure(one)] for one in bounds.unused]
         if bounds.wanted:
             asked["wanted"] = list(bounds.wanted)
-    packed: bytes = msgpack.packb(
-        asked,
-        use_bin_type=False,  # cmsgpack is older than the bin types
-        unicode_errors="surrogateescape",
-    )
-    return packed
+    return packed(asked)
 
 
 def _flags(raw: bytes) -> list[bool]:
@@ -249,6 +250,8 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             {_text(name): min(us / 1e6, LONGEST) for name, us in held.items()} if held else {},
             int(told.get(b"silence", 0)) / 1000,
             int(told.get(b"stalled", 0)),
+            int(told.get(b"rules", 0)),
+            int(told.get(b"rule_sets", 1)),
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error

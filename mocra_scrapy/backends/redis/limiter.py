@@ -4,7 +4,7 @@ the crawl's queue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
-from mocra_scrapy.backends.redis.exchange_wire import open_departure, pack_departure, pack_limit
+from mocra_scrapy.backends.redis.exchange_wire import open_departure, pack_departure
+from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, packed
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
@@ -40,35 +41,30 @@ class RedisRateLimiter:
         self, client: RedisClient, prefix: str, crawl: str, options: QueueOptions, default_shards: int = 1
     ) -> None:
         self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
-        self._default = pack_limit(options.limit or SlotLimit())
+        self._rules = options.rules
 
     async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:
-        packed = msgpack.packb(
-            {"limit": self._default, "channel": self._shards.channel, **asked},
-            use_bin_type=False,  # cmsgpack is older than the bin types
-            unicode_errors="surrogateescape",
-        )
-        return await self._shards.run(script, shard, packed)
+        asked["channel"] = self._shards.channel
+        if self._rules is not None:
+            asked["rules"] = self._rules.digest
+        answer = await self._shards.run(script, shard, packed(asked))
+        if answer == UNKNOWN_RULES:  # no living worker has them: they count for this call
+            answer = await self._shards.run(script, shard, packed({**asked, "own": pack_own(self._rules)}))
+        return answer
 
     async def _on(self, name: str, script: Script, **asked: Any) -> Any:
         await self._shards.known()
         return await self._ask(script, self._shards.of(name), name=name, **asked)
 
-    async def reserve(
-        self, wishes: Sequence[Reservation], *, limits: Mapping[str, SlotLimit] | None = None
-    ) -> Sequence[Booking]:
+    async def reserve(self, wishes: Sequence[Reservation]) -> Sequence[Booking]:
         await self._shards.known()
         groups: dict[int, list[int]] = {}
         for i, wish in enumerate(wishes):
             groups.setdefault(self._shards.of(wish.names[0]), []).append(i)
-        told = [[name, *pack_limit(limit)] for name, limit in (limits or {}).items()]
-        for name in limits or ():
-            groups.setdefault(self._shards.of(name), [])
 
         async def ask(shard: int, positions: list[int]) -> list[list[float]]:
             some = [_packed(wishes[i]) for i in positions]
-            mine = [one for one in told if self._shards.of(one[0]) == shard]
-            return list(msgpack.unpackb(await self._ask(RESERVE, shard, wishes=some, limits=mine)))
+            return list(msgpack.unpackb(await self._ask(RESERVE, shard, wishes=some)))
 
         answers = await gather_all([ask(shard, positions) for shard, positions in groups.items()])
         bookings = [Booking(0.0, False)] * len(wishes)
@@ -114,13 +110,20 @@ class RedisRateLimiter:
         interval = -1 if change.interval is None else round(change.interval * 1e6)
         burst = -1 if change.burst is None else change.burst
         concurrency = -1 if change.concurrency is None else change.concurrency
-        await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency)
+        adapted = int(change.adapted)
+        await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency, adapted=adapted)
 
     async def look(self, name: str) -> SlotState:
         told = msgpack.unpackb(await self._on(name, LOOK))
         interval, wait = told.get("changed_interval"), told["wait"]
         return SlotState(
-            SlotLimit(told["interval"] / 1e6, int(told["burst"]), int(told["concurrency"]), float(told["jitter"])),
+            SlotLimit(
+                told["interval"] / 1e6,
+                int(told["burst"]),
+                int(told["concurrency"]),
+                float(told["jitter"]),
+                told["floor"] / 1e6,
+            ),
             max(0.0, wait / 1e6),
             wait < 0,
             told["slowed"] / 1e6,
@@ -128,6 +131,7 @@ class RedisRateLimiter:
                 None if interval is None else interval / 1e6,
                 told.get("changed_burst"),
                 told.get("changed_concurrency"),
+                bool(told.get("changed_adapted")),
             ),
             int(told["permits"]),
             int(told["pending"]),

@@ -27,6 +27,7 @@ from mocra_scrapy.backends.redis.exchange_wire import (
 )
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
 from mocra_scrapy.backends.redis.reset import RedisReset
+from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, open_rules, pack_own, packed
 from mocra_scrapy.backends.redis.shards import REOPEN_CRAWL, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
@@ -42,12 +43,17 @@ from mocra_scrapy.models import (
     Job,
     Lease,
     QueueOptions,
+    RulesInForce,
     Seeding,
+    digest_of,
 )
 from mocra_scrapy.models.wording import counted
 
 EXCHANGE, JOIN, LEAVE, DEAD = (load_script(name) for name in ("exchange", "join", "leave", "declare_dead"))
+LOOK_AT_RULES = load_script("rules_look")
 CLAIM_SEEDING, COMPLETE_SEEDING = (load_script(f"seeding_{verb}") for verb in ("claim", "complete"))
+#: Dead letters that a join drops at most, where a crawl has too many.
+LETTERS = 1000
 LOOK, END, TIDY = (load_script(f"finish_{verb}") for verb in ("look", "end", "tidy"))
 
 
@@ -70,6 +76,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         self.crawl = crawl
         self._shards = Shards(client, prefix, crawl, options.shards, 1 if options.scopes else default_shards)
         self._rules = pack_rules(options, self._shards.channel)
+        self._own = pack_own(options.rules)
         self._divided = DividedExchanges(self._shards, self._ask)
         self._wakeups = Wakeups(client, self._shards.channel)
 
@@ -78,12 +85,25 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
     async def join(self, worker: str, job: Job | None = None) -> CrawlState:
         await self._end_an_exhausted_run(worker)
         lease, keep = str(int(self.options.lease * 1000)), str(int(self.options.keep_seen))
-        rules = self.options.rules
+        rules, own = digest_of(self.options.rules), packed(self._own)
         channel = self._shards.channel
         whose = ("", "") if job is None else (job.digest, job.to_text())
         while True:
             record = await self._shards.run(
-                JOIN, 0, worker, lease, "1", "0", keep, self._shards.wish_argument, rules, channel, "0", "0", *whose
+                JOIN,
+                0,
+                worker,
+                lease,
+                "1",
+                "0",
+                keep,
+                self._shards.wish_argument,
+                rules,
+                channel,
+                own,
+                "0",
+                "0",
+                *whose,
             )
             if record[0] == b"reset":
                 await self.wait_for_reset(worker, int(record[2]) / 1000)
@@ -111,10 +131,14 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         self._divided.forget(worker)  # what it held before, if there is another record now
         await gather_all(
             [
-                self._shards.run(JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules, channel, born, begins)
+                self._shards.run(
+                    JOIN, s, worker, lease, "0", str(run.run), keep, "0", rules, channel, own, born, begins
+                )
                 for s in range(1, self._shards.count)
             ],
         )
+        if self._shards.count > 1 and not int(record[6]):  # what those left who died before they dropped it
+            await self.drop_oldest(LETTERS)
         await self._wakeups.listen(worker)
         return replace(run, resumed=resumed, others=int(record[6]))
 
@@ -179,6 +203,9 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             answer = await self._ask(worker, 2 * call + 1, 0, turn)
         else:
             answer = await self._divided.exchange(worker, call, turn)
+            written = sum(answer.buried) + answer.given_up + answer.stalled
+            if written and answer.size.dead > self.options.max_dead:
+                await self.drop_oldest(written)
         if answer.state.finished and answer.size.unfinished:
             # Somebody stored something after the end, on another shard than the record's: the run
             # goes on.
@@ -186,8 +213,17 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         return answer
 
     async def _ask(self, worker: str, number: int, shard: int, turn: ShardTurn) -> Exchange:
-        packed = pack_turn(turn, self._rules, worker, number, control=shard == 0)
-        return open_answer(await self._shards.run(EXCHANGE, shard, packed), number, shard)
+        control, own = shard == 0, None
+        while True:
+            argument = pack_turn(turn, self._rules, worker, number, control=control, own=own)
+            answer = await self._shards.run(EXCHANGE, shard, argument)
+            if answer != UNKNOWN_RULES:
+                return open_answer(answer, number, shard)
+            own = self._own  # the shard lost them, or took this worker for dead: nothing was done yet
+
+    async def rules_in_force(self) -> RulesInForce:
+        await self._shards.known()
+        return open_rules(await self._shards.run(LOOK_AT_RULES, 0))
 
     async def wait(self, worker: str, timeout: float) -> bool:
         return await self._wakeups.wait(worker, timeout)

@@ -14,10 +14,9 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
-from mocra_scrapy.backends.redis.exchange_wire import pack_limit
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IStalls
-from mocra_scrapy.models import Attempts, QueueOptions, SlotLimit, StallRules, StallState
+from mocra_scrapy.models import Attempts, QueueOptions, StallRules, StallState
 
 REPORT, LOOK, RESET = (load_script(f"stall_{verb}") for verb in ("report", "look", "reset"))
 LONGEST = 10**12  # ms: the greatest age and wait
@@ -51,8 +50,7 @@ class RedisStalls:
         self.rules = rules
         self._shards = Shards(client, prefix, crawl, options.shards, default_shards)
         self._rules = {
-            "limit": pack_limit(options.limit or SlotLimit()),
-            "throttled": int(options.limit is not None and not options.scopes),
+            "throttled": int(options.rules is not None and not options.scopes),
             "channel": self._shards.channel,
             "longest": round(rules.longest * 1000),
             "attempts": rules.attempts,

@@ -19,7 +19,7 @@ from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
-from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions, Reservation, SlotLimit
+from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions, Reservation, RuleSet, SlotLimit
 from tests.services import processes
 from tests.services.faultproxy import FaultProxy
 from tests.services.redis_server import PASSWORD, RedisServer, SentinelGroup, SocketRedis, TlsRedis
@@ -334,10 +334,10 @@ DAYS = 24 * 3_600_000
 async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_ever(
     redis_url: str, redis_single: RedisServer
 ) -> None:
-    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live", b"limits")}
+    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live")}
     async with backend(redis_url) as on:
-        limiter = on.rate_limiter("c", QueueOptions(limit=SlotLimit()))
-        await limiter.reserve([Reservation(("a",), 100.0)], limits={"a": SlotLimit(interval=50)})
+        limiter = on.rate_limiter("c", QueueOptions(rules=RuleSet(SlotLimit(interval=50))))
+        await limiter.reserve([Reservation(("a",), 100.0)])
         await limiter.hold("a", 3600)
         await limiter.pause("b")
         await limiter.change("a", LimitChange(interval=5))

@@ -88,3 +88,8 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_setup(item):
     if item.nodeid.endswith(ALONE_WITH_THEIR_WARNINGS):
         gc.collect()
+        gc.disable()
+
+
+def pytest_runtest_teardown(item):
+    gc.enable()

@@ -14,6 +14,7 @@ import pytest
 from mocra_scrapy.backends.embedded.circuits import Circuits
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.judging import Judge
+from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.memory.store import MemoryCrawl
 from mocra_scrapy.models import BreakerRules, Outcome, QueueOptions, Threshold
@@ -44,7 +45,7 @@ class Rows(MutableMapping[str, Any]):
 
 
 def throttle_over_rows() -> Throttle:
-    return Throttle(*(Rows() for _ in range(10)))
+    return Throttle(Rules(Rows()), *(Rows() for _ in range(9)))
 
 
 @pytest.mark.slow

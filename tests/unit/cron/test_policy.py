@@ -161,6 +161,8 @@ def test_what_one_decision_leaves_out_is_in_the_history() -> None:
     assert (left.outcome, left.count, state.missed) == ("missed", 100, 100)
     assert left.reason == f"100 instants up to {utc(T + 100 * 60)}: one decision starts 500 at most"
     assert sum(run.count for run in state.runs) == 600
+    counted = [decide(every, seen(every), T + n * 60).runs[0].reason.partition(" up to")[0] for n in (2500, 2501)]
+    assert counted == ["2,000 instants", "more than 2000 instants"]
     late = job("* * * * * *", misfire_grace=900, concurrency="allow")
     state = decide(late, seen(late), T + 800)
     assert sum(run.count for run in state.runs) == 800

@@ -204,6 +204,12 @@ def test_what_means_nothing_is_refused(text: str, problem: str, fix: str) -> Non
     assert fix in error.value.fix
 
 
+def test_the_longest_step_of_a_field_is_its_highest_number() -> None:
+    assert Schedule("*/59 */23 * * *", "UTC").fields
+    with pytest.raises(BadSchedule):
+        Schedule("*/60 * * * *", "UTC")
+
+
 @pytest.mark.parametrize(
     ("zone", "fix"), [("Europe/Berln", "Did you mean 'Europe/Berlin'?"), ("../x", "tz database"), ("", "tz database")]
 )

@@ -18,7 +18,7 @@ from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from mocra_scrapy.models import failure_kinds as _error_classes
-from mocra_scrapy.models.failure_kinds import GROUPS, KINDS, kind_of_exception, kind_of_status
+from mocra_scrapy.models.failure_kinds import GROUPS, KINDS, kind_of_exception, kind_of_status, proxy_name
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,19 @@ def test_one_table() -> None:
     assert re.findall(r"^``(\w+)`` ", _error_classes.__doc__ or "", re.MULTILINE) == list(KINDS)
     assert {kind for kind in _error_classes._CLASSES.values() if kind} <= set(KINDS)
     assert all(kinds <= set(KINDS) for kinds in GROUPS.values())
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://user:secret@Proxy.test:3128", "proxy:proxy.test:3128"),
+        ("https://proxy.test", "proxy:proxy.test:443"),
+        ("http://proxy.test/", "proxy:proxy.test:80"),
+        ("proxy.test:81", "proxy:proxy.test:81"),
+        ("http://[::1]:8080", "proxy:[::1]:8080"),
+        ("http://proxy.test:port", "proxy:proxy.test:80"),
+        ("", "proxy:?:80"),
+    ],
+)
+def test_a_proxy_is_named_without_its_password(url: str, name: str) -> None:
+    assert proxy_name(url) == name

@@ -112,6 +112,8 @@ def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
     middleware.process_request(request)
     middleware.process_response(request, answer(503, "5"))
     assert (heard, middleware.feedback._notes) == (["http_5xx"], {})
+    ((_, until, why),) = middleware._stalls._bad.values()
+    assert (until, why) == (0.0, "status 503"), "nobody is held, so it is no reason to be patient with the site"
 
 
 def test_exceptions_are_told_once_unless_nobody_is_at_fault() -> None:
@@ -150,9 +152,9 @@ def test_crawl_delay(delay: Any, floor: float | None, malformed: int) -> None:
 
 def test_a_longer_interval_stays_and_other_changes_too() -> None:
     raise_it = at_least(2.0, own=1.0)
-    assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0)
+    assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0, adapted=True)
     assert raise_it(SlotState(SlotLimit(), change=LimitChange(3.0))) is None
-    assert raise_it(SlotState(SlotLimit(), change=LimitChange(1.0, 4, 5))) == LimitChange(2.0, 4, 5)
+    assert raise_it(SlotState(SlotLimit(), change=LimitChange(1.0, 4, 5))) == LimitChange(2.0, 4, 5, adapted=True)
     assert at_least(2.0, own=2.5)(SlotState(SlotLimit())) is None
 
 
@@ -182,8 +184,12 @@ def test_autothrottle_learns_from_means_once_a_second() -> None:
     throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)
     change = notices._notes.pop("a").change
     assert change is not None
-    assert change(SlotState(SlotLimit(), change=LimitChange(4.0, 3))) == LimitChange(3.0, 3)
-    assert change(SlotState(SlotLimit(), change=LimitChange(2.0))) is None
+    adapted = LimitChange(4.0, 3, adapted=True)
+    assert change(SlotState(SlotLimit(), change=adapted)) == LimitChange(3.0, 3, adapted=True)
+    ruled = SlotLimit(interval=3.5, floor=3.5)
+    assert change(SlotState(ruled, change=adapted)) == LimitChange(3.5, 3, adapted=True), "a rule is a floor"
+    assert change(SlotState(SlotLimit(), change=LimitChange(2.0, adapted=True))) is None
+    assert change(SlotState(SlotLimit(), change=LimitChange(9.0))) is None, "somebody said it"
     throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)
     assert notices._notes == {}, "within a second"
 
@@ -231,6 +237,54 @@ async def test_the_breaker_counts_and_heeds() -> None:
     extension._apply(Verdict((), Trip(6.0, 100, 200)))
     assert sent == ["breaker_opened", "breaker_closed", "breaker_tripped"]
     assert engine.reasons == [breaker_module.REASON]  # type: ignore[attr-defined]
+    over = BreakerChange(
+        "a", Circuit.HALF_OPEN, Circuit.OPEN, 0.0, 6, 1, 1, {"timeout": 1}, "its circuit opened 6 times"
+    )
+    extension._apply(Verdict((over,), None))
+    assert len(sent) == 3, "it is not held, it is given up"
+    assert made.stats is not None
+    assert made.stats.get_value("mocra/stall/given_up") == 1
+    assert made.stats.get_value("mocra/breaker/opened") == 1
+
+
+def test_a_slow_success_is_told_as_one() -> None:
+    made = crawler(MOCRA_BREAKER={"slot": {"slow": 5}})
+    extension = BreakerExtension.from_crawler(made)
+    for kind, age in (("", 4.9), ("", 5.0), ("", 7.0), ("timeout", 9.0)):
+        extension._downloaded("a", kind, age)
+    assert {(o.kind, o.slow): o.count for o in extension._take()} == {
+        ("", False): 1,
+        ("", True): 2,
+        ("timeout", False): 1,
+    }
+    assert made.stats is not None
+    assert made.stats.get_value("mocra/breaker/slow") == 2
+
+
+def test_a_proxy_that_cannot_be_reached_is_no_failure_of_the_site() -> None:
+    middleware = FeedbackMiddleware.from_crawler(crawler())
+    heard: list[tuple[str, str]] = []
+    middleware._outcomes.listen(lambda slot, kind, age: heard.append((slot, kind)))
+
+    def attempt(proxy: str, result: Exception | Response) -> None:
+        request = Request("http://a.test/x", meta={"proxy": proxy} if proxy else {})
+        middleware.process_request(request)
+        if isinstance(result, Response):
+            middleware.process_response(request, result)
+        else:
+            middleware.process_exception(request, result)
+
+    attempt("http://user:secret@10.0.0.1:3128", ConnectionRefusedError())
+    assert heard == [("proxy:10.0.0.1:3128", "refused")]
+    assert middleware._stalls._bad == {}
+    attempt("http://10.0.0.1:3128", TimeoutError())
+    assert heard[1:] == [("a.test", "timeout")], "nobody knows whose it was"
+    attempt("http://10.0.0.1:3128", answer(200))
+    attempt("http://10.0.0.1:3128", answer(200))
+    assert heard[2:] == [("a.test", ""), ("proxy:10.0.0.1:3128", ""), ("a.test", "")], "it works again, told once"
+    attempt("", ConnectionRefusedError())
+    assert heard[5:] == [("a.test", "refused")]
+    assert list(middleware._stalls._bad) == ["a.test"]
 
 
 def test_kinds_are_told_the_most_frequent_first() -> None:

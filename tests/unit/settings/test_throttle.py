@@ -11,7 +11,7 @@ from scrapy import Request
 from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import SlotLimit, slot_name
+from mocra_scrapy.models import APART, RuleSet, SlotLimit, digest_of, slot_name
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.throttle import parse_rate, read_limits
 
@@ -101,7 +101,7 @@ def test_scopes_have_no_scopes_and_need_one_shard() -> None:
 def test_rules_need_the_cluster() -> None:
     with pytest.raises(ConfigurationError, match='is "worker"'):
         read_limits(Settings({"MOCRA_THROTTLE": {"s": "1/s"}, "MOCRA_THROTTLE_SCOPE": "worker"}))
-    assert read_options(Settings({"MOCRA_THROTTLE_SCOPE": "worker"}), "books").queue.limit is None
+    assert read_options(Settings({"MOCRA_THROTTLE_SCOPE": "worker"}), "books").queue.rules is None
 
 
 @pytest.mark.parametrize("name", ["DOWNLOAD_DELAY", "DOWNLOAD_SLOTS"])
@@ -119,11 +119,11 @@ def test_what_scrapys_settings_mean() -> None:
         "DOWNLOAD_SLOTS": {"slow": {"delay": 9, "concurrency": 1, "randomize_delay": False}, "few": {"concurrency": 2}},
     }
     limits = read_limits(Settings(settings))
-    assert limits.default == SlotLimit(2, 1, 3, 0.5)
-    assert limits.of("slow") == SlotLimit(9, 1, 1, 0)
-    assert limits.of("few") == SlotLimit(2, 1, 2, 0.5)
+    assert limits.default == SlotLimit(2, 1, 3, 0.5, floor=2)
+    assert limits.of("slow") == SlotLimit(9, 1, 1, 0, floor=9)
+    assert limits.of("few") == SlotLimit(2, 1, 2, 0.5, floor=2)
     assert limits.of("other") == limits.default
-    assert [limits.special(name) for name in ("slow", "few", "other")] == [True, True, False]
+    assert limits.rule_set() == RuleSet(limits.default, {name: limits.of(name) for name in ("slow", "few")})
     assert read_limits(Settings({"RANDOMIZE_DOWNLOAD_DELAY": False})).default.jitter == 0
 
 
@@ -142,10 +142,12 @@ def test_rules_over_scrapys_settings() -> None:
         "@account": "1/s",
     }
     limits = read_limits(Settings({"MOCRA_THROTTLE": rules, "DOWNLOAD_DELAY": 3}))
-    assert limits.of("api.test") == SlotLimit(1, 1, 8, 0), "an exact name wins; a rate is meant as it is written"
-    assert limits.of("shop.test") == SlotLimit(0.5, 5, 2, 0)
-    assert limits.of("xyz") == SlotLimit(4, 1, 8, 0.25), "the first pattern that matches"
-    assert limits.of("abc") == SlotLimit(3, 1, 6, 0.5)
+    assert limits.of("api.test") == SlotLimit(1, 1, 8, 0, floor=1), (
+        "an exact name wins; a rate is meant as it is written"
+    )
+    assert limits.of("shop.test") == SlotLimit(0.5, 5, 2, 0, floor=0.5)
+    assert limits.of("xyz") == SlotLimit(4, 1, 8, 0.25, floor=4), "the first pattern that matches"
+    assert limits.of("abc") == SlotLimit(3, 1, 6, 0.5, floor=3)
     assert limits.of("@gateway") == SlotLimit(0, 1, 10, 0)
     plain = Request("http://shop.test/")
     named = Request("http://api.test/", meta={"mocra_scopes": ["account", "gateway"]})
@@ -158,11 +160,13 @@ def test_rules_over_scrapys_settings() -> None:
 
 
 def test_other_rules_have_another_name() -> None:
-    def digest(**rules: Any) -> str:
-        return read_limits(Settings({"MOCRA_THROTTLE": rules})).digest()
+    def digest(**settings: Any) -> str:
+        return digest_of(read_limits(Settings(settings)).rule_set())
 
-    assert digest() == ""
-    assert digest(a="1/s") == digest(a="60/m") != digest(a="2/s")
+    assert digest(MOCRA_THROTTLE_SCOPE="worker") == APART
+    assert digest(DOWNLOAD_DELAY=1) == digest(DOWNLOAD_DELAY=1.0) != digest()
+    ruled = [digest(MOCRA_THROTTLE={"a": rate}) for rate in ("1/s", "60/m", "2/s")]
+    assert ruled[0] == ruled[1] != ruled[2]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,12 @@ def test_a_key_that_no_slot_can_have_is_refused(key: str, fix: str) -> None:
         read_limits(Settings({"MOCRA_THROTTLE": {key: "1/s"}}))
     assert raised.value.subject == f"MOCRA_THROTTLE[{key!r}]"
     assert fix in str(raised.value)
+
+
+def test_a_pattern_that_the_store_can_not_evaluate_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="other than ASCII"):
+        read_limits(Settings({"MOCRA_THROTTLE": {"[äö]*.test": "1/s"}}))
+    assert read_limits(Settings({"MOCRA_THROTTLE": {"ä?[a-z]*": "1/s"}})).of("äöab").interval == 1
 
 
 @pytest.mark.parametrize(

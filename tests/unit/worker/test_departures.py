@@ -65,7 +65,7 @@ class Desk:
         self.settled: list[Delivery] = []
         self.deliveries = Deliveries(self.settled.append, lambda names: None, lambda: None, self.unused.give_away)
         stats: Any = SimpleNamespace(inc_value=lambda name: None)
-        permits = SlotPermits(lambda name: None)
+        permits = SlotPermits()
         permits.any_held = lambda names: self.held  # type: ignore[method-assign]
         self.departures = Departures(parts, permits, self.deliveries.send_back, stats)
 

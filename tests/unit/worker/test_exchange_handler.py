@@ -13,7 +13,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.utils.test import get_crawler
 
 from mocra_scrapy import signals
-from mocra_scrapy.models import CrawlState, Entry, Exchange, Lease, QueueSize, Seeding
+from mocra_scrapy.models import CrawlState, Entry, Exchange, Lease, QueueOptions, QueueSize, Seeding
 from mocra_scrapy.worker.exchange_handler import ExchangeHandler, described
 from mocra_scrapy.worker.outbox import Batch, Push
 from mocra_scrapy.worker.queue_status import QueueStatus
@@ -43,7 +43,8 @@ class Stage:
         self.status = QueueStatus(state())
         self.worker_state = SimpleNamespace(draining=False, paused=False)
         options = SimpleNamespace(queue=SimpleNamespace(lease=60.0), close=close)
-        self.parts = SimpleNamespace(options=options, state=self.worker_state, crawl="c")
+        session = SimpleNamespace(queue=SimpleNamespace(options=QueueOptions()))
+        self.parts = SimpleNamespace(options=options, state=self.worker_state, crawl="c", session=session)
         self.engine, self.inbox, self.outbox, self.filter = Mock(), Mock(), Mock(), Mock()
         self.filter.forget.return_value = forgets
         self.policy, self.codec = Mock(), Mock()

@@ -1,27 +1,29 @@
--- uses: journal meta items filter crawl sizes workers dead_letters throttle departures mailbox permits leases stalled leasing
--- uses: settling
+-- uses: journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
+-- uses: stalled leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms,
 -- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
--- last part of a letter} each; limits: see throttle.set_limits; unused: {names, booking} each, see lib/departures.lua;
--- wanted: names of which it wants a permit for what does not come from here.
+-- last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them, see rules.learn;
+-- unused: {names, booking} each, see lib/departures.lua; wanted: names of which it wants a permit for what does not come
+-- from here.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
 -- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
 -- reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us; permits: name -> number; crowded:
--- names; held: name -> us; silence: ms; tried: slots whose leases are probes
+-- names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules: version of those in force; rule_sets:
+-- how many, where they differ
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
 local DELAYED = meta.prefix .. 'delayed'
 
-asked.throttled = asked.limit ~= 0
-if asked.throttled then throttle.set_default(asked.limit) end
+asked.throttled = asked.rules ~= rules.APART
 leases.begin(worker, asked.number)
 items.bound(asked.bytes)
 
 -- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of the first of a call's two
--- steps}; suspect, the one that it holds; robbed: whether something was taken from it. before: of this call's first step.
+-- steps}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
+-- asked for permits of what is parked. before: of this call's first step.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, lost, reclaimed, given_up,
 -- crowded as they are told; departs: see leasing.lua; holds: name -> us. What says nothing is missing.
@@ -30,15 +32,15 @@ local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
 
 local function read_own()
-    local last_call, suspect, robbed, packed = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail'))
+    local last_call, suspect, robbed, packed, ms = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail', 'asked'))
     own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed, mail = packed}
+    asked.asked_at = tonumber(ms or 0)
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
+        own.is_new = true
         if last then
-            last = cmsgpack.unpack(last)
-            own.call, own.robbed = cmsgpack.unpack(last.call), last.robbed == 1
-            call('HSET', key, 'call', last.call, unpack(own.robbed and {'robbed', 1} or {}))
-            call('DEL', workers.last_of(worker))
+            own.before_death = cmsgpack.unpack(last)
+            own.call, own.robbed = cmsgpack.unpack(own.before_death.call), own.before_death.robbed == 1
         end
     end
     if own.robbed then done.lost = 1 end
@@ -54,7 +56,7 @@ local function next_due(size)  -- ms, or nil
         first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
         at = math.min(at, first_end)
     end
-    if stalled.is_unfinished then return 0 end
+    if stalled.is_unfinished or leasing.more then return 0 end
     local due = math.max(0, at - now)
     if asked.throttled then
         local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
@@ -91,7 +93,9 @@ local function answer()
         reclaimed = done.reclaimed, given_up = done.given_up, stalled = done.stalled, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
         state = asked.control == 1 and crawl.state() or nil, departs = done.departs, now = done.departs and meta.now_us or nil,
-        permits = mine, held = held, silence = meta.silence, tried = #tried > 0 and tried or nil,
+        permits = mine, held = held,
+        silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
+        rule_sets = rules.different() > 1 and rules.different() or nil,
     })
 end
 
@@ -115,6 +119,10 @@ end
 
 local function renew()  -- everything the worker holds; what has to be done now and then; limits and permits
     workers.renew(worker, asked.lease)
+    if own.before_death then
+        call('HSET', key, 'call', own.before_death.call, unpack(own.robbed and {'robbed', 1} or {}))
+        call('DEL', workers.last_of(worker))
+    end
     if own.robbed then
         call('HDEL', key, 'robbed')
         note('HSET', key, 'robbed', 1)
@@ -122,11 +130,10 @@ local function renew()  -- everything the worker holds; what has to be done now 
     filter.rotate(asked.seen_ttl)
     dead_letters.expire(asked.dead_ttl)
     if not asked.throttled then return end
-    if asked.limits then throttle.set_limits(asked.limits) end
     for _, one in ipairs(asked.unused or {}) do
         local names, booking = unpack(one)
         departures.take_back(names, booking)
-        call('ZADD', meta.prefix .. 'ready', 'XX', 'LT', text(meta.now_us), table.concat(names, '\31'))
+        turns.sooner(names)
     end
     local confirmed = 0
     if asked.keep_permits then events, confirmed = permits.keep(asked.keep_permits, worker, mail) end
@@ -161,8 +168,6 @@ local function push()  -- with lifo to the front, but for those of start()
     done.stored = table.concat(flags)
     filter.grow(ttl)
 end
-
-local function settle() events = events + settling(asked, own, done) end
 
 local function promote()  -- what has become due, a limited number a call
     local MOST_DUE = 100
@@ -220,9 +225,11 @@ local function reclaim()  -- what dead workers held, a limited number a call
         call('DEL', its_key)
         if #rest > 0 then note('HSET', its_key, unpack(rest)) end
         workers.forget(dead)
+        rules.forget(dead)
         if asked.control == 1 then crawl.vacate_seeding(dead) end
     end
 
+    workers.set_free()
     for _, dead in ipairs(all_dead) do
         local tokens = workers.tokens_of(dead)
         local taken = math.min(#tokens, budget)
@@ -235,8 +242,10 @@ local function reclaim()  -- what dead workers held, a limited number a call
 end
 
 local function lease()
-    if asked.wanted and asked.throttled then permits.give_wanted(asked.wanted, worker, asked.loads or {}, leasing.crowded) end
-    if asked.want <= 0 then
+    if asked.wanted and asked.throttled and asked.is_ruled then
+        permits.give_wanted(asked.wanted, worker, asked.loads or {}, leasing.crowded)
+    end
+    if asked.want <= 0 or not asked.is_ruled then
         if asked.unused then departures.save() end
         if asked.wanted then permits.save(worker) end
         if #leasing.crowded > 0 then done.crowded = leasing.crowded end
@@ -281,15 +290,25 @@ return journal.whole(function()
     read_own()
     local told = repeated()
     if told then return told end
+    asked.is_ruled = rules.bring(asked, own.is_new)
+    if not asked.is_ruled then  -- where nothing can be leased nobody asks for them
+        local things = call('EXISTS', meta.prefix .. 'ready', workers.SUSPECT, DELAYED)
+        if meta.run ~= 0 or asked.push or things > 0 then return rules.UNKNOWN end
+    end
+    if asked.own then  -- its rules may leave fewer permits
+        permits.come_down()
+        mail = mailbox.of(worker)
+    end
     renew()
     push()
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
-    settle()
+    events = events + settling(asked, own, done)
     promote()
     reclaim()
     lease()
     remember()
     journal.commit()
+    pcall(rules.sweep)
     pcall(wake)
     return answer()
 end)

@@ -1,4 +1,4 @@
--- uses: meta filter sizes workers
+-- uses: meta filter sizes workers rules
 -- Deletes what a finished run leaves, a part at a time. ARGV: keep_seen, run -> 1 when something is left to do
 local call, prefix, keep_seen, run = redis.call, meta.prefix, ARGV[1] == '1', tonumber(ARGV[2])
 local pending, delayed, leased = unpack(sizes())
@@ -9,8 +9,9 @@ for _, worker in ipairs(call('ZRANGE', workers.ALIVE, 0, 199)) do
     call('PEXPIRE', workers.key_of(worker), meta.AFTERGLOW)
 end
 call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
-call('DEL', prefix .. 'limits', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at',
-    prefix .. 'stall', prefix .. 'stall:at', prefix .. 'stalled', prefix .. 'freed')
+rules.fade()
+call('DEL', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at', prefix .. 'stall', prefix .. 'stall:at',
+    prefix .. 'stalled', prefix .. 'freed')
 call('ZREMRANGEBYSCORE', prefix .. 'hold', 'inf', 'inf')
 -- A site that asked us to wait is not asked again by the next run before; join.lua takes the time limit off.
 for _, key in ipairs({prefix .. 'tat', prefix .. 'hold'}) do

@@ -1,20 +1,20 @@
--- uses: journal meta crawl filter workers
+-- uses: journal meta crawl filter workers rules permits
 -- A worker announces itself on one shard. ARGV: worker, lease ms, '1' on shard 0, run (0 on shard 0: it decides), keep_seen,
--- shards (negative: no wish, this many if the crawl is new), rules, channel; on other shards than 0: born, '1' when shard 0
--- said that the run begins now; on shard 0: digest of the job or '', the job as text
+-- shards (negative: no wish, this many if the crawl is new), digest of its rules, channel, its rules, packed, see rules.learn;
+-- on other shards than 0: born, '1' when shard 0 said that the run begins now; on shard 0: digest of the job or '', the job
 -- -> {run, finished, seeding, born, resumed, shards, others that live}, {'shards', n} when the stored number is another one,
 -- {'job', text} when the run that is not finished is another job's, or {'reset', who deletes the crawl, ms since it last did}
 local call, prefix, text = redis.call, meta.prefix, meta.text
 local worker, lease, control, run = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
-local keep_seen, shards, rules, channel = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local born, begins = tonumber(ARGV[9]), ARGV[10] == '1'
-local job, about = ARGV[11], ARGV[12]
+local keep_seen, shards, digest, channel, own = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7], ARGV[8], cmsgpack.unpack(ARGV[9])
+local born, begins = tonumber(ARGV[10]), ARGV[11] == '1'
+local job, about = ARGV[12], ARGV[13]
 
 local function join()
     -- Wake-ups need a right that Redis 7 gives to nobody by itself. They may be lost later, so this is where it is noticed.
     local told = redis.pcall('PUBLISH', channel, '')
     if type(told) == 'table' and told.err then return told end
-    local state, others = {run, 0, 'open', ARGV[9]}, 0
+    local state, others = {run, 0, 'open', ARGV[10]}, 0
     if control then
         local stored = call('HMGET', crawl.key, 'run', 'finished', 'shards', 'born', 'job', 'about', 'reset_by', 'reset_at')
         local stored_run, finished, stored_shards, was_born, stored_job, stored_about, reset_by, reset_at = unpack(stored)
@@ -37,13 +37,15 @@ local function join()
     local is_other = meta.run ~= run and (meta.run > 0 or begins)
     if is_orphan or (is_other and not keep_seen) then filter.drop() end
     meta.run, meta.born = run, born
-    if rules ~= (meta.rules or '') then  -- other settings: what was told of single slots is not what they say now
-        call('DEL', prefix .. 'limits')
-        meta.rules = rules
-    end
     workers.renew(worker, lease)
+    local version = rules.open().version
+    for _, other in ipairs(call('HKEYS', rules.USED)) do  -- of the dead nobody may have come for what they held
+        if (workers.ends_at(other) or -1) < meta.now then rules.forget(other) end
+    end
+    rules.learn(worker, digest, own)
+    workers.set_free()  -- other limits may be in force now
     -- The end of the run before may have given these a time limit, see finish_tidy.lua and lib/hold.lua.
-    for _, name in ipairs({'tat', 'hold', 'live', 'limits', 'workers'}) do call('PERSIST', prefix .. name) end
+    for _, name in ipairs({'tat', 'hold', 'live', 'workers'}) do call('PERSIST', prefix .. name) end
     meta.save()
     if control then
         if begins then  -- last: with it the run has begun
@@ -51,6 +53,12 @@ local function join()
                 'shards', text(shards), 'born', text(born), 'job', job, 'about', about, 'begun', text(meta.now))
         end
         state = crawl.state()
+    end
+    journal.commit()
+    pcall(rules.sweep)
+    if rules.is_news(version) then
+        local told = permits.come_down()
+        if #told > 0 then redis.pcall('PUBLISH', channel, table.concat(told, '\n')) end
     end
     state[5], state[6], state[7] = begins and 0 or 1, shards, others
     return state

@@ -1,4 +1,4 @@
--- uses: journal meta crawl workers
+-- uses: journal meta crawl workers rules
 -- A worker signs off this shard, at most 200 entries a call. ARGV: worker, isolate_after, '1' on shard 0, channel
 -- -> {given back, 1 when some are left}
 local call, worker, isolate_after, control, channel = redis.call, ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
@@ -13,15 +13,17 @@ local function leave()
         journal.note('HSET', key, tokens[i], placed)
         workers.give_back(placed, isolate_after)
     end
-    if given > 0 then meta.save() end
     local some_left = #tokens > given
     if not some_left then
+        rules.forget(worker)
         if control then crawl.vacate_seeding(worker) end
         workers.forget(worker)
         call('DEL', key, workers.last_of(worker))
     end
+    meta.save()
     journal.commit()
-    if given > 0 then workers.wake_all(channel) end
+    if not some_left then pcall(rules.sweep) end
+    if given > 0 or meta.pending > 0 then workers.wake_all(channel) end  -- permits of its are free, too
     return {given, some_left and 1 or 0}
 end
 

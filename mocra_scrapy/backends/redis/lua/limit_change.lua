@@ -1,12 +1,13 @@
--- uses: meta throttle departures hold
--- ARGV[1], packed: a map with limit (the default), channel, name; interval us, burst, concurrency: -1 each: as the settings
--- say
+-- uses: meta rules throttle departures permits hold
+-- ARGV[1], packed: a map with rules and own, see rules.take, channel, name; interval us, burst, concurrency: -1 each: as the
+-- settings say; adapted: 1 or 0
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
 local name = asked.name
-throttle.set_default(asked.limit)
+if not rules.take(asked) then return rules.UNKNOWN end
 hold.announce_on(asked.channel)
 local change = throttle.change_of(name)
 for _, part in ipairs({'interval', 'burst', 'concurrency'}) do change[part] = asked[part] >= 0 and asked[part] or nil end
+change.adapted = asked.adapted == 1 and 1 or nil
 throttle.set_change(name, change)
 -- What a longer interval booked must not outlast the change.
 local limit = throttle.limit_of(name)
@@ -19,5 +20,6 @@ if tat and last < tat then
     call('ZADD', throttle.TAT, meta.text(last), name)
 end
 hold.reschedule(name)
+hold.wake(permits.come_down(name))
 hold.keep_between_runs()
 return meta.text(limit.interval)

@@ -1,7 +1,7 @@
--- uses: meta throttle hold circuits
--- ARGV[1], packed: a map with limit (the default), channel, name; us, negative: until resumed
+-- uses: meta rules throttle hold circuits
+-- ARGV[1], packed: a map with rules and own, see rules.take, channel, name; us, negative: until resumed
 local asked = cmsgpack.unpack(ARGV[1])
-throttle.set_default(asked.limit)
+if not rules.take(asked) then return rules.UNKNOWN end
 hold.announce_on(asked.channel)
 hold.place(asked.name, asked.us < 0 and math.huge or meta.now_us + asked.us)
 if asked.us >= 0 then  -- a circuit that is not closed is not forgotten meanwhile

@@ -1,8 +1,8 @@
--- uses: meta items throttle departures permits
--- ARGV[1], packed: a map with limit (the default), name -> packed map
+-- uses: meta rules items throttle departures permits
+-- ARGV[1], packed: a map with rules and own, see rules.take, name -> packed map
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
 local name = asked.name
-throttle.set_default(asked.limit)
+if not rules.take(asked) then return rules.UNKNOWN end
 
 local function pending()  -- of its own list; those with scopes are not known by the slot's name
     local n = 0
@@ -16,8 +16,9 @@ local limit, at, in_use = throttle.limit_of(name), departures.departure({name}),
 local change, interval = throttle.change_of(name), limit.usual or limit.interval
 for _, n in pairs(permits.holders_of(name)) do in_use = in_use + n end
 return cmsgpack.pack({
-    interval = interval, burst = limit.burst, concurrency = limit.concurrency, jitter = limit.jitter,
+    interval = interval, burst = limit.burst, concurrency = limit.concurrency, jitter = limit.jitter, floor = limit.floor,
     wait = at == math.huge and -1 or at - meta.now_us, slowed = limit.slowed and interval or 0,
     changed_interval = change.interval, changed_burst = change.burst, changed_concurrency = change.concurrency,
+    changed_adapted = change.adapted,
     permits = in_use, pending = pending(),
 })

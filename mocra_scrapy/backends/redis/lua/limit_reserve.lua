@@ -1,10 +1,9 @@
--- uses: meta throttle departures hold
--- ARGV[1], packed: a map with limit (the default); wishes: {{name, ...}, max_wait us, a booking that is given back} each;
--- limits, see throttle.set_limits -> packed list: for each the booking with us to wait in front, or {-1 - us}
-local call, HOUR = redis.call, 3600000000
+-- uses: meta rules turns throttle departures hold
+-- ARGV[1], packed: a map with rules and own, see rules.take; wishes: {{name, ...}, max_wait us, a booking that is given back}
+-- each -> packed list: for each the booking with us to wait in front, or {-1 - us}
+local HOUR = 3600000000
 local asked = cmsgpack.unpack(ARGV[1])
-throttle.set_default(asked.limit)
-throttle.set_limits(asked.limits)
+if not rules.take(asked) then return rules.UNKNOWN end
 local out, all = {}, {}
 for _, wish in ipairs(asked.wishes) do
     local names = unpack(wish)
@@ -15,7 +14,7 @@ for i, wish in ipairs(asked.wishes) do
     local names, max_wait, instead = unpack(wish)
     if instead then
         departures.take_back(names, instead)
-        call('ZADD', meta.prefix .. 'ready', 'XX', 'LT', meta.text(meta.now_us), table.concat(names, '\31'))
+        turns.sooner(names)
     end
     local at = departures.departure(names)
     local wait = math.min(at - meta.now_us, HOUR)  -- paused: ask again in an hour

@@ -1,8 +1,8 @@
--- uses: meta throttle hold permits
--- ARGV[1], packed: a map with limit (the default), name; floor us, recovery, most us, calm ms, rate: departures a
+-- uses: meta rules throttle hold permits
+-- ARGV[1], packed: a map with rules and own, see rules.take, name; floor us, recovery, most us, calm ms, rate: departures a
 -- second of worker -> interval us
 local asked = cmsgpack.unpack(ARGV[1])
-throttle.set_default(asked.limit)
+if not rules.take(asked) then return rules.UNKNOWN end
 local change = throttle.change_of(asked.name)
 local trying_until = change.trying_until
 change.trying_until = nil  -- what the breaker wants meanwhile is no interval of the slot's

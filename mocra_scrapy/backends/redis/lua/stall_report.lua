@@ -1,9 +1,8 @@
 -- uses: meta throttle hold stalled failing
--- ARGV[1], packed: a map with limit (the default), throttled: 1 when all that is in flight has permits, channel, longest: ms,
+-- ARGV[1], packed: a map with throttled: 1 when all that is in flight has permits, channel, longest: ms,
 -- attempts; told: {slot, 1 when they failed, ms of age of the youngest, ms of a wait that the site asked for, ms for which the
 -- worker could have tried, why} each -> {slot, attempts, ms, why} of those that are given up, packed
 local now, asked = meta.now, cmsgpack.unpack(ARGV[1])
-throttle.set_default(asked.limit)
 hold.announce_on(asked.channel)
 
 local function is_idle(slot)  -- as far as can be told without a search: what is delayed may be of it
@@ -43,14 +42,14 @@ local function failed(slot, age, wait, working, why)  -- -> what is told of a sl
     return nil
 end
 
-local out = {}
+local out, is_known = {}, redis.call('EXISTS', failing.KEY, stalled.KEY) > 0  -- whether a success changes anything
 if meta.run == 0 then return cmsgpack.pack(out) end
 for _, one in ipairs(asked.told) do
     local slot, is_failed, age, wait, working, why = unpack(one)
-    if is_failed == 0 then
+    if is_failed == 0 and is_known then
         failing.forget(slot)
         stalled.open_again(slot)
-    elseif not stalled.why_of(slot) then out[#out + 1] = failed(slot, age, wait, working, why) end
+    elseif is_failed == 1 and not stalled.why_of(slot) then out[#out + 1] = failed(slot, age, wait, working, why) end
 end
 failing.expire()
 return cmsgpack.pack(out)

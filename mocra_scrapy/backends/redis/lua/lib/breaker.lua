@@ -1,12 +1,10 @@
 -- uses: meta throttle departures hold circuits
--- What the breaker's scripts share. ARGV[1] of each, packed, is a map: limit (the default), channel, slot and crawl
--- (thresholds {window ms, failures, share, least, slow share}, or 0), hold and longest, ramp (ms), probes, openings, and what the
--- verb needs.
+-- What the breaker's scripts share. ARGV[1] of each, packed, is a map: channel, slot and crawl (thresholds {window ms, failures,
+-- share, least, slow share}, or 0), hold and longest, ramp (ms), probes, openings, and what the verb needs.
 local breaker = (function()
     local call, text, now = redis.call, meta.text, meta.now
     local CIRCUITS, UNTIL, BUCKETS = circuits.KEY, circuits.UNTIL, 10
     local asked = cmsgpack.unpack(ARGV[1])
-    throttle.set_default(asked.limit)
     hold.announce_on(asked.channel)
 
     local function open_threshold(packed)

@@ -72,16 +72,18 @@ local departures = (function()
         return at
     end
 
-    local function departure(names)  -- the earliest instant for one more; math.huge while one of them is paused
-        local earliest = now_us
+    -- The earliest instant for one more, math.huge while one of them is paused; the name that it has to wait for, or nil.
+    local function departure(names)
+        local earliest, last = now_us, nil
         while true do
-            local at = earliest
+            local at, waits = earliest, nil
             for _, name in ipairs(names) do
-                at = opening(name, math.max(at, held[name] or score(held, HOLD, name)))
+                local due = opening(name, math.max(at, held[name] or score(held, HOLD, name)))
+                if due > at then at, waits = due, name end
             end
             -- With a stretch that another name does not have, all are looked at once more.
-            if at == earliest or not any_freed() then return at end
-            earliest = at
+            if at == earliest or not any_freed() then return at, waits or last end
+            earliest, last = at, waits
         end
     end
 

@@ -52,5 +52,5 @@ local failing = (function()
         hold.reschedule(slot)
     end
 
-    return {look_up = look_up, keep = keep, forget = forget, expire = expire, resumed = resumed, give_up = give_up}
+    return {KEY = KEY, look_up = look_up, keep = keep, forget = forget, expire = expire, resumed = resumed, give_up = give_up}
 end)()

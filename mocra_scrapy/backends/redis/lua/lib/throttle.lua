@@ -1,26 +1,28 @@
--- uses: meta
+-- uses: meta rules
 -- Limits of slots and scopes. A name is a slot, or a scope ('@…'). A list of entries (what other libraries call a slot) is
 -- named by its slot and, behind '\31' each, its scopes: the limits of all of them count.
 --
--- A limit is {interval = us, burst, concurrency, jitter; slowed: true where failures brought it about;
+-- A limit is {interval = us, burst, concurrency, jitter, floor = us; slowed: true where failures brought it about;
 -- is_tried: true where the breaker opened it; usual: the interval that it would have}.
 --
--- A change, as stored in live: {interval, burst, concurrency: where they were changed; slowed_to: us that failures brought
+-- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
+-- found, not told by people: the floor holds all the same; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
 -- ms since when and for which rate and concurrency grow, as the breaker wants it}. A field that says nothing is missing.
 local throttle = (function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
-    local LIMITS, LIVE, PERMITS = prefix .. 'limits', prefix .. 'live', prefix .. 'permits'
+    local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
     local TAT, HOLD, FREED = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
-    local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0}
-    local default_limit = UNLIMITED  -- of each slot that has none of its own
 
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
     local exists = {}  -- key -> whether it is there
-    local stored = {[LIMITS] = {}, [LIVE] = {}, [PERMITS] = {}, [FREED] = {}}  -- hash -> name -> what it holds, or false
+    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}}  -- hash -> name -> what it holds, or false
+    for _, set in ipairs(rules.open().sets) do
+        if set.key then stored[set.key] = {} end
+    end
     local in_force, tats, held = {}, {}, {}  -- name -> limit; us; us
     local split = {}  -- list -> names
 
@@ -75,12 +77,16 @@ local throttle = (function()
 
     -- ------------------------------------------------------------ limits
 
-    local function open_limit(packed)
-        local interval, burst, concurrency, jitter = unpack(packed)
-        return {interval = interval, burst = burst, concurrency = concurrency, jitter = jitter}
+    local function limit_in(set, name)  -- what a rule set says of it
+        local packed
+        if set.given then packed = set.given[name] elseif set.key then
+            stored[set.key] = stored[set.key] or {}  -- it may have come with this call
+            packed = field(set.key, name)
+        end
+        packed = packed and cmsgpack.unpack(packed) or (not is_scope(name) and rules.matching(set, name))
+        if packed then return rules.open_limit(packed) end
+        return is_scope(name) and rules.UNLIMITED or set.limit
     end
-
-    local function set_default(packed) default_limit = open_limit(packed) end
 
     local function change_of(name)
         local packed = field(LIVE, name)
@@ -98,6 +104,7 @@ local throttle = (function()
 
     local function apply(change, limit)
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
+        if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
         if (change.slowed_to or 0) > 0 then
             local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
             if left > math.max(limit.interval, change.floor / 2) then
@@ -120,28 +127,16 @@ local throttle = (function()
     local function limit_of(name)
         local limit = in_force[name]
         if limit then return limit end
-        if not is_there(LIMITS) and not is_there(LIVE) then  -- most crawls have no special limits at all
-            limit = is_scope(name) and UNLIMITED or default_limit
-            in_force[name] = limit
-            return limit
+        for _, set in ipairs(rules.open().sets) do limit = rules.strictest(limit, limit_in(set, name)) end
+        limit = limit or rules.UNLIMITED
+        if is_there(LIVE) and field(LIVE, name) then
+            local changed = {}
+            for part, value in pairs(limit) do changed[part] = value end
+            apply(change_of(name), changed)
+            limit = changed
         end
-        local own = field(LIMITS, name)
-        if own then limit = open_limit(cmsgpack.unpack(own))
-        else
-            limit = {}
-            for part, value in pairs(is_scope(name) and UNLIMITED or default_limit) do limit[part] = value end
-        end
-        if field(LIVE, name) then apply(change_of(name), limit) end
         in_force[name] = limit
         return limit
-    end
-
-    local function set_limits(told)  -- {name, interval us, burst, concurrency, jitter} each
-        for _, one in ipairs(told) do
-            local name, interval, burst, concurrency, jitter = unpack(one)
-            call('HSET', LIMITS, name, cmsgpack.pack({interval, burst, concurrency, jitter}))
-            exists[LIMITS], in_force[name], stored[LIMITS][name] = true, nil, nil
-        end
     end
 
     local function is_paced(names)
@@ -152,9 +147,8 @@ local throttle = (function()
     end
 
     return {
-        LIMITS = LIMITS, LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, stored = stored,
-        tats = tats, held = held, is_scope = is_scope,
-        is_there = is_there, names_of = names_of, fetch = fetch, field = field, set_default = set_default,
-        limit_of = limit_of, set_limits = set_limits, change_of = change_of, set_change = set_change, is_paced = is_paced,
+        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, stored = stored, tats = tats, held = held,
+        is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
+        limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
     }
 end)()

@@ -1,0 +1,74 @@
+"""Workers of one crawl with different limits: real processes, a site that records arrivals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.models import QueueOptions, RulesInForce
+from tests.e2e.test_politeness import Bookings, arrivals_of
+from tests.e2e.workers import Workers
+from tests.mocksite import MockSite
+from tests.services.processes import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.e2e]
+
+CRAWL = "crawling:polite"
+OLD, NEW = {"paced": "5/s"}, {"paced": "200/s", "other": "1/s"}
+
+
+def people(url: str, slot: str, verb: str) -> None:
+    async def do() -> None:
+        backend = open_backend(url)
+        await backend.open()
+        try:
+            await getattr(backend.rate_limiter(CRAWL, QueueOptions()), verb)(slot)
+        finally:
+            await backend.close()
+
+    asyncio.run(do())
+
+
+def in_force(url: str) -> RulesInForce:
+    async def do() -> RulesInForce:
+        backend = open_backend(url)
+        await backend.open()
+        queue = backend.request_queue(CRAWL, QueueOptions())
+        try:
+            return await queue.rules_in_force()
+        finally:
+            await queue.close()
+            await backend.close()
+
+    return asyncio.run(do())
+
+
+def test_workers_with_other_limits_share_the_strictest(site: MockSite, workers: Workers, redis_url: str) -> None:
+    """Two crawl at 5 a second; two join, for which it would be 200. All four say so. Nothing departs
+    before all are there, however slow the machine.
+    """
+    people(redis_url, "paced", "pause")
+    for rules in (OLD, OLD, NEW, NEW):
+        if len(workers.all) == 2:
+            eventually(lambda: len(in_force(redis_url).workers) == 2, 60, "the first two are there")
+        workers.start(
+            "polite", site=site.url, hosts="ok/paced:paced:14", MOCRA_THROTTLE=json.dumps(rules), **Bookings.RECORD
+        )
+    eventually(lambda: len(in_force(redis_url).workers) == 4, 60, "all four are there")
+    assert len(in_force(redis_url).sets) == 2
+    assert arrivals_of(site, "ok/paced") == []
+    eventually(
+        lambda: all("other limits than this one" in workers.log(n) for n in range(4)), 60, "each says what differs"
+    )
+    people(redis_url, "paced", "resume")
+    assert workers.wait(90) == [0] * 4
+    assert len(arrivals_of(site, "ok/paced")) == 14
+    Bookings(workers).keep("paced", 5)
+    for number in range(4):
+        log = workers.log(number)
+        assert log.count("other limits than this one") == 1
+        assert "MOCRA_THROTTLE or DOWNLOAD_SLOTS differ in other, paced" in log
+    assert workers.stats()["mocra/throttle/rules_differ"] == 4
