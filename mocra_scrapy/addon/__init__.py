@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 #: (``None``: nowhere). By name: the add-on's module is imported by every command.
 ADDED = {
     "DOWNLOADER_MIDDLEWARES": {
-        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 950,  # behind the cache
+        # Behind all others: what waits in one of them leaves later than it was to.
+        "mocra_scrapy.downloadermiddlewares.throttle.ThrottleMiddleware": 999,
         # Next to the downloader: whatever another middleware makes of an answer, it was seen
         # before.
         "mocra_scrapy.downloadermiddlewares.feedback.FeedbackMiddleware": 1000,

@@ -66,6 +66,7 @@ class FeedbackMiddleware:
         assert crawler.stats is not None
         self.stats = crawler.stats
         mocra = Mocra.from_crawler(crawler)
+        self._state = mocra.worker_state
         self.feedback = mocra.component(SiteFeedback)
         self.options = self.feedback.options
         self._outcomes = mocra.component(DownloadOutcomes)
@@ -98,6 +99,7 @@ class FeedbackMiddleware:
     def process_response(self, request: Request, response: Response, spider: Spider | None = None) -> Response:
         sent_at = self._sent_at.pop(request, None)
         if sent_at is None:  # another middleware's answer, a cache's for example
+            self._state.not_sent(request)
             return response
         slot, kind = self._slot_of(request), kind_of_status(response.status)
         self._tell(slot, kind, sent_at)
@@ -118,8 +120,11 @@ class FeedbackMiddleware:
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
         sent_at = self._sent_at.pop(request, None)
-        kind = kind_of_exception(exception) if sent_at is not None else ""
-        if sent_at is None or not kind:
+        if sent_at is None:  # another middleware refused it, robots.txt forbids it for example
+            self._state.not_sent(request)
+            return
+        kind = kind_of_exception(exception)
+        if not kind:
             return
         proxy = request.meta.get("proxy")
         if proxy and kind in CONNECTING:

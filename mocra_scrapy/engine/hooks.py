@@ -11,9 +11,11 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
   waited for;
 * waking an engine that was told "nothing now": ``engine._slot.nextcall.schedule``; else it looks
   again only every 5 seconds;
-* not waiting for a slot's delay a second time: ``downloader._get_slot``;
+* not waiting for a slot's delay a second time, and which slots the downloader worked out itself:
+  ``downloader._get_slot``;
 * which downloads failed without an errback that took it: ``scraper.enqueue_scrape`` and
   ``scraper.call_spider_async`` (public names);
+* places of those that wait: ``downloader.active``;
 * the output of callbacks without a hundred tasks for each response:
   ``scraper.handle_spider_output_async`` (a public name);
 * deciding whether ``start()`` is to run here: ``engine._start``, made before ``scheduler.open`` and
@@ -23,7 +25,9 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,7 +38,7 @@ from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Output, wrapping_output
-from mocra_scrapy.engine.slot_delay import waited_for
+from mocra_scrapy.engine.slot_delay import watch_slots
 from mocra_scrapy.models import slot_name
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ class EngineHooks:
         self._slot: Any = getattr(self._engine, "_slot", None)
         downloader = getattr(self._engine, "downloader", None)
         self._downloader: Any = downloader
+        self.watch_slots = partial(watch_slots, downloader)
         self._slots: Any = getattr(downloader, "slots", {})
         self._active: Any = getattr(downloader, "active", ())
         self._slot_key: Callable[[Request], str] = getattr(downloader, "get_slot_key", slot_of)
@@ -198,9 +203,9 @@ class EngineHooks:
         self.wake()
         return True
 
-    def on_crawl(self, known: Callable[[Request], bool]) -> None:
+    def on_crawl(self, known: Callable[[Request], bool], sent_back: Collection[int] = ()) -> None:
         """Ask *known* about each request before Scrapy sends signals for it, as long as nobody
-        hears these (:meth:`listen_again`).
+        hears these (:meth:`listen_again`). Those with an id in *sent_back* go back by themselves.
 
         Nine of ten links of a page are known; the signals cost more than the answer.
         ``engine.crawl`` is public, its replacement behaves like it for every request that is not a
@@ -211,6 +216,8 @@ class EngineHooks:
         crawl = self._engine.crawl
 
         def crawl_unknown(request: Request) -> None:
+            if sent_back and id(request) in sent_back:
+                return
             if not (self.unheard and known(request)):
                 crawl(request)
 
@@ -260,23 +267,6 @@ class EngineHooks:
         if self._engine is not None and self._slot is not None and self._slot.closing is None:
             self._closer = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
 
-    def no_local_delay(self) -> None:
-        """Slots that the downloader makes from now on show their delay and wait for nothing: the
-        queue has waited already.
-        """
-        get_slot = getattr(self._downloader, "_get_slot", None)
-        if get_slot is None:
-            return
-
-        def without_delay(request: Request, *args: Any) -> tuple[str, Any]:
-            known = len(self._slots)
-            key, slot = get_slot(request, *args)
-            if len(self._slots) != known:
-                waited_for(slot)
-            return key, slot
-
-        self._downloader._get_slot = without_delay
-
     def widen(self, slot: str, concurrency: int) -> None:
         """Let the downloader run so many requests of *slot* at once, if it would run fewer."""
         known = self._slots.get(slot)
@@ -287,6 +277,20 @@ class EngineHooks:
         """``CONCURRENT_REQUESTS`` from now on."""
         if self._downloader is not None:
             self._downloader.total_concurrency = number
+
+    @contextmanager
+    def stepped_out(self, request: Request) -> Iterator[None]:
+        """*request*, which the downloader has, takes no place of it meanwhile."""
+        active = self._active
+        if not isinstance(active, set) or request not in active:
+            yield
+            return
+        active.remove(request)
+        self.wake()
+        try:
+            yield
+        finally:
+            active.add(request)
 
     @property
     def downloading(self) -> int:

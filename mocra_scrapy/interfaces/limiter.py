@@ -44,6 +44,11 @@ class IRateLimiter(Interface):
         * A reservation of several names waits for all of them. [a_booking_waits_for_all_its_names]
         * In any stretch of time no more departures than ``burst + time / interval``.
           [bookings_keep_the_rate]
+        * A booking that is given back (``instead``, or ``bounds.unused`` of an exchange) is free for
+          others: the last ones make room for any time [the_last_bookings_given_back_make_room], one
+          before others for that instant only, or none of them would keep its distance.
+          [an_instant_between_others_is_booked_again] What was set anew meanwhile stays.
+          [nothing_is_taken_back_from_before_a_lift]
         """
 
     async def hold(name: str, seconds: float) -> None:

@@ -166,6 +166,8 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
         * Where a worker finds all permits taken, others that have more than their share are asked
           for some. [permits_are_shared_between_workers] Once it got some it asks no more: what it
           gives back anybody may have at once. [a_granted_worker_asks_no_more]
+        * ``bounds.wanted``: permits beside the queue [permits_beside_the_queue_are_counted];
+          ``bounds.unused``: bookings that did not happen. [an_unused_departure_is_leased_again]
         * The permits of a worker that leaves or dies are free. [a_leaving_worker_frees_its_permits]
           [a_dead_worker_frees_its_permits]
         * Limits of scopes hold over all slots that have entries of them. [scopes_hold_over_slots]

@@ -49,7 +49,16 @@ from mocra_scrapy.models.queue import (
 )
 from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
 from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
-from mocra_scrapy.models.throttle import LONGEST, Booking, LimitChange, Reservation, SlotLimit, SlotState, slot_name
+from mocra_scrapy.models.throttle import (
+    LONGEST,
+    Booking,
+    Departure,
+    LimitChange,
+    Reservation,
+    SlotLimit,
+    SlotState,
+    slot_name,
+)
 
 __all__ = [
     "APART",
@@ -75,6 +84,7 @@ __all__ = [
     "CrawlRecord",
     "CrawlState",
     "DeadLetter",
+    "Departure",
     "Entry",
     "Exchange",
     "Finish",

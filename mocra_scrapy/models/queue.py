@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mocra_scrapy.models.rule_sets import RuleSet
+from mocra_scrapy.models.throttle import Departure
 
 #: Bounds of :attr:`Entry.priority`. Beyond them a double (a sorted set's score) can't tell
 #: neighbours apart.
@@ -118,6 +119,7 @@ class Lease:
         wait: seconds after this answer before it may depart.
         scopes: as they were pushed.
         probe: whether it tries a slot that the breaker had opened: its failure is none of its own.
+        departure: what is booked for it; ``None``: it has no interval to keep.
     """
 
     token: str
@@ -131,6 +133,7 @@ class Lease:
     wait: float = 0.0
     scopes: tuple[str, ...] = ()
     probe: bool = False
+    departure: Departure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +146,17 @@ class Bounds:
         per_slot: leases of one slot at most; 0: any number.
         loads: slot or scope -> requests of it that the worker has, in flight and waiting.
         keep_permits: slot or scope -> permits that the worker keeps; it gives back the rest.
+        unused: departures that were booked for this worker and did not happen.
+        wanted: slot or scope of which the worker wants a permit for what the queue does not hand
+            out; *loads* has it.
     """
 
     full: Sequence[str] = ()
     per_slot: int = 0
     loads: Mapping[str, int] = field(default_factory=dict)
     keep_permits: Mapping[str, int] = field(default_factory=dict)
+    unused: Sequence[Departure] = ()
+    wanted: Sequence[str] = ()
 
 
 #: An exchange that leases whatever there is.

@@ -59,6 +59,22 @@ class LimitChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """A booked departure, for who gives it back. Instants are of the store, and its own business.
+
+    Attributes:
+        names: the slot and the scopes that it counts for.
+        at: when it is.
+        owned: for each of *names* what it owns of its time, see
+            :mod:`mocra_scrapy.backends.embedded.freed`.
+    """
+
+    names: tuple[str, ...]
+    at: float
+    owned: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """A wish to depart.
 
@@ -66,18 +82,24 @@ class Reservation:
         names: the slot and the scopes that it counts for, one or more, all on one shard with the
             first.
         max_wait: seconds; if it would have to wait longer nothing is booked.
+        instead: a departure of the same names that is given back before, whether or not another one
+            is booked.
     """
 
     names: tuple[str, ...]
     max_wait: float = LONGEST
+    instead: Departure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """The answer to a :class:`Reservation`: go in *wait* seconds; not *booked*: ask again then."""
+    """The answer to a :class:`Reservation`: go in *wait* seconds; not *booked*: ask again then.
+    *departure*: to give it back; ``None``: nothing is booked, or none of the names has an interval.
+    """
 
     wait: float
     booked: bool
+    departure: Departure | None = None
 
 
 @dataclass(frozen=True, slots=True)

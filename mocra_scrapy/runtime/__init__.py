@@ -154,6 +154,7 @@ class Mocra:
             one_off=bool(self.one_off),
             options=self.options,
             live_options=lambda: self.options,
+            limiter=self.limiter,
             state=self.worker_state,
             connected=self.connected,
         )

@@ -7,15 +7,16 @@ The state exists before the scheduler is open and outlives it; obeying is the wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from scrapy import Request
 
     from mocra_scrapy.coordination.queue_session import QueueSession
+    from mocra_scrapy.interfaces import IRateLimiter
     from mocra_scrapy.models import CrawlState, QueueSize
     from mocra_scrapy.settings.crawl import Options
 
@@ -66,8 +67,13 @@ class RunningWorker(Protocol):
     def set_concurrency(self, number: int) -> None:
         """``CONCURRENT_REQUESTS`` from now on."""
 
-    def is_leased(self, request: Request) -> bool:
-        """Whether *request* is in flight by a lease, so that the queue has booked its departure."""
+    def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
+        """*request* is about to leave; ``None``: it may. The coroutine waits until it may, and
+        answers with *request* where it is to go back into the queue instead.
+        """
+
+    def not_sent(self, request: Request) -> None:
+        """*request* was answered or refused without having left."""
 
 
 class WorkerState:
@@ -80,10 +86,15 @@ class WorkerState:
     draining   takes nothing new, finishes what it holds, then closes with ``mocra_drained``
     stopping   closes with the reason ``mocra_stopped``, as after SIGTERM
     =========  ===================================================================================
+
+    Attributes:
+        wire_watched: whether a middleware tells of what is about to leave; else nobody knows which
+            departures were used.
     """
 
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
+        self.wire_watched = False
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
@@ -173,9 +184,14 @@ class WorkerState:
         if self._worker is not None:
             self._worker.set_concurrency(number)
 
-    def is_leased(self, request: Request) -> bool:
-        """Whether *request* is in flight by a lease, so that the queue has booked its departure."""
-        return self._worker is not None and self._worker.is_leased(request)
+    def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
+        """See :meth:`RunningWorker.leaves`."""
+        return None if self._worker is None else self._worker.leaves(request)
+
+    def not_sent(self, request: Request) -> None:
+        """See :meth:`RunningWorker.not_sent`."""
+        if self._worker is not None:
+            self._worker.not_sent(request)
 
     @property
     def held(self) -> dict[str, int]:
@@ -223,6 +239,7 @@ class WorkerParts:
         one_off: whether this is a command that fetches a page for a person.
         options: the checked settings, as they were at the start.
         live_options: the same as they are now.
+        limiter: books departures beside the queue.
         state: what the worker was told.
         connected: connects, joins the crawl, opens the components; leaves them in reverse.
     """
@@ -234,6 +251,7 @@ class WorkerParts:
     one_off: bool
     options: Options
     live_options: Callable[[], Options]
+    limiter: IRateLimiter
     state: WorkerState
     connected: Callable[[], AbstractAsyncContextManager[CrawlState]]
 

@@ -55,6 +55,7 @@ class Options:
     start_timeout: float
     stop_timeout: float
     start_queue: bool
+    bypass_max_wait: float
     limits: Limits
 
 
@@ -144,5 +145,6 @@ def read_options(
         start_timeout=read.number("MOCRA_START_TIMEOUT", 0, 3600, "a time in seconds"),
         stop_timeout=read.number("MOCRA_STOP_TIMEOUT", 0, 3600, "a time in seconds"),
         start_queue=bool(settings.get("SCHEDULER_START_MEMORY_QUEUE")),
+        bypass_max_wait=read.number("MOCRA_BYPASS_MAX_WAIT", 0, 86_400, "a time in seconds"),
         limits=limits,
     )

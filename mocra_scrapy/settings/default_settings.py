@@ -67,6 +67,7 @@ MOCRA_THROTTLE_SCOPE = (
 )
 MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
 MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"
+MOCRA_BYPASS_MAX_WAIT = 180.0  # s that a request which bypasses the queue (media, robots.txt) waits for its departure
 MOCRA_THROTTLE_FEEDBACK_STATUSES = [429, 503]  # answers that halve the rate of their slot (429 at once); empty: none
 MOCRA_THROTTLE_FEEDBACK_FLOOR = 0.1  # s between two requests of a slot that had no limit and is slowed down
 MOCRA_THROTTLE_FEEDBACK_MOST = 60.0  # s between two requests of a slot that is slowed down, at most

@@ -19,6 +19,7 @@ from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.worker.delays import RequestedDelays
 from mocra_scrapy.worker.deliveries import Deliveries
+from mocra_scrapy.worker.departures import Unused
 from mocra_scrapy.worker.dispatcher import Dispatcher
 from mocra_scrapy.worker.duplicates import ClusterFilter, Filter
 from mocra_scrapy.worker.early_duplicates import answer_early
@@ -37,6 +38,7 @@ from mocra_scrapy.worker.running import Running
 from mocra_scrapy.worker.seeding import Seeder
 from mocra_scrapy.worker.settlement import Settlement
 from mocra_scrapy.worker.slot_policy import SlotPolicy, asking_again, policy_for
+from mocra_scrapy.worker.wire import Wire
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -72,6 +74,7 @@ class CrawlWorker:
     inbox: Inbox
     dispatcher: Dispatcher
     deliveries: Deliveries
+    wire: Wire
     settlement: Settlement
     overdue: Overdue
     opened: AsyncExitStack
@@ -121,7 +124,9 @@ class CrawlWorker:
         inbox = Inbox(outbox, policy)
         settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
-        deliveries = Deliveries(settlement.settle, on_downloaded, status.kick)
+        unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)
+        deliveries = Deliveries(settlement.settle, on_downloaded, status.kick, unused.give_away)
+        wire = Wire(parts, status, engine, deliveries, policy=policy, stats=stats)
         local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
         dispatcher = Dispatcher(
             parts,
@@ -153,15 +158,7 @@ class CrawlWorker:
         )
         # Exchanged.
         handler = ExchangeHandler(
-            crawler,
-            parts,
-            status,
-            engine=engine,
-            inbox=inbox,
-            outbox=outbox,
-            filter=filter,
-            policy=policy,
-            codec=codec,
+            crawler, parts, status, engine=engine, inbox=inbox, outbox=outbox, filter=filter, policy=policy, codec=codec
         )
         lost = LostState(
             parts,
@@ -208,6 +205,7 @@ class CrawlWorker:
             inbox,
             dispatcher,
             deliveries,
+            wire,
             settlement,
             Overdue(crawler, parts, failures, deliveries=deliveries),
             opened,
@@ -217,7 +215,7 @@ class CrawlWorker:
         """Where Scrapy's engine meets us, all of it."""
         engine, connect = self.engine, self.crawler.signals.connect
         engine.on_taken(self.deliveries.taken)
-        engine.on_finished(self.deliveries.finished)
+        engine.on_finished(self.wire.finished)
         engine.on_idle(self.handler.on_idle)
         engine.on_closing(self.on_closing)
         self.settlement.hook_in(self.crawler, engine)
@@ -225,21 +223,22 @@ class CrawlWorker:
         # Callbacks wait while too much is not stored.
         output = engine.on_callback_output(self.intake.room, self.overdue.late_output)
         self.overdue.start(LetGo(engine, output))
-        engine.on_crawl(self.intake.is_known)  # before Scrapy's signals
+        engine.on_crawl(self.intake.is_known, self.deliveries.sent_back)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
             answer_early(self.crawler, engine, self.filter)
+        engine.watch_slots(without_delay=self.parts.options.limits.cluster)
         if self.parts.options.limits.cluster:
-            engine.no_local_delay()
-            connect(self.deliveries.downloaded, signals.request_left_downloader)
+            connect(self.wire.left_downloader, signals.request_left_downloader)
             logger.info(
                 "Delays and concurrency of a slot hold for all workers of crawl %r together (MOCRA_THROTTLE_SCOPE)",
                 self.parts.crawl,
             )
         if not engine.wrap_start(self.seeder.run):
             await self.seeder.nothing_to_seed()
-        self.parts.state.attach(
-            Running(self.status, engine, self.inbox, self.outbox, deliveries=self.deliveries, seeder=self.seeder)
+        running = Running(
+            self.status, engine, self.inbox, self.outbox, deliveries=self.deliveries, seeder=self.seeder, wire=self.wire
         )
+        self.parts.state.attach(running)
 
     # ------------------------------------------------------------------ Scrapy's seam
 
@@ -254,7 +253,7 @@ class CrawlWorker:
         """Whether this worker has anything to fetch or to tell; what nobody leases ahead counts, as
         in Scrapy's own scheduler.
         """
-        if self.inbox or self.outbox or self.local:
+        if self.inbox or self.outbox or self.local or self.wire.bypass:
             return True
         size = self.status.size
         return self.parts.immediate and self.status.leasing and bool(size.pending + size.delayed)
@@ -283,7 +282,7 @@ class CrawlWorker:
         ``MOCRA_STOP_TIMEOUT`` and what closing the filter takes; never raises a MocraError.
         """
         # 1. Nothing new begins.
-        self.status.close_reason = reason
+        self.status.close_reason, self.wire.bypass.closed = reason, True
         self.on_closing()
         # 2. What happened is stored, and the worker signs off.
         try:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from scrapy import Request
 
 from mocra_scrapy.models import Lease
+from mocra_scrapy.worker.slot_policy import Instant
 
 
 class Failures(NamedTuple):
@@ -96,9 +97,12 @@ class Delivery:
             with, and the Deferred that stands for its end.
         since: when it was handed out (monotonic).
         returned: whether it goes back into the queue, because the worker could not wait for it.
+        departs: when it is to reach the wire, and what is booked for it; ``None``: it did, or may at
+            any time.
     """
 
     __slots__ = (
+        "departs",
         "ended",
         "failed_items",
         "failures",
@@ -140,6 +144,7 @@ class Delivery:
         self.since = 0.0
         self.scraped: tuple[float, Any, Any] | None = None
         self.returned = False
+        self.departs: Instant | None = None
 
     def fail(self, reason: str, detail: str) -> None:
         """It did not go well. Of several reasons the gravest is kept, of equal ones the first."""
@@ -183,11 +188,16 @@ def twin_of(request: Request) -> Request:
 class Deliveries:
     """The requests that are in flight.
 
+    Attributes:
+        by_id: ``id()`` of a request -> what it was handed out as.
+        sent_back: ``id()`` of those that were on their way to the wire, and go back into the queue.
+
     Args:
         settle: called once for each delivery that is finished, children included, in the order in
             which they finish.
         on_downloaded: called once for each leased request that left the downloader, with the names
             of its slot and scopes.
+        on_unused: called with these and the instant of a leased request that never reached the wire.
         kick: called when something was settled.
     """
 
@@ -196,53 +206,64 @@ class Deliveries:
         settle: Callable[[Delivery], None],
         on_downloaded: Callable[[tuple[str, ...]], None],
         kick: Callable[[], None],
+        on_unused: Callable[[tuple[str, ...], Instant], None],
     ) -> None:
         self._settle = settle
         self._on_downloaded = on_downloaded
         self._kick = kick
-        self._in_flight: dict[int, Delivery] = {}
+        self._on_unused = on_unused
+        self.by_id: dict[int, Delivery] = {}
+        self.sent_back: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._in_flight)
+        return len(self.by_id)
 
     def in_flight(self) -> list[Delivery]:
         """Those that the engine has now, in the order in which they were handed out."""
-        return list(self._in_flight.values())
+        return list(self.by_id.values())
 
     def scraped(self, request: Request, result: Any, end: Any) -> None:
         """The callback or errback of *request* is about to be called with *result*; *end* is the
         Deferred that stands for its end.
         """
-        delivery = self._in_flight.get(id(request))
+        delivery = self.by_id.get(id(request))
         if delivery is not None:
             delivery.scraped = (time.monotonic(), result, end)
 
-    def hand_out(self, request: Request, lease: Lease | None, parent: Delivery | None) -> Request:
+    def hand_out(
+        self, request: Request, lease: Lease | None, parent: Delivery | None, departs: Instant | None = None
+    ) -> Request:
         """*request*, which goes to the engine; a copy, if that very object is in flight
         already.
 
         A callback may yield ``response.request`` again; the object must not stand for two
         deliveries at once.
         """
-        if id(request) in self._in_flight:
+        if id(request) in self.by_id:
             request = twin_of(request)
         delivery = Delivery(request, lease, parent)
         if lease is not None:
-            delivery.names = (lease.slot, *lease.scopes)
+            delivery.names, delivery.departs = (lease.slot, *lease.scopes), departs
         delivery.failures = take_failures(request)
         delivery.since = time.monotonic()
-        self._in_flight[id(request)] = delivery
+        self.by_id[id(request)] = delivery
         CURRENT.set(delivery)
         return request
 
-    def is_leased(self, request: Request) -> bool:
-        """Whether *request* is in flight by a lease, so that the queue has booked its departure."""
-        delivery = self._in_flight.get(id(request))
-        return delivery is not None and delivery.lease is not None
+    def send_back(self, delivery: Delivery) -> None:
+        """It was not sent, and goes back into the queue as it was."""
+        delivery.returned = True
+        self.sent_back.add(id(delivery.request))
+
+    def not_sent(self, request: Request) -> None:
+        """*request* was answered, or refused, without having reached the wire."""
+        delivery = self.by_id.get(id(request))
+        if delivery is not None and delivery.fetches <= 1:
+            self._leave(delivery)
 
     def downloaded(self, request: Request) -> None:
         """*request* left the downloader."""
-        delivery = self._in_flight.get(id(request))
+        delivery = self.by_id.get(id(request))
         if delivery is not None:
             self._leave(delivery)
 
@@ -250,12 +271,15 @@ class Deliveries:
         names, delivery.names = delivery.names, ()
         if names:
             self._on_downloaded(names)
+            if delivery.departs is not None:
+                departs, delivery.departs = delivery.departs, None
+                self._on_unused(names, departs)
 
     def taken(self, request: Request) -> None:
         """The engine begins to fetch *request*: the one that was handed out, or that object once
         more, inline in its own callback.
         """
-        delivery = self._in_flight.get(id(request))
+        delivery = self.by_id.get(id(request))
         if delivery is not None:
             delivery.fetches += 1
 
@@ -263,12 +287,13 @@ class Deliveries:
         """The engine let go of *request*: it is finished with the last of its fetches. Requests
         that never came from here (inline downloads) are passed over.
         """
-        delivery = self._in_flight.get(id(request))
+        delivery = self.by_id.get(id(request))
         if delivery is None:
             return
         delivery.fetches -= 1
         if delivery.fetches <= 0:
-            del self._in_flight[id(request)]
+            del self.by_id[id(request)]
+            self.sent_back.discard(id(request))
             self._leave(delivery)
             self.end(delivery)
 

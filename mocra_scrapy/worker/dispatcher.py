@@ -14,6 +14,7 @@ from mocra_scrapy.codec.dictionaries import PUT_OFF
 from mocra_scrapy.exceptions import NotReadableYet, UnreadablePayload
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.worker.deliveries import CURRENT
+from mocra_scrapy.worker.departures import MISSED
 from mocra_scrapy.worker.inbox import Local
 from mocra_scrapy.worker.permits import names_of
 
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.slot_policy import SlotPolicy
 
 logger = logging.getLogger(__name__)
-
-#: Seconds after its instant at which a departure is no longer used: together with punctual ones of
-#: other workers it would come too soon.
-MISSED = 0.1
 
 
 class Dispatcher:
@@ -105,7 +102,7 @@ class Dispatcher:
             request = self._open(got)
             if request is not None:
                 self._stats.inc_value("scheduler/dequeued")
-                return self._deliveries.hand_out(request, got, None)
+                return self._deliveries.hand_out(request, got, None, self._inbox.departs)
         return None
 
     def starving(self) -> bool:
@@ -132,6 +129,13 @@ class Dispatcher:
         if missed:
             self._stats.inc_value("mocra/throttle/missed", missed)
 
+    def _never_departs(self, lease: Lease) -> None:
+        """It takes no permit, and leaves its instant to others."""
+        self._policy.on_downloaded(names_of(lease))
+        instant = self._inbox.departs
+        if instant is not None and instant.departure is not None:
+            self._policy.on_unused(instant.departure)
+
     def _open(self, lease: Lease) -> Request | None:
         """The leased request; one that can't be read becomes a dead letter, and the crawl goes
         on.
@@ -144,7 +148,7 @@ class Dispatcher:
         except NotReadableYet as error:
             logger.debug("A stored request of slot %r waits: %s", lease.slot, error)
             self._stats.inc_value("mocra/scheduler/put_off")
-            self._policy.on_downloaded(names_of(lease))
+            self._never_departs(lease)
             again = Entry(
                 lease.body, lease.slot, lease.priority, None, lease.start, delay=PUT_OFF, scopes=tuple(lease.scopes)
             )
@@ -156,6 +160,6 @@ class Dispatcher:
                 logger.exception("MOCRA_CODEC raised something else than UnreadablePayload")
             logger.error("A stored request of slot %r can't be read and is a dead letter now: %s", lease.slot, error)
             self._stats.inc_value("mocra/scheduler/unreadable")
-            self._policy.on_downloaded(names_of(lease))  # it takes no permit
+            self._never_departs(lease)
             self._outbox.bury(Burial(lease, "unreadable", str(error) or type(error).__name__))
             return None

@@ -184,7 +184,7 @@ class ExchangeLoop:
         batch is full.
         """
         status = self._status
-        if self._woken:
+        if self._woken or status.wants_permits:
             return True
         if waiting >= BATCH or not status.leasing or status.wants_end:
             return waiting > 0 or status.wants_end
@@ -245,7 +245,7 @@ class ExchangeLoop:
     def _begin(self, options: Options, want: int, most: int, most_bytes: int) -> Call:
         batch = self._outbox.take(most, most_bytes)
         bounds = self._policy.bounds(want, self._inbox)
-        self._woken = False
+        self._woken = self._status.wants_permits = False
         self._last = time.monotonic()
         # How long a dry worker sleeps at most: jittered, so that many don't come at once.
         self._idle = min(options.idle_poll, options.queue.lease / 3) * random.uniform(0.75, 1.25)  # noqa: S311

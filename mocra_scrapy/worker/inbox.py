@@ -17,7 +17,7 @@ from mocra_scrapy.models import Lease
 from mocra_scrapy.worker.deliveries import Delivery
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import names_of
-from mocra_scrapy.worker.slot_policy import Key, SlotPolicy
+from mocra_scrapy.worker.slot_policy import Instant, Key, SlotPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Inbox:
 
     Attributes:
         leased, local: how many of each wait here.
+        departs: of the leased request that was popped last; ``None``: it had no instant to wait for.
         next_at: after a :meth:`pop` that gave nothing: the first instant at which something
             departs; ``None``: none is waited for.
     """
@@ -57,12 +58,13 @@ class Inbox:
         self._clock = clock
         self._leases: dict[Key, deque[Lease]] = {}
         self._local: dict[Key, list[tuple[int, int, Local]]] = {}
-        self._at: dict[tuple[int, str], float] = {}  # shard, token -> when it departs; of those that must wait for it
+        self._at: dict[tuple[int, str], Instant] = {}  # shard, token -> when it departs; of those that must wait for it
         self._order: deque[Key] = deque()
         self._seq = count()
         self.leased = 0
         self.local = 0
         self.next_at: float | None = None
+        self.departs: Instant | None = None
 
     def __len__(self) -> int:
         return self.leased + self.local
@@ -81,7 +83,7 @@ class Inbox:
         if not self._at:
             return 0
         now = self._clock()
-        return sum(at > now for at in self._at.values())
+        return sum(instant.at > now for instant in self._at.values())
 
     def add(self, leases: Iterable[Lease]) -> None:
         policy, now = self._policy, self._clock()
@@ -94,7 +96,7 @@ class Inbox:
                     self._order.append(key)
             waiting.append(lease)
             if policy.is_paced(lease):
-                self._at[name_of(lease)] = now + lease.wait
+                self._at[name_of(lease)] = Instant(now + lease.wait, lease.departure)
             self.leased += 1
             policy.on_leased(lease)
 
@@ -114,9 +116,9 @@ class Inbox:
         for _ in range(len(self._order)):
             key = self._order[0]
             local = key in self._local
-            at = self._at.get(name_of(self._leases[key][0])) if self._at and not local else None
-            if at is not None and at > now:
-                self.next_at = at if self.next_at is None else min(at, self.next_at)
+            instant = self._at.get(name_of(self._leases[key][0])) if self._at and not local else None
+            if instant is not None and instant.at > now:
+                self.next_at = instant.at if self.next_at is None else min(instant.at, self.next_at)
             elif has_room(key, not local):
                 return self._pop(key)
             self._order.rotate(-1)
@@ -137,7 +139,7 @@ class Inbox:
         else:
             waiting = self._leases[key]
             got = waiting.popleft()
-            self._at.pop(name_of(got), None)
+            self.departs = self._at.pop(name_of(got), None) if self._at else None
             self.leased -= 1
             self._policy.on_started(got)
             if not waiting:
@@ -148,7 +150,22 @@ class Inbox:
             self._order.popleft()
         return got
 
+    def hand_on(self, key: Key, instant: Instant) -> Instant:
+        """*instant*, which nobody used, goes to the first leased request of *key* that departs
+        later, the one that this had to the next, and so on. Answers the one that is left over.
+        """
+        for lease in self._leases.get(key, ()):
+            name = name_of(lease)
+            its = self._at.get(name)
+            if its is not None and its.departure is not None and its.at > instant.at:
+                self._at[name], instant = instant, its
+        return instant
+
     # ------------------------------------------------------------------ giving back
+
+    def give_back_list(self, key: Key) -> int:
+        """What was leased of *key*; how many these were."""
+        return self._give_back(lambda lease: (lease.slot, *lease.scopes) == key) if key in self._leases else 0
 
     def give_back(self) -> None:
         """All that was leased goes to others."""
@@ -161,7 +178,7 @@ class Inbox:
         if not self._at:
             return 0
         end = self._clock() - late
-        late_ones = {name for name, at in self._at.items() if at < end}
+        late_ones = {name for name, instant in self._at.items() if instant.at < end}
         return self._give_back(lambda lease: name_of(lease) in late_ones) if late_ones else 0
 
     def give_back_of(self, names: Collection[str]) -> None:
@@ -182,7 +199,9 @@ class Inbox:
                 else:
                     del self._leases[key]
         for lease in leases:
-            self._at.pop(name_of(lease), None)
+            instant = self._at.pop(name_of(lease), None)
+            if instant is not None and instant.departure is not None:
+                self._policy.on_unused(instant.departure)
         self._order = deque(key for key in self._order if key in self._local or key in self._leases)
         self.leased -= len(leases)
         self._policy.on_returned(leases)

@@ -7,6 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from mocra_scrapy.engine.slot_delay import assigned_slot_dropped
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.worker.deliveries import CURRENT
@@ -106,6 +107,7 @@ class Intake:
         seen, fingerprint = self._filter.look(request, self._crawler.spider)
         if seen:
             return False
+        assigned_slot_dropped(request)  # of a redirect or a copied meta: the host that is asked counts
         delay, slot = self._delays.take(request), self._engine.slot_of(request)
         try:
             payload = self._codec.encode(request)

@@ -7,6 +7,7 @@ downloader; *waiting* while it is in the inbox. Instants are :func:`time.monoton
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,11 @@ def names_of(lease: Lease) -> tuple[str, ...]:
 
 
 class SlotPermits:
-    """See above."""
+    """See above.
+
+    Attributes:
+        freed: set when a request left the downloader while one beside the queue waits.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,6 +39,8 @@ class SlotPermits:
         self._in_flight: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._held: dict[str, float] = {}
+        self._wanted: Counter[str] = Counter()
+        self.freed = asyncio.Event()
 
     # ------------------------------------------------------------------ what the worker does
 
@@ -57,9 +64,23 @@ class SlotPermits:
         self._sink(self._waiting, names)
         self._in_flight.update(names)
 
+    def on_wanted(self, names: Iterable[str]) -> None:
+        """A request of *names* that does not come from the queue wants to go out."""
+        self._waiting.update(names)
+        self._wanted.update(names)
+
+    def on_unwanted(self, names: Iterable[str], *, started: bool) -> None:
+        """It does so no more, for it was *started*, or gave up."""
+        self._sink(self._waiting, names)
+        self._sink(self._wanted, names)
+        if started:
+            self._in_flight.update(names)
+
     def on_downloaded(self, names: Iterable[str]) -> None:
         """A request left the downloader."""
         self._sink(self._in_flight, names)
+        if self._wanted:
+            self.freed.set()
 
     @staticmethod
     def _sink(counter: Counter[str], names: Iterable[str]) -> None:
@@ -73,7 +94,7 @@ class SlotPermits:
         """Whether one more request of all *names* may go out now."""
         return all(
             self._in_flight[name] < min(self._permits.get(name, 0), self._target.get(name, 1 << 30)) for name in names
-        ) and not (self._held and any(self.held(name) for name in names))
+        ) and not self.any_held(names)
 
     def held(self, name: str) -> float:
         """Seconds for which nothing of *name* may depart; 0: it may."""
@@ -85,6 +106,14 @@ class SlotPermits:
             del self._held[name]
         return max(0.0, left)
 
+    def any_held(self, names: Iterable[str]) -> bool:
+        """Whether nothing of one of *names* may depart now."""
+        return bool(self._held) and any(self.held(name) for name in names)
+
+    def waits_here(self, name: str) -> bool:
+        """Whether a leased request of *name* waits in the inbox."""
+        return self._waiting[name] > self._wanted[name]
+
     def permits(self, name: str) -> int:
         return self._permits.get(name, 0)
 
@@ -92,6 +121,10 @@ class SlotPermits:
 
     def loads(self) -> dict[str, int]:
         return dict(self._in_flight + self._waiting)
+
+    def wanted(self) -> list[str]:
+        """Names of which a request beside the queue has no permit yet."""
+        return [name for name in self._wanted if self._in_flight[name] >= self._permits.get(name, 0)]
 
     def keep_permits(self) -> dict[str, int]:
         """What is given back: all of what nothing is left of, and what others ask for as far as it

@@ -22,6 +22,7 @@ class QueueStatus:
             something is due, or after the idle poll.
         hungry: the engine asked for a request and got none.
         wants_end: the spider is idle, and asks whether the crawl is finished.
+        wants_permits: a request beside the queue lacks permits; the next exchange asks for them.
         start_failed: ``start()`` broke off in this worker; the crawl is not seeded.
         away_since: monotonic instant since when the backend doesn't answer; ``None``: it does.
         round_trips: exchanges that were answered.
@@ -33,7 +34,7 @@ class QueueStatus:
         self.size = QueueSize()
         self.leasing = True
         self.closing = self.finished = False
-        self.dry = self.hungry = self.wants_end = self.start_failed = False
+        self.dry = self.hungry = self.wants_end = self.wants_permits = self.start_failed = False
         self.away_since: float | None = None
         self.round_trips = 0
         self.close_reason = "shutdown"
@@ -48,6 +49,11 @@ class QueueStatus:
     def kick(self) -> None:
         """There may be a reason for an exchange: the loop looks again."""
         self.kicked.set()
+
+    def ask_for_permits(self) -> None:
+        """Have an exchange at once: somebody waits for its permits."""
+        self.wants_permits = True
+        self.kick()
 
     def changed(self) -> Coroutine[Any, Any, object]:
         """Wait for the next answer of the queue, counted from the call: none is missed before this

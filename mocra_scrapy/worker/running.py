@@ -6,8 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scrapy import Request
-
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.models import CrawlState, QueueSize
     from mocra_scrapy.worker.deliveries import Deliveries
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.outbox import Outbox
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.seeding import Seeder
+    from mocra_scrapy.worker.wire import Wire
 
 #: Seconds between two looks whether an engine that is being opened has begun: what closes before
 #: that is closed half.
@@ -33,6 +32,7 @@ class Running:
         *,
         deliveries: Deliveries,
         seeder: Seeder,
+        wire: Wire,
     ) -> None:
         self._status = status
         self._engine = engine
@@ -40,6 +40,7 @@ class Running:
         self._outbox = outbox
         self._deliveries = deliveries
         self._seeder = seeder
+        self.leaves, self.not_sent = wire.leaves, wire.not_sent
 
     @property
     def held(self) -> dict[str, int]:
@@ -95,6 +96,3 @@ class Running:
 
     def set_concurrency(self, number: int) -> None:
         self._engine.set_concurrency(number)
-
-    def is_leased(self, request: Request) -> bool:
-        return self._deliveries.is_leased(request)

@@ -5,10 +5,10 @@ downloader's own slots where each worker is polite for itself (``MOCRA_THROTTLE_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mocra_scrapy.models import Bounds, Exchange, Lease
-from mocra_scrapy.worker.permits import SlotPermits, names_of
+from mocra_scrapy.models import Bounds, Departure, Exchange, Lease
+from mocra_scrapy.worker.permits import SlotPermits
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.queue_status import QueueStatus
 
 Key = tuple[str, ...]
+
+
+class Instant(NamedTuple):
+    """When a leased request departs (monotonic), and what is booked for it in the store; ``None``:
+    it only has to wait, and has no interval to keep.
+    """
+
+    at: float
+    departure: Departure | None
 
 
 class WaitingRequests(Protocol):
@@ -34,7 +43,13 @@ class WaitingRequests(Protocol):
 
 
 class SlotPolicy(Protocol):
-    """Hears of each lease's way, and says what may be leased and started."""
+    """Hears of each lease's way, and says what may be leased and started.
+
+    Attributes:
+        permits: of the cluster; none are, where each worker is polite for itself.
+    """
+
+    permits: SlotPermits
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
         """The scopes that *request*, which is about to be stored, counts for.
@@ -69,6 +84,9 @@ class SlotPolicy(Protocol):
     def on_downloaded(self, names: Iterable[str]) -> None:
         """A request of these left the downloader, or never reached it."""
 
+    def on_unused(self, departure: Departure) -> None:
+        """It was booked, and did not happen: the queue hears of it."""
+
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         """The queue answered a call with *bounds*."""
 
@@ -88,6 +106,8 @@ class ClusterPolicy:
         self.on_started = permits.on_started
         self.on_downloaded = permits.on_downloaded
         self.on_lost = permits.on_lost
+        self._unused: list[Departure] = []
+        self.on_unused = self._unused.append
 
     def scopes_of(self, slot: str, request: Request) -> tuple[str, ...]:
         return self._limits.scopes_of(slot, request)
@@ -101,13 +121,17 @@ class ClusterPolicy:
         return inbox.leased - inbox.timed()  # what was leased has a permit, or will have one soon
 
     def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
+        wanted, unused = self.permits.wanted(), self._unused[:]
+        self._unused.clear()
         return Bounds(
-            loads=self.permits.loads() if want else {},
+            loads=self.permits.loads() if want or wanted else {},
             keep_permits=self.permits.keep_permits(),
+            unused=unused,
+            wanted=wanted,
         )
 
     def is_paced(self, lease: Lease) -> bool:
-        return lease.wait > 0 or any(self._limits.of(name).interval for name in names_of(lease))
+        return lease.wait > 0 or lease.departure is not None
 
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         self.permits.on_answered(exchange, bounds.keep_permits)
@@ -122,6 +146,7 @@ class WorkerPolicy:
     """
 
     def __init__(self, limits: Limits, engine: EngineHooks) -> None:
+        self.permits = SlotPermits()
         self._limits = limits
         self._engine = engine
 
@@ -165,6 +190,9 @@ class WorkerPolicy:
 
     def on_downloaded(self, names: Iterable[str]) -> None:
         """The downloader counts."""
+
+    def on_unused(self, departure: Departure) -> None:
+        """Nothing is booked."""
 
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         """The queue knows no limits."""

@@ -15,7 +15,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Bounds, BreakerRules, Circuit, LimitChange, Outcome, Reservation, SlotLimit, Threshold
+from mocra_scrapy.models import (
+    Bounds,
+    BreakerRules,
+    Circuit,
+    Departure,
+    LimitChange,
+    Outcome,
+    Reservation,
+    SlotLimit,
+    Threshold,
+)
 
 from .harness import Harness, MemoryHarness, entries
 
@@ -37,6 +47,8 @@ STEPS = st.lists(
         st.tuples(st.just("settle"), st.integers(0, 1)),
         st.tuples(st.just("hold"), st.sampled_from([0.0, 40.0, 300.0])),
         st.tuples(st.just("die"), st.integers(0, 1)),
+        st.tuples(st.just("unused"), st.integers(0, 9)),
+        st.tuples(st.just("again"), st.integers(0, 9)),
     ),
     min_size=1,
     max_size=25,
@@ -82,7 +94,7 @@ class Crawl:
         self.harness, self.limit = harness, limit
         self.now = 0.0
         self.held_until = 0.0
-        self.departures: list[float] = []
+        self.departures: list[tuple[float, Departure | None]] = []
         self.out: list[list[Any]] = [[], []]
         self.permits = [0, 0]
 
@@ -101,17 +113,38 @@ class Crawl:
             (booking,) = await self.limiter.reserve([Reservation(("s",), value)])
             if booking.booked:
                 assert booking.wait <= value + 0.001
-                self.depart(booking.wait)
+                self.depart(booking.wait, booking.departure)
+        elif what in ("unused", "again"):
+            await self.give_back(what == "again", value)
         elif what == "hold":
             await self.limiter.hold("s", value)
             self.held_until = max(self.held_until, self.now + value)
         else:
             await self.turn(what, value)
 
-    def depart(self, wait: float) -> None:
+    def depart(self, wait: float, departure: Departure | None) -> None:
         at = self.now + wait
         assert at >= self.held_until - SLACK, "nobody departs while it is held"
-        self.departures.append(at)
+        self.departures.append((at, departure))
+
+    async def give_back(self, again: bool, which: int) -> None:
+        """One that was booked did not happen: it is given back, for others or for a later one. Which
+        one it is and how late does not matter.
+        """
+        booked = [one for one in self.departures if one[1] is not None]
+        if not booked:
+            return
+        unused = booked[-1 - which % len(booked)]
+        self.departures.remove(unused)
+        assert unused[1] is not None
+        if again:
+            (booking,) = await self.limiter.reserve([Reservation(("s",), 50.0, unused[1])])
+            if booking.booked:
+                self.depart(booking.wait, booking.departure)
+        else:
+            session = self.workers[which % 2]
+            answer = await session.exchange(bounds=Bounds(unused=[unused[1]]))
+            self.permits[which % 2] = answer.permits.get("s", self.permits[which % 2])
 
     async def turn(self, what: str, who: int) -> None:
         session, out = self.workers[who], self.out[who]
@@ -131,7 +164,7 @@ class Crawl:
             answer = await session.exchange(want=6, bounds=Bounds(loads={"s": len(out)}))
             for lease in answer.leases:
                 out.append(lease)
-                self.depart(lease.wait)
+                self.depart(lease.wait, lease.departure)
         self.permits[who] = answer.permits.get("s", self.permits[who])
 
     def check(self) -> None:
@@ -142,7 +175,7 @@ class Crawl:
             # Without jitter this is burst + time / interval. With it a burst, too, is measured by
             # intervals that vary.
             ahead = (self.limit.burst - 1) * self.limit.interval
-            times = sorted(self.departures)
+            times = sorted(at for at, _ in self.departures)
             for i, first in enumerate(times):
                 for count, last in enumerate(times[i:], 1):
                     assert count <= 1 + (ahead + last - first + SLACK) / least + 1e-6

@@ -72,6 +72,42 @@ async def test_bookings_keep_the_rate(harness: Harness) -> None:
             assert count <= 4 + (last - first + SLACK) / 10
 
 
+async def test_the_last_bookings_given_back_make_room(harness: Harness) -> None:
+    for limit in (SlotLimit(interval=100), SlotLimit(interval=100, burst=2), SlotLimit(interval=100, jitter=0.5)):
+        limiter = harness.limiter(**ONE, limit=limit)
+        name = f"s{limit.burst}{limit.jitter}"
+        booked = await limiter.reserve([Reservation((name,))] * 4)
+        assert booked[3].wait > 50
+        for booking in booked[::-1]:
+            (again,) = await limiter.reserve([Reservation((name,), 0, booking.departure)])
+            if again.booked:  # there was room at once: it is given back as well
+                await limiter.reserve([Reservation((name,), -1, again.departure)])
+        assert await waits(limiter, name) == [0], "as if nothing had been booked"
+
+
+async def test_an_instant_between_others_is_booked_again(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=100))
+    booked = await limiter.reserve([Reservation(("s",))] * 4)
+    (lost,) = await limiter.reserve([Reservation(("s",), 50, booked[1].departure)])
+    assert not lost.booked
+    assert near(lost.wait, 100)
+    assert [near(wait, at) for wait, at in zip(await waits(limiter, "s", "s"), (100, 400), strict=True)] == [True] * 2
+    await limiter.reserve([Reservation(("s",), 0, booked[2].departure)])
+    await harness.advance(201)
+    assert near((await waits(limiter, "s"))[0], 299), "that instant has gone by"
+
+
+async def test_nothing_is_taken_back_from_before_a_lift(harness: Harness) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=100))
+    booked = await limiter.reserve([Reservation(("s",))] * 3)
+    await limiter.resume("s")
+    assert [near(wait, at) for wait, at in zip(await waits(limiter, "s", "s"), (0, 100), strict=True)] == [True] * 2
+    for old in booked[1:]:
+        (again,) = await limiter.reserve([Reservation(("s",), 50, old.departure)])
+        assert not again.booked
+    assert near((await waits(limiter, "s"))[0], 200)
+
+
 async def test_a_hold_stops_everybody(harness: Harness) -> None:
     limit = SlotLimit(concurrency=4)
     a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Bounds, Lease, SlotLimit
 
@@ -199,6 +201,35 @@ async def test_a_dead_worker_frees_its_permits(harness: Harness) -> None:
     got = await some(b, want=2)
     assert bodies(got)[:2] == ["0", "1"]
     assert (await harness.limiter(shards=1, limit=limit).look("s")).permits == 2
+
+
+@pytest.mark.parametrize("burst", [1, 3])
+async def test_an_unused_departure_is_leased_again(harness: Harness, burst: int) -> None:
+    a = await harness.worker("a", **ONE, limit=SlotLimit(interval=100, burst=burst), lookahead=50.0)
+    await a.push([*entries(*range(20), slot="s"), *entries(*range(20, 30), slot="s", scopes=("@more",))])
+    leases = await some(a)
+    assert len(leases) == burst
+    assert await some(a) == []
+    unused = [lease.departure for lease in leases if lease.departure is not None]
+    again = await some(a, bounds=Bounds(unused=unused))
+    assert departures(again) == [0] * burst
+    assert {lease.body for lease in again}.isdisjoint(lease.body for lease in leases)
+
+
+async def test_permits_beside_the_queue_are_counted(harness: Harness) -> None:
+    limit = SlotLimit(concurrency=3)
+    a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
+    for loads, granted in ((1, 1), (2, 2), (5, 3)):
+        answer = await a.exchange(bounds=Bounds(wanted=["s"], loads={"s": loads}))
+        assert answer.permits == {"s": granted}
+    await a.push(entries(*range(4), slot="s"))
+    assert await some(b) == [], "they are all taken"
+    answer = await b.exchange(bounds=Bounds(wanted=["s"], loads={"s": 1}))
+    assert (answer.permits, list(answer.crowded)) == ({"s": 0}, ["s"])
+    asked = (await a.exchange()).permits["s"]
+    assert asked < 3, "one that has more than its share is asked"
+    await a.exchange(bounds=Bounds(keep_permits={"s": asked}))
+    assert (await b.exchange(bounds=Bounds(wanted=["s"], loads={"s": 1}))).permits == {"s": 1}
 
 
 async def test_scopes_hold_over_slots(harness: Harness) -> None:

@@ -23,7 +23,7 @@ from mocra_scrapy.backends.embedded.stalls import Stalls
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.wakeups import Wakeups
 from mocra_scrapy.backends.embedded.workers import Worker
-from mocra_scrapy.models import CrawlState, DeadLetter, Entry, Job, QueueOptions, QueueSize, Seeding
+from mocra_scrapy.models import CrawlState, DeadLetter, Departure, Entry, Job, QueueOptions, QueueSize, Seeding
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
@@ -109,6 +109,11 @@ class StoredCrawl:
         """Those that have permits of a slot or scope are to hear of something."""
         for worker in self.throttle.permits.get(name, ()):
             self.wakeups.wake(worker)
+
+    def take_back(self, unused: Departure, now: float) -> None:
+        """A booked departure did not happen: its list is looked at again."""
+        self.throttle.take_back(unused, now)
+        self.slots.turns.sooner(unused.names)
 
     def look_again(self) -> None:
         """Limits changed: every list is looked at anew, by those who found nothing."""

@@ -12,7 +12,7 @@ from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.stalls import MOST
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.embedded.workers import Answered
-from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease, QueueOptions
+from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Departure, Entry, Exchange, Lease, QueueOptions
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
@@ -86,6 +86,8 @@ class _Turn:
         """Of permits that are given back; the worker is told of holds."""
         throttle, turns = self._crawl.throttle, self._crawl.slots.turns
         self._done.holds = dict(throttle.holds.pop(self._me.name, {}))
+        for unused in bounds.unused:
+            self._crawl.take_back(unused, self._now)
         kept = throttle.keep_permits(self._me.name, bounds.keep_permits)
         self._yielded = kept.yielded
         return len(kept.missed.union(name for name in kept.freed if turns.open(name)))
@@ -194,14 +196,15 @@ class _Turn:
             if found is not None:
                 leasing.give_suspect(*found)
         leasing.serve(want)
-        for item, departs in leasing.taken:
-            self._hand_out(item, departs)
+        leasing.grant_wanted(bounds.wanted)
+        for item, departs, departure in leasing.taken:
+            self._hand_out(item, departs, departure)
         done.names, done.crowded, done.more = list(leasing.names), list(leasing.crowded), leasing.more
 
-    def _hand_out(self, item: Item, departs: float) -> None:
+    def _hand_out(self, item: Item, departs: float, departure: Departure | None = None) -> None:
         token = f"{next(self._crawl.tokens):x}"
         self._me.held[token] = item
-        self._done.handed_out[token] = departs
+        self._done.handed_out[token] = (departs, departure)
         if item.lost >= self._options.isolate_after:
             self._me.suspect = token
 
@@ -244,7 +247,7 @@ class _Turn:
 
     def _leases(self) -> list[Lease]:
         leases = []
-        for token, departs in self._done.handed_out.items():
+        for token, (departs, departure) in self._done.handed_out.items():
             item = self._me.held.get(token)
             if item is not None:
                 slot, *scopes = names_of(item.list_name)
@@ -260,6 +263,7 @@ class _Turn:
                         wait=max(0.0, departs - self._now),
                         scopes=tuple(scopes),
                         probe=self._crawl.throttle.probing.get(slot, self._now) > self._now,
+                        departure=departure,
                     )
                 )
         return leases

@@ -10,6 +10,7 @@ seconds.
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
+``freed``     name -> bookings that were not used, see :mod:`~mocra_scrapy.backends.embedded.freed`
 ``permits``   name -> worker -> requests that this worker may have in flight
 ``asking``    name -> worker -> since when it found no permit, or fewer than its share
 ``notes``     worker -> name -> permits that it is asked to come down to
@@ -28,11 +29,12 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mocra_scrapy.backends.embedded.freed import Freed, book, latest, set_anew, take_back
 from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
 from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.backends.embedded.workers import Kept
-from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, Departure, LimitChange, Reservation, SlotLimit, SlotState
 
 #: Permits of a slot without a limit of concurrency.
 MANY = 1_000_000
@@ -67,6 +69,7 @@ class Throttle:
     notes: MutableMapping[str, Mapping[str, int]]
     holds: MutableMapping[str, Mapping[str, float]]
     ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
+    freed: MutableMapping[str, Freed] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
@@ -128,36 +131,29 @@ class Throttle:
 
     def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
-        earliest, last = now, ""
-        for name in names:
-            due = self.held.get(name, now)
-            tat = self.tat.get(name)
-            if tat is not None:
-                limit = self.limit_of(name, now)
-                due = max(due, tat - (limit.burst - 1) * limit.interval)
-            if due > earliest:
-                earliest, last = due, name
-        return earliest, last
+        return latest(self.tat, self.freed, self.held, tuple(names), limit_of=self.limit_of, now=now)
 
-    def book(self, names: Iterable[str], at: float, now: float) -> None:
-        """One departs at *at*."""
-        for name in names:
-            limit = self.limit_of(name, now)
-            if limit.interval:
-                varied = limit.interval * (1 + limit.jitter * self.random.uniform(-1, 1))
-                self.tat[name] = max(at, self.tat.get(name, at)) + varied
+    def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
+        """One departs at *at*; ``None``: none of *names* has an interval."""
+        limits = {name: self.limit_of(name, now) for name in names}
         if len(self.tat) > MANY_BOOKINGS:
             drop_over(self.tat, now)
+        return book(self.tat, self.freed, limits, at, factor=self.random.uniform(-1, 1), now=now)
+
+    def take_back(self, unused: Departure, now: float) -> None:
+        """It did not depart: others may, in its place."""
+        take_back(self.tat, self.freed, unused, now)
 
     def reserve(self, wishes: Iterable[Reservation], now: float) -> list[Booking]:
         """Book departures, in order, but for those that would wait for too long."""
         answers = []
         for wish in wishes:
+            if wish.instead is not None:
+                self.take_back(wish.instead, now)
             due = self.departure(wish.names, now)
             booked = due - now <= wish.max_wait
-            if booked:
-                self.book(wish.names, due, now)
-            answers.append(Booking(min(due - now, LONGEST_WAIT), booked))
+            departure = self.book(wish.names, due, now) if booked else None
+            answers.append(Booking(min(due - now, LONGEST_WAIT), booked, departure))
         return answers
 
     def hold(self, name: str, until: float, now: float) -> None:
@@ -183,12 +179,15 @@ class Throttle:
     def next_probe(self, name: str, now: float) -> None:
         """The last probe was judged: the next one may go as soon as the usual interval allows."""
         if name in self.tat:
-            self.tat[name] = min(self.tat[name], now + self.usual_limit_of(name, now).interval)
+            last = self.tat[name]
+            self.tat[name] = min(last, now + self.usual_limit_of(name, now).interval)
+            if self.tat[name] < last:
+                set_anew(self.freed, name, last, now)
 
     def lift(self, name: str, now: float) -> None:
         """End a hold."""
         self.held.pop(name, None)
-        self.tat.pop(name, None)
+        set_anew(self.freed, name, self.tat.pop(name, None), now)
         self._tell(name, now)
 
     def _tell(self, name: str, until: float) -> None:
@@ -203,8 +202,10 @@ class Throttle:
             self.changes[name] = change
         limit = self.limit_of(name, now)
         if name in self.tat:  # what a longer interval booked must not outlast the change
-            start = max(now, self.held.get(name, now))
-            self.tat[name] = min(self.tat[name], (now if math.isinf(start) else start) + limit.burst * limit.interval)
+            start, last = max(now, self.held.get(name, now)), self.tat[name]
+            self.tat[name] = min(last, (now if math.isinf(start) else start) + limit.burst * limit.interval)
+            if self.tat[name] < last:
+                set_anew(self.freed, name, last, now)
 
     # ------------------------------------------------------------------ permits
 

@@ -14,7 +14,7 @@ from mocra_scrapy.backends.embedded.slots import Item, Room, Slots
 from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
 from mocra_scrapy.backends.embedded.turns import gate_of, name_of_gate
 from mocra_scrapy.backends.embedded.workers import Worker
-from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.models import Departure, QueueOptions
 from mocra_scrapy.models.entries import names_of
 
 #: Lists beyond those it takes from that one call looks at, at most.
@@ -35,7 +35,7 @@ class ThrottledLeasing:
         avoid: slots and scopes that give nothing.
 
     Attributes:
-        taken: ``(item, instant at which it may depart)``.
+        taken: ``(item, instant at which it may depart, what is booked for it)``.
         names: slots and scopes of which the worker has something new.
         crowded: those that have no permit for it.
         more: whether the next call finds something at once.
@@ -63,7 +63,7 @@ class ThrottledLeasing:
         self._blocked: dict[str, float | None] = {}
         self._sated = self._moved = 0
         self._room = Room()
-        self.taken: list[tuple[Item, float]] = []
+        self.taken: list[tuple[Item, float, Departure | None]] = []
         self.names: dict[str, None] = {}
         self.crowded: dict[str, None] = {}
         self.more = False
@@ -109,15 +109,23 @@ class ThrottledLeasing:
 
     def give(self, item: Item, due: float) -> None:
         """Hand out one *item* that departs at *due*."""
-        self.taken.append((item, due))
         names = names_of(item.list_name)
-        self._throttle.book(names, due, self._now)
+        self.taken.append((item, due, self._throttle.book(names, due, self._now)))
         for name in names:
             self._loads[name] = self._loads.get(name, 0) + 1
             self.names[name] = None
         self._throttle.grant(self._worker.name, names, self._loads, self._now)
 
     # ------------------------------------------------------------------ whose turn it is
+
+    def grant_wanted(self, names: Iterable[str]) -> None:
+        """Permits of *names* for what the worker has of them beside the queue."""
+        for name in names:
+            crowded = self._throttle.room(self._worker.name, (name,), self._loads, self._now)[1]
+            if crowded:
+                self.crowded[crowded] = None
+            self._throttle.grant(self._worker.name, (name,), self._loads, self._now)
+            self.names[name] = None
 
     def serve(self, want: int) -> None:
         """Up to *want* of them, lists taking turns."""

@@ -167,6 +167,12 @@ class Turns:
             self._again(member)
         return bool(parked)
 
+    def sooner(self, names: Iterable[str]) -> None:
+        """A departure of these names came free: what waits for its instant is looked at again."""
+        for member in (*names, *map(gate_of, names)):
+            if member in self._held:
+                self._again(member)
+
     def open_all(self) -> None:
         """Permits of anything may have come free."""
         for member in list(self._parked):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from mocra_scrapy.backends.embedded.slots import Item
+from mocra_scrapy.models import Departure
 
 
 @dataclass(slots=True)
@@ -13,7 +14,7 @@ class Answered:
     """What is kept of a worker's last call, so that repeating it gives the same answer.
 
     Attributes:
-        handed_out: token -> when that entry may depart.
+        handed_out: token -> when that entry may depart, and what is booked for it.
         names: slots and scopes of which it got something.
         crowded: those that had no permit for it.
         holds: slot or scope -> until when nobody departs.
@@ -26,7 +27,7 @@ class Answered:
     acked: list[bool] = field(default_factory=list)
     released: list[bool] = field(default_factory=list)
     buried: list[bool] = field(default_factory=list)
-    handed_out: dict[str, float] = field(default_factory=dict)
+    handed_out: dict[str, tuple[float, Departure | None]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     crowded: list[str] = field(default_factory=list)
     holds: dict[str, float] = field(default_factory=dict)

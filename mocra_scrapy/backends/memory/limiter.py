@@ -33,6 +33,9 @@ class MemoryRateLimiter:
 
     async def reserve(self, wishes: Sequence[Reservation]) -> Sequence[Booking]:
         with self._throttle() as throttle:
+            for wish in wishes:
+                if wish.instead is not None:
+                    self._crawl.slots.turns.sooner(wish.instead.names)
             return throttle.reserve(wishes, self._clock())
 
     @contextmanager

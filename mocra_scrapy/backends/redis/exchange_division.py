@@ -117,7 +117,8 @@ class DividedExchanges:
         parts = divide(self._shards, turn)
         bounds = turn.bounds
         holding = [s for s, held in self._held.get(worker, {}).items() if held > 0]  # each call renews all it holds
-        named = [self._shards.of(name) for name in bounds.keep_permits]
+        unused = [departure.names[0] for departure in bounds.unused]
+        named = [self._shards.of(name) for name in (*bounds.keep_permits, *unused, *bounds.wanted)]
         for shard in (*holding, *known.shares, *named):
             parts.setdefault(shard, Part(ShardTurn()))
         for shard, part in parts.items():
@@ -136,6 +137,7 @@ class DividedExchanges:
             first = await self._ask_all(known, worker, 2 * call, pushes)
             for s in pushing:
                 parts[s].turn.push = ()
+                parts[s].turn.bounds = replace(parts[s].turn.bounds, unused=())  # a second time it is another one's
         answers = await self._ask_all(known, worker, 2 * call + 1, {s: part.turn for s, part in parts.items()})
         for s, before in first.items():
             answers[s] = _joined(before, answers[s])

@@ -26,6 +26,7 @@ from mocra_scrapy.models import (
     Bounds,
     Burial,
     CrawlState,
+    Departure,
     Entry,
     Exchange,
     Job,
@@ -41,6 +42,18 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 GROUP = 1000
 #: What a shard without the crawl's record says of it.
 NO_STATE = CrawlState(0, False, Seeding.OPEN)
+
+
+def pack_departure(departure: Departure) -> list[float]:
+    """As ``lua/lib/departures.lua`` knows it."""
+    return [departure.at, *(us for owned in departure.owned for us in owned)]
+
+
+def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departure | None:
+    """What :func:`pack_departure` made; ``None``: none of *names* has an interval."""
+    at, *owned = booking
+    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)))
+    return departure if any(end for _, end in departure.owned) else None
 
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
@@ -154,6 +167,10 @@ def pack_turn(
             asked["loads"] = dict(bounds.loads)
         if bounds.keep_permits:
             asked["keep_permits"] = dict(bounds.keep_permits)
+        if bounds.unused:
+            asked["unused"] = [[list(one.names), pack_departure(one)] for one in bounds.unused]
+        if bounds.wanted:
+            asked["wanted"] = list(bounds.wanted)
     return packed(asked)
 
 
@@ -161,7 +178,15 @@ def _flags(raw: bytes) -> list[bool]:
     return [flag == 0x31 for flag in raw]
 
 
-def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None, tried: Sequence[bytes]) -> list[Lease]:
+def _leases(
+    groups: list[Any],
+    number: int,
+    shard: int,
+    *,
+    departs: list[Any] | None,
+    now: float,
+    tried: Sequence[bytes],
+) -> list[Lease]:
     leases, probed = [], {_text(name) for name in tried}
     place = 0
     for key, rank, items in groups:
@@ -173,6 +198,7 @@ def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None,
                 continue
             lost, first, body = open_item(item)
             priority, normal = divmod(int(rank), 2)
+            booking: list[float] = (departs[place - 1] if departs else None) or []
             leases.append(
                 Lease(
                     f"{number:010x}{place:04x}",
@@ -183,9 +209,10 @@ def _leases(groups: list[Any], number: int, shard: int, waits: list[Any] | None,
                     lost + 1,
                     first,
                     shard,
-                    waits[place - 1] / 1e6 if waits else 0.0,
+                    max(0.0, (booking[0] - now) / 1e6) if booking else 0.0,
                     scopes,
                     name in probed,
+                    open_departure((name, *scopes), booking) if booking else None,
                 ),
             )
     return leases
@@ -202,7 +229,16 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             _flags(told.get(b"acked", b"")),
             _flags(told.get(b"released", b"")),
             _flags(told.get(b"buried", b"")),
-            _leases(groups, number, shard, told.get(b"waits"), told.get(b"tried", ())) if groups else [],
+            _leases(
+                groups,
+                number,
+                shard,
+                departs=told.get(b"departs"),
+                now=told.get(b"now", 0),
+                tried=told.get(b"tried", ()),
+            )
+            if groups
+            else [],
             QueueSize(*map(int, told[b"size"])),
             None if due is None else due / 1000,
             open_state(told[b"state"]) if b"state" in told else NO_STATE,

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
+from mocra_scrapy.backends.redis.exchange_wire import open_departure, pack_departure
 from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, packed
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IRateLimiter
@@ -20,6 +21,11 @@ from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation,
 RESERVE, HOLD, RESUME, LOOK, CHANGE, SLOW_DOWN = (
     load_script(f"limit_{verb}") for verb in ("reserve", "hold", "resume", "look", "change", "slow_down")
 )
+
+
+def _packed(wish: Reservation) -> list[Any]:
+    packed = [list(wish.names), round(wish.max_wait * 1e6)]
+    return packed if wish.instead is None else [*packed, pack_departure(wish.instead)]
 
 
 @implementer(IRateLimiter)
@@ -56,16 +62,18 @@ class RedisRateLimiter:
         for i, wish in enumerate(wishes):
             groups.setdefault(self._shards.of(wish.names[0]), []).append(i)
 
-        async def ask(shard: int, positions: list[int]) -> list[bytes]:
-            some = [[list(wishes[i].names), round(wishes[i].max_wait * 1e6)] for i in positions]
-            return list(await self._ask(RESERVE, shard, wishes=some))
+        async def ask(shard: int, positions: list[int]) -> list[list[float]]:
+            some = [_packed(wishes[i]) for i in positions]
+            return list(msgpack.unpackb(await self._ask(RESERVE, shard, wishes=some)))
 
         answers = await gather_all([ask(shard, positions) for shard, positions in groups.items()])
         bookings = [Booking(0.0, False)] * len(wishes)
         for positions, answer in zip(groups.values(), answers, strict=True):
-            for i, text in zip(positions, answer, strict=True):
-                us = float(text)
-                bookings[i] = Booking(us / 1e6, True) if us >= 0 else Booking((-1 - us) / 1e6, False)
+            for i, (us, *booking) in zip(positions, answer, strict=True):
+                if us >= 0:
+                    bookings[i] = Booking(us / 1e6, True, open_departure(wishes[i].names, booking))
+                else:
+                    bookings[i] = Booking((-1 - us) / 1e6, False)
         return bookings
 
     async def hold(self, name: str, seconds: float) -> None:

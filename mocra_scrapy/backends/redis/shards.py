@@ -89,6 +89,8 @@ class Shards:
             bounds.per_slot,
             {name: n for name, n in bounds.loads.items() if self.of(name) == shard},
             {name: n for name, n in bounds.keep_permits.items() if self.of(name) == shard},
+            [one for one in bounds.unused if self.of(one.names[0]) == shard],
+            [name for name in bounds.wanted if self.of(name) == shard],
         )
 
     async def names(self, heads: Sequence[str]) -> dict[tuple[int, str], list[bytes]]:

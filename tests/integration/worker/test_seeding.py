@@ -122,7 +122,7 @@ async def test_a_seed_that_stays_here_is_waited_for(finished: bool) -> None:
 
         await eventually(take)
         deliveries = scheduler.worker.deliveries
-        (local,) = (request for request in out if not deliveries.is_leased(request))
+        (local,) = (request for request in out if deliveries.by_id[id(request)].lease is None)
         (stored,) = (request for request in out if request is not local)
         deliveries.finished(stored)
         await eventually(lambda: not scheduler.worker.outbox)

@@ -64,7 +64,7 @@ async def test_an_inline_fetch_of_itself_settles_nothing() -> None:
         request = await fetched(scheduler, engine, Request(URLS[0]))
         engine._slot.add_request(request)  # engine.download_async(response.request)
         engine._slot.remove_request(request)
-        assert scheduler.worker.deliveries.is_leased(request)
+        assert scheduler.worker.deliveries.by_id[id(request)].lease is not None
         assert not scheduler.worker.outbox
         with pytest.raises(KeyError):
             engine._slot.remove_request(request)  # Scrapy logs it; it lets go of it all the same

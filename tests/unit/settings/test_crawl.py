@@ -60,6 +60,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_EXCHANGE_INTERVAL", -0.1),
         ("MOCRA_FLUSH_INTERVAL", 11),
         ("MOCRA_IDLE_POLL", 0),
+        ("MOCRA_BYPASS_MAX_WAIT", -1),
         ("MOCRA_START_TIMEOUT", -1),
         ("MOCRA_STOP_TIMEOUT", "x"),
         ("MOCRA_OUTBOX_MAX", 0),

@@ -7,6 +7,7 @@ from scrapy import Request
 
 from mocra_scrapy.models import Lease
 from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Deliveries, Delivery, twin_of
+from mocra_scrapy.worker.slot_policy import Instant
 
 
 class Box:
@@ -14,7 +15,11 @@ class Box:
         self.settled: list[Delivery] = []
         self.left: list[tuple[str, ...]] = []
         self.kicks = 0
-        self.deliveries = Deliveries(self.settled.append, self.left.append, self._kick)
+        self.unused: list[Instant] = []
+        self.deliveries = Deliveries(self.settled.append, self.left.append, self._kick, self._unused)
+
+    def _unused(self, names: tuple[str, ...], instant: Instant) -> None:
+        self.unused.append(instant)
 
     def _kick(self) -> None:
         self.kicks += 1
@@ -39,7 +44,7 @@ def test_a_request_that_its_callback_fetches_again_is_settled_at_the_end(inline:
         box.deliveries.taken(request)
         box.deliveries.finished(request)
         assert not box.settled, "its callback still runs"
-        assert box.deliveries.is_leased(request)
+        assert box.deliveries.by_id[id(request)].lease is not None
     box.deliveries.finished(request)
     assert len(box.settled) == box.kicks == 1
     assert not len(box.deliveries)

@@ -84,7 +84,7 @@ class World:
     def __init__(self, clock: Clock, shared: bool = True, **settings: Any) -> None:
         self.clock = clock
         self.settled: list[tuple[str, str | None, bool]] = []
-        self.deliveries = Deliveries(self._settle, lambda names: None, lambda: None)
+        self.deliveries = Deliveries(self._settle, lambda names: None, lambda: None, lambda names, instant: None)
         self.stats = Stats()
         crawler: Any = SimpleNamespace(stats=self.stats, spider=SimpleNamespace(parse=self.parse))
         parts: Any = SimpleNamespace(shared=shared, backend_url="memory://")

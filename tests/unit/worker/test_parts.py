@@ -187,7 +187,10 @@ class Settled:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.deliveries = Deliveries(
-            lambda d: self.names.append(d.lease.token if d.lease else "local"), lambda names: None, lambda: None
+            lambda d: self.names.append(d.lease.token if d.lease else "local"),
+            lambda names: None,
+            lambda: None,
+            lambda names, instant: None,
         )
 
     def out(self, name: str) -> tuple[Request, Delivery]:

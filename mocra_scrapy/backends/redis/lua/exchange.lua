@@ -1,13 +1,17 @@
--- uses: journal meta items filter crawl sizes workers dead_letters rules throttle mailbox permits leases stalled leasing settling
+-- uses: journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
+-- uses: stalled leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms,
 -- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
--- last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them, see rules.learn.
+-- last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them, see rules.learn;
+-- unused: {names, booking} each, see lib/departures.lua; wanted: names of which it wants a permit for what does not come
+-- from here.
 -- -> packed map: stored, acked, released, buried: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
 -- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
--- reclaimed; given_up; stalled; waits: us for each lease; permits: name -> number; crowded: names; held: name -> us; silence: ms;
--- tried: slots whose leases are probes; rules: version of those in force; rule_sets: how many, where they differ
+-- reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us; permits: name -> number; crowded:
+-- names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules: version of those in force; rule_sets:
+-- how many, where they differ
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -22,7 +26,7 @@ items.bound(asked.bytes)
 -- asked for permits of what is parked. before: of this call's first step.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, lost, reclaimed, given_up,
--- crowded as they are told; departs: us when each lease does; holds: name -> us. What says nothing is missing.
+-- crowded as they are told; departs: see leasing.lua; holds: name -> us. What says nothing is missing.
 local done = {}
 local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
@@ -64,11 +68,7 @@ local function next_due(size)  -- ms, or nil
 end
 
 local function answer()
-    local size, waits, mine, held, tried = sizes(asked.dead_ttl), nil, nil, nil, {}
-    if done.departs then
-        waits = {}
-        for i, at in ipairs(done.departs) do waits[i] = math.max(0, math.floor(at - meta.now_us)) end
-    end
+    local size, mine, held, tried = sizes(asked.dead_ttl), nil, nil, {}
     if asked.throttled then
         mine = {}
         for _, group in ipairs(leases.groups) do
@@ -81,6 +81,7 @@ local function answer()
             local slot = throttle.names_of(group[1])[1]
             if group[3] and throttle.limit_of(slot).is_tried then tried[#tried + 1] = slot end
         end
+        for _, name in ipairs(asked.wanted or {}) do mine[name] = permits.of(name, worker).mine end
         for name, n in pairs(mail.permits) do mine[name] = n end
         if done.holds then
             held = {}
@@ -91,7 +92,8 @@ local function answer()
         stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, lost = done.lost,
         reclaimed = done.reclaimed, given_up = done.given_up, stalled = done.stalled, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
-        state = asked.control == 1 and crawl.state() or nil, waits = waits, permits = mine, held = held,
+        state = asked.control == 1 and crawl.state() or nil, departs = done.departs, now = done.departs and meta.now_us or nil,
+        permits = mine, held = held,
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
         rule_sets = rules.different() > 1 and rules.different() or nil,
     })
@@ -128,6 +130,11 @@ local function renew()  -- everything the worker holds; what has to be done now 
     filter.rotate(asked.seen_ttl)
     dead_letters.expire(asked.dead_ttl)
     if not asked.throttled then return end
+    for _, one in ipairs(asked.unused or {}) do
+        local names, booking = unpack(one)
+        departures.take_back(names, booking)
+        turns.sooner(names)
+    end
     local confirmed = 0
     if asked.keep_permits then events, confirmed = permits.keep(asked.keep_permits, worker, mail) end
     if next(mail.holds) then done.holds, mail.holds = mail.holds, {} end  -- told once
@@ -235,7 +242,15 @@ local function reclaim()  -- what dead workers held, a limited number a call
 end
 
 local function lease()
-    if asked.want <= 0 or not asked.is_ruled then return end
+    if asked.wanted and asked.throttled and asked.is_ruled then
+        permits.give_wanted(asked.wanted, worker, asked.loads or {}, leasing.crowded)
+    end
+    if asked.want <= 0 or not asked.is_ruled then
+        if asked.unused then departures.save() end
+        if asked.wanted then permits.save(worker) end
+        if #leasing.crowded > 0 then done.crowded = leasing.crowded end
+        return
+    end
     asked.want = math.min(asked.want, 65535)  -- a token has four digits for the place in its call
     stalled.sweep(asked)
     leasing.begin(asked)

@@ -11,7 +11,7 @@ end
 call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
 rules.fade()
 call('DEL', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at', prefix .. 'stall', prefix .. 'stall:at',
-    prefix .. 'stalled')
+    prefix .. 'stalled', prefix .. 'freed')
 call('ZREMRANGEBYSCORE', prefix .. 'hold', 'inf', 'inf')
 -- A site that asked us to wait is not asked again by the next run before; join.lua takes the time limit off.
 for _, key in ipairs({prefix .. 'tat', prefix .. 'hold'}) do

@@ -1,4 +1,4 @@
--- uses: meta rules throttle permits hold
+-- uses: meta rules throttle departures permits hold
 -- ARGV[1], packed: a map with rules and own, see rules.take, channel, name; interval us, burst, concurrency: -1 each: as the
 -- settings say; adapted: 1 or 0
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
@@ -13,7 +13,12 @@ throttle.set_change(name, change)
 local limit = throttle.limit_of(name)
 local tat, held = tonumber(call('ZSCORE', throttle.TAT, name) or nil), tonumber(call('ZSCORE', throttle.HOLD, name) or nil)
 local start = held and held < math.huge and math.max(meta.now_us, held) or meta.now_us
-if tat then call('ZADD', throttle.TAT, meta.text(math.min(tat, start + limit.burst * limit.interval)), name) end
+local last = start + limit.burst * limit.interval
+if tat and last < tat then
+    departures.set_anew(name)
+    departures.save()
+    call('ZADD', throttle.TAT, meta.text(last), name)
+end
 hold.reschedule(name)
 hold.wake(permits.come_down(name))
 hold.keep_between_runs()

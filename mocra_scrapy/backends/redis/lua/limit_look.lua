@@ -1,4 +1,4 @@
--- uses: meta rules items throttle permits
+-- uses: meta rules items throttle departures permits
 -- ARGV[1], packed: a map with rules and own, see rules.take, name -> packed map
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
 local name = asked.name
@@ -12,7 +12,7 @@ local function pending()  -- of its own list; those with scopes are not known by
     return n
 end
 
-local limit, at, in_use = throttle.limit_of(name), throttle.departure({name}), 0
+local limit, at, in_use = throttle.limit_of(name), departures.departure({name}), 0
 local change, interval = throttle.change_of(name), limit.usual or limit.interval
 for _, n in pairs(permits.holders_of(name)) do in_use = in_use + n end
 return cmsgpack.pack({

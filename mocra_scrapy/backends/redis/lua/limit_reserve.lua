@@ -1,6 +1,6 @@
--- uses: meta rules throttle hold
--- ARGV[1], packed: a map with rules and own, see rules.take; wishes: {{name, ...}, max_wait us} each -> for each us to wait or,
--- not booked, -1 - us
+-- uses: meta rules turns throttle departures hold
+-- ARGV[1], packed: a map with rules and own, see rules.take; wishes: {{name, ...}, max_wait us, a booking that is given back}
+-- each -> packed list: for each the booking with us to wait in front, or {-1 - us}
 local HOUR = 3600000000
 local asked = cmsgpack.unpack(ARGV[1])
 if not rules.take(asked) then return rules.UNKNOWN end
@@ -11,14 +11,18 @@ for _, wish in ipairs(asked.wishes) do
 end
 throttle.fetch(all)
 for i, wish in ipairs(asked.wishes) do
-    local names, max_wait = unpack(wish)
-    local at = throttle.departure(names)
+    local names, max_wait, instead = unpack(wish)
+    if instead then
+        departures.take_back(names, instead)
+        turns.sooner(names)
+    end
+    local at = departures.departure(names)
     local wait = math.min(at - meta.now_us, HOUR)  -- paused: ask again in an hour
     if at - meta.now_us <= max_wait then
-        throttle.book(names, at)
-        out[i] = meta.text(wait)
-    else out[i] = meta.text(-1 - wait) end
+        out[i] = departures.book(names, at)
+        table.insert(out[i], 1, wait)
+    else out[i] = {-1 - wait} end
 end
-throttle.save_departures()
+departures.save()
 if meta.run == 0 then hold.keep_between_runs() end
-return out
+return cmsgpack.pack(out)

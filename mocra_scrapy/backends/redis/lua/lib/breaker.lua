@@ -1,4 +1,4 @@
--- uses: meta throttle hold circuits
+-- uses: meta throttle departures hold circuits
 -- What the breaker's scripts share. ARGV[1] of each, packed, is a map: channel, slot and crawl (thresholds {window ms, failures,
 -- share, least, slow share}, or 0), hold and longest, ramp (ms), probes, openings, and what the verb needs.
 local breaker = (function()
@@ -60,7 +60,11 @@ local breaker = (function()
         try_until(name, 0)
         local tat = tonumber(call('ZSCORE', throttle.TAT, name) or nil)
         local due = meta.now_us + throttle.limit_of(name).interval
-        if tat and tat > due then call('ZADD', throttle.TAT, text(due), name) end
+        if tat and tat > due then
+            departures.set_anew(name)
+            departures.save()
+            call('ZADD', throttle.TAT, text(due), name)
+        end
     end
 
     local function ramp_up(name)  -- from a tenth to the whole of what it may

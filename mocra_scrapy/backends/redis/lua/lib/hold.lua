@@ -1,4 +1,4 @@
--- uses: meta workers turns throttle mailbox permits
+-- uses: meta workers turns throttle departures mailbox permits
 -- Holds of slots and scopes, and what a changed limit means to those who wait. Scripts say first who hears of it:
 -- hold.announce_on(channel).
 local hold = (function()
@@ -42,6 +42,8 @@ local hold = (function()
     end
 
     local function lift(name)
+        departures.set_anew(name)
+        departures.save()
         call('ZREM', HOLD, name)
         call('ZREM', TAT, name)
         tell_holders(name, now_us)

@@ -1,4 +1,4 @@
--- uses: journal meta turns items workers throttle permits leases stalled
+-- uses: journal meta turns items workers throttle departures permits leases stalled
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua; asked_at: ms when this worker last asked for permits of what is parked.
 --
@@ -10,7 +10,7 @@ local leasing = (function()
     local LOOKS = 200
     local SATED = 16  -- so many of which this worker has its share may stand in line: it comes back to them soon
     local ASK, MOST_ASKED = 500, 100  -- ms between two rounds of asking for permits; names in one of them
-    local departs, crowded = {}, {}  -- us when each lease departs, where any waits; see Exchange.crowded
+    local departs, crowded = {}, {}  -- what is booked for each lease or 0, where anything is; see Exchange.crowded
     local passed_over, given = {}, {}  -- names of which nothing more is leased; slot -> leases, where per_slot counts
     local skipped = 0  -- of ready: those that may stand in front and give this worker nothing
     local closed = {}  -- of ready: those that were looked at and stay where they are
@@ -29,10 +29,8 @@ local leasing = (function()
     -- ------------------------------------------------------------ where slots have limits
 
     local function depart(names)  -- books one departure, for the lease that comes next
-        local at = throttle.departure(names)
-        throttle.book(names, at)
         for i = #departs + 1, leases.count do departs[i] = 0 end  -- those before it go at once
-        departs[leases.count + 1] = at
+        departs[leases.count + 1] = departures.book(names, departures.departure(names))
     end
 
     local departing  -- names of the list that is served
@@ -54,7 +52,7 @@ local leasing = (function()
             if passed_over[name] then return 0 end
         end
         local horizon = now_us + asked.lookahead
-        local at, last = throttle.departure(names)
+        local at, last = departures.departure(names)
         if at > horizon then
             blocked[last] = at - asked.lookahead
             return 0, last
@@ -72,12 +70,12 @@ local leasing = (function()
             blocked[taken] = turns.parked_now()
             return 0, taken
         end
-        if room > 0 and throttle.is_paced(names) then return throttle.fits(names, math.min(room, most), horizon) end
+        if room > 0 and throttle.is_paced(names) then return departures.fits(names, math.min(room, most), horizon) end
         return math.min(room, most)
     end
 
     local function score_of(asked, name, is_parked)  -- in ready, of what waits for it, when it has just been served
-        local at = throttle.departure({name})
+        local at = departures.departure({name})
         if at > now_us + asked.lookahead then return at - asked.lookahead end
         return is_parked and permits.is_taken(name, asked.worker) and turns.parked_now() or now_us
     end
@@ -228,7 +226,7 @@ local leasing = (function()
             if looks <= 0 and moved > 0 then leasing.more = true end
             if is_any_parked then ask(asked) end
         end
-        throttle.save_departures()
+        departures.save()
         permits.save(asked.worker)
         if #departs > 0 then
             for i = #departs + 1, leases.count do departs[i] = 0 end

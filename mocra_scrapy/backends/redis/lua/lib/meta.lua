@@ -54,7 +54,9 @@
 --   stalled          hash    slot that was given up -> why; '\31': where the search  replayed, reset, a success; the run
 --                            of what is delayed goes on                               is finished
 --   tat              zset    name -> us when the next departure without a burst is    that is over
---                            on time, see throttle.lua
+--                            on time, see departures.lua
+--   freed            hash    name -> packed bookings that were not used, see          the last of them is over; the run
+--                            departures.lua                                           is finished
 --   hold             zset    name -> us before which nothing departs; inf: paused     that is over, resumed; the run is
 --                                                                                     finished
 --   waiting          zset    worker -> since when it waits for a wake-up              woken, or it got something

@@ -107,6 +107,14 @@ local permits = (function()
     end
 
     local yielded = {}  -- names of which permits were given back because others asked: these come first
+    local function give_wanted(names, me, loads, crowded)  -- for what comes from elsewhere than the queue
+        for _, name in ipairs(names) do
+            local _, crowd = room_for({name}, me, loads)
+            if crowd then crowded[#crowded + 1] = crowd end
+            grant({name}, me, loads)
+        end
+    end
+
     local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
@@ -185,6 +193,6 @@ local permits = (function()
 
     return {
         holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        save = save, keep = keep, yielded = yielded, come_down = come_down,
+        give_wanted = give_wanted, save = save, keep = keep, yielded = yielded, come_down = come_down,
     }
 end)()

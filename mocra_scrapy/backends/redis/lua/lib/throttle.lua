@@ -10,27 +10,21 @@
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
 -- ms since when and for which rate and concurrency grow, as the breaker wants it}. A field that says nothing is missing.
---
--- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
--- d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead,
--- so a fast list is served in batches.
 local throttle = (function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
     local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
-    local TAT, HOLD = prefix .. 'tat', prefix .. 'hold'
+    local TAT, HOLD, FREED = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
     local exists = {}  -- key -> whether it is there
-    local stored = {[LIVE] = {}, [PERMITS] = {}}  -- hash -> name -> what it holds, or false
+    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}}  -- hash -> name -> what it holds, or false
     for _, set in ipairs(rules.open().sets) do
         if set.key then stored[set.key] = {} end
     end
     local in_force, tats, held = {}, {}, {}  -- name -> limit; us; us
-    local moved = {}  -- names whose tat has to be written
     local split = {}  -- list -> names
-    local seeded = false
 
     local function is_scope(name) return string.byte(name) == 64 end
 
@@ -145,60 +139,6 @@ local throttle = (function()
         return limit
     end
 
-    -- ------------------------------------------------------------ departures, in us
-
-    local function score(scores, key, name)
-        local at = scores[name]
-        if at == nil then
-            at = is_there(key) and tonumber(call('ZSCORE', key, name) or 0) or 0
-            scores[name] = at
-        end
-        return at
-    end
-
-    -- The earliest instant for one more, math.huge while one of them is paused; the name that it has to wait for, or nil.
-    local function departure(names)
-        local at, last = now_us, nil
-        for _, name in ipairs(names) do
-            local due = held[name] or score(held, HOLD, name)
-            local tat = tats[name] or score(tats, TAT, name)
-            if tat > 0 then
-                local limit = limit_of(name)
-                due = math.max(due, tat - (limit.burst - 1) * limit.interval)
-            end
-            if due > at then at, last = due, name end
-        end
-        return at, last
-    end
-
-    local function book(names, at)  -- one departure
-        for _, name in ipairs(names) do
-            local limit = limit_of(name)
-            local interval = limit.interval
-            if interval > 0 then
-                if limit.jitter > 0 then
-                    if not seeded then math.randomseed(now_us % 2147483647); seeded = true end
-                    interval = interval * (1 + limit.jitter * (2 * math.random() - 1))
-                end
-                tats[name] = math.max(at, tats[name] or score(tats, TAT, name)) + interval
-                moved[name] = true
-            end
-        end
-    end
-
-    local function fits(names, most, horizon)  -- how many may depart until then
-        local saved, n = {}, 0
-        for _, name in ipairs(names) do saved[name] = tats[name] or score(tats, TAT, name) end
-        while n < most do
-            local at = departure(names)
-            if at > horizon then break end
-            book(names, at)
-            n = n + 1
-        end
-        for name, tat in pairs(saved) do tats[name] = tat end
-        return n
-    end
-
     local function is_paced(names)
         for _, name in ipairs(names) do
             if limit_of(name).interval > 0 then return true end
@@ -206,24 +146,9 @@ local throttle = (function()
         return false
     end
 
-    local function save_departures()
-        if not next(moved) then return end
-        local args = {}
-        for name in pairs(moved) do
-            args[#args + 1] = text(tats[name])
-            args[#args + 1] = name
-        end
-        meta.in_parts('ZADD', TAT, args)
-        for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
-            local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
-            if #old > 0 then call('ZREM', key, unpack(old)) end
-        end
-    end
-
     return {
-        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, stored = stored, is_scope = is_scope,
-        is_there = is_there, names_of = names_of, fetch = fetch, field = field,
-        limit_of = limit_of, change_of = change_of, set_change = set_change,
-        departure = departure, book = book, fits = fits, is_paced = is_paced, save_departures = save_departures,
+        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, stored = stored, tats = tats, held = held,
+        is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
+        limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
     }
 end)()

@@ -1,0 +1,214 @@
+-- uses: journal meta throttle
+-- When who departs, in us.
+--
+-- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
+-- d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead,
+-- so a fast list is served in batches.
+--
+-- A booking is {at, before, end_, before, end_, ...}: when it departs, and for each of its names what it owns of its time,
+-- from max(at, before) to end_, where before is tat as it was. end_ is 0 where the name has no interval. One that was not
+-- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
+-- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
+-- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
+local departures = (function()
+    local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
+    local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
+    local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
+    local moved = {}  -- names whose tat has to be written
+    local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
+    local seeded = false
+
+    local function score(scores, key, name)
+        local at = scores[name]
+        if at == nil then
+            at = is_there(key) and tonumber(call('ZSCORE', key, name) or 0) or 0
+            scores[name] = at
+        end
+        return at
+    end
+
+    local function any_freed() return next(freed_anew) or is_there(FREED) end
+
+    local function freed_of(name)  -- or false
+        local row = freed[name]
+        if row == nil then
+            local packed = throttle.field(FREED, name)
+            row = packed and cmsgpack.unpack(packed) or false
+            freed[name] = row
+        end
+        return row
+    end
+
+    local function opens(row, i, earliest, limit)  -- when one may depart with the stretch at i; nil: it is of no use
+        local begins = math.max(row[i], row[i + 1])
+        local at = math.max(earliest, begins - (limit.burst - 1) * limit.interval)
+        if at <= begins and row[i + 2] - begins >= math.floor(limit.interval * (1 - limit.jitter)) then return at end
+    end
+
+    local function without(row, i)  -- a copy: fits() keeps the old one
+        local out = {}
+        for j, value in ipairs(row) do
+            if j < i or j > i + 2 then out[#out + 1] = value end
+        end
+        return out
+    end
+
+    local function set_freed(name, row)
+        if not freed_anew[name] then
+            local was = throttle.field(FREED, name)
+            if was then journal.note('HSET', FREED, name, was) else journal.note('HDEL', FREED, name) end
+        end
+        freed[name], freed_anew[name] = row, true
+    end
+
+    local function opening(name, earliest)
+        local tat = tats[name] or score(tats, TAT, name)
+        if tat == 0 then return earliest end
+        local limit, row = limit_of(name), any_freed() and freed_of(name)
+        local at = math.max(earliest, tat - (limit.burst - 1) * limit.interval)
+        if row then
+            for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
+        end
+        return at
+    end
+
+    -- The earliest instant for one more, math.huge while one of them is paused; the name that it has to wait for, or nil.
+    local function departure(names)
+        local earliest, last = now_us, nil
+        while true do
+            local at, waits = earliest, nil
+            for _, name in ipairs(names) do
+                local due = opening(name, math.max(at, held[name] or score(held, HOLD, name)))
+                if due > at then at, waits = due, name end
+            end
+            -- With a stretch that another name does not have, all are looked at once more.
+            if at == earliest or not any_freed() then return at, waits or last end
+            earliest, last = at, waits
+        end
+    end
+
+    local function own(name, at, limit, factor)  -- -> before, end_
+        local row = any_freed() and freed_of(name)
+        if row then
+            for i = 2, #row, 3 do
+                if opens(row, i, at, limit) == at then
+                    set_freed(name, without(row, i))
+                    return row[i + 1], row[i + 2]
+                end
+            end
+        end
+        local before = tats[name] or score(tats, TAT, name)
+        tats[name] = math.floor(math.max(at, before) + limit.interval * (1 + limit.jitter * factor))
+        moved[name] = true
+        return before, tats[name]
+    end
+
+    local function book(names, at)  -- one departure -> the booking
+        local booking, factor = {at}, nil
+        for _, name in ipairs(names) do
+            local limit, before, end_ = limit_of(name), 0, 0
+            if limit.interval > 0 then
+                if limit.jitter > 0 and not factor then
+                    if not seeded then math.randomseed(now_us % 2147483647); seeded = true end
+                    factor = 2 * math.random() - 1
+                end
+                before, end_ = own(name, at, limit, factor or 0)
+            end
+            booking[#booking + 1], booking[#booking + 2] = before, end_
+        end
+        return booking
+    end
+
+    local function fits(names, most, horizon)  -- how many may depart until then
+        local saved, were, n = {}, {}, 0
+        for _, name in ipairs(names) do
+            saved[name], were[name] = tats[name] or score(tats, TAT, name), any_freed() and freed_of(name) or nil
+        end
+        while n < most do
+            local at = departure(names)
+            if at > horizon then break end
+            book(names, at)
+            n = n + 1
+        end
+        for name, tat in pairs(saved) do tats[name], freed[name] = tat, were[name] end
+        return n
+    end
+
+    local function take_back_one(name, at, before, end_)
+        local tat, row = score(tats, TAT, name), freed_of(name) or {0}
+        if tat == 0 or end_ > tat or math.max(at, before) < row[1] then return end  -- tat was set anew since
+        if end_ < tat then
+            if end_ <= now_us then return end
+            local out, i = {row[1]}, 2
+            while i <= #row and row[i] <= at do i = i + 3 end
+            local all = {unpack(row)}
+            for j, value in ipairs({at, before, end_}) do table.insert(all, i + j - 1, value) end
+            for j = math.max(2, #all - 3 * MOST_KEPT + 1), #all, 3 do
+                if all[j + 2] > now_us then
+                    for k = j, j + 2 do out[#out + 1] = all[k] end
+                end
+            end
+            set_freed(name, out)
+            return
+        end
+        tat = before
+        local i = 2
+        while i <= #row do
+            if row[i + 2] == tat then
+                tat, row, i = row[i + 1], without(row, i), 2
+                set_freed(name, row)
+            else i = i + 3 end
+        end
+        journal.note('ZADD', TAT, text(tats[name]), name)  -- a second time it would be another one's
+        tats[name], moved[name] = tat, true
+    end
+
+    local function take_back(names, booking)  -- it did not depart
+        for i, name in ipairs(names) do
+            local before, end_ = booking[2 * i], booking[2 * i + 1]
+            if end_ > 0 then take_back_one(name, booking[1], before, end_) end
+        end
+    end
+
+    local function set_anew(name)  -- tat is set to something earlier: what was booked until then is not taken back
+        local tat, row = score(tats, TAT, name), freed_of(name) or {0}
+        if tat > 0 then set_freed(name, {math.max(row[1], tat)}) end
+    end
+
+    local function save_freed()
+        local set, gone, last = {}, {}, 0
+        for name in pairs(freed_anew) do
+            local row = freed[name]
+            if row and (#row > 1 or row[1] > now_us) then
+                set[#set + 1], set[#set + 2] = name, cmsgpack.pack(row)
+                last = math.max(last, row[1])
+                for i = 4, #row, 3 do last = math.max(last, row[i]) end
+            else gone[#gone + 1] = name end
+        end
+        meta.in_parts('HDEL', FREED, gone)
+        if #set == 0 then return end
+        meta.in_parts('HSET', FREED, set)
+        -- All of it is over by then, also what was there before.
+        last = math.max(call('PTTL', FREED), math.ceil((last - now_us) / 1000) + 1000)
+        call('PEXPIRE', FREED, text(last))
+    end
+
+    local function save()
+        if next(freed_anew) then save_freed() end
+        if not next(moved) then return end
+        local args = {}
+        for name in pairs(moved) do
+            args[#args + 1] = text(tats[name])
+            args[#args + 1] = name
+        end
+        meta.in_parts('ZADD', TAT, args)
+        for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
+            local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
+            if #old > 0 then call('ZREM', key, unpack(old)) end
+        end
+    end
+
+    return {
+        departure = departure, book = book, fits = fits, take_back = take_back, set_anew = set_anew, save = save,
+    }
+end)()

@@ -1,0 +1,69 @@
+"""Where requests leave, whatever way they came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.engine.slot_delay import assigned_slot_dropped
+from mocra_scrapy.worker.bypass import Bypass
+from mocra_scrapy.worker.departures import Departures
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from scrapy import Request
+    from scrapy.statscollectors import StatsCollector
+
+    from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.runtime.worker_state import WorkerParts
+    from mocra_scrapy.worker.deliveries import Deliveries
+    from mocra_scrapy.worker.queue_status import QueueStatus
+    from mocra_scrapy.worker.slot_policy import SlotPolicy
+
+
+class Wire:
+    """Of one worker; nothing is looked at where each worker is polite for itself.
+
+    Attributes:
+        bypass: requests that the queue did not hand out.
+    """
+
+    def __init__(
+        self,
+        parts: WorkerParts,
+        status: QueueStatus,
+        engine: EngineHooks,
+        deliveries: Deliveries,
+        *,
+        policy: SlotPolicy,
+        stats: StatsCollector,
+    ) -> None:
+        self._deliveries = deliveries
+        self._by_id = deliveries.by_id
+        self._departures = Departures(parts, policy.permits, deliveries.send_back, stats)
+        self.bypass = Bypass(parts, status, engine, policy=policy, permits=policy.permits, stats=stats)
+
+    def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
+        """See :meth:`mocra_scrapy.runtime.worker_state.RunningWorker.leaves`."""
+        delivery = self._by_id.get(id(request))
+        # Fetched once more, inline in its own callback, it is booked by nobody.
+        if delivery is not None and delivery.lease is not None and delivery.fetches <= 1:
+            return None if delivery.departs is None else self._departures.check(request, delivery)
+        assigned_slot_dropped(request)
+        return self.bypass.depart(request, bounded=delivery is None or delivery.lease is not None)
+
+    def not_sent(self, request: Request) -> None:
+        """*request* was answered or refused on its way here."""
+        self._deliveries.not_sent(request)
+
+    def left_downloader(self, request: Request) -> None:
+        """*request* left the downloader."""
+        self._deliveries.downloaded(request)
+        if self.bypass.out:
+            self.bypass.left(request)
+
+    def finished(self, request: Request) -> None:
+        """The engine let go of *request*."""
+        self._deliveries.finished(request)
+        if self.bypass.out:
+            self.bypass.left(request)

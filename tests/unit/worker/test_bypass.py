@@ -1,0 +1,197 @@
+"""Requests that bypass the queue wait for a permit and their departure, also while the backend is
+away: never without a limit, in no place of the downloader, and not for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from scrapy import Request, Spider
+from scrapy.exceptions import IgnoreRequest, NotConfigured
+from scrapy.utils.test import get_crawler
+
+from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.coordination.queue_session import QueueSession
+from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
+from mocra_scrapy.engine.hooks import EngineHooks
+from mocra_scrapy.exceptions import BackendUnavailable
+from mocra_scrapy.models import CrawlState, SlotLimit
+from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.worker import bypass as module
+from mocra_scrapy.worker.bypass import Bypass
+from mocra_scrapy.worker.outage_share import OutageShare
+from mocra_scrapy.worker.queue_status import QueueStatus
+from mocra_scrapy.worker.slot_policy import ClusterPolicy, policy_for
+
+
+class OneSpider(Spider):
+    name = "one"
+
+
+class Away:
+    """A limiter whose backend is away for some calls."""
+
+    def __init__(self, limiter: Any, calls: int) -> None:
+        self._limiter, self._left = limiter, calls
+
+    async def reserve(self, *args: Any, **kwargs: Any) -> Any:
+        self._left -= 1
+        if self._left >= 0:
+            raise BackendUnavailable("away")
+        return await self._limiter.reserve(*args, **kwargs)
+
+
+class Desk:
+    """A worker's bypass on a store in this process, whose clock goes on where somebody sleeps, and
+    whose exchanges are made when one asks for permits.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.now, self.slept = 1000.0, []  # type: float, list[float]
+        crawler = get_crawler(OneSpider, settings, prevent_warnings=False)
+        mocra = Mocra.from_crawler(crawler)
+        self.backend = MemoryBackend(clock=lambda: self.now)
+        queue = self.backend.request_queue("crawl", mocra.options.queue)
+        self.limiter: Any = self.backend.rate_limiter("crawl", mocra.options.queue)
+        self.session = QueueSession(queue, "worker")
+        self.parts: Any = SimpleNamespace(options=mocra.options, limiter=self.limiter, session=self.session)
+        self.status = QueueStatus(CrawlState(1))
+        self.active: set[Request] = set()
+        self.engine = EngineHooks(crawler)
+        self.engine._active = self.active
+        policy = policy_for(mocra.options.limits, self.engine)
+        assert isinstance(policy, ClusterPolicy)
+        self.policy, self.permits = policy, policy.permits
+        self.permits._clock = lambda: self.now
+        assert crawler.stats is not None
+        self.stats = crawler.stats
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(module.asyncio, "sleep", self._sleep)
+        monkeypatch.setattr(self.status, "ask_for_permits", self._ask)
+        self.bypass = Bypass(
+            self.parts, self.status, self.engine, policy=policy, permits=policy.permits, stats=crawler.stats
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.slept.append(seconds)
+            self.now += seconds
+        await asyncio.wait([asyncio.ensure_future(_nothing())])
+
+    def _ask(self) -> None:
+        self.asking = asyncio.ensure_future(self.exchange())
+
+    async def exchange(self) -> None:
+        bounds = self.policy.bounds(0, SimpleNamespace(slots=(), leased=0))  # type: ignore[arg-type]
+        self.policy.on_answered(await self.session.exchange(bounds=bounds), bounds)
+        self.status.answered()
+
+    async def depart(self, path: str = "robots.txt", *, bounded: bool = True) -> Request:
+        request = Request(f"http://s.test/{path}")
+        self.active.add(request)
+        await self.bypass.depart(request, bounded=bounded)
+        assert request in self.active
+        return request
+
+
+async def _nothing() -> None:
+    return None
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return lambda **settings: Desk(monkeypatch, **settings)
+
+
+async def test_it_books_and_waits(desk: Any) -> None:
+    one = desk(MOCRA_THROTTLE={"s.test": "1/2s"})
+    await one.session.queue.join("worker")
+    for number in range(3):
+        await one.depart()
+        assert 2 * number <= one.now - 1000 <= 2 * number + 0.1
+    assert len(one.bypass) == 0
+
+
+async def test_one_that_waits_takes_no_place_of_the_downloader(desk: Any) -> None:
+    one = desk(CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    await one.session.queue.join("worker")
+    first = await one.depart("1")
+    waiting = asyncio.ensure_future(one.depart("2"))
+    while not one.permits.wanted():
+        await asyncio.wait([asyncio.ensure_future(_nothing())])
+    assert (len(one.bypass), one.active) == (1, {first}), "the cluster allows one at a time"
+    one.bypass.left(first)
+    second = await waiting
+    assert one.active == {first, second}
+    assert one.permits.loads() == {"s.test": 1}
+    one.bypass.left(second)
+    one.bypass.left(second)
+    assert one.permits.loads() == {}
+
+
+async def test_it_looks_again_after_waiting(desk: Any) -> None:
+    one = desk(MOCRA_THROTTLE={"s.test": "5/s"})
+    await one.session.queue.join("worker")
+    one.bypass.left(await one.depart())
+    sleep, held = one._sleep, []
+
+    async def held_meanwhile(seconds: float) -> None:
+        if not held:
+            held.append(one.now)
+            await one.limiter.hold("s.test", 30)
+            await one.exchange()
+        await sleep(seconds)
+
+    module.asyncio.sleep = held_meanwhile  # type: ignore[assignment]
+    await one.depart()
+    assert one.now >= held[0] + 30
+
+
+async def test_it_fails_when_it_takes_too_long(desk: Any) -> None:
+    one = desk(MOCRA_BYPASS_MAX_WAIT=100)
+    await one.session.queue.join("worker")
+    await one.limiter.hold("s.test", 1000)
+    with pytest.raises(IgnoreRequest, match="MOCRA_BYPASS_MAX_WAIT = 100 s"):
+        await one.depart()
+    assert 1100 <= one.now <= 1106
+    assert one.stats.get_value("mocra/throttle/bypass_given_up") == 1
+    assert (len(one.bypass), one.bypass._lines, one.permits.loads()) == (0, {}, {})
+    await one.depart(bounded=False)
+    assert one.now >= 2000, "one that can't be stored waits for as long as it takes"
+
+
+async def test_an_outage_is_waited_for_and_does_not_count(desk: Any) -> None:
+    one = desk(MOCRA_BYPASS_MAX_WAIT=2)
+    await one.session.queue.join("worker")
+    one.parts.limiter = Away(one.limiter, 5)
+    await one.depart()
+    assert one.slept == [1.0] * 5
+    assert one.stats.get_value("mocra/throttle/outages") == 5
+
+
+async def test_in_an_outage_each_worker_has_its_share(desk: Any) -> None:
+    one = desk(MOCRA_THROTTLE={"s.test": "1/2s"}, MOCRA_THROTTLE_ON_OUTAGE="share")
+    one.status.away_since = 1.0
+    one.bypass._share.workers = 3
+    one.parts.limiter = Away(one.limiter, 1000)
+    for _ in range(3):
+        await one.depart()
+    assert [round(nap) for nap in one.slept] == [6, 6], "three workers: a third of the rate each"
+
+
+def test_a_slot_without_a_rate_is_treated_with_care_in_an_outage() -> None:
+    share = OutageShare()
+    share.workers = 2
+    waits = [share.book(("s",), [SlotLimit()]) for _ in range(3)]
+    assert [round(wait) for wait in waits] == [0, 2, 4]
+    assert round(share.book(("t", "s"), [SlotLimit(interval=1), SlotLimit()])) == 6
+
+
+def test_not_where_each_worker_is_polite_for_itself() -> None:
+    with pytest.raises(NotConfigured):
+        ThrottleMiddleware.from_crawler(
+            get_crawler(OneSpider, {"MOCRA_THROTTLE_SCOPE": "worker"}, prevent_warnings=False)
+        )
