@@ -15,7 +15,7 @@ class IDeadLetters(Interface):
     every :class:`IRequestQueue`.
 
     * Letters survive the end of the run and the start of the next one. [letters_survive_the_run]
-    * ``options.max_dead`` are kept; the oldest go first. [too_many_letters_push_out_the_oldest]
+    * ``options.max_dead`` are kept, of all slots together; the oldest go first. [too_many_letters_push_out_the_oldest]
     * One that is older than ``options.dead_ttl`` is gone for every verb, and is deleted, whether or
       not anybody calls. [old_letters_go]
 

@@ -13,14 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mocra_scrapy.models import Exchange, Lease
 
-#: Seconds for which a name that had no permit for this worker is not asked for again.
-CROWDED = 0.2
 #: Seconds for which a hold is believed here without being told again: it may be lifted when this
 #: worker has nothing of the name any more, and is not told. Leases are held by the queue; what
 #: can't be stored asks again before it departs.
 BELIEVED = 30.0
-#: Names that are passed over at a time, so that a message stays short.
-MOST_CROWDED = 200
 
 
 def names_of(lease: Lease) -> tuple[str, ...]:
@@ -38,7 +34,6 @@ class SlotPermits:
         self._in_flight: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._held: dict[str, float] = {}
-        self._crowded: dict[str, float] = {}
 
     # ------------------------------------------------------------------ what the worker does
 
@@ -98,12 +93,6 @@ class SlotPermits:
     def loads(self) -> dict[str, int]:
         return dict(self._in_flight + self._waiting)
 
-    def crowded(self) -> list[str]:
-        """Names that are passed over for now."""
-        now = self._clock()
-        self._crowded = {name: until for name, until in self._crowded.items() if until > now}
-        return list(self._crowded)
-
     def keep_permits(self) -> dict[str, int]:
         """What is given back: all of what nothing is left of, and what others ask for as far as it
         is free.
@@ -133,10 +122,6 @@ class SlotPermits:
         for name, permits in kept.items():
             if name in self._target and name not in exchange.permits and permits <= self._target[name]:
                 del self._target[name]
-        for name in exchange.crowded[:MOST_CROWDED]:
-            self._crowded[name] = now + CROWDED
-        if len(self._crowded) > MOST_CROWDED:
-            self._crowded = dict(list(self._crowded.items())[-MOST_CROWDED:])
         for name, seconds in exchange.held.items():
             if seconds > 0:
                 self._held[name] = now + min(seconds, BELIEVED)

@@ -102,7 +102,6 @@ class ClusterPolicy:
 
     def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
         return Bounds(
-            full=self.permits.crowded() if want else (),
             loads=self.permits.loads() if want else {},
             keep_permits=self.permits.keep_permits(),
         )

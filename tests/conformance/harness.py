@@ -282,7 +282,7 @@ class MemoryHarness(Harness):
         for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
             parts = {"slots", "suspects", "delayed", "workers", "seen"} - ({"seen"} if keep_seen else set())
             left |= {part for part in parts if len(getattr(crawl, part))}
-            left |= {f"slot {name}" for name in crawl.slots._slots}
+            left |= {f"slot {name}" for name in crawl.slots._lists}
             if not crawl.wakeups.idle():
                 left.add("wakeups")
         return left

@@ -132,6 +132,14 @@ async def test_too_many_letters_push_out_the_oldest(harness: Harness) -> None:
         await bury_one(a, harness, detail=str(n))
     assert [x.detail for x in await a.queue.dead()] == ["2", "3", "4"]
     assert (await a.queue.size()).dead == 3
+    # Of all slots together, wherever they are stored.
+    for n in range(5, 13):
+        await bury_one(a, harness, detail=str(n), slot=f"slot {n}")
+        assert sorted(int(x.detail) for x in await a.queue.dead()) == [n - 2, n - 1, n]
+    # Those that are too many because somebody was killed in between go when the crawl is gone on with.
+    await a.queue.close_worker("a")
+    b = await harness.worker("b", max_dead=2)
+    assert len(await b.queue.dead()) == (2 if harness.shards > 1 else 3), "one shard drops when it writes"
 
 
 async def test_old_letters_go(harness: Harness) -> None:

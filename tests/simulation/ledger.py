@@ -312,6 +312,12 @@ class Ledger:
 
     # ------------------------------------------------------------------ counts, and the end
 
+    def in_line(self, misplaced: Sequence[str]) -> None:
+        """Whoever has something is reached by a turn, from one place: in line, or where it waits for
+        what keeps it.
+        """
+        self.expect(not misplaced, "one_place_in_line", f"not in one place: {misplaced}")
+
     def counted(self, size: QueueSize, contents: QueueSize) -> None:
         self.expect(size == contents, "counts_are_right", f"counted {size}, but there are {contents}")
         if self.world.exact:

@@ -77,6 +77,14 @@ class Setup:
     per_slot: int = 0
 
     @property
+    def _rules(self) -> RuleSet | None:
+        if self.limit is None:
+            return None
+        interval, burst, concurrency = self.limit
+        of_scope = SlotLimit(interval / 4, burst, concurrency and concurrency + 1)
+        return RuleSet(SlotLimit(*self.limit), {self.scope: of_scope} if self.scope else {})
+
+    @property
     def options(self) -> QueueOptions:
         return QueueOptions(
             lease=LEASE,
@@ -85,7 +93,7 @@ class Setup:
             lifo=self.lifo,
             keep_seen=self.keep_seen,
             shards=self.shards,
-            rules=None if self.limit is None else RuleSet(SlotLimit(*self.limit)),
+            rules=self._rules,
             scopes=bool(self.scope),
         )
 

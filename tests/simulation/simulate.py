@@ -161,6 +161,7 @@ class Simulation:
     async def _count(self) -> None:
         size = await self.world.perform(self.observer.size)
         contents = await self.world.contents(self.observer)
+        self.ledger.in_line(await self.world.misplaced(self.observer))
         if self.world.exact:
             self.ledger.counted(size, contents)
         else:

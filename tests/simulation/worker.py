@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Bounds, Burial, CrawlState, Entry, Exchange, Finish, Lease, QueueSize, Seeding
+from mocra_scrapy.models import (
+    Bounds,
+    Burial,
+    CrawlState,
+    Entry,
+    Exchange,
+    Finish,
+    Lease,
+    QueueSize,
+    Seeding,
+)
 from mocra_scrapy.worker.permits import SlotPermits
 
 from .graph import Page, draw
@@ -207,7 +217,6 @@ class SimulatedWorker:
             full = [slot for slot, n in held.items() if n >= 4]
             return Bounds(full=full, per_slot=self._setup.per_slot) if want else Bounds()
         return Bounds(
-            full=self._permits.crowded() if want else (),
             loads=self._permits.loads() if want else {},
             keep_permits=self._permits.keep_permits(),
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import QueueSize
+from mocra_scrapy.models import Audit, QueueSize
 from tests.conformance.harness import CRAWL, RedisHarness
 
 from .clock import VirtualLoop
@@ -74,6 +74,12 @@ class World(ABC):
         """Permits of each slot or scope, over all workers, where that can be seen."""
         return {}
 
+    @abstractmethod
+    async def misplaced(self, observer: IRequestQueue) -> Sequence[str]:
+        """Lists with entries that are not in exactly one place of the order of turns, and places
+        for lists that have none.
+        """
+
 
 class MemoryWorld(World):
     exact = True
@@ -109,6 +115,9 @@ class MemoryWorld(World):
     async def delete(self, pick: float) -> None:
         parts = [self.crawl.suspects, self.crawl.delayed, self.crawl.workers, self.crawl.seen]
         parts[int(pick * len(parts))].clear()
+
+    async def misplaced(self, observer: IRequestQueue) -> Sequence[str]:
+        return self.crawl.slots.misplaced()  # type: ignore[no-any-return]
 
     def permits(self) -> dict[str, int]:
         return {name: sum(holders.values()) for name, holders in self.crawl.throttle.permits.items()}
@@ -190,6 +199,10 @@ class RedisWorld(World):
             return QueueSize(pending, size.delayed, held, len(await observer.dead(100_000)), size.seen)
 
         return await self.perform(count)  # type: ignore[no-any-return]
+
+    async def misplaced(self, observer: IRequestQueue) -> Sequence[str]:
+        audit: Audit = await self.perform(observer.audit)
+        return [str(audit)] if audit.lists or audit.names else []
 
     async def wipe(self) -> None:
         for key in list(self._harness.keys()):

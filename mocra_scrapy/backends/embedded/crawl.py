@@ -90,7 +90,7 @@ class StoredCrawl:
         instants = [worker.expires for worker in self.workers.values() if worker.held]
         if self.delayed:
             instants.append(self.delayed[0][0])
-        released = self.slots.next_release()
+        released = self.slots.turns.next_release()
         if released is not None and not isinf(released):
             instants.append(released)
         return max(0.0, min(instants) - now) if instants else None
@@ -112,7 +112,7 @@ class StoredCrawl:
 
     def look_again(self) -> None:
         """Limits changed: every list is looked at anew, by those who found nothing."""
-        self.slots.release(all_held=True)
+        self.slots.turns.look_again()
         self.wakeups.wake_hungry()
 
     # ------------------------------------------------------------------ workers
@@ -154,8 +154,8 @@ class StoredCrawl:
                 self.give_back(worker.held.popitem()[1], isolate_after)
             self._forget(worker)
         self.dead_workers.pop(name, None)
-        if given:
-            self.wakeups.wake_hungry()
+        if given or (worker is not None and self.pending):
+            self.wakeups.wake_hungry()  # permits of its are free, too
         return given
 
     def living(self, now: float, but: str) -> list[Worker]:
@@ -173,6 +173,7 @@ class StoredCrawl:
     def _forget(self, worker: Worker) -> None:
         del self.workers[worker.name]
         self.throttle.forget(worker.name)
+        self.slots.turns.open_all()
         self.wakeups.forget(worker.name)
         if self.seeding is Seeding.CLAIMED and self.seeder == worker.name:
             self.seeding, self.seeder = Seeding.OPEN, ""

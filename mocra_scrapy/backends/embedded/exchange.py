@@ -69,6 +69,7 @@ class _Turn:
         crawl.seen.age(now, options.seen_ttl)
         crawl.dead.expire(now, options.dead_ttl)
         self._done = self._me.last or Answered(0)
+        self._yielded: Sequence[str] = ()
 
     def is_repeated(self, call: int) -> bool:
         if self._me.last is None or call > self._me.last.call:
@@ -83,9 +84,11 @@ class _Turn:
 
     def take_notice(self, bounds: Bounds) -> int:
         """Of permits that are given back; the worker is told of holds."""
-        throttle = self._crawl.throttle
+        throttle, turns = self._crawl.throttle, self._crawl.slots.turns
         self._done.holds = dict(throttle.holds.pop(self._me.name, {}))
-        return throttle.keep_permits(self._me.name, bounds.keep_permits)
+        kept = throttle.keep_permits(self._me.name, bounds.keep_permits)
+        self._yielded = kept.yielded
+        return len(kept.missed.union(name for name in kept.freed if turns.open(name)))
 
     # ------------------------------------------------------------------ push and settle
 
@@ -181,9 +184,9 @@ class _Turn:
             crawl.slots,
             crawl.throttle,
             self._options,
-            worker=self._me.name,
+            worker=self._me,
             loads=bounds.loads,
-            avoid=bounds.full,
+            avoid=(*bounds.full, *self._yielded),
             now=self._now,
         )
         if want > 0 and self._me.suspect is None:
@@ -193,7 +196,7 @@ class _Turn:
         leasing.serve(want)
         for item, departs in leasing.taken:
             self._hand_out(item, departs)
-        done.names, done.crowded = list(leasing.names), list(leasing.crowded)
+        done.names, done.crowded, done.more = list(leasing.names), list(leasing.crowded), leasing.more
 
     def _hand_out(self, item: Item, departs: float) -> None:
         token = f"{next(self._crawl.tokens):x}"
@@ -225,7 +228,7 @@ class _Turn:
             tuple(done.buried),
             tuple(self._leases()),
             self._crawl.size(),
-            self._crawl.next_due(now),
+            0.0 if done.more else self._crawl.next_due(now),
             self._crawl.state(),
             done.lost or me.lost,
             done.reclaimed,

@@ -39,6 +39,7 @@ def join(
     crawl.throttle.rules.know(worker, options.rules)
     if crawl.throttle.rules.version != version:
         come_down(crawl, now)
+    crawl.slots.turns.open_all()  # other limits may be in force now
     return replace(crawl.state(), resumed=resumed, others=others)
 
 

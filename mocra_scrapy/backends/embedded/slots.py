@@ -1,12 +1,12 @@
-"""Pending entries: a list per (slot, rank), and the order in which slots take turns."""
+"""Pending entries: a list per (slot, rank)."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
-from itertools import islice
 
+from mocra_scrapy.backends.embedded.turns import Turns
 from mocra_scrapy.models import LEASED_BYTES, Entry
 from mocra_scrapy.models.entries import BETWEEN, list_of, names_of, rank_of
 
@@ -109,18 +109,18 @@ class Slot:
 
 
 class Slots:
-    """All slots that have something pending, in the order of their turns.
+    """All lists that have something pending, and the order of their turns.
 
-    The clock never goes back, so "since when it waits for its turn" is the order of this dict: a
-    slot that becomes ready and one that was served go to its end. A call looks at as many slots as
-    it takes entries (and those it was told to avoid), not at all.
+    A call looks at as many lists as it takes entries from (and those it was told to avoid), not at
+    all.
+
+    Attributes:
+        turns: whose turn it is.
     """
 
     def __init__(self) -> None:
-        self._slots: OrderedDict[str, Slot] = OrderedDict()
-        self._held: dict[str, Slot] = {}  # those whose turn is not before an instant …
-        # … which this heap has; entries of slots that are no longer held are passed over.
-        self._until: list[tuple[float, str]] = []
+        self.turns = Turns()
+        self._lists: dict[str, Slot] = {}
         self._count = 0
         self._scoped = False  # whether any list had scopes
 
@@ -128,79 +128,45 @@ class Slots:
         return self._count
 
     def __iter__(self) -> Iterator[Item]:
-        for slot in (*self._slots.values(), *self._held.values()):
+        for slot in self._lists.values():
             yield from slot
 
     def pending_in(self, name: str) -> int:
         """Items of all lists of slot *name*."""
-        slots = [s for each in (self._slots, self._held) for n, s in each.items() if names_of(n)[0] == name]
+        slots = [slot for list_name, slot in self._lists.items() if names_of(list_name)[0] == name]
         return sum(len(items) for slot in slots for items in slot.lists.values())
 
     def knows(self, name: str) -> bool:
         """Whether the list *name* has something, or (where lists have scopes) any list of that slot."""
-        if name in self._slots or name in self._held:
+        if name in self._lists:
             return True
-        return self._scoped and any(
-            BETWEEN in other and names_of(other)[0] == name for each in (self._slots, self._held) for other in each
-        )
+        return self._scoped and any(BETWEEN in other and names_of(other)[0] == name for other in self._lists)
 
     def pull_out(self, slot: str) -> list[Item]:
         """Take all that lists of *slot* have, in the order in which it would be served."""
         out: list[Item] = []
-        for each in (self._slots, self._held):
-            for name in [name for name in each if names_of(name)[0] == slot]:
-                out += each.pop(name)
+        for name in [name for name in self._lists if names_of(name)[0] == slot]:
+            out += self._lists.pop(name)
+            self.turns.leave(name)
         self._count -= len(out)
         return out
 
-    # ------------------------------------------------------------------ those that must wait
-
-    def hold(self, name: str, until: float) -> None:
-        """Pass *name* over until that instant (which may be infinite)."""
-        self._held[name] = self._slots.pop(name)
-        heappush(self._until, (until, name))
-
-    def release(self, now: float = 0.0, *, all_held: bool = False) -> None:
-        """Let those take turns again whose instant has come, or all (their limits changed: each is
-        looked at when its turn comes).
-        """
-        if all_held:
-            self._slots.update(self._held)
-            self._held.clear()
-            self._until.clear()
-        while self._until and self._until[0][0] <= now:
-            name = heappop(self._until)[1]
-            if name in self._held:
-                self._slots[name] = self._held.pop(name)
-
-    def holds(self, name: str) -> bool:
-        """Whether *name* has something and takes turns."""
-        return name in self._slots
-
-    def next_release(self) -> float | None:
-        """When the first of those that are held may go on; ``None``: none is."""
-        while self._until and self._until[0][1] not in self._held:
-            heappop(self._until)
-        return self._until[0][0] if self._until else None
-
-    # ------------------------------------------------------------------ turns
-
-    def next_slots(self, most: int, avoid: Iterable[str]) -> list[str]:
-        """Up to *most* slots that come next, but for those to avoid."""
-        closed = set(avoid)
-        return [name for name in islice(self._slots, most + len(closed)) if name not in closed][:most]
+    def misplaced(self) -> list[str]:
+        """Lists that no turn would reach, or two would; there are none."""
+        return self.turns.misplaced(self._lists)
 
     def put(self, item: Item, *, front: bool) -> None:
         """Store *item*; *front*: it is the next of its slot and rank to be handed out."""
-        slot = self._slots.get(item.list_name) or self._held.get(item.list_name)
+        slot = self._lists.get(item.list_name)
         if slot is None:
-            slot = self._slots[item.list_name] = Slot()
+            slot = self._lists[item.list_name] = Slot()
+            self.turns.enter(item.list_name)
             self._scoped = self._scoped or BETWEEN in item.list_name
         slot.put(item, front)
         self._count += 1
 
     def take(self, want: int, avoid: Iterable[str], per_slot: int, *, given: dict[str, int], room: Room) -> list[Item]:
-        """Up to *want* items, slots taking turns.
+        """Up to *want* items, slots taking turns, where no limits count.
 
         Args:
             want: how many at most.
@@ -209,19 +175,22 @@ class Slots:
             given: how many of a slot this call has handed out before.
             room: of the answer.
         """
+        self.turns.scatter()
         closed = {*avoid, *(s for s, n in given.items() if 0 < per_slot <= n)}
         taken: list[Item] = []
         while len(taken) < want and not room.full:
             missing = want - len(taken)
-            ready = [name for name in islice(self._slots, missing + len(closed)) if name not in closed]
+            ready = self.turns.line(missing, closed)
             if not ready:
                 break
             quantum = -(-missing // len(ready))
-            for name in ready[:missing]:
+            for name in ready:
                 most = min(quantum, want - len(taken))
                 if per_slot:
                     most = min(most, per_slot - given.get(name, 0))
                 got = self.serve(name, most, room)
+                if got and self.holds(name):
+                    self.turns.to_end(name)
                 taken += got
                 given[name] = given.get(name, 0) + len(got)
                 if 0 < per_slot <= given[name]:
@@ -229,12 +198,15 @@ class Slots:
         return taken
 
     def serve(self, name: str, most: int, room: Room) -> list[Item]:
-        """One slot's turn; it goes to the end of the line, or out of it."""
-        slot = self._slots[name]
+        """Up to *most* items of one list. Where its next turn is the caller says, if something is left."""
+        slot = self._lists[name]
         taken = slot.take(most, room) if most > 0 else []
         self._count -= len(taken)
         if not slot.order:
-            del self._slots[name]
-        elif taken:
-            self._slots.move_to_end(name)
+            del self._lists[name]
+            self.turns.leave(name)
         return taken
+
+    def holds(self, name: str) -> bool:
+        """Whether list *name* has something."""
+        return name in self._lists

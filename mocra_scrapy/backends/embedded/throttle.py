@@ -26,13 +26,13 @@ import math
 import random
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
+from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
 from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
+from mocra_scrapy.backends.embedded.workers import Kept
 from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit, SlotState
-
-T = TypeVar("T")
 
 #: Permits of a slot without a limit of concurrency.
 MANY = 1_000_000
@@ -124,14 +124,20 @@ class Throttle:
         """The earliest instant at which one more may depart; infinite while one of *names* is
         paused.
         """
-        earliest = now
+        return self.latest(names, now)[0]
+
+    def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
+        """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
+        earliest, last = now, ""
         for name in names:
-            earliest = max(earliest, self.held.get(name, now))
+            due = self.held.get(name, now)
             tat = self.tat.get(name)
             if tat is not None:
                 limit = self.limit_of(name, now)
-                earliest = max(earliest, tat - (limit.burst - 1) * limit.interval)
-        return earliest
+                due = max(due, tat - (limit.burst - 1) * limit.interval)
+            if due > earliest:
+                earliest, last = due, name
+        return earliest, last
 
     def book(self, names: Iterable[str], at: float, now: float) -> None:
         """One departs at *at*."""
@@ -141,7 +147,7 @@ class Throttle:
                 varied = limit.interval * (1 + limit.jitter * self.random.uniform(-1, 1))
                 self.tat[name] = max(at, self.tat.get(name, at)) + varied
         if len(self.tat) > MANY_BOOKINGS:
-            _drop(self.tat, now)
+            drop_over(self.tat, now)
 
     def reserve(self, wishes: Iterable[Reservation], now: float) -> list[Booking]:
         """Book departures, in order, but for those that would wait for too long."""
@@ -158,7 +164,7 @@ class Throttle:
         """Nobody departs before *until* (infinite: before :meth:`lift`); after that one at a time,
         without a burst.
         """
-        _drop(self.held, now)
+        drop_over(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
         limit = self.limit_of(name, now)
         if not math.isinf(until):
@@ -172,7 +178,7 @@ class Throttle:
         self.probing[name] = until
         for worker, permits in self.permits.get(name, {}).items():
             if permits > 1:
-                _put(self.notes, worker, name, 1)
+                put(self.notes, worker, name, 1)
 
     def next_probe(self, name: str, now: float) -> None:
         """The last probe was judged: the next one may go as soon as the usual interval allows."""
@@ -187,7 +193,7 @@ class Throttle:
 
     def _tell(self, name: str, until: float) -> None:
         for worker in self.permits.get(name, ()):
-            _put(self.holds, worker, name, until)
+            put(self.holds, worker, name, until)
 
     def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
@@ -211,9 +217,18 @@ class Throttle:
         cap = mine + max(0, concurrency - sum(holders.values()))
         return mine, (max(mine, min(cap, fair)) if asking else cap), fair, bool(asking)
 
-    def room(self, worker: str, names: Sequence[str], loads: Mapping[str, int], now: float) -> tuple[int, str]:
-        """How many entries *worker* may have more; and, where that is none for want of permits, the
-        name that lacks them.
+    def room(
+        self,
+        worker: str,
+        names: Sequence[str],
+        loads: Mapping[str, int],
+        now: float,
+        *,
+        silently: bool = False,
+    ) -> tuple[int, str, str]:
+        """How many entries *worker* may have more. Where that is none: the name of which it has less
+        than its share, for which it asks unless *silently*, and the name of which nobody can have
+        more (``""``: none).
         """
         limits = [self.limit_of(name, now) for name in names]
         each = 1 if any(limit.interval for limit in limits) else 2
@@ -222,17 +237,27 @@ class Throttle:
             concurrency = limit.concurrency or MANY
             _, cap, fair, _ = self._share(name, worker, concurrency, now)
             here = each * cap - loads.get(name, 0)
-            if here <= 0 and cap < fair:
-                self._ask(name, worker, fair, now)
-                return 0, name
+            if here <= 0:
+                taken = name if self.is_taken(name, now) else ""
+                if cap >= fair:
+                    return 0, "", taken
+                if not silently:
+                    self._ask(name, worker, fair, now)
+                return 0, name, taken
             room = min(room, here)
-        return max(0, room), ""
+        return room, "", ""
+
+    def is_taken(self, name: str, now: float) -> bool:
+        """Whether no permit of *name* is left."""
+        concurrency = self.limit_of(name, now).concurrency
+        return 0 < concurrency <= sum(self.permits.get(name, {}).values())
 
     def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
-        _put(self.asking, name, worker, now)
-        for holder, permits in self.permits.get(name, {}).items():
-            if holder != worker and permits > fair:
-                _put(self.notes, holder, name, fair)
+        holders = [h for h, permits in self.permits.get(name, {}).items() if h != worker and permits > fair]
+        if holders:
+            put(self.asking, name, worker, now)
+        for holder in holders:
+            put(self.notes, holder, name, fair)
 
     def grant(self, worker: str, names: Iterable[str], loads: Mapping[str, int], now: float) -> None:
         """Give *worker* permits for what it has now, as far as there are any."""
@@ -241,30 +266,33 @@ class Throttle:
             mine, cap, _, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
-                _put(self.permits, name, worker, wanted)
-                _take_out(self.asking, name, worker)
+                put(self.permits, name, worker, wanted)
+                take_out(self.asking, name, worker)
 
-    def keep_permits(self, worker: str, keep: Mapping[str, int]) -> int:
-        """*worker* gives back all but so many permits; of how many names that others ask for."""
-        missed = 0
+    def keep_permits(self, worker: str, keep: Mapping[str, int]) -> Kept:
+        """*worker* gives back all but so many permits."""
+        kept = Kept()
         for name, permits in keep.items():
             if permits < self.permits.get(name, {}).get(worker, 0):
                 if permits > 0:
-                    _put(self.permits, name, worker, permits)
+                    put(self.permits, name, worker, permits)
                 else:
-                    _take_out(self.permits, name, worker)
-                missed += bool(self.asking.get(name))
+                    take_out(self.permits, name, worker)
+                kept.freed.append(name)
+                if self.asking.get(name):
+                    kept.missed.add(name)
             asked = self.notes.get(worker, {}).get(name)
             if asked is not None and permits <= asked:
-                _take_out(self.notes, worker, name)
-        return missed
+                take_out(self.notes, worker, name)
+                kept.yielded.append(name)
+        return kept
 
     def forget(self, worker: str) -> None:
         """*worker* left or died."""
         tables: tuple[MutableMapping[str, Mapping[str, Any]], ...] = (self.permits, self.asking)
         for table in tables:
             for name in [name for name, workers in table.items() if worker in workers]:
-                _take_out(table, name, worker)
+                take_out(table, name, worker)
         self.notes.pop(worker, None)
         self.holds.pop(worker, None)
         self.rules.forget(worker)
@@ -275,10 +303,10 @@ class Throttle:
         self.slowed.clear()
         self.probing.clear()
         self.ramps.clear()
-        _drop(self.held, now)
+        drop_over(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
-        _drop(self.tat, now)
+        drop_over(self.tat, now)
 
     # ------------------------------------------------------------------ looks
 
@@ -296,23 +324,3 @@ class Throttle:
             sum(self.permits.get(name, {}).values()),
             pending,
         )
-
-
-def _put(table: MutableMapping[str, Mapping[str, T]], one: str, other: str, value: T) -> None:
-    """``table[one][other] = value``, by storing the whole row."""
-    table[one] = {**table.get(one, {}), other: value}
-
-
-def _take_out(table: MutableMapping[str, Mapping[str, T]], one: str, other: str) -> None:
-    """``del table[one][other]``, and the row when it is empty."""
-    row = {name: value for name, value in table.get(one, {}).items() if name != other}
-    if row:
-        table[one] = row
-    else:
-        table.pop(one, None)
-
-
-def _drop(table: MutableMapping[str, float], now: float) -> None:
-    """Those whose instant has come."""
-    for name in [name for name, instant in table.items() if instant <= now]:
-        del table[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mocra_scrapy.backends.embedded.slots import Item
@@ -16,6 +17,7 @@ class Answered:
         names: slots and scopes of which it got something.
         crowded: those that had no permit for it.
         holds: slot or scope -> until when nobody departs.
+        more: whether the next call finds something at once.
         lost, reclaimed, given_up, stalled: as in :class:`~mocra_scrapy.models.Exchange`.
     """
 
@@ -28,6 +30,7 @@ class Answered:
     names: list[str] = field(default_factory=list)
     crowded: list[str] = field(default_factory=list)
     holds: dict[str, float] = field(default_factory=dict)
+    more: bool = False
     lost: bool = False
     reclaimed: int = 0
     given_up: int = 0
@@ -44,6 +47,7 @@ class Worker:
         suspect: token of the suspect among these.
         lost: something was taken from it since its last call.
         last: its last call.
+        asked: when it last asked for permits of what is parked.
     """
 
     name: str
@@ -52,9 +56,25 @@ class Worker:
     suspect: str | None = None
     lost: bool = False
     last: Answered | None = None
+    asked: float = -math.inf
 
     def drop(self, token: str) -> Item | None:
         """Take *token* from it; ``None``: it does not hold it (any more)."""
         if token == self.suspect:
             self.suspect = None
         return self.held.pop(token, None)
+
+
+@dataclass(slots=True)
+class Kept:
+    """What a worker gave back.
+
+    Attributes:
+        freed: names of which some permits came free.
+        missed: those of them that others ask for.
+        yielded: those of which others had asked it for some: they come first.
+    """
+
+    freed: list[str] = field(default_factory=list)
+    missed: set[str] = field(default_factory=set)
+    yielded: list[str] = field(default_factory=list)

@@ -151,7 +151,8 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         ghosts = {name for holders in throttle.permits.values() for name in holders} - self._crawl.workers.keys()
         for name in ghosts if fix else ():
             throttle.forget(name)
-        return Audit(size.pending, size.leased, found, size.leased, workers=len(ghosts))
+        lost = len(self._crawl.slots.misplaced())
+        return Audit(size.pending, size.leased, found, size.leased, lists=lost, workers=len(ghosts))
 
     async def workers(self) -> Sequence[WorkerInfo]:
         now = self._clock()

@@ -21,8 +21,8 @@ AUDIT = load_script("audit")
 PART = 100
 #: Looks at shards on which somebody works.
 TRIES = 3
-#: What the names of lists and of what workers hold begin with.
-LISTS, WORKERS = "q:", "w:"
+#: What the names of lists, of what waits behind gates, and of what workers hold begin with.
+LISTS, GATES, WORKERS = "q:", "behind:", "w:"
 
 
 class RedisAudit(RedisDeadLetters):
@@ -36,7 +36,7 @@ class RedisAudit(RedisDeadLetters):
                 break
             # Before the names are read: what is stored after that changes the counts.
             before = await gather_all([self._counts(shard, flag) for shard in unsettled])
-            names = await self._shards.names((LISTS, WORKERS))
+            names = await self._shards.names((LISTS, GATES, WORKERS))
             looks = [self._audit(*one, names, flag) for one in zip(unsettled, before, strict=True)]
             found.update(zip(unsettled, await gather_all(looks), strict=True))
         return sum(found.values(), Audit())
@@ -50,6 +50,7 @@ class RedisAudit(RedisDeadLetters):
     ) -> Audit:
         run, (seq, pending, leased, *_) = self._shards.run, before
         listed, lists = await self._sum(shard, flag, "lists", names.get((shard, LISTS), ()))
+        _, gates = await self._sum(shard, flag, "gates", names.get((shard, GATES), ()))
         held, workers = await self._sum(shard, flag, "workers", names.get((shard, WORKERS), ()))
         said, cursor = 0, b"0"
         while True:
@@ -61,7 +62,15 @@ class RedisAudit(RedisDeadLetters):
         seq_now, pending_now, leased_now, suspects, repaired = after
         settled = (seq, pending, leased) == (seq_now, pending_now, leased_now)
         return Audit(
-            int(pending), int(leased), listed + int(suspects), held, lists, workers, said, settled, bool(repaired)
+            int(pending),
+            int(leased),
+            listed + int(suspects),
+            held,
+            lists + gates,
+            workers,
+            said,
+            settled,
+            bool(repaired),
         )
 
     async def _sum(self, shard: int, flag: str, what: str, names: Sequence[bytes]) -> tuple[int, int]:

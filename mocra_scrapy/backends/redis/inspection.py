@@ -11,7 +11,7 @@ from mocra_scrapy.backends.redis.audit import RedisAudit
 from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.exchange_wire import open_item, open_job, open_state
 from mocra_scrapy.backends.redis.shards import LOOK_AT_CRAWL
-from mocra_scrapy.models import CrawlRecord, CrawlState, Entry, QueueSize, WorkerInfo
+from mocra_scrapy.models import EVERY_LETTER, CrawlRecord, CrawlState, Entry, QueueSize, WorkerInfo
 from mocra_scrapy.models.entries import BETWEEN, fingerprint_number
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "list_workers", "peek", "forget"))
@@ -38,6 +38,15 @@ class RedisQueueInspection(RedisAudit):
             return QueueSize(*map(int, await self._shards.run(SIZE, shard, self._dead_ttl)))
 
         return sum(await self._shards.everywhere(one), QueueSize())
+
+    async def drop_oldest(self, most: int) -> None:
+        """Of more dead letters than ``options.max_dead``, on all shards together, the oldest go, *most* at
+        most: as many as the caller wrote, so that two who write at once don't drop the same ones twice.
+        (What one shard has too many it drops by itself.)
+        """
+        over = min(most, (await self.size()).dead - self.options.max_dead)
+        if over > 0:
+            await self.purge_where(EVERY_LETTER, over)
 
     async def workers(self) -> Sequence[WorkerInfo]:
         async def one(shard: int) -> list[Any]:

@@ -52,6 +52,8 @@ from mocra_scrapy.models.wording import counted
 EXCHANGE, JOIN, LEAVE, DEAD = (load_script(name) for name in ("exchange", "join", "leave", "declare_dead"))
 LOOK_AT_RULES = load_script("rules_look")
 CLAIM_SEEDING, COMPLETE_SEEDING = (load_script(f"seeding_{verb}") for verb in ("claim", "complete"))
+#: Dead letters that a join drops at most, where a crawl has too many.
+LETTERS = 1000
 LOOK, END, TIDY = (load_script(f"finish_{verb}") for verb in ("look", "end", "tidy"))
 
 
@@ -135,6 +137,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
                 for s in range(1, self._shards.count)
             ],
         )
+        if self._shards.count > 1 and not int(record[6]):  # what those left who died before they dropped it
+            await self.drop_oldest(LETTERS)
         await self._wakeups.listen(worker)
         return replace(run, resumed=resumed, others=int(record[6]))
 
@@ -199,6 +203,9 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             answer = await self._ask(worker, 2 * call + 1, 0, turn)
         else:
             answer = await self._divided.exchange(worker, call, turn)
+            written = sum(answer.buried) + answer.given_up + answer.stalled
+            if written and answer.size.dead > self.options.max_dead:
+                await self.drop_oldest(written)
         if answer.state.finished and answer.size.unfinished:
             # Somebody stored something after the end, on another shard than the record's: the run
             # goes on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mocra_scrapy.models import CrawlState, Exchange, Lease, QueueSize
-from mocra_scrapy.worker.permits import BELIEVED, CROWDED, SlotPermits
+from mocra_scrapy.worker.permits import BELIEVED, SlotPermits
 
 
 class Bench:
@@ -91,16 +91,6 @@ def test_a_hold_ends_by_time_by_word_and_by_what_the_queue_gives() -> None:
         assert bench.permits.may_start(["s"])
     bench.answer(held={"s": 1e6})
     assert bench.permits.held("s") == BELIEVED
-
-
-def test_crowded_names_are_passed_over_for_a_moment() -> None:
-    bench = Bench()
-    bench.answer(crowded=["s", "t"])
-    assert bench.permits.crowded() == ["s", "t"]
-    bench.now += CROWDED
-    assert bench.permits.crowded() == []
-    bench.answer(crowded=[str(n) for n in range(5000)])
-    assert len(bench.permits.crowded()) <= 200
 
 
 def test_a_worker_that_was_declared_dead_has_no_places() -> None:

@@ -1,14 +1,34 @@
--- uses: meta items workers
+-- uses: meta turns items workers
 -- Counts against contents, a part at a time, see mocra_scrapy/backends/redis/audit.py.
--- ARGV: '1' to repair; what: 'lists' or 'workers' or 'ready' or 'counts', then
---   lists    key names behind 'q:', <rank>:<slot> -> {entries, lists that no turn reaches}
+-- ARGV: '1' to repair; what: 'lists', 'gates', 'workers', 'ready' or 'counts', then
+--   lists    key names behind 'q:', <rank>:<slot> -> {entries, lists that no turn reaches, or that stand in two places}
+--   gates    key names behind 'behind:' -> {0, gates that no turn reaches}
 --   workers  names -> {entries held, workers whose death nobody would notice}
---   ready    cursor -> {cursor or '0', names without a list}
+--   ready    cursor -> {cursor or '0', names without a list, gates with nothing behind them}
 --   counts   pending and leased as they were found ('-1': not yet), seq, pending and leased that were counted before
 --            -> {seq, pending, leased, suspects, 1 when it was repaired}
 local call, prefix, text = redis.call, meta.prefix, meta.text
 local fixes, what = ARGV[1] == '1', ARGV[2]
 local READY = prefix .. 'ready'
+
+local function is_in_line(slot)  -- in one place, from which a turn reaches it
+    local places, is_reached = {}, false
+    if call('ZSCORE', READY, slot) then places[1], is_reached = READY, true end
+    if string.find(slot, '\31', 1, true) then
+        for name in string.gmatch(slot .. '\31', '(.-)\31') do
+            if call('ZSCORE', turns.behind(name), slot) then
+                places[#places + 1] = turns.behind(name)
+                if call('ZSCORE', READY, turns.gate_of(name)) then is_reached = true end
+            end
+        end
+    end
+    if is_reached and #places == 1 then return true end
+    if fixes then
+        for _, key in ipairs(places) do call('ZREM', key, slot) end
+        call('ZADD', READY, text(meta.now_us), slot)
+    end
+    return false
+end
 
 local function look_at_lists()
     local entries, lost = 0, 0
@@ -19,16 +39,23 @@ local function look_at_lists()
             entries = entries + length
             local index = prefix .. 'i:' .. slot
             local indexed = rank == '0' or rank == '1' or call('ZSCORE', index, rank)
-            if not (indexed and call('ZSCORE', READY, slot)) then
-                lost = lost + 1
-                if fixes then
-                    if not indexed then call('ZADD', index, text(-tonumber(rank)), rank) end
-                    call('ZADD', READY, 'NX', text(meta.now_us), slot)
-                end
-            end
+            if not indexed and fixes then call('ZADD', index, text(-tonumber(rank)), rank) end
+            if not (is_in_line(slot) and indexed) then lost = lost + 1 end
         end
     end
     return {entries, lost}
+end
+
+local function look_at_gates()
+    local lost = 0
+    for i = 3, #ARGV do
+        local gate = turns.gate_of(ARGV[i])
+        if call('EXISTS', turns.behind(ARGV[i])) == 1 and not call('ZSCORE', READY, gate) then
+            lost = lost + 1
+            if fixes then call('ZADD', READY, text(meta.now_us), gate) end
+        end
+    end
+    return {0, lost}
 end
 
 local function look_at_workers()
@@ -44,20 +71,27 @@ local function look_at_workers()
     return {held, lost}
 end
 
+local function has_something(slot)
+    local index, some = prefix .. 'i:' .. slot, 0
+    for _, rank in ipairs({0, 1, unpack(call('ZRANGE', index, 0, 999))}) do
+        local there = call('EXISTS', items.list_key(tonumber(rank), slot))
+        some = some + there
+        if there == 0 and fixes then call('ZREM', index, rank) end
+    end
+    return some > 0
+end
+
 local function look_at_ready()
     local cursor, found = unpack(call('ZSCAN', READY, ARGV[3], 'COUNT', 200))
     local empty = 0
     for i = 1, #found, 2 do
-        local slot, some = found[i], 0
-        local index = prefix .. 'i:' .. slot
-        for _, rank in ipairs({0, 1, unpack(call('ZRANGE', index, 0, 999))}) do
-            local there = call('EXISTS', items.list_key(tonumber(rank), slot))
-            some = some + there
-            if there == 0 and fixes then call('ZREM', index, rank) end
-        end
-        if some == 0 then
+        local member = found[i]
+        local gate = turns.name_of_gate(member)
+        local is_there
+        if gate then is_there = call('EXISTS', turns.behind(gate)) == 1 else is_there = has_something(member) end
+        if not is_there then
             empty = empty + 1
-            if fixes then call('ZREM', READY, slot) end
+            if fixes then call('ZREM', READY, member) end
         end
     end
     return {cursor, empty}
@@ -77,6 +111,7 @@ local function look_at_counts()
 end
 
 if what == 'lists' then return look_at_lists() end
+if what == 'gates' then return look_at_gates() end
 if what == 'workers' then return look_at_workers() end
 if what == 'ready' then return look_at_ready() end
 return look_at_counts()

@@ -18,7 +18,8 @@ leases.begin(worker, asked.number)
 items.bound(asked.bytes)
 
 -- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of the first of a call's two
--- steps}; suspect, the one that it holds; robbed: whether something was taken from it. before: of this call's first step.
+-- steps}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
+-- asked for permits of what is parked. before: of this call's first step.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, lost, reclaimed, given_up,
 -- crowded as they are told; departs: us when each lease does; holds: name -> us. What says nothing is missing.
@@ -27,8 +28,9 @@ local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
 
 local function read_own()
-    local last_call, suspect, robbed, packed = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail'))
+    local last_call, suspect, robbed, packed, ms = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail', 'asked'))
     own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed, mail = packed}
+    asked.asked_at = tonumber(ms or 0)
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
         own.is_new = true
@@ -50,7 +52,7 @@ local function next_due(size)  -- ms, or nil
         first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
         at = math.min(at, first_end)
     end
-    if stalled.is_unfinished then return 0 end
+    if stalled.is_unfinished or leasing.more then return 0 end
     local due = math.max(0, at - now)
     if asked.throttled then
         local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
@@ -220,6 +222,7 @@ local function reclaim()  -- what dead workers held, a limited number a call
         if asked.control == 1 then crawl.vacate_seeding(dead) end
     end
 
+    workers.set_free()
     for _, dead in ipairs(all_dead) do
         local tokens = workers.tokens_of(dead)
         local taken = math.min(#tokens, budget)

@@ -43,6 +43,7 @@ local function join()
         if (workers.ends_at(other) or -1) < meta.now then rules.forget(other) end
     end
     rules.learn(worker, digest, own)
+    workers.set_free()  -- other limits may be in force now
     -- The end of the run before may have given these a time limit, see finish_tidy.lua and lib/hold.lua.
     for _, name in ipairs({'tat', 'hold', 'live', 'workers'}) do call('PERSIST', prefix .. name) end
     meta.save()

@@ -23,7 +23,7 @@ local function leave()
     meta.save()
     journal.commit()
     if not some_left then pcall(rules.sweep) end
-    if given > 0 then workers.wake_all(channel) end
+    if given > 0 or meta.pending > 0 then workers.wake_all(channel) end  -- permits of its are free, too
     return {given, some_left and 1 or 0}
 end
 

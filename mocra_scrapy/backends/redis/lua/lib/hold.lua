@@ -1,9 +1,9 @@
--- uses: meta workers throttle mailbox permits
+-- uses: meta workers turns throttle mailbox permits
 -- Holds of slots and scopes, and what a changed limit means to those who wait. Scripts say first who hears of it:
 -- hold.announce_on(channel).
 local hold = (function()
     local call, text, now_us = redis.call, meta.text, meta.now_us
-    local READY, WAITING, HOLD, TAT = meta.prefix .. 'ready', workers.WAITING, throttle.HOLD, throttle.TAT
+    local WAITING, HOLD, TAT = workers.WAITING, throttle.HOLD, throttle.TAT
     local IDLE = 604800000  -- ms for which what was told between two runs waits for the next one
     local FOREVER = 3.2e13  -- us; a thousand years fit into a double's exact numbers
     local channel
@@ -25,19 +25,8 @@ local hold = (function()
         wake(names)
     end
 
-    local function reschedule(name)  -- its limit changed: its lists are looked at again, by those who found nothing
-        local is_of_it
-        if throttle.is_scope(name) then
-            -- Lists of a scope are not known by it: all that wait are looked at, a limited number a time, the rest when
-            -- their time comes.
-            is_of_it = function(list) return string.find(list, '\31' .. name, 1, true) end
-        else
-            call('ZADD', READY, 'XX', text(now_us), name)
-            is_of_it = function(list) return string.sub(list, 1, #name + 1) == name .. '\31' end
-        end
-        for _, list in ipairs(call('ZRANGEBYSCORE', READY, '(' .. text(now_us), '+inf', 'LIMIT', 0, 1000)) do
-            if is_of_it(list) then call('ZADD', READY, 'XX', text(now_us), list) end
-        end
+    local function reschedule(name)  -- its limit changed: what waits for it is looked at again, by those who found nothing
+        turns.look_again({name})
         local waiting = call('ZRANGE', WAITING, 0, 99)
         if #waiting > 0 then call('ZREM', WAITING, unpack(waiting)) end
         wake(waiting)

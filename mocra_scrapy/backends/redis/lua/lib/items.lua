@@ -1,8 +1,8 @@
--- uses: journal meta
+-- uses: journal meta turns
 -- Items: how an entry is stored, and the lists of a slot.
 local items = (function()
-    local call, text, prefix, now_us = redis.call, meta.text, meta.prefix, meta.now_us
-    local READY, note, now_text = prefix .. 'ready', journal.note, text(now_us)
+    local call, text, prefix = redis.call, meta.text, meta.prefix
+    local note = journal.note
     local put_in = {}  -- key, how it is taken back, how many: flat, for there are many of them
 
     local function place(rank, slot, item) return text(rank) .. ':' .. #slot .. ':' .. slot .. item end
@@ -49,7 +49,7 @@ local items = (function()
         put_in[n + 1], put_in[n + 2], put_in[n + 3] = key, front and 'LPOP' or 'RPOP', #some
         meta.pending = meta.pending + #some
         if length == #some then
-            if call('ZADD', READY, 'NX', now_text, slot) == 1 then note('ZREM', READY, slot) end
+            turns.enter(slot)
             if is_indexed(rank) then
                 local index = prefix .. 'i:' .. slot
                 if call('ZADD', index, text(-rank), text(rank)) == 1 then note('ZREM', index, text(rank)) end
@@ -104,10 +104,10 @@ local items = (function()
         return given
     end
 
-    -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps ready and the index
-    -- exact. -> how many
+    -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps the index exact; its
+    -- next turn is the caller's. -> how many; whether it has more
     local function take(slot, n, hand)
-        if full then return 0 end
+        if full then return 0, true end
         local index, left = prefix .. 'i:' .. slot, n
         local best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
         local tried = false  -- 0 and 1
@@ -128,12 +128,8 @@ local items = (function()
             end
         end
         meta.pending = math.max(0, meta.pending - (n - left))
-        if full and left == n then return 0 end  -- it keeps its turn
-        if not full and (left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0)) then
-            call('ZREM', READY, slot)
-            note('ZADD', READY, 'NX', now_text, slot)
-        else call('ZADD', READY, now_text, slot) end  -- behind all others
-        return n - left
+        local is_empty = not full and (left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0))
+        return n - left, not is_empty
     end
 
     return {

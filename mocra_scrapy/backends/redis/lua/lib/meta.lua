@@ -15,8 +15,12 @@
 --                            ms when it last did
 --   dictionaries     hash    (shard 0) identity -> compression dictionary; 'current'  reset
 --                            -> the identity that is written with
---   ready            zset    slot -> server time in us since when it waits for its    the slot has nothing pending
---                            turn, or before which it can't be served
+--   ready            zset    slot, or '\31\31' and a name: the gate of what waits for  the slot has nothing pending,
+--                            it -> server time in us since when it waits for its     nothing is behind the gate
+--                            turn, before which it can't be served, or since when
+--                            it is parked: see turns.lua
+--   behind:<name>    zset    slot -> us since when it waits, of those that can't be   empty
+--                            served before this slot or scope can
 --   q:<rank>:<slot>  list    items, the next to be handed out on the left             empty
 --   i:<slot>         zset    the slot's ranks other than 0 and 1, best first          those lists are empty
 --                            (score = -rank)
@@ -73,16 +77,17 @@
 --
 -- Fields of meta: pending (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came
 -- between), run, born (of the crawl's record that it belongs to), rules (packed: those in force, see lib/rules.lua), skew (ms
--- added to the server's clock: tests move time with it), heard (ms when a worker called last), steps (ms by which the
--- server's clock was set back, in all); of the filter: filter_gen, filter_level, filter_split, filter_count, filter_born
--- (ms), filter_old (packed: earlier generations), filter_doomed (packed: buckets to be deleted).
+-- added to the server's clock: tests move time with it), heard (ms when a worker called last), freed (us when a worker last
+-- came, left or died: see turns.lua), steps (ms by which the server's clock was set back, in all); of the filter:
+-- filter_gen, filter_level, filter_split, filter_count, filter_born (ms), filter_old (packed: earlier generations),
+-- filter_doomed (packed: buckets to be deleted).
 local meta = (function()
     local call, key = redis.call, KEYS[1]
     local FIELDS = {
         'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split', 'filter_count', 'filter_born',
-        'heard', 'steps', 'born', 'rules', 'filter_old', 'filter_doomed',
+        'heard', 'steps', 'born', 'freed', 'rules', 'filter_old', 'filter_doomed',
     }
-    local NUMBERS = 13  -- the first so many; the others are text
+    local NUMBERS = 14  -- the first so many; the others are text
     local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
     local meta  -- what it returns
 
@@ -148,7 +153,8 @@ local meta = (function()
         -- All fields at once: a table that grows field by field is made five times.
         pending = stored[1], leased = stored[2], seq = stored[3], run = stored[4], skew = stored[5], filter_gen = stored[6],
         filter_level = stored[7], filter_split = stored[8], filter_count = stored[9], filter_born = stored[10],
-        heard = heard, steps = steps, born = stored[13], rules = stored[14], filter_old = stored[15], filter_doomed = stored[16],
+        heard = heard, steps = steps, born = stored[13], freed = stored[14], rules = stored[15], filter_old = stored[16],
+        filter_doomed = stored[17],
         ahead = stored[5] + steps,  -- ms by which all this is ahead of the server's clock
     }
     return meta

@@ -1,4 +1,4 @@
--- uses: meta workers throttle mailbox
+-- uses: meta workers turns throttle mailbox
 -- Permits: what a worker may have in flight of a slot or scope. They are never more in all than its limit of concurrency.
 local permits = (function()
     local call, text, prefix, now, is_there = redis.call, meta.text, meta.prefix, meta.now, throttle.is_there
@@ -62,7 +62,10 @@ local permits = (function()
         return cap, fair
     end
 
-    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked
+    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
+        local has_more = false
+        for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
+        if not has_more then return end
         call('HSET', prefix .. 'ask:' .. name, me, text(now))
         call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
         call('ZADD', ASKING, text(now), name)
@@ -72,18 +75,27 @@ local permits = (function()
         end
     end
 
-    local function room_for(names, me, loads)  -- how many entries it may have more; and, when none for want of permits, the name
+    local function is_taken(name, me)  -- whether there is none left
+        local concurrency = throttle.limit_of(name).concurrency
+        return concurrency > 0 and of(name, me).total >= concurrency
+    end
+
+    -- How many entries it may have more. If none: the name of which it has less than its share, for which it asks unless
+    -- `silently`; the name of which nobody can have more.
+    local function room_for(names, me, loads, silently)
         local each, room = throttle.is_paced(names) and 1 or 2, MANY
         for _, name in ipairs(names) do
             local cap, fair = share(name, me)
             local here = each * cap - (loads[name] or 0)
-            if here <= 0 and cap < fair then
-                ask(name, me, fair)
-                return 0, name
+            if here <= 0 then
+                local taken = is_taken(name, me) and name or nil
+                if cap >= fair then return 0, nil, taken end
+                if not silently then ask(name, me, fair) end
+                return 0, name, taken
             end
             room = math.min(room, here)
         end
-        return math.max(0, room)
+        return room
     end
 
     local function grant(names, me, loads)
@@ -94,6 +106,7 @@ local permits = (function()
         end
     end
 
+    local yielded = {}  -- names of which permits were given back because others asked: these come first
     local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
@@ -122,9 +135,9 @@ local permits = (function()
         meta.in_parts('HSET', PERMITS, set)
     end
 
-    -- Gives back all but so many -> of how many names that others ask for; how much of the mail is obeyed.
+    -- Gives back all but so many -> of how many names that others ask or wait for; how much of the mail is obeyed.
     local function keep(numbers, me, mail)
-        local names, missed, confirmed, set, gone = {}, 0, 0, {}, {}
+        local names, freed, missed, confirmed, set, gone = {}, {}, 0, 0, {}, {}
         for name in pairs(numbers) do names[#names + 1] = name end
         if #names == 0 or not is_there(PERMITS) then return 0, 0 end
         for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
@@ -136,14 +149,16 @@ local permits = (function()
                 holders[me] = nil
                 local packed = pack_holders(holders, me, n)
                 if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
-                stored[name] = packed or false
+                stored[name], freed[#freed + 1] = packed or false, name
                 if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
             end
-            if mail.permits[name] and n <= mail.permits[name] then mail.permits[name], confirmed = nil, confirmed + 1 end
+            if mail.permits[name] and n <= mail.permits[name] then
+                mail.permits[name], yielded[name], confirmed = nil, true, confirmed + 1
+            end
         end
         meta.in_parts('HSET', PERMITS, set)
         meta.in_parts('HDEL', PERMITS, gone)
-        return missed, confirmed
+        return math.max(missed, turns.open(freed)), confirmed
     end
 
     -- A limit is lower than before, of one name or (nil) of all: those who have more than there are now are asked to come down,
@@ -169,7 +184,7 @@ local permits = (function()
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
     return {
-        holders_of = holders_of, of = of, is_known = is_known, room_for = room_for, grant = grant, save = save, keep = keep,
-        come_down = come_down,
+        holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
+        save = save, keep = keep, yielded = yielded, come_down = come_down,
     }
 end)()

@@ -25,13 +25,16 @@ local stalled = (function()
         stalled.count = stalled.count + 1
     end
 
-    local function takes(list, kept)  -- whether a list is of such a slot: it gives dead letters, and nothing else
-        if not why_of(list) then return false end
+    -- Whether a list is of such a slot: it gives dead letters, and nothing else; whether some are left.
+    local function takes(list, kept)
+        if not why_of(list) then return false, false end
+        local some_left = true
         if stalled.count < MOST then
-            items.take(list, MOST - stalled.count, function(_, rank, item) bury(rank, list, item, kept) end)
+            local _
+            _, some_left = items.take(list, MOST - stalled.count, function(_, rank, item) bury(rank, list, item, kept) end)
         end
         stalled.is_unfinished = stalled.is_unfinished or stalled.count >= MOST or items.is_full()
-        return true
+        return true, some_left
     end
 
     local function sweep(kept)  -- a part of what is delayed

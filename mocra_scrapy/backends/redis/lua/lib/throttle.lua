@@ -156,17 +156,19 @@ local throttle = (function()
         return at
     end
 
-    local function departure(names)  -- the earliest instant for one more; math.huge while one of them is paused
-        local at = now_us
+    -- The earliest instant for one more, math.huge while one of them is paused; the name that it has to wait for, or nil.
+    local function departure(names)
+        local at, last = now_us, nil
         for _, name in ipairs(names) do
-            at = math.max(at, held[name] or score(held, HOLD, name))
+            local due = held[name] or score(held, HOLD, name)
             local tat = tats[name] or score(tats, TAT, name)
             if tat > 0 then
                 local limit = limit_of(name)
-                at = math.max(at, tat - (limit.burst - 1) * limit.interval)
+                due = math.max(due, tat - (limit.burst - 1) * limit.interval)
             end
+            if due > at then at, last = due, name end
         end
-        return at
+        return at, last
     end
 
     local function book(names, at)  -- one departure

@@ -52,11 +52,18 @@ local workers = (function()
         meta.leased = math.max(0, meta.leased - 1)
     end
 
+    -- Somebody left or is dead: whatever waits for want of permits may have some of its, see turns.lua. On a shard on which
+    -- nothing waits it leaves no trace.
+    local function set_free()
+        if meta.pending > 0 then meta.freed = meta.now_us end
+    end
+
     local function forget(worker)
         local ends = ends_at(worker)
         call('ZREM', ALIVE, worker)
         if ends then journal.note('ZADD', ALIVE, text(ends), worker) end
         call('ZREM', WAITING, worker)
+        set_free()
     end
 
     local function wake_all(channel)  -- where anybody waits. It may be lost, so it never fails
@@ -68,6 +75,7 @@ local workers = (function()
 
     return {
         ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, tokens_of = tokens_of,
-        renew = renew, ends_at = ends_at, give_back = give_back, forget = forget, wake_all = wake_all,
+        renew = renew, ends_at = ends_at, give_back = give_back, set_free = set_free, forget = forget,
+        wake_all = wake_all,
     }
 end)()
