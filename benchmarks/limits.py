@@ -84,7 +84,9 @@ async def reservations(url: str, server: sync_redis.Redis, total: int) -> float:
     """µs of the server for a booking, 16 at a time, each of another host."""
     backend = open_backend(url)
     await backend.open()
-    limiter = backend.rate_limiter("limits", QueueOptions(rules=RuleSet(SlotLimit(interval=0.01, burst=10))))
+    options = QueueOptions(rules=RuleSet(SlotLimit(interval=0.01, burst=10)))
+    limiter = backend.rate_limiter("limits", options)
+    await backend.request_queue("limits", options).join("w")
     before = cpu(server)
     for at in range(0, total, 16):
         await limiter.reserve([Reservation((f"host{n}",)) for n in range(at, at + 16)])
