@@ -23,6 +23,8 @@ class IThrottleRules(Interface):
     * Nothing is leased to a worker whose rules the store doesn't know (any more): it was declared
       dead, somebody deleted them, it never joined. They are brought anew.
       [nothing_is_leased_before_its_rules_are_known]
+    * Where there are fewer permits than before, those who have more come down; a worker that has none
+      left gives back what waits. [too_many_permits_are_taken_back]
     * What people change while the crawl runs goes before all rules.
       [a_change_goes_before_all_rules]
     * Answers tell the version of what is in force, which grows with each change, and of how many

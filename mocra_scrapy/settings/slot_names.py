@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from mocra_scrapy.exceptions import ConfigurationError
 
+_OTHER_LETTERS = re.compile(r"\[[^\]]*[^\x00-\x7f][^\]]*\]")
 _PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:/@\[\]]+):\d{1,5}")
 
 
@@ -42,6 +44,18 @@ def names_of(key: str, subject: str) -> tuple[str, ...]:
     if "." in key or key.lower() == "localhost":
         return tuple(dict.fromkeys((key, key.lower())))
     return (key,)
+
+
+def check_pattern(pattern: str, subject: str) -> None:
+    """Raises ConfigurationError: brackets that the store can't evaluate, or a range that is none."""
+    if _OTHER_LETTERS.search(pattern):
+        raise ConfigurationError(
+            subject, "its brackets have other than ASCII characters", "Write ? in place of the brackets, or a key each"
+        )
+    try:
+        fnmatchcase("", pattern)
+    except re.error as error:
+        raise ConfigurationError(subject, f"it is no pattern: {error}", "Write ranges as [a-z]") from error
 
 
 def _is_ipv6(text: str) -> bool:

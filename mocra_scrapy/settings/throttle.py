@@ -25,7 +25,7 @@ from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST, RuleSet, SlotLimit, slot_name
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
-from mocra_scrapy.settings.slot_names import names_of
+from mocra_scrapy.settings.slot_names import check_pattern, names_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -249,6 +249,8 @@ def read_limits(settings: BaseSettings, delay: float | None = None) -> Limits:
         if name == key or name not in rules
     }
     patterns = {name: rule for name, rule in rules.items() if not name.startswith("@") and set(name) & set("*?[")}
+    for name in patterns:
+        check_pattern(name, f"MOCRA_THROTTLE[{name!r}]")
     own = {name: rule for name, rule in rules.items() if name not in patterns}
     for name, rule in rules.items():
         for scope in rule.scopes:

@@ -126,6 +126,9 @@ class ExchangeHandler:
         if held:
             self._inbox.give_back_of(held)
             self._stats.inc_value("mocra/throttle/held", len(held))
+        none_left = {name for name, permits in exchange.permits.items() if not permits}
+        if none_left:
+            self._inbox.give_back_of(none_left)
 
     def _dropped(self, request: Request) -> None:
         """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""

@@ -4,7 +4,9 @@ a slow server changes nothing: only moved clocks count.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -52,6 +54,19 @@ async def test_patterns_match_as_fnmatch_does(harness: Harness) -> None:
         for name in names:
             assert await limit_of(harness, name) == rules.of(name), name
     assert (await limit_of(harness, "@scope")) == FREE, "patterns are of slots"
+    rng, seen = random.Random(7), Counter[bool]()
+    for _ in range(60):
+        parts = ["*", "*", "*", "?", "a", "é", "-", "%", "[ab]", "[!a]", "[a-c]", "[]b]", "["]
+        pattern = "".join(rng.choices(parts, k=rng.randint(1, 4)))
+        limiter = harness.limiter(**ONE, limit=FREE, patterns=[(pattern, interval(7))])
+        for _ in range(4):
+            name = "".join(rng.choices("abé-%][", k=rng.randint(1, 4)))
+            matches = fnmatchcase(name, pattern)
+            seen[matches] += 1
+            assert (await limiter.look(name)).limit.interval == max(7 if matches else 0, rules.of(name).interval), (
+                pattern
+            )
+    assert min(seen.values()) > 20
 
 
 async def test_the_strictest_rules_hold(harness: Harness) -> None:
@@ -239,3 +254,22 @@ async def test_rules_of_workers_outlast_the_run(harness: Harness) -> None:
     assert booking.booked
     await b.push(entries(1, slot="s"))
     assert not await b.lease(5)
+
+
+async def test_too_many_permits_are_taken_back(harness: Harness) -> None:
+    many, few = SlotLimit(concurrency=8), SlotLimit(concurrency=3)
+    a, b = [await harness.worker(name, name == "b", **ONE, limit=many) for name in "ab"]
+    await a.push(entries(*range(100), slot="s"))
+    loads = {"s": 4}
+    for session in (a, b):
+        assert (await session.exchange(want=4)).permits == {"s": 4}
+    c = await harness.worker("c", **ONE, limit=few)
+    told = [(await session.exchange(bounds=Bounds(loads=loads))).permits for session in (a, b)]
+    assert told == [{"s": 2}, {"s": 1}]
+    await a.exchange(bounds=Bounds(loads={"s": 2}, keep_permits={"s": 2}))
+    assert not (await c.exchange(want=5)).leases, "there are more than three yet"
+    assert (await b.exchange(bounds=Bounds(loads={"s": 1}, keep_permits={"s": 1}))).permits == {}
+    assert (await harness.limiter(**ONE).look("s")).permits == 3
+    # So it is with one that people change; there may be none left for somebody.
+    await harness.limiter(**ONE).change("s", LimitChange(concurrency=1))
+    assert [(await session.exchange()).permits for session in (a, b)] == [{"s": 1}, {"s": 0}]

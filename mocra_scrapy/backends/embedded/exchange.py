@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.permits import come_down
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.stalls import MOST
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
@@ -60,7 +61,10 @@ class _Turn:
         self._crawl, self._options = crawl, options
         self._now, self._wall = now, wall
         self._me = crawl.renew(worker, now, options.lease)
+        version = crawl.throttle.rules.version
         crawl.throttle.rules.know(worker, options.rules)
+        if crawl.throttle.rules.version != version:  # it was taken for dead, or never joined
+            come_down(crawl, now)
         self._silence = crawl.silence
         crawl.seen.age(now, options.seen_ttl)
         crawl.dead.expire(now, options.dead_ttl)

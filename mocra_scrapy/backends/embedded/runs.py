@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.permits import come_down
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import CrawlState, Finish, Job, QueueOptions, Seeding
 from mocra_scrapy.models.wording import counted
@@ -33,8 +34,11 @@ def join(
     elif job is not None:
         crawl.job = job
     crawl.renew(worker, now, options.lease)
+    version = crawl.throttle.rules.version
     crawl.end_rules_of_the_dead(now)
     crawl.throttle.rules.know(worker, options.rules)
+    if crawl.throttle.rules.version != version:
+        come_down(crawl, now)
     crawl.slots.turns.open_all()  # other limits may be in force now
     return replace(crawl.state(), resumed=resumed, others=others)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from zope.interface import implementer
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.permits import come_down
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotState
@@ -77,6 +78,7 @@ class MemoryRateLimiter:
     async def change(self, name: str, change: LimitChange) -> None:
         with self._throttle() as throttle:
             throttle.change(name, change, self._clock())
+            come_down(self._crawl, self._clock(), [name])
         self._crawl.look_again()
 
     async def look(self, name: str) -> SlotState:

@@ -187,6 +187,12 @@ def test_a_key_that_no_slot_can_have_is_refused(key: str, fix: str) -> None:
     assert fix in str(raised.value)
 
 
+def test_a_pattern_that_the_store_can_not_evaluate_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="other than ASCII"):
+        read_limits(Settings({"MOCRA_THROTTLE": {"[äö]*.test": "1/s"}}))
+    assert read_limits(Settings({"MOCRA_THROTTLE": {"ä?[a-z]*": "1/s"}})).of("äöab").interval == 1
+
+
 @pytest.mark.parametrize(
     ("key", "slots"),
     [

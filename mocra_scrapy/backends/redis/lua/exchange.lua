@@ -280,6 +280,10 @@ return journal.whole(function()
         local things = call('EXISTS', meta.prefix .. 'ready', workers.SUSPECT, DELAYED)
         if meta.run ~= 0 or asked.push or things > 0 then return rules.UNKNOWN end
     end
+    if asked.own then  -- its rules may leave fewer permits
+        permits.come_down()
+        mail = mailbox.of(worker)
+    end
     renew()
     push()
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again

@@ -1,4 +1,4 @@
--- uses: journal meta crawl filter workers rules
+-- uses: journal meta crawl filter workers rules permits
 -- A worker announces itself on one shard. ARGV: worker, lease ms, '1' on shard 0, run (0 on shard 0: it decides), keep_seen,
 -- shards (negative: no wish, this many if the crawl is new), digest of its rules, channel, its rules, packed, see rules.learn;
 -- on other shards than 0: born, '1' when shard 0 said that the run begins now; on shard 0: digest of the job or '', the job
@@ -38,6 +38,7 @@ local function join()
     if is_orphan or (is_other and not keep_seen) then filter.drop() end
     meta.run, meta.born = run, born
     workers.renew(worker, lease)
+    local version = rules.open().version
     for _, other in ipairs(call('HKEYS', rules.USED)) do  -- of the dead nobody may have come for what they held
         if (workers.ends_at(other) or -1) < meta.now then rules.forget(other) end
     end
@@ -55,6 +56,10 @@ local function join()
     end
     journal.commit()
     pcall(rules.sweep)
+    if rules.is_news(version) then
+        local told = permits.come_down()
+        if #told > 0 then redis.pcall('PUBLISH', channel, table.concat(told, '\n')) end
+    end
     state[5], state[6], state[7] = begins and 0 or 1, shards, others
     return state
 end

@@ -1,4 +1,4 @@
--- uses: meta rules throttle hold
+-- uses: meta rules throttle permits hold
 -- ARGV[1], packed: a map with rules and own, see rules.take, channel, name; interval us, burst, concurrency: -1 each: as the
 -- settings say; adapted: 1 or 0
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
@@ -15,5 +15,6 @@ local tat, held = tonumber(call('ZSCORE', throttle.TAT, name) or nil), tonumber(
 local start = held and held < math.huge and math.max(meta.now_us, held) or meta.now_us
 if tat then call('ZADD', throttle.TAT, meta.text(math.min(tat, start + limit.burst * limit.interval)), name) end
 hold.reschedule(name)
+hold.wake(permits.come_down(name))
 hold.keep_between_runs()
 return meta.text(limit.interval)

@@ -58,6 +58,7 @@ local hold = (function()
     end
 
     return {
-        announce_on = announce_on, reschedule = reschedule, place = place, lift = lift, keep_between_runs = keep_between_runs,
+        announce_on = announce_on, wake = wake, reschedule = reschedule, place = place, lift = lift,
+        keep_between_runs = keep_between_runs,
     }
 end)()

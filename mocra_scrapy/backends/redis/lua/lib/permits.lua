@@ -161,10 +161,30 @@ local permits = (function()
         return math.max(missed, turns.open(freed)), confirmed
     end
 
+    -- A limit is lower than before, of one name or (nil) of all: those who have more than there are now are asked to come down,
+    -- and those that get none to give back what waits -> whom to wake.
+    local function come_down(only)
+        local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
+        for i = 1, #flat, 2 do
+            local name = flat[i]
+            local most, all, total = throttle.limit_of(name).concurrency, {}, 0
+            for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
+            if most > 0 and total > most then
+                table.sort(all)
+                for place, holder in ipairs(all) do
+                    local n = math.floor(most / #all) + (place <= most % #all and 1 or 0)
+                    mailbox.ask_to_come_down(holder, name, n)
+                    told[#told + 1] = holder
+                end
+            end
+        end
+        return told
+    end
+
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
     return {
         holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        save = save, keep = keep, yielded = yielded,
+        save = save, keep = keep, yielded = yielded, come_down = come_down,
     }
 end)()

@@ -143,6 +143,10 @@ local rules = (function()
         return nil
     end
 
+    local function is_news(version)  -- whether something is in force since then
+        return open().version ~= version
+    end
+
     local function different()
         return #open().sets + (open().apart or 0)
     end
@@ -150,6 +154,6 @@ local rules = (function()
     return {
         SETS = SETS, USED = USED, APART = APART, UNLIMITED = UNLIMITED, UNKNOWN = UNKNOWN, open = open,
         open_limit = open_limit, learn = learn, bring = bring, forget = forget, sweep = sweep,
-        fade = fade, take = take, strictest = strictest, matching = matching, different = different,
+        fade = fade, take = take, strictest = strictest, matching = matching, is_news = is_news, different = different,
     }
 end)()
