@@ -219,7 +219,9 @@ class ThrottledLeasing:
             else:
                 self._wait(list_name)
             return False
-        given = self._take(list_name, names, min(most, room))
+        # What others under the same scope may have next is not all this list's.
+        most = 1 if len(names) > 1 and self._is_paced(names) else min(most, room)
+        given = self._take(list_name, names, most)
         if not self._slots.holds(list_name):
             return False
         if given and gate and not self._blocks(gate):

@@ -100,6 +100,8 @@ local leasing = (function()
             if name then wait_for(list, since, gate, name) end
             return false, not name
         end
+        -- What others under the same scope may have next is not all this list's.
+        if #names > 1 and throttle.is_paced(names) then n = 1 end
         departing = names
         local got, has_more = items.take(list, n, throttle.is_paced(names) and depart_and_add or leases.add)
         count_in(asked, names, got)
