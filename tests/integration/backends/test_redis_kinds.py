@@ -314,13 +314,14 @@ async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: 
         await queue.close_worker("w")
         with redis_single.client() as client:
             left = {key: client.pttl(key) for key in client.scan_iter()}
-            assert left.keys() == {b"mocra:{c:0}:crawl", b"mocra:{c:0}:workers", b"mocra:{c:0}:w:killed"}
+            names = (b"crawl", b"workers", b"ruled", b"w:killed")
+            assert left.keys() == {b"mocra:{c:0}:" + name for name in names}
             assert left.pop(b"mocra:{c:0}:crawl") == -1
             assert all(0 < ttl <= 3_600_000 for ttl in left.values())
             # Whoever begins the next run must not vanish from the list of the living in the middle
             # of a long start().
             await queue.join("next")
-            assert client.pttl("mocra:{c:0}:workers") == -1
+            assert client.pttl("mocra:{c:0}:workers") == client.pttl("mocra:{c:0}:ruled") == -1
             assert client.pttl("mocra:{c:0}:w:killed") > 0
             # It was only slow: as soon as it has work again it is remembered without a limit.
             await killed.push([Entry(b"1", "s")])
