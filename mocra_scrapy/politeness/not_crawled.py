@@ -68,6 +68,11 @@ class NotCrawled:
             self.table[reason] = {"": Skipped(number)}
             self._packed = None
 
+    @property
+    def has_examples(self) -> bool:
+        """Whether anything was noted, beside what is only counted."""
+        return self._pairs > 0
+
     def pack(self) -> bytes:
         """For the store; the same object as before as long as nothing is new."""
         if self._packed is None:

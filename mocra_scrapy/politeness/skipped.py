@@ -52,13 +52,14 @@ class SkippedTables:
         return f"{born}-{run}:"
 
     async def tell(self, state: CrawlState, worker: str, table: NotCrawled) -> None:
-        """Leave *worker*'s, unless it was left already.
+        """Leave *worker*'s, unless it was left already; nothing where links were only seen before, so that
+        most crawls leave nothing behind.
 
         Raises:
             BackendError: nobody took it.
         """
         packed, prefix = table.pack(), self._of_run(state.born, state.run)
-        if not table.table or (packed is self._told and prefix == self._tidied):
+        if not table.has_examples or (packed is self._told and prefix == self._tidied):
             return
         await self._values.put(prefix + worker, packed)
         if prefix != self._tidied:

@@ -122,7 +122,6 @@ class Retries(Way):
 
     async def start(self) -> Any:
         yield self.get("/moods/503,504,200/both")
-        yield self.get("/busy/0/told")
         yield self.get("/status/503", errback=self.failed)
         yield self.get("/status/503/none", errback=self.failed, meta={"dont_retry": True})
         yield self.get("/moods/503,503,503,200/more", meta={"max_retry_times": 3})
@@ -130,6 +129,18 @@ class Retries(Way):
 
     def failed(self, failure: Any) -> Any:
         yield {"failed": failure.type.__name__, "times": failure.value.response.meta.get("retry_times", 0)}
+
+
+class AskedToWait(Way):
+    """503 with ``Retry-After``."""
+
+    differs = dict.fromkeys(
+        ("retry/count", "retry/reason_count/503 Service Unavailable"),
+        "what a site asks to wait for is deferred, which costs no retry (mocra/retry/deferred)",
+    )
+
+    async def start(self) -> Any:
+        yield self.get("/busy/0/told")
 
 
 class RetriesOfACallback(_OneSeed):

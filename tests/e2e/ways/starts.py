@@ -198,7 +198,7 @@ class IdleFeedsLater(_Idle):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self.batches = [["/ok/a"], ["/ok/a", "/ok/b"], ["/ok/c", "/busy/1/late"]]
+        self.batches = [["/ok/a"], ["/ok/a", "/ok/b"], ["/ok/c", "/moods/503,200/late"]]
 
     def idle(self) -> None:
         if self.task is not None and not self.task.done():
