@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -53,7 +53,11 @@ class Bypass:
 
     Of the same names one request at a time looks for its departure, in the order in which they
     came; a hundred files would otherwise book a hundred departures ahead of all pages. Whoever
-    waits takes no place of the downloader.
+    waits takes no place of the downloader. A request that was handed out and has not left yet lends
+    its permit: it may be waiting for this very robots.txt, and nothing would go on.
+
+    Args:
+        before_the_wire: how many requests that count for a name were handed out and have not left.
 
     Attributes:
         out: ``id()`` of a request that left -> names of which it takes a permit.
@@ -68,9 +72,11 @@ class Bypass:
         *,
         policy: SlotPolicy,
         permits: SlotPermits,
+        before_the_wire: Callable[[str], int],
         stats: StatsCollector,
     ) -> None:
         self._parts = parts
+        self._before_the_wire = before_the_wire
         self._limits = parts.options.limits
         self._status = status
         self._engine = engine
@@ -80,6 +86,7 @@ class Bypass:
         self._longest = parts.options.bypass_max_wait
         self._lines: dict[Names, Line] = {}  # the first one of each looks for its departure
         self.out: dict[int, Names] = {}
+        self._owed: Counter[str] = Counter()  # name -> leased requests that wait for their permit
         self._last: Names = ()  # of the last one that left
         self._waiting = 0
         self._share = OutageShare()
@@ -95,9 +102,30 @@ class Bypass:
         names = self.out.pop(id(request), None)
         if names is not None:
             self._policy.on_downloaded(names)
+            self._permits.freed.set()
             self._status.dry = False
             self._status.kick()
             self._engine.wake()
+
+    def is_in_the_way(self, names: Names) -> bool:
+        """Whether a leased request of *names* has lent its permit to one that is still out."""
+        return not self._permits.may_pass(names, self._before_the_wire, leased=True)
+
+    async def make_way(self, names: Names) -> None:
+        """Wait until it has its permit back: downloads end, and nothing borrows it meanwhile."""
+        self._owed.update(names)
+        try:
+            while self.is_in_the_way(names) and not self.closed:
+                self._permits.freed.clear()
+                await _within(CROWDED, self._permits.freed.wait())
+        finally:
+            self._owed -= Counter(names)
+
+    def _may_go(self, names: Names) -> bool:
+        if any(self._owed[name] for name in names):
+            return False
+        may = self._permits.may_pass(names, self._before_the_wire, leased=False)
+        return may and not self._permits.any_held(names)
 
     async def depart(self, request: Request, *, bounded: bool) -> None:
         """Wait until *request* may leave.
@@ -174,7 +202,7 @@ class Bypass:
         if self._last == names and self._permits.waits_here(names[0]):
             self._last = ()
             await asyncio.sleep(FAIR)  # a page comes between
-        if not self._away_now and not self._permits.may_start(names):
+        if not self._away_now and not self._may_go(names):
             await self._ask(names, min(left, LOOK))
             return False
         booking = await self._book(names)
@@ -185,7 +213,7 @@ class Bypass:
         if booking.wait > 0:
             await asyncio.sleep(booking.wait)
         # Look again: the site may have asked us to wait, a page may have taken the permit.
-        may = time.monotonic() - at <= MISSED and (self._away_now or self._permits.may_start(names))
+        may = time.monotonic() - at <= MISSED and (self._away_now or self._may_go(names))
         if may:
             self._last = names
         elif booking.departure is not None:
@@ -205,7 +233,7 @@ class Bypass:
             return
         self._status.ask_for_permits()
         await _within(seconds, self._status.changed())
-        if not self._permits.may_start(names):
+        if not self._may_go(names):
             self._permits.freed.clear()
             await _within(min(seconds, CROWDED), self._permits.freed.wait())
 

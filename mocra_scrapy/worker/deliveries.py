@@ -99,6 +99,7 @@ class Delivery:
         returned: whether it goes back into the queue, because the worker could not wait for it.
         departs: when it is to reach the wire, and what is booked for it; ``None``: it did, or may at
             any time.
+        sent: whether it left for the site.
     """
 
     __slots__ = (
@@ -116,6 +117,7 @@ class Delivery:
         "request",
         "returned",
         "scraped",
+        "sent",
         "settled",
         "since",
         "waits_for",
@@ -145,6 +147,7 @@ class Delivery:
         self.scraped: tuple[float, Any, Any] | None = None
         self.returned = False
         self.departs: Instant | None = None
+        self.sent = False
 
     def fail(self, reason: str, detail: str) -> None:
         """It did not go well. Of several reasons the gravest is kept, of equal ones the first."""
@@ -260,6 +263,12 @@ class Deliveries:
         delivery = self.by_id.get(id(request))
         if delivery is not None and delivery.fetches <= 1:
             self._leave(delivery)
+
+    def before_the_wire(self, name: str) -> int:
+        """How many that count for *name* have not left for the site: middlewares have them, or they wait
+        for robots.txt.
+        """
+        return sum(not delivery.sent and name in delivery.names for delivery in self.by_id.values())
 
     def downloaded(self, request: Request) -> None:
         """*request* left the downloader."""

@@ -111,7 +111,7 @@ class Departures:
         instant = delivery.departs
         assert instant is not None
         if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(delivery.names):
-            delivery.departs = None
+            delivery.departs, delivery.sent = None, True
             return None
         return self._late(request, delivery)
 
@@ -136,7 +136,7 @@ class Departures:
             if booking.wait > 0:
                 await self._wait(names[0], booking.wait)
             if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(names):
-                delivery.departs = None
+                delivery.departs, delivery.sent = None, True
                 return None
         return self._back(request, delivery)
 

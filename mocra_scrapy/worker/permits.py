@@ -96,6 +96,17 @@ class SlotPermits:
             self._in_flight[name] < min(self._permits.get(name, 0), self._target.get(name, 1 << 30)) for name in names
         ) and not self.any_held(names)
 
+    def may_pass(self, names: Iterable[str], before_the_wire: Callable[[str], int], *, leased: bool) -> bool:
+        """Whether the site would have no more requests of *names* than there are permits, if one more went
+        there now. What was handed out and has not left yet may have to wait for just that one: pages
+        wait for robots.txt. *leased*: it has a permit, which others asking for some take from nobody.
+        """
+        return all(
+            self._in_flight[name] - before_the_wire(name)
+            < min(self._permits.get(name, 0), 1 << 30 if leased else self._target.get(name, 1 << 30))
+            for name in names
+        )
+
     def held(self, name: str) -> float:
         """Seconds for which nothing of *name* may depart; 0: it may."""
         until = self._held.get(name)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.runtime.worker_state import WorkerParts
-    from mocra_scrapy.worker.deliveries import Deliveries
+    from mocra_scrapy.worker.deliveries import Deliveries, Delivery
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.slot_policy import SlotPolicy
 
@@ -41,16 +41,35 @@ class Wire:
         self._deliveries = deliveries
         self._by_id = deliveries.by_id
         self._departures = Departures(parts, policy.permits, deliveries.send_back, stats)
-        self.bypass = Bypass(parts, status, engine, policy=policy, permits=policy.permits, stats=stats)
+        self.bypass = Bypass(
+            parts,
+            status,
+            engine,
+            policy=policy,
+            permits=policy.permits,
+            before_the_wire=deliveries.before_the_wire,
+            stats=stats,
+        )
 
     def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
         """See :meth:`mocra_scrapy.runtime.worker_state.RunningWorker.leaves`."""
         delivery = self._by_id.get(id(request))
         # Fetched once more, inline in its own callback, it is booked by nobody.
         if delivery is not None and delivery.lease is not None and delivery.fetches <= 1:
-            return None if delivery.departs is None else self._departures.check(request, delivery)
+            if self.bypass.out and self.bypass.is_in_the_way(delivery.names):
+                return self._when_there_is_room(request, delivery)
+            if delivery.departs is None:
+                delivery.sent = True
+                return None
+            return self._departures.check(request, delivery)
         assigned_slot_dropped(request)
         return self.bypass.depart(request, bounded=delivery is None or delivery.lease is not None)
+
+    async def _when_there_is_room(self, request: Request, delivery: Delivery) -> Request | None:
+        await self.bypass.make_way(delivery.names)
+        late = self._departures.check(request, delivery) if delivery.departs is not None else None
+        delivery.sent = late is None
+        return None if late is None else await late
 
     def not_sent(self, request: Request) -> None:
         """*request* was answered or refused on its way here."""

@@ -18,7 +18,7 @@ from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import CrawlState, SlotLimit
+from mocra_scrapy.models import CrawlState, Entry, SlotLimit
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.worker import bypass as module
 from mocra_scrapy.worker.bypass import Bypass
@@ -71,8 +71,15 @@ class Desk:
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(module.asyncio, "sleep", self._sleep)
         monkeypatch.setattr(self.status, "ask_for_permits", self._ask)
+        self.before_the_wire = 0
         self.bypass = Bypass(
-            self.parts, self.status, self.engine, policy=policy, permits=policy.permits, stats=crawler.stats
+            self.parts,
+            self.status,
+            self.engine,
+            policy=policy,
+            permits=policy.permits,
+            before_the_wire=lambda name: self.before_the_wire,
+            stats=crawler.stats,
         )
 
     async def _sleep(self, seconds: float) -> None:
@@ -130,6 +137,39 @@ async def test_one_that_waits_takes_no_place_of_the_downloader(desk: Any) -> Non
     one.bypass.left(second)
     one.bypass.left(second)
     assert one.permits.loads() == {}
+
+
+async def test_a_page_that_has_not_left_lends_its_permit(desk: Any) -> None:
+    """It may be waiting for that very robots.txt: with one request at a time nothing would go on."""
+    one = desk(CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    await one.session.queue.join("worker")
+    await one.session.push([Entry(b"page", "s.test")])
+    bounds = one.policy.bounds(1, SimpleNamespace(slots=(), leased=0))
+    exchange = await one.session.exchange(want=1, bounds=bounds)
+    one.policy.on_answered(exchange, bounds)
+    for lease in exchange.leases:
+        one.policy.on_leased(lease)
+        one.policy.on_started(lease)
+    one.before_the_wire = 1
+    robots = await asyncio.wait_for(one.depart(), 10)
+    second = asyncio.ensure_future(one.depart("another"))
+
+    async def leave() -> None:
+        await one.bypass.make_way(("s.test",))
+        one.before_the_wire = 0  # the page is at the site
+
+    page = asyncio.ensure_future(leave())
+    for _ in range(20):
+        await asyncio.wait([asyncio.ensure_future(_nothing())])
+    assert not second.done(), "it is lent once"
+    assert not page.done(), "the page waits until it has its permit back"
+    one.bypass.left(robots)
+    await asyncio.wait_for(page, 10)
+    for _ in range(20):
+        await asyncio.wait([asyncio.ensure_future(_nothing())])
+    assert not second.done()
+    one.policy.on_downloaded(("s.test",))
+    one.bypass.left(await second)
 
 
 async def test_it_looks_again_after_waiting(desk: Any) -> None:
