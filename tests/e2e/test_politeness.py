@@ -53,17 +53,22 @@ class Bookings:
                 assert count <= burst + rate * window, f"{name}: {count} within {window:.3f} s"
 
     def were_kept(self, site: MockSite, prefix: str, slot: str) -> None:
-        """Nobody came before the instant that was booked, and no worker used one too late."""
-        arrivals, instants = arrivals_of(site, prefix), sorted(one["received"] for one in self.of(slot))
-        assert len(arrivals) == len(instants)
-        # If each request comes after its instant, then the first comes after the first instant …
-        assert all(at > instant - TICK for at, instant in zip(arrivals, instants, strict=True)), slot
-        for told in self.of_workers:
-            gone = sorted(at for name, at in told["gone"] if name == slot)
-            # One that goes back from the wire is given out again, at another instant.
-            taken = sorted(at for name, at in told["instants"] if name == slot)
-            late = [min((at - instant for instant in taken if instant <= at + TICK), default=-1.0) for at in gone]
-            assert all(-TICK <= one < MISSED + TICK for one in late), slot
+        """Whatever left was booked for who sent it, and left neither before nor long after its
+        instant; so it did not arrive before either.
+        """
+        arrivals = {path: sorted(at) for path, at in site.arrivals().items() if path.startswith(f"/{prefix}")}
+        used: dict[str, list[dict[str, Any]]] = {path: [] for path in arrivals}
+        for one in self.of(slot):
+            assert one["booked"], one
+            # The worker's instant is not before the server's, and it may only look late, never early.
+            assert one["left"] > one["received"] - TICK, one
+            assert one["late"] < MISSED + TICK, one
+            assert one["left"] - one["taken"] < MISSED + TICK or one["how"] == "rebooked", one
+            used[one["path"]].append(one)
+        for path, times in arrivals.items():
+            instants = sorted(one["received"] for one in used[path])
+            assert len(times) == len(instants), f"{path}: something left without a departure"
+            assert all(at > instant - TICK for at, instant in zip(times, instants, strict=True)), path
 
     def share(self, name: str, rate: float) -> float:
         """The part of the allowed rate that was used, in the best half of the time: a busy machine
@@ -163,6 +168,8 @@ def test_what_a_middleware_keeps_too_long_takes_another_departure(site: MockSite
     bookings = Bookings(workers)
     assert len(arrivals_of(site, "ok/")) == len(bookings.used) == 12, "each once"
     bookings.keep("127.0.0.1", 1 / 0.4)
+    bookings.were_kept(site, "ok/", "127.0.0.1")
+    assert any(one["how"] == "rebooked" for one in bookings.used)
     stats = [event["stats"] for event in workers.events("closed")]
     assert sum(one.get("mocra/throttle/late", 0) for one in stats) >= 3
     assert sum(one.get("retry/count", 0) + one.get("mocra/queue/redelivered", 0) for one in stats) == 0

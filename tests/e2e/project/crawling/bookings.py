@@ -1,77 +1,120 @@
 """The scheduler, with a record of what the server booked and what came of it: a machine that is busy
 delays arrivals, but none of this.
 
-One event ``bookings`` when the spider closes. ``used``: of each lease that was acknowledged its
-slot and bounds of its instant: the server's lies between ``sent`` and ``received`` plus what it
-answered, the worker's between ``received`` and ``taken``; ``rebooked``: it was late at the wire, and
-got another one there. ``gone``: slot and time, before the scheduler was asked, of each request that
-it gave out. ``instants``: slot and ``taken`` of each lease. ``waited``: seconds for which this
-process waited for a processor; ``busy``: their part of the time. Times are :func:`time.monotonic`.
+One event ``bookings`` when the spider closes. ``used``: of each request of the queue's that left with
+a departure its slot, scopes and path, and
+
+* bounds of its instant: the server's lies between ``sent`` and ``received``, the worker's between
+  ``received`` and ``taken``;
+* ``booked``: whether the server had booked it for this worker, which had neither used it nor given it
+  back; ``how``: it is the one that the request was handed out with (``leased``), came to it from
+  another request that did not leave (``handed on``), or was booked at the wire (``rebooked``);
+* ``left``: when it was looked at for the last time, and ``late``: how long after its instant that was,
+  without what others took of the processor meanwhile.
+
+``waited``: seconds for which this process waited for a processor; ``busy``: their part of the time.
+Times are :func:`time.monotonic`.
 """
 
 import asyncio
 import time
+from contextvars import ContextVar
+from urllib.parse import urlsplit
 
 from scrapy import signals
 
 from crawling.watch import waited_for_a_processor
 from mocra_scrapy.scheduler import Scheduler
 
+#: What was booked at the wire for the request that is looked at there.
+REBOOKED = ContextVar("rebooked")
+
 
 class Recording(Scheduler):
     def open(self, spider):
-        self.leased, self.used, self.gone, self.departures, self.instants = {}, [], [], {}, []
+        self.booked, self.used = {}, []  # departure -> its bounds, until it is used or given back
         self.began, self.waited = time.monotonic(), waited_for_a_processor()
         queue, self.exchange = self.mocra.queue, self.mocra.queue.exchange
         queue.exchange = self.recorded
         limiter, self.reserve = self.mocra.limiter, self.mocra.limiter.reserve
-        limiter.reserve = self.rebooked
+        limiter.reserve = self.reserved
+        state, self.attach = self.mocra.worker_state, self.mocra.worker_state.attach
+        state.attach = self.attached
         self.crawler.signals.connect(self.tell, signals.spider_closed)
         return super().open(spider)
 
-    async def recorded(self, *args, ack=(), **kwargs):
+    # What the server says.
+
+    async def recorded(self, *args, **kwargs):
+        for departure in kwargs["bounds"].unused:
+            self.booked.pop(departure, None)
         sent = time.monotonic()
-        answer = await self.exchange(*args, ack=ack, **kwargs)
+        answer = await self.exchange(*args, **kwargs)
         received = time.monotonic()
-        self.used += [self.leased[lease.token] for lease in ack if lease.token in self.leased]
-        now = []
         for lease in answer.leases:
-            bounds = {"sent": sent + lease.wait, "received": received + lease.wait, "wait": lease.wait}
-            self.leased[lease.token] = {"slot": lease.slot, "scopes": lease.scopes, **bounds}
-            now.append(self.leased[lease.token])
-            self.departures[lease.departure] = self.leased[lease.token]
-        # It is taken in within the same step of the event loop: this comes after it.
-        asyncio.get_running_loop().call_soon(self.note, now)
+            self.book(lease.departure, sent + lease.wait, received + lease.wait, lease.wait)
         return answer
 
-    async def rebooked(self, wishes, **kwargs):
-        """A request that was late at the wire takes another departure in place of its own."""
+    async def reserved(self, wishes, **kwargs):
+        for wish in wishes:
+            self.booked.pop(wish.instead, None)
         sent = time.monotonic()
         answers = await self.reserve(wishes, **kwargs)
         received = time.monotonic()
-        for wish, answer in zip(wishes, answers, strict=True):
-            old = None if wish.instead is None else self.departures.pop(wish.instead, None)
-            if old is not None and answer.booked:
-                old.update(sent=sent + answer.wait, received=received + answer.wait, rebooked=True)
-                self.departures[answer.departure] = old
+        for answer in answers:
+            if answer.booked:
+                self.book(answer.departure, sent + answer.wait, received + answer.wait, answer.wait)
+                REBOOKED.get([]).append(answer.departure)
         return answers
 
-    def note(self, leases):
-        for one in leases:
-            one["taken"] = time.monotonic() + one["wait"]
-            self.instants.append((one["slot"], one["taken"]))
+    def book(self, departure, sent, received, wait):
+        if departure is not None:
+            self.booked[departure] = bounds = {"sent": sent, "received": received}
+            # It is taken in within the same step of the event loop: this comes after it.
+            asyncio.get_running_loop().call_soon(lambda: bounds.update(taken=time.monotonic() + wait))
 
-    def next_request(self):
-        before = time.monotonic()
-        request = super().next_request()
-        if request is not None:
-            self.gone.append((request.meta.get("download_slot"), before))
-        return request
+    # What leaves.
+
+    def attached(self, running):
+        self.leaves, self.by_id = running.leaves, running._deliveries.by_id
+        running.leaves = self.looked_at
+        return self.attach(running)
+
+    def looked_at(self, request):
+        delivery = self.by_id.get(id(request))
+        instant = None if delivery is None or delivery.lease is None else delivery.departs
+        before = time.monotonic()  # not later than the worker looks
+        answer = self.leaves(request)
+        if instant is None:
+            return answer
+        if answer is None:
+            how = "leased" if instant.departure == delivery.lease.departure else "handed on"
+            self.leaving(request, delivery.lease, instant.departure, how=how, left=before, late=before - instant.at)
+            return None
+        return self.looked_at_again(request, delivery.lease, answer)
+
+    async def looked_at_again(self, request, lease, answer):
+        bookings, waited = [], waited_for_a_processor()
+        REBOOKED.set(bookings)
+        again = await answer
+        left, lag = time.monotonic(), waited_for_a_processor() - waited
+        if again is None:
+            departure = bookings[-1]
+            taken = self.booked.get(departure, {}).get("taken", left)
+            self.leaving(request, lease, departure, how="rebooked", left=left, late=left - taken - lag)
+        return again
+
+    def leaving(self, request, lease, departure, **facts):
+        if departure is None:
+            return  # it only had to wait
+        bounds = self.booked.pop(departure, None)
+        what = {"slot": lease.slot, "scopes": lease.scopes, "path": urlsplit(request.url).path}
+        self.used.append((bounds, {**what, "booked": bounds is not None, **facts}))
 
     def tell(self, spider):
         waited = waited_for_a_processor() - self.waited
         busy = waited / (time.monotonic() - self.began)
+        used = [{**(bounds or {}), **facts} for bounds, facts in self.used]
         for watch in self.crawler.extensions.middlewares:
             if type(watch).__name__ == "Watch":
-                told = {"used": self.used, "gone": self.gone, "instants": self.instants}
-                watch.tell("bookings", **told, busy=busy, waited=waited)
+                watch.tell("bookings", used=used, busy=busy, waited=waited)
