@@ -20,10 +20,10 @@ SPIDER = """
 
         async def start(self):
             for n in range(6):
-                yield scrapy.Request(f"{self.site}/ok/{n}")
+                yield scrapy.Request(f"{self.site}/crowd/one/0.02/{n}")
 
         async def parse(self, response):
-            inline = await self.crawler.engine.download_async(scrapy.Request(response.url + "/inline"))
+            inline = await self.crawler.engine.download_async(scrapy.Request(response.url + "00"))
             yield {"url": response.url, "inline": inline.status}
 """
 
@@ -43,3 +43,4 @@ def test_one_request_at_a_time_is_enough_for_robots_and_inline_requests(
     assert "bypass_given_up" not in done.stderr, "somebody waited for a permit that was never to come free"
     arrivals = sorted((times[0], path) for path, times in site.arrivals().items())
     assert arrivals[0][1] == "/robots.txt"
+    assert site.peaks() == {"one": 1}

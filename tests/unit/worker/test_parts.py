@@ -15,7 +15,8 @@ from scrapy.utils.request import RequestFingerprinter, fingerprint
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.models import Burial, Entry, Lease
-from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery, Failures
+from mocra_scrapy.worker.deliveries import CURRENT, Deliveries, Delivery
+from mocra_scrapy.worker.earlier_failures import Failures
 from mocra_scrapy.worker.inbox import Inbox, Local
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.recent_fingerprints import KnownLinks, RecentFingerprints, fingerprint_function
