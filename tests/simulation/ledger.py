@@ -66,6 +66,7 @@ class Ledger:
         self._ended_run = 0
         self._may_have_ended = False
         self._seeder: tuple[Link, float] | None = None  # and since when
+        self._signed_off: set[str] = set()  # names of links
         self.unfinished = self.letters = 0
         self.steps = 0
         self._copies: Counter[int] = Counter()  # stored, and neither acknowledged nor buried
@@ -108,7 +109,8 @@ class Ledger:
             alive_until = max(other[1], other[0].renewed.get(0, 0.0)) + self.options.lease
             dead = alive_until < now + self.world.slack
             self.expect(dead, "one_seeder", f"{link.name} seeds, but {other[0].name} does until {alive_until}")
-        self._seeder = (link, now)
+        if link.name not in self._signed_off:  # else it was on its way when the worker left, which ends it
+            self._seeder = (link, now)
 
     def seeding_completed(self, link: Link) -> None:
         self._seeder = None
@@ -221,6 +223,7 @@ class Ledger:
     def left(self, link: Link) -> None:
         """*link*'s worker signed off, or is about to: the queue forgets it, its last call too."""
         self._last.pop(link.name, None)
+        self._signed_off.add(link.name)
         if self._seeder is not None and self._seeder[0] is link:
             self._seeder = None
         for key in [key for key in self._held if key[0] == link.name]:
