@@ -75,7 +75,8 @@ class IRateLimiter(Interface):
 
     async def change(name: str, change: LimitChange) -> None:
         """Change a limit while the crawl runs; an empty change goes back to the settings.
-        [a_change_holds_at_once] One that is ``adapted`` keeps to the limit's floor.
+        [a_change_holds_at_once] What is booked keeps its distance from what is booked after the
+        change. [a_shorter_interval_spares_what_is_booked] One that is ``adapted`` keeps to the limit's floor.
         [an_adaptation_keeps_the_floor]
         """
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from mocra_scrapy.models import Bounds, Finish, LimitChange, Reservation, SlotLimit
 
 from .harness import Harness, bodies, entries
@@ -200,6 +202,16 @@ async def test_a_change_holds_at_once(harness: Harness) -> None:
     await limiter.change("s", LimitChange())
     assert (await limiter.look("s")).limit == limit
     assert (await limiter.look("t")).limit == limit
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+async def test_a_shorter_interval_spares_what_is_booked(harness: Harness, jitter: float) -> None:
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=20, jitter=jitter))
+    booked = [one.wait for one in await limiter.reserve([Reservation(("s",), 1000.0)] * 3)]
+    await limiter.change("s", LimitChange(interval=5))
+    (after,) = await limiter.reserve([Reservation(("s",), 1000.0)])
+    assert after.wait >= booked[-1] + 5 * (1 - jitter) - 1, "two would depart together"
+    assert after.wait <= booked[-1] + 5 * (1 + jitter) + 20 * 2 * jitter + 1, "and not as if nothing had changed"
 
 
 async def test_a_paused_slot_waits_for_its_resumption(harness: Harness) -> None:

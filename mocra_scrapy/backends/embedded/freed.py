@@ -196,3 +196,12 @@ def set_anew(table: MutableMapping[str, Freed], name: str, last: float | None, n
     """
     floor = max(table.get(name, Freed()).floor, last or 0.0)
     store(table, name, Freed(floor), now)
+
+
+def by_another(limit: SlotLimit, old: SlotLimit, last: float, start: float) -> float:
+    """``tat``, which *old* made *last*, by another *limit*: a longer interval must not outlast its change, but
+    what is booked and has not departed keeps its distance. *start*: when the next one might depart.
+    """
+    if limit.interval:
+        start = max(start, last - old.interval * (1 - old.jitter))
+    return min(last, start + limit.burst * limit.interval)

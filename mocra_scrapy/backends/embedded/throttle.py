@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mocra_scrapy.backends.embedded.freed import Freed, book, latest, set_anew, take_back
+from mocra_scrapy.backends.embedded.freed import Freed, book, by_another, latest, set_anew, take_back
 from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
 from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
@@ -196,14 +196,15 @@ class Throttle:
 
     def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
+        old = self.limit_of(name, now)
         if change == LimitChange():
             self.changes.pop(name, None)
         else:
             self.changes[name] = change
         limit = self.limit_of(name, now)
-        if name in self.tat:  # what a longer interval booked must not outlast the change
+        if name in self.tat:
             start, last = max(now, self.held.get(name, now)), self.tat[name]
-            self.tat[name] = min(last, (now if math.isinf(start) else start) + limit.burst * limit.interval)
+            self.tat[name] = by_another(limit, old, last, now if math.isinf(start) else start)
             if self.tat[name] < last:
                 set_anew(self.freed, name, last, now)
 
