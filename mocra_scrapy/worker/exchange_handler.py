@@ -12,6 +12,7 @@ from scrapy import signals as scrapy_signals
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 
 from mocra_scrapy import signals
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.runtime.worker_state import DRAINED
 from mocra_scrapy.worker.rule_differences import RuleDifferences
 
@@ -73,7 +74,7 @@ class ExchangeHandler:
         self._codec = codec
         self.run = status.state.run
         self.rules = RuleDifferences(parts, crawler.stats)
-        self.is_broken = False
+        self.is_broken = self._told_full = False
         self._answered_at = time.monotonic()
 
     # ------------------------------------------------------------------ answers
@@ -92,6 +93,8 @@ class ExchangeHandler:
                     self._dropped(push.request)
         self._engine.listen_again()
         self._look_at_clock(exchange.silence)
+        if exchange.size.dead >= self._options.queue.max_dead and not self._told_full:
+            self._tell_full(exchange.size.dead)
         if exchange.state.run > self.run:
             self._next_run(exchange)
         self.run = exchange.state.run
@@ -104,6 +107,17 @@ class ExchangeHandler:
             self._give_back_held(exchange)
         else:
             self._outbox.release(list(exchange.leases))
+
+    def _tell_full(self, letters: int) -> None:
+        """Once: from now on something is lost with each letter."""
+        self._told_full = True
+        self._stats.set_value("mocra/dead/full", True)
+        logger.error(
+            "Crawl %r has %s, as many as MOCRA_MAX_DEAD allows: each further one deletes the oldest. Look at them (scrapy"
+            " mocra dead list), replay or purge what can go, or raise MOCRA_MAX_DEAD",
+            self._parts.crawl,
+            counted(letters, "dead letter"),
+        )
 
     def _look_at_clock(self, silence: float) -> None:
         """By the server's clock nobody called for longer than since our own last call: it was set

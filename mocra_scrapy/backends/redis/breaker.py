@@ -118,12 +118,7 @@ class RedisBreaker:
         }
 
     async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:
-        packed = msgpack.packb(
-            {**self._rules, **asked},
-            use_bin_type=False,  # cmsgpack is older than the bin types
-            unicode_errors="surrogateescape",
-        )
-        return await self._shards.run(script, shard, packed)
+        return await self._shards.ask(script, shard, {**self._rules, **asked})
 
     async def _ask_packed(self, script: Script, shard: int, **asked: Any) -> Any:
         return msgpack.unpackb(await self._ask(script, shard, **asked), raw=True, strict_map_key=False)

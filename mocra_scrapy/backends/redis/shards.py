@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from zlib import crc32
+
+import msgpack
 
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
@@ -65,6 +67,11 @@ class Shards:
 
     async def run(self, script: Script, shard: int, *args: Any) -> Any:
         return await self._client.run(script, [f"{self._prefix}:{{{self._name}:{shard}}}:meta"], args)
+
+    async def ask(self, script: Script, shard: int, asked: Mapping[str, Any]) -> Any:
+        """:meth:`run` with one argument, a map for ``cmsgpack.unpack``."""
+        # cmsgpack is older than the bin types.
+        return await self.run(script, shard, msgpack.packb(asked, use_bin_type=False, unicode_errors="surrogateescape"))
 
     async def known(self) -> int:
         """How many there are."""

@@ -57,12 +57,7 @@ class RedisStalls:
         }
 
     async def _ask(self, script: Script, shard: int, **asked: Any) -> Any:
-        packed = msgpack.packb(
-            {**self._rules, **asked},
-            use_bin_type=False,  # cmsgpack is older than the bin types
-            unicode_errors="surrogateescape",
-        )
-        return await self._shards.run(script, shard, packed)
+        return await self._shards.ask(script, shard, {**self._rules, **asked})
 
     async def report(self, attempts: Sequence[Attempts]) -> Sequence[StallState]:
         await self._shards.known()

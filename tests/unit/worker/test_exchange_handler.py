@@ -42,7 +42,7 @@ class Stage:
         self.sent: list[tuple[Any, dict[str, Any]]] = []
         self.status = QueueStatus(state())
         self.worker_state = SimpleNamespace(draining=False, paused=False)
-        options = SimpleNamespace(queue=SimpleNamespace(lease=60.0), close=close)
+        options = SimpleNamespace(queue=SimpleNamespace(lease=60.0, max_dead=50), close=close)
         session = SimpleNamespace(queue=SimpleNamespace(options=QueueOptions()))
         self.parts = SimpleNamespace(options=options, state=self.worker_state, crawl="c", session=session)
         self.engine, self.inbox, self.outbox, self.filter = Mock(), Mock(), Mock(), Mock()
@@ -125,6 +125,16 @@ def test_the_next_run_is_told_and_what_was_seen_is_forgotten(forgets: bool, capl
     ) is not forgets
     stage(state=state(2))
     stage.filter.forget.assert_called_once()
+
+
+def test_letters_that_push_out_others_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage(size=QueueSize(dead=49))
+    assert stage.stat("mocra/dead/full") is None
+    stage(size=QueueSize(dead=50))
+    stage(size=QueueSize(dead=50))
+    assert caplog.text.count("50 dead letters, as many as MOCRA_MAX_DEAD allows: each further one deletes") == 1
+    assert stage.stat("mocra/dead/full") is True
 
 
 def test_a_push_after_the_end_is_heard_of() -> None:
