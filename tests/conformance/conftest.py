@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from .harness import Harness, make_harness
+from .harness import Harness
+from .memory_harness import MemoryHarness
+from .redis_harness import ClusterHarness, RedisHarness
 
 SERVERS = ["redis", "cluster"]
 OTHERS = ["redis-6.2", "valkey"]
@@ -15,6 +17,17 @@ KINDS = [
     *(pytest.param(kind, marks=pytest.mark.redis) for kind in SERVERS),
     *(pytest.param(kind, marks=[pytest.mark.redis, pytest.mark.other_server]) for kind in OTHERS),
 ]
+
+
+def make_harness(kind: str, request: pytest.FixtureRequest) -> Harness:
+    """The harness *kind*; its server is started when a test first asks for it."""
+    if kind == "memory":
+        return MemoryHarness()
+    if kind == "cluster":
+        return ClusterHarness(request.getfixturevalue("redis_cluster"))
+    if kind == "redis":
+        return RedisHarness(request.getfixturevalue("redis_url"))
+    return RedisHarness(request.getfixturevalue("other_server")(kind).url)
 
 
 @pytest.fixture(params=KINDS)

@@ -27,7 +27,8 @@ from mocra_scrapy.models import (
     Threshold,
 )
 
-from .harness import Harness, MemoryHarness, entries
+from .harness import Harness, entries
+from .memory_harness import MemoryHarness
 
 SLACK = 3.0  # s that a whole example may take on a slow machine
 WHAT: dict[str, Any] = {"shards": 1, "lease": 1e9}

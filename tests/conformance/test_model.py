@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Bounds, Burial, Entry, Exchange, Lease, QueueOptions
 
-from .harness import LEASE, Harness, MemoryHarness, fp
+from .harness import LEASE, Harness, fp
+from .memory_harness import MemoryHarness
 from .model import DEAD, GONE, Model
 
 NAMES, SLOTS = ["a", "b", "c"], ["s", "t", "u"]

@@ -20,7 +20,8 @@ from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.interfaces import IBackend
 from mocra_scrapy.models import Entry, QueueOptions, ServerReport
 
-from .harness import MemoryHarness, bodies, entries, fp
+from .harness import bodies, entries, fp
+from .memory_harness import MemoryHarness
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from mocra_scrapy.models import Attempts, SlotLimit, StallRules, StallState
 
-from .harness import Harness, MemoryHarness, entries
+from .harness import Harness, entries
+from .memory_harness import MemoryHarness
 
 SLOTS = ("a", "b")
 #: Steps are so long that the seconds for which a busy machine keeps a server waiting decide nothing.

@@ -11,7 +11,8 @@ from typing import Any
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import Audit, QueueSize
-from tests.conformance.harness import CRAWL, RedisHarness
+from tests.conformance.harness import CRAWL
+from tests.conformance.redis_harness import RedisHarness
 
 from .clock import VirtualLoop
 from .link import Link

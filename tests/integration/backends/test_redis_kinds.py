@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -18,39 +17,14 @@ import pytest
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
-from mocra_scrapy.interfaces import IBackend, IRequestQueue
-from mocra_scrapy.models import Entry, Exchange, Finish, LimitChange, QueueOptions, Reservation, RuleSet, SlotLimit
+from mocra_scrapy.interfaces import IBackend
+from mocra_scrapy.models import Entry, Exchange, Finish, QueueOptions
+from tests.integration.backends.redis_crawls import FAST, backend, started
 from tests.services import processes
 from tests.services.faultproxy import FaultProxy
 from tests.services.redis_server import PASSWORD, RedisServer, SentinelGroup, SocketRedis, TlsRedis
 
-pytestmark = pytest.mark.redis
-
-FAST = {"socket_timeout": 1, "socket_connect_timeout": 1}
-
-
-@pytest.fixture(autouse=True)
-async def nothing_stays_open() -> AsyncIterator[None]:
-    """No socket of a test outlives it. redis-py does not wait for the end of TLS where a server
-    refuses it, so this does.
-    """
-    sockets = getattr(asyncio.get_running_loop(), "_selector").get_map()  # noqa: B009 - asyncio tells it in no other way
-    before = len(sockets)
-    yield
-    deadline = asyncio.get_running_loop().time() + 20
-    while len(sockets) > before:
-        assert asyncio.get_running_loop().time() < deadline, "a socket stays open"
-        await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def backend(url: str, prefix: str = "mocra", **options: Any) -> AsyncIterator[IBackend]:
-    opened = open_backend(url, prefix=prefix, options=options)
-    try:
-        await opened.open(10)
-        yield opened
-    finally:
-        await opened.close()
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("nothing_stays_open")]
 
 
 async def a_whole_crawl(on: IBackend, crawl: str = "") -> None:
@@ -219,15 +193,6 @@ async def test_the_check_looks_at_a_real_server(redis_single: RedisServer, tmp_p
         careless.kill()
 
 
-# ---------------------------------------------------------------------- failures
-
-
-async def started(on: IBackend, name: str = "w") -> tuple[IRequestQueue, QueueSession]:
-    queue = on.request_queue("c", QueueOptions(lease=60))
-    await queue.join(name)
-    return queue, QueueSession(queue, name)
-
-
 async def test_a_restarted_server_has_forgotten_the_scripts(own_redis: RedisServer) -> None:
     async with backend(own_redis.url, **FAST) as on:
         queue, session = await started(on)
@@ -302,81 +267,6 @@ async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
         await queue.close()
 
 
-async def test_what_a_worker_killed_at_the_end_leaves_goes_by_itself(redis_url: str, redis_single: RedisServer) -> None:
-    async with backend(redis_url) as on:
-        queue, _ = await started(on)
-        await queue.join("killed")
-        killed = QueueSession(queue, "killed")
-        assert not await killed.lease(1)  # it held nothing, but its last call is remembered
-        await queue.claim_seeding("w")
-        await queue.complete_seeding("w")
-        assert await queue.finish("w") is Finish.WON
-        await queue.close_worker("w")
-        with redis_single.client() as client:
-            left = {key: client.pttl(key) for key in client.scan_iter()}
-            names = (b"crawl", b"workers", b"ruled", b"w:killed")
-            assert left.keys() == {b"mocra:{c:0}:" + name for name in names}
-            assert left.pop(b"mocra:{c:0}:crawl") == -1
-            assert all(0 < ttl <= 3_600_000 for ttl in left.values())
-            # Whoever begins the next run must not vanish from the list of the living in the middle
-            # of a long start().
-            await queue.join("next")
-            assert client.pttl("mocra:{c:0}:workers") == client.pttl("mocra:{c:0}:ruled") == -1
-            assert client.pttl("mocra:{c:0}:w:killed") > 0
-            # It was only slow: as soon as it has work again it is remembered without a limit.
-            await killed.push([Entry(b"1", "s")])
-            assert client.pttl("mocra:{c:0}:workers") == client.pttl("mocra:{c:0}:w:killed") == -1
-        await queue.close()
-
-
-DAYS = 24 * 3_600_000
-
-
-async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_ever(
-    redis_url: str, redis_single: RedisServer
-) -> None:
-    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live")}
-    async with backend(redis_url) as on:
-        limiter = on.rate_limiter("c", QueueOptions(rules=RuleSet(SlotLimit(interval=50))))
-        await limiter.reserve([Reservation(("a",), 100.0)])
-        await limiter.hold("a", 3600)
-        await limiter.pause("b")
-        await limiter.change("a", LimitChange(interval=5))
-        await limiter.slow_down("b", floor=1, recovery=0.1, most=60, calm=0)
-        with redis_single.client() as client:
-            left = {key: client.pttl(key) for key in client.scan_iter()}
-            assert left.keys() == names
-            assert all(6 * DAYS < ttl <= 7 * DAYS for ttl in left.values())
-            queue, _ = await started(on)
-            there = set(client.scan_iter()) & names
-            assert len(there) >= 3
-            assert {client.pttl(key) for key in there} == {-1}
-            assert 3500 < (await limiter.look("a")).wait <= 3600
-            await limiter.hold("a", 7200)
-            assert {client.pttl(key) for key in there} == {-1}
-        await queue.close()
-
-
-async def test_the_end_of_a_run_does_not_cut_short_what_is_told_later(
-    redis_url: str, redis_single: RedisServer
-) -> None:
-    """Also of a crawl that keeps what it has seen, whose record stays."""
-    async with backend(redis_url) as on:
-        queue = on.request_queue("c", QueueOptions(keep_seen=True))
-        limiter = on.rate_limiter("c", QueueOptions(keep_seen=True))
-        await queue.join("w")
-        await limiter.hold("a", 5)
-        await queue.claim_seeding("w")
-        await queue.complete_seeding("w")
-        assert await queue.finish("w") is Finish.WON
-        await queue.close_worker("w")
-        await queue.close()
-        with redis_single.client() as client:
-            assert 0 < client.pttl("mocra:{c:0}:hold") <= 5000
-            await limiter.hold("b", 3600)
-            assert 6 * DAYS < client.pttl("mocra:{c:0}:hold") <= 7 * DAYS
-
-
 async def test_wake_ups_survive_a_restart(own_redis: RedisServer) -> None:
     async with backend(own_redis.url, **FAST) as one, backend(own_redis.url, **FAST) as two:
         waiting, hungry = await started(one, "hungry")
@@ -388,16 +278,4 @@ async def test_wake_ups_survive_a_restart(own_redis: RedisServer) -> None:
         await insist(lambda repeat: pusher.exchange(push=[Entry(b"1", "s")], repeat=repeat))
         assert await waiting.wait("hungry", 20)
         await waiting.close()
-        await queue.close()
-
-
-async def test_foreign_keys_under_our_names_are_told(redis_url: str, redis_single: RedisServer) -> None:
-    from mocra_scrapy.exceptions import BackendCorrupted
-
-    with redis_single.client() as client:
-        client.set("mocra:{c:0}:meta", "somebody else's")
-    async with backend(redis_url) as on:
-        queue = on.request_queue("c", QueueOptions())
-        with pytest.raises(BackendCorrupted, match="WRONGTYPE"):
-            await queue.join("w")
         await queue.close()

@@ -14,8 +14,8 @@ from mocra_scrapy.coordination.generators import Interruptible, interruptible
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.exceptions import LockLost
 
+from .lock_stage import Locks, lock
 from .test_leadership import Clock, eventually
-from .test_locks import Locks, lock
 
 
 @pytest.fixture

@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.coordination.locks import Lock
-from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, LockLost, LockTimeout, MocraError
-
-from .test_leadership import Clock, eventually
-
-
-class Locks:
-    """Locks whose server can be made to fail."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.real = MemoryBackend(clock=clock).locks()
-        self.away = False
-        self.calls: list[str] = []
-        self.after: Callable[[str], None] = lambda verb: None
-
-    def __getattr__(self, verb: str) -> Any:
-        async def call(*args: Any, **more: Any) -> Any:
-            self.calls.append(verb)
-            if self.away and verb != "wait":
-                raise BackendUnavailable("away")
-            answer = await getattr(self.real, verb)(*args, **more)
-            self.after(verb)
-            return answer
-
-        return call
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def locks(clock: Clock) -> Locks:
-    return Locks(clock)
-
-
-def lock(locks: Locks, clock: Clock, **more: Any) -> Lock:
-    return Lock(locks, "door", "me", clock=clock, **more)  # type: ignore[arg-type]
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, LockTimeout
+from tests.unit.coordination.lock_stage import Locks, lock
+from tests.unit.coordination.test_leadership import Clock, eventually
 
 
 @pytest.mark.parametrize("wrong", [{"ttl": 0}, {"ttl": 1e9}, {"limit": 0}, {"on_loss": "shout"}])
@@ -123,111 +85,6 @@ async def test_it_is_renewed_in_the_background(locks: Locks, clock: Clock) -> No
             locks.calls.clear()
             clock.now += 0.2
             assert not held.lost
-    assert list(await locks.real.holders("door")) == []
-
-
-async def test_a_lost_lock_cancels_its_body(locks: Locks, clock: Clock) -> None:
-    cancelled = False
-
-    async def body() -> None:
-        nonlocal cancelled
-        async with lock(locks, clock, ttl=0.3) as held:
-            clock.now += 0.4
-            assert held.lost, "by the clock, at once"
-            assert await locks.real.acquire("door", "other", 1000)
-            try:
-                await asyncio.sleep(30)
-            except asyncio.CancelledError:
-                cancelled = True
-                raise
-
-    with pytest.raises(LockLost, match="was lost while it was held") as raised:
-        await body()
-    assert cancelled
-    assert isinstance(raised.value, MocraError)
-    await asyncio.sleep(0)  # nothing of the cancellation is left
-    task = asyncio.current_task()
-    assert task is not None
-    assert getattr(task, "cancelling", lambda: 0)() == 0
-    assert [grant.owner for grant in await locks.real.holders("door")] == ["other"], "not released by somebody else"
-
-
-async def test_a_body_that_ended_after_the_loss_is_told(locks: Locks, clock: Clock) -> None:
-    with pytest.raises(LockLost):
-        async with lock(locks, clock):
-            clock.now += 31
-
-
-async def test_a_body_that_swallows_the_cancellation_is_told(locks: Locks, clock: Clock) -> None:
-    async def body() -> None:
-        async with lock(locks, clock, ttl=0.1):
-            clock.now += 1
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(30)
-
-    with pytest.raises(LockLost):
-        await body()
-    await asyncio.sleep(0)
-
-
-async def test_an_error_of_the_body_wins(locks: Locks, clock: Clock) -> None:
-    async def body() -> None:
-        async with lock(locks, clock, ttl=0.1):
-            clock.now += 1
-            try:
-                await asyncio.sleep(30)
-            finally:
-                raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await body()
-    await asyncio.sleep(0)
-
-
-async def test_a_flag_instead(locks: Locks, clock: Clock) -> None:
-    async with lock(locks, clock, ttl=0.1, on_loss="flag") as held:
-        clock.now += 1
-        assert await locks.real.acquire("door", "other", 1000)
-        await eventually(lambda: held._gone)
-        assert held.lost
-    assert [grant.owner for grant in await locks.real.holders("door")] == ["other"]
-
-
-async def test_somebody_elses_cancellation_stays_one(locks: Locks, clock: Clock) -> None:
-    async def work() -> None:
-        async with lock(locks, clock):
-            await asyncio.sleep(30)
-
-    task = asyncio.ensure_future(work())
-    await eventually(lambda: locks.calls)
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert list(await locks.real.holders("door")) == []
-
-
-@pytest.mark.parametrize("longer", [False, True])
-async def test_an_outage(longer: bool, locks: Locks, clock: Clock) -> None:
-    """Shorter than the time to live: nothing happens. Longer: lost."""
-    body = asyncio.Event()
-
-    async def work() -> int:
-        async with lock(locks, clock, ttl=0.3):
-            body.set()
-            locks.away = True
-            clock.now += 0.4 if longer else 0.1
-            await eventually(lambda: locks.calls.count("renew") >= 2)
-            locks.away = False
-            locks.calls.clear()
-            await eventually(lambda: "renew" in locks.calls)
-        return 1
-
-    if longer:
-        with pytest.raises(LockLost):
-            await work()
-    else:
-        assert await work() == 1
     assert list(await locks.real.holders("door")) == []
 
 
@@ -308,101 +165,6 @@ async def test_who_is_cancelled_while_it_gives_back_gives_back(locks: Locks, clo
     for _ in range(5):
         await asyncio.sleep(0)
     assert list(await slow.real.holders("door")) == []
-
-
-async def test_it_is_not_held_while_it_is_waited_for(locks: Locks, clock: Clock) -> None:
-    assert await locks.real.acquire("door", "other", 1000)
-    one = lock(locks, clock)
-    task = asyncio.ensure_future(one.__aenter__())
-    await eventually(lambda: "wait" in locks.calls)
-    assert one.lost
-    with pytest.raises(LockLost):
-        one.check()
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-async def test_belief_ends_before_the_server_does_also_after_a_renewal(locks: Locks, clock: Clock) -> None:
-    async with lock(locks, clock, ttl=0.3, on_loss="flag") as held:
-        clock.now += 0.1
-        locks.calls.clear()
-        await eventually(lambda: "renew" in locks.calls)
-        locks.away = True
-        await asyncio.sleep(0)
-        clock.now += 0.23
-        assert not held.lost
-        clock.now += 0.02
-        assert held.lost, "0.8 of 0.3 s after the renewal"
-        assert len(await locks.real.holders("door")) == 1, "the server's end comes later"
-
-
-async def test_a_renewal_whose_answer_comes_too_late_loses_it_for_good(locks: Locks, clock: Clock) -> None:
-    def late(verb: str) -> None:
-        if verb == "renew":
-            clock.now += 0.25
-
-    locks.after = late
-    async with lock(locks, clock, ttl=0.3, on_loss="flag") as held:
-        await eventually(lambda: "renew" in locks.calls)
-        await eventually(lambda: held._gone)
-        locks.after = lambda verb: None
-        clock.now -= 0.25
-        assert held.lost, "though the server says that it was kept"
-
-
-@pytest.mark.parametrize("stack", [False, True])
-async def test_in_a_generator_nothing_is_cancelled(stack: bool, locks: Locks, clock: Clock) -> None:
-    """Whichever task iterates a callback has nothing to do with its lock: what that task does
-    between two items (pipelines!) must not be cancelled.
-    """
-    lost = asyncio.Event()
-
-    async def callback() -> Any:
-        held = lock(locks, clock, ttl=0.1)
-        async with contextlib.AsyncExitStack() as more:
-            if stack:
-                await more.enter_async_context(held)
-                yield 1
-            else:
-                async with held:
-                    yield 1
-                    await asyncio.sleep(0)
-                    with pytest.raises(LockLost):
-                        held.check()
-                    yield 2
-
-    async def iterate() -> list[int]:
-        got = []
-        async for one in callback():
-            got.append(one)
-            if one == 1:
-                clock.now += 1  # it is lost while the item is in the pipelines
-                assert await locks.real.acquire("door", "other", 1000)
-                lost.set()
-                for _ in range(20):
-                    await asyncio.sleep(0.005)
-            else:
-                assert got == [1, 2]
-        return got
-
-    with pytest.raises(LockLost, match="was lost while it was held"):
-        await asyncio.ensure_future(iterate())
-    assert lost.is_set()
-
-
-async def test_in_a_coroutine_that_a_generator_awaits_the_body_is_cancelled(locks: Locks, clock: Clock) -> None:
-    async def login() -> None:
-        async with lock(locks, clock, ttl=0.1):
-            clock.now += 1
-            await asyncio.sleep(30)
-
-    async def callback() -> Any:
-        with pytest.raises(LockLost):
-            await login()
-        yield 1
-
-    assert [one async for one in callback()] == [1]
 
 
 async def test_nobody_starves(locks: Locks, clock: Clock) -> None:

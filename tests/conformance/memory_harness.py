@@ -1,0 +1,76 @@
+"""The harness of the memory backend."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.exceptions import BackendUnavailable
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IRequestQueue,
+)
+from mocra_scrapy.models import Seeding
+from tests.conformance.harness import CRAWL, Harness
+
+
+class MemoryHarness(Harness):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.url = f"memory://{secrets.token_hex(8)}"
+
+    def make_backend(self) -> IBackend:
+        return MemoryBackend(self.url, clock=lambda: self.now)
+
+    second_backend = make_backend
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+        for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
+            crawl.heard += seconds if crawl.heard else 0.0
+
+    async def turn_clock(self, seconds: float) -> None:
+        self.now += max(0.0, seconds)  # the clock of a process never goes back
+
+    async def residue(self, *, keep_seen: bool = False) -> set[str]:
+        left = set()
+        for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
+            parts = {"slots", "suspects", "delayed", "workers", "seen"} - ({"seen"} if keep_seen else set())
+            left |= {part for part in parts if len(getattr(crawl, part))}
+            left |= {f"slot {name}" for name in crawl.slots._lists}
+            if not crawl.wakeups.idle():
+                left.add("wakeups")
+        return left
+
+    @contextlib.contextmanager
+    def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
+        kept: Any = queue.exchange
+
+        async def lossy(*args: Any, **kwargs: Any) -> None:
+            await kept(*args, **kwargs)
+            raise BackendUnavailable("the answer got lost")
+
+        queue.exchange = lossy  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            queue.exchange = kept  # type: ignore[method-assign]
+
+    async def refuse(self, slot: str) -> bool:
+        return False
+
+    async def wipe(self) -> None:
+        store: Any = self.backends[0]._store  # type: ignore[attr-defined]
+        for part in (store.roles, store.locks, store.namespaces, store.workers):
+            part.clear()
+
+    async def lose_record(self) -> None:
+        stored: Any = self.backends[0]._store[CRAWL]  # type: ignore[attr-defined]
+        stored.run, stored.seeding, stored.seeder = 0, Seeding.OPEN, ""
+
+    async def cut_off(self) -> None:
+        """Nothing can be cut in one process."""

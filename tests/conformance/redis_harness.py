@@ -1,0 +1,241 @@
+"""The harness of Redis and of its cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.redis.connection.scripts import Script
+from mocra_scrapy.exceptions import BackendUnavailable
+from mocra_scrapy.interfaces import (
+    IBackend,
+    IRequestQueue,
+)
+from tests.conformance.harness import CRAWL, Harness
+
+#: In front of a script: of its commands the one whose number is stored under a key is refused, and the
+#: key says so. The same text for each number: a server compiles it once.
+REFUSING = """
+local redis = (function()
+    local real, place = redis, string.sub(KEYS[1], 1, -5) .. 'refused'
+    local left = tonumber(real.call('GET', place) or 0) or 0
+
+    local function next_one()
+        left = left - 1
+        if left ~= 0 then return nil end
+        real.call('SET', place, 'yes')
+        return 'REFUSED'  -- no command is called so
+    end
+
+    return setmetatable({
+        call = function(...) return real.call(next_one() or ..., select(2, ...)) end,
+        pcall = function(...) return real.pcall(next_one() or ..., select(2, ...)) end,
+    }, {__index = real})
+end)()
+"""
+
+
+class RedisHarness(Harness):
+    """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
+    script adds to the clock.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+        self.prefix = f"t{secrets.token_hex(6)}"
+        self.skew = 0
+        self.tags: set[str] = set()
+        self.client = self._connect()
+
+    def _connect(self) -> Any:
+        import redis
+
+        return redis.Redis.from_url(self.url)
+
+    def make_backend(self) -> IBackend:
+        return open_backend(self.url, prefix=self.prefix)
+
+    second_backend = make_backend
+
+    def key(self, shard: int, name: str, crawl: str = CRAWL) -> str:
+        return f"{self.prefix}:{{{crawl}:{shard}}}:{name}"
+
+    async def advance(self, seconds: float) -> None:
+        await self.turn_clock(seconds)
+        for crawl in self.crawls:
+            for shard in range(self.shards):
+                meta = self.key(shard, "meta", crawl)
+                if self.client.hexists(meta, "heard"):
+                    self.client.hincrby(meta, "heard", int(seconds * 1000))
+
+    async def turn_clock(self, seconds: float) -> None:
+        self.skew += int(seconds * 1000)  # a total, for a drained shard's meta is deleted
+        for crawl in self.crawls:
+            for shard in range(self.shards):
+                self.client.hset(self.key(shard, "meta", crawl), "skew", self.skew)
+        for tag in self.tags:
+            self.coordinates(tag)
+
+    def coordinates(self, tag: str) -> None:
+        self.tags.add(tag)
+        if self.skew:
+            self.client.set(f"{self.prefix}:{{{tag}}}:skew", self.skew)
+
+    async def wipe(self) -> None:
+        for key in self.keys():
+            if not key.endswith(":skew"):
+                self.client.delete(key)
+
+    async def lose_part(self, name: str) -> bool:
+        for shard in range(self.shards):
+            for key in list(self.client.scan_iter(match=self.key(shard, name), count=1000)):
+                self.client.delete(key)
+        return True
+
+    async def lose_record(self) -> None:
+        self.client.delete(self.key(0, "crawl"))
+
+    async def leave_reset(self, queue: IRequestQueue, by: str) -> bool:
+        shards: Any = queue._shards  # type: ignore[attr-defined]
+        kept = shards._client.delete
+
+        async def dies(names: list[bytes]) -> None:
+            await kept(names[: len(names) // 2])
+            raise BackendUnavailable("it died")
+
+        shards._client.delete = dies
+        try:
+            with contextlib.suppress(BackendUnavailable):
+                await queue.reset(by)
+        finally:
+            shards._client.delete = kept
+        return True
+
+    async def cut_off(self) -> None:
+        self.client.client_kill_filter(_type="pubsub")
+
+    async def damage(self, name: str, namespace: str = "place") -> bool:
+        self.client.hset(f"{self.prefix}:{{+shared:{namespace}}}:values", name, b"\xc1rubbish")
+        return True
+
+    def keys(self) -> list[str]:
+        return [key.decode() for key in self.client.scan_iter(match=f"{self.prefix}:*", count=1000)]
+
+    async def residue(self, *, keep_seen: bool = False) -> set[str]:
+        left = set()
+        for key in self.keys():
+            name = key.partition("}:")[2] or key
+            allowed = name in {"crawl", "dead", "dead:at", "dictionaries"} or name.startswith("last:")
+            if keep_seen:
+                allowed = allowed or name == "meta" or name.startswith("f:")
+            if not allowed:
+                left.add(name)
+        return left
+
+    @contextlib.contextmanager
+    def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
+        shards: Any = queue._shards  # type: ignore[attr-defined]
+        kept = shards.run
+
+        async def lossy(*args: Any, **kwargs: Any) -> None:
+            await kept(*args, **kwargs)
+            raise BackendUnavailable("the answer got lost")
+
+        shards.run = lossy
+        try:
+            yield
+        finally:
+            shards.run = kept
+
+    @contextlib.contextmanager
+    def refusing(self, queue: IRequestQueue, step: int) -> Iterator[list[int]]:
+        shards: Any = queue._shards  # type: ignore[attr-defined]
+        kept, refused = shards.run, []
+
+        async def run(script: Script, shard: int, *args: Any) -> Any:
+            key = self.key(shard, "refused", shards._name)
+            self.client.set(key, step)
+            try:
+                return await kept(Script(script.name, REFUSING + script.text), shard, *args)
+            finally:
+                if self.client.getdel(key) == b"yes":
+                    refused.append(step)
+
+        shards.run = run
+        try:
+            yield refused
+        finally:
+            shards.run = kept
+
+    def keep(self, crawl: str) -> Callable[[], None]:
+        names, skew = self._keys_of(crawl), self.skew
+        asking = self.client.pipeline(transaction=False)
+        for name in names:
+            asking.dump(name)
+            asking.pttl(name)
+        answers = asking.execute()
+        stored = list(zip(names, answers[::2], answers[1::2], strict=True))
+        kept_at = time.monotonic()
+
+        def bring_back() -> None:
+            # Leases and delays are of real seconds: none of those that the test took since have passed.
+            self.skew = skew - int((time.monotonic() - kept_at) * 1000)
+            telling = self.client.pipeline(transaction=False)
+            for name in self._keys_of(crawl):
+                telling.delete(name)
+            for name, value, ttl in stored:
+                telling.restore(name, max(0, ttl), value)
+                if name.endswith(b":meta"):
+                    telling.hset(name, "skew", self.skew)
+            telling.execute()
+
+        return bring_back
+
+    def _keys_of(self, crawl: str) -> list[bytes]:
+        return list(self.client.scan_iter(match=f"{self.prefix}:{{{crawl}:*", count=1000))
+
+    @contextlib.contextmanager
+    def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:
+        late: list[Callable[[], Awaitable[None]]] = []
+        tidy: Any = queue._tidy  # type: ignore[attr-defined]
+
+        async def later(*args: Any) -> None:
+            late.append(lambda: tidy(*args))
+
+        queue._tidy = later  # type: ignore[attr-defined]
+        try:
+            yield late
+        finally:
+            queue._tidy = tidy  # type: ignore[attr-defined]
+
+    async def refuse(self, slot: str) -> bool:
+        if self.shards == 1:
+            return False
+        # A string where a list is expected, on whichever shard the slot lives.
+        for shard in range(self.shards):
+            self.client.set(self.key(shard, f"q:1:{slot}"), b"foreign")
+        return True
+
+    async def stop(self) -> None:
+        await super().stop()
+        for key in self.keys():
+            self.client.delete(key)
+        self.client.close()
+
+
+class ClusterHarness(RedisHarness):
+    shards = 3
+
+    async def cut_off(self) -> None:
+        for node in self.client.get_nodes():
+            node.redis_connection.client_kill_filter(_type="pubsub")
+
+    def _connect(self) -> Any:
+        import redis
+
+        return redis.RedisCluster.from_url(self.url.replace("redis+cluster://", "redis://", 1).partition(",")[0])
