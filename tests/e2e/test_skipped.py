@@ -66,7 +66,7 @@ def test_what_was_not_crawled_is_told_with_its_reason(tmp_path: Path, site: Mock
     assert "pa55" not in shown.stdout
 
     told = scrapy(project, "mocra", "skipped", "--crawl", "shop:walker", "--reason", "trap")
-    assert told.stdout.startswith("trap: 3 (links into traps (MOCRA_TRAPS))\n          3  127.0.0.1\n")
+    assert told.stdout.startswith("trap: 3 links into traps (MOCRA_TRAPS)\n          3  127.0.0.1\n")
     assert scrapy(project, "mocra", "skipped", "nobody").returncode == 1
     assert scrapy(project, "mocra", "skipped").returncode == 2
 

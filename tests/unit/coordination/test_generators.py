@@ -18,16 +18,6 @@ from .lock_stage import Locks, lock
 from .test_leadership import Clock, eventually
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def locks(clock: Clock) -> Locks:
-    return Locks(clock)
-
-
 async def taken_from(locks: Locks, clock: Clock, held: Lock) -> None:
     """The lock is lost, and its renewer has said so."""
     clock.now += 31
