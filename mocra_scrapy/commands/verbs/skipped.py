@@ -92,7 +92,9 @@ def as_json(table: Table, letters: Mapping[str, int]) -> list[str]:
 def as_text(table: Table, letters: Mapping[str, int], most: int) -> list[str]:
     told: list[str] = []
     for reason, slots in sorted(table.items()):
-        told.append(f"{reason}: {sum(one.count for one in slots.values()):,} {SKIPPED.get(f'skip/{reason}', '')}".rstrip())
+        told.append(
+            f"{reason}: {sum(one.count for one in slots.values()):,} {SKIPPED.get(f'skip/{reason}', '')}".rstrip()
+        )
         for slot, found in ranked(slots)[:most]:
             if slot:
                 told += [f"  {found.count:>9,}  {slot}", *(f"             {url}" for url in found.samples)]
