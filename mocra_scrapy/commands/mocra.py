@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 #: Name -> (module of this folder, what it does).
 VERBS = {
+    "breaker": ("breaker", "show which slots of a crawl are open; open or close one"),
     "check": ("check", "compare what is counted of a crawl with what is stored of it, and repair it"),
     "dead": ("dead", "list, show, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),
     "skipped": ("skipped", "tell what a crawl found and did not crawl, why, and a few URLs of each slot"),
+    "slots": ("slots", "show the limits of a crawl's slots, and change them while it runs"),
     "startproject": ("startproject", "make a new project from our template"),
     "status": ("status", "tell where a crawl stands, or all of them"),
     "worker": ("worker", "run the crawls that `scrapy cron` starts on waiting workers"),

@@ -185,14 +185,16 @@ class FeedbackMiddleware:
 
 
 def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | None]:
-    """Raises a slot's interval to *seconds* unless it is longer, by a change or by its *own*
-    settings. Other changes stay.
+    """Raises a slot's interval to *seconds* unless it is longer, by an adaptation or by its *own*
+    settings. What people said stays, the store keeps this for when that is over.
     """
 
     def changer(state: SlotState) -> LimitChange | None:
-        in_force = own if state.change.interval is None else state.change.interval
-        if in_force >= seconds:
+        change = state.change
+        if change.interval is not None and not change.adapted:
+            return LimitChange(seconds, adapted=True) if own < seconds else None
+        if (own if change.interval is None else change.interval) >= seconds:
             return None
-        return LimitChange(seconds, state.change.burst, state.change.concurrency, adapted=True)
+        return LimitChange(seconds, change.burst, change.concurrency, adapted=True)
 
     return changer

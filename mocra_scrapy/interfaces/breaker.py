@@ -66,6 +66,14 @@ class IBreaker(Interface):
         [open_slots_are_listed]
         """
 
+    async def open(slot: str, seconds: float | None = None) -> bool:
+        """A person opens *slot*, for *seconds* (``rules.hold``), as failures do: then probes decide.
+        It is no opening towards ``rules.openings``, and a longer hold stays. ``False``: the run is
+        over, nothing is open. [a_person_opens_a_slot]
+
+        ``rules.slot`` must be there, or nobody judges the probes.
+        """
+
     async def reset(slot: str) -> bool:
         """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds
         stay. Failures of what departed before don't count any more. [a_reset_closes_at_once]

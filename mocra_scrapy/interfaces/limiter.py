@@ -5,7 +5,7 @@ queue, holds, live changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zope.interface import Interface
 
@@ -77,7 +77,15 @@ class IRateLimiter(Interface):
         """Change a limit while the crawl runs; an empty change goes back to the settings.
         [a_change_holds_at_once] What is booked keeps its distance from what is booked after the
         change. [a_shorter_interval_spares_what_is_booked] One that is ``adapted`` keeps to the limit's floor.
-        [an_adaptation_keeps_the_floor]
+        [an_adaptation_keeps_the_floor] It never replaces an interval that people said, but counts when
+        that is over. [an_adaptation_waits_for_people] One that ``lasts`` is over by itself, and what it made wait
+        with it. [a_change_may_end_by_itself]
+        """
+
+    async def reset(name: str) -> None:
+        """Back to the settings, and what was adapted to: no change by people, no slowing down after
+        failures, no pause and no hold, but for that of an open circuit.
+        [a_reset_leaves_the_rules_only]
         """
 
     async def pause(name: str) -> None:
@@ -85,6 +93,14 @@ class IRateLimiter(Interface):
 
     async def resume(name: str) -> None:
         """End a pause and any hold."""
+
+    async def slots() -> Mapping[str, int]:
+        """All slots and scopes of which something is stored, be it a change, a hold or a failure, and
+        how many entries are pending in each (of a scope: 0). [all_slots_are_listed]
+
+        Steps on the server are bounded, the memory of the caller is not: a look for people. What
+        moves meanwhile may be missing.
+        """
 
     async def look(name: str) -> SlotState:
         """How it stands. [a_look_tells_what_is_in_force]"""

@@ -24,7 +24,10 @@ from mocra_scrapy.models.coordination import (
     Term,
     WorkerReport,
     control_namespace,
+    namespaces_of,
+    robots_namespace,
     skipped_namespace,
+    slots_namespace,
     totals_namespace,
 )
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
@@ -116,8 +119,11 @@ __all__ = [
     "WorkerReport",
     "control_namespace",
     "digest_of",
+    "namespaces_of",
+    "robots_namespace",
     "skipped_namespace",
     "slot_name",
+    "slots_namespace",
     "strictest",
     "tally",
     "totals_namespace",

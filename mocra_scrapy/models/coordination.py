@@ -86,3 +86,19 @@ def totals_namespace(crawl: str) -> str:
 def skipped_namespace(crawl: str) -> str:
     """Where the workers of *crawl* say what they did not crawl, among the shared values."""
     return f"skipped:{crawl}"
+
+
+def slots_namespace(crawl: str) -> str:
+    """Where it stands among the shared values who changed the limits of which slot of *crawl*."""
+    return f"slots:{crawl}"
+
+
+def robots_namespace(crawl: str) -> str:
+    """Where the workers of *crawl* share what they fetched of robots.txt, among the shared values."""
+    return f"robots:{crawl}"
+
+
+def namespaces_of(crawl: str) -> tuple[str, ...]:
+    """All of *crawl*."""
+    every = (control_namespace, totals_namespace, skipped_namespace, slots_namespace, robots_namespace)
+    return tuple(namespace(crawl) for namespace in every)

@@ -50,12 +50,15 @@ class LimitChange:
 
     *adapted*: found by the suite itself (AutoThrottle, ``Crawl-delay``), not said by people: the
     limit's ``floor`` holds all the same.
+    *lasts*: seconds from now after which the settings are in force again; ``None``: it ends with the
+    run.
     """
 
     interval: float | None = None
     burst: int | None = None
     concurrency: int | None = None
     adapted: bool = False
+    lasts: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class SlotState:
         change: what was changed of the settings' limit.
         permits: requests that may be out now, over all workers that have some.
         pending: entries that wait in it (of a scope: 0).
+        held: seconds for which it is held: by its site, by people, by its circuit; 0: it is not, or
+            it is paused.
     """
 
     limit: SlotLimit
@@ -123,3 +128,4 @@ class SlotState:
     change: LimitChange = LimitChange()
     permits: int = 0
     pending: int = 0
+    held: float = 0.0

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mocra_scrapy.exceptions import ConfigurationError, OtherJob
-from mocra_scrapy.models import control_namespace, skipped_namespace, totals_namespace
+from mocra_scrapy.models import namespaces_of
 from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> N
 
 
 async def forget_values(backend: IBackend, crawl: str) -> None:
-    """Delete what stands beside the queue of *crawl*: pauses, orders, live settings, figures."""
-    for namespace in (control_namespace(crawl), totals_namespace(crawl), skipped_namespace(crawl)):
+    """Delete what stands beside the queue of *crawl*: pauses, orders, live settings, figures,
+    robots.txt.
+    """
+    for namespace in namespaces_of(crawl):
         values = backend.shared_values(namespace)
         try:
             for name in await values.everything(""):

@@ -303,6 +303,32 @@ async def test_open_slots_are_listed(harness: Harness) -> None:
     assert {state.circuit for state in await breaker.tripped()} == {Circuit.HALF_OPEN}
 
 
+async def test_a_person_opens_a_slot(harness: Harness) -> None:
+    rules = replace(RULES, openings=2)
+    a, breaker = await begin(harness, rules)
+    assert await breaker.open("s", 500)
+    state = await breaker.look("s")
+    assert (state.circuit, state.times) == (Circuit.OPEN, 1)
+    assert 495 < state.wait <= 500
+    assert await lease_of_s(harness, a) == 0
+    assert await breaker.open("s", 100), "a longer hold stays"
+    assert (await breaker.look("s")).wait > 495
+    await breaker.report([good(10)])
+    await harness.advance(501)
+    assert await lease_of_s(harness, a) == 1, "one probe"
+    await breaker.report([good()])
+    (change,) = (await breaker.report([good()])).changes
+    assert change.after is Circuit.CLOSED
+    assert await breaker.open("s")
+    assert 995 < (await breaker.look("s")).wait <= 1000, "as long as the rules say"
+    assert await breaker.reset("s")
+    assert await lease_of_s(harness, a) > 0
+    for session in (a,):
+        await session.release(await harness.lease_all(session))
+        await session.queue.clear()
+    assert not await breaker.open("s"), "no run, no circuit"
+
+
 async def test_a_reset_closes_at_once(harness: Harness) -> None:
     a, breaker = await opened(harness)
     assert await breaker.reset("s")

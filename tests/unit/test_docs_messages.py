@@ -33,6 +33,7 @@ PASSED_ON = {
     "backends/redis/connection/url.py": "as settings: it names the part of the URL or the option",
     "control/live_settings.py": "an answer to the person who changes a setting, with the setting and the fix",
     "control/__init__.py": "an answer to the person who gives an order",
+    "control/slots.py": "an answer to the person who changes a slot, with the slot and the fix",
     "commands/": "an answer to what a person typed, with the argument and the fix",
     "coordination/locks.py": "besides LockLost and LockTimeout: an argument of a call in the reader's own code",
     "coordination/leadership.py": "arguments of a call in the reader's own code",

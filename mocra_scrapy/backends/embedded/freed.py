@@ -17,6 +17,7 @@ others are kept while they are ahead, and given to a later booking whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -198,10 +199,26 @@ def set_anew(table: MutableMapping[str, Freed], name: str, last: float | None, n
     store(table, name, Freed(floor), now)
 
 
-def by_another(limit: SlotLimit, old: SlotLimit, last: float, start: float) -> float:
-    """``tat``, which *old* made *last*, by another *limit*: a longer interval must not outlast its change, but
-    what is booked and has not departed keeps its distance. *start*: when the next one might depart.
+def keep_distance(
+    tat: MutableMapping[str, float],
+    freed: MutableMapping[str, Freed],
+    held: Mapping[str, float],
+    name: str,
+    *,
+    limits: tuple[SlotLimit, SlotLimit],
+    now: float,
+) -> None:
+    """The limit of *name* is another one; *limits*: the new one and the old one. What a longer interval
+    booked must not outlast its change, but what is booked and has not departed keeps its distance.
     """
+    last = tat.get(name)
+    if last is None:
+        return
+    limit, old = limits
+    start = max(now, held.get(name, now))
+    start = now if math.isinf(start) else start
     if limit.interval:
         start = max(start, last - old.interval * (1 - old.jitter))
-    return min(last, start + limit.burst * limit.interval)
+    tat[name] = min(last, start + limit.burst * limit.interval)
+    if tat[name] < last:
+        set_anew(freed, name, last, now)

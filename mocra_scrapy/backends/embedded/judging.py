@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mocra_scrapy.backends.embedded.circuits import SETTLED, Record
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
@@ -95,7 +96,7 @@ class Judge:
     def _open(
         self, slot: str, record: Record, before: Circuit, counts: tuple[int, int, Mapping[str, int]]
     ) -> BreakerChange:
-        rules, now, throttle = self.rules, self._now, self._crawl.throttle
+        rules, now = self.rules, self._now
         record.times += 1
         failed, total, kinds = counts
         if 0 < rules.openings <= record.times and not slot.startswith(PROXY):
@@ -103,8 +104,13 @@ class Judge:
             self._crawl.give_up(slot, why, now)
             return BreakerChange(slot, before, Circuit.OPEN, 0.0, record.times, failed, total, kinds, why)
         hold = min(rules.longest, rules.hold * 2.0 ** min(record.times - 1, 40))
+        self._hold(slot, record, now + hold)
+        return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
+
+    def _hold(self, slot: str, record: Record, until: float) -> None:
+        rules, now, throttle = self.rules, self._now, self._crawl.throttle
         record.buckets, record.successes = {}, 0
-        record.until, record.longest = now + hold, rules.longest
+        record.until, record.longest = until, rules.longest
         record.expires = record.until + rules.longest
         throttle.next_probe(slot, now)
         throttle.hold(slot, record.until, now)
@@ -112,7 +118,17 @@ class Judge:
         throttle.probe(slot, record.expires)
         self._crawl.look_again()  # lists that wait for the next probe wait for the end of the hold now
         self._crawl.wake_holders(slot)
-        return BreakerChange(slot, before, Circuit.OPEN, hold, record.times, failed, total, kinds)
+
+    def open(self, slot: str, seconds: float | None) -> bool:
+        """A person opens *slot*; ``False``: the run is over."""
+        if self._crawl.finished or not self._crawl.run:
+            return False
+        record = replace(self._known.slots.get(slot) or Record())
+        record.times = max(1, record.times)
+        hold = self.rules.hold if seconds is None else seconds
+        self._hold(slot, record, max(record.until, self._now + hold))
+        self._known.slots[slot] = record
+        return True
 
     def _let_go(self, slot: str) -> None:
         if self.rules.ramp:

@@ -131,6 +131,14 @@ class Slots:
         for slot in self._lists.values():
             yield from slot
 
+    def pending(self) -> dict[str, int]:
+        """Slot -> items of all its lists; scopes that they wait for are there with 0."""
+        out: dict[str, int] = {}
+        for list_name, slot in self._lists.items():
+            for i, name in enumerate(names_of(list_name)):
+                out[name] = out.get(name, 0) + (0 if i else sum(map(len, slot.lists.values())))
+        return out
+
     def pending_in(self, name: str) -> int:
         """Items of all lists of slot *name*."""
         slots = [slot for list_name, slot in self._lists.items() if names_of(list_name)[0] == name]

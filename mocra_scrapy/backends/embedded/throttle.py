@@ -3,7 +3,7 @@ seconds.
 
 ============  ==================================================================================
 ``rules``     what the settings say, see ``rules.py``
-``changes``   name -> as somebody changed it
+``changes``   name -> as somebody changed it, and until when
 ``slowed``    name -> what failures brought about
 ``probing``   name -> opened by the breaker: one at a time, until then at the latest
 ``ramps``     name -> since when, and for how long, its rate grows to the whole again
@@ -29,7 +29,8 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mocra_scrapy.backends.embedded.freed import Freed, book, by_another, latest, set_anew, take_back
+from mocra_scrapy.backends.embedded.changed import Changed
+from mocra_scrapy.backends.embedded.freed import Freed, book, keep_distance, latest, set_anew, take_back
 from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
 from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
@@ -59,7 +60,7 @@ class Throttle:
     """
 
     rules: Rules
-    changes: MutableMapping[str, LimitChange]
+    changes: MutableMapping[str, Changed]
     slowed: MutableMapping[str, Slowed]
     probing: MutableMapping[str, float]
     held: MutableMapping[str, float]
@@ -88,12 +89,8 @@ class Throttle:
     def usual_limit_of(self, name: str, now: float) -> SlotLimit:
         """What would be, if the breaker had not opened it."""
         limit = self.rules.limit_of(name)
-        change = self.changes.get(name)
-        if change is not None:
-            if change.adapted and change.interval is not None:
-                change = replace(change, interval=max(change.interval, limit.floor))
-            told = {f: v for f in ("interval", "burst", "concurrency") if (v := getattr(change, f)) is not None}
-            limit = replace(limit, **told)
+        if name in self.changes:
+            limit = self.changes[name].over(limit, now)
         slowed = self.slowed.get(name)
         if slowed is not None:
             left = slowed.now(now, limit.interval)
@@ -200,13 +197,17 @@ class Throttle:
         if change == LimitChange():
             self.changes.pop(name, None)
         else:
-            self.changes[name] = change
-        limit = self.limit_of(name, now)
-        if name in self.tat:
-            start, last = max(now, self.held.get(name, now)), self.tat[name]
-            self.tat[name] = by_another(limit, old, last, now if math.isinf(start) else start)
-            if self.tat[name] < last:
-                set_anew(self.freed, name, last, now)
+            self.changes[name] = Changed.after(self.changes.get(name), change, now)
+        keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
+
+    def reset(self, name: str, now: float) -> None:
+        """The rules are left, and what was found by adapting; holds are the caller's."""
+        old, known = self.limit_of(name, now), self.changes.pop(name, None)
+        self.slowed.pop(name, None)
+        self.ramps.pop(name, None)
+        if known is not None and (found := known.without_people()) is not None:
+            self.changes[name] = found
+        keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
 
     # ------------------------------------------------------------------ permits
 
@@ -322,7 +323,8 @@ class Throttle:
             0.0 if math.isinf(due) else due - now,
             math.isinf(due),
             0.0 if slowed is None else interval,
-            self.changes.get(name, LimitChange()),
+            self.changes[name].left(now) if name in self.changes else LimitChange(),
             sum(self.permits.get(name, {}).values()),
             pending,
+            max(0.0, self.held.get(name, now) - now) if math.isfinite(due) else 0.0,
         )

@@ -53,5 +53,8 @@ class MemoryBreaker:
     async def tripped(self, limit: int = 100) -> Sequence[BreakerState]:
         return self._judge().tripped(limit)
 
+    async def open(self, slot: str, seconds: float | None = None) -> bool:
+        return self._judge().open(slot, seconds)
+
     async def reset(self, slot: str) -> bool:
         return self._judge().reset(slot)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from zope.interface import implementer
@@ -83,6 +83,27 @@ class MemoryRateLimiter:
             throttle.change(name, change, self._clock())
             come_down(self._crawl, self._clock(), [name])
         self._crawl.look_again()
+
+    async def reset(self, name: str) -> None:
+        crawl, now = self._crawl, self._clock()
+        with self._throttle() as throttle:
+            throttle.reset(name, now)
+            come_down(crawl, now, [name])
+            record = crawl.circuits.slots.get(name)
+            if name in throttle.held and not (record and record.until == throttle.held[name]):
+                throttle.lift(name, now)
+                crawl.stalls.resumed(name, now)
+        crawl.wake_holders(name)
+        crawl.look_again()
+
+    async def slots(self) -> Mapping[str, int]:
+        crawl, throttle = self._crawl, self._crawl.throttle
+        known = (throttle.permits, throttle.changes, throttle.slowed, throttle.held, crawl.circuits.slots)
+        found = dict.fromkeys((name for table in known for name in table), 0)
+        found.update(dict.fromkeys((*crawl.stalls.failing, *crawl.stalls.given_up), 0))
+        for name, n in crawl.slots.pending().items():
+            found[name] = n
+        return found
 
     async def look(self, name: str) -> SlotState:
         with self._throttle() as throttle:

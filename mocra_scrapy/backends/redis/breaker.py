@@ -31,7 +31,9 @@ from mocra_scrapy.models import (
     tally,
 )
 
-REPORT, LOOK, TRIPPED, RESET = (load_script(f"breaker_{verb}") for verb in ("report", "look", "tripped", "reset"))
+REPORT, LOOK, TRIPPED, OPEN, RESET = (
+    load_script(f"breaker_{verb}") for verb in ("report", "look", "tripped", "open", "reset")
+)
 NEVER = 10**15  # ms: the age of what there is not
 
 
@@ -148,6 +150,11 @@ class RedisBreaker:
     async def tripped(self, limit: int = 100) -> Sequence[BreakerState]:
         answers = await self._shards.everywhere(lambda shard: self._ask_packed(TRIPPED, shard, most=limit))
         return sorted((_state(raw) for answer in answers for raw in answer), key=lambda state: state.slot)[:limit]
+
+    async def open(self, slot: str, seconds: float | None = None) -> bool:
+        await self._shards.known()
+        ms = round((self.rules.hold if seconds is None else seconds) * 1000)
+        return bool(await self._ask(OPEN, self._shards.of(slot), name=slot, ms=ms))
 
     async def reset(self, slot: str) -> bool:
         await self._shards.known()

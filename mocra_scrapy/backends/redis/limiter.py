@@ -4,7 +4,7 @@ the crawl's queue.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -17,10 +17,15 @@ from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, pack
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IRateLimiter
 from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models.entries import BETWEEN, names_of
 
-RESERVE, HOLD, RESUME, LOOK, CHANGE, SLOW_DOWN = (
-    load_script(f"limit_{verb}") for verb in ("reserve", "hold", "resume", "look", "change", "slow_down")
+RESERVE, HOLD, RESUME, LOOK, CHANGE, SLOW_DOWN, SLOTS = (
+    load_script(f"limit_{verb}") for verb in ("reserve", "hold", "resume", "look", "change", "slow_down", "slots")
 )
+#: Where names of slots and scopes are stored, and whether it is a hash; see ``lua/lib/meta.lua``.
+PLACES = {"ready": 0, "permits": 1, "live": 1, "hold": 0, "br:at": 0, "stall:at": 0, "stalled": 1}
+#: In front of a gate's name, in ``ready``; what the stores write beside slots and is none.
+GATE, NO_SLOTS = BETWEEN * 2, ("@", BETWEEN)
 
 
 def _packed(wish: Reservation) -> list[Any]:
@@ -110,12 +115,51 @@ class RedisRateLimiter:
         interval = -1 if change.interval is None else round(change.interval * 1e6)
         burst = -1 if change.burst is None else change.burst
         concurrency = -1 if change.concurrency is None else change.concurrency
+        lasts = None if change.lasts is None else max(1, round(change.lasts * 1000))
+        more = {} if lasts is None else {"lasts": lasts}
         adapted = int(change.adapted)
-        await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency, adapted=adapted)
+        await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency, adapted=adapted, **more)
+
+    async def reset(self, name: str) -> None:
+        await self._on(name, CHANGE, interval=-1, burst=-1, concurrency=-1, adapted=0, is_reset=1)
+
+    async def slots(self) -> Mapping[str, int]:
+        answers = await self._shards.everywhere(self._slots_of)
+        return {name: n for answer in answers for name, n in answer.items()}
+
+    async def _slots_of(self, shard: int) -> dict[str, int]:
+        lists: dict[str, int] = {}
+        gates: list[str] = []
+        for key, is_hash in PLACES.items():
+            for name, n in (await self._names_in(shard, key, is_hash)).items():
+                if name.startswith(GATE):
+                    gates.append(name.removeprefix(GATE))
+                elif name not in NO_SLOTS:
+                    lists[name] = max(n, lists.get(name, 0))
+        for gate in gates:
+            lists.update(await self._names_in(shard, f"behind:{gate}", 0))
+        found: dict[str, int] = {}
+        for list_name, n in lists.items():
+            slot, *scopes = names_of(list_name)
+            found[slot] = found.get(slot, 0) + n
+            for scope in scopes:
+                found.setdefault(scope, 0)
+        return found
+
+    async def _names_in(self, shard: int, key: str, is_hash: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        cursor = "0"
+        while True:
+            asked = {"key": key, "cursor": cursor, **({"is_hash": 1} if is_hash else {})}
+            raw, names, counts = msgpack.unpackb(await self._shards.ask(SLOTS, shard, asked), raw=True)
+            found.update(zip((name.decode("utf-8", "surrogateescape") for name in names), counts, strict=True))
+            cursor = raw.decode()
+            if cursor == "0":
+                return found
 
     async def look(self, name: str) -> SlotState:
         told = msgpack.unpackb(await self._on(name, LOOK))
-        interval, wait = told.get("changed_interval"), told["wait"]
+        interval, wait, ends = told.get("changed_interval"), told["wait"], told.get("changed_ends")
         return SlotState(
             SlotLimit(
                 told["interval"] / 1e6,
@@ -132,7 +176,9 @@ class RedisRateLimiter:
                 told.get("changed_burst"),
                 told.get("changed_concurrency"),
                 bool(told.get("changed_adapted")),
+                None if ends is None else ends / 1000,
             ),
             int(told["permits"]),
             int(told["pending"]),
+            told["held"] / 1e6,
         )

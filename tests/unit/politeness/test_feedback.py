@@ -153,8 +153,13 @@ def test_crawl_delay(delay: Any, floor: float | None, malformed: int) -> None:
 def test_a_longer_interval_stays_and_other_changes_too() -> None:
     raise_it = at_least(2.0, own=1.0)
     assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0, adapted=True)
-    assert raise_it(SlotState(SlotLimit(), change=LimitChange(3.0))) is None
-    assert raise_it(SlotState(SlotLimit(), change=LimitChange(1.0, 4, 5))) == LimitChange(2.0, 4, 5, adapted=True)
+    adapted = LimitChange(3.0, adapted=True)
+    assert raise_it(SlotState(SlotLimit(), change=adapted)) is None
+    adapted = LimitChange(1.0, 4, 5, adapted=True)
+    assert raise_it(SlotState(SlotLimit(), change=adapted)) == LimitChange(2.0, 4, 5, adapted=True)
+    for said in (LimitChange(3.0), LimitChange(1.0, 4, 5)):  # by a person: it counts when that is over
+        assert raise_it(SlotState(SlotLimit(), change=said)) == LimitChange(2.0, adapted=True)
+    assert at_least(2.0, own=2.5)(SlotState(SlotLimit(), change=LimitChange(1.0))) is None
     assert at_least(2.0, own=2.5)(SlotState(SlotLimit())) is None
 
 

@@ -1,4 +1,4 @@
--- uses: meta mailbox throttle permits hold circuits breaker failing
+-- uses: meta hold circuits breaker failing
 -- ARGV[1]: see lib/breaker.lua; tallies of slots; total: that of the crawl, or 0. A tally is {slot, downloads, failures,
 -- {kind, n, ...}, ms of age of the youngest download that went well, of the youngest that failed}
 -- -> {changes {slot, before, after, ms of the hold, openings, failures, downloads, kinds, why it is given
@@ -24,16 +24,7 @@ local function open_circuit(name, circuit, before, sum)
         return {name, before, OPEN, 0, circuit.openings, sum.failed, sum.total, sum.kinds, why}
     end
     local ms = math.min(asked.longest, asked.hold * 2 ^ math.min(circuit.openings - 1, 40))
-    circuit.buckets, circuit.held_until, circuit.probes, circuit.longest = {}, now + ms, 0, asked.longest
-    for worker, n in pairs(permits.holders_of(name)) do  -- permits of more than one would be as many probes
-        if n > 1 then mailbox.ask_to_come_down(worker, name, 1) end
-    end
-    breaker.next_probe(name)
-    hold.place(name, circuit.held_until * 1000)
-    circuits.keep(name, circuit, ms + asked.longest)
-    local held = tonumber(redis.call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
-    local until_ms = circuits.outlast(name, held < math.huge and held / 1000 or 0)
-    breaker.try_until(name, until_ms)
+    breaker.hold_until(name, circuit, now + ms)
     if before == HALF_OPEN then hold.reschedule(name) end  -- what waits for the next probe waits for the end of the hold now
     return {name, before, OPEN, ms, circuit.openings, sum.failed, sum.total, sum.kinds}
 end

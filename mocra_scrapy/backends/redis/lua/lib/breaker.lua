@@ -1,4 +1,4 @@
--- uses: meta throttle departures hold circuits
+-- uses: meta throttle departures hold circuits permits mailbox
 -- What the breaker's scripts share. ARGV[1] of each, packed, is a map: channel, slot and crawl (thresholds {window ms, failures,
 -- share, least, slow share}, or 0), hold and longest, ramp (ms), probes, openings, and what the verb needs.
 local breaker = (function()
@@ -67,6 +67,18 @@ local breaker = (function()
         end
     end
 
+    local function hold_until(name, circuit, until_ms)  -- it is open until then, and tried after that
+        circuit.buckets, circuit.held_until, circuit.probes, circuit.longest = {}, until_ms, 0, asked.longest
+        for worker, n in pairs(permits.holders_of(name)) do  -- permits of more than one would be as many probes
+            if n > 1 then mailbox.ask_to_come_down(worker, name, 1) end
+        end
+        next_probe(name)
+        hold.place(name, circuit.held_until * 1000)
+        circuits.keep(name, circuit, until_ms - now + asked.longest)
+        local held = tonumber(call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
+        try_until(name, circuits.outlast(name, held < math.huge and held / 1000 or 0))
+    end
+
     local function ramp_up(name)  -- from a tenth to the whole of what it may
         if asked.ramp == 0 then return end
         local change = throttle.change_of(name)
@@ -95,7 +107,7 @@ local breaker = (function()
 
     return {
         asked = asked, of_slots = of_slots, of_crawl = of_crawl, count = count, summed = summed, is_passed = is_passed,
-        try_until = try_until, next_probe = next_probe, ramp_up = ramp_up,
+        try_until = try_until, next_probe = next_probe, hold_until = hold_until, ramp_up = ramp_up,
         expire_all = expire_all, state_of = state_of,
     }
 end)()

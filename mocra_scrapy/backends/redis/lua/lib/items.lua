@@ -32,6 +32,14 @@ local items = (function()
 
     local function list_key(rank, slot) return prefix .. 'q:' .. text(rank) .. ':' .. slot end
 
+    local function length(list)  -- how many entries are in it
+        local n = 0
+        for _, rank in ipairs({0, 1, unpack(call('ZRANGE', prefix .. 'i:' .. list, 0, 99))}) do
+            n = n + call('LLEN', list_key(tonumber(rank), list))
+        end
+        return n
+    end
+
     -- The ranks 0 and 1 (priority 0, of start() or not) are looked for in any case: nearly all requests have them, so a
     -- slot with no others needs no index, neither a key more nor a call to keep it.
     local function is_indexed(rank) return rank ~= 0 and rank ~= 1 end
@@ -134,6 +142,6 @@ local items = (function()
 
     return {
         place = place, unplace = unplace, deliveries = deliveries, first_lost = first_lost, body = body,
-        redelivered = redelivered, list_key = list_key, put = put, take = take, bound = bound, spend = spend, is_full = is_full,
+        redelivered = redelivered, list_key = list_key, length = length, put = put, take = take, bound = bound, spend = spend, is_full = is_full,
     }
 end)()

@@ -6,7 +6,8 @@
 -- is_tried: true where the breaker opened it; usual: the interval that it would have}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
--- found, not told by people: the floor holds all the same; slowed_to: us that failures brought
+-- found, not told by people: the floor holds all the same; ends: ms when these are over;
+-- found: us, what was found, while people say something else; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
 -- ms since when and for which rate and concurrency grow, as the breaker wants it}. A field that says nothing is missing.
@@ -90,7 +91,12 @@ local throttle = (function()
 
     local function change_of(name)
         local packed = field(LIVE, name)
-        return packed and cmsgpack.unpack(packed) or {}
+        local change = packed and cmsgpack.unpack(packed) or {}
+        if change.ends and change.ends <= now then
+            for _, part in ipairs({'burst', 'concurrency', 'ends'}) do change[part] = nil end
+            change.interval, change.adapted, change.found = change.found, change.found and 1, nil
+        end
+        return change
     end
 
     local function set_change(name, change)
@@ -103,8 +109,11 @@ local throttle = (function()
     end
 
     local function apply(change, limit)
+        local usual = change.found and math.max(change.found, limit.floor) or limit.interval
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
         if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
+        -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
+        if change.ends and change.interval then limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000)) end
         if (change.slowed_to or 0) > 0 then
             local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
             if left > math.max(limit.interval, change.floor / 2) then
