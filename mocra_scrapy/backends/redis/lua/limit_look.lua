@@ -14,5 +14,6 @@ return cmsgpack.pack({
     changed_interval = change.interval, changed_burst = change.burst, changed_concurrency = change.concurrency,
     changed_adapted = change.adapted,
     held = held < math.huge and math.max(0, held - meta.now_us) or 0, changed_ends = change.ends and change.ends - meta.now,
-    permits = in_use, pending = throttle.is_scope(name) and 0 or items.length(name),  -- of its own list: those with scopes have others
+    permits = in_use,
+    pending = throttle.is_scope(name) and 0 or items.length(name),  -- of its own list: those with scopes have others
 })

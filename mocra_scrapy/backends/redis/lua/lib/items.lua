@@ -142,6 +142,7 @@ local items = (function()
 
     return {
         place = place, unplace = unplace, deliveries = deliveries, first_lost = first_lost, body = body,
-        redelivered = redelivered, list_key = list_key, length = length, put = put, take = take, bound = bound, spend = spend, is_full = is_full,
+        redelivered = redelivered, list_key = list_key, length = length,
+        put = put, take = take, bound = bound, spend = spend, is_full = is_full,
     }
 end)()

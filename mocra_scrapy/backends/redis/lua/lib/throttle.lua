@@ -113,7 +113,9 @@ local throttle = (function()
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
         if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
         -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
-        if change.ends and change.interval then limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000)) end
+        if change.ends and change.interval then
+            limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000))
+        end
         if (change.slowed_to or 0) > 0 then
             local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
             if left > math.max(limit.interval, change.floor / 2) then
