@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE
+from mocra_scrapy.commands.verbs.dead import positive
 from mocra_scrapy.commands.verbs.slot_words import Words, in_words, seconds_of, slot_called, with_slots
 from mocra_scrapy.models import Circuit
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.throttle import parse_rate
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         parser.add_argument("--force", action="store_true", help="also a slot of which nothing is known yet")
         parser.add_argument(
             "--top",
-            type=int,
+            type=positive,
             default=TOP,
             metavar="N",
             help="look: so many slots, those with most pending first (default: %(default)s)",
@@ -102,7 +104,7 @@ _DO = {"pause": _pause, "resume": _resume, "reset": _reset}
 
 
 async def _look(slots: SlotControl, words: Words, options: argparse.Namespace) -> None:
-    views, count = await slots.look(words.rest[0] if words.rest else "*", max(0, options.top))
+    views, count = await slots.look(words.rest[0] if words.rest else "*", options.top)
     if options.json:
         for view in views:
             print(json.dumps(as_json(view)))
@@ -110,7 +112,7 @@ async def _look(slots: SlotControl, words: Words, options: argparse.Namespace) -
     if views:
         print(table(views))
     if count > len(views):
-        print(f"{count - len(views):,} slots more: --top {count}, or a pattern")
+        print(f"{counted(count - len(views), 'slot')} more: --top {count}, or a pattern")
     elif not views:
         print(f"Crawl {slots.crawl!r} has no such slot now: nothing is pending, changed or held")
 
@@ -127,12 +129,14 @@ def table(views: list[SlotView] | Any) -> str:
 
 
 def row_of(view: SlotView) -> tuple[str, ...]:
-    state = view.state
+    state, interval = view.state, view.state.limit.interval
+    if state.change.lasts is not None and state.change.interval is not None:
+        interval = max(interval, state.change.interval)  # in force it ends with the change
     return (
         view.name,
         f"{view.pending:,}",
         str(state.permits),
-        rate_of(state.limit.interval) + (f", {state.limit.concurrency} at once" if state.limit.concurrency else ""),
+        rate_of(interval) + (f", {state.limit.concurrency} at once" if state.limit.concurrency else ""),
         origin_of(view),
         "-" if state.paused else "now" if not state.wait else in_words(state.wait),
         in_words(view.backlog) if view.backlog else "-",

@@ -89,6 +89,10 @@ def test_a_look_says_where_a_rate_comes_from(backend: MemoryBackend, capsys: pyt
     do(backend, lambda limiter: limiter.slow_down("example.com", floor=1, recovery=0.5, most=60, calm=10))
     assert say(slots.verb(), "rate", CRAWL, "own.test", "2/s", "--for", "1h") == 0
     assert "own.test: 2/s, for 1 h 0 min" in capsys.readouterr().out
+    do(backend, lambda limiter: limiter.change("www.test", LimitChange(interval=900.0, lasts=60)))
+    assert say(slots.verb(), CRAWL, "www.test") == 0
+    assert "one in 15 min 0 s" in capsys.readouterr().out, "not what is left of it"
+    do(backend, lambda limiter: limiter.reset("www.test"))
     rows = looked(capsys)
     assert rows["www.test"]["from"] == "AutoThrottle or Crawl-delay"
     assert (rows["example.com"]["from"], round(rows["example.com"]["interval"])) == (
