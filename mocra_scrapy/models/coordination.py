@@ -93,12 +93,7 @@ def slots_namespace(crawl: str) -> str:
     return f"slots:{crawl}"
 
 
-def robots_namespace(crawl: str) -> str:
-    """Where the workers of *crawl* share what they fetched of robots.txt, among the shared values."""
-    return f"robots:{crawl}"
-
-
 def namespaces_of(crawl: str) -> tuple[str, ...]:
     """All of *crawl*."""
-    every = (control_namespace, totals_namespace, skipped_namespace, slots_namespace, robots_namespace)
+    every = (control_namespace, totals_namespace, skipped_namespace, slots_namespace)
     return tuple(namespace(crawl) for namespace in every)

@@ -73,7 +73,7 @@ async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> N
 
 async def forget_values(backend: IBackend, crawl: str) -> None:
     """Delete what stands beside the queue of *crawl*: pauses, orders, live settings, figures,
-    robots.txt.
+    who changed which slot.
     """
     for namespace in namespaces_of(crawl):
         values = backend.shared_values(namespace)
