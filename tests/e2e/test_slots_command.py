@@ -17,7 +17,7 @@ from tests.services.processes import eventually
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 #: Enough for minutes: a busy machine takes its time for each command.
-PAGES = 300
+PAGES = 1000
 CRAWL, SLOT = "crawling:two_hosts", "localhost"
 SETTINGS = {"MOCRA_BREAKER": "mocra", "DOWNLOAD_DELAY": 0.5, "RANDOMIZE_DOWNLOAD_DELAY": False}
 
