@@ -100,13 +100,19 @@ class SlotControl:
     # ------------------------------------------------------------------ looks
 
     async def look(self, pattern: str = "*", top: int = 20) -> tuple[Sequence[SlotView], int]:
-        """The *top* slots and scopes that fit *pattern* (:mod:`fnmatch`) and have most pending, and
-        how many fit.
+        """The *top* slots and scopes that are called *pattern*, or fit it (:mod:`fnmatch`), and have
+        most pending, and how many there are.
         """
-        fits = {name: n for name, n in (await self._limiter.slots()).items() if fnmatchcase(name, pattern)}
+        known = await self._limiter.slots()
+        fits = {name: n for name, n in known.items() if name == pattern or fnmatchcase(name, pattern)}
         rules = await self._queue.rules_in_force()
         shown = nsmallest(top, fits, key=lambda name: (-fits[name], name))
         return [await self._view(name, fits[name], rules) for name in shown], len(fits)
+
+    async def view(self, name: str) -> SlotView:
+        """One of them, known or not."""
+        pending = (await self._limiter.slots()).get(name, 0)
+        return await self._view(name, pending, await self._queue.rules_in_force())
 
     async def _view(self, name: str, pending: int, rules: RulesInForce) -> SlotView:
         return SlotView(
@@ -190,9 +196,9 @@ class SlotControl:
 
     # ------------------------------------------------------------------ checks and notes
 
-    async def check(self, slot: str, *, known: bool = True) -> None:
-        """Raises ConfigurationError: *slot* would change nothing, or (if it is to be *known*) nothing
-        is stored of it.
+    async def check(self, names: Sequence[str], *, known: bool = True) -> None:
+        """Raises ConfigurationError: changing these would change nothing, or (if they are to be
+        *known*) nothing is stored of one.
         """
         rules = await self._queue.rules_in_force()
         if APART in rules.sets:
@@ -204,7 +210,9 @@ class SlotControl:
         if not known:
             return
         slots = await self._limiter.slots()
-        if slot not in slots:
+        for slot in names:
+            if slot in slots:
+                continue
             near = near_names(slot, slots)
             fix = f"Did you mean {' or '.join(near)}?" if near else "scrapy mocra slots look lists them"
             raise ConfigurationError(

@@ -67,9 +67,9 @@ class IBreaker(Interface):
         """
 
     async def open(slot: str, seconds: float | None = None) -> bool:
-        """A person opens *slot*, for *seconds* (``rules.hold``), as failures do: then probes decide.
-        It is no opening towards ``rules.openings``, and a longer hold stays. ``False``: the run is
-        over, nothing is open. [a_person_opens_a_slot]
+        """A person opens *slot* for *seconds* (default: ``rules.hold``), as failures do; then probes
+        decide. It does not count towards ``rules.openings``, and a longer hold stays. ``False``: the
+        run is over, nothing was opened. [a_person_opens_a_slot]
 
         ``rules.slot`` must be there, or nobody judges the probes.
         """

@@ -77,14 +77,14 @@ class IRateLimiter(Interface):
         """Change a limit while the crawl runs; an empty change goes back to the settings.
         [a_change_holds_at_once] What is booked keeps its distance from what is booked after the
         change. [a_shorter_interval_spares_what_is_booked] One that is ``adapted`` keeps to the limit's floor.
-        [an_adaptation_keeps_the_floor] It never replaces an interval that people said, but counts when
-        that is over. [an_adaptation_waits_for_people] One that ``lasts`` is over by itself, and what it made wait
-        with it. [a_change_may_end_by_itself]
+        [an_adaptation_keeps_the_floor] It never replaces an interval that people set, but applies
+        when that has ended. [an_adaptation_waits_for_people] A change with ``lasts`` ends by itself, and so do
+        the waits that it caused. [a_change_may_end_by_itself]
         """
 
     async def reset(name: str) -> None:
-        """Back to the settings, and what was adapted to: no change by people, no slowing down after
-        failures, no pause and no hold, but for that of an open circuit.
+        """Back to the settings, and to what was adapted: changes by people, the slowdown after failures,
+        a pause and a hold are dropped, but not the hold of an open circuit.
         [a_reset_leaves_the_rules_only]
         """
 

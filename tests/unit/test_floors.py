@@ -202,6 +202,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     # A worker's start: these two would be half of it.
     code = (
         "import sys, mocra_scrapy.scheduler, mocra_scrapy.worker.assembly, mocra_scrapy.codec.requests;"
+        "import mocra_scrapy.extensions.feedexport;"
         "print([m for m in ('itemadapter', 'pydantic_core') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

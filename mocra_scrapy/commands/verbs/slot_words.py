@@ -58,11 +58,14 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def read_words(options: argparse.Namespace, settings: BaseSettings, verb: str, usage: Mapping[str, str]) -> Words:
-    """*usage*: action -> what belongs to it; the first one is meant where none is said.
+def read_words(
+    options: argparse.Namespace, settings: BaseSettings, verb: str, usage: Mapping[str, str], only: Mapping[str, str]
+) -> Words:
+    """*usage*: action -> what belongs to it; the first one is meant where none is said. *only*: option
+    -> the actions that it belongs to.
 
     Raises:
-        WrongWords: too few or too many words.
+        WrongWords: too few or too many words, or an option that says nothing to the action.
     """
     words = list(options.words)
     action = words.pop(0) if words and words[0] in usage else next(iter(usage))
@@ -74,7 +77,11 @@ def read_words(options: argparse.Namespace, settings: BaseSettings, verb: str, u
     elif crawl is None and words:
         crawl = words.pop(0)
     if crawl is None or len(words) < least or (len(words) > len(wanted) and "…" not in usage[action]):
-        raise WrongWords(f"scrapy mocra {verb} {action} CRAWL {usage[action]}".rstrip() + " (or --crawl NAME)")
+        raise WrongWords(f"write: scrapy mocra {verb} {action} CRAWL {usage[action]}".rstrip() + " (or --crawl NAME)")
+    for option, actions in only.items():
+        if getattr(options, option) and action not in actions.split():
+            name = {"lasts": "for"}.get(option, option)
+            raise WrongWords(f"--{name} belongs to: scrapy mocra {verb} {' | '.join(actions.split())}")
     return Words(action, crawl, words)
 
 
@@ -93,17 +100,21 @@ def with_slots(
     verb: str,
     usage: Mapping[str, str],
     use: Callable[[SlotControl, Words], Awaitable[int]],
+    *,
+    only: Mapping[str, str],
 ) -> int:
-    """Run *use* on the crawl that is meant; the exit code. Errors go to standard error."""
+    """Run *use* on the crawl that is meant; the exit code. Errors go to standard error. *usage*, *only*:
+    see :func:`read_words`.
+    """
     settings = command.settings
     assert settings is not None
     try:
-        words = read_words(options, settings, verb, usage)
+        words = read_words(options, settings, verb, usage, only)
         _use_spider(settings, words.crawl)
         breaker = read_breaker(settings)
         return _run(command, words, breaker, use)
     except WrongWords as wrong:
-        print(f"Error: which? {wrong}", file=sys.stderr)
+        print(f"Error: {wrong}", file=sys.stderr)
         return NO_SENSE
     except MocraError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ USAGE = {
     "resume": "SLOT …",
     "reset": "SLOT …",
 }
+#: Option -> the actions that it says something to.
+ONLY = {"lasts": "rate", "force": "rate hold pause resume reset"}
 #: Slots that are shown unless more are asked for.
 TOP = 20
 COLUMNS = ("slot", "pending", "out", "rate", "from", "next in", "backlog", "stands")
@@ -51,39 +54,45 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             metavar="N",
             help="look: so many slots, those with most pending first (default: %(default)s)",
         )
-        parser.add_argument("--json", action="store_true", help="a line of JSON for each slot")
+        parser.add_argument("--json", action="store_true", help="a line of JSON for each slot, as it stands then")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
         async def use(slots: SlotControl, words: Words) -> int:
             if words.action == "look":
                 await _look(slots, words, options)
                 return FINE
-            if words.action in ("rate", "hold"):
-                return await _limit(slots, words, options)
-            for name in map(slot_called, words.rest):
-                await slots.check(name, known=not options.force)
-                print(await _DO[words.action](slots, name))
+            for name, said in await _change(slots, words, options):
+                print(json.dumps(as_json(await slots.view(name))) if options.json else said)
             return FINE
 
-        return with_slots(command, options, "slots", USAGE, use)
+        return with_slots(command, options, "slots", USAGE, use, only=ONLY)
 
 
-async def _limit(slots: SlotControl, words: Words, options: argparse.Namespace) -> int:
-    name, how = slot_called(words.rest[0]), words.rest[1]
+async def _change(slots: SlotControl, words: Words, options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Slots, and what was done to each. All is checked first: of several slots none is left out."""
+    how = words.rest.pop() if words.action in ("rate", "hold") else ""
+    names = [slot_called(word) for word in words.rest]
+    interval = parse_rate(how, names[0]) if words.action == "rate" else 0.0
+    seconds = seconds_of(how) if words.action == "hold" else 0.0
     lasts = None if options.lasts is None else seconds_of(options.lasts)
+    await slots.check(names, known=not options.force)
+    if words.action == "rate":
+        return [(name, await _rate(slots, name, interval, lasts)) for name in names]
     if words.action == "hold":
-        seconds = seconds_of(how)
-        await slots.check(name, known=not options.force)
-        state = await slots.hold(name, seconds)
-        print(f"{name}: nothing departs for {in_words(state.held or seconds)}; scrapy mocra slots resume ends it")
-        return FINE
-    interval = parse_rate(how, name)
-    await slots.check(name, known=not options.force)
+        return [(name, await _hold(slots, name, seconds)) for name in names]
+    return [(name, await _DO[words.action](slots, name)) for name in names]
+
+
+async def _rate(slots: SlotControl, name: str, interval: float, lasts: float | None) -> str:
     state = await slots.rate(name, interval, lasts)
     until = "until the run ends" if lasts is None else f"for {in_words(lasts)}"
     slowed = f"; failures keep it at {rate_of(state.limit.interval)} now" if state.slowed else ""
-    print(f"{name}: {rate_of(interval)}, {until}{slowed}")
-    return FINE
+    return f"{name}: {rate_of(interval)}, {until}{slowed}"
+
+
+async def _hold(slots: SlotControl, name: str, seconds: float) -> str:
+    state = await slots.hold(name, seconds)
+    return f"{name}: nothing departs for {in_words(state.held or seconds)}; scrapy mocra slots resume ends it"
 
 
 async def _pause(slots: SlotControl, name: str) -> str:
@@ -120,7 +129,7 @@ async def _look(slots: SlotControl, words: Words, options: argparse.Namespace) -
 # ---------------------------------------------------------------------- for people
 
 
-def table(views: list[SlotView] | Any) -> str:
+def table(views: Sequence[SlotView]) -> str:
     rows: list[tuple[str, ...]] = [COLUMNS, *(row_of(view) for view in views)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -11,17 +11,8 @@ import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.commands.verbs import backend_session, control, workers
+from mocra_scrapy.commands.verbs import control, workers
 from mocra_scrapy.models import QueueOptions, WorkerReport
-
-
-@pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
-    """One that counts as shared, and is there for the whole test."""
-    made = MemoryBackend()
-    monkeypatch.setattr(MemoryBackend, "shared", True)
-    monkeypatch.setattr(backend_session, "open_backend", lambda *_, **__: made)
-    return made
 
 
 def say(verb: Any, *line: str) -> int:

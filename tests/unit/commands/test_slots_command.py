@@ -13,7 +13,7 @@ import pytest
 from scrapy.settings import Settings
 
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.commands.verbs import backend_session, breaker, slots
+from mocra_scrapy.commands.verbs import breaker, slots
 from mocra_scrapy.commands.verbs.slot_words import seconds_of
 from mocra_scrapy.control.slots import near_names, origins_of
 from mocra_scrapy.coordination.queue_session import QueueSession
@@ -32,15 +32,6 @@ from mocra_scrapy.models import (
 CRAWL = "shop"
 RULES = RuleSet(SlotLimit(1.0), {"own.test": SlotLimit(5.0)}, [("*.test", SlotLimit(2.0, concurrency=3))])
 OPTIONS = QueueOptions(rules=RULES)
-
-
-@pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
-    """One that counts as shared, and is there for the whole test."""
-    made = MemoryBackend()
-    monkeypatch.setattr(MemoryBackend, "shared", True)
-    monkeypatch.setattr(backend_session, "open_backend", lambda *_, **__: made)
-    return made
 
 
 def begin(backend: MemoryBackend, options: QueueOptions = OPTIONS) -> QueueSession:
@@ -166,6 +157,8 @@ def test_a_given_up_slot_is_opened_again(backend: MemoryBackend, capsys: pytest.
         (["rate", CRAWL, "own.test", "1/s", "2/s"], 2, "scrapy mocra slots rate CRAWL SLOT RATE"),
         (["pause", CRAWL], 2, "scrapy mocra slots pause CRAWL SLOT"),
         ([], 2, "scrapy mocra slots look CRAWL"),
+        (["pause", CRAWL, "own.test", "--for", "10m"], 2, "--for belongs to: scrapy mocra slots rate"),
+        (["look", CRAWL, "--force"], 2, "--force belongs to: scrapy mocra slots rate | hold | pause | resume | reset"),
         (["look", "shpo"], 1, "There are: shop"),
     ],
 )
@@ -178,6 +171,64 @@ def test_what_can_t_be_is_refused(
     assert text in out.err
     assert out.err.startswith("Error: ")
     assert out.out == ""
+
+
+@pytest.mark.parametrize("other", ["nothing.like.it", "http://www.test/"])
+def test_of_several_slots_none_is_done_when_one_can_t_be(
+    backend: MemoryBackend, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    begin(backend)
+    assert say(slots.verb(), "pause", CRAWL, "own.test", other) == 1
+    assert capsys.readouterr().out == ""
+    assert looked(capsys)["own.test"]["paused"] is False
+
+
+def test_programs_hear_how_a_slot_stands_then(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(backend)
+    for line, part, value in (
+        (("rate", "own.test", "4/s"), "interval", 0.25),
+        (("pause", "own.test"), "paused", True),
+        (("resume", "own.test"), "paused", False),
+        (("reset", "own.test"), "change", None),
+    ):
+        assert say(slots.verb(), *line, "--crawl", CRAWL, "--json") == 0
+        row = json.loads(capsys.readouterr().out)
+        assert (row["slot"], row[part], row["pending"]) == ("own.test", value, 30)
+    preset = {"MOCRA_BREAKER": "mocra"}
+    for action, circuit in (("open", "open"), ("close", "closed")):
+        assert say(breaker.verb(), action, CRAWL, "own.test", "--json", **preset) == 0
+        row = json.loads(capsys.readouterr().out)
+        assert (row["slot"], row["circuit"]) == ("own.test", circuit)
+
+
+def test_a_slot_may_be_an_ipv6_address(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(backend)
+    assert say(slots.verb(), "pause", CRAWL, "[::1]", "--force") == 0
+    (name,) = set(looked(capsys)) - set(SLOTS)
+    assert set(looked(capsys, name)) == {name}
+
+
+def test_all_circuits_are_all(
+    backend: MemoryBackend, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(backend)
+    monkeypatch.setattr(breaker, "MOST", 2)
+    preset = {"MOCRA_BREAKER": "mocra"}
+    for name in SLOTS:
+        assert say(breaker.verb(), "open", CRAWL, name, **preset) == 0
+    capsys.readouterr()
+    assert say(breaker.verb(), "look", CRAWL, **preset) == 0
+    out = capsys.readouterr()
+    assert len(out.out.splitlines()) == 2
+    assert out.err == "There are more than these 2\n"
+    assert say(breaker.verb(), "reset", CRAWL, "own.test", "--all", **preset) == 2
+    assert "name none beside it" in capsys.readouterr().err
+    assert say(breaker.verb(), "close", CRAWL, "own.test", "--all", **preset) == 2
+    assert "--all belongs to: scrapy mocra breaker reset" in capsys.readouterr().err
+    assert say(breaker.verb(), "reset", CRAWL, "--all", **preset) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert say(breaker.verb(), "look", CRAWL, **preset) == 0
+    assert "No circuit of 'shop' is open" in capsys.readouterr().out
 
 
 def test_a_slot_that_is_yet_to_come_may_be_set(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
