@@ -187,7 +187,7 @@ def standing(view: SlotView) -> list[str]:
     if stall.given_up:
         told.append(f"given up: {stall.given_up}")
     elif stall.attempts:
-        told.append(f"{stall.attempts} attempts failed, {in_words(stall.seconds)}")
+        told.append(f"{counted(stall.attempts, 'attempt')} failed in a row, {in_words(stall.seconds)}")
     return told
 
 

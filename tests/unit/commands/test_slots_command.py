@@ -115,7 +115,7 @@ def test_what_holds_a_slot_is_told(backend: MemoryBackend, capsys: pytest.Captur
     assert rows["example.com"]["stands"][0].startswith("circuit open for ")
     assert len(rows["example.com"]["stands"]) == 1, "its hold is the circuit's"
     assert rows["site.test"]["stands"][0].endswith("the site asked")
-    assert rows["site.test"]["stands"][1].startswith("1 attempts failed")
+    assert rows["site.test"]["stands"][1].startswith("1 attempt failed in a row, ")
     assert say(breaker.verb(), "look", CRAWL, **preset) == 0
     assert "example.com: open for" in capsys.readouterr().out
     assert say(breaker.verb(), "close", CRAWL, "example.com", **preset) == 0
