@@ -4,6 +4,7 @@ for the one line.
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import textwrap
@@ -34,6 +35,20 @@ def write_project(folder: Path, spider: str, settings: str = ONE_LINE, **files: 
     for name, text in files.items():
         (package / f"{name}.py").write_text(textwrap.dedent(text))
     return folder
+
+
+def rewrite(file: Path, *replacements: tuple[str, str], more: str = "") -> None:
+    """Change a module between two crawls: each text of *replacements*, then *more* at its end.
+
+    Python takes byte code for current when size and second of its source are, so an "old" that
+    becomes "new" within a second would be run as "old".
+    """
+    text = file.read_text()
+    for old, new in replacements:
+        assert old in text, f"{file.name} has no {old!r}"
+        text = text.replace(old, new)
+    file.write_text(text + more)
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def scrapy(

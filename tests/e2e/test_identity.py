@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.projects import ONE_LINE, scrapy, write_project
+from tests.e2e.projects import ONE_LINE, rewrite, scrapy, write_project
 from tests.e2e.workers import PROJECT, Workers
 from tests.mocksite import MockSite
 from tests.services.processes import eventually
@@ -122,7 +122,7 @@ def test_projects_with_spiders_of_one_name_do_not_meet(site: MockSite, redis_url
         project = write_project(tmp_path / name, SPIDER, ONE_LINE + f"MOCRA_BACKEND = {redis_url!r}\n")
         (project / "shop").rename(project / name)
         for file in (project / "scrapy.cfg", project / name / "settings.py"):
-            file.write_text(file.read_text().replace("shop.", f"{name}."))
+            rewrite(file, ("shop.", f"{name}."))
         done = scrapy(project, "crawl", "books", "-a", f"site={site.url}", "-a", f"start_path=ok/{name},slow/1/{name}")
         assert done.returncode == 0, done.stderr[-3000:]
         assert f"begins run 1 of crawl '{name}:books'" in done.stderr
@@ -263,16 +263,16 @@ def test_memory_says_what_is_gone(site: MockSite, workers_on: object) -> None:
 def test_a_renamed_callback_is_told_with_what_helps(site: MockSite, redis_url: str, tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", SPIDER, ONE_LINE + f"MOCRA_BACKEND = {redis_url!r}\n")
     file = project / "shop" / "spiders" / "first.py"
-    file.write_text(file.read_text().replace("dont_filter=True", "self.old").replace("def parse", "def old"))
+    rewrite(file, ("dont_filter=True", "self.old"), ("def parse", "def old"))
     arguments = ["-a", f"site={site.url}", "-a", "start_path=" + ",".join(f"ok/{n}" for n in range(5))]
     one = ["-s", "CLOSESPIDER_PAGECOUNT=1", "-s", "CONCURRENT_REQUESTS=1", "-s", "DOWNLOAD_DELAY=0.2"]
     assert scrapy(project, "crawl", "books", *arguments, *one).returncode == 0
     fetched = len(site.arrivals())
-    file.write_text(file.read_text().replace("old", "new"))
+    rewrite(file, ("old", "new"))
     done = scrapy(project, "crawl", "books", *arguments)
     assert "callback 'old' is no longer a method of spider 'books'" in done.stderr
     assert "(old = new_name)" in done.stderr
-    file.write_text(file.read_text() + "\n    old = new\n")
+    rewrite(file, more="\n    old = new\n")
     command = "mocra dead replay books --reason unreadable"
     assert command in done.stderr
     assert "back in the queue" in scrapy(project, *command.split()).stdout
