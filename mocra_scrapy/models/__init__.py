@@ -4,6 +4,7 @@ No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants 
 workers are the server's clock, in seconds since the epoch.
 """
 
+from mocra_scrapy.models.bounds import UNBOUNDED, Bounds
 from mocra_scrapy.models.breaker import (
     BUCKETS,
     BreakerChange,
@@ -17,6 +18,7 @@ from mocra_scrapy.models.breaker import (
     Verdict,
     tally,
 )
+from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
 from mocra_scrapy.models.coordination import (
     Grant,
     ServerReport,
@@ -34,9 +36,7 @@ from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
     MIN_PRIORITY,
-    UNBOUNDED,
     Audit,
-    Bounds,
     CrawlState,
     Entry,
     Exchange,
@@ -68,6 +68,7 @@ __all__ = [
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "NO_LIMITS",
     "REASONS",
     "UNBOUNDED",
     "UNLIMITED",
@@ -79,6 +80,9 @@ __all__ = [
     "BreakerChange",
     "BreakerRules",
     "BreakerState",
+    "BudgetLimits",
+    "BudgetState",
+    "Budgeting",
     "Burial",
     "Circuit",
     "CrawlRecord",
@@ -104,6 +108,7 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "Spent",
     "StallRules",
     "StallState",
     "StoredDictionaries",
@@ -112,6 +117,7 @@ __all__ = [
     "Threshold",
     "Trip",
     "Verdict",
+    "Withdrawn",
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",
