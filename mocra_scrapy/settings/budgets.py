@@ -178,10 +178,11 @@ def _limits(subject: str, value: Mapping[str, Any]) -> dict[str, Any]:
     for budget in value:
         if budget not in BUDGETS:
             raise ConfigurationError(subject, f"{budget!r} is unknown", f"Use {', '.join(BUDGETS)}")
-    return {
-        budget: None if limit is None else _READERS.get(budget, _whole)(f"{subject}[{budget!r}]", limit)
-        for budget, limit in value.items()
-    }
+    limits: dict[str, Any] = {}
+    for budget, limit in value.items():
+        read: Callable[[str, Any], Any] = _READERS.get(budget, _whole)
+        limits[budget] = None if limit is None else read(f"{subject}[{budget!r}]", limit)
+    return limits
 
 
 def _whole(subject: str, value: Any) -> int:

@@ -1,4 +1,4 @@
--- uses: meta budgets
+-- uses: budgets
 -- ARGV: cursor, how names begin -> {cursor, name, {five, limits, refused: budget, number, ...}, packed, ...}
 local cursor, found = unpack(redis.call('HSCAN', budgets.KEY, ARGV[1], 'COUNT', 200))
 local out = {cursor}

@@ -2,16 +2,16 @@
 -- uses: stalled budgets withdrawing leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
--- empty are missing, in the answer too. push: {slot, rank, delay ms,
--- {fingerprint or '', body, ...}, names of budgets or nil, 1 when they come again} each; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
--- last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them, see rules.learn;
--- unused: {names, booking} each, see lib/departures.lua; wanted: names of which it wants a permit for what does not come
--- from here.
--- -> packed map: stored, acked, released, buried: strings of 0 and 1 (stored: a to e for a budget that refused); groups: {slot, rank, {item, ...}} of leases, in order;
--- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
--- reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us; permits: name -> number; crowded:
--- names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules: version of those in force; rule_sets:
--- how many, where they differ; withdrawn, bodies: see lib/withdrawing.lua
+-- empty are missing, in the answer too. push: {slot, rank, delay ms, {fingerprint or '', body, ...}, names of budgets or nil,
+-- 1 when they come again} each; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
+-- body, that body, the last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them,
+-- see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted: names of which it wants a permit for what
+-- does not come from here.
+-- -> packed map: stored, acked, released, buried: strings of 0 and 1 (stored: a to e for a budget that refused); groups:
+-- {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1;
+-- state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us;
+-- permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules:
+-- version of those in force; rule_sets: how many, where they differ; withdrawn, bodies: see lib/withdrawing.lua
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)

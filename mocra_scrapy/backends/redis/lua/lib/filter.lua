@@ -154,7 +154,7 @@ local filter = (function()
     end
 
     return {
-        remember = remember, knows = knows, forget = forget, rotate = rotate, grow = grow, older = older, seen = seen, drop = drop,
-        sweep = sweep,
+        remember = remember, knows = knows, forget = forget, rotate = rotate, grow = grow, older = older, seen = seen,
+        drop = drop, sweep = sweep,
     }
 end)()
