@@ -99,7 +99,12 @@ local meta = (function()
         if i <= NUMBERS then stored[i] = tonumber(stored[i] or 0) else stored[i] = stored[i] or nil end
     end
 
-    local function text(n) return string.format('%.0f', n) end
+    -- Without a fraction and below 2^53 as an integer: that is cheaper by far than the digits of a float, and there are
+    -- several for each request.
+    local function text(n)
+        if n % 1 == 0 and n < 9e15 and n > -9e15 then return string.format('%d', n) end
+        return string.format('%.0f', n)
+    end
 
     local function restore()  -- as it was when the script began
         for i, name in ipairs(FIELDS) do
