@@ -10,6 +10,7 @@ import pytest
 from mocra_scrapy.backends.redis import (
     audit,
     breaker,
+    budgets_look,
     dead_letters,
     dictionaries,
     election,
@@ -31,6 +32,7 @@ LIBRARIES = sorted(path.stem for path in (FOLDER / "lib").glob("*.lua"))
 MODULES = (
     audit,
     breaker,
+    budgets_look,
     dead_letters,
     dictionaries,
     election,
