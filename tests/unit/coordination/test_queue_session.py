@@ -37,5 +37,5 @@ async def test_calls_without_waiting_are_numbered_with_the_others() -> None:
     assert sorted(lease.body for lease in leases) == [b"a", b"b"]
     assert session.call == 3
     assert session.exchange_now(ack=leases[:1], release=leases[1:]).acked == (True,)
-    assert (await queue.size()).waiting == 1
+    assert (await queue.size()).pending == 1
     await queue.close()
