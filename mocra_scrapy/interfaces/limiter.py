@@ -80,6 +80,9 @@ class IRateLimiter(Interface):
         [an_adaptation_keeps_the_floor] It never replaces an interval that people set, but applies
         when that has ended. [an_adaptation_waits_for_people] A change with ``lasts`` ends by itself, and so do
         the waits that it caused. [a_change_may_end_by_itself]
+
+        No jitter takes an interval below ``least``, which the site asks for, nor one that people set
+        below what they said. [jitter_stays_above_what_was_asked_for]
         """
 
     async def reset(name: str) -> None:

@@ -197,7 +197,9 @@ class Throttle:
         if change == LimitChange():
             self.changes.pop(name, None)
         else:
-            self.changes[name] = Changed.after(self.changes.get(name), change, now)
+            changed = self.changes[name] = Changed.after(self.changes.get(name), change, now)
+            if changed == Changed(LimitChange()):
+                del self.changes[name]
         keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
 
     def reset(self, name: str, now: float) -> None:
