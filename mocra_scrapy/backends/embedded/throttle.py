@@ -194,12 +194,9 @@ class Throttle:
     def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
         old = self.limit_of(name, now)
-        if change == LimitChange():
-            self.changes.pop(name, None)
-        else:
-            changed = self.changes[name] = Changed.after(self.changes.get(name), change, now)
-            if changed == Changed(LimitChange()):
-                del self.changes[name]
+        self.changes[name] = Changed.after(self.changes.get(name), change, now)
+        if change == LimitChange() or self.changes[name] == Changed(LimitChange()):
+            del self.changes[name]
         keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
 
     def reset(self, name: str, now: float) -> None:
