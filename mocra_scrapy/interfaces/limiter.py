@@ -82,6 +82,9 @@ class IRateLimiter(Interface):
         when that has ended. [an_adaptation_waits_for_people] A change with ``lasts`` ends by itself, and so do
         the waits that it caused. [a_change_may_end_by_itself] Its longer interval has no burst.
         [a_longer_interval_for_a_time_has_no_burst]
+
+        No jitter takes an interval below ``least``, which the site asks for, nor one that people set
+        below what they said. [jitter_stays_above_what_was_asked_for]
         """
 
     async def reset(name: str) -> None:

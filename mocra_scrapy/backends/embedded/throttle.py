@@ -195,10 +195,9 @@ class Throttle:
     def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
         old = self.limit_of(name, now)
-        if change == LimitChange():
-            self.changes.pop(name, None)
-        else:
-            self.changes[name] = Changed.after(self.changes.get(name), change, now)
+        self.changes[name] = Changed.after(self.changes.get(name), change, now)
+        if change == LimitChange() or self.changes[name] == Changed(LimitChange()):
+            del self.changes[name]
         self._is_changed(name, old, now)
 
     def reset(self, name: str, now: float) -> None:

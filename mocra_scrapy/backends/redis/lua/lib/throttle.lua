@@ -6,7 +6,7 @@
 -- is_tried: true where the breaker opened it; usual: the interval that it would have}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
--- found, not told by people: the floor holds all the same; ends: ms when these are over;
+-- found, not told by people: the floor holds all the same; ends: ms when these are over; least: us that the site asks for;
 -- found: us, what was found, while people say something else; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
@@ -102,16 +102,23 @@ local throttle = (function()
     local function set_change(name, change)
         local is_slowed, is_tried = (change.slowed_to or 0) > 0, (change.trying_until or 0) > now
         is_tried = is_tried or (change.ramp_from or 0) + (change.ramp or 0) > now
-        if change.interval or change.burst or change.concurrency or is_slowed or is_tried then
+        if change.interval or change.burst or change.concurrency or change.least or is_slowed or is_tried then
             call('HSET', LIVE, name, cmsgpack.pack(change))
         else call('HDEL', LIVE, name) end
         exists[LIVE], in_force[name], stored[LIVE][name] = nil, nil, nil
     end
 
+    local function space(limit, least)  -- so many us between two departures, whatever is drawn by jitter
+        limit.interval = math.max(limit.interval, least)
+        if limit.interval > 0 then limit.jitter = math.min(limit.jitter, 1 - least / limit.interval) end
+    end
+
     local function apply(change, limit)
-        local usual = change.found and math.max(change.found, limit.floor) or limit.interval
+        local least, by_people = change.least or 0, change.interval and not change.adapted
+        local usual = math.max(change.found and math.max(change.found, limit.floor) or limit.interval, least)
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
         if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
+        space(limit, by_people and limit.interval or least)
         -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
         if change.ends and change.interval then
             limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000))
