@@ -122,7 +122,7 @@ local items = (function()
         local key, given = list_key(rank, slot), 0
         while given < n do
             local asked = likely(n - given)
-            local got = call('LPOP', key, asked)
+            local got = call('LPOP', key, text(asked))
             if not got then return given end
             note(push_back, key, got, 1)
             for i, item in ipairs(got) do
@@ -147,7 +147,7 @@ local items = (function()
     local function take(slot, n, hand)
         if is_full() then return 0, true end
         local index, left = prefix .. 'i:' .. slot, n
-        local best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
+        local best = tonumber(call('ZRANGE', index, '0', '0')[1] or nil)
         local tried = false  -- 0 and 1
         while left > 0 and not is_full() do
             if best and (best > 1 or tried) then

@@ -76,8 +76,9 @@ local leasing = (function()
             blocked[taken] = turns.parked_now()
             return 0, taken
         end
-        if room > 0 and throttle.is_paced(names) then return departures.fits(names, math.min(room, most), horizon) end
-        return math.min(room, most)
+        most = math.min(room, most)
+        if most > 1 and throttle.is_paced(names) then return departures.fits(names, most, horizon) end
+        return most
     end
 
     local function score_of(asked, name, is_parked)  -- in ready, of what waits for it, when it has just been served
