@@ -170,6 +170,9 @@ async def test_each_name_has_its_own_budget(harness: Harness) -> None:
         assert dict((await a.exchange(push=second, bounds=bounds)).refused) == {}
         assert [(await of(a, f"slot:{name}")).pages for name in ("s", *names)] == [4, 2, 2]
         assert [dict((await of(a, f"slot:{name}")).refused) for name in ("s", *names)] == [{}, {"pages": 1}, {}]
+        assert len(await a.queue.budgets("slot")) == 3
+        assert [one.name for one in await a.queue.budgets("slot:x")] == ["slot:x"]
+    assert list(await a.queue.budgets("domain")) == []
 
 
 async def test_the_limits_told_last_hold(harness: Harness) -> None:
@@ -295,3 +298,6 @@ async def test_a_new_run_has_new_budgets(harness: Harness) -> None:
     assert await harness.residue() == set()
     b = await harness.worker("b", **ONE)
     assert list((await b.exchange(push=pages(1), bounds=said(pages=1))).stored) == [True]
+    if await harness.lose_part("crawl"):  # its record: whose are these counts?
+        c = await harness.worker("c", **ONE)
+        assert list(await c.queue.budgets()) == []
