@@ -7,8 +7,8 @@ and then looked up.
 ``DOWNLOAD_DELAY_JITTER``
 ``CONCURRENT_REQUESTS_PER_DOMAIN`` (``_PER_IP``)    permits of every slot
 ``DOWNLOAD_SLOTS``                                  ``delay``, ``concurrency``, ``jitter``, ``randomize_delay`` of one slot
-``MOCRA_THROTTLE``                                  slot or pattern -> rate, delay, burst, concurrency, jitter, scopes;
-                                                    ``@scope`` -> the same
+``MOCRA_THROTTLE``                                  slot or pattern -> rate, delay, burst, concurrency, jitter, quota,
+                                                    scopes; ``@scope`` -> the same
 ==================================================  ==============================================================
 """
 
@@ -22,7 +22,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import LONGEST, RuleSet, SlotLimit, slot_name
+from mocra_scrapy.models import LONGEST, Quota, RuleSet, SlotLimit, slot_name
+from mocra_scrapy.models.rule_sets import smallest
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.slot_names import check_pattern, names_of
@@ -33,10 +34,15 @@ if TYPE_CHECKING:
 
 SCOPES = ("cluster", "worker")
 ON_OUTAGE = ("wait", "share")
-KEYS = ("rate", "delay", "burst", "concurrency", "jitter", "scopes")
+KEYS = ("rate", "delay", "burst", "concurrency", "jitter", "quota", "scopes")
 #: ``meta["mocra_scopes"]``: the names of scopes, without ``@``, that a request counts for beside
 #: its slot.
 META_SCOPES = "mocra_scopes"
+
+#: What a rule says of a limit.
+PARTS = ("interval", "burst", "concurrency", "jitter", "quotas")
+#: Windows that one slot or scope may have.
+MOST_QUOTAS = 4
 
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*([smhd])[a-z]*\s*", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -50,10 +56,11 @@ class Rule:
     burst: int | None = None
     concurrency: int | None = None
     jitter: float | None = None
+    quotas: tuple[Quota, ...] | None = None
     scopes: tuple[str, ...] = ()
 
     def over(self, limit: SlotLimit) -> SlotLimit:
-        told = {f: v for f in ("interval", "burst", "concurrency", "jitter") if (v := getattr(self, f)) is not None}
+        told = {f: v for f in PARTS if (v := getattr(self, f)) is not None}
         if "interval" in told:
             told["floor"] = told["interval"]
             told.setdefault("jitter", 0.0)  # a rate is meant as it is written
@@ -156,6 +163,28 @@ def parse_rate(text: Any, subject: str) -> float:
     return interval
 
 
+def parse_quotas(value: Any, subject: str) -> tuple[Quota, ...]:
+    """``"1000/day"``, ``"100/10m"``, or a list of them, by window.
+
+    Raises:
+        ConfigurationError: it is none of these, or more than :data:`MOST_QUOTAS`.
+    """
+    fix = 'Write "1000/day", "100/h" or "100/10m", or a list: ["100/h", "1000/day"]'
+    texts = value if isinstance(value, (list, tuple)) else [value]
+    quotas = []
+    for text in texts:
+        match = _RATE.fullmatch(text) if isinstance(text, str) else None
+        if match is None or "." in match[1]:
+            raise ConfigurationError(subject, f"{text!r} is not a number of requests in a time", fix)
+        count, window = int(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
+        if not (1 <= count <= 1e9 and 1 <= window <= LONGEST):
+            raise ConfigurationError(subject, f"{text!r} is out of range", f"{fix}; a second to 366 days")
+        quotas.append(Quota(count, window))
+    if not 0 < len(smallest(quotas)) <= MOST_QUOTAS:
+        raise ConfigurationError(subject, f"it has {len(quotas)} windows", f"Leave 1 to {MOST_QUOTAS}")
+    return smallest(quotas)
+
+
 def _rule(name: str, value: Any) -> Rule:
     subject = f"MOCRA_THROTTLE[{name!r}]"
     if not isinstance(value, Mapping):
@@ -184,7 +213,9 @@ def _rule(name: str, value: Any) -> Rule:
         if key in value
     }
     jitter = setting_number(f"{subject}['jitter']", value["jitter"], 0, 1) if "jitter" in value else None
-    return Rule(interval, whole.get("burst"), whole.get("concurrency"), jitter, tuple(sorted(f"@{s}" for s in scopes)))
+    quotas = parse_quotas(value["quota"], f"{subject}['quota']") if "quota" in value else None
+    scopes = tuple(sorted(f"@{s}" for s in scopes))
+    return Rule(interval, whole.get("burst"), whole.get("concurrency"), jitter, quotas, scopes)
 
 
 def _slot(subject: str, settings: Any, default: SlotLimit) -> SlotLimit:

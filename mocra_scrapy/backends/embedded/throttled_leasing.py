@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from mocra_scrapy.backends.embedded.permit_tables import MANY
 from mocra_scrapy.backends.embedded.slots import Item, Room, Slots
-from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
+from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.turns import gate_of, name_of_gate
 from mocra_scrapy.backends.embedded.workers import Worker
 from mocra_scrapy.models import Departure, QueueOptions
@@ -251,7 +252,7 @@ class ThrottledLeasing:
     # ------------------------------------------------------------------ where what was looked at waits
 
     def _is_paced(self, names: Iterable[str]) -> bool:
-        return any(self._throttle.limit_of(name, self._now).interval for name in names)
+        return any(self._throttle.limit_of(name, self._now).is_paced for name in names)
 
     def _wait(self, member: str) -> None:
         """*member* waits for its name, which is blocked."""
