@@ -25,9 +25,9 @@ def slot_name(key: object) -> str:
 
 
 class Quota(NamedTuple):
-    """At most *count* departures in any *window* seconds, wherever the window begins."""
+    """At most *most* departures in any *window* seconds, wherever the window begins."""
 
-    count: int
+    most: int
     window: float
 
 

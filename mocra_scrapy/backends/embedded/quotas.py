@@ -123,7 +123,7 @@ def states(table: Mapping[str, Counted], name: str, quotas: Iterable[Quota], now
         QuotaState(
             quota,
             sum(n for _, n in counted[quota.window]),
-            max(0.0, _opening(counted[quota.window], quota.count, quota.window) - now),
+            max(0.0, _opening(counted[quota.window], quota.most, quota.window) - now),
         )
         for quota in quotas
     )

@@ -105,7 +105,7 @@ local departures = (function()
         return before, tats[name]
     end
 
-    local function book(names, at, is_trial)  -- one departure -> the booking
+    local function assign(names, at, is_trial)  -- one departure -> the booking
         local booking, factor, is_counted = {at}, nil, nil
         for _, name in ipairs(names) do
             local limit, before, end_ = limit_of(name), 0, 0
@@ -126,6 +126,8 @@ local departures = (function()
         return booking
     end
 
+    local function book(names, at) return assign(names, at) end
+
     local function fits(names, most, horizon)  -- how many may depart until then
         local saved, were, n = {}, {}, 0
         for _, name in ipairs(names) do
@@ -136,7 +138,7 @@ local departures = (function()
         while n < most do
             local at = departure(names)
             if at > horizon then break end
-            book(names, at, true)
+            assign(names, at, true)
             n = n + 1
         end
         for name, tat in pairs(saved) do tats[name], freed[name] = tat, were[name] end
