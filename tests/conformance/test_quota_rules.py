@@ -60,7 +60,7 @@ async def taken(session: Any, want: int) -> list[Any]:
 
 
 async def test_a_used_up_quota_waits_until_it_opens(harness: Harness) -> None:
-    a = await harness.worker("a", **ONE, limit=per(5, DAY))
+    a = await harness.worker("a", **ONE, limit=per(5, DAY), lookahead=60.0)
     limiter = harness.limiter(second=True, **ONE, limit=per(5, DAY))
     await a.push(entries(*range(20), slot="s"))
     assert bodies(await taken(a, 50)) == [str(n) for n in range(5)]
@@ -77,12 +77,12 @@ async def test_a_used_up_quota_waits_until_it_opens(harness: Harness) -> None:
     await a.queue.claim_seeding("a")
     await a.queue.complete_seeding("a")
     assert await a.queue.finish("a") is Finish.BUSY
-    await harness.advance(DAY - SLACK)
+    await harness.advance(DAY - 60 - SLACK)
     assert await taken(a, 50) == []
-    await harness.advance((await limiter.look("s")).wait - 0.1)  # it opens within the lookahead
+    await harness.advance((await limiter.look("s")).wait - 40)  # it opens within the lookahead
     assert len(await taken(a, 50)) == 5
     assert [one.used for one in (await limiter.look("s")).quotas] == [10], "the old ones are not over yet"
-    await harness.advance(1)
+    await harness.advance(50)
     assert await taken(a, 50) == []
     assert [one.used for one in (await limiter.look("s")).quotas] == [5]
     assert [one.used for one in (await limiter.look("t")).quotas] == [0]
