@@ -95,6 +95,7 @@ class LuaCopy(Copy):
             return False
         told = json.loads(found.read_text("utf-8"))
         self.seconds, self._tests = told["seconds"], told["tests"]
+        self.must_run()
         return True
 
     def tests_of(self, file: str) -> list[str]:

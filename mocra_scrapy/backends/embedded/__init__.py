@@ -13,6 +13,7 @@ workers.
 ``throttle.py``              limits and departures; ``permit_tables.py``: permits; ``quotas.py``: what
                              quotas count; ``throttled_leasing.py``: who gets what within all that
 ``permits.py``               fewer permits than before
+``budgets.py``               what counts for budgets, and what they refuse
 ``circuits.py``              what the breaker knows; ``judging.py``: its rules
 ``wakeups.py``               who is to be woken
 ``runs.py``                  how a run begins, is seeded and ends
