@@ -26,6 +26,7 @@ from mocra_scrapy.models import (
     BreakerState,
     LimitChange,
     QueueOptions,
+    Quota,
     RulesInForce,
     SlotState,
     StallRules,
@@ -143,6 +144,13 @@ class SlotControl:
         concurrency = None if change.adapted else change.concurrency
         await self._limiter.change(slot, LimitChange(interval, burst, concurrency, lasts=lasts))
         await self._note(slot, "rate", lasts)
+        return await self._limiter.look(slot)
+
+    async def quota(self, slot: str, quotas: Sequence[Quota] | None) -> SlotState:
+        """These count in place of the settings' (none at all where it is empty; ``None``: the settings'
+        again), until the run ends; how the slot stands then.
+        """
+        await self._limiter.set_quotas(slot, quotas)
         return await self._limiter.look(slot)
 
     async def hold(self, slot: str, seconds: float) -> SlotState:

@@ -39,7 +39,7 @@ from mocra_scrapy.backends.embedded.quotas import drop_over as drop_uncounted
 from mocra_scrapy.backends.embedded.rows import drop_over, put
 from mocra_scrapy.backends.embedded.rules import Rules
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
-from mocra_scrapy.models import Booking, Departure, LimitChange, Quota, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, Departure, LimitChange, Quota, QuotaState, Reservation, SlotLimit, SlotState
 
 #: Seconds after which a probe of which nothing was heard is followed by another one: longer than Scrapy's
 #: own time-out of a download.
@@ -243,6 +243,10 @@ class Throttle(PermitTables):
 
     # ------------------------------------------------------------------ looks
 
+    def quota_states(self, name: str, now: float) -> tuple[QuotaState, ...]:
+        """How the quotas of *name* stand."""
+        return states(self.counted, name, self.limit_of(name, now).quotas, now)
+
     def look(self, name: str, now: float, pending: int) -> SlotState:
         interval = self.usual_limit_of(name, now).interval
         limit = replace(self.limit_of(name, now), interval=interval)
@@ -257,5 +261,5 @@ class Throttle(PermitTables):
             sum(self.permits.get(name, {}).values()),
             pending,
             max(0.0, self.held.get(name, now) - now) if math.isfinite(due) else 0.0,
-            states(self.counted, name, limit.quotas, now),
+            self.quota_states(name, now),
         )

@@ -11,7 +11,7 @@ from scrapy import Request
 from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import APART, RuleSet, SlotLimit, digest_of, slot_name
+from mocra_scrapy.models import APART, Quota, RuleSet, SlotLimit, digest_of, slot_name
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.throttle import parse_rate, read_limits
 
@@ -230,3 +230,31 @@ def test_a_scope_without_rules_is_told(scope: str) -> None:
     limits = read_limits(Settings({"MOCRA_THROTTLE_SCOPE": scope}))
     with pytest.raises(ConfigurationError, match="no scope 'acc'"):
         limits.scopes_of("a.test", Request("http://a.test/", meta={"mocra_scopes": "acc"}))
+
+
+def test_quotas_stand_beside_the_rest() -> None:
+    rules = {
+        "a.test": {"quota": "1000/day"},
+        "*.test": {"rate": "1/s", "quota": ["1000/d", "100 / 10min", "900/1d"]},
+        "@account": {"quota": "5/s"},
+    }
+    limits = read_limits(Settings({"MOCRA_THROTTLE": rules, "DOWNLOAD_DELAY": 3}))
+    assert limits.of("a.test").quotas == (Quota(1000, 86_400.0),)
+    assert limits.of("a.test").interval == 3
+    assert limits.of("b.test").quotas == (Quota(100, 600.0), Quota(900, 86_400.0))
+    assert limits.of("@account") == SlotLimit(quotas=(Quota(5, 1.0),))
+    rule_set = limits.rule_set()
+    assert rule_set is not None
+    assert rule_set.has_quotas
+    assert RuleSet.from_text(rule_set.to_text()) == rule_set
+    assert RuleSet.from_text(rule_set.to_text()).of("b.test") == limits.of("b.test")
+    assert not RuleSet(SlotLimit(interval=1)).has_quotas
+
+
+@pytest.mark.parametrize(
+    "quota",
+    ["", "1000", 1000, "0/day", "1.5/day", "5/y", "1/400d", [], ["1/s", 3], ["1/s", "2/m", "3/h", "4/d", "5/2d"]],
+)
+def test_a_wrong_quota_is_refused(quota: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"MOCRA_THROTTLE\['a'\]\['quota'\]"):
+        read_limits(Settings({"MOCRA_THROTTLE": {"a": {"quota": quota}}}))
