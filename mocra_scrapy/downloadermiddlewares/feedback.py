@@ -19,6 +19,7 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
+from mocra_scrapy.politeness.advertised_limits import AdvertisedLimits
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
@@ -49,6 +50,8 @@ class FeedbackMiddleware:
     of 400 or more
     429; 503 more than now and     halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
     then, or with ``Retry-After``
+    ``RateLimit``, ``X-RateLimit-…``  holds the slot until more is allowed; or spreads what is left
+                                   (``MOCRA_THROTTLE_RATE_LIMIT_HEADERS``)
     ``Crawl-delay`` in robots.txt  raises the slot's interval to it, unless it is longer (Scrapy 2.18 and later)
     =============================  ====================================================================================
 
@@ -73,6 +76,7 @@ class FeedbackMiddleware:
         self._outcomes.has_source = True
         self._stalls = mocra.component(StallWatch)
         self._rates = SlotRates()
+        self._advertised = AdvertisedLimits(self.feedback, self.stats)
         self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
@@ -108,10 +112,11 @@ class FeedbackMiddleware:
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
             self._tell(name, "", sent_at)
+        held = self._advertised.seen(slot, response) if self.options.cluster else 0.0
         if kind in ("http_429", "http_5xx"):
             header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
             wait = retry_after(header, time.time(), self.options.retry_after)
-            self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
+            self._stalls.failed(slot, sent_at, held if wait is None else wait, f"status {response.status}")
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)
         if self.options.cluster:

@@ -66,6 +66,7 @@ class SiteFeedback:
 
     Attributes:
         floors: slot -> interval below which an adaptation must not go (``Crawl-delay``).
+        spreads: the same, for as long as the site advertises such a limit.
     """
 
     def __init__(self, mocra: Mocra) -> None:
@@ -82,6 +83,7 @@ class SiteFeedback:
         self._slowed: dict[str, tuple[float, float]] = {}  # slot -> when it was slowed down, its interval
         self._idle = asyncio.Event()
         self.floors: dict[str, float] = {}
+        self.spreads: dict[str, float] = {}
 
     # ------------------------------------------------------------------ from outside
 
@@ -110,6 +112,19 @@ class SiteFeedback:
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
         return self._mocra.options.limits.of(slot).interval
+
+    def spread(self, slot: str, interval: float) -> None:
+        """What is left of a limit of *slot* lasts with one request in *interval* seconds; 0: it advertises
+        none any more.
+        """
+        if interval:
+            self._remember(self.spreads, slot, interval)
+        else:
+            self.spreads.pop(slot, None)
+
+    def least(self, slot: str) -> float:
+        """The interval below which no adaptation of *slot* goes, but for its settings."""
+        return max(self.floors.get(slot, 0.0), self.spreads.get(slot, 0.0))
 
     def change(self, slot: str, changer: Changer, why: str = "") -> None:
         self._put(slot, PendingFeedback(change=changer, why=why))
