@@ -21,6 +21,7 @@ from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
 from mocra_scrapy.politeness.advertised_limits import AdvertisedLimits
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.politeness.response_delays import ResponseDelays
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
@@ -76,6 +77,7 @@ class FeedbackMiddleware:
         self._outcomes.has_source = True
         self._stalls = mocra.component(StallWatch)
         self._rates = SlotRates()
+        self._delays = ResponseDelays(self.feedback)
         self._advertised = AdvertisedLimits(self.feedback, self.stats)
         self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
@@ -121,6 +123,7 @@ class FeedbackMiddleware:
             self._stalls.succeeded(slot)
         if self.options.cluster:
             self._rates.answered(slot, response.status in self.options.statuses)
+            self._delays.answered(slot, request.meta.get("download_latency"))
         if response.status >= 400 and self.options.cluster:
             self._apply(slot, response)
         return response

@@ -84,6 +84,8 @@ class AutoThrottle:
         slot, latency = request.meta.get("download_slot"), request.meta.get("download_latency")
         if slot is None or latency is None or request.meta.get("autothrottle_dont_adjust_delay", False) is True:
             return
+        if self._feedback.pace(slot) is not None:  # a rule of its own
+            return
         if urlsplit(request.url).path == "/robots.txt":  # it may be about to say how slow we have to be
             return
         if len(self._seen) >= MOST and slot not in self._seen:

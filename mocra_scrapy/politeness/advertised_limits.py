@@ -83,19 +83,23 @@ class AdvertisedLimits:
                 self._told.clear()
             self._told[slot] = (now, interval)
         self._feedback.spread(slot, interval)
-        own = self._feedback.own(slot)
-        self._feedback.change(slot, spreading(self._feedback.least(slot), own), "the limit that it advertises")
+        if self._feedback.pace(slot) is None:  # else its delay is worked out with each response
+            changer = spreading(self._feedback.least(slot), self._feedback.own(slot), told)
+            self._feedback.change(slot, changer, "the limit that it advertises")
 
 
-def spreading(interval: float, own: float) -> Callable[[SlotState], LimitChange | None]:
-    """Changes a slot's interval to *interval*, but not below its *own*, and not what people said."""
+def spreading(interval: float, own: float, before: float) -> Callable[[SlotState], LimitChange | None]:
+    """Changes a slot's interval to *interval*, but not below its *own*. What people said stays, and so does what
+    something else found that is longer (AutoThrottle): *before* is what was said here last.
+    """
 
     def changer(state: SlotState) -> LimitChange | None:
         change = state.change
         if change.interval is not None and not change.adapted:
             return None
-        new = max(interval, own, state.limit.floor)
-        if abs(new - (own if change.interval is None else change.interval)) < 0.001:
+        least = max(own, state.limit.floor)
+        old, new = own if change.interval is None else change.interval, max(interval, least)
+        if abs(new - old) < 0.001 or (new < old and old > max(before, least) + 0.001):
             return None
         return LimitChange(new, change.burst, change.concurrency, adapted=True)
 

@@ -20,6 +20,7 @@ from mocra_scrapy.settings.feedback import FeedbackOptions, read_feedback
 
 if TYPE_CHECKING:
     from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.settings.throttle_rules import Pace
 
 T = TypeVar("T")
 
@@ -112,6 +113,10 @@ class SiteFeedback:
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
         return self._mocra.options.limits.of(slot).interval
+
+    def pace(self, slot: str) -> Pace | None:
+        """How the delay of *slot* depends on its response times; ``None``: it does not."""
+        return self._mocra.options.limits.pace_of(slot)
 
     def spread(self, slot: str, interval: float) -> None:
         """What is left of a limit of *slot* lasts with one request in *interval* seconds; 0: it advertises

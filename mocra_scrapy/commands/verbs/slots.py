@@ -15,7 +15,7 @@ from mocra_scrapy.commands.verbs.dead import positive
 from mocra_scrapy.commands.verbs.slot_words import Words, in_words, seconds_of, slot_called, with_slots
 from mocra_scrapy.models import Circuit
 from mocra_scrapy.models.wording import counted
-from mocra_scrapy.settings.throttle import parse_quotas, parse_rate
+from mocra_scrapy.settings.throttle_rules import parse_quotas, parse_rate
 
 if TYPE_CHECKING:
     from mocra_scrapy.control.slots import SlotControl, SlotView

@@ -21,6 +21,7 @@ from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
 from mocra_scrapy.models import BreakerChange, Circuit, LimitChange, SlotLimit, SlotState, Trip, Verdict
+from mocra_scrapy.politeness.advertised_limits import spreading
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
 
@@ -100,6 +101,13 @@ def test_a_limit_that_is_used_up_holds_its_slot() -> None:
     (note,) = middleware.feedback._notes.values()
     assert note.change(SlotState(SlotLimit(), change=LimitChange(6.0, adapted=True))) == LimitChange(0.0, adapted=True)
     assert middleware.feedback.least("a.test") == 0.0
+
+
+def test_spreading_leaves_alone_what_is_longer() -> None:
+    changer = spreading(6.0, 1.0, before=5.0)
+    assert changer(SlotState(SlotLimit(), change=LimitChange(5.0, adapted=True))) == LimitChange(6.0, adapted=True)
+    assert changer(SlotState(SlotLimit(), change=LimitChange(9.0, adapted=True))) is None, "AutoThrottle's"
+    assert spreading(6.0, 1.0, before=9.0)(SlotState(SlotLimit(), change=LimitChange(9.0, adapted=True))) is not None
 
 
 def test_a_single_503_is_an_accident_two_in_a_row_are_not() -> None:
