@@ -51,7 +51,8 @@ class SlotView:
         origins: which keys of the workers' settings its limit is from.
         notes: what people said of its ``rate``, and of its ``hold`` or pause: ``{"at", "by"}`` each, with
             ``until`` where that ends; at and until in seconds since the epoch, by their clock.
-        backlog: seconds that its pending entries take at its rate; 0: it has none, or nothing waits.
+        backlog: seconds that its pending entries take at its rate, and with its quotas; 0: it has none, or
+            nothing waits.
     """
 
     name: str
@@ -64,7 +65,9 @@ class SlotView:
 
     @property
     def backlog(self) -> float:
-        return self.pending * self.state.limit.interval
+        limit = self.state.limit
+        each = max([limit.interval, *(window / most for most, window in limit.quotas)])
+        return self.pending * each
 
 
 class SlotControl:
