@@ -51,9 +51,13 @@ class Pace(NamedTuple):
     least: float
     most: float
 
+    def delay(self, latency: float) -> float:
+        """Seconds from the end of a response that took *latency* seconds."""
+        return min(max(self.factor * latency, self.least), self.most)
+
     def interval(self, latency: float) -> float:
         """Seconds between two requests, when a response takes *latency* seconds."""
-        return min(max(self.factor * latency, self.least), self.most) + latency
+        return self.delay(latency) + latency
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ def origin_of(view: SlotView) -> str:
         return "failures of the site, it recovers"
     change = state.change
     if change.interval is not None and change.adapted:
-        return "AutoThrottle or Crawl-delay"
+        return "adapted to the site"
     if change.interval is not None:
         by = view.notes.get("rate", {}).get("by") or "somebody"
         return f"{by}" + ("" if change.lasts is None else f", for {in_words(change.lasts)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ def answered(middleware: FeedbackMiddleware, latency: float | None, host: str = 
         request.meta["download_latency"] = latency
     middleware.process_response(request, Response(request.url, headers=headers))
     note = middleware.feedback._notes.pop(host, None)
+    middleware.held = 0.0 if note is None else max(0.0, note.until - time.monotonic())  # type: ignore[attr-defined]
     return note and note.change
 
 
@@ -46,11 +48,25 @@ def test_the_delay_follows_the_response_time(middleware: FeedbackMiddleware) -> 
     assert changer(SlotState(OWN, change=LimitChange(7.0))) is None, "somebody said so"
     assert changer(SlotState(OWN, change=LimitChange(12.0, adapted=True))) is None
     assert changer(SlotState(OWN, change=LimitChange(40.0, None, 2, adapted=True))) == LimitChange(12.0, None, 2, True)
-    assert answered(middleware, 3.0) is None, "once a second"
+    assert answered(middleware, 2.0) is None, "once a second"
     taken = middleware._delays._taken["a.test"]
-    assert (taken.seconds, taken.number) == (3.0, 1)
+    assert (taken.seconds, taken.number) == (2.0, 1)
     taken.last -= 2
-    assert answered(middleware, 1.0)(SlotState(OWN)) == LimitChange(12.0, adapted=True), "their mean"
+    assert answered(middleware, 1.0)(SlotState(OWN)) == LimitChange(9.0, adapted=True), "their mean"
+
+
+def test_a_response_that_takes_longer_holds_the_slot(middleware: FeedbackMiddleware) -> None:
+    def held(latency: float) -> float:
+        answered(middleware, latency)
+        middleware.feedback._held.clear()
+        return round(middleware.held, 1)  # type: ignore[attr-defined]
+
+    assert held(0.2) == 0, "3.2 s, where 3 are booked"
+    assert held(4.0) == 20.0, "the next one was booked for 3.2 s after the last one"
+    middleware._delays._taken["a.test"].last -= 2
+    answered(middleware, 4.0)
+    assert held(4.0) == 0, "now that is expected"
+    assert held(20.0) == 30.0
 
 
 def test_other_slots_have_none(middleware: FeedbackMiddleware) -> None:
