@@ -84,7 +84,7 @@ class AdvertisedLimits:
             self._told[slot] = (now, interval)
         self._feedback.spread(slot, interval)
         if self._feedback.pace(slot) is None:  # else its delay is worked out with each response
-            changer = spreading(self._feedback.least(slot), self._feedback.own(slot), told)
+            changer = spreading(interval, self._feedback.own(slot), told)
             self._feedback.change(slot, changer, "the limit that it advertises")
 
 
@@ -97,7 +97,7 @@ def spreading(interval: float, own: float, before: float) -> Callable[[SlotState
         change = state.change
         if change.interval is not None and not change.adapted:
             return None
-        least = max(own, state.limit.floor)
+        least = max(own, state.limit.floor, change.least or 0.0)
         old, new = own if change.interval is None else change.interval, max(interval, least)
         if abs(new - old) < 0.001 or (new < old and old > max(before, least) + 0.001):
             return None

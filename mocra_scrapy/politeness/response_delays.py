@@ -64,7 +64,8 @@ class ResponseDelays:
             if change.interval is not None and not change.adapted:
                 return None  # somebody said it, while the crawl runs
             old = self._feedback.own(slot) if change.interval is None else change.interval
-            new = max(pace.interval(latency), self._feedback.least(slot), state.limit.floor)
+            least = max(self._feedback.spreads.get(slot, 0.0), change.least or 0.0, state.limit.floor)
+            new = max(pace.interval(latency), least)
             if abs(new - old) < 0.001:
                 return None
             return LimitChange(new, change.burst, change.concurrency, adapted=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mocra_scrapy.backends.embedded.rows import put, take_out
+from mocra_scrapy.backends.embedded.shares import share_of
 from mocra_scrapy.backends.embedded.workers import Kept
 from mocra_scrapy.models import SlotLimit
 
@@ -38,14 +39,9 @@ class PermitTables:
         holders = self.permits.get(name, {})
         return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
 
-    def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int, bool]:
-        """``(permits it has, permits it may have now, its fair share, whether others ask)``."""
-        holders = self.permits.get(name, {})
+    def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int]:
         asking = {w for w, at in self.asking.get(name, {}).items() if w != worker and now - at < ASKED}
-        mine = holders.get(worker, 0)
-        fair = max(1, concurrency // len({worker, *holders, *asking}))
-        cap = mine + max(0, concurrency - sum(holders.values()))
-        return mine, (max(mine, min(cap, fair)) if asking else cap), fair, bool(asking)
+        return share_of(worker, self.permits.get(name, {}), asking, concurrency)
 
     def room(
         self,
@@ -65,7 +61,7 @@ class PermitTables:
         room = MANY
         for name, limit in zip(names, limits, strict=True):
             concurrency = limit.concurrency or MANY
-            _, cap, fair, _ = self._share(name, worker, concurrency, now)
+            _, cap, fair = self._share(name, worker, concurrency, now)
             here = each * cap - loads.get(name, 0)
             if here <= 0:
                 taken = name if self.is_taken(name, now) else ""
@@ -93,7 +89,7 @@ class PermitTables:
         """Give *worker* permits for what it has now, as far as there are any."""
         for name in names:
             concurrency = self.limit_of(name, now).concurrency or MANY
-            mine, cap, _, _ = self._share(name, worker, concurrency, now)
+            mine, cap, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
                 put(self.permits, name, worker, wanted)

@@ -10,6 +10,7 @@ seconds.
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
+``origins``   name -> what that was made with, see :mod:`~mocra_scrapy.backends.embedded.origins`
 ``freed``     name -> bookings that were not used, see :mod:`~mocra_scrapy.backends.embedded.freed`
 ``counted``   name -> departures that quotas count, see
               :mod:`~mocra_scrapy.backends.embedded.quotas`
@@ -31,8 +32,10 @@ import random
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field, replace
 
+from mocra_scrapy.backends.embedded.anew import keep_distance, next_probe, push, take_back_push
 from mocra_scrapy.backends.embedded.changed import Changed
-from mocra_scrapy.backends.embedded.freed import Freed, book, keep_distance, latest, set_anew, take_back
+from mocra_scrapy.backends.embedded.freed import Freed, book, latest, take_back
+from mocra_scrapy.backends.embedded.origins import Origin, drop_bookings
 from mocra_scrapy.backends.embedded.permit_tables import PermitTables
 from mocra_scrapy.backends.embedded.quotas import Counted, count, states
 from mocra_scrapy.backends.embedded.quotas import drop_over as drop_uncounted
@@ -66,6 +69,7 @@ class Throttle(PermitTables):
     tat: MutableMapping[str, float]
     ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     freed: MutableMapping[str, Freed] = field(default_factory=dict)
+    origins: MutableMapping[str, Origin] = field(default_factory=dict)
     counted: MutableMapping[str, Counted] = field(default_factory=dict)
     quotas: MutableMapping[str, tuple[Quota, ...]] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
@@ -123,7 +127,8 @@ class Throttle(PermitTables):
     def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
         counted = self.counted if self.quotas or self.rules.has_quotas else None
-        return latest(self.tat, self.freed, self.held, tuple(names), limit_of=self.limit_of, now=now, counted=counted)
+        tables = (self.tat, self.freed, self.origins, self.held)
+        return latest(*tables, tuple(names), limit_of=self.limit_of, now=now, counted=counted)
 
     def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
         """One departs at *at*; ``None``: none of *names* has an interval or a quota."""
@@ -132,8 +137,9 @@ class Throttle(PermitTables):
             if limit.quotas:
                 count(self.counted, name, limit.quotas, at, now=now)
         if len(self.tat) > MANY_BOOKINGS:
-            drop_over(self.tat, now)
-        return book(self.tat, self.freed, limits, at, factor=self.random.uniform(-1, 1), now=now)
+            drop_bookings(self.tat, self.origins, now)
+        factor = self.random.uniform(-1, 1)
+        return book(self.tat, self.freed, self.origins, limits, at, factor=factor, now=now)
 
     def take_back(self, unused: Departure, now: float) -> None:
         """It did not depart: others may, in its place."""
@@ -161,9 +167,8 @@ class Throttle(PermitTables):
         """
         drop_over(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
-        limit = self.limit_of(name, now)
         if not math.isinf(until):
-            self.tat[name] = max(self.tat.get(name, now), until + (limit.burst - 1) * limit.interval)
+            push(self.tat, self.origins, name, until, self.limit_of(name, now))
         self._tell(name, self.held[name])
 
     def probe(self, name: str, until: float) -> None:
@@ -177,16 +182,12 @@ class Throttle(PermitTables):
 
     def next_probe(self, name: str, now: float) -> None:
         """The last probe was judged: the next one may go as soon as the usual interval allows."""
-        if name in self.tat:
-            last = self.tat[name]
-            self.tat[name] = min(last, now + self.usual_limit_of(name, now).interval)
-            if self.tat[name] < last:
-                set_anew(self.freed, name, last, now)
+        next_probe(self.tat, self.freed, name, self.usual_limit_of(name, now), now)
 
     def lift(self, name: str, now: float) -> None:
-        """End a hold."""
+        """End a hold. What departed before, and what is booked, counts."""
         self.held.pop(name, None)
-        set_anew(self.freed, name, self.tat.pop(name, None), now)
+        take_back_push(self.tat, self.freed, self.origins, name, now)
         self._tell(name, now)
 
     def _tell(self, name: str, until: float) -> None:
@@ -196,11 +197,10 @@ class Throttle(PermitTables):
     def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
         old = self.limit_of(name, now)
-        if change == LimitChange():
-            self.changes.pop(name, None)
-        else:
-            self.changes[name] = Changed.after(self.changes.get(name), change, now)
-        keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
+        self.changes[name] = Changed.after(self.changes.get(name), change, now)
+        if change == LimitChange() or self.changes[name] == Changed(LimitChange()):
+            del self.changes[name]
+        self._is_changed(name, old, now)
 
     def set_quotas(self, name: str, quotas: tuple[Quota, ...] | None) -> None:
         """These hold in place of the rules'; ``None``: the rules' do again."""
@@ -217,7 +217,11 @@ class Throttle(PermitTables):
         self.ramps.pop(name, None)
         if known is not None and (found := known.without_people()) is not None:
             self.changes[name] = found
-        keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
+        self._is_changed(name, old, now)
+
+    def _is_changed(self, name: str, old: SlotLimit, now: float) -> None:
+        limits = (self.limit_of(name, now), old)
+        keep_distance(self.tat, self.freed, self.origins, self.held, name, limits=limits, now=now)
 
     # ------------------------------------------------------------------ ends
 
@@ -238,7 +242,7 @@ class Throttle(PermitTables):
         drop_over(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
-        drop_over(self.tat, now)
+        drop_bookings(self.tat, self.origins, now)
         drop_uncounted(self.counted, now)
 
     # ------------------------------------------------------------------ looks

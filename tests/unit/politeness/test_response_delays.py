@@ -75,8 +75,8 @@ def test_other_slots_have_none(middleware: FeedbackMiddleware) -> None:
 
 
 def test_crawl_delay_is_a_floor(middleware: FeedbackMiddleware) -> None:
-    middleware.feedback.floors["a.test"] = 20.0
-    assert answered(middleware, 2.0)(SlotState(OWN)) == LimitChange(20.0, adapted=True)
+    asked = SlotState(OWN, change=LimitChange(least=20.0))
+    assert answered(middleware, 2.0)(asked) == LimitChange(20.0, adapted=True)
 
 
 def test_what_a_site_advertises_is_another_one() -> None:

@@ -1,4 +1,4 @@
--- uses: meta throttle hold
+-- uses: throttle hold
 -- ARGV[1], packed: a map with channel, name; quotas: {{count, window us}, ...}, by window; missing: as the rules say
 local asked = cmsgpack.unpack(ARGV[1])
 hold.announce_on(asked.channel)

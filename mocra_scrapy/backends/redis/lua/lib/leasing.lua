@@ -1,4 +1,4 @@
--- uses: journal meta turns items workers throttle departures permits leases stalled withdrawing
+-- uses: journal meta turns items workers throttle quotas departures permits leases stalled withdrawing
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua; asked_at: ms when this worker last asked for permits of what is parked.
 --
@@ -9,7 +9,6 @@ local leasing = (function()
     local SUSPECT = workers.SUSPECT
     local LOOKS = 200
     local SATED = 16  -- so many of which this worker has its share may stand in line: it comes back to them soon
-    local QUOTA_LOOK = 60000000  -- us after which what waits for a quota is looked at: it may have gone with a worker
     local ASK, MOST_ASKED = 500, 100  -- ms between two rounds of asking for permits; names in one of them
     local departs, crowded = {}, {}  -- what is booked for each lease or 0, where anything is; see Exchange.crowded
     local passed_over, given = {}, {}  -- names of which nothing more is leased; slot -> leases, where per_slot counts
@@ -52,12 +51,6 @@ local leasing = (function()
         permits.grant(names, asked.worker, asked.loads)
     end
 
-    local function held_until(asked, name, at)  -- score of what waits for it, when the next one may depart at `at`
-        local score = at - asked.lookahead
-        local may_go = at < math.huge and throttle.limit_of(name).quotas
-        return may_go and math.min(score, now_us + QUOTA_LOOK) or score
-    end
-
     -- How many entries of a list this worker may have now, and the name for which it has to wait if none for anybody.
     local function allowed(asked, names, most)
         for _, name in ipairs(names) do
@@ -67,7 +60,7 @@ local leasing = (function()
         local horizon = now_us + asked.lookahead
         local at, last = departures.departure(names)
         if at > horizon then
-            blocked[last] = held_until(asked, last, at)
+            blocked[last] = quotas.held_until(last, at - asked.lookahead)
             return 0, last
         end
         local room, crowd, taken = permits.room_for(names, asked.worker, asked.loads)
@@ -90,7 +83,7 @@ local leasing = (function()
 
     local function score_of(asked, name, is_parked)  -- in ready, of what waits for it, when it has just been served
         local at = departures.departure({name})
-        if at > now_us + asked.lookahead then return held_until(asked, name, at) end
+        if at > now_us + asked.lookahead then return quotas.held_until(name, at - asked.lookahead) end
         return is_parked and permits.is_taken(name, asked.worker) and turns.parked_now() or now_us
     end
 

@@ -7,6 +7,7 @@
 local quotas = (function()
     local call, text, now_us, KEY = redis.call, meta.text, meta.now_us, throttle.QUOTA
     local PARTS, LATE = 100, 100000  -- us by which a departure may leave later than it was booked: it counts as if it did
+    local LOOK = 60000000  -- us after which what waits for a quota is looked at
     local SWEPT = 8  -- rows that are looked at when there is a new one, whether they are over
     local known = {}  -- name -> {is_new; windows: window -> {part, n, ...; total; is_derived: it was not stored}}
     local moved, is_noted = {}, {}  -- names whose row has to be written; those that are taken back if the call fails
@@ -134,6 +135,11 @@ local quotas = (function()
         return out
     end
 
+    -- When what waits for the name is looked at, if nothing departs before `at`: the quota may go with a worker before.
+    local function held_until(name, at)
+        return at < math.huge and throttle.limit_of(name).quotas and math.min(at, now_us + LOOK) or at
+    end
+
     local function sweep()  -- some of them, so that more go than come
         local some, gone = call('HRANDFIELD', KEY, SWEPT, 'WITHVALUES'), {}
         for i = 1, #some, 2 do
@@ -170,5 +176,7 @@ local quotas = (function()
         if is_any_new then sweep() end
     end
 
-    return {opens = opens, room = room, count = count, take_back = take_back, states = states, save = save}
+    return {
+        opens = opens, room = room, count = count, take_back = take_back, states = states, held_until = held_until, save = save,
+    }
 end)()
