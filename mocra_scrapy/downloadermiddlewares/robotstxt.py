@@ -181,7 +181,8 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
         request = Request(
             f"{origin}/robots.txt",
             priority=self.DOWNLOAD_PRIORITY,
-            meta={"dont_obey_robotstxt": True, "redirect_ttl": REDIRECTS, "allow_offsite": True},
+            # Not at once: the next attempt comes when the site says, or by back-off.
+            meta={"dont_obey_robotstxt": True, "dont_retry": True, "redirect_ttl": REDIRECTS, "allow_offsite": True},
             callback=NO_CALLBACK,
         )
         stats, engine = self._counted, self.crawler.engine
