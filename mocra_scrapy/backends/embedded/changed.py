@@ -57,6 +57,8 @@ class Changed:
         changed = _spaced(changed, changed.interval if by_people else self.least)
         if self.change.interval is not None and changed.interval > later.interval:
             changed = replace(changed, interval=max(later.interval, min(changed.interval, self.until - now)))
+            if not math.isinf(self.until):  # the rest of a burst would wait for longer
+                changed = replace(changed, burst=1)
         return changed
 
     def left(self, now: float) -> LimitChange:

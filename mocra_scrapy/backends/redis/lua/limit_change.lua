@@ -23,17 +23,9 @@ else
 end
 if asked.least then change.least = asked.least > 0 and asked.least or nil end
 throttle.set_change(name, change)
--- What a longer interval booked must not outlast the change; but what is booked and has not departed keeps its distance.
-local limit = throttle.limit_of(name)
-local tat, held = tonumber(call('ZSCORE', throttle.TAT, name) or nil), tonumber(call('ZSCORE', throttle.HOLD, name) or nil)
-local start = held and held < math.huge and math.max(meta.now_us, held) or meta.now_us
-if tat and limit.interval > 0 then start = math.max(start, math.floor(tat - old.interval * (1 - old.jitter))) end
-local last = start + limit.burst * limit.interval
-if tat and last < tat then
-    departures.set_anew(name)
-    departures.save()
-    call('ZADD', throttle.TAT, meta.text(last), name)
-end
+departures.keep_distance(name, old)
+departures.save()
+local limit, held = throttle.limit_of(name), tonumber(call('ZSCORE', throttle.HOLD, name) or nil)
 if asked.is_reset and held and held ~= circuits.look_up(name).held_until * 1000 then
     hold.lift(name)
     failing.resumed(name)

@@ -14,13 +14,13 @@
 local throttle = (function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
     local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
-    local TAT, HOLD, FREED = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed'
+    local TAT, HOLD, FREED, ORIGINS = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed', prefix .. 'origins'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
     local exists = {}  -- key -> whether it is there
-    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}}  -- hash -> name -> what it holds, or false
+    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}  -- hash -> name -> what it holds, or false
     for _, set in ipairs(rules.open().sets) do
         if set.key then stored[set.key] = {} end
     end
@@ -122,6 +122,7 @@ local throttle = (function()
         -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
         if change.ends and change.interval then
             limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000))
+            if limit.interval > usual then limit.burst = 1 end  -- the rest of a burst would wait for longer
         end
         if (change.slowed_to or 0) > 0 then
             local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
@@ -165,7 +166,8 @@ local throttle = (function()
     end
 
     return {
-        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, stored = stored, tats = tats, held = held,
+        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS,
+        stored = stored, tats = tats, held = held,
         is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
         limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
     }
