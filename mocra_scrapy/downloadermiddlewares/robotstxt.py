@@ -147,9 +147,11 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
                     file = None
             known = await self._parsed(origin, file, request)
         await self._tell(known, request, slot)
-        gate.open(slot)
-        self._state.look_again()
-        self._state.waited(request)
+        if self._state.waited(request):
+            gate.ready(slot)
+        else:
+            gate.open(slot)
+            self._state.look_again()
         self.process_request_2(known.parser, request)
         return None
 

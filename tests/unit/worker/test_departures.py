@@ -13,6 +13,7 @@ from scrapy import Request
 
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import Booking, Departure, Lease, SlotLimit
+from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker import departures as module
 from mocra_scrapy.worker.deliveries import Deliveries, Delivery
 from mocra_scrapy.worker.departures import FRESH, Departures, Unused
@@ -54,9 +55,8 @@ class Desk:
         options = SimpleNamespace(
             limits=SimpleNamespace(of=lambda name: SlotLimit(2.0)), queue=SimpleNamespace(lookahead=0.25)
         )
-        parts: Any = SimpleNamespace(
-            options=options, limiter=SimpleNamespace(reserve=self._reserve), state=SimpleNamespace(wire_watched=True)
-        )
+        self.state = SimpleNamespace(wire_watched=True, gate=SlotGate(), look_again=self._wake)
+        parts: Any = SimpleNamespace(options=options, limiter=SimpleNamespace(reserve=self._reserve), state=self.state)
         self.policy, self.outbox = Policy(), Outbox()
         self.inbox = Inbox(self.outbox, self.policy, lambda: self.now)
         self.woken = 0
@@ -217,13 +217,19 @@ async def test_what_waited_for_robots_txt_is_booked_where_it_leaves(
     desk = Desk(monkeypatch, [booking])
     request, delivery = desk.unpaced("a")
     assert delivery.departs is None
-    desk.deliveries.waited(request)
+    desk.state.gate.watched = True
+    desk.state.gate.close("s")
+    assert desk.deliveries.waited(request)
+    desk.state.gate.ready("s")
+    assert not desk.state.gate.admits("s", 1), "it is booked before the others"
     waiting = desk.departures.check(request, delivery)
     assert waiting is not None
     assert await waiting is None
     assert round(desk.now, 2) == booking.wait
     assert desk.wishes[0].instead is None
     assert (delivery.departs, delivery.sent) == (None, True)
+    assert desk.woken == 1, "the others may go, behind it"
+    assert desk.state.gate.admits("s", 7)
 
 
 async def test_what_waited_and_never_left_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
