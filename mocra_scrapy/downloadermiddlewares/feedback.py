@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from scrapy import Request
@@ -119,11 +120,18 @@ class FeedbackMiddleware:
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)
         if self.options.cluster:
-            self._rates.answered(slot, response.status in self.options.statuses)
+            slower = response.status in self.options.statuses and not self._is_robots(request)
+            self._rates.answered(slot, slower)
             self._delays.answered(slot, request.meta.get("download_latency"))
-        if response.status >= 400 and self.options.cluster:
-            self._apply(slot, response)
+            if response.status >= 400:
+                self._apply(slot, response, slower)
         return response
+
+    def _is_robots(self, request: Request) -> bool:
+        """Whether it is the robots.txt without which nothing goes to its slot: that waits anyway, and how
+        seldom it is asked for is no rate of the slot's.
+        """
+        return self._crawl_delays.has_source and urlsplit(request.url).path == "/robots.txt"
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
         sent_at = self._sent_at.pop(request, None)
@@ -149,7 +157,7 @@ class FeedbackMiddleware:
     def _tell(self, slot: str, kind: str, sent_at: float) -> None:
         self._outcomes.post(slot, kind, time.monotonic() - sent_at)
 
-    def _apply(self, slot: str, response: Response) -> None:
+    def _apply(self, slot: str, response: Response, slower: bool) -> None:
         header, options = response.headers.get("Retry-After"), self.options
         rate = self._rates.rate(slot, time.monotonic())
         if header is not None:
@@ -160,9 +168,7 @@ class FeedbackMiddleware:
             elif seconds > 0:
                 self._rates.held(slot, time.monotonic() + seconds)
                 self.feedback.hold(slot, seconds, f"Retry-After, status {response.status}")
-        if response.status in options.statuses and (
-            response.status == TOO_MANY or header is not None or self._rates.failing(slot)
-        ):
+        if slower and (response.status == TOO_MANY or header is not None or self._rates.failing(slot)):
             self.feedback.slow_down(slot, options.floor, rate)
 
     async def _robots_parsed(self, robotparser: Any, request: Request) -> None:

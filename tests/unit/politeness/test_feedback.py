@@ -147,6 +147,20 @@ def test_the_rate_is_halved_where_there_is_no_limit() -> None:
     assert len(pace._slots) <= SlotRates.MOST
 
 
+def test_a_robots_txt_that_is_not_there_now_slows_nobody_down() -> None:
+    """Its slot is held; how seldom it is asked for says nothing of how fast the slot may be."""
+    for has_source in (True, False):
+        middleware = FeedbackMiddleware.from_crawler(crawler())
+        middleware._crawl_delays.has_source = has_source
+        for status, header in ((429, None), (503, "5"), (503, None), (503, None)):
+            request = Request("http://a.test/robots.txt")
+            middleware.process_request(request)
+            middleware.process_response(request, answer(status, header))
+        note = middleware.feedback._notes["a.test"]
+        assert (note.slower > 0, note.until > 0) == (not has_source, True)
+        assert middleware._rates.failing("a.test") == (not has_source)
+
+
 def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:
     middleware = FeedbackMiddleware.from_crawler(crawler(MOCRA_THROTTLE_SCOPE="worker"))
     heard: list[str] = []
