@@ -17,7 +17,7 @@ from typing import Any
 
 import msgpack
 
-from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting
+from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting, with_blocks
 from mocra_scrapy.backends.redis.rules_wire import packed
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
@@ -43,6 +43,8 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 GROUP = 1000
 #: What a body with a tag in front begins with.
 TAGGED = b"\xc1"
+#: Numbers of scripts' calls that a worker's call has: those that store come first, the last one settles and leases.
+STEPS = 16
 #: What a shard without the crawl's record says of it.
 NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
@@ -167,7 +169,7 @@ def pack_turn(
     worker's rule set, where the shard asked for it.
     """
     asked: dict[str, Any] = {**rules, "worker": worker, "number": number, "control": int(control), "want": turn.want}
-    asked["bytes"] = turn.most_bytes
+    asked["first"], asked["bytes"] = number - number % STEPS, turn.most_bytes
     if own is not None:
         asked["own"] = own
     if turn.push:
@@ -252,7 +254,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
         told = msgpack.unpackb(raw, raw=True, strict_map_key=False)
         due, groups = told.get(b"due"), told.get(b"groups")
         permits, held = told.get(b"permits"), told.get(b"held")
-        return Exchange(
+        answer = Exchange(
             _flags(told.get(b"stored", b"")),
             _flags(told.get(b"acked", b"")),
             _flags(told.get(b"released", b"")),
@@ -283,6 +285,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             open_refused(told.get(b"stored", b"")),
             open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
         )
+        return with_blocks(answer, told)
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 

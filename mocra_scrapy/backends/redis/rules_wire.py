@@ -44,7 +44,7 @@ def pack_own(rules: RuleSet | None) -> Mapping[str, Any]:
     return own
 
 
-def packed(asked: Mapping[str, Any]) -> bytes:
+def packed(asked: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """The argument of a script."""
     data: bytes = msgpack.packb(
         asked,
