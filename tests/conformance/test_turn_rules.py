@@ -71,7 +71,13 @@ async def test_crowded_slots_keep_nobody_waiting(harness: Harness, scope: Any) -
     # Whoever has permits goes on with what it has.
     held += await at_once(a, 300, bounds=Bounds(loads=loads))
     assert len(held) == 600
-    # Nor does what it has its share of.
+    # Nor does what it has its share of, when nobody else has looked at it.
+    mine = [f"mine{n}" for n in range(300)]
+    await a.push([Entry(f"{slot}/{n}".encode(), slot, scopes=scope) for slot in mine for n in range(3)])
+    for _ in range(2):
+        loads = dict(Counter(name for lease in held for name in (lease.slot, *lease.scopes)))
+        held += await at_once(a, 300, bounds=Bounds(loads=loads))
+    assert len(held) == 1200
     loads = dict(Counter(name for lease in held for name in (lease.slot, *lease.scopes)))
     await a.push([Entry(b"late", f"late{n}") for n in range(40)])
     late = await at_once(a, 40, bounds=Bounds(loads=loads))
