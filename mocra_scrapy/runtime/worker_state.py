@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.coordination.queue_session import QueueSession
     from mocra_scrapy.interfaces import IRateLimiter
     from mocra_scrapy.models import CrawlState, QueueSize
+    from mocra_scrapy.settings.budgets import BudgetRules
     from mocra_scrapy.settings.crawl import Options
 
 #: Reasons with which a spider closes that was told to.
@@ -76,6 +77,22 @@ class RunningWorker(Protocol):
         """*request* was answered or refused without having left."""
 
 
+class Budgets(Protocol):
+    """What a worker counts for ``MOCRA_BUDGETS``."""
+
+    rules: BudgetRules
+
+    def change(self, rules: BudgetRules) -> None:
+        """*rules* hold from now on."""
+
+    def spent(self, request: Request, slot: str, size: int, *, failed: bool) -> None:
+        """An attempt of *slot* ended with *size* bytes."""
+
+
+def _nobody(reason: str, slot: str, url: str, number: int) -> None:
+    """Nobody lists what is not crawled."""
+
+
 class WorkerState:
     """Of one worker. Before it is attached it only remembers, so that a worker that starts paused
     never takes anything.
@@ -90,11 +107,15 @@ class WorkerState:
     Attributes:
         wire_watched: whether a middleware tells of what is about to leave; else nobody knows which
             departures were used.
+        budgets: of a worker that is open.
+        skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
     """
 
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
         self.wire_watched = False
+        self.budgets: Budgets | None = None
+        self.skipped: Callable[[str, str, str, int], None] = _nobody
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
@@ -119,7 +140,7 @@ class WorkerState:
 
     def detach(self) -> None:
         """The worker is closed: let go of it, and with it of the crawler."""
-        self._worker = None
+        self._worker = self.budgets = None
         self._when_attached.clear()
         self._when_rejoined.clear()
 

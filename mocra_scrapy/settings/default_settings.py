@@ -66,6 +66,9 @@ MOCRA_THROTTLE_SCOPE = (
     "cluster"  # "cluster": delays and concurrency of a slot hold for all workers together | "worker": for each
 )
 MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
+MOCRA_BUDGETS: dict[
+    str, object
+] = {}  # "slot" | "domain" | "seed" -> (name or pattern ->) pages, queued, depth, bytes, errors, time
 MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"
 MOCRA_BYPASS_MAX_WAIT = 180.0  # s that a request which bypasses the queue (media, robots.txt) waits for its departure
 MOCRA_THROTTLE_FEEDBACK_STATUSES = [429, 503]  # answers that halve the rate of their slot (429 at once); empty: none
