@@ -88,7 +88,7 @@ async def test_what_was_ignored_on_purpose_is_no_letter() -> None:
         scheduler.worker.settlement.download_failed(broken(kind=OSError))
         scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
-        assert (letter.reason, letter.done) == ("download", False)
+        assert (letter.reason, letter.done, letter.retries) == ("download", False, 0)
 
 
 async def test_what_a_local_child_meets_with_is_its_parents() -> None:
