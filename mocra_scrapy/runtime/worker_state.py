@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mocra_scrapy.runtime.slot_gate import SlotGate
+
 if TYPE_CHECKING:
     from scrapy import Request
 
@@ -76,6 +78,17 @@ class RunningWorker(Protocol):
     def not_sent(self, request: Request) -> None:
         """*request* was answered or refused without having left."""
 
+    def waited(self, request: Request) -> None:
+        """*request* waited for something that may have given its slot an interval."""
+
+    def has_interval(self, slot: str) -> None:
+        """*slot* has an interval from now on, which what was leased before does not know."""
+
+    def send_back(self, request: Request) -> bool:
+        """Whether *request* goes back into the queue as it was, when who asks returns it: it was handed
+        out by the queue, and not sent.
+        """
+
 
 class Budgets(Protocol):
     """What a worker counts for ``MOCRA_BUDGETS``."""
@@ -109,6 +122,7 @@ class WorkerState:
             departures were used.
         budgets: of a worker that is open.
         skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
+        gate: slots of which one request goes out before the others.
     """
 
     def __init__(self) -> None:
@@ -116,6 +130,7 @@ class WorkerState:
         self.wire_watched = False
         self.budgets: Budgets | None = None
         self.skipped: Callable[[str, str, str, int], None] = _nobody
+        self.gate = SlotGate()
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
@@ -213,6 +228,20 @@ class WorkerState:
         """See :meth:`RunningWorker.not_sent`."""
         if self._worker is not None:
             self._worker.not_sent(request)
+
+    def waited(self, request: Request) -> None:
+        """See :meth:`RunningWorker.waited`."""
+        if self._worker is not None:
+            self._worker.waited(request)
+
+    def has_interval(self, slot: str) -> None:
+        """See :meth:`RunningWorker.has_interval`."""
+        if self._worker is not None:
+            self._worker.has_interval(slot)
+
+    def send_back(self, request: Request) -> bool:
+        """See :meth:`RunningWorker.send_back`."""
+        return self._worker is not None and self._worker.send_back(request)
 
     @property
     def held(self) -> dict[str, int]:

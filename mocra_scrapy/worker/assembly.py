@@ -122,14 +122,14 @@ class CrawlWorker:
         codec = CompressingCodec(options, parts.session.queue, spider, stats, shared=parts.shared)
         outages = Outages(crawler, parts.backend_url, status, codec.doubt)
         # Taken in, and handed out.
-        outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
+        outbox, policy, cache = Outbox(), policy_for(options.limits, engine, parts.state.gate), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy)
         settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)
         deliveries = Deliveries(settlement.settle, on_downloaded, status.kick, unused.give_away)
         parts.state.budgets = budgets = BudgetBook(parts, deliveries.by_id, filter, codec=codec, stats=stats)
-        wire = Wire(parts, status, engine, deliveries, policy=policy, stats=stats)
+        wire = Wire(parts, status, engine, deliveries, policy=policy, paced=inbox.paced, stats=stats)
         local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
         dispatcher = Dispatcher(
             parts,

@@ -17,7 +17,11 @@ from tests.mutation.copy import ROOT, Copy
 
 SCRIPTS = ROOT / "mocra_scrapy" / "backends" / "redis" / "lua"
 LIST = Path(__file__).parent / "lua.txt"
-TESTS = ["tests/conformance", "tests/integration/backends/test_audit.py"]
+TESTS = [
+    "tests/conformance",
+    "tests/integration/backends/test_audit.py",
+    "tests/integration/backends/test_redis_keys.py",
+]
 #: On one server: others run the same scripts.
 OPTIONS = ["-m", "redis and not other_server and not alone", "-k", "not cluster"]
 

@@ -46,7 +46,7 @@ local function join()
     rules.learn(worker, digest, own)
     workers.set_free()  -- other limits may be in force now
     -- The end of the run before may have given these a time limit, see finish_tidy.lua and lib/hold.lua.
-    for _, name in ipairs({'tat', 'hold', 'live', 'workers'}) do call('PERSIST', prefix .. name) end
+    for _, name in ipairs({'tat', 'origins', 'hold', 'live', 'workers'}) do call('PERSIST', prefix .. name) end
     meta.save()
     if control then
         if begins then  -- last: with it the run has begun
