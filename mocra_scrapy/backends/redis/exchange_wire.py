@@ -51,14 +51,18 @@ NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
 def pack_departure(departure: Departure) -> list[float]:
     """As ``lua/lib/departures.lua`` knows it."""
-    return [departure.at, *(us for owned in departure.owned for us in owned)]
+    booking = [departure.at, *(us for owned in departure.owned for us in owned)]
+    return [*booking, 1] if departure.counted else booking
 
 
 def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departure | None:
-    """What :func:`pack_departure` made; ``None``: none of *names* has an interval."""
+    """What :func:`pack_departure` made; ``None``: none of *names* has an interval or a quota."""
     at, *owned = booking
-    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)))
-    return departure if any(end for _, end in departure.owned) else None
+    counted = len(owned) % 2 == 1
+    if counted:
+        del owned[-1]
+    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)), counted)
+    return departure if counted or any(end for _, end in departure.owned) else None
 
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
