@@ -13,7 +13,19 @@ import pytest
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.interfaces import IRequestQueue
-from mocra_scrapy.models import Attempts, Burial, Entry, Exchange, Finish, SlotLimit, StallRules
+from mocra_scrapy.models import (
+    Attempts,
+    Bounds,
+    Budgeting,
+    BudgetLimits,
+    Burial,
+    Entry,
+    Exchange,
+    Finish,
+    SlotLimit,
+    Spent,
+    StallRules,
+)
 
 from .harness import LEASE, Harness, entries, fp
 
@@ -29,13 +41,16 @@ async def snapshot(queue: IRequestQueue) -> Any:
         sorted((worker.name, worker.held) for worker in await queue.workers()),
         sorted((letter.body, letter.reason) for letter in await queue.dead(1000)),
         await queue.state(),
+        sorted(
+            (one.name, one.pages, one.queued, one.bytes, sorted(one.refused.items())) for one in await queue.budgets()
+        ),
     )
 
 
 def counts(seen: Any) -> Any:
     """All but which entries wait or were buried: slots may have changed places in their line."""
-    size, _, workers, letters, state = seen
-    return size, workers, sorted(reason for _, reason in letters), state
+    size, _, workers, letters, state, budgets = seen
+    return size, workers, sorted(reason for _, reason in letters), state, budgets
 
 
 @dataclass
@@ -152,6 +167,18 @@ async def _finished(harness: Harness, crawl: str, **options: Any) -> QueueSessio
     return a
 
 
+async def _a_turn_with_budgets(harness: Harness, crawl: str) -> Stage:
+    """Pushes of which some are refused, what was spent of one that waits and one that does not, leases."""
+    a = await harness.worker_of(crawl, "a", shards=1)
+    limits = {"slot:s": BudgetLimits(pages=4), "slot:t": BudgetLimits(bytes=50)}
+    some = [Entry(b"%d" % i, slot, 0, fp(i), budgets=(f"slot:{slot}",)) for i, slot in enumerate("sttss")]
+    await a.exchange(push=some[:3], bounds=Bounds(budgets=Budgeting(1.0, limits)))
+    spent = {"slot:s": Spent(3), "slot:t": Spent(6)}
+    more = [Entry(b"%d" % i, "s", 0, fp(i), budgets=("slot:s",)) for i in range(10, 15)]
+    bounds = Bounds(budgets=Budgeting(2.0, limits, spent))
+    return Stage(a, lambda repeat: a.exchange(push=[*some[3:], *more], want=2, bounds=bounds, repeat=repeat))
+
+
 async def _a_push_after_the_end(harness: Harness, crawl: str) -> Stage:
     a = await _finished(harness, crawl)
     assert await a.queue.finish("a") is Finish.WON
@@ -223,6 +250,7 @@ STAGES = [
     _a_slot_with_limits_that_is_given_up,
     _a_lease_of_a_suspect,
     _a_filter_that_grows,
+    _a_turn_with_budgets,
     _a_push_after_the_end,
     _an_end,
     _a_leave,
