@@ -10,6 +10,7 @@ from typing import Any
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import (
+    Attempts,
     Bounds,
     Budgeting,
     BudgetLimits,
@@ -19,6 +20,7 @@ from mocra_scrapy.models import (
     Lease,
     SlotLimit,
     Spent,
+    StallRules,
     Withdrawn,
 )
 
@@ -126,6 +128,10 @@ async def test_what_waits_is_counted(harness: Harness) -> None:
     await b.queue.close_worker("b")
     assert (await of(b)).queued == 3
     assert (await of(b)).pages == 3
+    c = await harness.worker("c", **ONE)
+    assert await harness.stalls(StallRules(1.0, 1), **ONE).report([Attempts("s", age=5.0)])
+    await harness.lease_all(c, bounds=said())
+    assert (await of(c)).queued == 0, "what is given up waits no more"
 
 
 async def test_a_refused_entry_is_not_seen(harness: Harness) -> None:
@@ -142,6 +148,10 @@ async def test_a_duplicate_is_no_refusal(harness: Harness) -> None:
     answer = await a.exchange(push=pages(1, 1, 2), bounds=said(pages=1))
     assert list(answer.stored) == [True, False, False]
     assert dict(answer.refused) == {2: "pages"}
+    b = await harness.worker("b", second=True, **ONE, seen_ttl=1000.0)
+    for _ in range(3):  # it is known from an earlier generation
+        await harness.advance(300)
+        assert dict((await b.exchange(push=pages(1, 2), bounds=said(pages=1))).refused) == {1: "pages"}
 
 
 async def test_what_comes_again_is_no_page(harness: Harness) -> None:
@@ -278,11 +288,15 @@ async def test_budgets_outlive_workers(harness: Harness) -> None:
     await a.exchange(push=pages(1, 2), bounds=said(pages=3))
     await leased(harness, a, pages=3)
     await harness.die()
-    b = await harness.worker("b", second=True, **ONE)
+    b = await harness.worker("b", second=True, **ONE, isolate_after=1)
     assert dict((await b.exchange(push=pages(1, 2, 3, 4), bounds=said(pages=3))).refused) == {3: "pages"}
     assert (await of(b)).pages == 3
     await b.queue.close_worker("b")
     assert (await of(b)).pages == 3
+    c = await harness.worker("c", **ONE)
+    await c.exchange(bounds=Bounds(budgets=Budgeting(2.0, {"slot:s": BudgetLimits(errors=1)}, {"slot:s": Spent(0, 1)})))
+    number, _, got = await withdrawn(c)
+    assert (number, got) == (3, []), "also those with which a worker died"
 
 
 async def test_a_new_run_has_new_budgets(harness: Harness) -> None:
