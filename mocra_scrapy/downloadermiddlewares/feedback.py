@@ -16,8 +16,10 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
+from mocra_scrapy.politeness.advertised_limits import AdvertisedLimits
 from mocra_scrapy.politeness.crawl_delays import CrawlDelays
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.politeness.response_delays import ResponseDelays
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
@@ -47,6 +49,8 @@ class FeedbackMiddleware:
     of 400 or more
     429; 503 more than now and     halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
     then, or with ``Retry-After``
+    ``RateLimit``, ``X-RateLimit-…``  holds the slot until more is allowed; or spreads what is left
+                                   (``MOCRA_THROTTLE_RATE_LIMIT_HEADERS``)
     ``Crawl-delay`` in robots.txt  keeps so many seconds between two requests of the slot
     =============================  ====================================================================================
 
@@ -71,6 +75,8 @@ class FeedbackMiddleware:
         self._outcomes.has_source = True
         self._stalls = mocra.component(StallWatch)
         self._rates = SlotRates()
+        self._delays = ResponseDelays(self.feedback)
+        self._advertised = AdvertisedLimits(self.feedback, self.stats)
         self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
@@ -106,15 +112,17 @@ class FeedbackMiddleware:
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
             self._tell(name, "", sent_at)
+        held = self._advertised.seen(slot, response) if self.options.cluster else 0.0
         if kind in ("http_429", "http_5xx"):
             header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
             wait = retry_after(header, time.time(), self.options.retry_after)
-            self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
+            self._stalls.failed(slot, sent_at, held if wait is None else wait, f"status {response.status}")
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)
         if self.options.cluster:
             slower = response.status in self.options.statuses and not self._is_robots(request)
             self._rates.answered(slot, slower)
+            self._delays.answered(slot, request.meta.get("download_latency"))
             if response.status >= 400:
                 self._apply(slot, response, slower)
         return response

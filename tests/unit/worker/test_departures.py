@@ -267,3 +267,17 @@ def test_what_was_leased_before_a_slot_had_an_interval_goes_back(monkeypatch: py
     desk.now = 10.0
     desk.inbox.add([Lease("f", b"f", "s")])
     assert "s" not in desk.inbox.paced, "it has none any more"
+
+
+def test_what_nobody_used_goes_to_who_departs_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who departs sooner keeps its own, who has no departure gets none."""
+    desk = Desk(monkeypatch)
+    desk.inbox.add([lease("sooner", 1), Lease("free", b"free", "s", wait=1.5), lease("later", 3), lease("last", 4)])
+    assert desk.inbox.hand_on(("s",), Instant(2.0, departure(2))) == Instant(4.0, departure(4))
+    desk.now = 5.0
+    got = []
+    while (one := desk.inbox.pop()) is not None:
+        assert isinstance(one, Lease)
+        assert desk.inbox.departs is not None
+        got.append((one.token, desk.inbox.departs.at))
+    assert got == [("sooner", 1.0), ("free", 1.5), ("later", 2.0), ("last", 3.0)]
