@@ -227,7 +227,7 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
     async def _tell(self, known: ParsedFile, request: Request, slot: str) -> None:
         """Its ``Crawl-delay`` holds before a page goes on."""
         run = self._state.run
-        if known.run != run:
+        if known.run != run or len(known.told) > MOST:
             known.told.clear()
             known.run = run
         if known.parser is not None:

@@ -150,23 +150,27 @@ class SharedRobots:
 
     async def _find(self, origin: str, fetch: Fetch) -> RobotsFile:
         try:
-            stored, known = await self._read(origin)
+            seen, known = await self._read(origin)
         except MocraError as error:  # a request that bypasses the queue waits for the backend itself
             logger.debug("robots.txt of %s: the shared values can't be read: %s", origin, error)
             return await self._fetched(origin, fetch, None, RobotsFile())
         if known.counts(time.time(), self.max_age):
             return self._found(known)
         async with self._mocra.lock(f"robots:{self._mocra.crawl}:{origin}", ttl=LOCK, on_loss="flag"):
-            stored, known = await self._read(origin)
+            try:
+                seen, known = await self._read(origin)
+            except MocraError as error:
+                seen = None
+                logger.debug("robots.txt of %s: the shared values can't be read: %s", origin, error)
             if known.counts(time.time(), self.max_age):
                 return self._found(known)
-            return await self._fetched(origin, fetch, stored, known)
+            return await self._fetched(origin, fetch, seen, known)
 
     def _found(self, known: RobotsFile) -> RobotsFile:
         self._stats.inc_value("mocra/robots/shared")
         return known
 
-    async def _read(self, origin: str) -> tuple[SharedValue, RobotsFile]:
+    async def _read(self, origin: str) -> tuple[SharedValue | None, RobotsFile]:
         stored = await self._values.get(origin)
         known = RobotsFile.unpack(stored.value) if stored.value is not None else None
         return stored, known or RobotsFile()

@@ -190,11 +190,13 @@ def origin_of(view: SlotView) -> str:
     if state.slowed:
         return "failures of the site, it recovers"
     change = state.change
-    if change.interval is not None and change.adapted:
-        return "adapted to the site"
-    if change.interval is not None:
+    if change.interval is not None and not change.adapted:
         by = view.notes.get("rate", {}).get("by") or "somebody"
         return f"{by}" + ("" if change.lasts is None else f", for {in_words(change.lasts)}")
+    if change.least and state.limit.interval <= change.least + 0.001:
+        return "Crawl-delay in robots.txt"
+    if change.interval is not None:
+        return "adapted to the site"
     return "settings: " + ", ".join(view.origins) if view.origins else "no rule"
 
 

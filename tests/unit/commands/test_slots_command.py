@@ -86,6 +86,9 @@ def test_a_look_says_where_a_rate_comes_from(backend: MemoryBackend, capsys: pyt
     do(backend, lambda limiter: limiter.reset("www.test"))
     rows = looked(capsys)
     assert rows["www.test"]["from"] == "adapted to the site"
+    do(backend, lambda limiter: limiter.change("www.test", LimitChange(least=10.0, adapted=True)))
+    row = looked(capsys, "www.test")["www.test"]
+    assert (row["interval"], row["from"], row["change"]["least"]) == (10.0, "Crawl-delay in robots.txt", 10.0)
     assert (rows["example.com"]["from"], round(rows["example.com"]["interval"])) == (
         "failures of the site, it recovers",
         2,

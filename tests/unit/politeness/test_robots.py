@@ -161,6 +161,23 @@ async def test_without_the_backend_each_fetches_its_own(stage: Stage, monkeypatc
     assert one._stats.get_value("mocra/robots/unshared") == 1
 
 
+async def test_the_backend_goes_away_while_the_lock_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = stage.worker()
+    values, answers = one._values, [1]
+
+    async def get(name: str) -> Any:
+        if not answers:
+            raise BackendUnavailable("away")
+        answers.pop()
+        return await values.get(name)
+
+    monkeypatch.setattr(one, "_values", SimpleNamespace(get=get, put=values.put))
+    assert (await one.find(SITE, stage.gives(body=b"x"))).body == b"x"
+    assert (await stage.worker().find(SITE, stage.gives())).body == b"x", "it is shared all the same"
+
+
 # ---------------------------------------------------------------------- Crawl-delay
 
 
