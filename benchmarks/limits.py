@@ -29,7 +29,6 @@ from mocra_scrapy.worker.wire import Wire
 
 BODY = b"x" * 60
 OUT, PLACES = 32, 8
-CHECKS = 10_000
 LIMITS = {
     "none": None,
     "8 permits": SlotLimit(concurrency=PLACES),
@@ -106,22 +105,23 @@ async def reservations(url: str, server: sync_redis.Redis, total: int) -> float:
     return spent / total
 
 
-def wire_check() -> float:
+def wire_check(checks: int = 10_000) -> float:
     """µs of the worker for each request that leaves on time."""
     request, lease = Request("http://host1/"), Lease("1", "host1", 0, BODY, 1)
     delivery, parts, nothing = Delivery(request, lease, None), MagicMock(), MagicMock()
     delivery.names = ("host1",)
     deliveries = MagicMock(by_id={id(request): delivery})
-    wire = Wire(parts, nothing, nothing, deliveries, policy=MagicMock(permits=SlotPermits()), stats=nothing)
+    policy = MagicMock(permits=SlotPermits())
+    wire = Wire(parts, nothing, nothing, deliveries, policy=policy, paced={"host1"}, stats=nothing)
     departure = Departure(("host1",), 1.0, ((0.0, 1.0),))
 
     def leave() -> None:
-        for _ in range(CHECKS):
+        for _ in range(checks):
             delivery.departs = Instant(time.monotonic(), departure)
             if wire.leaves(request) is not None:
                 raise RuntimeError("it should have left")
 
-    return microseconds(leave, CHECKS)
+    return microseconds(leave, checks)
 
 
 async def measure(quick: bool) -> list[dict[str, Any]]:
