@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -22,6 +23,7 @@ from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.models import Bounds, Departure, Entry, Lease, QueueOptions, Quota, Reservation, RuleSet, SlotLimit
+from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker.deliveries import Delivery
 from mocra_scrapy.worker.permits import SlotPermits
 from mocra_scrapy.worker.slot_policy import Instant
@@ -111,6 +113,7 @@ def wire_check(checks: int = 10_000) -> float:
     delivery, parts, nothing = Delivery(request, lease, None), MagicMock(), MagicMock()
     delivery.names = ("host1",)
     deliveries = MagicMock(by_id={id(request): delivery})
+    parts.state = SimpleNamespace(gate=SlotGate())  # on the way of each request: as it is, a mock takes long
     policy = MagicMock(permits=SlotPermits())
     wire = Wire(parts, nothing, nothing, deliveries, policy=policy, paced={"host1"}, stats=nothing)
     departure = Departure(("host1",), 1.0, ((0.0, 1.0),))
