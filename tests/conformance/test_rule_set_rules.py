@@ -95,23 +95,23 @@ async def test_a_rolling_change_keeps_the_strictest(harness: Harness) -> None:
     """Four workers are started again one by one with other rules: the old ones have the stricter rate
     of one slot, the new ones that of the other.
     """
-    old = {"limit": FREE, "names": {"s": interval(10)}, "patterns": [("t*", interval(1))]}
-    new = {"limit": FREE, "names": {"s": interval(1), "t": interval(10)}}
+    old = {"limit": FREE, "names": {"s": interval(1000)}, "patterns": [("t*", interval(100))]}
+    new = {"limit": FREE, "names": {"s": interval(100), "t": interval(1000)}}
     workers = {f"old{n}": await harness.worker(f"old{n}", bool(n % 2), **ONE, **old) for n in range(4)}
     await workers["old0"].push([e for slot in "st" for e in entries(*range(400), slot=slot)])
     departed: dict[str, list[float]] = {"s": [], "t": []}
     now = 0.0
 
-    async def crawl(seconds: int) -> None:
+    async def crawl(steps: int) -> None:
         nonlocal now
-        for _ in range(seconds):
+        for _ in range(steps):
             for session in workers.values():
                 leases = (await session.exchange(want=4)).leases
                 for lease in leases:
                     departed[lease.slot].append(now + lease.wait)
                 await session.ack(leases)
-            await harness.advance(1)
-            now += 1
+            await harness.advance(100)
+            now += 100
 
     await crawl(20)
     assert (len(departed["s"]), len(departed["t"])) == (2, 20)
