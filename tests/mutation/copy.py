@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what was imported before the fork
 #: Longer than any test takes that is run here, also on a busy machine: s.
-ONE_TEST = 30
+ONE_TEST = 60
 #: Exit codes of pytest by which a wrong line is noticed. The others say that the tests could not run.
 FAILED = {
     int(pytest.ExitCode.TESTS_FAILED),

@@ -279,3 +279,11 @@ async def test_who_hears_of_the_end_says_nothing() -> None:
     assert stage.status.finished
     assert stage.stat("mocra/crawl/finished_here") is None
     stage.crawler.signals.send_catch_log_async.assert_not_awaited()  # type: ignore[attr-defined]
+
+
+def test_a_step_of_the_clock_is_told_from_half_a_lease_on() -> None:
+    stage = Stage()
+    stage(silence=29.0)
+    assert stage.stat("mocra/backend/clock_steps") is None
+    stage(silence=1_000_000.0)
+    assert stage.stat("mocra/backend/clock_steps") == 1
