@@ -27,6 +27,7 @@ from benchmarks.servers import ROOT, redis_server, run_workers, site
 
 #: A workload: pages, seeds without links (0: follow links from the root), workers, contestant.
 WORKLOADS = {
+    "start": (1, 0, 1, "mocra-redis"),
     "graph": (2000, 0, 1, "mocra-redis"),
     "flat": (3000, 3000, 1, "mocra-redis"),
     "two workers": (2000, 0, 2, "mocra-redis"),
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--workload", action="append", choices=[*WORKLOADS, *PARTS], help="default: all")
     arguments = parser.parse_args()
     os.environ.setdefault("PYTHONPYCACHEPREFIX", tempfile.mkdtemp(prefix="bench-bytecode-"))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each worker compiles what it imports, and that counts
     with checkout(arguments.other) as other:
         found = measure(other, arguments.pairs, arguments.workload or [*WORKLOADS, *PARTS])
     for workload, figures in found.items():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from scrapy.exceptions import NotConfigured
-from scrapy.exporters import CsvItemExporter, JsonLinesItemExporter
 from scrapy.extensions.feedexport import BlockingFeedStorage, FileFeedStorage, StdoutFeedStorage
 from scrapy.utils.misc import load_object
 
@@ -89,6 +88,9 @@ def _kind(uri: str, options: Mapping[str, Any], storages: Mapping[str, Any], exp
     if issubclass(storage, StdoutFeedStorage):
         return STDOUT
     if storage is FileFeedStorage:
+        # Here, not above: they import pydantic, a third of what a worker without feeds takes to start.
+        from scrapy.exporters import CsvItemExporter, JsonLinesItemExporter
+
         line = isinstance(exporter, type) and not options.get("postprocessing")
         if line and issubclass(exporter, JsonLinesItemExporter):
             return LINES
