@@ -214,7 +214,12 @@ class ExchangeLoop:
         call = self._begin(options, want, BATCH, BATCH_BYTES)
         self._busy = True
         arguments = call.arguments
-        exchange = await self._insist(lambda repeat: self._session.exchange(**arguments, repeat=repeat))
+
+        async def ask(repeat: bool) -> Exchange:
+            self._status.store.asked = time.monotonic()
+            return await self._session.exchange(**arguments, repeat=repeat)
+
+        exchange = await self._insist(ask)
         await self._take_in(call, exchange)
         self._busy = False
 
@@ -227,6 +232,7 @@ class ExchangeLoop:
             return False
         try:
             call = self._begin(self._options(), 1, sys.maxsize, sys.maxsize)
+            status.store.asked = time.monotonic()
             exchange = self._session.exchange_now(**call.arguments)
             news = self._lost.is_news(exchange.state) or self._handler.rules.is_news(exchange)
             if news or not self._codec.is_ready(exchange.leases):

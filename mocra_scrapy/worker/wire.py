@@ -40,7 +40,7 @@ class Wire:
     ) -> None:
         self._deliveries = deliveries
         self._by_id = deliveries.by_id
-        self._departures = Departures(parts, policy.permits, deliveries.send_back, stats)
+        self._departures = Departures(parts, policy.permits, deliveries.send_back, stats, status.store)
         self.bypass = Bypass(
             parts,
             status,

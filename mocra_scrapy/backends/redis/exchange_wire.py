@@ -46,13 +46,13 @@ NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
 def pack_departure(departure: Departure) -> list[float]:
     """As ``lua/lib/departures.lua`` knows it."""
-    return [departure.at, *(us for owned in departure.owned for us in owned)]
+    return [round(departure.at * 1e6), *(us for owned in departure.owned for us in owned)]
 
 
 def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departure | None:
     """What :func:`pack_departure` made; ``None``: none of *names* has an interval."""
     at, *owned = booking
-    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)))
+    departure = Departure(names, at / 1e6, tuple(zip(owned[::2], owned[1::2], strict=True)))
     return departure if any(end for _, end in departure.owned) else None
 
 
