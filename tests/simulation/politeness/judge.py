@@ -18,6 +18,8 @@ LATE, AHEAD = 0.1, 0.25
 USED = 0.95
 #: Seconds after which a worker that was started, or a host that was held, must be at work.
 SETTLED = 1.0
+#: Departures that are lost when a worker dies or leaves, or when a limit changes: those that are booked ahead.
+DISTURBED = 2
 SCOPE = "@both"
 
 
@@ -61,21 +63,41 @@ class History:
 
 @dataclass
 class Use:
-    """How much of a rate was used where there was work."""
+    """When there was work for a rate: ``(from, to, departures a second)``, in the order of time."""
 
-    expected: float = 0.0
-    lost: float = 1.0
-    spans: list[tuple[float, float]] = field(default_factory=list)
-    last: float = 0.0
+    pieces: list[tuple[float, float, float]] = field(default_factory=list)
 
     def add(self, since: float, now: float, rate: float) -> None:
-        if since != self.last:
-            self.lost += 1
-            self.spans.append((since, now))
-        else:
-            self.spans[-1] = (self.spans[-1][0], now)
-        self.expected += (now - since) * rate
-        self.last = now
+        self.pieces.append((since, now, rate))
+
+    def without(self, times: list[tuple[float, float]]) -> Use:
+        """What is left of it outside these."""
+        left = self.pieces
+        for begin, end in times:
+            left = [
+                (a, b, rate)
+                for since, until, rate in left
+                for a, b in ((since, min(until, begin)), (max(since, end), until))
+                if b > a
+            ]
+        return Use(sorted(left))
+
+    def spans(self) -> list[tuple[float, float]]:
+        """Those that touch in one."""
+        spans: list[tuple[float, float]] = []
+        for since, until, _ in self.pieces:
+            if spans and spans[-1][1] == since:
+                spans[-1] = (spans[-1][0], until)
+            else:
+                spans.append((since, until))
+        return spans
+
+    def rate_at(self, instant: float) -> float:
+        """0: it was not to be used then."""
+        return max((rate for since, until, rate in self.pieces if since < instant <= until), default=0.0)
+
+    def expected(self) -> float:
+        return sum((until - since) * rate for since, until, rate in self.pieces)
 
 
 class Judge:
@@ -188,7 +210,7 @@ class Judge:
     def use_of(self, name: str) -> str:
         """For people."""
         use = self._uses[name]
-        return f"{use.expected:.1f} expected in {len(use.spans)} spans"
+        return f"{use.expected():.1f} expected in {len(use.spans())} spans"
 
     # ------------------------------------------------------------------ in the end
 
@@ -248,33 +270,28 @@ class Judge:
                         f"{visit.worker} came to {host} at {visit.at - 1000:.3f} s, held from {since - 1000:.3f} to {until - 1000:.3f}",
                     )
 
-    def _rate(self, name: str) -> float:
-        return max(1 / rule.interval for _, rule in self._loosest[name].steps)
-
     def _used(self, visits: Iterable[Visit], name: str, sites: Sites) -> None:
-        """At least so much of the rate as there was work."""
-        use = self._uses[name]
-        came = 0
-        for since, until in use.spans:
-            inside = [v for v in visits if since < v.at <= until]
-            came += len(inside)
-            use.lost += sum(v.manner in ("slow", "block") for v in inside)
-            use.lost += 2 * sum(since <= at <= until for at in self._disturbed)
-            # Of one that was not used the store hears only when the next exchange has come to it.
-            hears = 0.02 + 6 * self._setup.latency
-            use.expected -= (
-                hears
-                * self._rate(name)
-                * sum(since < at <= until for h, at in sites.unused if h == name or name == SCOPE)
-            )
-            for host, begin, end in sites.held:
-                if host == name or name == SCOPE:
-                    held = max(0.0, min(until, end + SETTLED) - max(since, begin - self._setup.response))
-                    use.expected -= held * (use.expected / max(1e-9, sum(b - a for a, b in use.spans)))
-        least = USED * use.expected - use.lost - 1
-        if came < least:
+        """At least so much of the rate as there was work, outside the holds of sites.
+
+        What is forgiven, each because it is lost in one process and others can't know of it: a departure for each
+        page that dawdles or whose callback computes, as its own comes too late to be used; a departure at each end
+        of a stretch with work; the time until the store hears of one that was given back; and what those have booked
+        who die, leave, or are told of a change: see DISTURBED.
+        """
+        held = [(b - self._setup.response, e + SETTLED) for host, b, e in sites.held if name in (host, SCOPE)]
+        use = self._uses[name].without(held)
+        spans = use.spans()
+        inside = [visit for visit in visits if any(since < visit.at <= until for since, until in spans)]
+        hears = 0.02 + 6 * self._setup.latency
+        unused = [at for host, at in sites.unused if name in (host, SCOPE)]
+        expected = use.expected() - hears * sum(use.rate_at(at) for at in unused)
+        lost = 1 + len(spans) + sum(visit.manner in ("slow", "block") for visit in inside)
+        lost += DISTURBED * sum(since <= at <= until for since, until in spans for at in self._disturbed)
+        least = USED * expected - lost
+        if len(inside) < least:
             raise Broken(
-                "the_rate_is_used", f"{came} at {name} where {use.expected:.1f} could have come: at least {least:.1f}"
+                "the_rate_is_used",
+                f"{len(inside)} at {name} where {expected:.1f} could have come: at least {least:.1f}",
             )
 
 

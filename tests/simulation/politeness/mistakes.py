@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from mocra_scrapy.backends.embedded import freed, rules, throttle
+from mocra_scrapy.backends.embedded.origins import Origin
 from mocra_scrapy.models import UNLIMITED, Booking
 from mocra_scrapy.worker import bypass, departures, inbox, intake, store_clock
 
@@ -92,7 +94,7 @@ def the_slot_of_the_first_host_stays(right: Any) -> Any:
 def each_worker_has_all_permits(right: Any) -> Any:
     def share(self: Any, name: str, worker: str, concurrency: int, now: float) -> Any:
         mine = self.permits.get(name, {}).get(worker, 0)
-        return mine, concurrency, concurrency, False
+        return mine, concurrency, concurrency
 
     return share
 
@@ -142,11 +144,28 @@ def two_bookings_share_an_instant(right: Any) -> Any:
     return take_back
 
 
+class AnySpan(dict[str, Origin]):
+    """Nobody knows by which limit something was booked."""
+
+    def get(self, name: str, default: Any = None) -> Origin:
+        return Origin(math.inf)
+
+
 @mistake(freed, "_opens")
 def a_burst_is_one_too_many(right: Any) -> Any:
-    return lambda tat, table, name, earliest, limit: right(
-        tat, table, name, earliest, replace(limit, burst=limit.burst + 1)
+    return lambda tat, table, origins, name, earliest, *, limit: right(
+        tat, table, AnySpan(), name, earliest, limit=replace(limit, burst=limit.burst + 1)
     )
+
+
+@mistake(freed, "_opens")
+def a_longer_interval_is_a_burst(right: Any) -> Any:
+    return lambda tat, table, origins, *where, limit: right(tat, table, AnySpan(), *where, limit=limit)
+
+
+@mistake(throttle, "take_back_push")
+def a_resumption_is_a_burst(right: Any) -> Any:
+    return lambda tat, freed, origins, name, now: tat.pop(name, None)
 
 
 @mistake(rules.Rules, "limit_of")

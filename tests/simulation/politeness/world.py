@@ -129,6 +129,7 @@ class World:
         self.backend = MemoryBackend()
         self._crawl = self.backend._store.crawl("sim")
         self._latency, self._random = latency, random.Random(seed)
+        self._crawl.throttle.random = random.Random(seed)  # a seed is always the same story
         self.on_call = on_call
 
     def latency(self) -> float:
