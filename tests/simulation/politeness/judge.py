@@ -273,10 +273,13 @@ class Judge:
     def _used(self, visits: Iterable[Visit], name: str, sites: Sites) -> None:
         """At least so much of the rate as there was work, outside the holds of sites.
 
-        What is forgiven, each because it is lost in one process and others can't know of it: a departure for each
-        page that dawdles or whose callback computes, as its own comes too late to be used; a departure at each end
-        of a stretch with work; the time until the store hears of one that was given back; and what those have booked
-        who die, leave, or are told of a change: see DISTURBED.
+        What is forgiven, each because it is lost in one process before others can know of it:
+
+        * a departure for each page that dawdles, or whose callback computes: its own goes by meanwhile;
+        * for each that was not used the time until the store hears of it; all of it where others are booked
+          behind it by then, which keep their distance: it is of use for its instant only, and that has come;
+        * what those have booked who die, leave, or are told of a change: DISTURBED;
+        * one at each end of a stretch with work, as looks come between departures.
         """
         held = [(b - self._setup.response, e + SETTLED) for host, b, e in sites.held if name in (host, SCOPE)]
         use = self._uses[name].without(held)
@@ -284,8 +287,11 @@ class Judge:
         inside = [visit for visit in visits if any(since < visit.at <= until for since, until in spans)]
         hears = 0.02 + 6 * self._setup.latency
         unused = [at for host, at in sites.unused if name in (host, SCOPE)]
-        expected = use.expected() - hears * sum(use.rate_at(at) for at in unused)
-        lost = 1 + len(spans) + sum(visit.manner in ("slow", "block") for visit in inside)
+        rates = [use.rate_at(at) for at in unused]
+        expected = use.expected() - sum(1 if rate * AHEAD > 1 else hears * rate for rate in rates)
+        dawdled = [at for host, at in sites.dawdled if name in (host, SCOPE)]
+        lost = 1 + len(spans) + sum(since < at <= until for since, until in spans for at in dawdled)
+        lost += sum(visit.manner == "block" for visit in inside)
         lost += DISTURBED * sum(since <= at <= until for since, until in spans for at in self._disturbed)
         least = USED * expected - lost
         if len(inside) < least:

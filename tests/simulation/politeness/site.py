@@ -53,6 +53,7 @@ class Sites:
         self.refusing: dict[str, float] = {}
         self.held: list[tuple[str, float, float]] = []
         self.unused: list[tuple[str, float]] = []  # when one of a host was answered or refused before it left
+        self.dawdled: list[tuple[str, float]] = []  # when one of a host began to, before it left
         self.still: list[tuple[float, float]] = []  # when any process stood still, or died
         self._open: dict[int, tuple[Process, Visit]] = {}
 
@@ -129,6 +130,7 @@ class Between:
         if manner == "ignored":
             raise IgnoreRequest
         if manner == "slow":
+            SITES[-1].dawdled.append((host, CLOCK.loop.now))
             await asyncio.sleep(4 * draw("slow", request.url) ** 2)
         return None
 
