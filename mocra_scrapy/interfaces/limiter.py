@@ -43,7 +43,8 @@ class IRateLimiter(Interface):
         * What would wait for more than ``max_wait`` is not booked. [a_long_wait_is_not_booked]
         * A reservation of several names waits for all of them. [a_booking_waits_for_all_its_names]
         * In any stretch of time no more departures than ``burst + time / interval``.
-          [bookings_keep_the_rate]
+          [bookings_keep_the_rate] While workers with other rules come and go, by the strictest of
+          those that live. [a_rolling_restart_keeps_the_strictest]
         * A booking that is given back (``instead``, or ``bounds.unused`` of an exchange) is free for
           others: the last ones make room for any time [the_last_bookings_given_back_make_room], one
           before others for that instant only, or none of them would keep its distance.

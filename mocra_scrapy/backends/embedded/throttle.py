@@ -133,7 +133,16 @@ class Throttle:
 
     def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
-        return latest(self.tat, self.freed, self.origins, self.held, tuple(names), limit_of=self.limit_of, now=now)
+        return latest(
+            self.tat,
+            self.freed,
+            self.origins,
+            self.held,
+            tuple(names),
+            limit_of=self.limit_of,
+            since=self.rules.since(now),
+            now=now,
+        )
 
     def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
         """One departs at *at*; ``None``: none of *names* has an interval."""
@@ -141,7 +150,8 @@ class Throttle:
         if len(self.tat) > MANY_BOOKINGS:
             drop_bookings(self.tat, self.origins, now)
         factor = self.random.uniform(-1, 1)
-        return book(self.tat, self.freed, self.origins, limits, at, factor=factor, now=now)
+        since = self.rules.since(now)
+        return book(self.tat, self.freed, self.origins, limits, at, factor=factor, since=since, now=now)
 
     def take_back(self, unused: Departure, now: float) -> None:
         """It did not depart: others may, in its place."""

@@ -153,14 +153,14 @@ class AnySpan(dict[str, Origin]):
 
 @mistake(freed, "_opens")
 def a_burst_is_one_too_many(right: Any) -> Any:
-    return lambda tat, table, origins, name, earliest, *, limit: right(
-        tat, table, AnySpan(), name, earliest, limit=replace(limit, burst=limit.burst + 1)
+    return lambda tat, table, origins, name, earliest, *, limit, since: right(
+        tat, table, AnySpan(), name, earliest, limit=replace(limit, burst=limit.burst + 1), since=since
     )
 
 
 @mistake(freed, "_opens")
 def a_longer_interval_is_a_burst(right: Any) -> Any:
-    return lambda tat, table, origins, *where, limit: right(tat, table, AnySpan(), *where, limit=limit)
+    return lambda tat, table, origins, *where, **limit: right(tat, table, AnySpan(), *where, **limit)
 
 
 @mistake(throttle, "take_back_push")

@@ -1,4 +1,4 @@
--- uses: journal meta throttle
+-- uses: journal meta rules throttle
 -- When who departs, in us.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
@@ -11,9 +11,10 @@
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
 --
--- Beside tat stands what it was made with, its origin {span, before, pushed}: the span, (burst - 1) * interval, of the limit
--- by which it was booked, for a longer one opens nothing; and of a hold, tat before it and where it moved tat, which is taken
--- back when it is lifted. mocra_scrapy/backends/embedded/origins.py says why.
+-- Beside tat stands what it was made with, its origin {span, before, pushed, last}: the span, (burst - 1) * interval, of the
+-- limit by which it was booked, for a longer one opens nothing; of a hold, tat before it and where it moved tat, which is
+-- taken back when it is lifted; and, where there is a burst, when the last one departs at the latest, for nobody waits for the
+-- rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
 local departures = (function()
     local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
     local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
@@ -21,8 +22,8 @@ local departures = (function()
     local moved = {}  -- names whose tat has to be written
     local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
     local origins, origins_anew = {}, {}  -- the same
-    local ORIGINS, NONE = throttle.ORIGINS, {0, 0, 0}
-    local seeded = false
+    local ORIGINS, NONE = throttle.ORIGINS, {0, 0, 0, 0}
+    local seeded, ruled = false, nil
 
     local function score(scores, key, name)
         local at = scores[name]
@@ -55,8 +56,8 @@ local departures = (function()
         return row
     end
 
-    local function set_origin(name, span, before, pushed)
-        origins[name], origins_anew[name] = {span, before, pushed}, true
+    local function set_origin(name, span, before, pushed, last)
+        origins[name], origins_anew[name] = {span, before, pushed, last}, true
     end
 
     local function span_of(limit) return (limit.burst - 1) * limit.interval end
@@ -65,10 +66,25 @@ local departures = (function()
         return tat > 0 and tat + math.max(0, span - origin[1]) or 0
     end
 
-    local function settle_span(name, span)  -- it is booked with this span now -> tat by it
-        local origin = origin_of(name)
-        if span ~= origin[1] then set_origin(name, span, origin[2], origin[3]) end
-        return grown(origin, tats[name] or score(tats, TAT, name), span)
+    local function since()  -- when the rules became what they are, see rules.look
+        ruled = ruled or math.min(now_us, rules.open().version * 1000 + 999)
+        return ruled
+    end
+
+    local function tat_by(origin, tat, limit)  -- tat, which was made with an origin, by a limit; 0: there is none
+        local span = span_of(limit)
+        local anew = grown(origin, tat, span)
+        if anew > 0 and origin[4] > 0 then
+            return math.min(anew, math.max(since(), origin[4]) + span + math.floor(limit.interval * (1 + limit.jitter)))
+        end
+        return anew
+    end
+
+    local function settle(name, at, limit)  -- it is booked at at by this limit -> tat by it, tat as it was
+        local origin, tat, span = origin_of(name), tats[name] or score(tats, TAT, name), span_of(limit)
+        local last = limit.burst > 1 and math.max(at, origin[4] > 0 and origin[4] or tat) or 0
+        if span ~= origin[1] or last ~= origin[4] then set_origin(name, span, origin[2], origin[3], last) end
+        return tat_by(origin, tat, limit), tat
     end
 
     local function opens(row, i, earliest, limit)  -- when one may depart with the stretch at i; nil: it is of no use
@@ -97,7 +113,7 @@ local departures = (function()
         local tat = tats[name] or score(tats, TAT, name)
         if tat == 0 then return earliest end
         local limit, row = limit_of(name), any_freed() and freed_of(name)
-        local at = math.max(earliest, tat - math.min(span_of(limit), origin_of(name)[1]))
+        local at = math.max(earliest, tat_by(origin_of(name), tat, limit) - span_of(limit))
         if row then
             for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
         end
@@ -129,7 +145,8 @@ local departures = (function()
                 end
             end
         end
-        local before = settle_span(name, span_of(limit))
+        local before, last = settle(name, at, limit)
+        if before < last then set_freed(name, {math.max(row and row[1] or 0, last)}) end  -- later ones own that time
         tats[name] = math.floor(math.max(at, before) + limit.interval * (1 + limit.jitter * factor))
         moved[name] = true
         return before, tats[name]
@@ -217,18 +234,18 @@ local departures = (function()
 
     local function push(name, til)  -- a hold: one at a time after it, without a burst
         local origin, tat, span = origin_of(name), score(tats, TAT, name), span_of(limit_of(name))
-        local before, pushed = settle_span(name, span), til + span
+        local before, pushed = grown(origin, tat, span), til + span
         if pushed > before then
             -- Behind another hold, with nothing booked behind that.
             if tat > 0 and origin[3] == tat then before = grown(origin, origin[2], span) end
-            set_origin(name, span, before, pushed)
+            set_origin(name, span, before, pushed, limit_of(name).burst > 1 and til or 0)
+            tats[name], moved[name] = pushed, true
         end
-        tats[name], moved[name] = math.max(before, pushed), true
     end
 
     local function take_back_push(name)  -- the hold is lifted
         local span, before, pushed = unpack(origin_of(name))
-        set_origin(name, span, 0, 0)
+        if pushed > 0 then set_origin(name, span, 0, 0, 0) end
         if pushed > 0 and pushed <= score(tats, TAT, name) then free(name, 0, before, pushed) end
     end
 
@@ -239,16 +256,20 @@ local departures = (function()
         if tat == 0 then return end
         local origin, span = origin_of(name), span_of(limit)
 
-        local function shortened(us, start)
-            if limit.interval > 0 then start = math.max(start, math.floor(us - old.interval * (1 - old.jitter))) end
-            return math.min(grown(origin, us, span), start + limit.burst * limit.interval)
+        local function departs(us, known)  -- nobody who is booked before us departs later
+            return math.max(now_us, known > 0 and known or math.floor(us - old.interval * (1 - old.jitter)))
         end
 
-        local anew = shortened(tat, hold < math.huge and math.max(now_us, hold) or now_us)
-        if anew >= tat then return end
+        local function shortened(us, start) return math.min(grown(origin, us, span), start + limit.burst * limit.interval) end
+
+        local departed, start = departs(tat, origin[4]), hold < math.huge and math.max(now_us, hold) or now_us
+        local anew = shortened(tat, limit.interval > 0 and math.max(start, departed) or start)
+        local known = limit.burst > 1 and departed or 0
+        if anew >= tat then set_origin(name, origin[1], origin[2], origin[3], known); return end
+        local before = origin[2] > 0 and shortened(origin[2], departs(origin[2], 0)) or 0
         local is_pushed = origin[3] == tat  -- nothing is booked behind the hold
         set_anew(name, anew)
-        set_origin(name, span, is_pushed and origin[2] > 0 and shortened(origin[2], now_us) or 0, is_pushed and anew or 0)
+        if is_pushed then set_origin(name, span, before, anew, known) else set_origin(name, span, 0, 0, known) end
     end
 
     local function save_freed()
