@@ -5,21 +5,21 @@ site said.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-import scrapy
 from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import EngineHooks
-from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
+from mocra_scrapy.politeness.advertised_limits import AdvertisedLimits
+from mocra_scrapy.politeness.crawl_delays import CrawlDelays
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.politeness.response_delays import ResponseDelays
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
@@ -49,7 +49,9 @@ class FeedbackMiddleware:
     of 400 or more
     429; 503 more than now and     halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
     then, or with ``Retry-After``
-    ``Crawl-delay`` in robots.txt  raises the slot's interval to it, unless it is longer (Scrapy 2.18 and later)
+    ``RateLimit``, ``X-RateLimit-…``  holds the slot until more is allowed; or spreads what is left
+                                   (``MOCRA_THROTTLE_RATE_LIMIT_HEADERS``)
+    ``Crawl-delay`` in robots.txt  keeps so many seconds between two requests of the slot
     =============================  ====================================================================================
 
     It never waits: notes are told by a task of their own. With ``MOCRA_THROTTLE_SCOPE = "worker"``
@@ -73,11 +75,13 @@ class FeedbackMiddleware:
         self._outcomes.has_source = True
         self._stalls = mocra.component(StallWatch)
         self._rates = SlotRates()
+        self._delays = ResponseDelays(self.feedback)
+        self._advertised = AdvertisedLimits(self.feedback, self.stats)
         self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
-        parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
-        if parsed is not None and self.options.cluster and self.options.crawl_delay:
+        self._crawl_delays = mocra.component(CrawlDelays)
+        if self._crawl_delays.wanted and (parsed := getattr(scrapy_signals, "robots_parsed", None)):  # Scrapy 2.18
             crawler.signals.connect(self._robots_parsed, parsed)
 
     @classmethod
@@ -102,21 +106,32 @@ class FeedbackMiddleware:
             self._state.not_sent(request)
             return response
         slot, kind = self._slot_of(request), kind_of_status(response.status)
+        if (budgets := self._state.budgets) is not None and budgets.rules:
+            budgets.spent(request, slot, len(response.body), failed=bool(kind))
         self._tell(slot, kind, sent_at)
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
             self._tell(name, "", sent_at)
+        held = self._advertised.seen(slot, response) if self.options.cluster else 0.0
         if kind in ("http_429", "http_5xx"):
             header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
             wait = retry_after(header, time.time(), self.options.retry_after)
-            self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
+            self._stalls.failed(slot, sent_at, held if wait is None else wait, f"status {response.status}")
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)
         if self.options.cluster:
-            self._rates.answered(slot, response.status in self.options.statuses)
-        if response.status >= 400 and self.options.cluster:
-            self._apply(slot, response)
+            slower = response.status in self.options.statuses and not self._is_robots(request)
+            self._rates.answered(slot, slower)
+            self._delays.answered(slot, request.meta.get("download_latency"))
+            if response.status >= 400:
+                self._apply(slot, response, slower)
         return response
+
+    def _is_robots(self, request: Request) -> bool:
+        """Whether it is the robots.txt without which nothing goes to its slot: that waits anyway, and how
+        seldom it is asked for is no rate of the slot's.
+        """
+        return self._crawl_delays.has_source and urlsplit(request.url).path == "/robots.txt"
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
         sent_at = self._sent_at.pop(request, None)
@@ -134,13 +149,15 @@ class FeedbackMiddleware:
             self._tell(name, kind, sent_at)
             return
         slot = self._slot_of(request)
+        if (budgets := self._state.budgets) is not None and budgets.rules:
+            budgets.spent(request, slot, 0, failed=True)
         self._tell(slot, kind, sent_at)
         self._stalls.failed(slot, sent_at, 0.0, f"{kind}: {str(exception)[:100]}")
 
     def _tell(self, slot: str, kind: str, sent_at: float) -> None:
         self._outcomes.post(slot, kind, time.monotonic() - sent_at)
 
-    def _apply(self, slot: str, response: Response) -> None:
+    def _apply(self, slot: str, response: Response, slower: bool) -> None:
         header, options = response.headers.get("Retry-After"), self.options
         rate = self._rates.rate(slot, time.monotonic())
         if header is not None:
@@ -151,50 +168,10 @@ class FeedbackMiddleware:
             elif seconds > 0:
                 self._rates.held(slot, time.monotonic() + seconds)
                 self.feedback.hold(slot, seconds, f"Retry-After, status {response.status}")
-        if response.status in options.statuses and (
-            response.status == TOO_MANY or header is not None or self._rates.failing(slot)
-        ):
+        if slower and (response.status == TOO_MANY or header is not None or self._rates.failing(slot)):
             self.feedback.slow_down(slot, options.floor, rate)
 
-    # ------------------------------------------------------------------ robots.txt
-
-    def _robots_parsed(self, robotparser: Any, request: Request) -> None:
-        agent = self._agent(request)
-        try:
-            delay = robotparser.crawl_delay(agent)
-            seconds = 0.0 if delay is None else float(delay)
-        except (TypeError, ValueError, OverflowError, AttributeError):
-            seconds = math.nan
-        if math.isnan(seconds) or seconds < 0:
-            self.stats.inc_value("mocra/throttle/crawl_delay_malformed")
-            return
-        if not seconds:
-            return
-        seconds = min(seconds, self.options.crawl_delay)
-        slot, floors = self._slot_of(request), self.feedback.floors
-        self.stats.inc_value("mocra/throttle/crawl_delays")
-        if len(floors) < 100_000:
-            floors[slot] = seconds
-        self.feedback.change(slot, at_least(seconds, self.feedback.own(slot)), "Crawl-delay in robots.txt")
-
-    def _agent(self, request: Request) -> str | bytes:
-        """Who we are, as Scrapy's own robots middleware finds out."""
-        settings = self.crawler.settings
-        named: str | bytes | None = settings.get("ROBOTSTXT_USER_AGENT") or request.headers.get("User-Agent")
-        return named or settings.get("USER_AGENT") or f"Scrapy/{scrapy.__version__}"
-
-
-def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | None]:
-    """Raises a slot's interval to *seconds* unless it is longer, by an adaptation or by its *own*
-    settings. What people said stays, the store keeps this for when that is over.
-    """
-
-    def changer(state: SlotState) -> LimitChange | None:
-        change = state.change
-        if change.interval is not None and not change.adapted:
-            return LimitChange(seconds, adapted=True) if own < seconds else None
-        if (own if change.interval is None else change.interval) >= seconds:
-            return None
-        return LimitChange(seconds, change.burst, change.concurrency, adapted=True)
-
-    return changer
+    async def _robots_parsed(self, robotparser: Any, request: Request) -> None:
+        """Read by a middleware of the project's own."""
+        if not self._crawl_delays.has_source:
+            await self._crawl_delays.hear(robotparser, request, self._slot_of(request))

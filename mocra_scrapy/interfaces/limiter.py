@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotState
+from mocra_scrapy.models import Booking, LimitChange, Quota, Reservation, SlotState
 
 
 class IRateLimiter(Interface):
@@ -45,6 +45,12 @@ class IRateLimiter(Interface):
         * In any stretch of time no more departures than ``burst + time / interval``.
           [bookings_keep_the_rate] While workers with other rules come and go, by the strictest of
           those that live. [a_rolling_restart_keeps_the_strictest]
+        * In any window of a quota, wherever it begins, no more than its count, however many workers,
+          runs and restarts of the store there are; room opens a hundredth of the window late at most.
+          [a_quota_holds_in_any_window] [a_used_up_quota_waits_until_it_opens]
+          [quotas_outlast_the_run] What is given back does not count.
+          [what_is_given_back_does_not_count] Nor does any of several quotas allow what another one
+          doesn't. [all_quotas_hold]
         * A booking that is given back (``instead``, or ``bounds.unused`` of an exchange) is free for
           others: the last ones make room for any time [the_last_bookings_given_back_make_room], one
           before others for that instant only, or none of them would keep its distance.
@@ -83,11 +89,21 @@ class IRateLimiter(Interface):
         when that has ended. [an_adaptation_waits_for_people] A change with ``lasts`` ends by itself, and so do
         the waits that it caused. [a_change_may_end_by_itself] Its longer interval has no burst.
         [a_longer_interval_for_a_time_has_no_burst]
+
+        No jitter takes an interval below ``least``, which the site asks for, nor one that people set
+        below what they said. [jitter_stays_above_what_was_asked_for]
+        """
+
+    async def set_quotas(name: str, quotas: Sequence[Quota] | None) -> None:
+        """These hold for *name*, in place of the rules' (none at all, where it is empty), until they are
+        set back with ``None`` or the run ends. What departed before counts in them as far as it was
+        counted: not where there was no quota, and not before the longest window of those that were.
+        [quotas_are_changed_while_the_crawl_runs]
         """
 
     async def reset(name: str) -> None:
-        """Back to the settings, and to what was adapted: changes by people, the slowdown after failures,
-        a pause and a hold are dropped, but not the hold of an open circuit.
+        """Back to the settings, and to what was adapted: changes by people (of quotas, too), the slowdown
+        after failures, a pause and a hold are dropped, but not the hold of an open circuit.
         [a_reset_leaves_the_rules_only]
         """
 

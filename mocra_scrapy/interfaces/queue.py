@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.budgets import IBudgets
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
@@ -28,7 +29,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, IBudgets):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -175,9 +176,9 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
           [held_slots_keep_nobody_waiting]
         * Slots that wait for one name, a scope they share, take turns: who was served longest ago is
           next, also where one call takes one. [who_waits_for_one_name_takes_turns]
-        * Slots of which there is no permit keep nobody waiting for others, however many: where a call
-          looked at as many as it may, ``next_due`` is 0, and what it looked at is not looked at
-          again. [crowded_slots_keep_nobody_waiting]
+        * Slots of which there is no permit keep nobody waiting for others, however many: after a call
+          that looked at as many as it may ``next_due`` is 0. [crowded_slots_keep_nobody_waiting]
+          Who holds permits serves them in turn. [a_crowded_slot_takes_turns_with_others]
         * Whatever keeps an entry, it can be had as soon as that ends: its time has come, permits were
           given back, their holder left or died, a limit was changed by whomever, a pause was
           resumed. [what_ends_a_wait_is_noticed]
@@ -224,8 +225,7 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
 
         Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a
         limited number. A limit of 1,000 pushes, 1,000 settlements and 1,000 wanted leases a call is
-        good manners; sizes beyond are accepted.
-        [a_call_may_be_large]
+        good manners; sizes beyond are accepted. [a_call_may_be_large]
 
         Raises:
             BackendUnavailable: nothing is known about this call; repeat it.

@@ -37,7 +37,8 @@ class IStalls(Interface):
           attempts behind such waits failed: then its waits are no longer believed, and count.
           [a_wait_that_the_site_asked_for_is_believed_so_often]
         * It stands still while the worker that tells could not try
-          [a_worker_that_could_not_try_says_so], while the slot is paused
+          [a_worker_that_could_not_try_says_so], while a quota of the slot is used up
+          [a_used_up_quota_is_no_stall], while the slot is paused
           [a_pause_stops_the_stall_clock], and while nothing of it is stored.
           [a_slot_without_requests_does_not_stall]
         * What is pending, delayed or comes back of a slot that was given up, and what is pushed
@@ -45,7 +46,8 @@ class IStalls(Interface):
           leases, of which ``next_due`` is 0 as long as some are left. Nothing of it is leased.
           [a_given_up_slot_becomes_letters] [what_is_given_up_moves_in_bounded_steps]
           [new_entries_of_a_given_up_slot_become_letters]
-        * Other slots go on. [other_slots_go_on]
+        * Other slots go on [other_slots_go_on], and what of theirs is delayed comes when it is due.
+          [what_is_delayed_keeps_its_order_when_a_slot_is_given_up]
         * A replay of one of its letters opens the slot again, [a_replay_opens_a_given_up_slot], so
           does the end of the run. [giving_up_ends_with_the_run]
         * The breaker gives a slot up in the same way, see :class:`~mocra_scrapy.models.BreakerRules`.

@@ -4,6 +4,7 @@ No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants 
 workers are the server's clock, in seconds since the epoch.
 """
 
+from mocra_scrapy.models.bounds import UNBOUNDED, Bounds
 from mocra_scrapy.models.breaker import (
     BUCKETS,
     BreakerChange,
@@ -17,6 +18,7 @@ from mocra_scrapy.models.breaker import (
     Verdict,
     tally,
 )
+from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
 from mocra_scrapy.models.coordination import (
     Grant,
     ServerReport,
@@ -36,9 +38,7 @@ from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
     MIN_PRIORITY,
-    UNBOUNDED,
     Audit,
-    Bounds,
     CrawlState,
     Entry,
     Exchange,
@@ -56,6 +56,8 @@ from mocra_scrapy.models.throttle import (
     Booking,
     Departure,
     LimitChange,
+    Quota,
+    QuotaState,
     Reservation,
     SlotLimit,
     SlotState,
@@ -70,6 +72,7 @@ __all__ = [
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "NO_LIMITS",
     "REASONS",
     "UNBOUNDED",
     "UNLIMITED",
@@ -81,6 +84,9 @@ __all__ = [
     "BreakerChange",
     "BreakerRules",
     "BreakerState",
+    "BudgetLimits",
+    "BudgetState",
+    "Budgeting",
     "Burial",
     "Circuit",
     "CrawlRecord",
@@ -98,6 +104,8 @@ __all__ = [
     "Outcome",
     "QueueOptions",
     "QueueSize",
+    "Quota",
+    "QuotaState",
     "Reservation",
     "RuleSet",
     "RulesInForce",
@@ -106,6 +114,7 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "Spent",
     "StallRules",
     "StallState",
     "StoredDictionaries",
@@ -114,6 +123,7 @@ __all__ = [
     "Threshold",
     "Trip",
     "Verdict",
+    "Withdrawn",
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.settings.budgets import BudgetRules, read_budgets
 from mocra_scrapy.settings.identity import project_name
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.throttle import Limits, read_limits
@@ -57,6 +58,7 @@ class Options:
     start_queue: bool
     bypass_max_wait: float
     limits: Limits
+    budgets: BudgetRules
 
 
 def _order(read: SettingsReader, settings: BaseSettings) -> bool:
@@ -111,7 +113,7 @@ def read_options(
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read, limits = SettingsReader(settings), read_limits(settings, delay)
+    read, limits, budgets = SettingsReader(settings), read_limits(settings, delay), read_budgets(settings)
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
@@ -147,4 +149,5 @@ def read_options(
         start_queue=bool(settings.get("SCHEDULER_START_MEMORY_QUEUE")),
         bypass_max_wait=read.number("MOCRA_BYPASS_MAX_WAIT", 0, 86_400, "a time in seconds"),
         limits=limits,
+        budgets=budgets,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Reservation
+from mocra_scrapy.worker.deliveries import NOT_BOOKED
 from mocra_scrapy.worker.slot_policy import Instant
 
 if TYPE_CHECKING:
@@ -116,8 +117,15 @@ class Departures:
         assert instant is not None
         if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(delivery.names):
             delivery.departs, delivery.sent = None, True
+            self._passed(delivery)
             return None
         return self._late(request, delivery)
+
+    def _passed(self, delivery: Delivery) -> None:
+        """It is booked, or gone: what waited for it to be first may go."""
+        state = self._parts.state
+        if state.gate.watched and delivery.names and state.gate.passed(delivery.names[0]):
+            state.look_again()
 
     async def _late(self, request: Request, delivery: Delivery) -> Request | None:
         """It takes another departure, in place of the one that has gone by, and after it looks
@@ -125,7 +133,8 @@ class Departures:
         """
         names, instant = delivery.names, delivery.departs
         assert instant is not None
-        self._stats.inc_value("mocra/throttle/late")
+        if instant is not NOT_BOOKED:
+            self._stats.inc_value("mocra/throttle/late")
         while not self._permits.any_held(names):
             delivery.departs = None
             try:
@@ -138,6 +147,7 @@ class Departures:
                 break
             at = self._store.instant(booking.wait, booking.departure, booking.shard, asked)
             delivery.departs = instant = Instant(at, booking.departure)
+            self._passed(delivery)
             if (wait := at - time.monotonic()) > 0:
                 await self._wait(names[0], wait)
             if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(names):
@@ -170,4 +180,5 @@ class Departures:
         """
         self._stats.inc_value("mocra/throttle/returned")
         self._send_back(delivery)
+        self._passed(delivery)
         return request

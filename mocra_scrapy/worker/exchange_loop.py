@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.models import Audit, Bounds, Exchange
     from mocra_scrapy.settings.crawl import Options
+    from mocra_scrapy.worker.budgets import BudgetBook
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.lost_state import LostState
@@ -96,6 +97,7 @@ class ExchangeLoop:
         options: Callable[[], Options],
         insist: Insist,
         lost: LostState,
+        budgets: BudgetBook,
         immediate: bool = False,
     ) -> None:
         self._session = session
@@ -110,6 +112,7 @@ class ExchangeLoop:
         self._options = options
         self._insist = insist
         self._lost = lost
+        self._budgets = budgets
         self._woken = False
         self._last = 0.0
         self._idle = 0.0
@@ -241,6 +244,8 @@ class ExchangeLoop:
                 return False
             self._note(call, exchange)
             self._handler.on_answered(call.batch, exchange)
+            if exchange.refused or exchange.withdrawn:
+                self._budgets.answered(call.batch, exchange)
             status.answered()
         except Exception:
             logger.critical("The exchange with the queue failed; this worker stops", exc_info=True)
@@ -251,6 +256,8 @@ class ExchangeLoop:
     def _begin(self, options: Options, want: int, most: int, most_bytes: int) -> Call:
         batch = self._outbox.take(most, most_bytes)
         bounds = self._policy.bounds(want, self._inbox)
+        if self._budgets.rules:
+            bounds = self._budgets.say(bounds, batch)
         self._woken = self._status.wants_permits = False
         self._last = time.monotonic()
         # How long a dry worker sleeps at most: jittered, so that many don't come at once.
@@ -286,6 +293,8 @@ class ExchangeLoop:
         # Nobody sees a lease that can't be read yet.
         await self._codec.arrived(exchange.leases, self._insist)
         self._handler.on_answered(call.batch, exchange)
+        if exchange.refused or exchange.withdrawn:
+            self._budgets.answered(call.batch, exchange)
         if exchange.leases or call.batch or self._status.may_be_over or (self._immediate and not self._status.dry):
             self._engine.wake()  # to fetch, or to notice that nothing is left
         self._status.answered()

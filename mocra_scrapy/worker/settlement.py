@@ -199,7 +199,10 @@ class Settlement:
             logger.error("%s can't be put back after an error in its callback: %s", delivery.request, error)
             return False
         delay = backoff(errors, self._options.retry_base, self._options.retry_cap)
-        self._outbox.push(Entry(body, lease.slot, lease.priority, None, lease.start, delay, lease.scopes), request)
+        again = Entry(
+            body, lease.slot, lease.priority, None, lease.start, delay, lease.scopes, lease.budgets, again=True
+        )
+        self._outbox.push(again, request)
         self._stats.inc_value("mocra/retry/errors")
         return True
 

@@ -14,9 +14,11 @@ from mocra_scrapy.models import (
     Bounds,
     BreakerRules,
     Circuit,
+    Entry,
     Finish,
     LetterFilter,
     Outcome,
+    Quota,
     SlotLimit,
     StallRules,
     Threshold,
@@ -130,6 +132,18 @@ async def test_a_worker_that_could_not_try_says_so(harness: Harness) -> None:
     assert list(await stalls.report([Attempts("s", working=5.0, age=3.0)])) == []
     assert (await stalls.look("s")).seconds < 400
     assert list(await stalls.report([Attempts("s", working=6.0)])) == []
+
+
+async def test_a_used_up_quota_is_no_stall(harness: Harness) -> None:
+    limit = SlotLimit(quotas=(Quota(10, 86_400.0),))
+    a = await harness.worker("a", **{**ONE, "limit": limit})
+    stalls = harness.stalls(RULES, second=True, **{**ONE, "limit": limit})
+    await a.push(entries(*range(20), slot="s"))
+    assert len((await a.exchange(want=20)).leases) == 10
+    assert await fail(harness, stalls, 5) == 0
+    assert await fail(harness, stalls, 1, 90_000) == 0, "a day in which nothing could be tried"
+    assert (await stalls.look("s")).seconds < 4000
+    assert await fail(harness, stalls, 20, 100) > 0
 
 
 async def test_a_pause_stops_the_stall_clock(harness: Harness) -> None:
@@ -281,3 +295,16 @@ async def test_a_reset_opens_a_given_up_slot(harness: Harness) -> None:
     assert not await stalls.reset("s")
     assert len(await leased_of_s(harness, a)) >= 8
     assert (await stalls.look("s")).attempts == 0
+
+
+async def test_what_is_delayed_keeps_its_order_when_a_slot_is_given_up(harness: Harness) -> None:
+    a, stalls = await begin(harness, 2)
+    delays = [float(5_000 + 7 * ((13 * n) % 40)) for n in range(40)]
+    await a.push([Entry(str(delay).encode(), "st"[n % 3 > 0], delay=delay) for n, delay in enumerate(delays)])
+    assert await fail(harness, stalls, 20, 100) == 10
+    kept = sorted(delay for n, delay in enumerate(delays) if n % 3)
+    order: list[str] = []
+    for _ in range(50):
+        await harness.advance(100)
+        order += [body for body in bodies(await harness.lease_all(a)) if "." in body]
+    assert [float(body) for body in order] == kept

@@ -12,20 +12,27 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import Mutant, text_of
 from tests.mutation.reach import Reach, Select
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what was imported before the fork
 #: Longer than any test takes that is run here, also on a busy machine: s.
-ONE_TEST = 60
-FAILED = 1  # pytest's exit code; others say that it could not run
+ONE_TEST = 30
+#: Exit codes of pytest by which a wrong line is noticed. The others say that the tests could not run.
+FAILED = {
+    int(pytest.ExitCode.TESTS_FAILED),
+    int(pytest.ExitCode.INTERRUPTED),  # a file of tests can't be imported
+    int(pytest.ExitCode.USAGE_ERROR),  # a conftest can't be imported
+}
 
 
 class CannotRun(Exception):
@@ -68,12 +75,18 @@ class Copy:
         if code == 0:
             told = json.loads(found.read_text("utf-8"))
             self.seconds, self._lines = told["seconds"], told["lines"]
+            self.must_run()
         return code == 0
+
+    def must_run(self) -> None:
+        """Otherwise each wrong line would look as if it were noticed."""
+        if not self.passes([min(self.seconds, key=lambda test: self.seconds[test])]):
+            raise CannotRun("a test that passed beside others fails alone")
 
     def near(self, mutant: Mutant) -> list[str]:
         """The tests that run its line, the fastest first; all for a line that an import runs."""
         path = str(mutant.path.relative_to(ROOT / "mocra_scrapy"))
-        first, last = statement(mutant.path.read_text("utf-8"), mutant.line())
+        first, last = statement(text_of(mutant.path), mutant.line())
         tests = {test for number in range(first, last + 1) for test in self._lines.get(f"{path}:{number}", ())}
         if not tests and first == 0:
             tests = {test for line, reached in self._lines.items() if line.startswith(f"{path}:") for test in reached}
@@ -84,12 +97,20 @@ class Copy:
         tests, source = self.near(mutant), mutant.source()
         if not tests or source is None:
             return source is None
-        target = self.folder / mutant.path.relative_to(ROOT)
+        with self.broken(mutant.path.relative_to(ROOT), source):
+            return not self.passes(tests)
+
+    @contextmanager
+    def broken(self, path: Path, source: str) -> Iterator[None]:
+        """The file at *path* of the copy is *source* meanwhile."""
+        target = self.folder / path
+        kept, times = target.read_bytes(), target.stat()
         try:
             target.write_text(source, encoding="utf-8")
-            return not self.passes(tests)
+            yield
         finally:
-            shutil.copy2(mutant.path, target)  # with its time: the byte code of it stays true
+            target.write_bytes(kept)
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))  # the byte code of it stays true
 
     def passes(self, tests: list[str]) -> bool:
         """Whether *tests* pass; what hangs doesn't."""
@@ -100,7 +121,7 @@ class Copy:
             return int(pytest.main(self.arguments(f"--timeout={ONE_TEST}", *files), plugins=[Select(tests)]))
 
         code = self.fork(run, 2 * ONE_TEST + 5 * sum(self.seconds[test] for test in tests))
-        if code not in (0, FAILED, int(pytest.ExitCode.INTERRUPTED), None):  # interrupted: a file can't be imported
+        if code not in (0, None) and code not in FAILED:
             raise CannotRun(f"pytest answered {code}")
         return code == 0
 

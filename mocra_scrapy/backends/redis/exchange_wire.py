@@ -17,6 +17,7 @@ from typing import Any
 
 import msgpack
 
+from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting, with_blocks
 from mocra_scrapy.backends.redis.rules_wire import packed
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
@@ -40,34 +41,45 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 
 #: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
 GROUP = 1000
+#: What a body with a tag in front begins with.
+TAGGED = b"\xc1"
+#: Numbers of scripts' calls that a worker's call has: those that store come first, the last one settles and leases.
+STEPS = 16
 #: What a shard without the crawl's record says of it.
 NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
 
 def pack_departure(departure: Departure) -> list[float]:
     """As ``lua/lib/departures.lua`` knows it."""
-    return [round(departure.at * 1e6), *(us for owned in departure.owned for us in owned)]
+    booking = [round(departure.at * 1e6), *(us for owned in departure.owned for us in owned)]
+    return [*booking, 1] if departure.counted else booking
 
 
 def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departure | None:
-    """What :func:`pack_departure` made; ``None``: none of *names* has an interval."""
+    """What :func:`pack_departure` made; ``None``: none of *names* has an interval or a quota."""
     at, *owned = booking
-    departure = Departure(names, at / 1e6, tuple(zip(owned[::2], owned[1::2], strict=True)))
-    return departure if any(end for _, end in departure.owned) else None
+    counted = len(owned) % 2 == 1
+    if counted:
+        del owned[-1]
+    departure = Departure(names, at / 1e6, tuple(zip(owned[::2], owned[1::2], strict=True)), counted)
+    return departure if counted or any(end for _, end in departure.owned) else None
 
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
     """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to
-    the same list.
+    the same list; behind it what budgets they count for, if any, and whether they come again.
     """
     groups: list[list[Any]] = []
-    for (slot, rank, delay), run in groupby(entries, key=lambda e: (list_of(e), rank_of(e), e.delay)):
+    for (slot, rank, delay, names, again), run in groupby(
+        entries, key=lambda e: (list_of(e), rank_of(e), e.delay, e.budgets, e.again)
+    ):
         flat: list[Any] = []
         for entry in run:
             flat.append("" if entry.fingerprint is None else str(fingerprint_number(entry.fingerprint)))
             flat.append(entry.body)
         ms = max(1, round(delay * 1000)) if delay > 0 else 0
-        groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP]] for i in range(0, len(flat), 2 * GROUP))
+        more = [list(names), int(again)] if names else []
+        groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP], *more] for i in range(0, len(flat), 2 * GROUP))
     return groups
 
 
@@ -80,6 +92,17 @@ def open_item(item: bytes) -> tuple[int, float | None, bytes]:
     if len(item) < 9:
         return 0, None, item
     return item[0], struct.unpack(">d", item[1:9])[0] / 1000, item[9:]
+
+
+def open_tag(body: bytes) -> tuple[tuple[str, ...], bytes]:
+    """``(names of budgets, body)`` of what :func:`open_item` gives, see ``wrap`` in
+    ``lua/lib/items.lua``.
+    """
+    if body[:1] != TAGGED or len(body) < 3:
+        return (), body
+    length = int.from_bytes(body[1:3], "big")
+    _, *names = _text(body[3 : 3 + length]).split(BETWEEN)
+    return tuple(names), body[3 + length :]
 
 
 def _text(raw: bytes) -> str:
@@ -146,10 +169,9 @@ def pack_turn(
     worker's rule set, where the shard asked for it.
     """
     asked: dict[str, Any] = {**rules, "worker": worker, "number": number, "control": int(control), "want": turn.want}
-    asked["bytes"] = turn.most_bytes
+    asked["first"], asked["bytes"] = number - number % STEPS, turn.most_bytes
     if own is not None:
         asked["own"] = own
-    bounds = turn.bounds
     if turn.push:
         asked["push"] = push_groups(turn.push)
     if turn.ack:
@@ -158,20 +180,26 @@ def pack_turn(
         asked["release"] = [lease.token for lease in turn.release]
     if turn.bury:
         asked["bury"] = [burial_argument(burial) for burial in turn.bury]
-    if bounds is not UNBOUNDED:
-        if bounds.full:
-            asked["full"] = list(bounds.full)
-        if bounds.per_slot:
-            asked["per_slot"] = bounds.per_slot
-        if bounds.loads:
-            asked["loads"] = dict(bounds.loads)
-        if bounds.keep_permits:
-            asked["keep_permits"] = dict(bounds.keep_permits)
-        if bounds.unused:
-            asked["unused"] = [[list(one.names), pack_departure(one)] for one in bounds.unused]
-        if bounds.wanted:
-            asked["wanted"] = list(bounds.wanted)
+    if turn.bounds is not UNBOUNDED:
+        _pack_bounds(turn.bounds, asked)
     return packed(asked)
+
+
+def _pack_bounds(bounds: Bounds, asked: dict[str, Any]) -> None:
+    if bounds.full:
+        asked["full"] = list(bounds.full)
+    if bounds.per_slot:
+        asked["per_slot"] = bounds.per_slot
+    if bounds.loads:
+        asked["loads"] = dict(bounds.loads)
+    if bounds.keep_permits:
+        asked["keep_permits"] = dict(bounds.keep_permits)
+    if bounds.unused:
+        asked["unused"] = [[list(one.names), pack_departure(one)] for one in bounds.unused]
+    if bounds.wanted:
+        asked["wanted"] = list(bounds.wanted)
+    if bounds.budgets is not None:
+        asked["budgets"] = pack_budgeting(bounds.budgets)
 
 
 def _flags(raw: bytes) -> list[bool]:
@@ -196,7 +224,8 @@ def _leases(
             place += 1
             if item is None:
                 continue
-            lost, first, body = open_item(item)
+            lost, first, stored = open_item(item)
+            budgets, body = open_tag(stored)
             priority, normal = divmod(int(rank), 2)
             booking: list[float] = (departs[place - 1] if departs else None) or []
             leases.append(
@@ -213,6 +242,7 @@ def _leases(
                     scopes,
                     name in probed,
                     open_departure((name, *scopes), booking) if booking else None,
+                    budgets,
                 ),
             )
     return leases
@@ -224,7 +254,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
         told = msgpack.unpackb(raw, raw=True, strict_map_key=False)
         due, groups = told.get(b"due"), told.get(b"groups")
         permits, held = told.get(b"permits"), told.get(b"held")
-        return Exchange(
+        answer = Exchange(
             _flags(told.get(b"stored", b"")),
             _flags(told.get(b"acked", b"")),
             _flags(told.get(b"released", b"")),
@@ -252,7 +282,10 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             int(told.get(b"stalled", 0)),
             int(told.get(b"rules", 0)),
             int(told.get(b"rule_sets", 1)),
+            open_refused(told.get(b"stored", b"")),
+            open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
         )
+        return with_blocks(answer, told)
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 

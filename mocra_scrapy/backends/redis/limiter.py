@@ -13,14 +13,16 @@ from zope.interface import implementer
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
 from mocra_scrapy.backends.redis.exchange_wire import open_departure, pack_departure
-from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, packed
+from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, pack_quotas, packed
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IRateLimiter
-from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Quota, QuotaState, Reservation, SlotLimit, SlotState
 from mocra_scrapy.models.entries import BETWEEN, names_of
+from mocra_scrapy.models.rule_sets import smallest
 
-RESERVE, HOLD, RESUME, LOOK, CHANGE, SLOW_DOWN, SLOTS = (
-    load_script(f"limit_{verb}") for verb in ("reserve", "hold", "resume", "look", "change", "slow_down", "slots")
+RESERVE, HOLD, RESUME, LOOK, CHANGE, QUOTAS, SLOW_DOWN, SLOTS = (
+    load_script(f"limit_{verb}")
+    for verb in ("reserve", "hold", "resume", "look", "change", "quotas", "slow_down", "slots")
 )
 #: Where names of slots and scopes are stored, and whether it is a hash; see ``lua/lib/meta.lua``.
 PLACES = {"ready": 0, "permits": 1, "live": 1, "hold": 0, "br:at": 0, "stall:at": 0, "stalled": 1}
@@ -117,8 +119,15 @@ class RedisRateLimiter:
         concurrency = -1 if change.concurrency is None else change.concurrency
         lasts = None if change.lasts is None else max(1, round(change.lasts * 1000))
         more = {} if lasts is None else {"lasts": lasts}
+        if change.least is not None:
+            more["least"] = round(change.least * 1e6)
+        if change.tells_least_only:
+            more["leaves_rest"] = 1
         adapted = int(change.adapted)
         await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency, adapted=adapted, **more)
+
+    async def set_quotas(self, name: str, quotas: Sequence[Quota] | None) -> None:
+        await self._on(name, QUOTAS, **({} if quotas is None else {"quotas": pack_quotas(smallest(quotas))}))
 
     async def reset(self, name: str) -> None:
         await self._on(name, CHANGE, interval=-1, burst=-1, concurrency=-1, adapted=0, is_reset=1)
@@ -160,6 +169,9 @@ class RedisRateLimiter:
     async def look(self, name: str) -> SlotState:
         told = msgpack.unpackb(await self._on(name, LOOK))
         interval, wait, ends = told.get("changed_interval"), told["wait"], told.get("changed_ends")
+        quotas = tuple(Quota(int(count), window / 1e6) for count, window in told["quotas"])
+        states = zip(quotas, told["quota_states"], strict=True)
+        least = told.get("changed_least")
         return SlotState(
             SlotLimit(
                 told["interval"] / 1e6,
@@ -167,6 +179,7 @@ class RedisRateLimiter:
                 int(told["concurrency"]),
                 float(told["jitter"]),
                 told["floor"] / 1e6,
+                quotas,
             ),
             max(0.0, wait / 1e6),
             wait < 0,
@@ -177,8 +190,10 @@ class RedisRateLimiter:
                 told.get("changed_concurrency"),
                 bool(told.get("changed_adapted")),
                 None if ends is None else ends / 1000,
+                None if least is None else least / 1e6,
             ),
             int(told["permits"]),
             int(told["pending"]),
             told["held"] / 1e6,
+            tuple(QuotaState(quota, int(used), wait / 1e6) for quota, (used, wait) in states),
         )

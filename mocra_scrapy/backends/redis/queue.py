@@ -13,11 +13,13 @@ from dataclasses import replace
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.redis.budgets_look import look_at_budgets
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
 from mocra_scrapy.backends.redis.exchange_division import DividedExchanges
 from mocra_scrapy.backends.redis.exchange_wire import (
+    STEPS,
     ShardTurn,
     open_answer,
     open_job,
@@ -35,6 +37,7 @@ from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
     UNBOUNDED,
     Bounds,
+    BudgetState,
     Burial,
     CrawlState,
     Entry,
@@ -200,7 +203,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             await self._shards.known()
         turn = ShardTurn(push, ack, release, bury, want, bounds)
         if self._shards.count == 1:  # nothing to divide, and one answer is the answer
-            answer = await self._ask(worker, 2 * call + 1, 0, turn)
+            answer = await self._ask(worker, STEPS * call + STEPS - 1, 0, turn)
         else:
             answer = await self._divided.exchange(worker, call, turn)
             written = sum(answer.buried) + answer.given_up + answer.stalled
@@ -220,6 +223,9 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             if answer != UNKNOWN_RULES:
                 return open_answer(answer, number, shard)
             own = self._own  # the shard lost them, or took this worker for dead: nothing was done yet
+
+    async def budgets(self, kind: str = "") -> Sequence[BudgetState]:
+        return await look_at_budgets(self._shards, kind)
 
     async def rules_in_force(self) -> RulesInForce:
         await self._shards.known()

@@ -88,7 +88,9 @@ class Shards:
         return crc32(slot.encode("utf-8", "surrogateescape")) % self.count if self.count > 1 else 0
 
     def part(self, bounds: Bounds, shard: int) -> Bounds:
-        """What of *bounds* concerns *shard*. Scopes live on one shard only, see ``MOCRA_THROTTLE``."""
+        """What of *bounds* concerns *shard*, but for budgets (see ``BudgetBlocks.part``). Scopes live on
+        one shard only, see ``MOCRA_THROTTLE``.
+        """
         if self.count == 1:
             return bounds
         return Bounds(

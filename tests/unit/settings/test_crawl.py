@@ -71,6 +71,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_THROTTLE", ["60/m"]),
         ("MOCRA_THROTTLE_ON_OUTAGE", "run"),
         ("MOCRA_DEAD_TTL", -1),
+        ("MOCRA_BUDGETS", "pages"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: Any) -> None:

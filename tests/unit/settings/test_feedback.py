@@ -9,6 +9,8 @@ from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.settings.feedback import read_feedback
+from mocra_scrapy.settings.reader import SettingsReader
+from mocra_scrapy.settings.robots import read_max_age
 
 
 def test_defaults_are_accepted() -> None:
@@ -45,6 +47,7 @@ def test_crawl_delay_is_switched_off() -> None:
         ("MOCRA_THROTTLE_FEEDBACK_MOST", 0.01),  # less than the floor
         ("MOCRA_THROTTLE_FEEDBACK_RECOVERY", 1),
         ("MOCRA_THROTTLE_FEEDBACK_CALM", -1),
+        ("MOCRA_THROTTLE_RATE_LIMIT_HEADERS", "maybe"),
         ("MOCRA_THROTTLE_CRAWL_DELAY", "perhaps"),
         ("MOCRA_THROTTLE_CRAWL_DELAY_MAX", "long"),
     ],
@@ -54,3 +57,14 @@ def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
         read_feedback(Settings({name: value}))
     assert raised.value.subject == name
     assert raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MOCRA_ROBOTS_MAX_AGE", 0), ("MOCRA_ROBOTS_MAX_AGE", "a day"), ("MOCRA_ROBOTS_MAX_AGE", 700_000)],
+)
+def test_a_wrong_age_is_named(name: str, value: Any) -> None:
+    assert read_max_age(SettingsReader(Settings())) == 86_400
+    with pytest.raises(ConfigurationError) as raised:
+        read_max_age(SettingsReader(Settings({name: value})))
+    assert raised.value.subject == name

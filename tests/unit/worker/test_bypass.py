@@ -18,8 +18,9 @@ from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import CrawlState, Entry, SlotLimit
+from mocra_scrapy.models import CrawlState, Departure, Entry, SlotLimit
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker import bypass as module
 from mocra_scrapy.worker.bypass import Bypass
 from mocra_scrapy.worker.outage_share import OutageShare
@@ -64,7 +65,7 @@ class Desk:
         self.active: set[Request] = set()
         self.engine = EngineHooks(crawler)
         self.engine._active = self.active
-        policy = policy_for(mocra.options.limits, self.engine)
+        policy = policy_for(mocra.options.limits, self.engine, SlotGate())
         assert isinstance(policy, ClusterPolicy)
         self.policy, self.permits = policy, policy.permits
         self.permits._clock = lambda: self.now
@@ -188,8 +189,11 @@ async def test_it_looks_again_after_waiting(desk: Any) -> None:
         await sleep(seconds)
 
     module.asyncio.sleep = held_meanwhile  # type: ignore[assignment]
+    unused: list[Departure] = []
+    one.policy.on_unused = unused.append
     await one.depart()
     assert one.now >= held[0] + 30
+    assert [departure.names for departure in unused] == [("s.test",)], "others may have the one that it booked"
 
 
 async def test_it_fails_when_it_takes_too_long(desk: Any) -> None:

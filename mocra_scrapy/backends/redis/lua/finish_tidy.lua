@@ -1,4 +1,4 @@
--- uses: meta filter sizes workers rules
+-- uses: meta filter sizes budgets workers rules
 -- Deletes what a finished run leaves, a part at a time. ARGV: keep_seen, run -> 1 when something is left to do
 local call, prefix, keep_seen, run = redis.call, meta.prefix, ARGV[1] == '1', tonumber(ARGV[2])
 local pending, delayed, leased = unpack(sizes())
@@ -10,6 +10,7 @@ for _, worker in ipairs(call('ZRANGE', workers.ALIVE, 0, 199)) do
 end
 call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
 rules.fade()
+budgets.drop()
 call('DEL', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at', prefix .. 'stall', prefix .. 'stall:at',
     prefix .. 'stalled', prefix .. 'freed')
 call('ZREMRANGEBYSCORE', prefix .. 'hold', 'inf', 'inf')
