@@ -216,13 +216,8 @@ class ExchangeLoop:
     async def _exchange(self, options: Options, want: int) -> None:
         call = self._begin(options, want, BATCH, BATCH_BYTES)
         self._busy = True
-        arguments = call.arguments
-
-        async def ask(repeat: bool) -> Exchange:
-            self._status.store.asked = time.monotonic()
-            return await self._session.exchange(**arguments, repeat=repeat)
-
-        exchange = await self._insist(ask)
+        arguments, sent = call.arguments, self._status.store.sent
+        exchange = await self._insist(lambda repeat: sent(self._session.exchange(**arguments, repeat=repeat)))
         await self._take_in(call, exchange)
         self._busy = False
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from mocra_scrapy.models import Departure
+
+T = TypeVar("T")
 
 #: Answers of one shard that are compared: the one that was read soonest says how its clock differs from ours.
 COMPARED = 16
@@ -31,6 +33,11 @@ class StoreClock:
         self._clock = clock
         self._behind: dict[int, deque[tuple[float, float]]] = {}  # shard -> (our clock minus the store's, asked) each
         self.asked = 0.0
+
+    def sent(self, call: T) -> T:
+        """*call*, an exchange, is sent now."""
+        self.asked = self._clock()
+        return call
 
     def instant(self, wait: float, departure: Departure | None, shard: int, asked: float | None = None) -> float:
         """When one departs that was to wait for *wait* seconds (monotonic): not before what was asked at *asked* could

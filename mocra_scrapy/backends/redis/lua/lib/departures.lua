@@ -1,4 +1,4 @@
--- uses: journal meta rules throttle quotas
+-- uses: journal meta throttle quotas origins
 -- When who departs, in us.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
@@ -11,20 +11,14 @@
 -- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
---
--- Beside tat stands what it was made with, its origin {span, before, pushed, last}: the span, (burst - 1) * interval, of the
--- limit by which it was booked, for a longer one opens nothing; of a hold, tat before it and where it moved tat, which is
--- taken back when it is lifted; and, where there is a burst, when the last one departs at the latest, for nobody waits for the
--- rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
 local departures = (function()
     local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
     local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
     local moved = {}  -- names whose tat has to be written
     local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
-    local origins, origins_anew = {}, {}  -- the same
-    local ORIGINS, NONE = throttle.ORIGINS, {0, 0, 0, 0}
-    local seeded, ruled = false, nil
+    local origin_of, set_origin, span_of, grown, tat_by = origins.of, origins.set, origins.span_of, origins.grown, origins.tat_by
+    local seeded = false
 
     local function score(scores, key, name)
         local at = scores[name]
@@ -45,40 +39,6 @@ local departures = (function()
             freed[name] = row
         end
         return row
-    end
-
-    local function origin_of(name)
-        local row = origins[name]
-        if row == nil then
-            local packed = throttle.field(ORIGINS, name)
-            row = packed and cmsgpack.unpack(packed) or NONE
-            origins[name] = row
-        end
-        return row
-    end
-
-    local function set_origin(name, span, before, pushed, last)
-        origins[name], origins_anew[name] = {span, before, pushed, last}, true
-    end
-
-    local function span_of(limit) return (limit.burst - 1) * limit.interval end
-
-    local function grown(origin, tat, span)  -- tat, by the span of an origin, by another span; 0: there is none
-        return tat > 0 and tat + math.max(0, span - origin[1]) or 0
-    end
-
-    local function since()  -- when the rules became what they are, see rules.look
-        ruled = ruled or math.min(now_us, rules.open().version * 1000 + 999)
-        return ruled
-    end
-
-    local function tat_by(origin, tat, limit)  -- tat, which was made with an origin, by a limit; 0: there is none
-        local span = span_of(limit)
-        local anew = grown(origin, tat, span)
-        if anew > 0 and origin[4] > 0 then
-            return math.min(anew, math.max(since(), origin[4]) + span + math.floor(limit.interval * (1 + limit.jitter)))
-        end
-        return anew
     end
 
     local function settle(name, at, limit)  -- it is booked at at by this limit -> tat by it, tat as it was
@@ -191,7 +151,7 @@ local departures = (function()
             assign(names, at, true)
             n = n + 1
         end
-        for name, tat in pairs(saved) do tats[name], freed[name], origins[name] = tat, were[name], came[name] end
+        for name, tat in pairs(saved) do tats[name], freed[name] = tat, were[name]; origins.restore(name, came[name]) end
         return n
     end
 
@@ -303,21 +263,10 @@ local departures = (function()
         call('PEXPIRE', FREED, text(last))
     end
 
-    local function save_origins()
-        local set, gone = {}, {}
-        for name in pairs(origins_anew) do
-            local row = origins[name]
-            if row[1] > 0 or row[3] > 0 then set[#set + 1], set[#set + 2] = name, cmsgpack.pack(row)
-            else gone[#gone + 1] = name end
-        end
-        meta.in_parts('HDEL', ORIGINS, gone)
-        meta.in_parts('HSET', ORIGINS, set)
-    end
-
     local function save()
         quotas.save()
         if next(freed_anew) then save_freed() end
-        if next(origins_anew) then save_origins() end
+        origins.save()
         if not next(moved) then return end
         local args = {}
         for name in pairs(moved) do
@@ -328,7 +277,7 @@ local departures = (function()
         for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
             local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
             if #old > 0 then call('ZREM', key, unpack(old)) end
-            if #old > 0 and key == TAT and is_there(ORIGINS) then call('HDEL', ORIGINS, unpack(old)) end
+            if #old > 0 and key == TAT then origins.forget(old) end
         end
     end
 
