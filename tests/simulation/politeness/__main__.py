@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.politeness", description=__doc__)
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--seed", type=int, help="this one only")
+    parser.add_argument("--seed", type=int, nargs="+", help="these only")
     parser.add_argument("--stop", type=int, default=5, help="failures after which to give up")
     parser.add_argument("--mistake", nargs="*", help="plant these (none named: all) and look whether they are seen")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
@@ -28,7 +28,7 @@ def main() -> int:
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation.politeness", *sys.argv[1:]])
     install()
     clock = real_time.process_time
-    seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
+    seeds = range(options.first, options.first + options.seeds) if options.seed is None else options.seed
     if options.mistake is not None:
         return _look_for_mistakes(options.mistake or list(MISTAKES), seeds)
     began, failures, count = clock(), 0, 0
