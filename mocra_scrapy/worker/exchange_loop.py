@@ -230,7 +230,7 @@ class ExchangeLoop:
             return False
         try:
             call = self._begin(self._options(), 1, sys.maxsize, sys.maxsize)
-            status.store.asked = time.monotonic()
+            status.store.at_once()
             exchange = self._session.exchange_now(**call.arguments)
             news = self._lost.is_news(exchange.state) or self._handler.rules.is_news(exchange)
             if news or not self._codec.is_ready(exchange.leases):

@@ -8,9 +8,10 @@ ones of other workers.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -26,24 +27,31 @@ class StoreClock:
     """Of one worker. Shards may be on servers whose clocks differ.
 
     Attributes:
-        asked: when the exchange whose answer is read now was sent (monotonic).
+        asked, read: when the last exchange was sent, and its answer read (monotonic).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._behind: dict[int, deque[tuple[float, float]]] = {}  # shard -> (our clock minus the store's, asked) each
-        self.asked = 0.0
+        self.asked, self.read = 0.0, math.nan  # none was read yet
 
-    def sent(self, call: T) -> T:
-        """*call*, an exchange, is sent now."""
+    async def sent(self, call: Awaitable[T]) -> T:
+        """*call*, an exchange, is sent now; its answer."""
         self.asked = self._clock()
-        return call
+        answer = await call
+        self.read = self._clock()  # it may be taken in later: dictionaries are fetched first
+        return answer
+
+    def at_once(self) -> None:
+        """An exchange is sent now, and answered now."""
+        self.asked = self.read = self._clock()
 
     def instant(self, wait: float, departure: Departure | None, shard: int, asked: float | None = None) -> float:
         """When one departs that was to wait for *wait* seconds (monotonic): not before what was asked at *asked* could
         have been answered, and not later than if the answer were fresh. It may have gone by.
         """
-        now, asked = self._clock(), self.asked if asked is None else asked
+        now = self._clock() if asked is not None or math.isnan(self.read) else self.read
+        asked = self.asked if asked is None else asked
         if departure is None:
             return now + wait
         known = self._behind.get(shard)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 from mocra_scrapy.models import Departure
 from mocra_scrapy.worker.store_clock import COMPARED, StoreClock
 
@@ -61,3 +63,19 @@ def test_shards_have_clocks_of_their_own() -> None:
 def test_what_has_no_interval_only_waits() -> None:
     desk = Desk()
     assert desk.clock.instant(2.0, None, 0) == desk.now + 2.0
+
+
+def test_an_answer_that_is_taken_in_later_counts_from_when_it_was_read() -> None:
+    desk = Desk()
+
+    async def exchange() -> Departure:
+        desk.now += 0.02
+        return Departure(("s",), AHEAD + desk.now - 0.01 + 0.5, ((0.0, 1.0),))
+
+    departure = asyncio.run(desk.clock.sent(exchange()))
+    read = desk.now
+    desk.now += 0.2  # a dictionary is fetched meanwhile
+    assert desk.clock.instant(0.5, departure, 0) == read + 0.5
+    desk.now += 10
+    desk.clock.at_once()
+    assert desk.clock.instant(0.5, None, 0) == desk.now + 0.5
