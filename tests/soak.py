@@ -21,6 +21,7 @@ PARTS = {
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
     "simulation": ["tests.simulation", "--seeds", "10000"],
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
+    "politeness-simulation": ["tests.simulation.politeness", "--seeds", "2000"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],

@@ -43,7 +43,8 @@ class IRateLimiter(Interface):
         * What would wait for more than ``max_wait`` is not booked. [a_long_wait_is_not_booked]
         * A reservation of several names waits for all of them. [a_booking_waits_for_all_its_names]
         * In any stretch of time no more departures than ``burst + time / interval``.
-          [bookings_keep_the_rate]
+          [bookings_keep_the_rate] While workers with other rules come and go, by the strictest of
+          those that live. [a_rolling_restart_keeps_the_strictest]
         * In any window of a quota, wherever it begins, no more than its count, however many workers,
           runs and restarts of the store there are; room opens a hundredth of the window late at most.
           [a_quota_holds_in_any_window] [a_used_up_quota_waits_until_it_opens]

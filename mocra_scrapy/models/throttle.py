@@ -101,12 +101,12 @@ class LimitChange:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A booked departure, for who gives it back. Instants are of the store, and its own business.
+    """A booked departure, for who gives it back. Instants are of the store's own clock.
 
     Attributes:
         names: the slot and the scopes that it counts for.
-        at: when it is.
-        owned: for each of *names* what it owns of its time, see
+        at: when it is, in seconds.
+        owned: for each of *names* what it owns of its time, in units of the store, see
             :mod:`mocra_scrapy.backends.embedded.freed`.
         counted: whether quotas count it.
     """
@@ -138,11 +138,13 @@ class Reservation:
 class Booking:
     """The answer to a :class:`Reservation`: go in *wait* seconds; not *booked*: ask again then.
     *departure*: to give it back; ``None``: nothing is booked, or none of the names has an interval or a quota.
+    *shard*: on which it is.
     """
 
     wait: float
     booked: bool
     departure: Departure | None = None
+    shard: int = 0
 
 
 @dataclass(frozen=True, slots=True)

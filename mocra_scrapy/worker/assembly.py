@@ -122,7 +122,7 @@ class CrawlWorker:
         outages = Outages(crawler, parts.backend_url, status, codec.doubt)
         # Taken in, and handed out.
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine, parts.state.gate), RequestCache(RECALLED)
-        inbox = Inbox(outbox, policy)
+        inbox = Inbox(outbox, policy, store=status.store)
         settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)

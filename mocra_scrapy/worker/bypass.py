@@ -209,13 +209,14 @@ class Bypass:
         if not self._away_now and not self._may_go(names):
             await self._ask(names, min(left, LOOK))
             return False
+        asked = time.monotonic()
         booking = await self._book(names)
         if not booking.booked:
             await asyncio.sleep(min(booking.wait, left, LOOK))
             return False
-        at = time.monotonic() + booking.wait
-        if booking.wait > 0:
-            await asyncio.sleep(booking.wait)
+        at = self._status.store.instant(booking.wait, booking.departure, booking.shard, asked)
+        if (wait := at - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
         # Look again: the site may have asked us to wait, a page may have taken the permit.
         may = time.monotonic() - at <= MISSED and (self._away_now or self._may_go(names))
         if may:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.permits import SlotPermits
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.slot_policy import SlotPolicy
+    from mocra_scrapy.worker.store_clock import StoreClock
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Departures:
     Args:
         permits: what may go out now.
         send_back: puts a delivery on its way into the queue.
+        store: by which clock departures are booked.
     """
 
     def __init__(
@@ -98,8 +100,10 @@ class Departures:
         permits: SlotPermits,
         send_back: Callable[[Delivery], None],
         stats: StatsCollector,
+        store: StoreClock,
     ) -> None:
         self._parts = parts
+        self._store = store
         self._permits = permits
         self._send_back = send_back
         self._stats = stats
@@ -134,17 +138,18 @@ class Departures:
         while not self._permits.any_held(names):
             delivery.departs = None
             try:
-                wish = Reservation(names, self._patience(names), instant.departure)
+                wish, asked = Reservation(names, self._patience(names), instant.departure), time.monotonic()
                 (booking,) = await self._parts.limiter.reserve([wish])
             except MocraError as error:
                 logger.debug("%s goes back into the queue, the backend can't book its departure: %s", request, error)
                 break
             if not booking.booked:
                 break
-            delivery.departs = instant = Instant(time.monotonic() + booking.wait, booking.departure)
+            at = self._store.instant(booking.wait, booking.departure, booking.shard, asked)
+            delivery.departs = instant = Instant(at, booking.departure)
             self._passed(delivery)
-            if booking.wait > 0:
-                await self._wait(names[0], booking.wait)
+            if (wait := at - time.monotonic()) > 0:
+                await self._wait(names[0], wait)
             if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(names):
                 delivery.departs, delivery.sent = None, True
                 return None

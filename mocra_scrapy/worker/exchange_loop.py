@@ -216,8 +216,8 @@ class ExchangeLoop:
     async def _exchange(self, options: Options, want: int) -> None:
         call = self._begin(options, want, BATCH, BATCH_BYTES)
         self._busy = True
-        arguments = call.arguments
-        exchange = await self._insist(lambda repeat: self._session.exchange(**arguments, repeat=repeat))
+        arguments, sent = call.arguments, self._status.store.sent
+        exchange = await self._insist(lambda repeat: sent(self._session.exchange(**arguments, repeat=repeat)))
         await self._take_in(call, exchange)
         self._busy = False
 
@@ -230,6 +230,7 @@ class ExchangeLoop:
             return False
         try:
             call = self._begin(self._options(), 1, sys.maxsize, sys.maxsize)
+            status.store.at_once()
             exchange = self._session.exchange_now(**call.arguments)
             news = self._lost.is_news(exchange.state) or self._handler.rules.is_news(exchange)
             if news or not self._codec.is_ready(exchange.leases):

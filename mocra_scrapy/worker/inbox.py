@@ -18,6 +18,7 @@ from mocra_scrapy.worker.deliveries import Delivery
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import names_of
 from mocra_scrapy.worker.slot_policy import Instant, Key, SlotPolicy
+from mocra_scrapy.worker.store_clock import StoreClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,17 @@ class Inbox:
             instant has to get one where it leaves.
     """
 
-    def __init__(self, outbox: Outbox, policy: SlotPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        policy: SlotPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        store: StoreClock | None = None,
+    ) -> None:
         self._outbox = outbox
         self._policy = policy
         self._clock = clock
+        self._store = StoreClock(clock) if store is None else store
         self._leases: dict[Key, deque[Lease]] = {}
         self._local: dict[Key, list[tuple[int, int, Local]]] = {}
         self._at: dict[tuple[int, str], Instant] = {}  # shard, token -> when it departs; of those that must wait for it
@@ -94,7 +102,7 @@ class Inbox:
         return sum(instant.at > now for instant in self._at.values())
 
     def add(self, leases: Iterable[Lease]) -> None:
-        policy, now = self._policy, self._clock()
+        policy, store, now = self._policy, self._store, self._clock()
         if len(self.paced) > MANY:
             self.paced.clear()
         for lease in leases:
@@ -106,7 +114,8 @@ class Inbox:
                     self._order.append(key)
             waiting.append(lease)
             if policy.is_paced(lease):
-                self._at[name_of(lease)] = Instant(now + lease.wait, lease.departure)
+                at = store.instant(lease.wait, lease.departure, lease.shard)
+                self._at[name_of(lease)] = Instant(at, lease.departure)
                 if lease.departure is not None:
                     self.paced[lease.slot] = now
             elif self.paced and now - self.paced.get(lease.slot, now) > SETTLED:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from mocra_scrapy.models import CrawlState, QueueSize, Seeding
+from mocra_scrapy.worker.store_clock import StoreClock
 
 
 class QueueStatus:
@@ -27,6 +28,7 @@ class QueueStatus:
         away_since: monotonic instant since when the backend doesn't answer; ``None``: it does.
         round_trips: exchanges that were answered.
         close_reason: with which the spider closes.
+        store: when, by our clock, it is what the store says.
     """
 
     def __init__(self, state: CrawlState) -> None:
@@ -38,6 +40,7 @@ class QueueStatus:
         self.away_since: float | None = None
         self.round_trips = 0
         self.close_reason = "shutdown"
+        self.store = StoreClock()
         self.kicked = asyncio.Event()
         self._changed = asyncio.Event()
 

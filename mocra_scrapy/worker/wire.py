@@ -46,7 +46,7 @@ class Wire:
         self._deliveries = deliveries
         self._paced = paced
         self._by_id = deliveries.by_id
-        self._departures = Departures(parts, policy.permits, deliveries.send_back, stats)
+        self._departures = Departures(parts, policy.permits, deliveries.send_back, stats, status.store)
         self.bypass = Bypass(
             parts,
             status,

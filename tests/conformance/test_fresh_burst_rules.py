@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotLimit
 
-from .harness import Harness
-from .test_limiter_rules import ONE, near, waits
+from .harness import Harness, entries
+from .test_limiter_rules import ONE, SLACK, near, waits
 
 
 async def test_a_resumption_is_no_burst(harness: Harness) -> None:
@@ -96,3 +98,51 @@ async def test_nothing_is_taken_back_from_before_a_change(harness: Harness, jitt
     for old in booked[1:]:
         assert near((await book(old)).wait, due), "the next ones own that time"
     assert due >= after.wait + 10 * (1 - jitter) - 5
+
+
+async def test_a_rolling_restart_keeps_the_strictest(harness: Harness) -> None:
+    """Four workers of one set of rules are replaced one by one with those of another set, under load."""
+    fast, slow = SlotLimit(interval=10, burst=4), SlotLimit(interval=40, burst=4)
+    before, after = {"s": fast, "t": slow}, {"s": slow, "t": fast}
+    workers = [await harness.worker(f"old{i}", i % 2 == 1, **ONE, limit=fast, names=before) for i in range(4)]
+    await workers[0].push([entry for slot in "st" for entry in entries(*range(400), slot=slot)])
+    limiter = harness.limiter(**ONE)
+    now, mixed, seen = 0.0, [float("inf")] * 2, {"s": list[float](), "t": list[float]()}
+
+    async def load() -> None:
+        for slot in "st":
+            seen[slot] += [now + wait for wait in await waits(limiter, slot, max_wait=0) if wait >= 0]
+        for worker in workers:
+            for lease in (await worker.exchange(want=20)).leases:
+                seen[lease.slot].append(now + lease.wait)
+
+    for i, pause in enumerate((90, 7, 130, 45)):
+        await load()
+        joins = await harness.worker(f"new{i}", i % 2 == 0, **ONE, limit=fast, names=after)
+        mixed[0] = min(mixed[0], now)
+        await load()
+        await workers.pop(0).queue.close_worker(f"old{i}")
+        workers.append(joins)
+        if i == 3:
+            mixed[1] = now
+        for _ in range(3):
+            await load()
+            await harness.advance(pause)
+            now += pause
+    await load()
+
+    def allowed(slot: str, begin: float, end: float) -> float:
+        """What the rules of all who lived let go in that time: the strictest while both did. The first one after a
+        join is still as far from the last one as the rules said when that was booked.
+        """
+        edges = [begin, *(min(max(at, begin), end) for at in mixed), end]
+        intervals = before[slot].interval, slow.interval, after[slot].interval
+        first = slot == "s" and begin <= mixed[0] < end
+        return 4 + first + sum((b - a) / each for (a, b), each in zip(pairwise(edges), intervals, strict=True))
+
+    for slot, times in seen.items():
+        times.sort()
+        for i, first in enumerate(times):
+            for n, last in enumerate(times[i:], 1):
+                assert n <= allowed(slot, first, last) + SLACK / 10, (slot, first, last, mixed)
+        assert len(times) >= 0.9 * allowed(slot, times[0], now), "and it is used"

@@ -44,12 +44,10 @@ class Bookings:
 
     def keep(self, name: str, rate: float, burst: int = 1) -> None:
         """In any window no more than burst + rate × time, on the server's clock."""
-        instants = sorted(self.of(name), key=lambda one: one["received"])
-        for i in range(len(instants)):
-            began = instants[i]["sent"]
+        instants = sorted(one["at"] for one in self.of(name))
+        for i, began in enumerate(instants):
             for count, last in enumerate(instants[i:], 1):
-                began = min(began, last["sent"])  # an answer that was long under way may be of an earlier call
-                window = last["received"] - began + TICK
+                window = last - began + TICK
                 assert count <= burst + rate * window, f"{name}: {count} within {window:.3f} s"
 
     def were_kept(self, site: MockSite, prefix: str, slot: str) -> None:
@@ -61,12 +59,12 @@ class Bookings:
         for one in self.of(slot):
             assert one["booked"], one
             # The worker's instant is not before the server's, and it may only look late, never early.
-            assert one["left"] > one["received"] - TICK, one
+            assert one["left"] > one["at"] - TICK, one
             assert one["late"] < MISSED + TICK, one
             assert one["left"] - one["taken"] < MISSED + TICK or one["how"] == "rebooked", one
             used[one["path"]].append(one)
         for path, times in arrivals.items():
-            instants = sorted(one["received"] for one in used[path])
+            instants = sorted(one["at"] for one in used[path])
             assert len(times) == len(instants), f"{path}: something left without a departure"
             assert all(at > instant - TICK for at, instant in zip(times, instants, strict=True)), path
 
@@ -74,7 +72,7 @@ class Bookings:
         """The part of the allowed rate that was used, in the best half of the time: a busy machine
         stops us all now and then.
         """
-        instants = sorted(one["received"] for one in self.of(name))
+        instants = sorted(one["at"] for one in self.of(name))
         half = max(2, len(instants) // 2)
         spans = [last - first for first, last in zip(instants, instants[half:], strict=False)]
         return half / min(spans) / rate if spans else (len(instants) - 1) / (instants[-1] - instants[0]) / rate
@@ -175,6 +173,6 @@ def test_what_a_middleware_keeps_too_long_takes_another_departure(site: MockSite
     assert sum(one.get("retry/count", 0) + one.get("mocra/queue/redelivered", 0) for one in stats) == 0
     # None leaves before what is booked for it, whatever it was handed out for.
     left = sorted(at for event in workers.events("left") for at in event["at"])
-    booked = sorted(one["received"] for one in bookings.used)
+    booked = sorted(one["at"] for one in bookings.used)
     assert len(left) == 12
     assert all(at > instant - TICK for at, instant in zip(left, booked, strict=True))

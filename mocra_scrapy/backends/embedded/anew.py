@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, MutableMapping
 
 from mocra_scrapy.backends.embedded.freed import Freed, Stretch, free, set_anew
-from mocra_scrapy.backends.embedded.origins import NONE, Origin, grown, settle_span, span_of, store
+from mocra_scrapy.backends.embedded.origins import NONE, Origin, grown, span_of, store
 from mocra_scrapy.models import SlotLimit
 
 
@@ -19,12 +19,12 @@ def push(
 ) -> None:
     """A hold: one of *name* at a time after *until*, without a burst."""
     origin, last, span = origins.get(name, NONE), tat.get(name, 0.0), span_of(limit)
-    before, pushed = settle_span(tat, origins, name, span), until + span
+    before, pushed = grown(origin, last, span), until + span
     if pushed > before:
         if last and origin.pushed == last:  # nothing is booked behind the hold before
             before = grown(origin, origin.before, span)
-        store(origins, name, Origin(span, before, pushed))
-    tat[name] = max(before, pushed)
+        store(origins, name, Origin(span, before, pushed, until if limit.burst > 1 else 0.0))
+        tat[name] = pushed
 
 
 def take_back_push(
@@ -35,8 +35,9 @@ def take_back_push(
     now: float,
 ) -> None:
     """The hold is lifted."""
-    span, before, pushed = origins.get(name, NONE)
-    store(origins, name, Origin(span))
+    origin = origins.get(name, NONE)
+    span, before, pushed, _ = origin
+    store(origins, name, Origin(span) if pushed else origin)
     if pushed and pushed <= tat.get(name, 0.0):
         free(tat, freed, name, Stretch(0.0, before, pushed), now)
 
@@ -59,20 +60,25 @@ def keep_distance(
     if last is None:
         return
 
+    def departs(instant: float, known: float) -> float:
+        """Nobody who is booked before *instant* departs later."""
+        return max(now, known or instant - old.interval * (1 - old.jitter))
+
     def shortened(instant: float, start: float) -> float:
-        if limit.interval:
-            start = max(start, instant - old.interval * (1 - old.jitter))
         return min(grown(origin, instant, span), start + limit.burst * limit.interval)
 
-    start = max(now, held.get(name, now))
-    anew = shortened(last, now if math.isinf(start) else start)
+    start, departed = max(now, held.get(name, now)), departs(last, origin.last)
+    start = now if math.isinf(start) else start
+    anew = shortened(last, max(start, departed) if limit.interval else start)
+    known = departed if limit.burst > 1 else 0.0
     if anew >= last:
+        store(origins, name, origin._replace(last=known))
         return
     tat[name] = anew
     set_anew(freed, name, last, now)
     is_pushed = origin.pushed == last  # nothing is booked behind the hold
-    before = shortened(origin.before, now) if is_pushed and origin.before else 0.0
-    store(origins, name, Origin(span, before, anew if is_pushed else 0.0))
+    before = shortened(origin.before, departs(origin.before, 0.0)) if is_pushed and origin.before else 0.0
+    store(origins, name, Origin(span, before, anew if is_pushed else 0.0, known))
 
 
 def next_probe(

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mocra_scrapy.backends.embedded.origins import NONE, Origin, settle_span, span_of
+from mocra_scrapy.backends.embedded.origins import NONE, Origin, booked_with, span_of, tat_by
+from mocra_scrapy.backends.embedded.origins import store as store_origin
 from mocra_scrapy.backends.embedded.quotas import Counted
 from mocra_scrapy.backends.embedded.quotas import opens as quotas_open
 from mocra_scrapy.models import Departure, SlotLimit
@@ -95,9 +96,10 @@ def _opens(
     earliest: float,
     *,
     limit: SlotLimit,
+    since: float,
 ) -> float:
     """When one more of *name* may depart, *earliest* or later."""
-    at = max(earliest, tat[name] - min(span_of(limit), origins.get(name, NONE).span))
+    at = max(earliest, tat_by(origins.get(name, NONE), tat[name], limit, since) - span_of(limit))
     for stretch in table.get(name, ()):
         with_it = stretch.opens(earliest, limit)
         if with_it is not None:
@@ -114,6 +116,7 @@ def _own(
     *,
     limit: SlotLimit,
     factor: float,
+    since: float,
     now: float,
 ) -> tuple[float, float]:
     """One of *name* departs at *at*: ``before`` and ``end`` of what it owns. *factor*: -1 to 1, where
@@ -124,7 +127,12 @@ def _own(
         if stretch.opens(at, limit) == at:
             store(table, name, freed.without(stretch), now)
             return stretch.before, stretch.end
-    before = settle_span(tat, origins, name, span_of(limit))
+    origin, last = origins.get(name, NONE), tat.get(name, 0.0)
+    before = tat_by(origin, last, limit, since)
+    if before < last:
+        set_anew(table, name, last, now)
+    if (booked := booked_with(origin, last, at, limit)) != origin:
+        store_origin(origins, name, booked)
     tat[name] = end = max(at, before) + limit.interval * (1 + limit.jitter * factor)
     return before, end
 
@@ -167,11 +175,12 @@ def latest(
     names: tuple[str, ...],
     *,
     limit_of: Callable[[str, float], SlotLimit],
+    since: float,
     now: float,
     counted: Mapping[str, Counted] | None,
 ) -> tuple[float, str]:
     """When one more of all *names* may depart, and the name that it has to wait for; ``""``: none.
-    *counted*: for quotas; ``None``: there are none.
+    *since*: when the rules became what they are. *counted*: for quotas; ``None``: there are none.
     """
     earliest, last = now, ""
     while True:
@@ -179,7 +188,7 @@ def latest(
         for name in names:
             due = max(at, held.get(name, now))
             if name in tat:
-                due = _opens(tat, table, origins, name, due, limit=limit_of(name, now))
+                due = _opens(tat, table, origins, name, due, limit=limit_of(name, now), since=since)
             if counted is not None:
                 due = quotas_open(counted, name, limit_of(name, now).quotas, due, now)
             if due > at:
@@ -198,11 +207,14 @@ def book(
     at: float,
     *,
     factor: float,
+    since: float,
     now: float,
 ) -> Departure | None:
     """One departs at *at*; ``None``: none of the names in *limits* has an interval or a quota."""
     owned = tuple(
-        _own(tat, table, origins, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
+        _own(tat, table, origins, name, at, limit=limit, factor=factor, since=since, now=now)
+        if limit.interval
+        else (0.0, 0.0)
         for name, limit in limits.items()
     )
     counted = any(limit.quotas for limit in limits.values())

@@ -12,7 +12,9 @@ departures that the old one did not allow:
     the interval becomes 100: 4 - 3 * 100 is long past, four more would depart at once
 
 So nobody departs before ``tat`` minus the shorter one of both spans, and the next booking moves
-``tat`` on by what the new span has more.
+``tat`` on by what the new span has more. The other way round, nobody waits for the rest of intervals
+that are no longer in force: from the last departure on, or from when the rules became what they are,
+the new limit allows one more an interval, whatever ``tat`` says.
 
 A hold moves ``tat`` to its end, so that after it one departs at a time. Whoever lifts it takes that
 back, as if it were a booking: what departed before counts, and what was booked behind it.
@@ -20,7 +22,7 @@ back, as if it were a booking: what departed before counts, and what was booked 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import NamedTuple
 
 from mocra_scrapy.backends.embedded.rows import drop_over
@@ -34,11 +36,14 @@ class Origin(NamedTuple):
         span: with which ``tat`` was booked.
         before: ``tat`` as it was before a hold moved it; 0: there was none.
         pushed: where the hold moved it; 0: none did.
+        last: nobody who is booked departs later; 0: nobody knows. Only where there is a burst: a row
+            for each slot would be dear, and without one the wait is short.
     """
 
     span: float = 0.0
     before: float = 0.0
     pushed: float = 0.0
+    last: float = 0.0
 
 
 NONE = Origin()
@@ -62,12 +67,18 @@ def grown(origin: Origin, last: float, span: float) -> float:
     return last + max(0.0, span - origin.span) if last else 0.0
 
 
-def settle_span(tat: Mapping[str, float], origins: MutableMapping[str, Origin], name: str, span: float) -> float:
-    """*name* is booked with *span* now; its ``tat`` by it, which the caller stores; 0: there is none."""
-    origin = origins.get(name, NONE)
-    if span != origin.span:
-        store(origins, name, origin._replace(span=span))
-    return grown(origin, tat.get(name, 0.0), span)
+def tat_by(origin: Origin, tat: float, limit: SlotLimit, since: float) -> float:
+    """*tat*, which was made with *origin*, by *limit*, in force *since*; 0: there is none."""
+    anew = grown(origin, tat, span_of(limit))
+    if anew and origin.last:
+        anew = min(anew, max(since, origin.last) + span_of(limit) + limit.interval * (1 + limit.jitter))
+    return anew
+
+
+def booked_with(origin: Origin, tat: float, at: float, limit: SlotLimit) -> Origin:
+    """The origin after a booking at *at* by *limit*; *tat*: what it was before."""
+    last = max(at, origin.last or tat) if limit.burst > 1 else 0.0
+    return origin._replace(span=span_of(limit), last=last)
 
 
 def drop_bookings(tat: MutableMapping[str, float], origins: MutableMapping[str, Origin], now: float) -> None:

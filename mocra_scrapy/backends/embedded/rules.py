@@ -25,6 +25,7 @@ class Rules:
     def __init__(self, of: MutableMapping[str, RuleSet | None]) -> None:
         self._of = of
         self.version = 0
+        self._since = 0, 0.0
         self.has_quotas = False
         self._sets: tuple[RuleSet, ...] = ()
         self._digests: frozenset[str] = frozenset()
@@ -66,6 +67,12 @@ class Rules:
             yield
         finally:
             self._use(before)
+
+    def since(self, now: float) -> float:
+        """When the rules became what they are: when somebody first asked, at the latest."""
+        if self._since[0] != self.version:
+            self._since = self.version, now
+        return self._since[1]
 
     @property
     def different(self) -> int:

@@ -127,8 +127,8 @@ class Throttle(PermitTables):
     def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
         counted = self.counted if self.quotas or self.rules.has_quotas else None
-        tables = (self.tat, self.freed, self.origins, self.held)
-        return latest(*tables, tuple(names), limit_of=self.limit_of, now=now, counted=counted)
+        tables, since = (self.tat, self.freed, self.origins, self.held), self.rules.since(now)
+        return latest(*tables, tuple(names), limit_of=self.limit_of, since=since, now=now, counted=counted)
 
     def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
         """One departs at *at*; ``None``: none of *names* has an interval or a quota."""
@@ -139,7 +139,8 @@ class Throttle(PermitTables):
         if len(self.tat) > MANY_BOOKINGS:
             drop_bookings(self.tat, self.origins, now)
         factor = self.random.uniform(-1, 1)
-        return book(self.tat, self.freed, self.origins, limits, at, factor=factor, now=now)
+        since = self.rules.since(now)
+        return book(self.tat, self.freed, self.origins, limits, at, factor=factor, since=since, now=now)
 
     def take_back(self, unused: Departure, now: float) -> None:
         """It did not depart: others may, in its place."""

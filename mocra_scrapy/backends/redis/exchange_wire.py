@@ -51,7 +51,7 @@ NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
 def pack_departure(departure: Departure) -> list[float]:
     """As ``lua/lib/departures.lua`` knows it."""
-    booking = [departure.at, *(us for owned in departure.owned for us in owned)]
+    booking = [round(departure.at * 1e6), *(us for owned in departure.owned for us in owned)]
     return [*booking, 1] if departure.counted else booking
 
 
@@ -61,7 +61,7 @@ def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departur
     counted = len(owned) % 2 == 1
     if counted:
         del owned[-1]
-    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)), counted)
+    departure = Departure(names, at / 1e6, tuple(zip(owned[::2], owned[1::2], strict=True)), counted)
     return departure if counted or any(end for _, end in departure.owned) else None
 
 

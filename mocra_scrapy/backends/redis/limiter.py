@@ -75,10 +75,10 @@ class RedisRateLimiter:
 
         answers = await gather_all([ask(shard, positions) for shard, positions in groups.items()])
         bookings = [Booking(0.0, False)] * len(wishes)
-        for positions, answer in zip(groups.values(), answers, strict=True):
+        for (shard, positions), answer in zip(groups.items(), answers, strict=True):
             for i, (us, *booking) in zip(positions, answer, strict=True):
                 if us >= 0:
-                    bookings[i] = Booking(us / 1e6, True, open_departure(wishes[i].names, booking))
+                    bookings[i] = Booking(us / 1e6, True, open_departure(wishes[i].names, booking), shard)
                 else:
                     bookings[i] = Booking((-1 - us) / 1e6, False)
         return bookings

@@ -26,6 +26,7 @@ from mocra_scrapy.worker.bypass import Bypass
 from mocra_scrapy.worker.outage_share import OutageShare
 from mocra_scrapy.worker.queue_status import QueueStatus
 from mocra_scrapy.worker.slot_policy import ClusterPolicy, policy_for
+from mocra_scrapy.worker.store_clock import StoreClock
 
 
 class OneSpider(Spider):
@@ -60,6 +61,7 @@ class Desk:
         self.session = QueueSession(queue, "worker")
         self.parts: Any = SimpleNamespace(options=mocra.options, limiter=self.limiter, session=self.session)
         self.status = QueueStatus(CrawlState(1))
+        self.status.store = StoreClock(lambda: self.now)
         self.active: set[Request] = set()
         self.engine = EngineHooks(crawler)
         self.engine._active = self.active

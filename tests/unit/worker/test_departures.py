@@ -21,6 +21,7 @@ from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import SlotPermits
 from mocra_scrapy.worker.slot_policy import Instant, WorkerPolicy
+from mocra_scrapy.worker.store_clock import StoreClock
 from mocra_scrapy.worker.wire import Wire
 
 
@@ -68,7 +69,7 @@ class Desk:
         stats: Any = SimpleNamespace(inc_value=lambda name: None)
         permits = SlotPermits()
         permits.any_held = lambda names: self.held  # type: ignore[method-assign]
-        self.departures = Departures(parts, permits, self.deliveries.send_back, stats)
+        self.departures = Departures(parts, permits, self.deliveries.send_back, stats, StoreClock(lambda: self.now))
 
     def _wake(self) -> None:
         self.woken += 1

@@ -4,8 +4,8 @@ delays arrivals, but none of this.
 One event ``bookings`` when the spider closes. ``used``: of each request of the queue's that left with
 a departure its slot, scopes and path, and
 
-* bounds of its instant: the server's lies between ``sent`` and ``received``, the worker's between
-  ``received`` and ``taken``;
+* ``at``: its instant by the server's clock, which is this machine's; the worker's lies between that and
+  ``taken``;
 * ``booked``: whether the server had booked it for this worker, which had neither used it nor given it
   back; ``how``: it is the one that the request was handed out with (``leased``), came to it from
   another request that did not leave (``handed on``), or was booked at the wire (``rebooked``);
@@ -48,28 +48,25 @@ class Recording(Scheduler):
     async def recorded(self, *args, **kwargs):
         for departure in kwargs["bounds"].unused:
             self.booked.pop(departure, None)
-        sent = time.monotonic()
         answer = await self.exchange(*args, **kwargs)
-        received = time.monotonic()
         for lease in answer.leases:
-            self.book(lease.departure, sent + lease.wait, received + lease.wait, lease.wait)
+            self.book(lease.departure, lease.wait)
         return answer
 
     async def reserved(self, wishes, **kwargs):
         for wish in wishes:
             self.booked.pop(wish.instead, None)
-        sent = time.monotonic()
         answers = await self.reserve(wishes, **kwargs)
-        received = time.monotonic()
         for answer in answers:
             if answer.booked:
-                self.book(answer.departure, sent + answer.wait, received + answer.wait, answer.wait)
+                self.book(answer.departure, answer.wait)
                 REBOOKED.get([]).append(answer.departure)
         return answers
 
-    def book(self, departure, sent, received, wait):
+    def book(self, departure, wait):
         if departure is not None:
-            self.booked[departure] = bounds = {"sent": sent, "received": received}
+            at = departure.at - (time.time() - time.monotonic())
+            self.booked[departure] = bounds = {"at": at}
             # It is taken in within the same step of the event loop: this comes after it.
             asyncio.get_running_loop().call_soon(lambda: bounds.update(taken=time.monotonic() + wait))
 

@@ -1,4 +1,4 @@
--- uses: journal meta throttle quotas
+-- uses: journal meta throttle quotas origins
 -- When who departs, in us.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
@@ -11,18 +11,13 @@
 -- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
---
--- Beside tat stands what it was made with, its origin {span, before, pushed}: the span, (burst - 1) * interval, of the limit
--- by which it was booked, for a longer one opens nothing; and of a hold, tat before it and where it moved tat, which is taken
--- back when it is lifted. mocra_scrapy/backends/embedded/origins.py says why.
 local departures = (function()
     local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
     local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
     local moved = {}  -- names whose tat has to be written
     local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
-    local origins, origins_anew = {}, {}  -- the same
-    local ORIGINS, NONE = throttle.ORIGINS, {0, 0, 0}
+    local origin_of, set_origin, span_of, grown, tat_by = origins.of, origins.set, origins.span_of, origins.grown, origins.tat_by
     local seeded = false
 
     local function score(scores, key, name)
@@ -46,30 +41,11 @@ local departures = (function()
         return row
     end
 
-    local function origin_of(name)
-        local row = origins[name]
-        if row == nil then
-            local packed = throttle.field(ORIGINS, name)
-            row = packed and cmsgpack.unpack(packed) or NONE
-            origins[name] = row
-        end
-        return row
-    end
-
-    local function set_origin(name, span, before, pushed)
-        origins[name], origins_anew[name] = {span, before, pushed}, true
-    end
-
-    local function span_of(limit) return (limit.burst - 1) * limit.interval end
-
-    local function grown(origin, tat, span)  -- tat, by the span of an origin, by another span; 0: there is none
-        return tat > 0 and tat + math.max(0, span - origin[1]) or 0
-    end
-
-    local function settle_span(name, span)  -- it is booked with this span now -> tat by it
-        local origin = origin_of(name)
-        if span ~= origin[1] then set_origin(name, span, origin[2], origin[3]) end
-        return grown(origin, tats[name] or score(tats, TAT, name), span)
+    local function settle(name, at, limit)  -- it is booked at at by this limit -> tat by it, tat as it was
+        local origin, tat, span = origin_of(name), tats[name] or score(tats, TAT, name), span_of(limit)
+        local last = limit.burst > 1 and math.max(at, origin[4] > 0 and origin[4] or tat) or 0
+        if span ~= origin[1] or last ~= origin[4] then set_origin(name, span, origin[2], origin[3], last) end
+        return tat_by(origin, tat, limit), tat
     end
 
     local function opens(row, i, earliest, limit)  -- when one may depart with the stretch at i; nil: it is of no use
@@ -99,7 +75,7 @@ local departures = (function()
         if limit.quotas then earliest = quotas.opens(name, limit.quotas, earliest) end
         if tat == 0 then return earliest end
         local row = any_freed() and freed_of(name)
-        local at = math.max(earliest, tat - math.min(span_of(limit), origin_of(name)[1]))
+        local at = math.max(earliest, tat_by(origin_of(name), tat, limit) - span_of(limit))
         if row then
             for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
         end
@@ -131,7 +107,8 @@ local departures = (function()
                 end
             end
         end
-        local before = settle_span(name, span_of(limit))
+        local before, last = settle(name, at, limit)
+        if before < last then set_freed(name, {math.max(row and row[1] or 0, last)}) end  -- later ones own that time
         tats[name] = math.floor(math.max(at, before) + limit.interval * (1 + limit.jitter * factor))
         moved[name] = true
         return before, tats[name]
@@ -174,7 +151,7 @@ local departures = (function()
             assign(names, at, true)
             n = n + 1
         end
-        for name, tat in pairs(saved) do tats[name], freed[name], origins[name] = tat, were[name], came[name] end
+        for name, tat in pairs(saved) do tats[name], freed[name] = tat, were[name]; origins.restore(name, came[name]) end
         return n
     end
 
@@ -230,18 +207,18 @@ local departures = (function()
 
     local function push(name, til)  -- a hold: one at a time after it, without a burst
         local origin, tat, span = origin_of(name), score(tats, TAT, name), span_of(limit_of(name))
-        local before, pushed = settle_span(name, span), til + span
+        local before, pushed = grown(origin, tat, span), til + span
         if pushed > before then
             -- Behind another hold, with nothing booked behind that.
             if tat > 0 and origin[3] == tat then before = grown(origin, origin[2], span) end
-            set_origin(name, span, before, pushed)
+            set_origin(name, span, before, pushed, limit_of(name).burst > 1 and til or 0)
+            tats[name], moved[name] = pushed, true
         end
-        tats[name], moved[name] = math.max(before, pushed), true
     end
 
     local function take_back_push(name)  -- the hold is lifted
         local span, before, pushed = unpack(origin_of(name))
-        set_origin(name, span, 0, 0)
+        if pushed > 0 then set_origin(name, span, 0, 0, 0) end
         if pushed > 0 and pushed <= score(tats, TAT, name) then free(name, 0, before, pushed) end
     end
 
@@ -252,16 +229,20 @@ local departures = (function()
         if tat == 0 then return end
         local origin, span = origin_of(name), span_of(limit)
 
-        local function shortened(us, start)
-            if limit.interval > 0 then start = math.max(start, math.floor(us - old.interval * (1 - old.jitter))) end
-            return math.min(grown(origin, us, span), start + limit.burst * limit.interval)
+        local function departs(us, known)  -- nobody who is booked before us departs later
+            return math.max(now_us, known > 0 and known or math.floor(us - old.interval * (1 - old.jitter)))
         end
 
-        local anew = shortened(tat, hold < math.huge and math.max(now_us, hold) or now_us)
-        if anew >= tat then return end
+        local function shortened(us, start) return math.min(grown(origin, us, span), start + limit.burst * limit.interval) end
+
+        local departed, start = departs(tat, origin[4]), hold < math.huge and math.max(now_us, hold) or now_us
+        local anew = shortened(tat, limit.interval > 0 and math.max(start, departed) or start)
+        local known = limit.burst > 1 and departed or 0
+        if anew >= tat then set_origin(name, origin[1], origin[2], origin[3], known); return end
+        local before = origin[2] > 0 and shortened(origin[2], departs(origin[2], 0)) or 0
         local is_pushed = origin[3] == tat  -- nothing is booked behind the hold
         set_anew(name, anew)
-        set_origin(name, span, is_pushed and origin[2] > 0 and shortened(origin[2], now_us) or 0, is_pushed and anew or 0)
+        if is_pushed then set_origin(name, span, before, anew, known) else set_origin(name, span, 0, 0, known) end
     end
 
     local function save_freed()
@@ -282,21 +263,10 @@ local departures = (function()
         call('PEXPIRE', FREED, text(last))
     end
 
-    local function save_origins()
-        local set, gone = {}, {}
-        for name in pairs(origins_anew) do
-            local row = origins[name]
-            if row[1] > 0 or row[3] > 0 then set[#set + 1], set[#set + 2] = name, cmsgpack.pack(row)
-            else gone[#gone + 1] = name end
-        end
-        meta.in_parts('HDEL', ORIGINS, gone)
-        meta.in_parts('HSET', ORIGINS, set)
-    end
-
     local function save()
         quotas.save()
         if next(freed_anew) then save_freed() end
-        if next(origins_anew) then save_origins() end
+        origins.save()
         if not next(moved) then return end
         local args = {}
         for name in pairs(moved) do
@@ -307,7 +277,7 @@ local departures = (function()
         for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
             local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
             if #old > 0 then call('ZREM', key, unpack(old)) end
-            if #old > 0 and key == TAT and is_there(ORIGINS) then call('HDEL', ORIGINS, unpack(old)) end
+            if #old > 0 and key == TAT then origins.forget(old) end
         end
     end
 

@@ -55,7 +55,7 @@
 --                            of what is delayed goes on                               is finished
 --   tat              zset    name -> us when the next departure without a burst is    that is over
 --                            on time, see departures.lua
---   origins          hash    name -> packed {span, before, pushed}, see               its tat is
+--   origins          hash    name -> packed {span, before, pushed, last}, see         its tat is
 --                            departures.lua
 --   freed            hash    name -> packed bookings that were not used, see          the last of them is over; the run
 --                            departures.lua                                           is finished
