@@ -57,6 +57,11 @@ class Burial:
     kind: str = ""
     response: bytes | None = field(default=None, repr=False)
 
+    @property
+    def response_bytes(self) -> int:
+        """About what it adds to a message."""
+        return len(self.response or b"")
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

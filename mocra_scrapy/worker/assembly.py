@@ -122,7 +122,7 @@ class CrawlWorker:
         # Taken in, and handed out.
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy)
-        settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
+        settlement = Settlement(parts, failures, outbox, codec, stats, fingerprint=filter.fingerprint)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)
         deliveries = Deliveries(settlement.settle, on_downloaded, status.kick, unused.give_away)
@@ -184,6 +184,7 @@ class CrawlWorker:
             options=parts.live_options,
             insist=outages.insist,
             lost=lost,
+            responses=settlement.responses,
             immediate=parts.immediate,
         )
         return cls(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.models import Audit, Bounds, Exchange
     from mocra_scrapy.settings.crawl import Options
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
+    from mocra_scrapy.worker.failing_responses import FailingResponses
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.lost_state import LostState
     from mocra_scrapy.worker.outbox import Batch, Outbox
@@ -96,6 +97,7 @@ class ExchangeLoop:
         options: Callable[[], Options],
         insist: Insist,
         lost: LostState,
+        responses: FailingResponses,
         immediate: bool = False,
     ) -> None:
         self._session = session
@@ -110,6 +112,7 @@ class ExchangeLoop:
         self._options = options
         self._insist = insist
         self._lost = lost
+        self._responses = responses
         self._woken = False
         self._last = 0.0
         self._idle = 0.0
@@ -213,6 +216,7 @@ class ExchangeLoop:
     async def _exchange(self, options: Options, want: int) -> None:
         call = self._begin(options, want, BATCH, BATCH_BYTES)
         self._busy = True
+        await self._responses.pack(call.batch.burials)
         arguments = call.arguments
         exchange = await self._insist(lambda repeat: self._session.exchange(**arguments, repeat=repeat))
         await self._take_in(call, exchange)
@@ -277,6 +281,7 @@ class ExchangeLoop:
         if state is not exchange.state:
             exchange = replace(exchange, state=state)
         self._note(call, exchange)
+        self._responses.answered(call.batch.burials, exchange.buried, exchange.kept)
         # Nobody sees a lease that can't be read yet.
         await self._codec.arrived(exchange.leases, self._insist)
         self._handler.on_answered(call.batch, exchange)

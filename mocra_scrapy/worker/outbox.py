@@ -102,7 +102,7 @@ class Outbox:
                 batch.acks.append(op)
             else:
                 batch.burials.extend(op)
-                size += sum(len(burial.detail) for burial in op)
+                size += sum(len(burial.detail) + burial.response_bytes for burial in op)
         self._sent = taken + len(batch.releases)
         self._sent_bytes = sum(len(push.entry.body) for push in batch.pushes)
         return batch
