@@ -27,6 +27,7 @@ from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
 from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
+from mocra_scrapy.settings.robots import read_max_age
 from mocra_scrapy.settings.traps import read_traps
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ FAST = {"STATS_CLASS": "mocra_scrapy.statscollectors.FastStatsCollector"}
 
 #: What stands in place of a component of Scrapy's own, at its place.
 BUILT_INS = {
+    "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": (
+        "DOWNLOADER_MIDDLEWARES",
+        "mocra_scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware",
+    ),
     "scrapy.downloadermiddlewares.retry.RetryMiddleware": (
         "DOWNLOADER_MIDDLEWARES",
         "mocra_scrapy.downloadermiddlewares.retry.RetryMiddleware",
@@ -153,6 +158,7 @@ class Addon:
         read_feedback(settings)
         read_breaker(settings)
         read_traps(settings)
+        read_max_age(read)
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)

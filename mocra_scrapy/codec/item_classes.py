@@ -76,7 +76,7 @@ class ItemClasses:
         settings = getattr(spider, "settings", None)
         spider_modules = settings.getlist("SPIDER_MODULES") if settings is not None else []
         named = SettingsReader(settings).paths("MOCRA_ITEM_CLASSES") if settings is not None else []
-        own = [base.__module__ for base in type(spider).__mro__ if base.__module__.partition(".")[0] != "scrapy"]
+        own = [base.__module__ for base in type(spider).__mro__]
         self._packages = {name.partition(".")[0] for name in [*spider_modules, *own]}
         self._packages -= {"builtins", "scrapy", "mocra_scrapy"}
         self._modules: set[str] = set()

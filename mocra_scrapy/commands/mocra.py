@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: Name -> (module of this folder, what it does).
 VERBS = {
     "breaker": ("breaker", "show which slots of a crawl are open; open or close one"),
+    "budgets": ("budgets", "tell what a crawl has had of its budgets; change them while it runs"),
     "check": ("check", "compare what is counted of a crawl with what is stored of it, and repair it"),
     "dead": ("dead", "list, show, parse, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),

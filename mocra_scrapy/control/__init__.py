@@ -54,7 +54,7 @@ class Control:
 
     def __init__(self, backend: IBackend, crawl: str, by: str = "") -> None:
         self.crawl = crawl
-        self._by, self._backend = by, backend
+        self._by, self.backend = by, backend
         self._values = backend.shared_values(control_namespace(crawl))
         self._registry = backend.worker_registry()
 
@@ -108,7 +108,7 @@ class Control:
 
     async def exists(self) -> bool:
         """Whether the crawl was ever begun, somebody works on it, or something was told to it."""
-        state = await self._backend.request_queue(self.crawl, QueueOptions()).state()
+        state = await self.backend.request_queue(self.crawl, QueueOptions()).state()
         return bool(state.run or await self.workers() or await self._values.versions())
 
     async def settings(self) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.utils.log import get_scrapy_root_handler
 
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.budgets import checked_budgets
 from mocra_scrapy.settings.checks import setting_number
 
 if TYPE_CHECKING:
@@ -110,6 +111,16 @@ def _apply_prefetch(mocra: Mocra, value: int | None) -> None:
     mocra.worker_state.look_again()
 
 
+def _apply_budgets(mocra: Mocra, value: Any) -> None:
+    own = mocra.own_options.budgets
+    rules = own if value is None else own.changed(checked_budgets(value))
+    mocra.options = replace(mocra.options, budgets=rules)
+    if mocra.worker_state.budgets is not None:
+        mocra.worker_state.budgets.change(rules)
+        mocra.worker_state.look_again()
+
+
+live_setting("MOCRA_BUDGETS", checked_budgets, _apply_budgets)
 live_setting("CONCURRENT_REQUESTS", whole("CONCURRENT_REQUESTS", 1, 10_000), _apply_concurrency)
 live_setting("LOG_LEVEL", _level, _apply_level)
 live_setting("MOCRA_PREFETCH", whole("MOCRA_PREFETCH", 0, 10_000), _apply_prefetch)

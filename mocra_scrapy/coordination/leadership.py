@@ -232,7 +232,7 @@ class Candidate:
 
     async def _hold(self, term: Term) -> None:
         """Keep the role until it is lost."""
-        pause = max(0.0, self._until - self._deadline + self._renew - self._clock())
+        pause = self._until - self._deadline + self._renew - self._clock()
         while True:
             left = self._until - self._clock()
             with contextlib.suppress(asyncio.TimeoutError):
@@ -253,7 +253,7 @@ class Candidate:
                 # From when this one was sent: after a slow answer the next one still has
                 # deadline - renew to come back.
                 self._until = sent + self._deadline
-                pause = max(0.0, sent + self._renew - self._clock())
+                pause = sent + self._renew - self._clock()
             except Exception as error:
                 logger.warning("%s can't renew its term %d of %r: %s", self.name, term.number, term.role, error)
                 pause = self._jittered(min(self._retry, self._renew))

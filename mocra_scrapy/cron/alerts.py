@@ -81,7 +81,7 @@ class Alerts:
                     await asyncio.wait_for(self._once(target, told), PATIENCE)
             except Exception as error:  # whatever a server may answer: it counts as one try
                 became = "failed"
-                why = str(error) or f"no answer within {PATIENCE:g} s"
+                why = f"no answer within {PATIENCE:g} s" if _is_late(error) else str(error) or repr(error)
                 logger.warning("Alert %s of %s, try %d of %d: %s", event, run.id, tries, TRIES, why)
                 if tries < TRIES:
                     await asyncio.sleep(AGAIN * 2 ** (tries - 1))
@@ -130,6 +130,12 @@ def _post(url: str, told: bytes) -> None:
         with error:
             where = f"; it redirects to {error.headers['Location']}: write that URL" if 300 <= error.code < 400 else ""
             raise RuntimeError(f"the webhook answers {error.code} {error.reason}{where}") from error
+
+
+def _is_late(error: Exception) -> bool:
+    """Whether the time was over, for the socket or for whoever waits for it: they have the same."""
+    reason = getattr(error, "reason", None)  # URLError's
+    return isinstance(error, (TimeoutError, asyncio.TimeoutError)) or isinstance(reason, TimeoutError)
 
 
 async def _in_a_thread(work: Callable[[], None]) -> None:

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from zope.interface import implementer
 
 from mocra_scrapy.cron.folder import locked, make_usable, unusable
-from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError
+from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError, NotSupported
 from mocra_scrapy.interfaces import IElection, IShared
 from mocra_scrapy.models import SharedValue, Term
 
@@ -110,8 +110,17 @@ class FileShared:
         return {name: one.version for name, one in (await self.everything(prefix)).items()}
 
     async def put(
-        self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
+        self,
+        name: str,
+        value: bytes | None,
+        *,
+        version: int | None = None,
+        fence: int | None = None,
+        lasts: float | None = None,
     ) -> SharedValue | None:
+        if lasts is not None:
+            raise NotSupported("lasts", "values in a file don't end by themselves", "Use memory:// or Redis")
+
         def put() -> SharedValue | None:
             with self._file.held() as data:
                 old = _value(data["values"].get(name))

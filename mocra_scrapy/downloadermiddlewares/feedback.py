@@ -5,20 +5,17 @@ site said.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import scrapy
 from scrapy import Request
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import EngineHooks
-from mocra_scrapy.models import LimitChange, SlotState
 from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
+from mocra_scrapy.politeness.crawl_delays import CrawlDelays
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
@@ -49,7 +46,7 @@ class FeedbackMiddleware:
     of 400 or more
     429; 503 more than now and     halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
     then, or with ``Retry-After``
-    ``Crawl-delay`` in robots.txt  raises the slot's interval to it, unless it is longer (Scrapy 2.18 and later)
+    ``Crawl-delay`` in robots.txt  keeps so many seconds between two requests of the slot
     =============================  ====================================================================================
 
     It never waits: notes are told by a task of their own. With ``MOCRA_THROTTLE_SCOPE = "worker"``
@@ -76,8 +73,8 @@ class FeedbackMiddleware:
         self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
-        parsed = getattr(scrapy_signals, "robots_parsed", None)  # Scrapy 2.18
-        if parsed is not None and self.options.cluster and self.options.crawl_delay:
+        self._crawl_delays = mocra.component(CrawlDelays)
+        if self._crawl_delays.wanted and (parsed := getattr(scrapy_signals, "robots_parsed", None)):  # Scrapy 2.18
             crawler.signals.connect(self._robots_parsed, parsed)
 
     @classmethod
@@ -102,6 +99,8 @@ class FeedbackMiddleware:
             self._state.not_sent(request)
             return response
         slot, kind = self._slot_of(request), kind_of_status(response.status)
+        if (budgets := self._state.budgets) is not None and budgets.rules:
+            budgets.spent(request, slot, len(response.body), failed=bool(kind))
         self._tell(slot, kind, sent_at)
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
@@ -134,6 +133,8 @@ class FeedbackMiddleware:
             self._tell(name, kind, sent_at)
             return
         slot = self._slot_of(request)
+        if (budgets := self._state.budgets) is not None and budgets.rules:
+            budgets.spent(request, slot, 0, failed=True)
         self._tell(slot, kind, sent_at)
         self._stalls.failed(slot, sent_at, 0.0, f"{kind}: {str(exception)[:100]}")
 
@@ -156,45 +157,7 @@ class FeedbackMiddleware:
         ):
             self.feedback.slow_down(slot, options.floor, rate)
 
-    # ------------------------------------------------------------------ robots.txt
-
-    def _robots_parsed(self, robotparser: Any, request: Request) -> None:
-        agent = self._agent(request)
-        try:
-            delay = robotparser.crawl_delay(agent)
-            seconds = 0.0 if delay is None else float(delay)
-        except (TypeError, ValueError, OverflowError, AttributeError):
-            seconds = math.nan
-        if math.isnan(seconds) or seconds < 0:
-            self.stats.inc_value("mocra/throttle/crawl_delay_malformed")
-            return
-        if not seconds:
-            return
-        seconds = min(seconds, self.options.crawl_delay)
-        slot, floors = self._slot_of(request), self.feedback.floors
-        self.stats.inc_value("mocra/throttle/crawl_delays")
-        if len(floors) < 100_000:
-            floors[slot] = seconds
-        self.feedback.change(slot, at_least(seconds, self.feedback.own(slot)), "Crawl-delay in robots.txt")
-
-    def _agent(self, request: Request) -> str | bytes:
-        """Who we are, as Scrapy's own robots middleware finds out."""
-        settings = self.crawler.settings
-        named: str | bytes | None = settings.get("ROBOTSTXT_USER_AGENT") or request.headers.get("User-Agent")
-        return named or settings.get("USER_AGENT") or f"Scrapy/{scrapy.__version__}"
-
-
-def at_least(seconds: float, own: float) -> Callable[[SlotState], LimitChange | None]:
-    """Raises a slot's interval to *seconds* unless it is longer, by an adaptation or by its *own*
-    settings. What people said stays, the store keeps this for when that is over.
-    """
-
-    def changer(state: SlotState) -> LimitChange | None:
-        change = state.change
-        if change.interval is not None and not change.adapted:
-            return LimitChange(seconds, adapted=True) if own < seconds else None
-        if (own if change.interval is None else change.interval) >= seconds:
-            return None
-        return LimitChange(seconds, change.burst, change.concurrency, adapted=True)
-
-    return changer
+    async def _robots_parsed(self, robotparser: Any, request: Request) -> None:
+        """Read by a middleware of the project's own."""
+        if not self._crawl_delays.has_source:
+            await self._crawl_delays.hear(robotparser, request, self._slot_of(request))

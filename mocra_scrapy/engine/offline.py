@@ -9,6 +9,7 @@ items on. So callbacks, errbacks, ``cb_kwargs`` and asynchronous generators are 
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -18,8 +19,6 @@ from scrapy import signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.crawler import AsyncCrawlerProcess, CrawlerProcess
 from scrapy.utils.defer import deferred_from_coro
-from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
 
 from mocra_scrapy.exceptions import NotSupported
 
@@ -50,7 +49,7 @@ class Outcome:
 
     Attributes:
         items, requests: what the callback or errback yielded.
-        failures: exceptions that left it, a spider middleware or a pipeline, or kept the spider
+        failures: tracebacks of exceptions that left it, a spider middleware or a pipeline, or kept the spider
             from being opened.
         ignored: whether Scrapy's ``HttpErrorMiddleware`` ignored the response, because of its
             status, and no errback took that.
@@ -58,7 +57,7 @@ class Outcome:
 
     items: list[Any] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     ignored: bool = False
 
 
@@ -94,10 +93,10 @@ def run_offline(
     crawler = process.create_crawler(spider_class)
     _listen(crawler, outcome)
     running = process.crawl(crawler, **arguments)
-    if isinstance(running, Deferred):
-        running.addErrback(outcome.failures.append)
-    else:
+    if runs_async:
         running.add_done_callback(lambda task: _note(task, outcome))
+    else:
+        running.addErrback(lambda failure: outcome.failures.append(failure.getTraceback()))
     process.start()
     outcome.ignored = bool(crawler.stats and crawler.stats.get_value("httperror/response_ignored_count"))
     return outcome
@@ -106,14 +105,14 @@ def run_offline(
 def _note(task: asyncio.Future[None], outcome: Outcome) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        outcome.failures.append(Failure(error))  # type: ignore[no-untyped-call]
+        outcome.failures.append("".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
 
 def _listen(crawler: Crawler, outcome: Outcome) -> None:
     """Note what comes out, and close the spider when nothing is left, though others would keep it."""
 
-    def failed(failure: Failure) -> None:
-        outcome.failures.append(failure)
+    def failed(failure: Any) -> None:
+        outcome.failures.append(failure.getTraceback())
 
     def scraped(item: Any) -> None:
         outcome.items.append(item)
@@ -176,14 +175,17 @@ class _Downloader:
         assert crawler.spider is not None
         crawler.spider.start = _nothing  # type: ignore[method-assign]
 
-    def fetch(self, request: Request) -> Deferred[Response]:
+    def fetch(self, request: Request) -> Any:
+        return deferred_from_coro(self._answered(request))
+
+    async def _answered(self, request: Request) -> Response:
         if self.answer is None or request is not self.answer[0]:
             raise NotSupported(
                 "scrapy mocra dead parse",
                 f"the callback itself asks for {request}, and nothing is downloaded here",
                 "Replay the letter, and let a crawl run it",
             )
-        return succeed(self.answer[1])
+        return self.answer[1]
 
     def needs_backout(self) -> bool:
         return False
@@ -207,15 +209,6 @@ class _Items:
 
     async def process_item_async(self, item: Any) -> Any:
         return item
-
-    def open_spider(self, spider: Spider) -> Deferred[None]:  # Scrapy 2.14 looks whether it is there
-        return succeed(None)
-
-    def close_spider(self, spider: Spider) -> Deferred[None]:
-        return succeed(None)
-
-    def process_item(self, item: Any, spider: Spider) -> Deferred[Any]:
-        return succeed(item)
 
 
 async def _nothing() -> AsyncIterator[Any]:

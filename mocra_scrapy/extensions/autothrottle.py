@@ -103,7 +103,7 @@ class AutoThrottle:
                 return None  # somebody said it, while the crawl runs
             old = self._feedback.own(slot) if state.change.interval is None else state.change.interval
             latency = seen.good / seen.goods if seen.goods else seen.all / seen.alls
-            least = max(self._feedback.floors.get(slot, 0.0), state.limit.floor)
+            least = max(state.change.least or 0.0, state.limit.floor)
             new = self.adjusted(old, latency, good=seen.goods > 0, least=least)
             if self.debug:
                 logger.info(

@@ -15,6 +15,7 @@ show what a rule is for: the race that it decides, step by step.
 
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
+from mocra_scrapy.interfaces.budgets import IBudgets
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
@@ -31,6 +32,7 @@ from mocra_scrapy.interfaces.workers import IWorkers
 __all__ = [
     "IBackend",
     "IBreaker",
+    "IBudgets",
     "ICrawlRecord",
     "IDeadLetters",
     "IDictionaries",

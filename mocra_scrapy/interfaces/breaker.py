@@ -77,5 +77,6 @@ class IBreaker(Interface):
     async def reset(slot: str) -> bool:
         """Close a slot and forget what it was opened for; ``False``: it was not open. Other holds
         stay. Failures of what departed before don't count any more. [a_reset_closes_at_once]
-        [what_departed_before_a_reset_says_nothing]
+        [what_departed_before_a_reset_says_nothing], for ten minutes
+        [a_reset_is_remembered_for_longer_than_the_window].
         """

@@ -48,7 +48,7 @@ class IRateLimiter(Interface):
           others: the last ones make room for any time [the_last_bookings_given_back_make_room], one
           before others for that instant only, or none of them would keep its distance.
           [an_instant_between_others_is_booked_again] What was set anew meanwhile stays.
-          [nothing_is_taken_back_from_before_a_lift]
+          [nothing_is_taken_back_from_before_a_change]
         """
 
     async def hold(name: str, seconds: float) -> None:
@@ -76,10 +76,15 @@ class IRateLimiter(Interface):
     async def change(name: str, change: LimitChange) -> None:
         """Change a limit while the crawl runs; an empty change goes back to the settings.
         [a_change_holds_at_once] What is booked keeps its distance from what is booked after the
-        change. [a_shorter_interval_spares_what_is_booked] One that is ``adapted`` keeps to the limit's floor.
+        change. [a_shorter_interval_spares_what_is_booked] A longer one, by whomever, opens no departure
+        that was not open. [a_longer_interval_is_no_burst] One that is ``adapted`` keeps to the limit's floor.
         [an_adaptation_keeps_the_floor] It never replaces an interval that people set, but applies
         when that has ended. [an_adaptation_waits_for_people] A change with ``lasts`` ends by itself, and so do
-        the waits that it caused. [a_change_may_end_by_itself]
+        the waits that it caused. [a_change_may_end_by_itself] Its longer interval has no burst.
+        [a_longer_interval_for_a_time_has_no_burst]
+
+        No jitter takes an interval below ``least``, which the site asks for, nor one that people set
+        below what they said. [jitter_stays_above_what_was_asked_for]
         """
 
     async def reset(name: str) -> None:
@@ -92,7 +97,10 @@ class IRateLimiter(Interface):
         """Nothing of it departs until :meth:`resume`. [a_paused_slot_waits_for_its_resumption]"""
 
     async def resume(name: str) -> None:
-        """End a pause and any hold."""
+        """End a pause and any hold: the wait that it caused is over, also for what was booked behind
+        it and is given back. [a_lifted_hold_leaves_no_wait] What departed before and what is booked
+        counts. [a_resumption_is_no_burst]
+        """
 
     async def slots() -> Mapping[str, int]:
         """All slots and scopes of which something is stored, be it a change, a hold or a failure, and

@@ -56,7 +56,8 @@ class ILocks(Interface):
     async def release(name: str, owner: str, number: int) -> bool:
         """Free the permit. ``False``: it was not this grant's (any more), and nothing changed.
         [only_the_owner_releases] With *number* 0: whatever this owner holds, and its place in line,
-        for who gave up before it heard the answer. [an_owner_gives_up_without_a_number]
+        for who gave up before it heard the answer. [an_owner_gives_up_without_a_number] That wakes
+        those who stood behind it. [who_leaves_the_line_wakes_those_behind]
         """
 
     async def wait(name: str, timeout: float) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zope.interface import Attribute
 
+from mocra_scrapy.interfaces.budgets import IBudgets
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
@@ -28,7 +29,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, IBudgets):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -224,8 +225,7 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules):
 
         Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a
         limited number. A limit of 1,000 pushes, 1,000 settlements and 1,000 wanted leases a call is
-        good manners; sizes beyond are accepted.
-        [a_call_may_be_large]
+        good manners; sizes beyond are accepted. [a_call_may_be_large]
 
         Raises:
             BackendUnavailable: nothing is known about this call; repeat it.

@@ -44,7 +44,12 @@ class IShared(Interface):
         """The versions of these, without what they hold. [versions_are_listed_without_values]"""
 
     async def put(
-        name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
+        name: str,
+        value: bytes | None,
+        *,
+        version: int | None = None,
+        fence: int | None = None,
+        lasts: float | None = None,
     ) -> SharedValue | None:
         """Store *value* (``None``: delete it).
 
@@ -55,6 +60,10 @@ class IShared(Interface):
           remembered with the value, also over deletion. [a_stale_fence_changes_nothing]
         * A name once written with a fence takes no writes without one from those who give a
           *version*; without either a person overrides. [a_person_overrides]
+        * With *lasts* it is gone after so many seconds, as if somebody had deleted it, but nobody is
+          told. [a_value_may_end_by_itself] A namespace keeps 20,000 values that end by themselves;
+          of more than that those go first that end first.
+          [values_that_end_are_bounded]
 
         Why a version is not enough (worker-a leads in term 7, worker-b will in term 8)::
 

@@ -45,7 +45,8 @@ class IStalls(Interface):
           leases, of which ``next_due`` is 0 as long as some are left. Nothing of it is leased.
           [a_given_up_slot_becomes_letters] [what_is_given_up_moves_in_bounded_steps]
           [new_entries_of_a_given_up_slot_become_letters]
-        * Other slots go on. [other_slots_go_on]
+        * Other slots go on [other_slots_go_on], and what of theirs is delayed comes when it is due.
+          [what_is_delayed_keeps_its_order_when_a_slot_is_given_up]
         * A replay of one of its letters opens the slot again, [a_replay_opens_a_given_up_slot], so
           does the end of the run. [giving_up_ends_with_the_run]
         * The breaker gives a slot up in the same way, see :class:`~mocra_scrapy.models.BreakerRules`.

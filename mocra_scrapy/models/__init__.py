@@ -4,6 +4,7 @@ No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants 
 workers are the server's clock, in seconds since the epoch.
 """
 
+from mocra_scrapy.models.bounds import UNBOUNDED, Bounds
 from mocra_scrapy.models.breaker import (
     BUCKETS,
     BreakerChange,
@@ -17,6 +18,7 @@ from mocra_scrapy.models.breaker import (
     Verdict,
     tally,
 )
+from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
 from mocra_scrapy.models.coordination import (
     Grant,
     ServerReport,
@@ -36,9 +38,7 @@ from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
     MIN_PRIORITY,
-    UNBOUNDED,
     Audit,
-    Bounds,
     CrawlState,
     Entry,
     Exchange,
@@ -70,6 +70,7 @@ __all__ = [
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "NO_LIMITS",
     "REASONS",
     "UNBOUNDED",
     "UNLIMITED",
@@ -81,6 +82,9 @@ __all__ = [
     "BreakerChange",
     "BreakerRules",
     "BreakerState",
+    "BudgetLimits",
+    "BudgetState",
+    "Budgeting",
     "Burial",
     "Circuit",
     "CrawlRecord",
@@ -106,6 +110,7 @@ __all__ = [
     "SharedValue",
     "SlotLimit",
     "SlotState",
+    "Spent",
     "StallRules",
     "StallState",
     "StoredDictionaries",
@@ -114,6 +119,7 @@ __all__ = [
     "Threshold",
     "Trip",
     "Verdict",
+    "Withdrawn",
     "WorkerInfo",
     "WorkerReport",
     "control_namespace",

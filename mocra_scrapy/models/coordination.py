@@ -73,6 +73,10 @@ class ServerReport:
     warnings: Sequence[str] = ()
 
 
+#: Values of a namespace that end by themselves, at most; see ``IShared.put``.
+MOST_ENDING = 20_000
+
+
 def control_namespace(crawl: str) -> str:
     """Where what people told the workers of *crawl* stands among the shared values."""
     return f"control:{crawl}"
@@ -93,7 +97,14 @@ def slots_namespace(crawl: str) -> str:
     return f"slots:{crawl}"
 
 
+def robots_namespace(crawl: str) -> str:
+    """Where the robots.txt files that *crawl* has fetched stand among the shared values, by origin
+    (``https://books.example``).
+    """
+    return f"robots:{crawl}"
+
+
 def namespaces_of(crawl: str) -> tuple[str, ...]:
     """All of *crawl*."""
-    every = (control_namespace, totals_namespace, skipped_namespace, slots_namespace)
+    every = (control_namespace, totals_namespace, skipped_namespace, slots_namespace, robots_namespace)
     return tuple(namespace(crawl) for namespace in every)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from mocra_scrapy.models.budgets import Withdrawn
 from mocra_scrapy.models.rule_sets import RuleSet
 from mocra_scrapy.models.throttle import Departure
 
@@ -60,6 +61,7 @@ class QueueOptions:
         rules: the limits that a worker of these options brings with it; ``None``: hand-out to it
             knows no limits, and ``full`` and ``per_slot`` bound it.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
+        one_shard: whether it is for another reason: budgets of domains and seeds.
         lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for
             each.
     """
@@ -78,6 +80,7 @@ class QueueOptions:
     rules: RuleSet | None = None
     lookahead: float = 0.25
     scopes: bool = False
+    one_shard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Entry:
             first out.
         delay: seconds before it may be handed out, 0 or more.
         scopes: whose limits it counts for beside its slot's, each beginning with ``@``.
+        budgets: names of budgets that it counts for, see :mod:`mocra_scrapy.models.budgets`.
+        again: whether it was accepted before and comes back: no budget counts or refuses it as new.
     """
 
     body: bytes
@@ -104,6 +109,8 @@ class Entry:
     start: bool = False
     delay: float = 0.0
     scopes: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class Lease:
         scopes: as they were pushed.
         probe: whether it tries a slot that the breaker had opened: its failure is none of its own.
         departure: what is booked for it; ``None``: it has no interval to keep.
+        budgets: as they were pushed.
     """
 
     token: str
@@ -138,33 +146,7 @@ class Lease:
     scopes: tuple[str, ...] = ()
     probe: bool = False
     departure: Departure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What bounds the leases of an exchange, beside how many are wanted. *full* and *per_slot* are for
-    queues without limits (``options.rules`` is ``None``), the others for those with limits.
-
-    Attributes:
-        full: slots of which nothing is leased.
-        per_slot: leases of one slot at most; 0: any number.
-        loads: slot or scope -> requests of it that the worker has, in flight and waiting.
-        keep_permits: slot or scope -> permits that the worker keeps; it gives back the rest.
-        unused: departures that were booked for this worker and did not happen.
-        wanted: slot or scope of which the worker wants a permit for what the queue does not hand
-            out; *loads* has it.
-    """
-
-    full: Sequence[str] = ()
-    per_slot: int = 0
-    loads: Mapping[str, int] = field(default_factory=dict)
-    keep_permits: Mapping[str, int] = field(default_factory=dict)
-    unused: Sequence[Departure] = ()
-    wanted: Sequence[str] = ()
-
-
-#: An exchange that leases whatever there is.
-UNBOUNDED = Bounds()
+    budgets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +271,9 @@ class Exchange:
             leases were extended by it.
         rules: version of the rules in force, which grows with each change.
         rule_sets: how many different ones the living workers have.
+        refused: place of a push -> the budget that is used up; it was not stored, and is not known
+            to the filter.
+        withdrawn: what waited and is gone, because a budget of it is used up.
     """
 
     stored: Sequence[bool]
@@ -309,6 +294,8 @@ class Exchange:
     stalled: int = 0
     rules: int = 0
     rule_sets: int = 1
+    refused: Mapping[int, str] = field(default_factory=dict)
+    withdrawn: Sequence[Withdrawn] = ()
     kept: Sequence[bool] = ()
 
 

@@ -52,6 +52,10 @@ class LimitChange:
     limit's ``floor`` holds all the same.
     *lasts*: seconds from now after which the settings are in force again; ``None``: it ends with the
     run.
+    *least*: seconds that the site itself asks for between two departures, at least
+    (``Crawl-delay``); 0: it asks for nothing (any more), ``None``: as before. No rule, no
+    adaptation and no jitter goes below, only an interval that people set while the crawl runs. It
+    is kept beside the rest of a change: one with nothing else leaves the rest as it is.
     """
 
     interval: float | None = None
@@ -59,6 +63,12 @@ class LimitChange:
     concurrency: int | None = None
     adapted: bool = False
     lasts: float | None = None
+    least: float | None = None
+
+    @property
+    def tells_least_only(self) -> bool:
+        """Whether it leaves all else as it is."""
+        return self.least is not None and (self.interval, self.burst, self.concurrency) == (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,12 @@ class NotCrawled:
         self._pairs = 0
         self._packed: bytes | None = None
 
-    def note(self, reason: str, slot: str, url: str) -> None:
-        """One more. Costs a look into a table, and a URL's masking for few of many."""
+    def note(self, reason: str, slot: str, url: str, number: int = 1) -> None:
+        """One more, or *number* of which *url* is an example (empty: there is none). Costs a look into a
+        table, and a URL's masking for few of many.
+        """
+        if not number:
+            return
         slots = self.table.setdefault(reason, {})
         found = slots.get(slot)
         if found is None:
@@ -55,8 +59,10 @@ class NotCrawled:
                 slot = REST
             self._pairs += slot not in slots
             found = slots.setdefault(slot, Skipped())
-        found.count += 1
+        found.count += number
         self._packed = None
+        if not url:
+            return
         if len(found.samples) < SAMPLES:
             found.samples.append(self._shown(url)[:LENGTH])
         elif (place := self._dice.randrange(found.count)) < SAMPLES:

@@ -39,12 +39,13 @@ class PendingFeedback:
 
     *until*: of a hold, on the monotonic clock. *slower*: seconds between two requests where neither
     a limit nor a rate is known; 0: not to be slowed down. *rate*: of this worker, departures a
-    second.
+    second. *least*: seconds that the site asks for, see :class:`~mocra_scrapy.models.LimitChange`.
     """
 
     until: float = 0.0
     slower: float = 0.0
     rate: float = 0.0
+    least: float | None = None
     change: Changer | None = None
     why: str = ""
 
@@ -52,6 +53,7 @@ class PendingFeedback:
         self.until = max(self.until, newer.until)
         self.slower = max(self.slower, newer.slower)
         self.rate = max(self.rate, newer.rate)
+        self.least = self.least if newer.least is None else newer.least
         self.change = newer.change or self.change
         self.why = newer.why or self.why
 
@@ -63,9 +65,6 @@ class SiteFeedback:
     A note takes no place of the downloader and no time of anybody: it waits here until the backend
     takes it, together with what comes after it for the same slot. What the backend did not take
     when the worker leaves is lost, and counted.
-
-    Attributes:
-        floors: slot -> interval below which an adaptation must not go (``Crawl-delay``).
     """
 
     def __init__(self, mocra: Mocra) -> None:
@@ -81,7 +80,6 @@ class SiteFeedback:
         self._held: dict[str, float] = {}  # slot -> until when it is held
         self._slowed: dict[str, tuple[float, float]] = {}  # slot -> when it was slowed down, its interval
         self._idle = asyncio.Event()
-        self.floors: dict[str, float] = {}
 
     # ------------------------------------------------------------------ from outside
 
@@ -110,6 +108,17 @@ class SiteFeedback:
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
         return self._mocra.options.limits.of(slot).interval
+
+    async def keep_distance(self, slot: str, least: float, why: str) -> None:
+        """The site asks for *least* seconds between two requests of all workers; 0: it does no more.
+        It counts when this returns, unless the backend is away: then as soon as that is back.
+        """
+        note = PendingFeedback(least=least, why=why)
+        try:
+            await self._tell_least(slot, note)
+        except MocraError as error:
+            logger.debug("Slot %s: the backend did not store the site's interval yet: %s", slot, error)
+            self._put(slot, note)
 
     def change(self, slot: str, changer: Changer, why: str = "") -> None:
         self._put(slot, PendingFeedback(change=changer, why=why))
@@ -197,6 +206,8 @@ class SiteFeedback:
                 self._stats.inc_value("mocra/throttle/slowed")
                 self._log("Slot %s is slowed down to one request every %.2f s", slot, interval)
             self._remember(self._slowed, slot, (time.monotonic(), interval))
+        if note.least is not None:
+            await self._tell_least(slot, note)
         if note.change is not None:
             changer, note.change = note.change, None
             try:
@@ -209,8 +220,18 @@ class SiteFeedback:
             if change is not None and change.interval is not None:
                 self._stats.inc_value("mocra/throttle/changed")
                 self._log("Slot %s gets one request every %.2f s from now on: %s", slot, change.interval, note.why)
-        if not note.until and not note.slower and note.change is None:
+        if not note.until and not note.slower and note.change is None and note.least is None:
             self._notes.pop(slot, None)
+
+    async def _tell_least(self, slot: str, note: PendingFeedback) -> None:
+        least = note.least
+        assert least is not None
+        await self._mocra.limiter.change(slot, LimitChange(least=least, adapted=True))
+        if note.least == least:
+            note.least = None
+        self._stats.inc_value("mocra/throttle/changed")
+        if least:
+            self._log("Slot %s gets one request every %.2f s at most from now on: %s", slot, least, note.why)
 
     def _log(self, text: str, slot: str, *arguments: object) -> None:
         """One line a slot now and then; the rest for who debugs."""

@@ -24,6 +24,7 @@ class SkippedRequests(NotCrawled):
     def __init__(self, mocra: Mocra) -> None:
         super().__init__(Secrets(mocra.options.secret_params).url)
         self._mocra = mocra
+        mocra.worker_state.skipped = self.note
 
     async def open(self) -> None:
         """The engine has its middlewares: hear them."""

@@ -25,6 +25,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mocra_scrapy.models.budgets import COUNTED
 from mocra_scrapy.models.failure_kinds import (
     CALLBACK_TIMEOUT,
     PARSE,
@@ -34,6 +35,8 @@ from mocra_scrapy.models.failure_kinds import (
 )
 from mocra_scrapy.models.wording import plural
 
+#: What ``MOCRA_BUDGETS`` limits.
+BUDGETS = ("depth", *COUNTED)
 #: Figure -> the stat that holds it.
 PLAIN = {
     "items": "item_scraped_count",
@@ -53,6 +56,7 @@ PLAIN = {
     "skip/url_length": "urllength/request_ignored_count",
     "skip/trap": "mocra/trap/filtered",
     "skip/status": "httperror/response_ignored_count",
+    **{f"skip/budget/{which}": f"mocra/budget/refused/{which}" for which in BUDGETS},
     "skip/lost": "mocra/scheduler/enqueue_failed",
     "dead/callback": "mocra/dead/callback",
     "dead/callback_timeout": "mocra/dead/callback_timeout",
@@ -72,6 +76,7 @@ SKIPPED = {
     "skip/url_length": "URL longer than URLLENGTH_LIMIT",
     "skip/trap": "links into traps (MOCRA_TRAPS)",
     "skip/duplicates": "seen before",
+    **{f"skip/budget/{which}": f"over a budget of {which}" for which in BUDGETS},
     "skip/lost": "neither stored nor kept",
     "skip/robots": "forbidden by robots.txt",
     "skip/status": "answers whose status the spider does not handle",

@@ -73,12 +73,12 @@ async def _start_over(session: QueueSession, crawl: str, backend: IBackend) -> N
 
 async def forget_values(backend: IBackend, crawl: str) -> None:
     """Delete what stands beside the queue of *crawl*: pauses, orders, live settings, figures,
-    who changed which slot.
+    robots.txt files, who changed which slot.
     """
     for namespace in namespaces_of(crawl):
         values = backend.shared_values(namespace)
         try:
-            for name in await values.everything(""):
+            for name in await values.versions(""):
                 await values.put(name, None)
         finally:
             await values.close()

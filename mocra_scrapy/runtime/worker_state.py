@@ -12,12 +12,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mocra_scrapy.runtime.slot_gate import SlotGate
+
 if TYPE_CHECKING:
     from scrapy import Request
 
     from mocra_scrapy.coordination.queue_session import QueueSession
     from mocra_scrapy.interfaces import IRateLimiter
     from mocra_scrapy.models import CrawlState, QueueSize
+    from mocra_scrapy.settings.budgets import BudgetRules
     from mocra_scrapy.settings.crawl import Options
 
 #: Reasons with which a spider closes that was told to.
@@ -75,6 +78,33 @@ class RunningWorker(Protocol):
     def not_sent(self, request: Request) -> None:
         """*request* was answered or refused without having left."""
 
+    def waited(self, request: Request) -> None:
+        """*request* waited for something that may have given its slot an interval."""
+
+    def has_interval(self, slot: str) -> None:
+        """*slot* has an interval from now on, which what was leased before does not know."""
+
+    def send_back(self, request: Request) -> bool:
+        """Whether *request* goes back into the queue as it was, when who asks returns it: it was handed
+        out by the queue, and not sent.
+        """
+
+
+class Budgets(Protocol):
+    """What a worker counts for ``MOCRA_BUDGETS``."""
+
+    rules: BudgetRules
+
+    def change(self, rules: BudgetRules) -> None:
+        """*rules* hold from now on."""
+
+    def spent(self, request: Request, slot: str, size: int, *, failed: bool) -> None:
+        """An attempt of *slot* ended with *size* bytes."""
+
+
+def _nobody(reason: str, slot: str, url: str, number: int) -> None:
+    """Nobody lists what is not crawled."""
+
 
 class WorkerState:
     """Of one worker. Before it is attached it only remembers, so that a worker that starts paused
@@ -90,11 +120,17 @@ class WorkerState:
     Attributes:
         wire_watched: whether a middleware tells of what is about to leave; else nobody knows which
             departures were used.
+        budgets: of a worker that is open.
+        skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
+        gate: slots of which one request goes out before the others.
     """
 
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
         self.wire_watched = False
+        self.budgets: Budgets | None = None
+        self.skipped: Callable[[str, str, str, int], None] = _nobody
+        self.gate = SlotGate()
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
@@ -119,7 +155,7 @@ class WorkerState:
 
     def detach(self) -> None:
         """The worker is closed: let go of it, and with it of the crawler."""
-        self._worker = None
+        self._worker = self.budgets = None
         self._when_attached.clear()
         self._when_rejoined.clear()
 
@@ -192,6 +228,20 @@ class WorkerState:
         """See :meth:`RunningWorker.not_sent`."""
         if self._worker is not None:
             self._worker.not_sent(request)
+
+    def waited(self, request: Request) -> None:
+        """See :meth:`RunningWorker.waited`."""
+        if self._worker is not None:
+            self._worker.waited(request)
+
+    def has_interval(self, slot: str) -> None:
+        """See :meth:`RunningWorker.has_interval`."""
+        if self._worker is not None:
+            self._worker.has_interval(slot)
+
+    def send_back(self, request: Request) -> bool:
+        """See :meth:`RunningWorker.send_back`."""
+        return self._worker is not None and self._worker.send_back(request)
 
     @property
     def held(self) -> dict[str, int]:

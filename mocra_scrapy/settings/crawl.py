@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.settings.budgets import BudgetRules, read_budgets
 from mocra_scrapy.settings.identity import project_name
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.throttle import Limits, read_limits
@@ -57,6 +58,7 @@ class Options:
     start_queue: bool
     bypass_max_wait: float
     limits: Limits
+    budgets: BudgetRules
 
 
 def _order(read: SettingsReader, settings: BaseSettings) -> bool:
@@ -77,12 +79,18 @@ def _crawl_name(read: SettingsReader, project: str, spider: str) -> str:
     return name
 
 
-def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits) -> QueueOptions:
+def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits, budgets: BudgetRules) -> QueueOptions:
     most = read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs")
     shards, ttl = read.value("MOCRA_SHARDS"), read.value("MOCRA_SEEN_TTL")
     if limits.uses_scopes and shards is not None and read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards") > 1:
         raise ConfigurationError(
             "MOCRA_SHARDS", "scopes of MOCRA_THROTTLE hold on one shard only", "Set it to 1, or take out the scopes"
+        )
+    if budgets.needs_one_shard and shards is not None and read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards") > 1:
+        raise ConfigurationError(
+            "MOCRA_SHARDS",
+            "budgets of domains and seeds (MOCRA_BUDGETS) hold on one shard only",
+            'Set it to 1, or keep those of "slot" only',
         )
     return QueueOptions(
         lease=read.number("MOCRA_LEASE", 1, 86_400, "a time in seconds"),
@@ -98,6 +106,7 @@ def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits)
         dead_bodies_bytes=read.whole("MOCRA_DEAD_BODIES_MAX_BYTES", 0, 2**40, "a size in bytes"),
         rules=limits.rule_set(),
         scopes=limits.uses_scopes,
+        one_shard=budgets.needs_one_shard,
     )
 
 
@@ -113,7 +122,7 @@ def read_options(
     Raises:
         ConfigurationError: names the first setting that is wrong, and the fix.
     """
-    read, limits = SettingsReader(settings), read_limits(settings, delay)
+    read, limits, budgets = SettingsReader(settings), read_limits(settings, delay), read_budgets(settings)
     concurrency = settings.getint("CONCURRENT_REQUESTS")
     if concurrency <= 0:
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
@@ -126,7 +135,7 @@ def read_options(
         crawl=_crawl_name(read, project, spider_name),
         fresh=read.flag("MOCRA_FRESH"),
         secret_params=read.texts("MOCRA_SECRET_PARAMS", "patterns of names"),
-        queue=_queue_options(read, settings, limits),
+        queue=_queue_options(read, settings, limits, budgets),
         at_once=prefetch is None,
         prefetch=min(concurrency, 256)
         if prefetch is None
@@ -149,4 +158,5 @@ def read_options(
         start_queue=bool(settings.get("SCHEDULER_START_MEMORY_QUEUE")),
         bypass_max_wait=read.number("MOCRA_BYPASS_MAX_WAIT", 0, 86_400, "a time in seconds"),
         limits=limits,
+        budgets=budgets,
     )

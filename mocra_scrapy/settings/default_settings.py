@@ -69,6 +69,9 @@ MOCRA_THROTTLE_SCOPE = (
     "cluster"  # "cluster": delays and concurrency of a slot hold for all workers together | "worker": for each
 )
 MOCRA_THROTTLE: dict[str, object] = {}  # slot, pattern or "@scope" -> "60/m", or a dict of rate, burst, concurrency, …
+MOCRA_BUDGETS: dict[
+    str, object
+] = {}  # "slot" | "domain" | "seed" -> (name or pattern ->) pages, queued, depth, bytes, errors, time
 MOCRA_THROTTLE_ON_OUTAGE = "wait"  # what requests that bypass the queue do while the backend is away: "wait" | "share"
 MOCRA_BYPASS_MAX_WAIT = 180.0  # s that a request which bypasses the queue (media, robots.txt) waits for its departure
 MOCRA_THROTTLE_FEEDBACK_STATUSES = [429, 503]  # answers that halve the rate of their slot (429 at once); empty: none
@@ -76,8 +79,9 @@ MOCRA_THROTTLE_FEEDBACK_FLOOR = 0.1  # s between two requests of a slot that had
 MOCRA_THROTTLE_FEEDBACK_MOST = 60.0  # s between two requests of a slot that is slowed down, at most
 MOCRA_THROTTLE_FEEDBACK_RECOVERY = 0.05  # part by which the interval of a slowed slot shrinks a minute
 MOCRA_THROTTLE_FEEDBACK_CALM = 5.0  # s after a slot was slowed down in which it is not slowed down again
-MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt raises a slot's interval (Scrapy 2.18 and later)
+MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt is kept between two requests of a slot
 MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
+MOCRA_ROBOTS_MAX_AGE = 86_400.0  # s for which all workers use a robots.txt that one of them fetched (ROBOTSTXT_OBEY)
 MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
 MOCRA_TRAPS: object = False  # links that look like a trap are not followed; True: usual rules; a dict: other ones
 MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself

@@ -17,6 +17,7 @@ from mocra_scrapy.engine.let_go import LetGo
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.failures import read_failure_options
+from mocra_scrapy.worker.budgets import BudgetBook
 from mocra_scrapy.worker.delays import RequestedDelays
 from mocra_scrapy.worker.deliveries import Deliveries
 from mocra_scrapy.worker.departures import Unused
@@ -91,8 +92,9 @@ class CrawlWorker:
         try:
             status = QueueStatus(await opened.enter_async_context(parts.connected()))
             await filter.open()
-            opened.push_async_callback(_close_filter, filter, status)
+            opened.push_async_callback(lambda: filter.close(status.close_reason))
             worker = cls._made(crawler, parts, filter, status, opened)
+            await worker.intake.budgets.open(parts.session.queue)
             opened.push_async_callback(worker.codec.close)
             opened.push_async_callback(worker.loop.close)
             opened.push_async_callback(worker.lost.close)
@@ -120,13 +122,14 @@ class CrawlWorker:
         codec = CompressingCodec(options, parts.session.queue, spider, stats, shared=parts.shared)
         outages = Outages(crawler, parts.backend_url, status, codec.doubt)
         # Taken in, and handed out.
-        outbox, policy, cache = Outbox(), policy_for(options.limits, engine), RequestCache(RECALLED)
+        outbox, policy, cache = Outbox(), policy_for(options.limits, engine, parts.state.gate), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy)
         settlement = Settlement(parts, failures, outbox, codec, stats, fingerprint=filter.fingerprint)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)
         deliveries = Deliveries(settlement.settle, on_downloaded, status.kick, unused.give_away)
-        wire = Wire(parts, status, engine, deliveries, policy=policy, stats=stats)
+        parts.state.budgets = budgets = BudgetBook(parts, deliveries.by_id, filter, codec=codec, stats=stats)
+        wire = Wire(parts, status, engine, deliveries, policy=policy, paced=inbox.paced, stats=stats)
         local = LocalRequests(crawler, inbox, deliveries, engine.wake, required=options.require_serializable)
         dispatcher = Dispatcher(
             parts,
@@ -155,6 +158,7 @@ class CrawlWorker:
             local=local,
             seeder=seeder,
             settlement=settlement,
+            budgets=budgets,
         )
         # Exchanged.
         handler = ExchangeHandler(
@@ -184,7 +188,7 @@ class CrawlWorker:
             options=parts.live_options,
             insist=outages.insist,
             lost=lost,
-            responses=settlement.responses,
+            budgets=budgets,
             immediate=parts.immediate,
         )
         return cls(
@@ -322,7 +326,3 @@ class CrawlWorker:
         )
         assert self.crawler.stats is not None
         self.crawler.stats.inc_value("mocra/worker/left_unflushed", len(self.outbox))
-
-
-async def _close_filter(filter: Filter, status: QueueStatus) -> None:
-    await filter.close(status.close_reason)

@@ -48,6 +48,10 @@ LOOK, CROWDED, AWAY = 5.0, 0.2, 1.0
 FAIR = 0.02
 
 
+class NoDeparture(IgnoreRequest):
+    """Nothing is wrong with the request: it was not its turn for too long."""
+
+
 class Bypass:
     """Of one worker. ``len()``: requests that wait.
 
@@ -165,9 +169,9 @@ class Bypass:
             total = self._stats.get_value("mocra/throttle/waited_seconds", 0.0) + waited
             self._stats.set_value("mocra/throttle/waited_seconds", round(total, 3))
 
-    def _too_long(self, request: Request) -> IgnoreRequest:
+    def _too_long(self, request: Request) -> NoDeparture:
         self._stats.inc_value("mocra/throttle/bypass_given_up")
-        return IgnoreRequest(
+        return NoDeparture(
             f"{request} bypasses the queue and found no departure within MOCRA_BYPASS_MAX_WAIT = {self._longest:g} s:"
             " its host is held, or more is asked of it than its limits allow. Raise that setting, or yield the request"
             " from a callback, then it waits in the queue"

@@ -7,6 +7,7 @@ leased one back, and with it the others.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -137,6 +138,9 @@ class Delivery:
             self.record_kinds.append(kind)
 
 
+#: Of a request whose slot had no interval when it was handed out, and may have one by now.
+NOT_BOOKED = Instant(-math.inf, None)
+
 #: The delivery in whose course we are. Flows through retries, redirects, callbacks, errbacks and
 #: pipelines, as they run in tasks that are started from ``next_request``'s context. Only a hint:
 #: order on the wire, not this, keeps children before their parent.
@@ -228,6 +232,14 @@ class Deliveries:
         delivery = self.by_id.get(id(request))
         if delivery is not None and delivery.fetches <= 1:
             self._leave(delivery)
+
+    def waited(self, request: Request) -> None:
+        """*request* waited for something that may have given its slot an interval: if it was handed out
+        without an instant, it has to be booked where it leaves.
+        """
+        delivery = self.by_id.get(id(request))
+        if delivery is not None and delivery.lease is not None and delivery.names and delivery.departs is None:
+            delivery.departs = NOT_BOOKED
 
     def before_the_wire(self, name: str) -> int:
         """How many that count for *name* have not left for the site: middlewares have them, or they wait

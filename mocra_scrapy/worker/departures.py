@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Reservation
+from mocra_scrapy.worker.deliveries import NOT_BOOKED
 from mocra_scrapy.worker.slot_policy import Instant
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class Departures:
         """
         names, instant = delivery.names, delivery.departs
         assert instant is not None
-        self._stats.inc_value("mocra/throttle/late")
+        if instant is not NOT_BOOKED:
+            self._stats.inc_value("mocra/throttle/late")
         while not self._permits.any_held(names):
             delivery.departs = None
             try:

@@ -150,7 +150,15 @@ class Dispatcher:
             self._stats.inc_value("mocra/scheduler/put_off")
             self._never_departs(lease)
             again = Entry(
-                lease.body, lease.slot, lease.priority, None, lease.start, delay=PUT_OFF, scopes=tuple(lease.scopes)
+                lease.body,
+                lease.slot,
+                lease.priority,
+                None,
+                lease.start,
+                PUT_OFF,
+                tuple(lease.scopes),
+                lease.budgets,
+                again=True,
             )
             self._outbox.push(again, None)
             self._outbox.ack(lease)

@@ -96,6 +96,9 @@ class Filter(Protocol):
     def forget(self) -> bool:
         """A new run has begun. ``False``: it has no word for that, and goes on to know what it knew."""
 
+    def forget_one(self, fingerprint: bytes) -> None:
+        """What was taken in was not stored, and is welcome later."""
+
     def dropped(self, request: Request, spider: Spider) -> None:
         """The queue knew it."""
 
@@ -162,6 +165,9 @@ class ClusterFilter:
         self.recent.recent.clear()
         return True
 
+    def forget_one(self, fingerprint: bytes) -> None:
+        self.recent.recent.discard(fingerprint)
+
     def dropped(self, request: Request, spider: Spider) -> None:
         self.recent.log(request, spider)
 
@@ -195,6 +201,9 @@ class ForeignFilter:
 
     def forget(self) -> bool:
         return type(self._df) is BaseDupeFilter  # that one knows nothing
+
+    def forget_one(self, fingerprint: bytes) -> None:
+        """It has no word for that."""
 
     def dropped(self, request: Request, spider: Spider) -> None:
         self._df.log(request, spider)

@@ -37,7 +37,11 @@ class Failures(NamedTuple):
         since = self.deferred_at if self.deferrals else now
         return [self.times, self.first_at, self.errors, self.deferrals + 1, since]
 
-    def _carried(self, times: int, first_at: float, errors: int) -> list[Any]:
+    def kept(self) -> list[Any]:
+        """What the next entry is to carry where nothing happened to it."""
+        return self._carried(self.times, self.first_at, self.errors)
+
+    def _carried(self, times: int, first_at: float | None, errors: int) -> list[Any]:
         if not self.deferrals:
             return [times, first_at, errors]
         return [times, first_at, errors, self.deferrals, self.deferred_at]

@@ -81,6 +81,7 @@ class ExchangeHandler:
 
     def on_answered(self, batch: Batch, exchange: Exchange) -> None:
         """The queue stored and settled *batch*, and gave what *exchange* says."""
+        batch.tell(exchange)
         for name, count in described(exchange).items():
             if count:
                 self._stats.inc_value(name, count)
@@ -88,9 +89,9 @@ class ExchangeHandler:
         if new:
             self._stats.inc_value("scheduler/enqueued", new)
         if new < len(exchange.stored):
-            for push, stored in zip(batch.pushes, exchange.stored, strict=True):
+            for place, (push, stored) in enumerate(zip(batch.pushes, exchange.stored, strict=True)):
                 if not stored and push.request is not None:
-                    self._dropped(push.request)
+                    self._dropped(push.request, was_known=place not in exchange.refused)
         self._engine.listen_again()
         self._look_at_clock(exchange.silence)
         if exchange.size.dead >= self._options.queue.max_dead and not self._told_full:
@@ -144,9 +145,12 @@ class ExchangeHandler:
         if none_left:
             self._inbox.give_back_of(none_left)
 
-    def _dropped(self, request: Request) -> None:
-        """The queue knew it: what Scrapy does when ``enqueue_request`` says ``False``."""
-        self._filter.dropped(request, self._spider)
+    def _dropped(self, request: Request, *, was_known: bool) -> None:
+        """The queue knew it, or a budget refused it: what Scrapy does when ``enqueue_request`` says
+        ``False``.
+        """
+        if was_known:
+            self._filter.dropped(request, self._spider)
         self._crawler.signals.send_catch_log(scrapy_signals.request_dropped, request=request, spider=self._spider)
 
     def _next_run(self, exchange: Exchange) -> None:

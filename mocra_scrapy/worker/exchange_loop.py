@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.models import Audit, Bounds, Exchange
     from mocra_scrapy.settings.crawl import Options
+    from mocra_scrapy.worker.budgets import BudgetBook
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
-    from mocra_scrapy.worker.failing_responses import FailingResponses
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.lost_state import LostState
     from mocra_scrapy.worker.outbox import Batch, Outbox
@@ -97,7 +97,7 @@ class ExchangeLoop:
         options: Callable[[], Options],
         insist: Insist,
         lost: LostState,
-        responses: FailingResponses,
+        budgets: BudgetBook,
         immediate: bool = False,
     ) -> None:
         self._session = session
@@ -112,7 +112,7 @@ class ExchangeLoop:
         self._options = options
         self._insist = insist
         self._lost = lost
-        self._responses = responses
+        self._budgets = budgets
         self._woken = False
         self._last = 0.0
         self._idle = 0.0
@@ -216,7 +216,7 @@ class ExchangeLoop:
     async def _exchange(self, options: Options, want: int) -> None:
         call = self._begin(options, want, BATCH, BATCH_BYTES)
         self._busy = True
-        await self._responses.pack(call.batch.burials)
+        await call.batch.pack()
         arguments = call.arguments
         exchange = await self._insist(lambda repeat: self._session.exchange(**arguments, repeat=repeat))
         await self._take_in(call, exchange)
@@ -239,6 +239,8 @@ class ExchangeLoop:
                 return False
             self._note(call, exchange)
             self._handler.on_answered(call.batch, exchange)
+            if exchange.refused or exchange.withdrawn:
+                self._budgets.answered(call.batch, exchange)
             status.answered()
         except Exception:
             logger.critical("The exchange with the queue failed; this worker stops", exc_info=True)
@@ -249,6 +251,8 @@ class ExchangeLoop:
     def _begin(self, options: Options, want: int, most: int, most_bytes: int) -> Call:
         batch = self._outbox.take(most, most_bytes)
         bounds = self._policy.bounds(want, self._inbox)
+        if self._budgets.rules:
+            bounds = self._budgets.say(bounds, batch)
         self._woken = self._status.wants_permits = False
         self._last = time.monotonic()
         # How long a dry worker sleeps at most: jittered, so that many don't come at once.
@@ -281,10 +285,11 @@ class ExchangeLoop:
         if state is not exchange.state:
             exchange = replace(exchange, state=state)
         self._note(call, exchange)
-        self._responses.answered(call.batch.burials, exchange.buried, exchange.kept)
         # Nobody sees a lease that can't be read yet.
         await self._codec.arrived(exchange.leases, self._insist)
         self._handler.on_answered(call.batch, exchange)
+        if exchange.refused or exchange.withdrawn:
+            self._budgets.answered(call.batch, exchange)
         if exchange.leases or call.batch or self._status.may_be_over or (self._immediate and not self._status.dry):
             self._engine.wake()  # to fetch, or to notice that nothing is left
         self._status.answered()

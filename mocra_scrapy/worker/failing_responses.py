@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy.http import Response
@@ -18,7 +18,6 @@ from mocra_scrapy.codec.responses import StoredResponse
 from mocra_scrapy.models import Burial
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from scrapy import Request
@@ -36,35 +35,42 @@ KIND_CHARACTERS, KINDS = 200, 1000
 FULL = 60.0
 #: Bytes of bodies that wait for the backend, at most; those of more are packed in a thread.
 WAITING_BYTES, LARGE = 16 * 2**20, 64 * 1024
-#: Whose lines are not where an exception comes from, if a project's own are among the others.
-NOT_THE_PROJECT = frozenset(
-    ("scrapy", "twisted", "mocra_scrapy", "parsel", "w3lib", "itemloaders", "itemadapter", *sys.stdlib_module_names)
-)
+#: Whose lines are not where an exception comes from, if a project's own are among the others; nor are those
+#: of what is installed.
+NOT_THE_PROJECT = frozenset(("scrapy", "mocra_scrapy", *sys.stdlib_module_names))
+INSTALLED = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredBurial(Burial):
-    """A burial whose response is not packed yet."""
+    """A burial that brings a response.
 
+    Attributes:
+        answer: as long as it is not packed.
+        owner: hears whether it was kept.
+    """
+
+    owner: FailingResponses = field(kw_only=True, repr=False, compare=False)
     answer: StoredResponse | None = field(default=None, repr=False)
 
     @property
     def response_bytes(self) -> int:
-        return 0 if self.answer is None else len(self.answer.body)
+        return len(self.response or b"") if self.answer is None else len(self.answer.body)
 
     @classmethod
-    def of(cls, burial: Burial, kind: str, answer: StoredResponse) -> AnsweredBurial:
+    def of(cls, burial: Burial, kind: str, answer: StoredResponse, owner: FailingResponses) -> AnsweredBurial:
         """*burial*, which brings *answer*."""
-        return cls(**{**_fields(burial), "kind": kind}, answer=answer)
+        more = {one.name: getattr(burial, one.name) for one in fields(Burial)}
+        return cls(**{**more, "kind": kind}, answer=answer, owner=owner)
 
-    def packed(self) -> Burial:
-        """The same, ready to be sent."""
-        assert self.answer is not None
-        return Burial(**{**_fields(self), "response": self.answer.pack()})
-
-
-def _fields(burial: Burial) -> dict[str, Any]:
-    return {one.name: getattr(burial, one.name) for one in fields(Burial)}
+    async def packed(self) -> AnsweredBurial:
+        """The same, ready to be sent. What is large is packed in a thread."""
+        if self.answer is None:
+            return self
+        self.owner.let_go(len(self.answer.body))
+        large = len(self.answer.body) > LARGE
+        packed = await asyncio.to_thread(self.answer.pack) if large else self.answer.pack()
+        return replace(self, response=packed, answer=None)
 
 
 def kind_of(reason: str, error: BaseException, traceback: TracebackType | None = None) -> str:
@@ -74,9 +80,9 @@ def kind_of(reason: str, error: BaseException, traceback: TracebackType | None =
     place, innermost = "", ""
     at = traceback or error.__traceback__
     while at is not None:
-        module = str(at.tb_frame.f_globals.get("__name__", "?"))
-        innermost = f"{module}:{at.tb_lineno} in {at.tb_frame.f_code.co_name}"
-        if module.partition(".")[0] not in NOT_THE_PROJECT:
+        module, code = str(at.tb_frame.f_globals.get("__name__", "?")), at.tb_frame.f_code
+        innermost = f"{module}:{at.tb_lineno} in {code.co_name}"
+        if module.partition(".")[0] not in NOT_THE_PROJECT and not any(one in code.co_filename for one in INSTALLED):
             place = innermost
         at = at.tb_next
     return f"{reason} {type(error).__name__} {place or innermost}"[:KIND_CHARACTERS]
@@ -105,27 +111,27 @@ class FailingResponses:
         self._full: dict[str, float] = {}  # kind -> monotonic instant until which it is not offered
         self._bytes = 0
 
-    def offered(self, delivery: Delivery, reason: str, kind: str) -> tuple[str, StoredResponse] | None:
-        """What is to be kept of the response of *delivery*, which becomes a letter for *reason*, and
-        its kind (``""``: that is the reason and the status); ``None``: nothing.
+    def offered_with(self, burial: Burial, delivery: Delivery) -> Burial:
+        """*burial*, which is of *delivery*, with the response of that if it is to be kept. A burial of
+        no kind is of that of its reason and the status.
         """
         if not self._most:
-            return None
+            return burial
         response, request = response_of(delivery.result), delivery.request
         if response is None or request is None:
-            return None
-        kind = kind or f"{reason} {response.status}"
+            return burial
+        kind = burial.kind or f"{burial.reason} {response.status}"
         if not self._wants(kind):
-            return None
+            return burial
         if self._bytes >= WAITING_BYTES:
             self._stats.inc_value("mocra/dead/bodies_left_out")
-            return None
+            return burial
         stored = self._stored(response, request)
         if stored is None:
-            return None
+            return burial
         self._waiting[kind] = self._waiting.get(kind, 0) + 1
         self._bytes += len(stored.body)
-        return kind, stored
+        return AnsweredBurial.of(burial, kind, stored, self)
 
     def _wants(self, kind: str) -> bool:
         now = time.monotonic()
@@ -143,27 +149,16 @@ class FailingResponses:
             self._stats.inc_value("mocra/dead/bodies_left_out")
             return None
 
-    async def pack(self, burials: list[Burial]) -> None:
-        """Pack what they bring, in place; large ones in a thread."""
-        for i, burial in enumerate(burials):
-            if not isinstance(burial, AnsweredBurial):
-                continue
-            assert burial.answer is not None
-            large = len(burial.answer.body) > LARGE
-            burials[i] = await asyncio.to_thread(burial.packed) if large else burial.packed()
-            self._bytes -= len(burial.answer.body)
+    def let_go(self, number: int) -> None:
+        """So many bytes of a body do not wait any more."""
+        self._bytes -= number
 
-    def answered(self, burials: Sequence[Burial], buried: Sequence[bool], kept: Sequence[bool]) -> None:
-        """The queue answered for *burials*."""
-        if not self._waiting:
-            return
-        for burial, is_buried, is_kept in zip(burials, buried, kept, strict=True):
-            if burial.response is None:
-                continue
-            left = self._waiting.pop(burial.kind, 1) - 1
-            if left > 0:
-                self._waiting[burial.kind] = left
-            if is_kept:
-                self._stats.inc_value("mocra/dead/bodies")
-            elif is_buried:
-                self._full[burial.kind] = time.monotonic() + FULL
+    def answered(self, burial: Burial, is_buried: bool, is_kept: bool) -> None:
+        """The queue answered for *burial*."""
+        left = self._waiting.pop(burial.kind, 1) - 1
+        if left > 0:
+            self._waiting[burial.kind] = left
+        if is_kept:
+            self._stats.inc_value("mocra/dead/bodies")
+        elif is_buried:
+            self._full[burial.kind] = time.monotonic() + FULL

@@ -29,6 +29,11 @@ class Local:
     parent: Delivery | None
 
 
+#: Slots that are remembered to have an interval; seconds in which a lease without one may be older
+#: than that.
+MANY, SETTLED = 100_000, 5.0
+
+
 def name_of(lease: Lease) -> tuple[int, str]:
     """What names *lease* among those of all shards."""
     return lease.shard, lease.token
@@ -50,6 +55,8 @@ class Inbox:
         departs: of the leased request that was popped last; ``None``: it had no instant to wait for.
         next_at: after a :meth:`pop` that gave nothing: the first instant at which something
             departs; ``None``: none is waited for.
+        paced: slots that have an interval, and when that was last said: what was leased without an
+            instant has to get one where it leaves.
     """
 
     def __init__(self, outbox: Outbox, policy: SlotPolicy, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,6 +72,7 @@ class Inbox:
         self.local = 0
         self.next_at: float | None = None
         self.departs: Instant | None = None
+        self.paced: dict[str, float] = {}
 
     def __len__(self) -> int:
         return self.leased + self.local
@@ -87,6 +95,8 @@ class Inbox:
 
     def add(self, leases: Iterable[Lease]) -> None:
         policy, now = self._policy, self._clock()
+        if len(self.paced) > MANY:
+            self.paced.clear()
         for lease in leases:
             key = (lease.slot, *lease.scopes)
             waiting = self._leases.get(key)
@@ -97,6 +107,10 @@ class Inbox:
             waiting.append(lease)
             if policy.is_paced(lease):
                 self._at[name_of(lease)] = Instant(now + lease.wait, lease.departure)
+                if lease.departure is not None:
+                    self.paced[lease.slot] = now
+            elif self.paced and now - self.paced.get(lease.slot, now) > SETTLED:
+                del self.paced[lease.slot]
             self.leased += 1
             policy.on_leased(lease)
 
@@ -180,6 +194,11 @@ class Inbox:
         end = self._clock() - late
         late_ones = {name for name, instant in self._at.items() if instant.at < end}
         return self._give_back(lambda lease: name_of(lease) in late_ones) if late_ones else 0
+
+    def has_interval(self, slot: str) -> None:
+        """*slot* has an interval from now on: what was leased without one goes back."""
+        self.paced[slot] = self._clock()
+        self._give_back(lambda lease: lease.slot == slot and name_of(lease) not in self._at)
 
     def give_back_of(self, names: Collection[str]) -> None:
         """What belongs to one of these slots or scopes: they are held, and it would keep others

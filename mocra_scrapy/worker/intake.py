@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.codec.dictionaries import CompressingCodec
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.runtime.worker_state import WorkerParts
+    from mocra_scrapy.worker.budgets import BudgetBook
     from mocra_scrapy.worker.delays import RequestedDelays
     from mocra_scrapy.worker.duplicates import Filter
     from mocra_scrapy.worker.local_requests import LocalRequests
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after which a callback that waits for room looks whether the worker closes meanwhile:
 #: closing is no answer of the queue.
 LOOK = 0.5
+#: Of budgets, where there are none.
+NO_NAMES: tuple[str, ...] = ()
 
 
 class Intake:
@@ -58,6 +61,7 @@ class Intake:
         local: LocalRequests,
         seeder: Seeder,
         settlement: Settlement,
+        budgets: BudgetBook,
     ) -> None:
         self._crawler = crawler
         self._options = parts.options
@@ -72,6 +76,7 @@ class Intake:
         self._local = local
         self._seeder = seeder
         self._settlement = settlement
+        self.budgets = budgets
         self._refused: Request | None = None
 
     def take(self, request: Request) -> bool:
@@ -107,8 +112,15 @@ class Intake:
         seen, fingerprint = self._filter.look(request, self._crawler.spider)
         if seen:
             return False
+        budgets, again = self.budgets, False
+        if budgets.rules:
+            budgets.name_seed(request, is_seed=seed)
         assigned_slot_dropped(request)  # of a redirect or a copied meta: the host that is asked counts
-        delay, slot = self._delays.take(request), self._engine.slot_of(request)
+        delay, slot, names = self._delays.take(request), self._engine.slot_of(request), NO_NAMES
+        if budgets.rules:
+            names, again = budgets.names_of(request, slot), budgets.comes_again(request)
+            if not again and budgets.is_too_deep(request, names):
+                return False
         try:
             payload = self._codec.encode(request)
         except UnserializableRequest as error:
@@ -120,7 +132,7 @@ class Intake:
         scopes = self._policy.scopes_of(slot, request)
         start = self._options.start_queue and bool(request.meta.get("is_start_request"))
         name = self._seeder.fingerprint(fingerprint, payload) if seed else fingerprint
-        self._outbox.push(Entry(body, slot, request.priority, name, start, delay, scopes), request)
+        self._outbox.push(Entry(body, slot, request.priority, name, start, delay, scopes, names, again), request)
         self._cache.add(body, request)
         self._filter.remember(name)
         self._status.kick()

@@ -125,6 +125,10 @@ class SlotPermits:
         """Whether a leased request of *name* waits in the inbox."""
         return self._waiting[name] > self._wanted[name]
 
+    def in_flight(self, name: str) -> int:
+        """Requests of *name* that are out."""
+        return self._in_flight[name]
+
     def permits(self, name: str) -> int:
         return self._permits.get(name, 0)
 

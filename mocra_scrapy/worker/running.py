@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scrapy import Request
+
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.models import CrawlState, QueueSize
     from mocra_scrapy.worker.deliveries import Deliveries
@@ -41,6 +43,7 @@ class Running:
         self._deliveries = deliveries
         self._seeder = seeder
         self.leaves, self.not_sent = wire.leaves, wire.not_sent
+        self.waited = deliveries.waited
 
     @property
     def held(self) -> dict[str, int]:
@@ -93,6 +96,17 @@ class Running:
             self._engine.close_spider(reason)
         elif not self._status.closing:
             asyncio.get_running_loop().call_later(LOOK, self.close_spider, reason)
+
+    def has_interval(self, slot: str) -> None:
+        self._inbox.has_interval(slot)
+        self.look_again()
+
+    def send_back(self, request: Request) -> bool:
+        delivery = self._deliveries.by_id.get(id(request))
+        if delivery is None or delivery.lease is None or delivery.sent or delivery.fetches > 1:
+            return False
+        self._deliveries.send_back(delivery)
+        return True
 
     def set_concurrency(self, number: int) -> None:
         self._engine.set_concurrency(number)

@@ -34,7 +34,7 @@ from mocra_scrapy.models.backoff import backoff
 from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Delivery
-from mocra_scrapy.worker.failing_responses import AnsweredBurial, FailingResponses, kind_of
+from mocra_scrapy.worker.failing_responses import FailingResponses, kind_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -84,9 +84,6 @@ class Settlement:
 
     Args:
         fingerprint: as the cluster's filter knows a request; ``None``: that filter is off.
-
-    Attributes:
-        responses: which of them are kept beside letters.
     """
 
     def __init__(
@@ -103,7 +100,7 @@ class Settlement:
         self._outbox = outbox
         self._codec = codec
         self._stats = stats
-        self.responses = FailingResponses(parts, options, stats)
+        self._responses = FailingResponses(parts, options, stats)
         self._fingerprint = fingerprint
         # In a command like `scrapy shell` nothing is put back because of an error.
         self._retries = options.on_error == "retry" and not parts.one_off
@@ -208,7 +205,10 @@ class Settlement:
             logger.error("%s can't be put back after an error in its callback: %s", delivery.request, error)
             return False
         delay = backoff(errors, self._options.retry_base, self._options.retry_cap)
-        self._outbox.push(Entry(body, lease.slot, lease.priority, None, lease.start, delay, lease.scopes), request)
+        again = Entry(
+            body, lease.slot, lease.priority, None, lease.start, delay, lease.scopes, lease.budgets, again=True
+        )
+        self._outbox.push(again, request)
         self._stats.inc_value("mocra/retry/errors")
         return True
 
@@ -249,9 +249,8 @@ class Settlement:
         """The same, with what the site answered at the first one of each kind: the others are of the same page."""
         kinds = set()
         for burial in burials:
-            offered = self.responses.offered(delivery, burial.reason, burial.kind) if burial.kind not in kinds else None
+            yield burial if burial.kind in kinds else self._responses.offered_with(burial, delivery)
             kinds.add(burial.kind)
-            yield burial if offered is None else AnsweredBurial.of(burial, *offered)
 
     def _fingerprint_of(self, request: Request) -> bytes | None:
         try:

@@ -4,7 +4,7 @@ downloader's own slots where each worker is polite for itself (``MOCRA_THROTTLE_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mocra_scrapy.models import Bounds, Departure, Exchange, Lease
@@ -94,17 +94,32 @@ class SlotPolicy(Protocol):
         """This worker was declared dead."""
 
 
-class ClusterPolicy:
-    """The cluster's limits hold: the queue grants permits and books departures."""
+class Gate(Protocol):
+    """See :class:`mocra_scrapy.runtime.slot_gate.SlotGate`."""
 
-    def __init__(self, permits: SlotPermits, limits: Limits, engine: EngineHooks) -> None:
+    watched: bool
+
+    @property
+    def shut(self) -> Mapping[str, float]: ...
+
+    def admits(self, slot: str, out: int) -> bool: ...
+
+    def passed(self, slot: str) -> None: ...
+
+
+class ClusterPolicy:
+    """The cluster's limits hold: the queue grants permits and books departures. *gate*: lets one
+    request of a slot out before the others.
+    """
+
+    def __init__(self, permits: SlotPermits, limits: Limits, engine: EngineHooks, gate: Gate) -> None:
         self.permits = permits
+        self._gate = gate
         self._limits = limits
         self._engine = engine
         self.on_leased = permits.on_leased
         self.on_returned = permits.on_returned
         self.on_started = permits.on_started
-        self.on_downloaded = permits.on_downloaded
         self.on_lost = permits.on_lost
         self._unused: list[Departure] = []
         self.on_unused = self._unused.append
@@ -114,11 +129,15 @@ class ClusterPolicy:
 
     def has_room(self, key: Key, leased: bool) -> bool:
         if leased:
+            if self._gate.watched and not self._gate.admits(key[0], self.permits.in_flight(key[0])):
+                return False
             return self.permits.may_start(key)
         return not self.permits.held(key[0]) and room_in(self._engine, key[0])
 
     def fetchable(self, inbox: WaitingRequests) -> int:
-        return inbox.leased - inbox.timed()  # what was leased has a permit, or will have one soon
+        shut = self._gate.shut
+        behind = sum(inbox.held_in(slot) for slot in shut) if shut else 0
+        return max(0, inbox.leased - inbox.timed() - behind)  # what was leased has a permit, or will have one soon
 
     def bounds(self, want: int, inbox: WaitingRequests) -> Bounds:
         wanted, unused = self.permits.wanted(), self._unused[:]
@@ -132,6 +151,11 @@ class ClusterPolicy:
 
     def is_paced(self, lease: Lease) -> bool:
         return lease.wait > 0 or lease.departure is not None
+
+    def on_downloaded(self, names: Iterable[str]) -> None:
+        self.permits.on_downloaded(names)
+        if self._gate.watched:
+            self._gate.passed(next(iter(names)))
 
     def on_answered(self, exchange: Exchange, bounds: Bounds) -> None:
         self.permits.on_answered(exchange, bounds.keep_permits)
@@ -217,8 +241,8 @@ def asking_again(policy: SlotPolicy, status: QueueStatus) -> Callable[[tuple[str
     return on_downloaded
 
 
-def policy_for(limits: Limits, engine: EngineHooks) -> SlotPolicy:
+def policy_for(limits: Limits, engine: EngineHooks, gate: Gate) -> SlotPolicy:
     """The one that ``MOCRA_THROTTLE_SCOPE`` asks for."""
     if not limits.cluster:
         return WorkerPolicy(limits, engine)
-    return ClusterPolicy(SlotPermits(), limits, engine)
+    return ClusterPolicy(SlotPermits(), limits, engine, gate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.engine.slot_delay import assigned_slot_dropped
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 class Wire:
     """Of one worker; nothing is looked at where each worker is polite for itself.
 
+    Args:
+        paced: slots that have an interval, see :class:`~mocra_scrapy.worker.inbox.Inbox`.
+
     Attributes:
         bypass: requests that the queue did not hand out.
     """
@@ -36,9 +40,11 @@ class Wire:
         deliveries: Deliveries,
         *,
         policy: SlotPolicy,
+        paced: Collection[str],
         stats: StatsCollector,
     ) -> None:
         self._deliveries = deliveries
+        self._paced = paced
         self._by_id = deliveries.by_id
         self._departures = Departures(parts, policy.permits, deliveries.send_back, stats)
         self.bypass = Bypass(
@@ -58,6 +64,8 @@ class Wire:
         if delivery is not None and delivery.lease is not None and delivery.fetches <= 1:
             if self.bypass.out and self.bypass.is_in_the_way(delivery.names):
                 return self._when_there_is_room(request, delivery)
+            if delivery.departs is None and self._paced and delivery.names[0] in self._paced:
+                self._deliveries.waited(request)  # it was leased before its slot had an interval
             if delivery.departs is None:
                 delivery.sent = True
                 return None

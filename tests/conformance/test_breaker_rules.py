@@ -77,6 +77,7 @@ async def test_failures_leave_the_window(harness: Harness) -> None:
     _, breaker = await begin(harness)
     assert told(await breaker.report([failed(4)])) == []
     await harness.advance(101)
+    assert (await breaker.look("s")).failed == 0
     assert told(await breaker.report([failed(4)])) == []
     await harness.advance(50)
     assert (await breaker.look("s")).failed == 4
@@ -351,3 +352,13 @@ async def test_what_departed_before_a_reset_says_nothing(harness: Harness) -> No
     await harness.advance(100)
     assert told(await breaker.report([failed(20, age=150)])) == []
     assert told(await breaker.report([failed(5, age=90)])) == [("s", Circuit.OPEN)]
+
+
+async def test_a_reset_is_remembered_for_longer_than_the_window(harness: Harness) -> None:
+    """Also when something went well since."""
+    _, breaker = await opened(harness)
+    assert await breaker.reset("s")
+    await breaker.report([good()])
+    await harness.advance(300)
+    assert told(await breaker.report([failed(20, age=310), failed(20, "t", age=310)])) == [("t", Circuit.OPEN)]
+    assert (await breaker.look("s")).failed == 0

@@ -105,17 +105,6 @@ async def test_an_instant_between_others_is_booked_again(harness: Harness) -> No
     assert near((await waits(limiter, "s"))[0], 299), "that instant has gone by"
 
 
-async def test_nothing_is_taken_back_from_before_a_lift(harness: Harness) -> None:
-    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=100))
-    booked = await limiter.reserve([Reservation(("s",))] * 3)
-    await limiter.resume("s")
-    assert [near(wait, at) for wait, at in zip(await waits(limiter, "s", "s"), (0, 100), strict=True)] == [True] * 2
-    for old in booked[1:]:
-        (again,) = await limiter.reserve([Reservation(("s",), 50, old.departure)])
-        assert not again.booked
-    assert near((await waits(limiter, "s"))[0], 200)
-
-
 async def test_a_hold_stops_everybody(harness: Harness) -> None:
     limit = SlotLimit(concurrency=4)
     a, limiter = await harness.worker("a", **ONE, limit=limit), harness.limiter(second=True, **ONE, limit=limit)

@@ -4,6 +4,7 @@ it is taken back, and the list of all slots. Only moved clocks count.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from mocra_scrapy.models import (
@@ -13,6 +14,7 @@ from mocra_scrapy.models import (
     Entry,
     LimitChange,
     Outcome,
+    Reservation,
     SlotLimit,
     StallRules,
     Threshold,
@@ -142,3 +144,41 @@ async def test_all_slots_are_listed(harness: Harness) -> None:
     found = dict(await limiter.slots())
     assert sum(found.values()) == sum(expected.values()) - len(leases)
     assert set(found) == set(expected)
+
+
+async def gaps(limiter: Any, name: str, count: int = 25) -> list[float]:
+    """Between *count* departures of *name*, booked at once."""
+    booked = [one.wait for one in await limiter.reserve([Reservation((name,), 1e6)] * count)]
+    return [later - sooner for sooner, later in pairwise(booked)]
+
+
+async def test_jitter_stays_above_what_was_asked_for(harness: Harness) -> None:
+    """Crawl-delay is a floor: under the settings, under adaptations, and under jitter."""
+    names = {"slower": SlotLimit(interval=120, jitter=0.5), "rest": SlotLimit(burst=1, jitter=0.5)}
+    limit = SlotLimit(interval=20, jitter=0.5)
+    await harness.worker("a", **ONE, limit=limit, names=names)
+    limiter, asked = harness.limiter(**ONE, limit=limit, names=names), LimitChange(least=100, adapted=True)
+    for name in ("s", "slower", "rest", "found", "slowed", "said"):
+        await limiter.change(name, asked)
+    assert [round(gap, 3) for gap in await gaps(limiter, "s")] == [100] * 24
+    assert [round(gap, 3) for gap in await gaps(limiter, "rest")] == [100] * 24, "a slot without an interval gets one"
+    slower = await gaps(limiter, "slower")
+    assert min(slower) > 99.9
+    assert max(slower) > 121, "jitter as far as there is room"
+    await limiter.change("found", LimitChange(interval=40, adapted=True))
+    state = await limiter.look("found")
+    assert (state.limit.interval, state.change) == (100, LimitChange(interval=40, adapted=True, least=100))
+    assert min(await gaps(limiter, "found")) > 99.9
+    await limiter.slow_down("slowed", **SLOW)
+    assert min(await gaps(limiter, "slowed", 4)) > 100
+    await limiter.change("said", LimitChange(interval=50, lasts=4000))
+    assert [round(gap, 3) for gap in await gaps(limiter, "said")] == [50] * 24, "people may, and mean what they say"
+    await harness.advance(4001)
+    assert min(await gaps(limiter, "said")) > 99.9, "and then the site is heard again"
+    await limiter.change("found", LimitChange(least=0, adapted=True))
+    state = await limiter.look("found")
+    assert (state.limit.interval, state.change) == (40, LimitChange(interval=40, adapted=True)), "it asks no more"
+    await limiter.reset("s")
+    assert (await limiter.look("s")).change == LimitChange(least=100), "no person said it"
+    await limiter.change("s", LimitChange())
+    assert (await limiter.look("s")).limit == limit

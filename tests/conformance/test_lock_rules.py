@@ -178,3 +178,22 @@ async def test_an_owner_gives_up_without_a_number(harness: Harness) -> None:
     assert await others.release("door", "a", 0)
     assert await locks.acquire("door", "b", 60)
     assert not await others.release("door", "a", 0), "it holds nothing any more"
+
+
+async def test_who_leaves_the_line_wakes_those_behind(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    while await others.wait("door", 0.3):
+        pass  # it listens from now on
+    held = await locks.acquire("door", "held", 60)
+    assert held is not None
+    for name in ("first", "second"):
+        assert await others.acquire("door", name, 60, patience=50) is None
+    assert await locks.release("door", "held", held.number)
+    while await others.wait("door", 0.3):
+        pass
+    assert await others.acquire("door", "second", 60, patience=50) is None
+    waiting = asyncio.ensure_future(others.wait("door", 30))
+    await asyncio.sleep(0)
+    assert not await locks.release("door", "first", 0), "it held nothing"
+    assert await waiting
+    assert await others.acquire("door", "second", 60, patience=50)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from mocra_scrapy.models import SharedValue
 
 from .harness import Harness
@@ -108,6 +110,40 @@ async def test_a_person_overrides(harness: Harness) -> None:
     assert (forced.value, forced.fence) == (b"person", 5)
     assert await values.put("x", b"stale", fence=4) is None, "the fence stays"
     assert await values.put("x", b"leader", fence=5, version=forced.version)
+
+
+async def test_a_value_may_end_by_itself(harness: Harness) -> None:
+    values, others = harness.shared(), harness.shared(second=True)
+    first = await values.put("x", b"1", lasts=100)
+    assert first is not None
+    await values.put("longer", b"2", lasts=1000)
+    await values.put("for good", b"3", lasts=100)
+    await values.put("for good", b"3")
+    await harness.advance(90)
+    assert await others.get("x") == first
+    await harness.advance(11)
+    assert (await others.get("x")).value is None
+    assert set(await others.everything()) == set(await others.versions()) == {"longer", "for good"}
+    second = await others.put("x", b"4", version=0, lasts=100)
+    assert second is not None, "there is none"
+    assert second.version > first.version
+    assert await values.put("x", b"5", version=first.version) is None
+    await harness.advance(2000)
+    assert set(await others.everything()) == {"for good"}
+
+
+async def test_values_that_end_are_bounded(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = harness.shared()
+    for backend in ("memory", "redis"):
+        monkeypatch.setattr(f"mocra_scrapy.backends.{backend}.shared.MOST_ENDING", 3)
+    await values.put("for good", b"")
+    for n in range(5):
+        await values.put(f"{n}", b"", lasts=1000 + n)
+    await values.put("short", b"", lasts=10)
+    assert set(await values.everything()) == {"for good", "2", "3", "4"}, "what ends first goes first"
+    await harness.advance(1003.5)
+    await values.put("new", b"", lasts=10)
+    assert set(await values.everything()) == {"for good", "4", "new"}
 
 
 async def until(watching: AsyncIterator[str], *wanted: str) -> None:

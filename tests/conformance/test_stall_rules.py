@@ -14,6 +14,7 @@ from mocra_scrapy.models import (
     Bounds,
     BreakerRules,
     Circuit,
+    Entry,
     Finish,
     LetterFilter,
     Outcome,
@@ -281,3 +282,16 @@ async def test_a_reset_opens_a_given_up_slot(harness: Harness) -> None:
     assert not await stalls.reset("s")
     assert len(await leased_of_s(harness, a)) >= 8
     assert (await stalls.look("s")).attempts == 0
+
+
+async def test_what_is_delayed_keeps_its_order_when_a_slot_is_given_up(harness: Harness) -> None:
+    a, stalls = await begin(harness, 2)
+    delays = [float(5_000 + 7 * ((13 * n) % 40)) for n in range(40)]
+    await a.push([Entry(str(delay).encode(), "st"[n % 3 > 0], delay=delay) for n, delay in enumerate(delays)])
+    assert await fail(harness, stalls, 20, 100) == 10
+    kept = sorted(delay for n, delay in enumerate(delays) if n % 3)
+    order: list[str] = []
+    for _ in range(50):
+        await harness.advance(100)
+        order += [body for body in bodies(await harness.lease_all(a)) if "." in body]
+    assert [float(body) for body in order] == kept

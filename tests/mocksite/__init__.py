@@ -83,5 +83,6 @@ class MockSite:
         """``/sick/…`` answers from now on."""
         self._get("/_repair")
 
-    def ask_for_crawl_delay(self, seconds: float) -> None:
-        self._get(f"/_robots/{seconds}")
+    def ask_for_crawl_delay(self, seconds: float, takes: float = 0.0, refused: int = 0) -> None:
+        """In a robots.txt that *takes* seconds, and of which the first *refused* are 503."""
+        self._get(f"/_robots/{seconds}/{takes}/{refused}")

@@ -16,7 +16,8 @@ prints its address.
 ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
 ``/_gate/<n>``  nothing of ``/page``, ``/ok`` and ``/members`` but ``/page/0`` is answered from now on, until n of
                them are waited for at once: that many requests of all workers are under way
-``/_robots/<seconds>``  robots.txt asks for that ``Crawl-delay`` from now on
+``/_robots/<seconds>[/<takes>/<refused>]``  robots.txt asks for that ``Crawl-delay`` from now on; it takes so many
+               seconds, and so often it is 503
 ``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from
                then on: a status, ``503+2`` with ``Retry-After: 2``, ``503+date`` with
                a date two to three seconds ahead, ``drop``, ``hang`` (no answer for a minute)
@@ -53,6 +54,7 @@ class Site:
         self.peaks: dict[str, int] = {}
         self.sick = True
         self.robots = ""
+        self.robots_takes, self.robots_refused = 0.0, 0
         self.gate, self.waiting = 0, 0
         self.opened = asyncio.Event()
 
@@ -110,6 +112,10 @@ class Site:
         elif kind == "busy" and first:
             return 503, "busy", f"Retry-After: {rest.split('/')[0]}\r\n"
         elif kind == "robots.txt" and self.robots:
+            await asyncio.sleep(self.robots_takes)
+            if self.robots_refused:
+                self.robots_refused -= 1
+                return 503, "not now", ""
             return 200, f"User-agent: *\nCrawl-delay: {self.robots}\n", ""
         elif kind not in ("ok", "robots.txt", "sick", "busy"):
             return 404, "no such page", ""
@@ -140,7 +146,8 @@ class Site:
                     if path == "/_repair":
                         self.sick = False
                     else:
-                        self.robots = path.rpartition("/")[2]
+                        self.robots, takes, refused = (*path.split("/")[2:], "0", "0")[:3]
+                        self.robots_takes, self.robots_refused = float(takes), int(refused)
                     status, body, extra = 200, "", ""
                 elif path.startswith("/_gate/"):
                     self.gate, self.waiting = int(path.rpartition("/")[2]), 0

@@ -1,4 +1,4 @@
-"""``python -m tests.mutation [AREA …] [--mutants N] [--seed S] [--seconds T]``: puts N wrong lines, one at
+"""``python -m tests.mutation [AREA …] [--mutants N] [--seed S] [--seconds T] [-v]``: puts N wrong lines, one at
 a time, into a copy of each area of the package, and runs the fast tests that reach the line. Prints
 those that no test noticed, and a line of JSON for each area. Fails when fewer than 85 % were noticed.
 
@@ -50,21 +50,30 @@ def all_of(area: str) -> list[Mutant]:
 
 
 def run(
-    area: str, sample: Sequence[T], name: Callable[[T], str], notices: Callable[[T], bool], until: float
+    area: str,
+    sample: Sequence[T],
+    name: Callable[[T], str],
+    notices: Callable[[T], bool],
+    until: float,
+    *,
+    each: bool = False,
 ) -> dict[str, Any]:
-    """Prints what nobody noticed; the figures."""
+    """Prints what nobody noticed, or *each* with its seconds; the figures."""
     alike, tried, noticed, equivalent, unseen = equivalents(), 0, 0, 0, []
     for mutant in sample:
         if time.monotonic() > until:
             break
         tried += 1
+        began = time.monotonic()
         if name(mutant) in alike:
             equivalent += 1
         elif notices(mutant):
             noticed += 1
+            if each:
+                print(f"{time.monotonic() - began:.1f} s: {name(mutant)}", flush=True)
         else:
             unseen.append(mutant)
-            print(f"not noticed: {name(mutant)}", flush=True)
+            print(f"not noticed ({time.monotonic() - began:.1f} s): {name(mutant)}", flush=True)
     share = round(100 * noticed / (tried - equivalent), 1) if tried > equivalent else 0.0
     figures = {"mutants": tried, "noticed": noticed, "equivalent": equivalent, "not_noticed": len(unseen)}
     return {"area": area, **figures, "percent": share}
@@ -83,6 +92,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1800.0, help="for each area, at most")
     parser.add_argument("--only", default="", help="those whose name has this text, all of them")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print those that were noticed, too")
     given = parser.parse_args()
     areas: list[str] = given.areas or [*AREAS, "lua"]
     if unknown := set(areas) - {*AREAS, "lua"}:
@@ -106,7 +116,8 @@ def try_area(area: str, folder: Path, given: argparse.Namespace) -> dict[str, An
     def name(mutant: Mutant) -> str:
         return mutant.name(ROOT)
 
-    figures = run(area, drawn(possible, name, given), name, copy.notices, time.monotonic() + given.seconds)
+    until = time.monotonic() + given.seconds
+    figures = run(area, drawn(possible, name, given), name, copy.notices, until, each=given.verbose)
     return {**figures, "possible": len(possible)}
 
 
@@ -118,7 +129,8 @@ def try_lua(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     def name(mutant: LuaMutant) -> str:
         return mutant.name
 
-    figures = run("lua", drawn(possible, name, given), name, copy.notices_lua, time.monotonic() + given.seconds)
+    until = time.monotonic() + given.seconds
+    figures = run("lua", drawn(possible, name, given), name, copy.notices_lua, until, each=given.verbose)
     return {**figures, "possible": len(possible)}
 
 

@@ -24,8 +24,13 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what was imported before the fork
 #: Longer than any test takes that is run here, also on a busy machine: s.
-ONE_TEST = 60
-FAILED = 1  # pytest's exit code; others say that it could not run
+ONE_TEST = 30
+#: Exit codes of pytest by which a wrong line is noticed. The others say that the tests could not run.
+FAILED = {
+    int(pytest.ExitCode.TESTS_FAILED),
+    int(pytest.ExitCode.INTERRUPTED),  # a file of tests can't be imported
+    int(pytest.ExitCode.USAGE_ERROR),  # a conftest can't be imported
+}
 
 
 class CannotRun(Exception):
@@ -68,7 +73,13 @@ class Copy:
         if code == 0:
             told = json.loads(found.read_text("utf-8"))
             self.seconds, self._lines = told["seconds"], told["lines"]
+            self.must_run()
         return code == 0
+
+    def must_run(self) -> None:
+        """Otherwise each wrong line would look as if it were noticed."""
+        if not self.passes([min(self.seconds, key=lambda test: self.seconds[test])]):
+            raise CannotRun("a test that passed beside others fails alone")
 
     def near(self, mutant: Mutant) -> list[str]:
         """The tests that run its line, the fastest first; all for a line that an import runs."""
@@ -100,7 +111,7 @@ class Copy:
             return int(pytest.main(self.arguments(f"--timeout={ONE_TEST}", *files), plugins=[Select(tests)]))
 
         code = self.fork(run, 2 * ONE_TEST + 5 * sum(self.seconds[test] for test in tests))
-        if code not in (0, FAILED, int(pytest.ExitCode.INTERRUPTED), None):  # interrupted: a file can't be imported
+        if code not in (0, None) and code not in FAILED:
             raise CannotRun(f"pytest answered {code}")
         return code == 0
 

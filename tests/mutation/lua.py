@@ -18,7 +18,11 @@ from tests.mutation.copy import ROOT, Copy
 
 SCRIPTS = ROOT / "mocra_scrapy" / "backends" / "redis" / "lua"
 LIST = Path(__file__).parent / "lua.txt"
-TESTS = ["tests/conformance", "tests/integration/backends/test_audit.py"]
+TESTS = [
+    "tests/conformance",
+    "tests/integration/backends/test_audit.py",
+    "tests/integration/backends/test_redis_keys.py",
+]
 #: On one server: others run the same scripts.
 OPTIONS = ["-m", "redis and not other_server and not alone", "-k", "not cluster"]
 
@@ -95,6 +99,7 @@ class LuaCopy(Copy):
             return False
         told = json.loads(found.read_text("utf-8"))
         self.seconds, self._tests = told["seconds"], told["tests"]
+        self.must_run()
         return True
 
     def tests_of(self, file: str) -> list[str]:

@@ -54,6 +54,7 @@ def test_the_page_says_what_is_set() -> None:
         ("SCHEDULER", "scrapy.core.scheduler.Scheduler"),
         ("DUPEFILTER_CLASS", "scrapy.dupefilters.RFPDupeFilter"),
         ("DOWNLOADER_MIDDLEWARES_BASE", "scrapy.downloadermiddlewares.retry.RetryMiddleware"),
+        ("DOWNLOADER_MIDDLEWARES_BASE", "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware"),
     }
 
 

@@ -21,6 +21,7 @@ from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, 
 from mocra_scrapy.models import REASONS, DeadLetter
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
 from mocra_scrapy.settings import default_settings
+from mocra_scrapy.settings.budgets import BUDGETS
 from mocra_scrapy.settings.traps import TrapRules
 from mocra_scrapy.worker.deliveries import GRAVITY
 from mocra_scrapy.worker.settlement import STATS
@@ -55,6 +56,7 @@ def test_stats() -> None:
     members = {
         "mocra/breaker/failures/{kind}": {f"mocra/breaker/failures/{kind}" for kind in KINDS},
         "mocra/trap/filtered/{rule}": {f"mocra/trap/filtered/{rule.name}" for rule in fields(TrapRules)},
+        "mocra/budget/refused/{which}": {f"mocra/budget/refused/{budget}" for budget in BUDGETS},
         "mocra/scheduler/unserializable/{part}": set(),
     }
     assert families == set(members), "a family of stats that nobody compares"

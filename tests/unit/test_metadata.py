@@ -88,6 +88,7 @@ def imported() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_each_extra_has_code_behind_it() -> None:
     names = imported()
     for extra, needs in PROJECT["optional-dependencies"].items():

@@ -12,7 +12,8 @@ workers.
 ``rules.py``                 what the settings of the workers say of limits
 ``throttle.py``              limits, departures, permits; ``throttled_leasing.py``: who gets what
                              within them
-``permits.py``              fewer permits than before
+``permits.py``               fewer permits than before
+``budgets.py``               what counts for budgets, and what they refuse
 ``circuits.py``              what the breaker knows; ``judging.py``: its rules
 ``wakeups.py``               who is to be woken
 ``runs.py``                  how a run begins, is seeded and ends

@@ -14,6 +14,7 @@ from itertools import count
 from math import isinf
 from typing import TypeVar
 
+from mocra_scrapy.backends.embedded.budgets import Budgets
 from mocra_scrapy.backends.embedded.circuits import Circuits
 from mocra_scrapy.backends.embedded.dead_letters import DeadLetterTable
 from mocra_scrapy.backends.embedded.dictionaries import Dictionaries
@@ -54,7 +55,9 @@ class StoredCrawl:
         self.winner = ""
         self.job: Job | None = None
         self.begun = 0.0  # by the wall's clock
-        self.slots = Slots()
+        self.seen = FingerprintFilter()
+        self.budgets = Budgets({}, self.seen.discard)
+        self.slots = Slots(self.budgets.withdraw)
         self.throttle = Throttle.in_memory()
         self.circuits = Circuits()
         self.stalls = Stalls()
@@ -64,7 +67,6 @@ class StoredCrawl:
         self.heard, self.silence = 0.0, 0.0  # when a worker called last (0: never); see renew()
         self.dead_workers: OrderedDict[str, tuple[float, Worker]] = OrderedDict()  # forgotten when, worker
         self.dead.clear()
-        self.seen = FingerprintFilter()
         self.dictionaries = Dictionaries()
         self.wakeups.clear()
 
@@ -196,6 +198,7 @@ class StoredCrawl:
 
     def give_back(self, item: Item, isolate_after: int) -> None:
         """Put *item* first in line; a suspect to where suspects wait."""
+        self.budgets.waits(item)
         if self.stalls.takes(item):
             return
         if item.lost >= isolate_after:
@@ -254,6 +257,7 @@ class StoredCrawl:
         doomed, number = self.stalls.doomed, 0
         while doomed and number < most:
             item = doomed.popleft()
+            self.budgets.waits(item, -1)
             why = self.stalls.given_up[names_of(item.list_name)[0]]
             self.dead.add(item, ("stalled", why), "", now=now, wall=wall, most=max_dead, hand_outs=item.lost)
             number += 1
@@ -315,6 +319,8 @@ class StoredCrawl:
         """
         for _ in range(min(BUDGET, len(self.suspects))):
             item = self.suspects.popleft()
+            if self.budgets.withdraw(item):
+                continue
             answer = allowed(item.list_name)
             if answer is not None:
                 return item, answer

@@ -42,6 +42,7 @@ def exchange(
     if turn.is_repeated(call):
         return turn.answer()
     turn.begin(call)
+    crawl.budgets.begin(bounds.budgets, now)
     freed = turn.take_notice(bounds)
     freed += turn.push(push, numbers)
     freed += turn.settle(ack, release, bury)
@@ -97,17 +98,30 @@ class _Turn:
     def push(self, entries: Sequence[Entry], numbers: Sequence[int | None]) -> int:
         """Filter and store."""
         crawl, done, ready = self._crawl, self._done, 0
-        for entry, number in zip(entries, numbers, strict=True):
-            new = number is None or crawl.seen.add(number)
+        for place, (entry, number) in enumerate(zip(entries, numbers, strict=True)):
+            new = not (entry.budgets and self._is_refused(place, entry, number))
+            new = new and (number is None or crawl.seen.add(number))
             done.stored.append(new)
+            if new and entry.budgets:
+                crawl.budgets.accept(entry.budgets, again=entry.again)
             if new and entry.delay > 0:
-                crawl.put_delayed(item_of(entry), self._now + entry.delay)
+                crawl.put_delayed(item_of(entry, number), self._now + entry.delay)
             elif new:
-                crawl.put_new(item_of(entry), self._options.lifo)
+                crawl.put_new(item_of(entry, number), self._options.lifo)
                 ready += 1
         if any(done.stored):
             crawl.reopen()
         return ready
+
+    def _is_refused(self, place: int, entry: Entry, number: int | None) -> bool:
+        """What is known is a duplicate, whatever budgets say."""
+        if entry.again or (number is not None and number in self._crawl.seen):
+            return False
+        why = self._crawl.budgets.why_not(entry.budgets)
+        if why is not None:
+            self._crawl.budgets.refuse(*why)
+            self._done.refused[place] = why[0]
+        return why is not None
 
     def settle(self, ack: Sequence[Lease], release: Sequence[Lease], bury: Sequence[Burial]) -> int:
         """Ack, release and bury what is still the worker's."""
@@ -170,6 +184,8 @@ class _Turn:
             self._lease(want, bounds)
         else:
             self._lease_within_limits(want, bounds)
+        if bounds.budgets is not None:
+            self._done.withdrawn = self._crawl.budgets.withdrawn()
 
     def _lease(self, want: int, bounds: Bounds) -> None:
         given: dict[str, int] = {}
@@ -183,6 +199,7 @@ class _Turn:
         missing = want - len(self._done.handed_out)
         for item in self._crawl.slots.take(missing, full, bounds.per_slot, given=given, room=room):
             self._hand_out(item, self._now)
+        self._done.more = room.tired
 
     def _lease_within_limits(self, want: int, bounds: Bounds) -> None:
         crawl, done = self._crawl, self._done
@@ -207,6 +224,7 @@ class _Turn:
 
     def _hand_out(self, item: Item, departs: float, departure: Departure | None = None) -> None:
         token = f"{next(self._crawl.tokens):x}"
+        self._crawl.budgets.waits(item, -1)
         self._me.held[token] = item
         self._done.handed_out[token] = (departs, departure)
         if item.lost >= self._options.isolate_after:
@@ -247,6 +265,8 @@ class _Turn:
             done.stalled,
             throttle.rules.version,
             throttle.rules.different,
+            dict(done.refused),
+            tuple(done.withdrawn),
             tuple(done.kept),
         )
 
@@ -269,6 +289,7 @@ class _Turn:
                         scopes=tuple(scopes),
                         probe=self._crawl.throttle.probing.get(slot, self._now) > self._now,
                         departure=departure,
+                        budgets=() if item.budgets is None else item.budgets.names,
                     )
                 )
         return leases

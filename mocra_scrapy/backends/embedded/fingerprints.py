@@ -31,10 +31,13 @@ class FingerprintFilter:
 
     def add(self, number: int) -> bool:
         """Remember *number*; whether it is new."""
-        if number in self._young or any(number in members for _, members in self._old):
+        if number in self:
             return False
         self._young.add(number)
         return True
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._young or any(number in members for _, members in self._old)
 
     def discard(self, number: int) -> bool:
         """Forget *number*; whether it was known."""

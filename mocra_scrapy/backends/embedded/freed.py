@@ -17,11 +17,11 @@ others are kept while they are ahead, and given to a later booking whole.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mocra_scrapy.backends.embedded.origins import NONE, Origin, settle_span, span_of
 from mocra_scrapy.models import Departure, SlotLimit
 
 #: Stretches that are kept of one name; the earliest go first.
@@ -85,9 +85,17 @@ def store(table: MutableMapping[str, Freed], name: str, freed: Freed, now: float
         table.pop(name, None)
 
 
-def _opens(tat: Mapping[str, float], table: Mapping[str, Freed], name: str, earliest: float, limit: SlotLimit) -> float:
+def _opens(
+    tat: Mapping[str, float],
+    table: Mapping[str, Freed],
+    origins: Mapping[str, Origin],
+    name: str,
+    earliest: float,
+    *,
+    limit: SlotLimit,
+) -> float:
     """When one more of *name* may depart, *earliest* or later."""
-    at = max(earliest, tat[name] - (limit.burst - 1) * limit.interval)
+    at = max(earliest, tat[name] - min(span_of(limit), origins.get(name, NONE).span))
     for stretch in table.get(name, ()):
         with_it = stretch.opens(earliest, limit)
         if with_it is not None:
@@ -98,6 +106,7 @@ def _opens(tat: Mapping[str, float], table: Mapping[str, Freed], name: str, earl
 def _own(
     tat: MutableMapping[str, float],
     table: MutableMapping[str, Freed],
+    origins: MutableMapping[str, Origin],
     name: str,
     at: float,
     *,
@@ -113,7 +122,7 @@ def _own(
         if stretch.opens(at, limit) == at:
             store(table, name, freed.without(stretch), now)
             return stretch.before, stretch.end
-    before = tat.get(name, 0.0)
+    before = settle_span(tat, origins, name, span_of(limit))
     tat[name] = end = max(at, before) + limit.interval * (1 + limit.jitter * factor)
     return before, end
 
@@ -125,6 +134,14 @@ def _take_back(
     last, freed = tat.get(name), table.get(name, Freed())
     if last is None or stretch.end > last or stretch.begins < freed.floor:
         return  # tat was set anew since
+    free(tat, table, name, stretch, now)
+
+
+def free(
+    tat: MutableMapping[str, float], table: MutableMapping[str, Freed], name: str, stretch: Stretch, now: float
+) -> None:
+    """*stretch* of *name*, which ends at its ``tat`` or before, is nobody's."""
+    last, freed = tat[name], table.get(name, Freed())
     if stretch.end < last:
         if stretch.end > now:
             store(table, name, freed.with_one(stretch, now), now)
@@ -143,6 +160,7 @@ def _take_back(
 def latest(
     tat: Mapping[str, float],
     table: Mapping[str, Freed],
+    origins: Mapping[str, Origin],
     held: Mapping[str, float],
     names: tuple[str, ...],
     *,
@@ -156,7 +174,7 @@ def latest(
         for name in names:
             due = max(at, held.get(name, now))
             if name in tat:
-                due = _opens(tat, table, name, due, limit_of(name, now))
+                due = _opens(tat, table, origins, name, due, limit=limit_of(name, now))
             if due > at:
                 at, waits = due, name
         # With a stretch that another name does not have, all are looked at once more.
@@ -168,6 +186,7 @@ def latest(
 def book(
     tat: MutableMapping[str, float],
     table: MutableMapping[str, Freed],
+    origins: MutableMapping[str, Origin],
     limits: Mapping[str, SlotLimit],
     at: float,
     *,
@@ -176,7 +195,7 @@ def book(
 ) -> Departure | None:
     """One departs at *at*; ``None``: none of the names in *limits* has an interval."""
     owned = tuple(
-        _own(tat, table, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
+        _own(tat, table, origins, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
         for name, limit in limits.items()
     )
     return Departure(tuple(limits), at, owned) if any(end for _, end in owned) else None
@@ -197,28 +216,3 @@ def set_anew(table: MutableMapping[str, Freed], name: str, last: float | None, n
     """
     floor = max(table.get(name, Freed()).floor, last or 0.0)
     store(table, name, Freed(floor), now)
-
-
-def keep_distance(
-    tat: MutableMapping[str, float],
-    freed: MutableMapping[str, Freed],
-    held: Mapping[str, float],
-    name: str,
-    *,
-    limits: tuple[SlotLimit, SlotLimit],
-    now: float,
-) -> None:
-    """The limit of *name* is another one; *limits*: the new one and the old one. What a longer interval
-    booked must not outlast its change, but what is booked and has not departed keeps its distance.
-    """
-    last = tat.get(name)
-    if last is None:
-        return
-    limit, old = limits
-    start = max(now, held.get(name, now))
-    start = now if math.isinf(start) else start
-    if limit.interval:
-        start = max(start, last - old.interval * (1 - old.jitter))
-    tat[name] = min(last, start + limit.burst * limit.interval)
-    if tat[name] < last:
-        set_anew(freed, name, last, now)

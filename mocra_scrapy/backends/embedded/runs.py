@@ -52,6 +52,7 @@ def _is_unfinished(crawl: StoredCrawl) -> bool:
 def _begin(crawl: StoredCrawl, options: QueueOptions) -> None:
     if not crawl.run:
         crawl.born += 1
+    crawl.budgets.clear()
     if not (crawl.run and options.keep_seen):
         crawl.seen.clear()  # without a record it is nobody's
     crawl.run, crawl.finished, crawl.winner = crawl.run + 1, False, ""
@@ -90,6 +91,7 @@ def finish(crawl: StoredCrawl, options: QueueOptions, worker: str, now: float) -
     crawl.finished, crawl.winner = True, worker
     crawl.throttle.end_run(now)
     crawl.stalls.clear()
+    crawl.budgets.clear()
     if not options.keep_seen:
         crawl.seen.clear()
     crawl.wake_all()

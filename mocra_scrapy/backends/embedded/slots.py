@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from mocra_scrapy.backends.embedded.turns import Turns
 from mocra_scrapy.models import LEASED_BYTES, Entry
 from mocra_scrapy.models.entries import BETWEEN, list_of, names_of, rank_of
+
+#: Items that are withdrawn in one call, at most.
+MOST_WITHDRAWN = 500
+
+
+class Counted(NamedTuple):
+    """For which budgets an entry counts, and what is undone when one of them is used up: the number of
+    its fingerprint; nothing where it came *again*.
+    """
+
+    names: tuple[str, ...]
+    number: int | None
+    again: bool
 
 
 class Item:
@@ -19,9 +33,10 @@ class Item:
         rank: see :func:`~mocra_scrapy.models.entries.rank_of`.
         lost: hand-outs to workers that died.
         first: seconds since the epoch when it was first taken from a dead worker.
+        budgets: names of budgets that it counts for; ``None``: none.
     """
 
-    __slots__ = ("body", "first", "list_name", "lost", "rank")
+    __slots__ = ("body", "budgets", "first", "list_name", "lost", "rank")
 
     def __init__(self, body: bytes, list_name: str, rank: int, lost: int = 0, first: float | None = None) -> None:
         self.body = body
@@ -29,6 +44,7 @@ class Item:
         self.rank = rank
         self.lost = lost
         self.first = first
+        self.budgets: Counted | None = None
 
     @property
     def priority(self) -> int:
@@ -39,9 +55,12 @@ class Item:
         return not self.rank & 1
 
 
-def item_of(entry: Entry) -> Item:
-    """*entry* as it is stored: without fingerprint and delay."""
-    return Item(entry.body, list_of(entry), rank_of(entry))
+def item_of(entry: Entry, number: int | None = None) -> Item:
+    """*entry* as it is stored, without its delay; *number*: of its fingerprint."""
+    item = Item(entry.body, list_of(entry), rank_of(entry))
+    if entry.budgets:
+        item.budgets = Counted(entry.budgets, number, entry.again)
+    return item
 
 
 class Room:
@@ -50,13 +69,25 @@ class Room:
     Attributes:
         full: whether something did not fit: then nothing else does, so that large entries are not
             overtaken for ever.
+        withdrawn: items that are gone instead of being handed out.
     """
 
-    __slots__ = ("_left", "full")
+    __slots__ = ("_left", "full", "withdrawn")
 
     def __init__(self) -> None:
         self._left = LEASED_BYTES
+        self.withdrawn = 0
         self.full = False
+
+    @property
+    def tired(self) -> bool:
+        """Whether as many were withdrawn as one call may: the next finds more."""
+        return self.withdrawn >= MOST_WITHDRAWN
+
+    def withdrew(self) -> None:
+        """An item is gone instead of being served."""
+        self.withdrawn += 1
+        self.full = self.full or self.tired
 
     def spend(self, item: Item) -> None:
         """*item* is handed out."""
@@ -89,14 +120,22 @@ class Slot:
         else:
             items.append(item)
 
-    def take(self, most: int, room: Room) -> list[Item]:
-        """Up to *most* items, the best rank first, while there is *room*."""
+    def take(self, most: int, room: Room, withdraw: Callable[[Item], bool]) -> list[Item]:
+        """Up to *most* items, the best rank first, while there is *room*; without those that *withdraw* is
+        true of.
+        """
         taken: list[Item] = []
         while self.order and len(taken) < most and not room.full:
             rank = -self.order[0]
             items = self.lists[rank]
-            while items and len(taken) < most and room.fits(items[0]):
-                taken.append(items.popleft())
+            while items and len(taken) < most:
+                if items[0].budgets is not None and not room.full and withdraw(items[0]):
+                    items.popleft()
+                    room.withdrew()
+                elif room.fits(items[0]):
+                    taken.append(items.popleft())
+                else:
+                    break
             if not items:
                 # Only the best list is ever emptied, so the heap needs no search.
                 heappop(self.order)
@@ -116,10 +155,11 @@ class Slots:
 
     Attributes:
         turns: whose turn it is.
+        withdraw: whether an item is gone instead of being served, because a budget of it is used up.
     """
 
-    def __init__(self) -> None:
-        self.turns = Turns()
+    def __init__(self, withdraw: Callable[[Item], bool]) -> None:
+        self.turns, self.withdraw = Turns(), withdraw
         self._lists: dict[str, Slot] = {}
         self._count = 0
         self._scoped = False  # whether any list had scopes
@@ -208,12 +248,17 @@ class Slots:
     def serve(self, name: str, most: int, room: Room) -> list[Item]:
         """Up to *most* items of one list. Where its next turn is the caller says, if something is left."""
         slot = self._lists[name]
-        taken = slot.take(most, room) if most > 0 else []
+        taken = slot.take(most, room, self._withdrawn) if most > 0 else []
         self._count -= len(taken)
         if not slot.order:
             del self._lists[name]
             self.turns.leave(name)
         return taken
+
+    def _withdrawn(self, item: Item) -> bool:
+        is_gone = self.withdraw(item)
+        self._count -= is_gone
+        return is_gone
 
     def holds(self, name: str) -> bool:
         """Whether list *name* has something."""

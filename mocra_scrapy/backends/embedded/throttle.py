@@ -10,6 +10,7 @@ seconds.
 ``held``      name -> nobody departs before; infinite: paused
 ``tat``       name -> theoretical arrival time of GCRA: when a departure without any burst would
               be on time
+``origins``   name -> what that was made with, see :mod:`~mocra_scrapy.backends.embedded.origins`
 ``freed``     name -> bookings that were not used, see :mod:`~mocra_scrapy.backends.embedded.freed`
 ``permits``   name -> worker -> requests that this worker may have in flight
 ``asking``    name -> worker -> since when it found no permit, or fewer than its share
@@ -29,10 +30,13 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mocra_scrapy.backends.embedded.anew import keep_distance, next_probe, push, take_back_push
 from mocra_scrapy.backends.embedded.changed import Changed
-from mocra_scrapy.backends.embedded.freed import Freed, book, keep_distance, latest, set_anew, take_back
+from mocra_scrapy.backends.embedded.freed import Freed, book, latest, take_back
+from mocra_scrapy.backends.embedded.origins import Origin, drop_bookings
 from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
 from mocra_scrapy.backends.embedded.rules import Rules
+from mocra_scrapy.backends.embedded.shares import share_of
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
 from mocra_scrapy.backends.embedded.workers import Kept
 from mocra_scrapy.models import Booking, Departure, LimitChange, Reservation, SlotLimit, SlotState
@@ -71,6 +75,7 @@ class Throttle:
     holds: MutableMapping[str, Mapping[str, float]]
     ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     freed: MutableMapping[str, Freed] = field(default_factory=dict)
+    origins: MutableMapping[str, Origin] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
@@ -128,14 +133,15 @@ class Throttle:
 
     def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
-        return latest(self.tat, self.freed, self.held, tuple(names), limit_of=self.limit_of, now=now)
+        return latest(self.tat, self.freed, self.origins, self.held, tuple(names), limit_of=self.limit_of, now=now)
 
     def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
         """One departs at *at*; ``None``: none of *names* has an interval."""
         limits = {name: self.limit_of(name, now) for name in names}
         if len(self.tat) > MANY_BOOKINGS:
-            drop_over(self.tat, now)
-        return book(self.tat, self.freed, limits, at, factor=self.random.uniform(-1, 1), now=now)
+            drop_bookings(self.tat, self.origins, now)
+        factor = self.random.uniform(-1, 1)
+        return book(self.tat, self.freed, self.origins, limits, at, factor=factor, now=now)
 
     def take_back(self, unused: Departure, now: float) -> None:
         """It did not depart: others may, in its place."""
@@ -159,9 +165,8 @@ class Throttle:
         """
         drop_over(self.held, now)
         self.held[name] = max(self.held.get(name, now), until)
-        limit = self.limit_of(name, now)
         if not math.isinf(until):
-            self.tat[name] = max(self.tat.get(name, now), until + (limit.burst - 1) * limit.interval)
+            push(self.tat, self.origins, name, until, self.limit_of(name, now))
         self._tell(name, self.held[name])
 
     def probe(self, name: str, until: float) -> None:
@@ -175,16 +180,12 @@ class Throttle:
 
     def next_probe(self, name: str, now: float) -> None:
         """The last probe was judged: the next one may go as soon as the usual interval allows."""
-        if name in self.tat:
-            last = self.tat[name]
-            self.tat[name] = min(last, now + self.usual_limit_of(name, now).interval)
-            if self.tat[name] < last:
-                set_anew(self.freed, name, last, now)
+        next_probe(self.tat, self.freed, name, self.usual_limit_of(name, now), now)
 
     def lift(self, name: str, now: float) -> None:
-        """End a hold."""
+        """End a hold. What departed before, and what is booked, counts."""
         self.held.pop(name, None)
-        set_anew(self.freed, name, self.tat.pop(name, None), now)
+        take_back_push(self.tat, self.freed, self.origins, name, now)
         self._tell(name, now)
 
     def _tell(self, name: str, until: float) -> None:
@@ -194,11 +195,10 @@ class Throttle:
     def change(self, name: str, change: LimitChange, now: float) -> None:
         """Set (or with an empty one take back) what differs from the settings."""
         old = self.limit_of(name, now)
-        if change == LimitChange():
-            self.changes.pop(name, None)
-        else:
-            self.changes[name] = Changed.after(self.changes.get(name), change, now)
-        keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
+        self.changes[name] = Changed.after(self.changes.get(name), change, now)
+        if change == LimitChange() or self.changes[name] == Changed(LimitChange()):
+            del self.changes[name]
+        self._is_changed(name, old, now)
 
     def reset(self, name: str, now: float) -> None:
         """The rules are left, and what was found by adapting; holds are the caller's."""
@@ -207,18 +207,17 @@ class Throttle:
         self.ramps.pop(name, None)
         if known is not None and (found := known.without_people()) is not None:
             self.changes[name] = found
-        keep_distance(self.tat, self.freed, self.held, name, limits=(self.limit_of(name, now), old), now=now)
+        self._is_changed(name, old, now)
+
+    def _is_changed(self, name: str, old: SlotLimit, now: float) -> None:
+        limits = (self.limit_of(name, now), old)
+        keep_distance(self.tat, self.freed, self.origins, self.held, name, limits=limits, now=now)
 
     # ------------------------------------------------------------------ permits
 
-    def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int, bool]:
-        """``(permits it has, permits it may have now, its fair share, whether others ask)``."""
-        holders = self.permits.get(name, {})
+    def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int]:
         asking = {w for w, at in self.asking.get(name, {}).items() if w != worker and now - at < ASKED}
-        mine = holders.get(worker, 0)
-        fair = max(1, concurrency // len({worker, *holders, *asking}))
-        cap = mine + max(0, concurrency - sum(holders.values()))
-        return mine, (max(mine, min(cap, fair)) if asking else cap), fair, bool(asking)
+        return share_of(worker, self.permits.get(name, {}), asking, concurrency)
 
     def room(
         self,
@@ -238,7 +237,7 @@ class Throttle:
         room = MANY
         for name, limit in zip(names, limits, strict=True):
             concurrency = limit.concurrency or MANY
-            _, cap, fair, _ = self._share(name, worker, concurrency, now)
+            _, cap, fair = self._share(name, worker, concurrency, now)
             here = each * cap - loads.get(name, 0)
             if here <= 0:
                 taken = name if self.is_taken(name, now) else ""
@@ -266,7 +265,7 @@ class Throttle:
         """Give *worker* permits for what it has now, as far as there are any."""
         for name in names:
             concurrency = self.limit_of(name, now).concurrency or MANY
-            mine, cap, _, _ = self._share(name, worker, concurrency, now)
+            mine, cap, _ = self._share(name, worker, concurrency, now)
             wanted = min(cap, loads.get(name, 0))
             if wanted > mine:
                 put(self.permits, name, worker, wanted)
@@ -309,7 +308,7 @@ class Throttle:
         drop_over(self.held, now)
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
-        drop_over(self.tat, now)
+        drop_bookings(self.tat, self.origins, now)
 
     # ------------------------------------------------------------------ looks
 

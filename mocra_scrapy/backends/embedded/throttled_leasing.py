@@ -153,8 +153,9 @@ class ThrottledLeasing:
                 else:
                     looks -= self._serve_gate(name, min(quantum, left))
         if len(self.taken) < want and not self._room.full:
-            self.more = looks <= 0 and self._moved > 0
+            self.more = looks <= 0 and (self._moved > 0 or self._room.withdrawn > 0)
             self._ask()
+        self.more = self.more or self._room.tired
 
     def _own_parked(self) -> list[str]:
         """What the worker may have more of, as it holds permits of it."""

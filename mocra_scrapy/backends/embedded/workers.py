@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from mocra_scrapy.backends.embedded.slots import Item
-from mocra_scrapy.models import Departure
+from mocra_scrapy.models import Departure, Withdrawn
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Answered:
         crowded: those that had no permit for it.
         holds: slot or scope -> until when nobody departs.
         more: whether the next call finds something at once.
-        lost, reclaimed, given_up, stalled: as in :class:`~mocra_scrapy.models.Exchange`.
+        lost, reclaimed, given_up, stalled, refused, withdrawn: as in :class:`~mocra_scrapy.models.Exchange`.
     """
 
     call: int
@@ -37,6 +37,8 @@ class Answered:
     reclaimed: int = 0
     given_up: int = 0
     stalled: int = 0
+    refused: dict[int, str] = field(default_factory=dict)
+    withdrawn: list[Withdrawn] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -114,7 +114,7 @@ class MemoryBackend:
         return MemoryLocks(self._store, self._clock, self._wall)
 
     def shared_values(self, namespace: str) -> IShared:
-        return MemoryShared(self._store, namespace, self._wall)
+        return MemoryShared(self._store, namespace, self._clock, self._wall)
 
     def worker_registry(self) -> IWorkers:
         return MemoryWorkers(self._store, self._clock)

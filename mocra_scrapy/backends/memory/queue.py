@@ -19,6 +19,7 @@ from mocra_scrapy.models import (
     UNBOUNDED,
     Audit,
     Bounds,
+    BudgetState,
     Burial,
     CrawlRecord,
     CrawlState,
@@ -32,6 +33,7 @@ from mocra_scrapy.models import (
     RulesInForce,
     WorkerInfo,
 )
+from mocra_scrapy.models.budgets import KINDS
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
@@ -129,6 +131,12 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         return await self._crawl.wakeups.wait(worker, timeout)
 
     # ------------------------------------------------------------------ looks, and verbs for people
+
+    async def budget_kinds(self) -> Sequence[str]:
+        return KINDS
+
+    async def budgets(self, kind: str = "") -> Sequence[BudgetState]:
+        return [one for one in self._crawl.budgets.states(self._clock()) if one.name.startswith(kind)]
 
     async def rules_in_force(self) -> RulesInForce:
         return self._crawl.throttle.rules.in_force()

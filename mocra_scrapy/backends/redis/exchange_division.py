@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mocra_scrapy.backends.redis.budgets_wire import slot_of_budget
 from mocra_scrapy.backends.redis.exchange_wire import ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.models import LEASED_BYTES, Exchange, Lease, QueueSize
@@ -73,6 +74,11 @@ def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], tur
     return flags
 
 
+def gather_refused(parts: Mapping[int, Part], answers: Mapping[int, Exchange]) -> Mapping[int, str]:
+    """Which pushes a budget refused, by their places in what was given to :func:`divide`."""
+    return {part.push_at[i]: which for shard, part in parts.items() for i, which in answers[shard].refused.items()}
+
+
 @dataclass(slots=True)
 class _Call:
     """A worker's last call: how its leases were divided, and, until all shards answered, what those
@@ -119,7 +125,8 @@ class DividedExchanges:
         bounds = turn.bounds
         holding = [s for s, held in self._held.get(worker, {}).items() if held > 0]  # each call renews all it holds
         unused = [departure.names[0] for departure in bounds.unused]
-        named = [self._shards.of(name) for name in (*bounds.keep_permits, *unused, *bounds.wanted)]
+        spent = [slot_of_budget(name) for name in (bounds.budgets.spent if bounds.budgets else ())]
+        named = [self._shards.of(name) for name in (*bounds.keep_permits, *unused, *bounds.wanted, *spent)]
         for shard in (*holding, *known.shares, *named):
             parts.setdefault(shard, Part(ShardTurn()))
         for shard, part in parts.items():
@@ -139,11 +146,14 @@ class DividedExchanges:
             for s in pushing:
                 parts[s].turn.push = ()
                 parts[s].turn.bounds = replace(parts[s].turn.bounds, unused=())  # a second time it is another one's
+                if (said := parts[s].turn.bounds.budgets) is not None:
+                    parts[s].turn.bounds = replace(parts[s].turn.bounds, budgets=replace(said, spent={}))
         answers = await self._ask_all(known, worker, 2 * call + 1, {s: part.turn for s, part in parts.items()})
         for s, before in first.items():
             answers[s] = _joined(before, answers[s])
         known.answers.clear()
-        return self._merged(gather_flags(parts, answers, turn), answers)
+        merged = self._merged(gather_flags(parts, answers, turn), answers)
+        return replace(merged, refused=refused) if (refused := gather_refused(parts, answers)) else merged
 
     def _shares(self, want: int) -> dict[int, int]:
         """How many to ask of which shard: of those that have something if any is known to, else of
@@ -202,6 +212,7 @@ class DividedExchanges:
             rules=answers[0].rules,
             rule_sets=answers[0].rule_sets,
             stalled=sum(a.stalled for a in everyone),
+            withdrawn=[one for a in everyone for one in a.withdrawn],
             kept=kept,
         )
 
@@ -218,4 +229,6 @@ def _joined(first: Exchange, second: Exchange) -> Exchange:
         held={**first.held, **second.held},
         silence=max(first.silence, second.silence),
         stalled=first.stalled + second.stalled,
+        refused=first.refused,
+        withdrawn=(*first.withdrawn, *second.withdrawn),
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgpack
 
+from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting
 from mocra_scrapy.backends.redis.rules_wire import packed
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
@@ -40,6 +41,8 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 
 #: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
 GROUP = 1000
+#: What a body with a tag in front begins with.
+TAGGED = b"\xc1"
 #: What a shard without the crawl's record says of it.
 NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
@@ -58,16 +61,19 @@ def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departur
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
     """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to
-    the same list.
+    the same list; behind it what budgets they count for, if any, and whether they come again.
     """
     groups: list[list[Any]] = []
-    for (slot, rank, delay), run in groupby(entries, key=lambda e: (list_of(e), rank_of(e), e.delay)):
+    for (slot, rank, delay, names, again), run in groupby(
+        entries, key=lambda e: (list_of(e), rank_of(e), e.delay, e.budgets, e.again)
+    ):
         flat: list[Any] = []
         for entry in run:
             flat.append("" if entry.fingerprint is None else str(fingerprint_number(entry.fingerprint)))
             flat.append(entry.body)
         ms = max(1, round(delay * 1000)) if delay > 0 else 0
-        groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP]] for i in range(0, len(flat), 2 * GROUP))
+        more = [list(names), int(again)] if names else []
+        groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP], *more] for i in range(0, len(flat), 2 * GROUP))
     return groups
 
 
@@ -80,6 +86,17 @@ def open_item(item: bytes) -> tuple[int, float | None, bytes]:
     if len(item) < 9:
         return 0, None, item
     return item[0], struct.unpack(">d", item[1:9])[0] / 1000, item[9:]
+
+
+def open_tag(body: bytes) -> tuple[tuple[str, ...], bytes]:
+    """``(names of budgets, body)`` of what :func:`open_item` gives, see ``wrap`` in
+    ``lua/lib/items.lua``.
+    """
+    if body[:1] != TAGGED or len(body) < 3:
+        return (), body
+    length = int.from_bytes(body[1:3], "big")
+    _, *names = _text(body[3 : 3 + length]).split(BETWEEN)
+    return tuple(names), body[3 + length :]
 
 
 def _text(raw: bytes) -> str:
@@ -152,7 +169,6 @@ def pack_turn(
     asked["bytes"] = turn.most_bytes
     if own is not None:
         asked["own"] = own
-    bounds = turn.bounds
     if turn.push:
         asked["push"] = push_groups(turn.push)
     if turn.ack:
@@ -161,20 +177,26 @@ def pack_turn(
         asked["release"] = [lease.token for lease in turn.release]
     if turn.bury:
         asked["bury"] = [burial_argument(burial) for burial in turn.bury]
-    if bounds is not UNBOUNDED:
-        if bounds.full:
-            asked["full"] = list(bounds.full)
-        if bounds.per_slot:
-            asked["per_slot"] = bounds.per_slot
-        if bounds.loads:
-            asked["loads"] = dict(bounds.loads)
-        if bounds.keep_permits:
-            asked["keep_permits"] = dict(bounds.keep_permits)
-        if bounds.unused:
-            asked["unused"] = [[list(one.names), pack_departure(one)] for one in bounds.unused]
-        if bounds.wanted:
-            asked["wanted"] = list(bounds.wanted)
+    if turn.bounds is not UNBOUNDED:
+        _pack_bounds(turn.bounds, asked)
     return packed(asked)
+
+
+def _pack_bounds(bounds: Bounds, asked: dict[str, Any]) -> None:
+    if bounds.full:
+        asked["full"] = list(bounds.full)
+    if bounds.per_slot:
+        asked["per_slot"] = bounds.per_slot
+    if bounds.loads:
+        asked["loads"] = dict(bounds.loads)
+    if bounds.keep_permits:
+        asked["keep_permits"] = dict(bounds.keep_permits)
+    if bounds.unused:
+        asked["unused"] = [[list(one.names), pack_departure(one)] for one in bounds.unused]
+    if bounds.wanted:
+        asked["wanted"] = list(bounds.wanted)
+    if bounds.budgets is not None:
+        asked["budgets"] = pack_budgeting(bounds.budgets)
 
 
 def _flags(raw: bytes) -> list[bool]:
@@ -199,7 +221,8 @@ def _leases(
             place += 1
             if item is None:
                 continue
-            lost, first, body = open_item(item)
+            lost, first, stored = open_item(item)
+            budgets, body = open_tag(stored)
             priority, normal = divmod(int(rank), 2)
             booking: list[float] = (departs[place - 1] if departs else None) or []
             leases.append(
@@ -216,6 +239,7 @@ def _leases(
                     scopes,
                     name in probed,
                     open_departure((name, *scopes), booking) if booking else None,
+                    budgets,
                 ),
             )
     return leases
@@ -255,6 +279,8 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             int(told.get(b"stalled", 0)),
             int(told.get(b"rules", 0)),
             int(told.get(b"rule_sets", 1)),
+            open_refused(told.get(b"stored", b"")),
+            open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
             _flags(told[b"kept"]) if b"kept" in told else [False] * len(told.get(b"buried", b"")),
         )
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mocra_scrapy.backends.redis.audit import RedisAudit
 from mocra_scrapy.backends.redis.connection.scripts import load_script
-from mocra_scrapy.backends.redis.exchange_wire import open_item, open_job, open_state
+from mocra_scrapy.backends.redis.exchange_wire import open_item, open_job, open_state, open_tag
 from mocra_scrapy.backends.redis.shards import LOOK_AT_CRAWL
 from mocra_scrapy.models import EVERY_LETTER, CrawlRecord, CrawlState, Entry, QueueSize, WorkerInfo
 from mocra_scrapy.models.entries import BETWEEN, fingerprint_number
@@ -67,7 +67,7 @@ class RedisQueueInspection(RedisAudit):
             for i in range(0, len(flat), 3):
                 priority, normal = divmod(int(flat[i + 1]), 2)
                 slot = flat[i].decode("utf-8", "surrogateescape").partition(BETWEEN)[0]
-                entries.append(Entry(open_item(flat[i + 2])[2], slot, priority, None, not normal))
+                entries.append(Entry(open_tag(open_item(flat[i + 2])[2])[1], slot, priority, None, not normal))
         return entries
 
     async def forget(self, fingerprints: Sequence[bytes]) -> Sequence[bool]:

@@ -117,6 +117,10 @@ class RedisRateLimiter:
         concurrency = -1 if change.concurrency is None else change.concurrency
         lasts = None if change.lasts is None else max(1, round(change.lasts * 1000))
         more = {} if lasts is None else {"lasts": lasts}
+        if change.least is not None:
+            more["least"] = round(change.least * 1e6)
+        if change.tells_least_only:
+            more["leaves_rest"] = 1
         adapted = int(change.adapted)
         await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency, adapted=adapted, **more)
 
@@ -160,6 +164,7 @@ class RedisRateLimiter:
     async def look(self, name: str) -> SlotState:
         told = msgpack.unpackb(await self._on(name, LOOK))
         interval, wait, ends = told.get("changed_interval"), told["wait"], told.get("changed_ends")
+        least = told.get("changed_least")
         return SlotState(
             SlotLimit(
                 told["interval"] / 1e6,
@@ -177,6 +182,7 @@ class RedisRateLimiter:
                 told.get("changed_concurrency"),
                 bool(told.get("changed_adapted")),
                 None if ends is None else ends / 1000,
+                None if least is None else least / 1e6,
             ),
             int(told["permits"]),
             int(told["pending"]),

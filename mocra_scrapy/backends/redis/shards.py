@@ -10,9 +10,10 @@ from zlib import crc32
 
 import msgpack
 
+from mocra_scrapy.backends.redis.budgets_wire import slot_of_budget
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
-from mocra_scrapy.models import Bounds
+from mocra_scrapy.models import Bounds, Budgeting
 
 T = TypeVar("T")
 
@@ -98,6 +99,17 @@ class Shards:
             {name: n for name, n in bounds.keep_permits.items() if self.of(name) == shard},
             [one for one in bounds.unused if self.of(one.names[0]) == shard],
             [name for name in bounds.wanted if self.of(name) == shard],
+            bounds.budgets and self._budgets_of(bounds.budgets, shard),
+        )
+
+    def _budgets_of(self, said: Budgeting, shard: int) -> Budgeting:
+        def here(name: str) -> bool:
+            return self.of(slot_of_budget(name)) == shard
+
+        return Budgeting(
+            said.told,
+            {name: limits for name, limits in said.limits.items() if here(name)},
+            {name: spent for name, spent in said.spent.items() if here(name)},
         )
 
     async def names(self, heads: Sequence[str]) -> dict[tuple[int, str], list[bytes]]:

@@ -14,6 +14,7 @@ from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.shards import quote_name
 from mocra_scrapy.interfaces import IShared
 from mocra_scrapy.models import SharedValue
+from mocra_scrapy.models.coordination import MOST_ENDING
 
 GET, PUT, EVERYTHING, VERSIONS = (load_script(f"shared_{verb}") for verb in ("get", "put", "everything", "versions"))
 
@@ -48,11 +49,18 @@ class RedisShared:
         return {flat[i].decode("utf-8", "surrogateescape"): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
     async def put(
-        self, name: str, value: bytes | None, *, version: int | None = None, fence: int | None = None
+        self,
+        name: str,
+        value: bytes | None,
+        *,
+        version: int | None = None,
+        fence: int | None = None,
+        lasts: float | None = None,
     ) -> SharedValue | None:
         given = [b"" if value is None else value, "0" if value is None else "1"]
         conditions = ["" if one is None else str(one) for one in (version, fence)]
-        got = await self._client.run(PUT, self._keys, [name, *given, *conditions, self._channel])
+        ends = [] if lasts is None else [str(max(1, round(lasts * 1000))), str(MOST_ENDING)]
+        got = await self._client.run(PUT, self._keys, [name, *given, *conditions, self._channel, *ends])
         return _value(*got) if got else None
 
     async def watch(self) -> AsyncIterator[str]:

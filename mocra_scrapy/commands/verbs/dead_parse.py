@@ -104,7 +104,7 @@ def print_outcome(outcome: Outcome, status: int) -> int:
     display.pprint(outcome.requests)
     sys.stdout.flush()
     for failure in outcome.failures:
-        print(failure.getTraceback().rstrip(), file=sys.stderr)
+        print(failure.rstrip(), file=sys.stderr)
     if outcome.ignored:
         print(
             f"The callback was not called: Scrapy's HttpErrorMiddleware ignores responses with status {status}, here as in"

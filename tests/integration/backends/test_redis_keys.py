@@ -45,7 +45,7 @@ DAYS = 24 * 3_600_000
 async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_ever(
     redis_url: str, redis_single: RedisServer
 ) -> None:
-    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"live")}
+    names = {b"mocra:{c:0}:" + name for name in (b"hold", b"tat", b"origins", b"live")}
     async with backend(redis_url) as on:
         limiter = on.rate_limiter("c", QueueOptions(rules=RuleSet(SlotLimit(interval=50))))
         await limiter.reserve([Reservation(("a",), 100.0)])
@@ -59,12 +59,30 @@ async def test_what_is_told_between_two_runs_waits_for_the_next_one_and_not_for_
             assert all(6 * DAYS < ttl <= 7 * DAYS for ttl in left.values())
             queue, _ = await started(on)
             there = set(client.scan_iter()) & names
-            assert len(there) >= 3
+            assert len(there) >= 4
             assert {client.pttl(key) for key in there} == {-1}
             assert 3500 < (await limiter.look("a")).wait <= 3600
             await limiter.hold("a", 7200)
             assert {client.pttl(key) for key in there} == {-1}
         await queue.close()
+
+
+@pytest.mark.parametrize("verb", ["change", "hold", "slow_down", "reserve"])
+async def test_each_verb_between_two_runs_ends_by_itself(redis_url: str, redis_single: RedisServer, verb: str) -> None:
+    async with backend(redis_url) as on:
+        limiter = on.rate_limiter("c", QueueOptions(rules=RuleSet(SlotLimit(interval=50, burst=2))))
+        if verb == "change":
+            await limiter.change("a", LimitChange(interval=5))
+        elif verb == "hold":
+            await limiter.hold("a", 3600)
+        elif verb == "slow_down":
+            await limiter.slow_down("a", floor=1, recovery=0.1, most=60, calm=0)
+        else:
+            await limiter.reserve([Reservation(("a",), 100.0)])
+        with redis_single.client() as client:
+            left = {key: client.pttl(key) for key in client.scan_iter()}
+            assert left
+            assert all(6 * DAYS < ttl <= 7 * DAYS for ttl in left.values()), left
 
 
 async def test_the_end_of_a_run_does_not_cut_short_what_is_told_later(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from scrapy import Spider
 from scrapy.core.downloader.middleware import DownloaderMiddlewareManager
+from scrapy.downloadermiddlewares import robotstxt
 from scrapy.downloadermiddlewares.httpcache import HttpCacheMiddleware
 from scrapy.downloadermiddlewares.retry import RetryMiddleware as Theirs
 from scrapy.settings import Settings
@@ -15,6 +16,7 @@ from scrapy.utils.misc import load_object
 from mocra_scrapy import Addon
 from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
 from mocra_scrapy.downloadermiddlewares.retry import RetryMiddleware
+from mocra_scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
 from mocra_scrapy.exceptions import ConfigurationError
 
@@ -35,7 +37,8 @@ def middlewares(**settings: Any) -> list[type]:
 
 def test_ours_stands_where_scrapys_stood() -> None:
     plain = [load_object(p) for p in DownloaderMiddlewareManager._get_mwlist_from_settings(Settings())]
-    assert middlewares() == [RetryMiddleware if cls is Theirs else cls for cls in plain]
+    ours = {Theirs: RetryMiddleware, robotstxt.RobotsTxtMiddleware: RobotsTxtMiddleware}
+    assert middlewares() == [ours.get(cls, cls) for cls in plain]
 
 
 @pytest.mark.parametrize(

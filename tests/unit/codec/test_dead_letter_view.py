@@ -16,7 +16,8 @@ from scrapy.utils.request import fingerprint
 
 from mocra_scrapy.backends.redis.dead_letters import open_letter
 from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, request_of
-from mocra_scrapy.codec.requests import RequestCodec
+from mocra_scrapy.codec.requests import META, RequestCodec
+from mocra_scrapy.codec.spider_objects import CLASS, ITEM, METHOD, PAGE_METHOD
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import DeadLetter
 
@@ -62,6 +63,22 @@ def test_a_request_is_shown_without_secrets() -> None:
     assert shown["meta"]["tuple"] == [1, {"base64": "/w=="}]
     assert shown["cb_kwargs"] == {"password": "***", "page": 3}
     assert shown["cookies"] == "***"
+
+
+def test_what_only_the_spiders_process_has_is_shown_by_name() -> None:
+    def meta(code: int, plain: object) -> object:
+        body = b"\x01" + msgpack.packb(
+            [0, "http://s.test/", {META: {"v": msgpack.ExtType(code, msgpack.packb(plain))}}]
+        )
+        shown = request_of(body)
+        return None if shown is None else shown["meta"]["v"]
+
+    assert meta(ITEM, ["shop.Book", {"title": "t"}]) == {"shop.Book": {"title": "t"}}
+    assert meta(METHOD, "parse") == "parse"
+    assert meta(METHOD, ["parse", [1], {}]) == {"method": ["parse", [1], {}]}
+    assert meta(CLASS, "shop.Book") == "shop.Book"
+    assert meta(PAGE_METHOD, ["click", ["a"], {}]) == {"scrapy_playwright.page.PageMethod": ["click", ["a"], {}]}
+    assert meta(PAGE_METHOD + 1, ["click", ["a"], {}]) is None
 
 
 def test_a_plain_request_is_short() -> None:

@@ -129,6 +129,25 @@ def test_subclasses_that_are_their_value_come_back_plain(codec: RequestCodec) ->
         assert type(back["v"]) is type(plain)
 
 
+@pytest.mark.parametrize("number", [-(2**63) - 1, -(2**63), 2**63 - 1, 2**63, 2**64 - 1, 2**64])
+def test_an_int_of_a_subclass_is_stored_as_an_int(codec: RequestCodec, number: int) -> None:
+    payloads = [codec.encode(Request(URL, meta={"v": value})) for value in (number, Number(number))]
+    assert payloads[0] == payloads[1]
+    assert through(codec, Number(number)) == number
+
+
+@pytest.mark.parametrize("plain", [3, 0.5, True, 1j, b"no number"])
+def test_scalars_of_numpy_are_known_by_their_base(codec: RequestCodec, plain: Any) -> None:
+    """Also where numpy is not installed."""
+    generic = type("generic", (), {"__module__": "numpy", "item": lambda self: plain})
+    scalar = type("float16", (generic,), {"__module__": "numpy"})()
+    if type(plain) is bytes:
+        with pytest.raises(UnserializableRequest, match=r"numpy\.float16 can't be stored"):
+            codec.encode(Request(URL, meta={"v": scalar}))
+    else:
+        assert through(codec, scalar) == plain
+
+
 def test_numbers_of_numpy_are_numbers(codec: RequestCodec) -> None:
     numpy = pytest.importorskip("numpy")
     for value, plain in (

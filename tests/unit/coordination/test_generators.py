@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -90,6 +90,21 @@ async def test_by_the_clock_before_anybody_says_so(locks: Locks, clock: Clock) -
     clock.now += 31
     with pytest.raises(LockLost):
         await numbers.__anext__()
+
+
+async def test_who_is_sent_something_hears_of_it_too(locks: Locks, clock: Clock) -> None:
+    async def talk() -> AsyncGenerator[str, str]:
+        async with lock(locks, clock):
+            heard = yield "hello"
+            while True:
+                heard = yield heard
+
+    talking: Any = interruptible(talk())
+    assert await anext(talking) == "hello"
+    assert await talking.asend("so") == "so"
+    clock.now += 31
+    with pytest.raises(LockLost):
+        await talking.asend("on")
 
 
 async def test_who_swallows_it_is_told_once_more_at_the_end(locks: Locks, clock: Clock) -> None:

@@ -140,6 +140,12 @@ def test_whoever_asks_in_the_middle_gets_the_rest() -> None:
                 assert rest == [one for one in whole if one > moment]
 
 
+def test_the_last_second_before_a_change_is_asked_for_as_any_other() -> None:
+    before = instant("2026-10-04T01:59:58", LORD_HOWE)
+    fires = Schedule("59 59 * * * *", LORD_HOWE).after(before)
+    assert [fire.instant - before for fire in islice(fires, 2)] == [1, 1 + 30 * 60]
+
+
 def test_seconds_come_first() -> None:
     begin = instant("2026-06-01 00:00")
     fires = [fire.instant - begin for fire in islice(Schedule("*/20 0 * * * *").after(begin), 4)]

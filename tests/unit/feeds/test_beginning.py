@@ -126,6 +126,7 @@ def test_a_mark_that_was_not_written_whole_is_none(path: Path, mark: str) -> Non
     assert path.read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_killed_owner_holds_nothing(path: Path) -> None:
     code = (
         "import asyncio, os, signal, sys; from pathlib import Path\n"

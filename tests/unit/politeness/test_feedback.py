@@ -15,7 +15,7 @@ from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy import Mocra, signals
-from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware, at_least
+from mocra_scrapy.downloadermiddlewares.feedback import FeedbackMiddleware
 from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
@@ -128,41 +128,6 @@ def test_exceptions_are_told_once_unless_nobody_is_at_fault() -> None:
     assert heard == ["timeout"]
 
 
-class Robots:
-    def __init__(self, delay: Any) -> None:
-        self.delay = delay
-
-    def crawl_delay(self, agent: Any) -> Any:
-        return self.delay
-
-
-@pytest.mark.parametrize(
-    ("delay", "floor", "malformed"),
-    [(2, 2.0, 0), ("1.5", 1.5, 0), (1e9, 60.0, 0), (None, None, 0), (0, None, 0), (-1, None, 1), ("x", None, 1)],
-)
-def test_crawl_delay(delay: Any, floor: float | None, malformed: int) -> None:
-    made = crawler()
-    middleware = FeedbackMiddleware.from_crawler(made)
-    middleware._robots_parsed(Robots(delay), Request("http://a.test/robots.txt"))
-    assert middleware.feedback.floors.get("a.test") == floor
-    assert ("a.test" in middleware.feedback._notes) == (floor is not None)
-    assert made.stats is not None
-    assert made.stats.get_value("mocra/throttle/crawl_delay_malformed", 0) == malformed
-
-
-def test_a_longer_interval_stays_and_other_changes_too() -> None:
-    raise_it = at_least(2.0, own=1.0)
-    assert raise_it(SlotState(SlotLimit())) == LimitChange(2.0, adapted=True)
-    adapted = LimitChange(3.0, adapted=True)
-    assert raise_it(SlotState(SlotLimit(), change=adapted)) is None
-    adapted = LimitChange(1.0, 4, 5, adapted=True)
-    assert raise_it(SlotState(SlotLimit(), change=adapted)) == LimitChange(2.0, 4, 5, adapted=True)
-    for said in (LimitChange(3.0), LimitChange(1.0, 4, 5)):  # by a person: it counts when that is over
-        assert raise_it(SlotState(SlotLimit(), change=said)) == LimitChange(2.0, adapted=True)
-    assert at_least(2.0, own=2.5)(SlotState(SlotLimit(), change=LimitChange(1.0))) is None
-    assert at_least(2.0, own=2.5)(SlotState(SlotLimit())) is None
-
-
 def test_scrapys_rule_of_autothrottle() -> None:
     made = crawler(AUTOTHROTTLE_ENABLED=True, DOWNLOAD_DELAY=0.5, AUTOTHROTTLE_TARGET_CONCURRENCY=2.0)
     rule = AutoThrottle.from_crawler(made).adjusted
@@ -193,6 +158,8 @@ def test_autothrottle_learns_from_means_once_a_second() -> None:
     assert change(SlotState(SlotLimit(), change=adapted)) == LimitChange(3.0, 3, adapted=True)
     ruled = SlotLimit(interval=3.5, floor=3.5)
     assert change(SlotState(ruled, change=adapted)) == LimitChange(3.5, 3, adapted=True), "a rule is a floor"
+    asked = LimitChange(4.0, 3, adapted=True, least=3.2)
+    assert change(SlotState(SlotLimit(), change=asked)) == LimitChange(3.2, 3, adapted=True), "so is Crawl-delay"
     assert change(SlotState(SlotLimit(), change=LimitChange(2.0, adapted=True))) is None
     assert change(SlotState(SlotLimit(), change=LimitChange(9.0))) is None, "somebody said it"
     throttle._downloaded(answer(200), Request("http://a.test/x", meta=meta), spider)

@@ -50,23 +50,6 @@ def test_no_header_breaks_it_and_no_hold_is_beyond_the_cap(header: bytes, status
     assert status >= 400 or not holds
 
 
-class Robots:
-    def __init__(self, delay: Any) -> None:
-        self.delay = delay
-
-    def crawl_delay(self, agent: str | bytes) -> Any:
-        return self.delay
-
-
-@MANY
-@given(st.floats() | st.integers() | st.text(max_size=10) | st.none() | st.booleans())
-def test_no_crawl_delay_breaks_it_or_is_beyond_the_cap(delay: Any) -> None:
-    made, _ = middleware()
-    made.feedback.floors.clear()
-    made._robots_parsed(Robots(delay), Request(URL))
-    assert all(0 < seconds <= 60 for seconds in made.feedback.floors.values())
-
-
 @cache
 def extension() -> AutoThrottle:
     return AutoThrottle.from_crawler(crawler(AUTOTHROTTLE_ENABLED=True))

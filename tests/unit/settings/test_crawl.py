@@ -71,6 +71,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_THROTTLE", ["60/m"]),
         ("MOCRA_THROTTLE_ON_OUTAGE", "run"),
         ("MOCRA_DEAD_TTL", -1),
+        ("MOCRA_BUDGETS", "pages"),
         ("MOCRA_DEAD_BODIES", -1),
         ("MOCRA_DEAD_BODIES", 1001),
         ("MOCRA_DEAD_BODIES_MAX_BYTES", "much"),

@@ -9,6 +9,8 @@ from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.settings.feedback import read_feedback
+from mocra_scrapy.settings.reader import SettingsReader
+from mocra_scrapy.settings.robots import read_max_age
 
 
 def test_defaults_are_accepted() -> None:
@@ -54,3 +56,14 @@ def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
         read_feedback(Settings({name: value}))
     assert raised.value.subject == name
     assert raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MOCRA_ROBOTS_MAX_AGE", 0), ("MOCRA_ROBOTS_MAX_AGE", "a day"), ("MOCRA_ROBOTS_MAX_AGE", 700_000)],
+)
+def test_a_wrong_age_is_named(name: str, value: Any) -> None:
+    assert read_max_age(SettingsReader(Settings())) == 86_400
+    with pytest.raises(ConfigurationError) as raised:
+        read_max_age(SettingsReader(Settings({name: value})))
+    assert raised.value.subject == name

@@ -53,6 +53,7 @@ def test_without_one_the_spiders_module_does(module: str | None, settings: dict[
     assert project_name(Settings(settings), module) == project
 
 
+@pytest.mark.slow
 def test_a_script_has_its_files_name(tmp_path: Path) -> None:
     text = "from scrapy.settings import Settings\nfrom mocra_scrapy.settings.identity import project_name\n"
     text += 'print(project_name(Settings(), "__main__"))\n'

@@ -20,6 +20,7 @@ from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import CrawlState, Entry, SlotLimit
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker import bypass as module
 from mocra_scrapy.worker.bypass import Bypass
 from mocra_scrapy.worker.outage_share import OutageShare
@@ -62,7 +63,7 @@ class Desk:
         self.active: set[Request] = set()
         self.engine = EngineHooks(crawler)
         self.engine._active = self.active
-        policy = policy_for(mocra.options.limits, self.engine)
+        policy = policy_for(mocra.options.limits, self.engine, SlotGate())
         assert isinstance(policy, ClusterPolicy)
         self.policy, self.permits = policy, policy.permits
         self.permits._clock = lambda: self.now

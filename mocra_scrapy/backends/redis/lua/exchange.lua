@@ -1,17 +1,17 @@
 -- uses: journal meta items filter crawl sizes workers responses dead_letters rules turns throttle departures mailbox permits leases
--- uses: stalled leasing settling
+-- uses: stalled budgets withdrawing leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
--- empty are missing, in the answer too. push: {slot, rank, delay ms,
--- {fingerprint or '', body, ...}} each; bury: {token, reason, detail, 1 when a replay puts back another body, that body, the
--- last part of a letter, then, where there is one, kind and response} each; rules: digest of the worker's; own: these, where it was asked for them, see rules.learn;
--- unused: {names, booking} each, see lib/departures.lua; wanted: names of which it wants a permit for what does not come
--- from here.
--- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1; groups: {slot, rank, {item, ...}} of leases, in order;
--- size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1; state: see lib/crawl.lua; lost;
--- reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us; permits: name -> number; crowded:
--- names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules: version of those in force; rule_sets:
--- how many, where they differ
+-- empty are missing, in the answer too. push: {slot, rank, delay ms, {fingerprint or '', body, ...}, names of budgets or nil,
+-- 1 when they come again} each; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
+-- body, that body, the last part of a letter, then, where it has one, kind and response} each; rules: digest of the worker's;
+-- own: these, where it was asked for them, see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted:
+-- names of which it wants a permit for what does not come from here.
+-- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1 (stored: a to e for a budget that refused); groups:
+-- {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1;
+-- state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us;
+-- permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules:
+-- version of those in force; rule_sets: how many, where they differ; withdrawn, bodies: see lib/withdrawing.lua
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -56,7 +56,7 @@ local function next_due(size)  -- ms, or nil
         first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
         at = math.min(at, first_end)
     end
-    if stalled.is_unfinished or leasing.more then return 0 end
+    if stalled.is_unfinished or withdrawing.is_unfinished or leasing.more then return 0 end
     local due = math.max(0, at - now)
     if asked.throttled then
         local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
@@ -96,6 +96,7 @@ local function answer()
         permits = mine, held = held,
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
         rule_sets = rules.different() > 1 and rules.different() or nil,
+        withdrawn = done.withdrawn, bodies = #withdrawing.bodies > 0 and withdrawing.bodies or nil,
     })
 end
 
@@ -148,11 +149,18 @@ local function push()  -- with lifo to the front, but for those of start()
     if not asked.push then return end
     local remember, ttl, flags = filter.remember, asked.seen_ttl, {}
     for _, group in ipairs(asked.push) do
-        local slot, rank, delay, entries = unpack(group)
-        local new = {}
+        local slot, rank, delay, entries, names, again = unpack(group)
+        local new, tail = {}, names and '\31' .. table.concat(names, '\31')
         for i = 1, #entries, 2 do
-            local fp, item = entries[i], '\0' .. entries[i + 1]
-            if fp == '' or remember(fp, ttl) then
+            local fp = entries[i]
+            local why, by
+            if names and again == 0 then why, by = budgets.why_not(names) end
+            if why and (fp == '' or not filter.knows(fp)) then
+                budgets.refuse(by, why)
+                flags[#flags + 1] = string.char(96 + why)
+            elseif not why and (fp == '' or remember(fp, ttl)) then
+                local item = '\0' .. items.wrap(entries[i + 1], names and (again == 1 and '-' or fp) .. tail)
+                if names then budgets.accept(names, again == 1) end
                 meta.seq = meta.seq + 1
                 if delay > 0 and not stalled.why_of(slot) then
                     local member = string.format('%014x', meta.seq) .. items.place(rank, slot, item)
@@ -259,6 +267,7 @@ local function lease()
     if #leasing.departs > 0 then done.departs = leasing.departs end
     if #leasing.crowded > 0 then done.crowded = leasing.crowded end
     if stalled.count > 0 then done.stalled = stalled.count end
+    if withdrawing.count > 0 then done.withdrawn = withdrawing.told end
 end
 
 local function wake()  -- those who wait, as many as find something; it may be lost
@@ -282,6 +291,7 @@ local function remember()
     end
     filter.sweep(16)
     meta.leased = meta.leased + leases.count
+    budgets.save()
     meta.save()
     leases.save()
 end
@@ -300,6 +310,7 @@ return journal.whole(function()
         mail = mailbox.of(worker)
     end
     renew()
+    if asked.budgets then budgets.begin(asked.budgets) end
     push()
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
     events = events + settling(asked, own, done)

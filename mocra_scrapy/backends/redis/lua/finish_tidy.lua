@@ -1,4 +1,4 @@
--- uses: meta filter sizes workers rules
+-- uses: meta filter sizes budgets workers rules
 -- Deletes what a finished run leaves, a part at a time. ARGV: keep_seen, run -> 1 when something is left to do
 local call, prefix, keep_seen, run = redis.call, meta.prefix, ARGV[1] == '1', tonumber(ARGV[2])
 local pending, delayed, leased = unpack(sizes())
@@ -10,13 +10,17 @@ for _, worker in ipairs(call('ZRANGE', workers.ALIVE, 0, 199)) do
 end
 call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
 rules.fade()
+budgets.drop()
 call('DEL', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at', prefix .. 'stall', prefix .. 'stall:at',
     prefix .. 'stalled', prefix .. 'freed')
 call('ZREMRANGEBYSCORE', prefix .. 'hold', 'inf', 'inf')
 -- A site that asked us to wait is not asked again by the next run before; join.lua takes the time limit off.
-for _, key in ipairs({prefix .. 'tat', prefix .. 'hold'}) do
-    local last = tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
-    if last > meta.now_us then call('PEXPIRE', key, math.ceil((last - meta.now_us) / 1000)) else call('DEL', key) end
+for key, beside in pairs({tat = 'origins', hold = 'hold'}) do
+    local last = tonumber(call('ZRANGE', prefix .. key, -1, -1, 'WITHSCORES')[2] or 0)
+    for _, name in ipairs({key, beside}) do
+        if last > meta.now_us then call('PEXPIRE', prefix .. name, math.ceil((last - meta.now_us) / 1000))
+        else call('DEL', prefix .. name) end
+    end
 end
 if not keep_seen and (meta.filter_count > 0 or #filter.older() > 0) then filter.drop() end
 if filter.sweep(256) then

@@ -1,4 +1,4 @@
--- uses: journal meta crawl filter workers rules permits
+-- uses: journal meta crawl filter budgets workers rules permits
 -- A worker announces itself on one shard. ARGV: worker, lease ms, '1' on shard 0, run (0 on shard 0: it decides), keep_seen,
 -- shards (negative: no wish, this many if the crawl is new), digest of its rules, channel, its rules, packed, see rules.learn;
 -- on other shards than 0: born, '1' when shard 0 said that the run begins now; on shard 0: digest of the job or '', the job
@@ -36,6 +36,7 @@ local function join()
     local is_orphan = is_new or (meta.born > 0 and meta.born ~= born)
     local is_other = meta.run ~= run and (meta.run > 0 or begins)
     if is_orphan or (is_other and not keep_seen) then filter.drop() end
+    if is_orphan or is_other then budgets.drop() end
     meta.run, meta.born = run, born
     workers.renew(worker, lease)
     local version = rules.open().version
@@ -45,7 +46,7 @@ local function join()
     rules.learn(worker, digest, own)
     workers.set_free()  -- other limits may be in force now
     -- The end of the run before may have given these a time limit, see finish_tidy.lua and lib/hold.lua.
-    for _, name in ipairs({'tat', 'hold', 'live', 'workers'}) do call('PERSIST', prefix .. name) end
+    for _, name in ipairs({'tat', 'origins', 'hold', 'live', 'workers'}) do call('PERSIST', prefix .. name) end
     meta.save()
     if control then
         if begins then  -- last: with it the run has begun

@@ -1,4 +1,4 @@
--- uses: journal meta crawl workers rules
+-- uses: journal meta crawl budgets workers rules
 -- A worker signs off this shard, at most 200 entries a call. ARGV: worker, isolate_after, '1' on shard 0, channel
 -- -> {given back, 1 when some are left}
 local call, worker, isolate_after, control, channel = redis.call, ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
@@ -20,6 +20,7 @@ local function leave()
         workers.forget(worker)
         call('DEL', key, workers.last_of(worker))
     end
+    budgets.save()
     meta.save()
     journal.commit()
     if not some_left then pcall(rules.sweep) end

@@ -14,7 +14,7 @@ return journal.whole(function()
             for _, other in ipairs(ids) do with_others[other] = other ~= id or nil end
             meta.seq = meta.seq + 1
             stalled.open_again(string.match(letter.slot, '^[^\31]*'))
-            items.put(letter.rank, letter.slot, {'\0' .. letter.body}, lifo and letter.rank % 2 == 1)
+            items.put(letter.rank, letter.slot, {'\0' .. items.wrap(letter.body)}, lifo and letter.rank % 2 == 1)
             if forgets and letter.number ~= '' then filter.forget(letter.number) end
         end
         out[#out + 1] = (packed or with_others[id]) and 1 or 0

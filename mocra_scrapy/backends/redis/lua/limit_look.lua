@@ -12,7 +12,7 @@ return cmsgpack.pack({
     interval = interval, burst = limit.burst, concurrency = limit.concurrency, jitter = limit.jitter, floor = limit.floor,
     wait = at == math.huge and -1 or at - meta.now_us, slowed = limit.slowed and interval or 0,
     changed_interval = change.interval, changed_burst = change.burst, changed_concurrency = change.concurrency,
-    changed_adapted = change.adapted,
+    changed_adapted = change.adapted, changed_least = change.least,
     held = held < math.huge and math.max(0, held - meta.now_us) or 0, changed_ends = change.ends and change.ends - meta.now,
     permits = in_use,
     pending = throttle.is_scope(name) and 0 or items.length(name),  -- of its own list: those with scopes have others

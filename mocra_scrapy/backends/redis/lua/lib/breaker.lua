@@ -61,9 +61,8 @@ local breaker = (function()
         local tat = tonumber(call('ZSCORE', throttle.TAT, name) or nil)
         local due = meta.now_us + throttle.limit_of(name).interval
         if tat and tat > due then
-            departures.set_anew(name)
+            departures.set_anew(name, due)
             departures.save()
-            call('ZADD', throttle.TAT, text(due), name)
         end
     end
 
@@ -73,9 +72,8 @@ local breaker = (function()
             if n > 1 then mailbox.ask_to_come_down(worker, name, 1) end
         end
         next_probe(name)
-        hold.place(name, circuit.held_until * 1000)
+        local held = hold.place(name, circuit.held_until * 1000)  -- the site may have asked for more
         circuits.keep(name, circuit, until_ms - now + asked.longest)
-        local held = tonumber(call('ZSCORE', throttle.HOLD, name))  -- the site may have asked for more
         try_until(name, circuits.outlast(name, held < math.huge and held / 1000 or 0))
     end
 

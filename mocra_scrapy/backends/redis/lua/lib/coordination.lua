@@ -7,7 +7,8 @@
 --                                         waits; '~'owner -> ms until which it stands in line
 --   {+lock:<name>} until          zset    owner -> ms when its place is free again              an hour after the last hold
 --   {+lock:<name>} line           zset    owner -> us when it began to wait                     an hour after the last wait
---   {+shared:<namespace>} values  hash    name -> packed {version, fence, value or false}       the last value is deleted
+--   {+shared:<namespace>} values  hash    name -> packed {version, fence, value or false, ends} the last value is deleted or over
+--   {+shared:<namespace>} ends    zset    name -> ms when the value is gone by itself           the last of these is
 --   {+workers} alive              zset    worker -> ms when it falls off the list               nobody is there
 --   {+workers} reports            hash    worker -> packed {crawl, facts}                       nobody is there
 --   … skew                        string  ms added to the server's clock (tests move time)      the test ends

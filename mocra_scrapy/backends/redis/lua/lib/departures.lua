@@ -10,12 +10,18 @@
 -- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
+--
+-- Beside tat stands what it was made with, its origin {span, before, pushed}: the span, (burst - 1) * interval, of the limit
+-- by which it was booked, for a longer one opens nothing; and of a hold, tat before it and where it moved tat, which is taken
+-- back when it is lifted. mocra_scrapy/backends/embedded/origins.py says why.
 local departures = (function()
     local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
     local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
     local moved = {}  -- names whose tat has to be written
     local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
+    local origins, origins_anew = {}, {}  -- the same
+    local ORIGINS, NONE = throttle.ORIGINS, {0, 0, 0}
     local seeded = false
 
     local function score(scores, key, name)
@@ -39,9 +45,35 @@ local departures = (function()
         return row
     end
 
+    local function origin_of(name)
+        local row = origins[name]
+        if row == nil then
+            local packed = throttle.field(ORIGINS, name)
+            row = packed and cmsgpack.unpack(packed) or NONE
+            origins[name] = row
+        end
+        return row
+    end
+
+    local function set_origin(name, span, before, pushed)
+        origins[name], origins_anew[name] = {span, before, pushed}, true
+    end
+
+    local function span_of(limit) return (limit.burst - 1) * limit.interval end
+
+    local function grown(origin, tat, span)  -- tat, by the span of an origin, by another span; 0: there is none
+        return tat > 0 and tat + math.max(0, span - origin[1]) or 0
+    end
+
+    local function settle_span(name, span)  -- it is booked with this span now -> tat by it
+        local origin = origin_of(name)
+        if span ~= origin[1] then set_origin(name, span, origin[2], origin[3]) end
+        return grown(origin, tats[name] or score(tats, TAT, name), span)
+    end
+
     local function opens(row, i, earliest, limit)  -- when one may depart with the stretch at i; nil: it is of no use
         local begins = math.max(row[i], row[i + 1])
-        local at = math.max(earliest, begins - (limit.burst - 1) * limit.interval)
+        local at = math.max(earliest, begins - span_of(limit))
         if at <= begins and row[i + 2] - begins >= math.floor(limit.interval * (1 - limit.jitter)) then return at end
     end
 
@@ -65,7 +97,7 @@ local departures = (function()
         local tat = tats[name] or score(tats, TAT, name)
         if tat == 0 then return earliest end
         local limit, row = limit_of(name), any_freed() and freed_of(name)
-        local at = math.max(earliest, tat - (limit.burst - 1) * limit.interval)
+        local at = math.max(earliest, tat - math.min(span_of(limit), origin_of(name)[1]))
         if row then
             for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
         end
@@ -97,7 +129,7 @@ local departures = (function()
                 end
             end
         end
-        local before = tats[name] or score(tats, TAT, name)
+        local before = settle_span(name, span_of(limit))
         tats[name] = math.floor(math.max(at, before) + limit.interval * (1 + limit.jitter * factor))
         moved[name] = true
         return before, tats[name]
@@ -120,8 +152,9 @@ local departures = (function()
     end
 
     local function fits(names, most, horizon)  -- how many may depart until then
-        local saved, were, n = {}, {}, 0
+        local saved, were, came, n = {}, {}, {}, 0
         for _, name in ipairs(names) do
+            came[name] = origin_of(name)
             saved[name], were[name] = tats[name] or score(tats, TAT, name), any_freed() and freed_of(name) or nil
         end
         while n < most do
@@ -130,13 +163,12 @@ local departures = (function()
             book(names, at)
             n = n + 1
         end
-        for name, tat in pairs(saved) do tats[name], freed[name] = tat, were[name] end
+        for name, tat in pairs(saved) do tats[name], freed[name], origins[name] = tat, were[name], came[name] end
         return n
     end
 
-    local function take_back_one(name, at, before, end_)
+    local function free(name, at, before, end_)  -- this stretch, which ends at tat or before, is nobody's
         local tat, row = score(tats, TAT, name), freed_of(name) or {0}
-        if tat == 0 or end_ > tat or math.max(at, before) < row[1] then return end  -- tat was set anew since
         if end_ < tat then
             if end_ <= now_us then return end
             local out, i = {row[1]}, 2
@@ -163,16 +195,60 @@ local departures = (function()
         tats[name], moved[name] = tat, true
     end
 
+    local function floor_of(name)  -- tat was set anew since what was booked before
+        local row = freed_of(name)
+        return row and row[1] or 0
+    end
+
     local function take_back(names, booking)  -- it did not depart
+        local at = booking[1]
         for i, name in ipairs(names) do
             local before, end_ = booking[2 * i], booking[2 * i + 1]
-            if end_ > 0 then take_back_one(name, booking[1], before, end_) end
+            local tat = end_ > 0 and score(tats, TAT, name) or 0
+            if tat > 0 and end_ <= tat and math.max(at, before) >= floor_of(name) then free(name, at, before, end_) end
         end
     end
 
-    local function set_anew(name)  -- tat is set to something earlier: what was booked until then is not taken back
+    local function set_anew(name, at)  -- tat is at, earlier than it was: what was booked is not taken back
         local tat, row = score(tats, TAT, name), freed_of(name) or {0}
-        if tat > 0 then set_freed(name, {math.max(row[1], tat)}) end
+        set_freed(name, {math.max(row[1], tat)})
+        tats[name], moved[name] = at, true
+    end
+
+    local function push(name, til)  -- a hold: one at a time after it, without a burst
+        local origin, tat, span = origin_of(name), score(tats, TAT, name), span_of(limit_of(name))
+        local before, pushed = settle_span(name, span), til + span
+        if pushed > before then
+            -- Behind another hold, with nothing booked behind that.
+            if tat > 0 and origin[3] == tat then before = grown(origin, origin[2], span) end
+            set_origin(name, span, before, pushed)
+        end
+        tats[name], moved[name] = math.max(before, pushed), true
+    end
+
+    local function take_back_push(name)  -- the hold is lifted
+        local span, before, pushed = unpack(origin_of(name))
+        set_origin(name, span, 0, 0)
+        if pushed > 0 and pushed <= score(tats, TAT, name) then free(name, 0, before, pushed) end
+    end
+
+    -- Another limit is in force. What a longer interval booked must not outlast its change; but what is booked and has not
+    -- departed keeps its distance.
+    local function keep_distance(name, old)
+        local limit, tat, hold = limit_of(name), score(tats, TAT, name), score(held, HOLD, name)
+        if tat == 0 then return end
+        local origin, span = origin_of(name), span_of(limit)
+
+        local function shortened(us, start)
+            if limit.interval > 0 then start = math.max(start, math.floor(us - old.interval * (1 - old.jitter))) end
+            return math.min(grown(origin, us, span), start + limit.burst * limit.interval)
+        end
+
+        local anew = shortened(tat, hold < math.huge and math.max(now_us, hold) or now_us)
+        if anew >= tat then return end
+        local is_pushed = origin[3] == tat  -- nothing is booked behind the hold
+        set_anew(name, anew)
+        set_origin(name, span, is_pushed and origin[2] > 0 and shortened(origin[2], now_us) or 0, is_pushed and anew or 0)
     end
 
     local function save_freed()
@@ -193,8 +269,20 @@ local departures = (function()
         call('PEXPIRE', FREED, text(last))
     end
 
+    local function save_origins()
+        local set, gone = {}, {}
+        for name in pairs(origins_anew) do
+            local row = origins[name]
+            if row[1] > 0 or row[3] > 0 then set[#set + 1], set[#set + 2] = name, cmsgpack.pack(row)
+            else gone[#gone + 1] = name end
+        end
+        meta.in_parts('HDEL', ORIGINS, gone)
+        meta.in_parts('HSET', ORIGINS, set)
+    end
+
     local function save()
         if next(freed_anew) then save_freed() end
+        if next(origins_anew) then save_origins() end
         if not next(moved) then return end
         local args = {}
         for name in pairs(moved) do
@@ -205,10 +293,12 @@ local departures = (function()
         for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
             local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
             if #old > 0 then call('ZREM', key, unpack(old)) end
+            if #old > 0 and key == TAT and is_there(ORIGINS) then call('HDEL', ORIGINS, unpack(old)) end
         end
     end
 
     return {
-        departure = departure, book = book, fits = fits, take_back = take_back, set_anew = set_anew, save = save,
+        departure = departure, book = book, fits = fits, take_back = take_back, set_anew = set_anew, push = push,
+        take_back_push = take_back_push, keep_distance = keep_distance, save = save,
     }
 end)()

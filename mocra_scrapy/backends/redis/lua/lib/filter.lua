@@ -72,6 +72,13 @@ local filter = (function()
         return true
     end
 
+    local function knows(fp)
+        for _, old in ipairs(older()) do
+            if call('SISMEMBER', bucket(old.gen, old.level, old.split, fp), fp) == 1 then return true end
+        end
+        return call('SISMEMBER', bucket(meta.filter_gen, meta.filter_level, meta.filter_split, fp), fp) == 1
+    end
+
     local function forget(fp)  -- true when it was known
         local was_known, of_older = false, false
         local key = bucket(meta.filter_gen, meta.filter_level, meta.filter_split, fp)
@@ -147,7 +154,7 @@ local filter = (function()
     end
 
     return {
-        remember = remember, forget = forget, rotate = rotate, grow = grow, older = older, seen = seen, drop = drop,
-        sweep = sweep,
+        remember = remember, knows = knows, forget = forget, rotate = rotate, grow = grow, older = older, seen = seen,
+        drop = drop, sweep = sweep,
     }
 end)()

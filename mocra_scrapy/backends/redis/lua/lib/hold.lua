@@ -32,20 +32,21 @@ local hold = (function()
         wake(waiting)
     end
 
-    local function place(name, at)  -- us; huge: until resumed. It never shortens another hold
+    local function place(name, at)  -- us; huge: until resumed. It never shortens another hold -> until when it is held
         call('ZADD', HOLD, 'GT', text(at), name)
+        local til = tonumber(call('ZSCORE', HOLD, name))
         if at < math.huge then
-            local limit = throttle.limit_of(name)
-            call('ZADD', TAT, 'GT', text(at + (limit.burst - 1) * limit.interval), name)  -- and after that no burst
+            departures.push(name, at)
+            departures.save()
         end
-        tell_holders(name, math.min(tonumber(call('ZSCORE', HOLD, name)), now_us + FOREVER))
+        tell_holders(name, math.min(til, now_us + FOREVER))
+        return til
     end
 
     local function lift(name)
-        departures.set_anew(name)
+        departures.take_back_push(name)
         departures.save()
         call('ZREM', HOLD, name)
-        call('ZREM', TAT, name)
         tell_holders(name, now_us)
     end
 
@@ -53,7 +54,7 @@ local hold = (function()
     -- without a limit (join.lua); its end may leave one that is too short for what is told now (finish_tidy.lua).
     local function keep_between_runs()
         local is_over = meta.run == 0
-        for _, key in ipairs({HOLD, TAT, throttle.LIVE}) do
+        for _, key in ipairs({HOLD, TAT, throttle.LIVE, throttle.ORIGINS}) do
             local left = call('PTTL', key)
             if (is_over and left == -1) or (left >= 0 and left < IDLE) then call('PEXPIRE', key, IDLE) end
         end

@@ -20,14 +20,40 @@ local items = (function()
         return (struct.unpack('>d', string.sub(item, 2, 9)))
     end
 
-    local function body(item)
+    local function raw_body(item)  -- with its tag
         if deliveries(item) == 0 or #item < 9 then return string.sub(item, 2) end
         return string.sub(item, 10)
     end
 
+    local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
+
+    -- A body as it is stored; tag: '<number of its fingerprint, "" without one, "-" where it came again>\31<name>\31<name>...'
+    -- of the budgets that it counts for, or nil.
+    local function wrap(body, tag)
+        if not tag and string.byte(body, 1) ~= TAGGED then return body end
+        return string.char(TAGGED) .. struct.pack('>H', #(tag or '')) .. (tag or '') .. body
+    end
+
+    local function body(item)
+        local raw = raw_body(item)
+        if string.byte(raw, 1) ~= TAGGED or #raw < 3 then return raw end
+        return string.sub(raw, 4 + struct.unpack('>H', string.sub(raw, 2, 3)))
+    end
+
+    local function tag(item)  -- -> the number, the names; or nil
+        local at = deliveries(item) == 0 and 2 or 10
+        if string.byte(item, at) ~= TAGGED then return nil end
+        local length, names, number = struct.unpack('>H', string.sub(item, at + 1, at + 2)), {}, nil
+        if length == 0 then return nil end
+        for part in string.gmatch(string.sub(item, at + 3, at + 2 + length), '[^\31]*') do
+            if not number then number = part elseif part ~= '' then names[#names + 1] = part end
+        end
+        return number, names
+    end
+
     local function redelivered(item, when)  -- the item after one more hand-out that was lost
         local n = math.min(deliveries(item) + 1, 255)
-        return string.char(n) .. struct.pack('>d', first_lost(item) or when) .. body(item)
+        return string.char(n) .. struct.pack('>d', first_lost(item) or when) .. raw_body(item)
     end
 
     local function list_key(rank, slot) return prefix .. 'q:' .. text(rank) .. ':' .. slot end
@@ -68,12 +94,15 @@ local items = (function()
     -- ------------------------------------------------------------ out again, as many bytes as an answer may have
 
     local most_bytes, bytes, count, full = math.huge, 0, 0, false  -- bytes, count: handed out until now
+    local stopped = false  -- nothing more is taken, see withdrawing.lua
 
     local function bound(n) most_bytes = n end
 
     local function spend(item) bytes, count = bytes + #item, count + 1 end
 
-    local function is_full() return full end
+    local function is_full() return full or stopped end
+
+    local function stop() stopped = true end
 
     local function push_back(key, some, from)  -- to the head of a list: some[from] is the next one then
         local PART = 4000
@@ -93,7 +122,7 @@ local items = (function()
         local key, given = list_key(rank, slot), 0
         while given < n do
             local asked = likely(n - given)
-            local got = call('LPOP', key, asked)
+            local got = call('LPOP', key, text(asked))
             if not got then return given end
             note(push_back, key, got, 1)
             for i, item in ipairs(got) do
@@ -103,11 +132,12 @@ local items = (function()
                     note('LPOP', key, #got - i + 1)
                     return given
                 end
-                spend(item)
-                hand(slot, rank, item)
-                given = given + 1
+                if hand(slot, rank, item) ~= false then  -- else it is gone
+                    spend(item)
+                    given = given + 1
+                end
             end
-            if #got < asked then return given end
+            if #got < asked or stopped then return given end
         end
         return given
     end
@@ -115,15 +145,15 @@ local items = (function()
     -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps the index exact; its
     -- next turn is the caller's. -> how many; whether it has more
     local function take(slot, n, hand)
-        if full then return 0, true end
+        if is_full() then return 0, true end
         local index, left = prefix .. 'i:' .. slot, n
-        local best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
+        local best = tonumber(call('ZRANGE', index, '0', '0')[1] or nil)
         local tried = false  -- 0 and 1
-        while left > 0 and not full do
+        while left > 0 and not is_full() do
             if best and (best > 1 or tried) then
                 left = left - pop(best, slot, left, hand)
                 -- Its list is empty: the next of the index may stand above 0 and 1, or below.
-                if not full and (left > 0 or call('EXISTS', list_key(best, slot)) == 0) then
+                if not full and ((left > 0 and not stopped) or call('EXISTS', list_key(best, slot)) == 0) then
                     call('ZREM', index, text(best))
                     note('ZADD', index, text(-best), text(best))
                     best = tonumber(call('ZRANGE', index, 0, 0)[1] or nil)
@@ -131,12 +161,13 @@ local items = (function()
             elseif tried then break
             else
                 left = left - pop(1, slot, left, hand)
-                if left > 0 and not full then left = left - pop(0, slot, left, hand) end
+                if left > 0 and not is_full() then left = left - pop(0, slot, left, hand) end
                 tried = true
             end
         end
         meta.pending = math.max(0, meta.pending - (n - left))
-        local is_empty = not full and (left > 0 or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0))
+        local is_empty = not full
+            and ((left > 0 and not stopped) or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0))
         return n - left, not is_empty
     end
 
@@ -144,5 +175,6 @@ local items = (function()
         place = place, unplace = unplace, deliveries = deliveries, first_lost = first_lost, body = body,
         redelivered = redelivered, list_key = list_key, length = length,
         put = put, take = take, bound = bound, spend = spend, is_full = is_full,
+        stop = stop, wrap = wrap, tag = tag,
     }
 end)()

@@ -1,4 +1,4 @@
--- uses: journal meta items workers
+-- uses: journal meta items workers budgets
 -- What a turn leases: leases.begin(worker, number of the call), then leases.add for each.
 local leases = (function()
     local groups = {}
@@ -24,6 +24,7 @@ local leases = (function()
     local function add(slot, rank, item)  -- -> its token
         local count, n = leases.count + 1, #fields
         leases.count = count
+        budgets.wait(item, -1)
         local its_token = token(count)
         group(slot, rank, item)
         fields[n + 1], fields[n + 2] = its_token, head .. item

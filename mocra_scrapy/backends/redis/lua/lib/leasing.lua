@@ -1,4 +1,4 @@
--- uses: journal meta turns items workers throttle departures permits leases stalled
+-- uses: journal meta turns items workers throttle departures permits leases stalled withdrawing
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua; asked_at: ms when this worker last asked for permits of what is parked.
 --
@@ -35,9 +35,15 @@ local leasing = (function()
 
     local departing  -- names of the list that is served
 
+    local function add(slot, rank, item)  -- false: it is gone
+        return not withdrawing.takes(slot, item) and leases.add(slot, rank, item)
+    end
+
     local function depart_and_add(slot, rank, item)
+        if withdrawing.takes(slot, item) then return false end
         depart(departing)
         leases.add(slot, rank, item)
+        return true
     end
 
     local function count_in(asked, names, n)
@@ -70,8 +76,9 @@ local leasing = (function()
             blocked[taken] = turns.parked_now()
             return 0, taken
         end
-        if room > 0 and throttle.is_paced(names) then return departures.fits(names, math.min(room, most), horizon) end
-        return math.min(room, most)
+        most = math.min(room, most)
+        if most > 1 and throttle.is_paced(names) then return departures.fits(names, most, horizon) end
+        return most
     end
 
     local function score_of(asked, name, is_parked)  -- in ready, of what waits for it, when it has just been served
@@ -103,7 +110,7 @@ local leasing = (function()
         -- What others under the same scope may have next is not all this list's.
         if #names > 1 and throttle.is_paced(names) then n = 1 end
         departing = names
-        local got, has_more = items.take(list, n, throttle.is_paced(names) and depart_and_add or leases.add)
+        local got, has_more = items.take(list, n, throttle.is_paced(names) and depart_and_add or add)
         count_in(asked, names, got)
         if not has_more then turns.leave(list, since, gate)
         elseif got == 0 then return false, true  -- it keeps its turn
@@ -225,7 +232,7 @@ local leasing = (function()
             end
         end
         if missing(asked) > 0 then
-            if looks <= 0 and moved > 0 then leasing.more = true end
+            if looks <= 0 and moved + withdrawing.count > 0 then leasing.more = true end
             if is_any_parked then ask(asked) end
         end
         departures.save()
@@ -252,7 +259,7 @@ local leasing = (function()
     local function without_limits(asked)
         turns.open_all()
         while missing(asked) > 0 do
-            local slots, before = next_slots(asked), leases.count
+            local slots, before, gone = next_slots(asked), leases.count, withdrawing.count
             local quantum = math.ceil((asked.want - before) / #slots)
             for _, slot in ipairs(slots) do
                 local n = math.min(quantum, asked.want - leases.count)
@@ -268,11 +275,11 @@ local leasing = (function()
                     if given[slot] >= asked.per_slot then pass_over(slot) end
                 end
                 if n > 0 then
-                    local got, has_more = items.take(slot, n, leases.add)
+                    local got, has_more = items.take(slot, n, add)
                     if not has_more then turns.remove(slot) elseif got > 0 then turns.place(slot, now_us) end
                 end
             end
-            if leases.count == before then return end
+            if leases.count == before and withdrawing.count == gone then return end
         end
     end
 
@@ -289,6 +296,7 @@ local leasing = (function()
         end
         call('LPOP', SUSPECT)
         journal.note('LPUSH', SUSPECT, placed)
+        if withdrawing.takes(slot, item) then return end
         meta.pending = math.max(0, meta.pending - 1)
         if is_given_up then
             stalled.bury(rank, slot, item, asked)

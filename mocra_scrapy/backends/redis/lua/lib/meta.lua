@@ -55,10 +55,15 @@
 --                            of what is delayed goes on                               is finished
 --   tat              zset    name -> us when the next departure without a burst is    that is over
 --                            on time, see departures.lua
+--   origins          hash    name -> packed {span, before, pushed}, see               its tat is
+--                            departures.lua
 --   freed            hash    name -> packed bookings that were not used, see          the last of them is over; the run
 --                            departures.lua                                           is finished
 --   hold             zset    name -> us before which nothing departs; inf: paused     that is over, resumed; the run is
 --                                                                                     finished
+--   budgets          hash    name -> packed counts and limits, see budgets.lua        the run is finished
+--   budgets:used     set     names of which some are used up, in bytes, errors or     the run is finished
+--                            time
 --   waiting          zset    worker -> since when it waits for a wake-up              woken, or it got something
 --   dead             hash    id -> packed letter                                      replayed, purged, over max_dead;
 --                                                                                     dead_ttl
@@ -71,7 +76,7 @@
 --                            enough for intset
 --
 -- item:        '\0' .. body, or char(deliveries) .. 8 bytes (double, ms when it was first taken from a dead worker)
---              .. body
+--              .. body; the body perhaps behind a tag, see items.wrap
 -- placed item: '<rank>:<length of slot>:' .. slot .. item
 -- slot:        here the name of a list: the slot and, behind '\31' each, its scopes
 -- rank:        2 * priority + 1, or 2 * priority for an entry of start(): so start entries come last within a priority
@@ -103,7 +108,12 @@ local meta = (function()
         if i <= NUMBERS then stored[i] = tonumber(stored[i] or 0) else stored[i] = stored[i] or nil end
     end
 
-    local function text(n) return string.format('%.0f', n) end
+    -- Without a fraction and below 2^53 as an integer: that is cheaper by far than the digits of a float, and there are
+    -- several for each request.
+    local function text(n)
+        if n % 1 == 0 and n < 9e15 and n > -9e15 then return string.format('%d', n) end
+        return string.format('%.0f', n)
+    end
 
     local function restore()  -- as it was when the script began
         for i, name in ipairs(FIELDS) do

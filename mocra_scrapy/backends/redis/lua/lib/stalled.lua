@@ -1,4 +1,4 @@
--- uses: journal meta items dead_letters
+-- uses: journal meta items dead_letters budgets
 -- Slots that were given up, and why: what is stored of them becomes dead letters, a part with each call that leases. kept:
 -- {max_dead: how many letters, dead_ttl: ms for how long or 0}.
 local stalled = (function()
@@ -21,6 +21,7 @@ local stalled = (function()
     local function bury(rank, list, item, kept)
         local more = {0, '', '', '', 0, -1}
         local placed, count = items.place(rank, list, item), items.deliveries(item)
+        budgets.wait(item, -1)
         dead_letters.write(placed, count, 'stalled', why_of(list), '', kept, nil, more)
         stalled.count = stalled.count + 1
     end

@@ -6,7 +6,7 @@
 -- is_tried: true where the breaker opened it; usual: the interval that it would have}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
--- found, not told by people: the floor holds all the same; ends: ms when these are over;
+-- found, not told by people: the floor holds all the same; ends: ms when these are over; least: us that the site asks for;
 -- found: us, what was found, while people say something else; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
@@ -14,13 +14,13 @@
 local throttle = (function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
     local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
-    local TAT, HOLD, FREED = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed'
+    local TAT, HOLD, FREED, ORIGINS = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed', prefix .. 'origins'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
     local exists = {}  -- key -> whether it is there
-    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}}  -- hash -> name -> what it holds, or false
+    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}  -- hash -> name -> what it holds, or false
     for _, set in ipairs(rules.open().sets) do
         if set.key then stored[set.key] = {} end
     end
@@ -102,19 +102,27 @@ local throttle = (function()
     local function set_change(name, change)
         local is_slowed, is_tried = (change.slowed_to or 0) > 0, (change.trying_until or 0) > now
         is_tried = is_tried or (change.ramp_from or 0) + (change.ramp or 0) > now
-        if change.interval or change.burst or change.concurrency or is_slowed or is_tried then
+        if change.interval or change.burst or change.concurrency or change.least or is_slowed or is_tried then
             call('HSET', LIVE, name, cmsgpack.pack(change))
         else call('HDEL', LIVE, name) end
         exists[LIVE], in_force[name], stored[LIVE][name] = nil, nil, nil
     end
 
+    local function space(limit, least)  -- so many us between two departures, whatever is drawn by jitter
+        limit.interval = math.max(limit.interval, least)
+        if limit.interval > 0 then limit.jitter = math.min(limit.jitter, 1 - least / limit.interval) end
+    end
+
     local function apply(change, limit)
-        local usual = change.found and math.max(change.found, limit.floor) or limit.interval
+        local least, by_people = change.least or 0, change.interval and not change.adapted
+        local usual = math.max(change.found and math.max(change.found, limit.floor) or limit.interval, least)
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
         if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
+        space(limit, by_people and limit.interval or least)
         -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
         if change.ends and change.interval then
             limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000))
+            if limit.interval > usual then limit.burst = 1 end  -- the rest of a burst would wait for longer
         end
         if (change.slowed_to or 0) > 0 then
             local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
@@ -158,7 +166,8 @@ local throttle = (function()
     end
 
     return {
-        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, stored = stored, tats = tats, held = held,
+        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS,
+        stored = stored, tats = tats, held = held,
         is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
         limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
     }

@@ -46,7 +46,7 @@ local turns = (function()
         if call('EXISTS', behind(gate)) == 0 then remove(gate_of(gate)) end
     end
 
-    local function place(member, score) call('ZADD', READY, 'XX', text(score), member) end
+    local function place(member, score) call('ZADD', READY, 'XX', score == now_us and now_text or text(score), member) end
 
     local function move(list, since, from, to, score)  -- behind the gate of `to`, which is served at score
         leave(list, since, from)

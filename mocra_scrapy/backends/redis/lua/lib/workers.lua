@@ -1,4 +1,4 @@
--- uses: journal meta items
+-- uses: journal meta items budgets
 -- What workers hold, and who waits for a wake-up.
 local workers = (function()
     local call, prefix, text = redis.call, meta.prefix, meta.text
@@ -42,6 +42,7 @@ local workers = (function()
 
     local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
         local rank, slot, item = items.unplace(placed)
+        budgets.wait(item, 1)
         if items.deliveries(item) >= isolate_after then
             call('LPUSH', SUSPECT, placed)
             journal.note('LPOP', SUSPECT)
