@@ -100,7 +100,7 @@ class Delivery:
         self.kind = ""
         self.answer: Any = None
         self.records: list[str] = []
-        self.record_kinds: list[str] = []
+        self.record_kinds: tuple[str, ...] = ()
         self.failed_items = 0
         self.failures = NO_FAILURES
         self.since = 0.0
@@ -135,7 +135,7 @@ class Delivery:
         self.failed_items += 1
         if len(self.records) < RECORDS:
             self.records.append(text)
-            self.record_kinds.append(kind)
+            self.record_kinds += (kind,)
 
 
 #: Of a request whose slot had no interval when it was handed out, and may have one by now.

@@ -186,7 +186,10 @@ class Action:
         if self._shows_response:
             return await show_response(queue, self.ids[0], self.options)
         letters = [letter async for page in self._letters(queue, None) for letter in page]
-        print("\n\n".join(as_text(letter, self.chosen.secret_params) for letter in letters))
+        sizes = await queue.response_sizes([letter.id for letter in letters])
+        texts = [as_text(letter, self.chosen.secret_params) for letter in letters]
+        kept = [f"response: kept ({size} bytes); --headers and --body show it\n" if size else "" for size in sizes]
+        print("\n\n".join(more + text for more, text in zip(kept, texts, strict=True)))
         return self._unknown(len(letters))
 
     async def _parse(self, queue: IRequestQueue) -> int:
