@@ -230,17 +230,8 @@ class Settlement:
         for at, record in enumerate(records):
             left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0
             said = f"{counted(left, 'more item')} of this request failed; this one:\n{record}" if left > 0 else record
-            burials.append(
-                Burial(
-                    lease,
-                    "item",
-                    bounded(said),
-                    fault is None or burials[0].done,
-                    body,
-                    kind=delivery.record_kinds[at],
-                    **more,
-                )
-            )
+            more["kind"], done = delivery.record_kinds[at], fault is None or burials[0].done
+            burials.append(Burial(lease, "item", bounded(said), done, body, **more))
         for burial in burials:
             self._stats.inc_value(STATS[burial.reason])
         self._outbox.bury(*self._with_response(delivery, burials))

@@ -45,6 +45,11 @@ async def test_the_first_responses_of_a_kind_are_kept(harness: Harness) -> None:
         await bury(b, harness, f"b{n}", "other", slot=f"s{n}")
     assert await kept(b) == ["a0", "a1", "b0", "b1"]
     assert len(await letters(b)) == 8, "a letter is kept with or without"
+    # One goes: there is room for one.
+    await b.queue.purge([(await letters(b))["a0"].id])
+    for n in range(4, 7):
+        await bury(a, harness, f"a{n}", slot=f"s{n}")
+    assert [name for name in await kept(b) if name.startswith("a")] == ["a1", "a4"]
     # Many at once, of slots that live on any shard.
     await a.push([Entry(b"x", f"t{n}") for n in range(12)])
     held = await harness.lease_all(a)
