@@ -2,28 +2,39 @@
 
 One worker with 32 requests under way hands out, with 8 permits a slot, what one host and what many
 hosts have; each turn finishes what is out. µs are the server's own CPU time for a request's whole
-way: lease, acknowledgement, and giving its place back.
+way: lease, acknowledgement, and giving its place back. The last row is the worker's: what it costs
+to look once more at a punctual request where it leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
+from unittest.mock import MagicMock
 
 import redis as sync_redis
+from scrapy import Request
 
+from benchmarks.realsites import microseconds
 from benchmarks.servers import redis_server
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Bounds, Entry, Lease, QueueOptions, Reservation, RuleSet, SlotLimit
+from mocra_scrapy.models import Bounds, Departure, Entry, Lease, QueueOptions, Quota, Reservation, RuleSet, SlotLimit
+from mocra_scrapy.worker.deliveries import Delivery
+from mocra_scrapy.worker.permits import SlotPermits
+from mocra_scrapy.worker.slot_policy import Instant
+from mocra_scrapy.worker.wire import Wire
 
 BODY = b"x" * 60
 OUT, PLACES = 32, 8
+CHECKS = 10_000
 LIMITS = {
     "none": None,
     "8 permits": SlotLimit(concurrency=PLACES),
     "8 permits and a rate": SlotLimit(interval=1e-6, burst=1000, concurrency=PLACES, jitter=0.5),
+    "8 permits and a quota": SlotLimit(concurrency=PLACES, quotas=(Quota(1_000_000, 86_400.0),)),
 }
 
 
@@ -95,6 +106,24 @@ async def reservations(url: str, server: sync_redis.Redis, total: int) -> float:
     return spent / total
 
 
+def wire_check() -> float:
+    """µs of the worker for each request that leaves on time."""
+    request, lease = Request("http://host1/"), Lease("1", "host1", 0, BODY, 1)
+    delivery, parts, nothing = Delivery(request, lease, None), MagicMock(), MagicMock()
+    delivery.names = ("host1",)
+    deliveries = MagicMock(by_id={id(request): delivery})
+    wire = Wire(parts, nothing, nothing, deliveries, policy=MagicMock(permits=SlotPermits()), stats=nothing)
+    departure = Departure(("host1",), 1.0, ((0.0, 1.0),))
+
+    def leave() -> None:
+        for _ in range(CHECKS):
+            delivery.departs = Instant(time.monotonic(), departure)
+            if wire.leaves(request) is not None:
+                raise RuntimeError("it should have left")
+
+    return microseconds(leave, CHECKS)
+
+
 async def measure(quick: bool) -> list[dict[str, Any]]:
     total, repeats = (10_000, 1) if quick else (50_000, 5)
     rows: list[dict[str, Any]] = []
@@ -116,6 +145,8 @@ async def measure(quick: bool) -> list[dict[str, Any]]:
                 )
         booking = round(await reservations(url, server, total), 1)
         rows.append({"limit": "a booking", "hosts": total, "us_per_request": booking, "beside_one_host": None})
+    check = round(wire_check(), 2)
+    rows.append({"limit": "the look at the wire", "hosts": 1, "us_per_request": check, "beside_one_host": None})
     return rows
 
 

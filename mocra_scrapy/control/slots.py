@@ -26,6 +26,7 @@ from mocra_scrapy.models import (
     BreakerState,
     LimitChange,
     QueueOptions,
+    Quota,
     RulesInForce,
     SlotState,
     StallRules,
@@ -50,7 +51,8 @@ class SlotView:
         origins: which keys of the workers' settings its limit is from.
         notes: what people said of its ``rate``, and of its ``hold`` or pause: ``{"at", "by"}`` each, with
             ``until`` where that ends; at and until in seconds since the epoch, by their clock.
-        backlog: seconds that its pending entries take at its rate; 0: it has none, or nothing waits.
+        backlog: seconds that its pending entries take at its rate, and with its quotas; 0: it has none, or
+            nothing waits.
     """
 
     name: str
@@ -63,7 +65,9 @@ class SlotView:
 
     @property
     def backlog(self) -> float:
-        return self.pending * self.state.limit.interval
+        limit = self.state.limit
+        each = max([limit.interval, *(window / most for most, window in limit.quotas)])
+        return self.pending * each
 
 
 class SlotControl:
@@ -143,6 +147,13 @@ class SlotControl:
         concurrency = None if change.adapted else change.concurrency
         await self._limiter.change(slot, LimitChange(interval, burst, concurrency, lasts=lasts))
         await self._note(slot, "rate", lasts)
+        return await self._limiter.look(slot)
+
+    async def quota(self, slot: str, quotas: Sequence[Quota] | None) -> SlotState:
+        """These count in place of the settings' (none at all where it is empty; ``None``: the settings'
+        again), until the run ends; how the slot stands then.
+        """
+        await self._limiter.set_quotas(slot, quotas)
         return await self._limiter.look(slot)
 
     async def hold(self, slot: str, seconds: float) -> SlotState:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from scrapy import Request
@@ -15,8 +16,10 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models.failure_kinds import CONNECTING, kind_of_exception, kind_of_status, proxy_name
+from mocra_scrapy.politeness.advertised_limits import AdvertisedLimits
 from mocra_scrapy.politeness.crawl_delays import CrawlDelays
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.politeness.response_delays import ResponseDelays
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
@@ -46,6 +49,8 @@ class FeedbackMiddleware:
     of 400 or more
     429; 503 more than now and     halves the slot's rate, which recovers by and by (``MOCRA_THROTTLE_FEEDBACK_…``)
     then, or with ``Retry-After``
+    ``RateLimit``, ``X-RateLimit-…``  holds the slot until more is allowed; or spreads what is left
+                                   (``MOCRA_THROTTLE_RATE_LIMIT_HEADERS``)
     ``Crawl-delay`` in robots.txt  keeps so many seconds between two requests of the slot
     =============================  ====================================================================================
 
@@ -70,6 +75,8 @@ class FeedbackMiddleware:
         self._outcomes.has_source = True
         self._stalls = mocra.component(StallWatch)
         self._rates = SlotRates()
+        self._delays = ResponseDelays(self.feedback)
+        self._advertised = AdvertisedLimits(self.feedback, self.stats)
         self._proxies: dict[str, None] = {}  # by name: those that failed since they last worked
         self._sent_at: WeakKeyDictionary[Request, float] = WeakKeyDictionary()  # monotonic
         self._engine: EngineHooks | None = None
@@ -105,17 +112,26 @@ class FeedbackMiddleware:
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
             self._tell(name, "", sent_at)
+        held = self._advertised.seen(slot, response) if self.options.cluster else 0.0
         if kind in ("http_429", "http_5xx"):
             header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
             wait = retry_after(header, time.time(), self.options.retry_after)
-            self._stalls.failed(slot, sent_at, wait or 0.0, f"status {response.status}")
+            self._stalls.failed(slot, sent_at, held if wait is None else wait, f"status {response.status}")
         elif response.status != 407:  # of the proxy
             self._stalls.succeeded(slot)
         if self.options.cluster:
-            self._rates.answered(slot, response.status in self.options.statuses)
-        if response.status >= 400 and self.options.cluster:
-            self._apply(slot, response)
+            slower = response.status in self.options.statuses and not self._is_robots(request)
+            self._rates.answered(slot, slower)
+            self._delays.answered(slot, request.meta.get("download_latency"))
+            if response.status >= 400:
+                self._apply(slot, response, slower)
         return response
+
+    def _is_robots(self, request: Request) -> bool:
+        """Whether it is the robots.txt without which nothing goes to its slot: that waits anyway, and how
+        seldom it is asked for is no rate of the slot's.
+        """
+        return self._crawl_delays.has_source and urlsplit(request.url).path == "/robots.txt"
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
         sent_at = self._sent_at.pop(request, None)
@@ -141,7 +157,7 @@ class FeedbackMiddleware:
     def _tell(self, slot: str, kind: str, sent_at: float) -> None:
         self._outcomes.post(slot, kind, time.monotonic() - sent_at)
 
-    def _apply(self, slot: str, response: Response) -> None:
+    def _apply(self, slot: str, response: Response, slower: bool) -> None:
         header, options = response.headers.get("Retry-After"), self.options
         rate = self._rates.rate(slot, time.monotonic())
         if header is not None:
@@ -152,9 +168,7 @@ class FeedbackMiddleware:
             elif seconds > 0:
                 self._rates.held(slot, time.monotonic() + seconds)
                 self.feedback.hold(slot, seconds, f"Retry-After, status {response.status}")
-        if response.status in options.statuses and (
-            response.status == TOO_MANY or header is not None or self._rates.failing(slot)
-        ):
+        if slower and (response.status == TOO_MANY or header is not None or self._rates.failing(slot)):
             self.feedback.slow_down(slot, options.floor, rate)
 
     async def _robots_parsed(self, robotparser: Any, request: Request) -> None:

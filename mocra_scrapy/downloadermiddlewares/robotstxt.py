@@ -147,9 +147,11 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
                     file = None
             known = await self._parsed(origin, file, request)
         await self._tell(known, request, slot)
-        gate.open(slot)
-        self._state.look_again()
-        self._state.waited(request)
+        if self._state.waited(request):
+            gate.ready(slot)
+        else:
+            gate.open(slot)
+            self._state.look_again()
         self.process_request_2(known.parser, request)
         return None
 
@@ -181,7 +183,8 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
         request = Request(
             f"{origin}/robots.txt",
             priority=self.DOWNLOAD_PRIORITY,
-            meta={"dont_obey_robotstxt": True, "redirect_ttl": REDIRECTS, "allow_offsite": True},
+            # Not at once: the next attempt comes when the site says, or by back-off.
+            meta={"dont_obey_robotstxt": True, "dont_retry": True, "redirect_ttl": REDIRECTS, "allow_offsite": True},
             callback=NO_CALLBACK,
         )
         stats, engine = self._counted, self.crawler.engine

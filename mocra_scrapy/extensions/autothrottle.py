@@ -84,6 +84,8 @@ class AutoThrottle:
         slot, latency = request.meta.get("download_slot"), request.meta.get("download_latency")
         if slot is None or latency is None or request.meta.get("autothrottle_dont_adjust_delay", False) is True:
             return
+        if self._feedback.pace(slot) is not None:  # a rule of its own
+            return
         if urlsplit(request.url).path == "/robots.txt":  # it may be about to say how slow we have to be
             return
         if len(self._seen) >= MOST and slot not in self._seen:
@@ -103,7 +105,7 @@ class AutoThrottle:
                 return None  # somebody said it, while the crawl runs
             old = self._feedback.own(slot) if state.change.interval is None else state.change.interval
             latency = seen.good / seen.goods if seen.goods else seen.all / seen.alls
-            least = max(state.change.least or 0.0, state.limit.floor)
+            least = max(state.change.least or 0.0, self._feedback.spreads.get(slot, 0.0), state.limit.floor)
             new = self.adjusted(old, latency, good=seen.goods > 0, least=least)
             if self.debug:
                 logger.info(

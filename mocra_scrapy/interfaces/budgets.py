@@ -26,7 +26,10 @@ class IBudgets(Interface):
       [a_refused_entry_is_not_seen] What was seen is a duplicate, whatever budgets say.
       [a_duplicate_is_no_refusal]
     * What comes *again*, as a retry, is no page, and is never refused. [what_comes_again_is_no_page]
-    * All names of an entry count. [each_name_has_its_own_budget]
+    * All names of an entry count. [each_name_has_its_own_budget] Those of domains and seeds count for
+      several slots, wherever these are stored. [a_domain_has_one_budget_for_all_its_slots]
+      [room_that_one_slot_does_not_use_is_anothers] No failure makes the quota larger or smaller.
+      [no_call_that_fails_costs_a_page] [blocks_of_the_dead_are_not_lost]
     * Of workers with other limits the later ones hold. [the_limits_told_last_hold]
 
     Spending:
@@ -40,14 +43,15 @@ class IBudgets(Interface):
       finished. [what_waits_for_a_spent_budget_is_withdrawn] What has to wait (a delay, a slot that
       is full) is withdrawn after that. No departure is booked for it, and it keeps nobody else
       waiting. [withdrawing_takes_no_turn]
-    * A limit that is raised lets in what comes from then on. [a_raised_limit_lets_in]
+      What is used up of a domain is so for all its slots. [what_is_used_up_is_so_everywhere]
+    * A limit that is raised lets in what comes from then on. [a_raised_limit_lets_in] A lower one
+      holds at once, wherever something is stored [a_lower_limit_holds_for_blocks_that_were_drawn];
+      what was stored before there was one counts. [what_was_stored_without_a_limit_counts]
 
     Counts last as long as the run: a worker that dies or leaves changes none
     [budgets_outlive_workers], and a new run begins with none. [a_new_run_has_new_budgets]
+    [a_new_run_has_new_blocks]
     """
-
-    async def budget_kinds() -> Sequence[str]:
-        """What this crawl can count: slots, and domains and seeds where it has one shard."""
 
     async def budgets(kind: str = "") -> Sequence[BudgetState]:
         """Of all names that begin with *kind*, in any order, a bounded number a step."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import Booking, LimitChange, Reservation, SlotState
+from mocra_scrapy.models import Booking, LimitChange, Quota, Reservation, SlotState
 
 
 class IRateLimiter(Interface):
@@ -44,6 +44,12 @@ class IRateLimiter(Interface):
         * A reservation of several names waits for all of them. [a_booking_waits_for_all_its_names]
         * In any stretch of time no more departures than ``burst + time / interval``.
           [bookings_keep_the_rate]
+        * In any window of a quota, wherever it begins, no more than its count, however many workers,
+          runs and restarts of the store there are; room opens a hundredth of the window late at most.
+          [a_quota_holds_in_any_window] [a_used_up_quota_waits_until_it_opens]
+          [quotas_outlast_the_run] What is given back does not count.
+          [what_is_given_back_does_not_count] Nor does any of several quotas allow what another one
+          doesn't. [all_quotas_hold]
         * A booking that is given back (``instead``, or ``bounds.unused`` of an exchange) is free for
           others: the last ones make room for any time [the_last_bookings_given_back_make_room], one
           before others for that instant only, or none of them would keep its distance.
@@ -87,9 +93,16 @@ class IRateLimiter(Interface):
         below what they said. [jitter_stays_above_what_was_asked_for]
         """
 
+    async def set_quotas(name: str, quotas: Sequence[Quota] | None) -> None:
+        """These hold for *name*, in place of the rules' (none at all, where it is empty), until they are
+        set back with ``None`` or the run ends. What departed before counts in them as far as it was
+        counted: not where there was no quota, and not before the longest window of those that were.
+        [quotas_are_changed_while_the_crawl_runs]
+        """
+
     async def reset(name: str) -> None:
-        """Back to the settings, and to what was adapted: changes by people, the slowdown after failures,
-        a pause and a hold are dropped, but not the hold of an open circuit.
+        """Back to the settings, and to what was adapted: changes by people (of quotas, too), the slowdown
+        after failures, a pause and a hold are dropped, but not the hold of an open circuit.
         [a_reset_leaves_the_rules_only]
         """
 

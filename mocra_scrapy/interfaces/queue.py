@@ -176,9 +176,9 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
           [held_slots_keep_nobody_waiting]
         * Slots that wait for one name, a scope they share, take turns: who was served longest ago is
           next, also where one call takes one. [who_waits_for_one_name_takes_turns]
-        * Slots of which there is no permit keep nobody waiting for others, however many: where a call
-          looked at as many as it may, ``next_due`` is 0, and what it looked at is not looked at
-          again. [crowded_slots_keep_nobody_waiting]
+        * Slots of which there is no permit keep nobody waiting for others, however many: after a call
+          that looked at as many as it may ``next_due`` is 0. [crowded_slots_keep_nobody_waiting]
+          Who holds permits serves them in turn. [a_crowded_slot_takes_turns_with_others]
         * Whatever keeps an entry, it can be had as soon as that ends: its time has come, permits were
           given back, their holder left or died, a limit was changed by whomever, a pause was
           resumed. [what_ends_a_wait_is_noticed]

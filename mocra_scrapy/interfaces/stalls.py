@@ -37,7 +37,8 @@ class IStalls(Interface):
           attempts behind such waits failed: then its waits are no longer believed, and count.
           [a_wait_that_the_site_asked_for_is_believed_so_often]
         * It stands still while the worker that tells could not try
-          [a_worker_that_could_not_try_says_so], while the slot is paused
+          [a_worker_that_could_not_try_says_so], while a quota of the slot is used up
+          [a_used_up_quota_is_no_stall], while the slot is paused
           [a_pause_stops_the_stall_clock], and while nothing of it is stored.
           [a_slot_without_requests_does_not_stall]
         * What is pending, delayed or comes back of a slot that was given up, and what is pushed

@@ -15,7 +15,8 @@ class IThrottleRules(Interface):
       patterns [patterns_match_as_fnmatch_does], and of all other slots; scopes that it doesn't name
       are unlimited.
     * While workers with different rules live the strictest of these hold for each name: the longest
-      interval, the smallest burst, the fewest permits [the_strictest_rules_hold], at every moment
+      interval, the smallest burst, the fewest permits [the_strictest_rules_hold], all quotas
+      [the_quotas_of_all_rules_hold], at every moment
       while workers are started again with other ones. [a_rolling_change_keeps_the_strictest]
     * Rules go with the last worker that has them, whether it leaves or dies.
       [rules_go_with_their_last_worker] Those of a worker that stays outlast the run.

@@ -7,7 +7,7 @@ A *name* is a kind and what it is of: ``slot:www.example.com``, ``domain:example
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 KINDS = ("slot", "domain", "seed")
@@ -69,11 +69,13 @@ class Budgeting:
             hold.
         limits: of the names that count for what it pushes and has spent.
         spent: name -> how much.
+        changed: names whose limits were changed while the crawl runs, as *limits* has them.
     """
 
     told: float = 0.0
     limits: Mapping[str, BudgetLimits] = field(default_factory=dict)
     spent: Mapping[str, Spent] = field(default_factory=dict)
+    changed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,6 @@ class QueueOptions:
         rules: the limits that a worker of these options brings with it; ``None``: hand-out to it
             knows no limits, and ``full`` and ``per_slot`` bound it.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
-        one_shard: whether it is for another reason: budgets of domains and seeds.
         lookahead: seconds that departures are booked ahead, so that a fast slot needs no call for
             each.
     """
@@ -80,7 +79,6 @@ class QueueOptions:
     rules: RuleSet | None = None
     lookahead: float = 0.25
     scopes: bool = False
-    one_shard: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Any
 
-from mocra_scrapy.models.throttle import SlotLimit
+from mocra_scrapy.models.throttle import Quota, SlotLimit
 
 #: Of a scope that no rule names, and of everything where no rule set is in force.
 UNLIMITED = SlotLimit()
@@ -44,6 +45,12 @@ class RuleSet:
         return next((limit for pattern, limit in self.patterns if fnmatchcase(name, pattern)), self.default)
 
     @cached_property
+    def has_quotas(self) -> bool:
+        """Whether any limit of it has one."""
+        limits = (self.default, *self.names.values(), *(limit for _, limit in self.patterns))
+        return any(limit.quotas for limit in limits)
+
+    @cached_property
     def digest(self) -> str:
         """The same for the same rules only."""
         return hashlib.blake2b(self.to_text().encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
@@ -60,21 +67,28 @@ class RuleSet:
         try:
             default, names, patterns = json.loads(text)
             return cls(
-                SlotLimit(*default),
-                {name: SlotLimit(*parts) for name, *parts in names},
-                tuple((pattern, SlotLimit(*parts)) for pattern, *parts in patterns),
+                _limit(*default),
+                {name: _limit(*parts) for name, *parts in names},
+                tuple((pattern, _limit(*parts)) for pattern, *parts in patterns),
             )
         except TypeError as error:
             raise ValueError(str(error)) from error
 
 
-def _parts(limit: SlotLimit) -> list[float]:
-    return [float(limit.interval), limit.burst, limit.concurrency, float(limit.jitter), float(limit.floor)]
+def _parts(limit: SlotLimit) -> list[Any]:
+    parts = [float(limit.interval), limit.burst, limit.concurrency, float(limit.jitter), float(limit.floor)]
+    return [*parts, [[count, float(window)] for count, window in limit.quotas]] if limit.quotas else parts
+
+
+def _limit(*parts: Any) -> SlotLimit:
+    """What :func:`_parts` made."""
+    limit = SlotLimit(*parts)
+    return replace(limit, quotas=tuple(Quota(*quota) for quota in limit.quotas)) if limit.quotas else limit
 
 
 def strictest(limits: Iterable[SlotLimit]) -> SlotLimit:
     """The longest interval (with its jitter), the smallest burst, the fewest permits, the highest
-    floor.
+    floor, the smallest quota of each window.
     """
     mine = list(limits)
     if len(mine) == 1:
@@ -86,7 +100,16 @@ def strictest(limits: Iterable[SlotLimit]) -> SlotLimit:
         min((limit.concurrency for limit in mine if limit.concurrency), default=0),
         slowest.jitter,
         max((limit.floor for limit in mine), default=0.0),
+        smallest(quota for limit in mine for quota in limit.quotas),
     )
+
+
+def smallest(quotas: Iterable[Quota]) -> tuple[Quota, ...]:
+    """One for each window, by window: what lets fewest through."""
+    counts: dict[float, int] = {}
+    for count, window in quotas:
+        counts[window] = min(count, counts.get(window, count))
+    return tuple(Quota(counts[window], window) for window in sorted(counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ requests of many slots share, such as an account or a proxy gateway. Names of sc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: Longest interval, hold and delay, in seconds (366 days): what is beyond is a mistake, and would
 #: leave the range of the server's clock.
@@ -23,6 +24,26 @@ def slot_name(key: object) -> str:
     return f"download_slot:{name}" if name.startswith("@") else name
 
 
+class Quota(NamedTuple):
+    """At most *most* departures in any *window* seconds, wherever the window begins."""
+
+    most: int
+    window: float
+
+
+class QuotaState(NamedTuple):
+    """How a quota stands.
+
+    Attributes:
+        used: departures that count in it now.
+        wait: seconds until one more may depart for it; 0: at once.
+    """
+
+    quota: Quota
+    used: int
+    wait: float
+
+
 @dataclass(frozen=True, slots=True)
 class SlotLimit:
     """How the whole cluster may use a slot or scope.
@@ -34,6 +55,7 @@ class SlotLimit:
         jitter: each interval is drawn from ``interval * (1 - jitter)`` to
             ``interval * (1 + jitter)``, 0 to 1.
         floor: seconds below which no adaptation takes the interval: what settings ask for.
+        quotas: each holds beside the rest; by window, one for each.
     """
 
     interval: float = 0.0
@@ -41,6 +63,12 @@ class SlotLimit:
     concurrency: int = 0
     jitter: float = 0.0
     floor: float = 0.0
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether each departure is booked for an instant of its own."""
+        return bool(self.interval or self.quotas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +108,13 @@ class Departure:
         at: when it is.
         owned: for each of *names* what it owns of its time, see
             :mod:`mocra_scrapy.backends.embedded.freed`.
+        counted: whether quotas count it.
     """
 
     names: tuple[str, ...]
     at: float
     owned: tuple[tuple[float, float], ...]
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +137,7 @@ class Reservation:
 @dataclass(frozen=True, slots=True)
 class Booking:
     """The answer to a :class:`Reservation`: go in *wait* seconds; not *booked*: ask again then.
-    *departure*: to give it back; ``None``: nothing is booked, or none of the names has an interval.
+    *departure*: to give it back; ``None``: nothing is booked, or none of the names has an interval or a quota.
     """
 
     wait: float
@@ -129,6 +159,7 @@ class SlotState:
         pending: entries that wait in it (of a scope: 0).
         held: seconds for which it is held: by its site, by people, by its circuit; 0: it is not, or
             it is paused.
+        quotas: how those of its limit stand.
     """
 
     limit: SlotLimit
@@ -139,3 +170,4 @@ class SlotState:
     permits: int = 0
     pending: int = 0
     held: float = 0.0
+    quotas: tuple[QuotaState, ...] = ()

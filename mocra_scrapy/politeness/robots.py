@@ -34,7 +34,7 @@ SOONEST = 0.5
 #: Seconds that the number of failed attempts is remembered after the next one is due.
 REMEMBERED = 3600.0
 #: Seconds after which the place of who fetches is free when nothing is heard of it.
-LOCK = 30.0
+LOCK = 10.0
 
 
 class Answer(NamedTuple):

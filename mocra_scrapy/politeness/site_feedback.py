@@ -20,6 +20,7 @@ from mocra_scrapy.settings.feedback import FeedbackOptions, read_feedback
 
 if TYPE_CHECKING:
     from mocra_scrapy.runtime import Mocra
+    from mocra_scrapy.settings.throttle_rules import Pace
 
 T = TypeVar("T")
 
@@ -65,6 +66,10 @@ class SiteFeedback:
     A note takes no place of the downloader and no time of anybody: it waits here until the backend
     takes it, together with what comes after it for the same slot. What the backend did not take
     when the worker leaves is lost, and counted.
+
+    Attributes:
+        spreads: slot -> interval below which no adaptation goes, for as long as the site advertises a limit
+            that lasts with it.
     """
 
     def __init__(self, mocra: Mocra) -> None:
@@ -80,6 +85,7 @@ class SiteFeedback:
         self._held: dict[str, float] = {}  # slot -> until when it is held
         self._slowed: dict[str, tuple[float, float]] = {}  # slot -> when it was slowed down, its interval
         self._idle = asyncio.Event()
+        self.spreads: dict[str, float] = {}
 
     # ------------------------------------------------------------------ from outside
 
@@ -108,6 +114,19 @@ class SiteFeedback:
     def own(self, slot: str) -> float:
         """The interval that the settings give *slot*."""
         return self._mocra.options.limits.of(slot).interval
+
+    def pace(self, slot: str) -> Pace | None:
+        """How the delay of *slot* depends on its response times; ``None``: it does not."""
+        return self._mocra.options.limits.pace_of(slot)
+
+    def spread(self, slot: str, interval: float) -> None:
+        """What is left of a limit of *slot* lasts with one request in *interval* seconds; 0: it advertises
+        none any more.
+        """
+        if interval:
+            self._remember(self.spreads, slot, interval)
+        else:
+            self.spreads.pop(slot, None)
 
     async def keep_distance(self, slot: str, least: float, why: str) -> None:
         """The site asks for *least* seconds between two requests of all workers; 0: it does no more.

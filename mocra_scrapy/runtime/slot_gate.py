@@ -54,7 +54,17 @@ class SlotGate:
         if len(self._open) > self.MOST:
             del self._open[next(iter(self._open))]
 
-    def passed(self, slot: str) -> None:
-        """A request of *slot* is done with: unless it had to wait, nothing has to."""
-        if slot not in self.shut and slot not in self._open:
-            self.open(slot)
+    def ready(self, slot: str) -> None:
+        """What it waited for is there: it is open when the one that waited has passed, so that this is
+        booked before the others.
+        """
+        self.shut.pop(slot, None)
+
+    def passed(self, slot: str) -> bool:
+        """A request of *slot* leaves, or is done with; whether that opened it: unless something has to
+        wait, nothing has to.
+        """
+        if slot in self._open or slot in self.shut:
+            return False
+        self.open(slot)
+        return True

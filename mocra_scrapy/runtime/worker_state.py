@@ -78,8 +78,10 @@ class RunningWorker(Protocol):
     def not_sent(self, request: Request) -> None:
         """*request* was answered or refused without having left."""
 
-    def waited(self, request: Request) -> None:
-        """*request* waited for something that may have given its slot an interval."""
+    def waited(self, request: Request) -> bool:
+        """*request* waited for something that may have given its slot an interval. Whether that is
+        looked at where it leaves.
+        """
 
     def has_interval(self, slot: str) -> None:
         """*slot* has an interval from now on, which what was leased before does not know."""
@@ -229,10 +231,9 @@ class WorkerState:
         if self._worker is not None:
             self._worker.not_sent(request)
 
-    def waited(self, request: Request) -> None:
+    def waited(self, request: Request) -> bool:
         """See :meth:`RunningWorker.waited`."""
-        if self._worker is not None:
-            self._worker.waited(request)
+        return self.wire_watched and self._worker is not None and self._worker.waited(request)
 
     def has_interval(self, slot: str) -> None:
         """See :meth:`RunningWorker.has_interval`."""

@@ -67,11 +67,6 @@ class BudgetRules:
     def has(self, kind: str) -> bool:
         return kind in self.plain
 
-    @property
-    def needs_one_shard(self) -> bool:
-        """Whether something is counted whose slots may be on several shards."""
-        return "domain" in self.plain or "seed" in self.plain
-
     def of(self, name: str) -> Limits | None:
         """The limits of a name (``domain:example.com``); ``None``: it has none."""
         if name not in self._known:

@@ -79,18 +79,12 @@ def _crawl_name(read: SettingsReader, project: str, spider: str) -> str:
     return name
 
 
-def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits, budgets: BudgetRules) -> QueueOptions:
+def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits) -> QueueOptions:
     most = read.whole("MOCRA_MAX_DELIVERIES", 1, 200, "a number of hand-outs")
     shards, ttl = read.value("MOCRA_SHARDS"), read.value("MOCRA_SEEN_TTL")
     if limits.uses_scopes and shards is not None and read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards") > 1:
         raise ConfigurationError(
             "MOCRA_SHARDS", "scopes of MOCRA_THROTTLE hold on one shard only", "Set it to 1, or take out the scopes"
-        )
-    if budgets.needs_one_shard and shards is not None and read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards") > 1:
-        raise ConfigurationError(
-            "MOCRA_SHARDS",
-            "budgets of domains and seeds (MOCRA_BUDGETS) hold on one shard only",
-            'Set it to 1, or keep those of "slot" only',
         )
     return QueueOptions(
         lease=read.number("MOCRA_LEASE", 1, 86_400, "a time in seconds"),
@@ -106,7 +100,6 @@ def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits,
         dead_bodies_bytes=read.whole("MOCRA_DEAD_BODIES_MAX_BYTES", 0, 2**40, "a size in bytes"),
         rules=limits.rule_set(),
         scopes=limits.uses_scopes,
-        one_shard=budgets.needs_one_shard,
     )
 
 
@@ -135,7 +128,7 @@ def read_options(
         crawl=_crawl_name(read, project, spider_name),
         fresh=read.flag("MOCRA_FRESH"),
         secret_params=read.texts("MOCRA_SECRET_PARAMS", "patterns of names"),
-        queue=_queue_options(read, settings, limits, budgets),
+        queue=_queue_options(read, settings, limits),
         at_once=prefetch is None,
         prefetch=min(concurrency, 256)
         if prefetch is None

@@ -57,6 +57,7 @@ MOCRA_STOP_GRACE = 20.0  # s that a closing worker waits for what is in flight; 
 MOCRA_LOOP_WATCHDOG = 30.0  # s for which the event loop may be blocked before the log says by what; 0: no watchdog
 MOCRA_RETRY_BASE = 1.0  # s that the first retry waits at most; doubled for each further one; 0: as Scrapy, at once
 MOCRA_RETRY_CAP = 300.0  # s that any retry waits at most, unless the server says otherwise
+MOCRA_THROTTLE_RATE_LIMIT_HEADERS = "hold"  # "spread": what is left over its time; "off": not looked at
 MOCRA_RETRY_AFTER_CAP = 3600.0  # s that Retry-After of a response is believed, at most
 MOCRA_DEFER_MAX = 3600.0  # s (and 20 times) for which a request is put off without a retry where its site asks to wait
 MOCRA_STALL_MAX = 900.0  # s in which attempts at a slot were allowed and none succeeded: then it is given up; 0: never

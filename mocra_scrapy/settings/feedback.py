@@ -14,6 +14,7 @@ from mocra_scrapy.settings.reader import SettingsReader
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
+RATE_LIMIT_HEADERS = ("hold", "spread", "off")
 STATUSES = "MOCRA_THROTTLE_FEEDBACK_STATUSES"
 
 
@@ -28,6 +29,7 @@ class FeedbackOptions:
         floor, most, recovery, calm: see :meth:`mocra_scrapy.interfaces.IRateLimiter.slow_down`.
         retry_after: seconds that ``Retry-After`` is believed, at most.
         crawl_delay: seconds of robots.txt's ``Crawl-delay``, at most; 0: it is not looked at.
+        rate_limit_headers: ``"hold"``, ``"spread"`` or ``"off"``.
         flush: seconds to tell what is left at the end.
     """
 
@@ -39,6 +41,7 @@ class FeedbackOptions:
     calm: float
     retry_after: float
     crawl_delay: float
+    rate_limit_headers: str
     flush: float
 
 
@@ -56,6 +59,7 @@ def read_feedback(settings: BaseSettings) -> FeedbackOptions:
         calm=read.number("MOCRA_THROTTLE_FEEDBACK_CALM", 0, 86_400, "a time in seconds"),
         retry_after=read.number("MOCRA_RETRY_AFTER_CAP", 0, LONGEST, "a time in seconds"),
         crawl_delay=delay if read.flag("MOCRA_THROTTLE_CRAWL_DELAY") else 0.0,
+        rate_limit_headers=read.choice("MOCRA_THROTTLE_RATE_LIMIT_HEADERS", RATE_LIMIT_HEADERS),
         flush=min(2.0, read.number("MOCRA_STOP_TIMEOUT", 0, 3600, "a time in seconds")),
     )
 

@@ -7,15 +7,12 @@ and then looked up.
 ``DOWNLOAD_DELAY_JITTER``
 ``CONCURRENT_REQUESTS_PER_DOMAIN`` (``_PER_IP``)    permits of every slot
 ``DOWNLOAD_SLOTS``                                  ``delay``, ``concurrency``, ``jitter``, ``randomize_delay`` of one slot
-``MOCRA_THROTTLE``                                  slot or pattern -> rate, delay, burst, concurrency, jitter, scopes;
-                                                    ``@scope`` -> the same
+``MOCRA_THROTTLE``                                  slot, pattern or ``@scope`` -> a rule, see ``throttle_rules.py``
 ==================================================  ==============================================================
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -26,6 +23,7 @@ from mocra_scrapy.models import LONGEST, RuleSet, SlotLimit, slot_name
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.slot_names import check_pattern, names_of
+from mocra_scrapy.settings.throttle_rules import Pace, Rule, read_rule
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -33,31 +31,9 @@ if TYPE_CHECKING:
 
 SCOPES = ("cluster", "worker")
 ON_OUTAGE = ("wait", "share")
-KEYS = ("rate", "delay", "burst", "concurrency", "jitter", "scopes")
 #: ``meta["mocra_scopes"]``: the names of scopes, without ``@``, that a request counts for beside
 #: its slot.
 META_SCOPES = "mocra_scopes"
-
-_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*([smhd])[a-z]*\s*", re.IGNORECASE)
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """An entry of ``MOCRA_THROTTLE``; ``None``: as Scrapy's settings say."""
-
-    interval: float | None = None
-    burst: int | None = None
-    concurrency: int | None = None
-    jitter: float | None = None
-    scopes: tuple[str, ...] = ()
-
-    def over(self, limit: SlotLimit) -> SlotLimit:
-        told = {f: v for f in ("interval", "burst", "concurrency", "jitter") if (v := getattr(self, f)) is not None}
-        if "interval" in told:
-            told["floor"] = told["interval"]
-            told.setdefault("jitter", 0.0)  # a rate is meant as it is written
-        return replace(limit, **told)
 
 
 @dataclass(slots=True)
@@ -76,15 +52,15 @@ class Limits:
     slots: Mapping[str, SlotLimit] = field(default_factory=dict)
     own: Mapping[str, Rule] = field(default_factory=dict)
     patterns: Mapping[str, Rule] = field(default_factory=dict)
-    _known: dict[str, tuple[SlotLimit, tuple[str, ...]]] = field(default_factory=dict)
+    _known: dict[str, tuple[SlotLimit, tuple[str, ...], Pace | None]] = field(default_factory=dict)
 
-    def _look_up(self, name: str) -> tuple[SlotLimit, tuple[str, ...]]:
+    def _look_up(self, name: str) -> tuple[SlotLimit, tuple[str, ...], Pace | None]:
         if name.startswith("@"):
-            return self.own.get(name, Rule()).over(SlotLimit()), ()
+            return self.own.get(name, Rule()).over(SlotLimit()), (), None
         rule = self.own.get(name) or next((r for p, r in self.patterns.items() if fnmatchcase(name, p)), Rule())
-        return rule.over(self.slots.get(name, self.default)), rule.scopes
+        return rule.over(self.slots.get(name, self.default)), rule.scopes, rule.pace
 
-    def _find(self, name: str) -> tuple[SlotLimit, tuple[str, ...]]:
+    def _find(self, name: str) -> tuple[SlotLimit, tuple[str, ...], Pace | None]:
         found = self._known.get(name)
         if found is None:
             if len(self._known) > 100_000:
@@ -95,6 +71,10 @@ class Limits:
     def of(self, name: str) -> SlotLimit:
         """The limit of a slot or, with ``@``, of a scope."""
         return self._find(name)[0]
+
+    def pace_of(self, name: str) -> Pace | None:
+        """How the delay of a slot depends on its response times; ``None``: it does not."""
+        return self._find(name)[2] if self.own or self.patterns else None
 
     def rule_set(self) -> RuleSet | None:
         """What the store is told; ``None``: each worker is polite for itself."""
@@ -131,60 +111,6 @@ class Limits:
                     f"Set one: MOCRA_THROTTLE = {{'@{name}': '60/m'}}{needs}",
                 )
         return tuple(sorted({*mine, *(f"@{name}" for name in names)}))
-
-
-def parse_rate(text: Any, subject: str) -> float:
-    """Seconds between two requests, of ``"60/m"``, ``"5/s"``, ``"1/10s"``, ``"0.2/s"``, or a number
-    a second.
-
-    Raises:
-        ConfigurationError: it is none of these, or less than one in 366 days.
-    """
-    fix = 'Write a rate as "60/m", "5/s", "1/10s" or "0.2/s"'
-    if isinstance(text, (int, float)) and not isinstance(text, bool):
-        count, seconds = float(text), 1.0
-    else:
-        match = _RATE.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            raise ConfigurationError(subject, f"{text!r} is not a rate", fix)
-        count, seconds = float(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
-    if not (count > 0 and seconds > 0 and math.isfinite(count)):
-        raise ConfigurationError(subject, f"{text!r} is a rate of nothing", f"{fix}; to stop a slot, pause it")
-    interval = seconds / count
-    if not 1e-6 <= interval <= LONGEST:
-        raise ConfigurationError(subject, f"{text!r} is out of range", "Write a rate from one in a year to 1000000/s")
-    return interval
-
-
-def _rule(name: str, value: Any) -> Rule:
-    subject = f"MOCRA_THROTTLE[{name!r}]"
-    if not isinstance(value, Mapping):
-        return Rule(interval=parse_rate(value, subject))
-    for key in value:
-        if key not in KEYS:
-            raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(KEYS)}")
-    if "rate" in value and "delay" in value:
-        raise ConfigurationError(subject, "it has a rate and a delay", "Leave one of them out")
-    interval: float | None = None
-    if "rate" in value:
-        interval = parse_rate(value["rate"], f"{subject}['rate']")
-    elif "delay" in value:
-        interval = setting_number(f"{subject}['delay']", value["delay"], 0, LONGEST)
-    scopes = value.get("scopes", ())
-    scopes = [scopes] if isinstance(scopes, str) else scopes
-    if not isinstance(scopes, (list, tuple, set)) or not all(isinstance(s, str) and s for s in scopes):
-        raise ConfigurationError(
-            f"{subject}['scopes']", f"{scopes!r} are not names", "Write a list of names, without @"
-        )
-    if scopes and name.startswith("@"):
-        raise ConfigurationError(subject, "a scope has scopes", "Name the scopes at the slots")
-    whole = {
-        key: int(setting_number(f"{subject}[{key!r}]", value[key], least, 1_000_000, whole=True))
-        for key, least in (("burst", 1), ("concurrency", 0))
-        if key in value
-    }
-    jitter = setting_number(f"{subject}['jitter']", value["jitter"], 0, 1) if "jitter" in value else None
-    return Rule(interval, whole.get("burst"), whole.get("concurrency"), jitter, tuple(sorted(f"@{s}" for s in scopes)))
 
 
 def _slot(subject: str, settings: Any, default: SlotLimit) -> SlotLimit:
@@ -241,7 +167,7 @@ def read_limits(settings: BaseSettings, delay: float | None = None) -> Limits:
         slot_name(name): _slot(f"DOWNLOAD_SLOTS[{name!r}]", s, default)
         for name, s in settings.getdict("DOWNLOAD_SLOTS").items()
     }
-    rules = {str(name): _rule(str(name), value) for name, value in read.mapping("MOCRA_THROTTLE").items()}
+    rules = {str(name): read_rule(str(name), value) for name, value in read.mapping("MOCRA_THROTTLE").items()}
     rules = {
         name: rule  # in their order; what is named itself goes before what also stands for it
         for key, rule in rules.items()

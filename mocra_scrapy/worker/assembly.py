@@ -94,7 +94,6 @@ class CrawlWorker:
             await filter.open()
             opened.push_async_callback(lambda: filter.close(status.close_reason))
             worker = cls._made(crawler, parts, filter, status, opened)
-            await worker.intake.budgets.open(parts.session.queue)
             opened.push_async_callback(worker.codec.close)
             opened.push_async_callback(worker.loop.close)
             opened.push_async_callback(worker.lost.close)

@@ -7,14 +7,14 @@ import time
 from collections import Counter
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mocra_scrapy.codec.secrets import Secrets
 from mocra_scrapy.engine.hooks import slot_of
-from mocra_scrapy.exceptions import CodecError, ConfigurationError
-from mocra_scrapy.models import Budgeting, Spent
-from mocra_scrapy.models.budgets import KINDS, budget_name
+from mocra_scrapy.exceptions import CodecError
+from mocra_scrapy.models import NO_LIMITS, Budgeting, Spent
+from mocra_scrapy.models.budgets import budget_name
 from mocra_scrapy.settings.budgets import BudgetRules
 from mocra_scrapy.settings.domains import registrable_domain
 from mocra_scrapy.worker.deliveries import CURRENT
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from mocra_scrapy.codec.requests import IRequestCodec
-    from mocra_scrapy.interfaces import IBudgets
     from mocra_scrapy.models import Bounds, Exchange, Withdrawn
     from mocra_scrapy.runtime.worker_state import WorkerParts
     from mocra_scrapy.worker.deliveries import Delivery
@@ -77,30 +76,15 @@ class BudgetBook:
         self._shown = Secrets(parts.options.secret_params).url
         self._state, self._crawl = parts.state, parts.crawl
         self._in_flight, self._filter, self._codec, self._stats = in_flight, filter, codec, stats
-        self._told_at, self._kinds = time.time(), cast("Sequence[str]", KINDS)
+        self._told_at = time.time()
         self._untold: list[str] = []
         self._spent: dict[str, Spent] = {}
         self._logged: Counter[tuple[str, str]] = Counter()
 
-    async def open(self, queue: IBudgets) -> None:
-        """Raises BackendUnavailable."""
-        self._kinds = await queue.budget_kinds()
-
     def change(self, rules: BudgetRules) -> None:
-        """*rules* hold from now on, also for what other workers have stored.
-
-        Raises:
-            ConfigurationError: this crawl can't count what they name.
-        """
-        for kind in rules.plain:
-            if kind not in self._kinds:
-                raise ConfigurationError(
-                    f"MOCRA_BUDGETS[{kind!r}]",
-                    "it holds on one shard only, and this crawl has several",
-                    'Keep those of "slot", or begin the crawl again with MOCRA_SHARDS = 1',
-                )
+        """*rules* hold from now on, also for what other workers have stored."""
         self._filter.forget()  # what was withdrawn here or elsewhere may come in again
-        self._untold = [name for name in dict.fromkeys([*rules.known, *self.rules.known]) if rules.of(name)]
+        self._untold = list(dict.fromkeys([*self._untold, *rules.known, *self.rules.known]))
         self.rules, self._told_at = rules, time.time()
 
     # ------------------------------------------------------------------ what counts for what
@@ -164,12 +148,14 @@ class BudgetBook:
     def say(self, bounds: Bounds, batch: Batch) -> Bounds:
         """*bounds* with what the store has to know for *batch*; what was spent is told with it."""
         spent, self._spent = self._spent, {}
-        names = {*spent, *self._untold[:MOST_TOLD]}
+        changed = self._untold[:MOST_TOLD]
         del self._untold[:MOST_TOLD]
+        names = {*spent, *changed}
         for push in batch.pushes:
             names.update(push.entry.budgets)
         limits = {name: found.counted for name in names if (found := self.rules.of(name)) is not None}
-        return replace(bounds, budgets=Budgeting(self._told_at, limits, spent))
+        limits.update({name: NO_LIMITS for name in changed if name not in limits})  # a budget was taken out
+        return replace(bounds, budgets=Budgeting(self._told_at, limits, spent, changed))
 
     # ------------------------------------------------------------------ what was refused
 

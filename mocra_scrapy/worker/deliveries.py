@@ -233,13 +233,17 @@ class Deliveries:
         if delivery is not None and delivery.fetches <= 1:
             self._leave(delivery)
 
-    def waited(self, request: Request) -> None:
+    def waited(self, request: Request) -> bool:
         """*request* waited for something that may have given its slot an interval: if it was handed out
-        without an instant, it has to be booked where it leaves.
+        without an instant, it has to be booked where it leaves. Answers whether it is looked at there:
+        the queue handed it out, and it has not left.
         """
         delivery = self.by_id.get(id(request))
-        if delivery is not None and delivery.lease is not None and delivery.names and delivery.departs is None:
+        if delivery is None or delivery.lease is None or not delivery.names or delivery.sent:
+            return False
+        if delivery.departs is None:
             delivery.departs = NOT_BOOKED
+        return True
 
     def before_the_wire(self, name: str) -> int:
         """How many that count for *name* have not left for the site: middlewares have them, or they wait

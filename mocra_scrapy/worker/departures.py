@@ -113,8 +113,15 @@ class Departures:
         assert instant is not None
         if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(delivery.names):
             delivery.departs, delivery.sent = None, True
+            self._passed(delivery)
             return None
         return self._late(request, delivery)
+
+    def _passed(self, delivery: Delivery) -> None:
+        """It is booked, or gone: what waited for it to be first may go."""
+        state = self._parts.state
+        if state.gate.watched and delivery.names and state.gate.passed(delivery.names[0]):
+            state.look_again()
 
     async def _late(self, request: Request, delivery: Delivery) -> Request | None:
         """It takes another departure, in place of the one that has gone by, and after it looks
@@ -135,6 +142,7 @@ class Departures:
             if not booking.booked:
                 break
             delivery.departs = instant = Instant(time.monotonic() + booking.wait, booking.departure)
+            self._passed(delivery)
             if booking.wait > 0:
                 await self._wait(names[0], booking.wait)
             if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(names):
@@ -167,4 +175,5 @@ class Departures:
         """
         self._stats.inc_value("mocra/throttle/returned")
         self._send_back(delivery)
+        self._passed(delivery)
         return request

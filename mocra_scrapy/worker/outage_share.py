@@ -26,5 +26,7 @@ class OutageShare:
         now = time.monotonic()
         at = max([now, *(self._next.get(name, now) for name in names)])
         for name, limit in zip(names, limits, strict=True):
-            self._next[name] = at + self.workers * (limit.interval or 1 / self.CAREFUL)
+            # What is left of a quota is unknown: it is spread over its window.
+            spread = max((quota.window / quota.most for quota in limit.quotas), default=0.0)
+            self._next[name] = at + self.workers * max(limit.interval or 1 / self.CAREFUL, spread)
         return at - now

@@ -76,7 +76,9 @@ async def test_workers_count_together(harness: Harness) -> None:
 async def test_failures_leave_the_window(harness: Harness) -> None:
     _, breaker = await begin(harness)
     assert told(await breaker.report([failed(4)])) == []
-    await harness.advance(101)
+    await harness.advance(51)
+    await breaker.report([good()])
+    await harness.advance(50)
     assert (await breaker.look("s")).failed == 0
     assert told(await breaker.report([failed(4)])) == []
     await harness.advance(50)

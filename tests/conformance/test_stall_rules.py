@@ -18,6 +18,7 @@ from mocra_scrapy.models import (
     Finish,
     LetterFilter,
     Outcome,
+    Quota,
     SlotLimit,
     StallRules,
     Threshold,
@@ -131,6 +132,18 @@ async def test_a_worker_that_could_not_try_says_so(harness: Harness) -> None:
     assert list(await stalls.report([Attempts("s", working=5.0, age=3.0)])) == []
     assert (await stalls.look("s")).seconds < 400
     assert list(await stalls.report([Attempts("s", working=6.0)])) == []
+
+
+async def test_a_used_up_quota_is_no_stall(harness: Harness) -> None:
+    limit = SlotLimit(quotas=(Quota(10, 86_400.0),))
+    a = await harness.worker("a", **{**ONE, "limit": limit})
+    stalls = harness.stalls(RULES, second=True, **{**ONE, "limit": limit})
+    await a.push(entries(*range(20), slot="s"))
+    assert len((await a.exchange(want=20)).leases) == 10
+    assert await fail(harness, stalls, 5) == 0
+    assert await fail(harness, stalls, 1, 90_000) == 0, "a day in which nothing could be tried"
+    assert (await stalls.look("s")).seconds < 4000
+    assert await fail(harness, stalls, 20, 100) > 0
 
 
 async def test_a_pause_stops_the_stall_clock(harness: Harness) -> None:

@@ -69,7 +69,33 @@ async def test_crowded_slots_keep_nobody_waiting(harness: Harness, scope: Any) -
     await a.push([Entry(b"fast", f"fast{n}") for n in range(40)])
     assert {lease.slot for lease in (await b.exchange(want=40)).leases} == {f"fast{n}" for n in range(40)}
     # Whoever has permits goes on with what it has.
-    assert len(await at_once(a, 300, bounds=Bounds(loads=loads))) == 300
+    held += await at_once(a, 300, bounds=Bounds(loads=loads))
+    assert len(held) == 600
+    # Nor does what it has its share of, when nobody else has looked at it.
+    mine = [f"mine{n}" for n in range(300)]
+    await a.push([Entry(f"{slot}/{n}".encode(), slot, scopes=scope) for slot in mine for n in range(3)])
+    for _ in range(2):
+        loads = dict(Counter(name for lease in held for name in (lease.slot, *lease.scopes)))
+        held += await at_once(a, 300, bounds=Bounds(loads=loads))
+    assert len(held) == 1200
+    loads = dict(Counter(name for lease in held for name in (lease.slot, *lease.scopes)))
+    await a.push([Entry(b"late", f"late{n}") for n in range(40)])
+    late = await at_once(a, 40, bounds=Bounds(loads=loads))
+    assert {lease.slot for lease in late} == {f"late{n}" for n in range(40)}
+
+
+async def test_a_crowded_slot_takes_turns_with_others(harness: Harness) -> None:
+    one = SlotLimit(concurrency=1)
+    a = await harness.worker("a", **ONE, limit=one)
+    b = await harness.worker("b", second=True, **ONE, limit=one)
+    await a.push(entries(*range(5), slot="crowded"))
+    (first,) = (await a.exchange(want=1)).leases
+    assert list((await b.exchange(want=1)).leases) == []
+    await a.push(entries("other 1", "other 2", slot="other"))
+    loads = Bounds(loads={"crowded": 1})
+    assert bodies((await a.exchange(want=1, bounds=loads)).leases) == ["1"], "it has waited for longer"
+    got = (await a.exchange(want=1, ack=[first], bounds=loads)).leases
+    assert bodies(got) == ["other 1"], "now the other one has"
 
 
 async def _gives_back(harness: Harness, a: QueueSession, held: list[Lease], options: Any) -> None:

@@ -22,7 +22,8 @@ def test_pages_are_exact_over_deaths_and_late_workers(
     workers: Workers, site: MockSite, redis_url: str, tmp_path: Path
 ) -> None:
     more = {
-        "MOCRA_BUDGETS": json.dumps({"slot": {"pages": PAGES}, "seed": {"pages": 1000}}),
+        "MOCRA_BUDGETS": json.dumps({"slot": {"pages": 1000}, "seed": {"pages": PAGES}}),
+        "MOCRA_SHARDS": 3,
         "CONCURRENT_REQUESTS": 4,
         "MOCRA_LEASE": 5,
     }
@@ -37,7 +38,7 @@ def test_pages_are_exact_over_deaths_and_late_workers(
         )
         assert looked.returncode == 0, looked.stderr
         counted = {row["name"]: row for row in map(json.loads, looked.stdout.splitlines())}
-        assert counted["slot:127.0.0.1"]["limits"]["pages"] == PAGES
+        assert counted["slot:127.0.0.1"]["limits"]["pages"] == 1000
         seeds = [name for name in counted if name.startswith("seed:")]
         assert seeds == [f"seed:{site.url}/page/0"], "all come from one"
         assert counted[seeds[0]]["pages"] == counted["slot:127.0.0.1"]["pages"] <= PAGES

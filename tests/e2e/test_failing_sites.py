@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from scrapy import signals as scrapy_signals
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.interfaces import IBackend, IRateLimiter
@@ -196,7 +195,6 @@ def test_crawl_delay_and_latency_become_limits_of_the_cluster(site: MockSite, wo
     times = arrivals(site, "ok")
     assert len(times) == 24
     assert times[-1] - times[0] < 23 * 0.3, "it became faster than it began"
-    if hasattr(scrapy_signals, "robots_parsed"):  # Scrapy 2.18
-        assert workers.stats()["mocra/throttle/crawl_delays"] == 2
-        assert times[-1] - times[0] > 23 * 0.15 * 0.95, "not faster than the site asks for"
+    assert workers.stats()["mocra/throttle/crawl_delays"] == 2
+    assert times[-1] - times[0] > 23 * 0.15 * 0.95, "not faster than the site asks for"
     assert workers.stats()["mocra/throttle/changed"] >= 1

@@ -12,12 +12,14 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import Mutant, text_of
 from tests.mutation.reach import Reach, Select
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +86,7 @@ class Copy:
     def near(self, mutant: Mutant) -> list[str]:
         """The tests that run its line, the fastest first; all for a line that an import runs."""
         path = str(mutant.path.relative_to(ROOT / "mocra_scrapy"))
-        first, last = statement(mutant.path.read_text("utf-8"), mutant.line())
+        first, last = statement(text_of(mutant.path), mutant.line())
         tests = {test for number in range(first, last + 1) for test in self._lines.get(f"{path}:{number}", ())}
         if not tests and first == 0:
             tests = {test for line, reached in self._lines.items() if line.startswith(f"{path}:") for test in reached}
@@ -95,12 +97,20 @@ class Copy:
         tests, source = self.near(mutant), mutant.source()
         if not tests or source is None:
             return source is None
-        target = self.folder / mutant.path.relative_to(ROOT)
+        with self.broken(mutant.path.relative_to(ROOT), source):
+            return not self.passes(tests)
+
+    @contextmanager
+    def broken(self, path: Path, source: str) -> Iterator[None]:
+        """The file at *path* of the copy is *source* meanwhile."""
+        target = self.folder / path
+        kept, times = target.read_bytes(), target.stat()
         try:
             target.write_text(source, encoding="utf-8")
-            return not self.passes(tests)
+            yield
         finally:
-            shutil.copy2(mutant.path, target)  # with its time: the byte code of it stays true
+            target.write_bytes(kept)
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))  # the byte code of it stays true
 
     def passes(self, tests: list[str]) -> bool:
         """Whether *tests* pass; what hangs doesn't."""

@@ -5,7 +5,6 @@ tried on a real Redis.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,13 +110,9 @@ class LuaCopy(Copy):
 
     def notices_lua(self, mutant: LuaMutant) -> bool:
         """Whether a test fails with it."""
-        target = self.folder / (SCRIPTS / mutant.file).relative_to(ROOT)
         tests = self.tests_of(mutant.file)
-        try:
-            target.write_text(mutant.source(), "utf-8")
+        with self.broken((SCRIPTS / mutant.file).relative_to(ROOT), mutant.source()):
             return bool(tests) and not self.passes(tests)
-        finally:
-            shutil.copy2(SCRIPTS / mutant.file, target)
 
 
 def libraries(script: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from cosmic_ray import plugins
@@ -42,6 +43,12 @@ LEFT_OUT = "a call left out"
 SAID = ("logger.", "log(", "warnings.", "super().__init__(")
 
 
+@cache
+def text_of(path: Path) -> str:
+    """As it was when it was first asked for: somebody may go on working on it."""
+    return path.read_text(encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One wrong line; *at* is the how-manieth of its kind in the file."""
@@ -52,7 +59,7 @@ class Mutant:
 
     def source(self) -> str | None:
         """The file with it; ``None``: it changes nothing."""
-        text = self.path.read_text(encoding="utf-8")
+        text = text_of(self.path)
         if self.kind == LEFT_OUT:
             return without(text, list(calls(text))[self.at])
         changed: str | None = mutate_code(text, plugins.get_operator(self.kind)(), self.at)
@@ -68,7 +75,7 @@ class Mutant:
         return f"{self.path.relative_to(root)} | {before} | {after}"
 
     def _change(self) -> tuple[int, str, str]:
-        before = self.path.read_text(encoding="utf-8").splitlines()
+        before = text_of(self.path).splitlines()
         after = (self.source() or "").splitlines()
         line = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
         return line + 1, before[line].strip(), after[line].strip() if after else before[line].strip()
@@ -91,7 +98,7 @@ def without(text: str, call: ast.Expr) -> str:
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
     for at, _ in enumerate(calls(text)):
         yield Mutant(path, LEFT_OUT, at)
     nodes = list(ast_nodes(get_ast(text)))

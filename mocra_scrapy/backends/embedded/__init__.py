@@ -10,8 +10,8 @@ workers.
 ``dead_letters.py``          what was given up
 ``dictionaries.py``          what compressed payloads need to be read
 ``rules.py``                 what the settings of the workers say of limits
-``throttle.py``              limits, departures, permits; ``throttled_leasing.py``: who gets what
-                             within them
+``throttle.py``              limits and departures; ``permit_tables.py``: permits; ``quotas.py``: what
+                             quotas count; ``throttled_leasing.py``: who gets what within all that
 ``permits.py``               fewer permits than before
 ``budgets.py``               what counts for budgets, and what they refuse
 ``circuits.py``              what the breaker knows; ``judging.py``: its rules

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mocra_scrapy.backends.embedded.origins import NONE, Origin, settle_span, span_of
+from mocra_scrapy.backends.embedded.quotas import Counted
+from mocra_scrapy.backends.embedded.quotas import opens as quotas_open
 from mocra_scrapy.models import Departure, SlotLimit
 
 #: Stretches that are kept of one name; the earliest go first.
@@ -166,8 +168,11 @@ def latest(
     *,
     limit_of: Callable[[str, float], SlotLimit],
     now: float,
+    counted: Mapping[str, Counted] | None,
 ) -> tuple[float, str]:
-    """When one more of all *names* may depart, and the name that it has to wait for; ``""``: none."""
+    """When one more of all *names* may depart, and the name that it has to wait for; ``""``: none.
+    *counted*: for quotas; ``None``: there are none.
+    """
     earliest, last = now, ""
     while True:
         at, waits = earliest, ""
@@ -175,6 +180,8 @@ def latest(
             due = max(at, held.get(name, now))
             if name in tat:
                 due = _opens(tat, table, origins, name, due, limit=limit_of(name, now))
+            if counted is not None:
+                due = quotas_open(counted, name, limit_of(name, now).quotas, due, now)
             if due > at:
                 at, waits = due, name
         # With a stretch that another name does not have, all are looked at once more.
@@ -193,12 +200,13 @@ def book(
     factor: float,
     now: float,
 ) -> Departure | None:
-    """One departs at *at*; ``None``: none of the names in *limits* has an interval."""
+    """One departs at *at*; ``None``: none of the names in *limits* has an interval or a quota."""
     owned = tuple(
         _own(tat, table, origins, name, at, limit=limit, factor=factor, now=now) if limit.interval else (0.0, 0.0)
         for name, limit in limits.items()
     )
-    return Departure(tuple(limits), at, owned) if any(end for _, end in owned) else None
+    counted = any(limit.quotas for limit in limits.values())
+    return Departure(tuple(limits), at, owned, counted) if counted or any(end for _, end in owned) else None
 
 
 def take_back(

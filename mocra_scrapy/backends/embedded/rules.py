@@ -19,11 +19,13 @@ class Rules:
 
     Attributes:
         version: grows with each change.
+        has_quotas: whether any limit in force has one.
     """
 
     def __init__(self, of: MutableMapping[str, RuleSet | None]) -> None:
         self._of = of
         self.version = 0
+        self.has_quotas = False
         self._sets: tuple[RuleSet, ...] = ()
         self._digests: frozenset[str] = frozenset()
         self._known: dict[str, SlotLimit] = {}
@@ -51,6 +53,7 @@ class Rules:
     def _use(self, sets: tuple[RuleSet, ...]) -> None:
         if sets != self._sets:
             self._sets = sets
+            self.has_quotas = any(rules.has_quotas for rules in sets)
             self._known.clear()
 
     @contextmanager

@@ -12,6 +12,9 @@ seconds.
               be on time
 ``origins``   name -> what that was made with, see :mod:`~mocra_scrapy.backends.embedded.origins`
 ``freed``     name -> bookings that were not used, see :mod:`~mocra_scrapy.backends.embedded.freed`
+``counted``   name -> departures that quotas count, see
+              :mod:`~mocra_scrapy.backends.embedded.quotas`
+``quotas``    name -> quotas that somebody set in place of the rules'
 ``permits``   name -> worker -> requests that this worker may have in flight
 ``asking``    name -> worker -> since when it found no permit, or fewer than its share
 ``notes``     worker -> name -> permits that it is asked to come down to
@@ -26,26 +29,21 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from mocra_scrapy.backends.embedded.anew import keep_distance, next_probe, push, take_back_push
 from mocra_scrapy.backends.embedded.changed import Changed
 from mocra_scrapy.backends.embedded.freed import Freed, book, latest, take_back
 from mocra_scrapy.backends.embedded.origins import Origin, drop_bookings
-from mocra_scrapy.backends.embedded.rows import drop_over, put, take_out
+from mocra_scrapy.backends.embedded.permit_tables import PermitTables
+from mocra_scrapy.backends.embedded.quotas import Counted, count, states
+from mocra_scrapy.backends.embedded.quotas import drop_over as drop_uncounted
+from mocra_scrapy.backends.embedded.rows import drop_over, put
 from mocra_scrapy.backends.embedded.rules import Rules
-from mocra_scrapy.backends.embedded.shares import share_of
 from mocra_scrapy.backends.embedded.slowed import Slowed, ramped
-from mocra_scrapy.backends.embedded.workers import Kept
-from mocra_scrapy.models import Booking, Departure, LimitChange, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, Departure, LimitChange, Quota, QuotaState, Reservation, SlotLimit, SlotState
 
-#: Permits of a slot without a limit of concurrency.
-MANY = 1_000_000
-#: Seconds after which a worker that found no permit is no longer taken into account, unless it
-#: comes again.
-ASKED = 5.0
 #: Seconds after which a probe of which nothing was heard is followed by another one: longer than Scrapy's
 #: own time-out of a download.
 PROBE = 200.0
@@ -56,7 +54,7 @@ MANY_BOOKINGS = 10_000
 
 
 @dataclass(slots=True)
-class Throttle:
+class Throttle(PermitTables):
     """See the table above. Nothing here knows of entries.
 
     Attributes:
@@ -69,18 +67,16 @@ class Throttle:
     probing: MutableMapping[str, float]
     held: MutableMapping[str, float]
     tat: MutableMapping[str, float]
-    permits: MutableMapping[str, Mapping[str, int]]
-    asking: MutableMapping[str, Mapping[str, float]]
-    notes: MutableMapping[str, Mapping[str, int]]
-    holds: MutableMapping[str, Mapping[str, float]]
     ramps: MutableMapping[str, tuple[float, float]] = field(default_factory=dict)
     freed: MutableMapping[str, Freed] = field(default_factory=dict)
     origins: MutableMapping[str, Origin] = field(default_factory=dict)
+    counted: MutableMapping[str, Counted] = field(default_factory=dict)
+    quotas: MutableMapping[str, tuple[Quota, ...]] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
 
     @classmethod
     def in_memory(cls) -> Throttle:
-        return cls(Rules({}), {}, {}, {}, {}, {}, {}, {}, {}, {})
+        return cls({}, {}, {}, {}, Rules({}), {}, {}, {}, {}, {})
 
     # ------------------------------------------------------------------ limits
 
@@ -94,6 +90,8 @@ class Throttle:
     def usual_limit_of(self, name: str, now: float) -> SlotLimit:
         """What would be, if the breaker had not opened it."""
         limit = self.rules.limit_of(name)
+        if name in self.quotas:
+            limit = replace(limit, quotas=self.quotas[name])
         if name in self.changes:
             limit = self.changes[name].over(limit, now)
         slowed = self.slowed.get(name)
@@ -104,11 +102,6 @@ class Throttle:
             else:
                 del self.slowed[name]
         return ramped(limit, now, *self.ramps[name]) if name in self.ramps else limit
-
-    def part_of(self, name: str, worker: str) -> float:
-        """How large a part of the permits *worker* has; 1 where it has none: nobody knows."""
-        holders = self.permits.get(name, {})
-        return holders[worker] / sum(holders.values()) if holders.get(worker) else 1.0
 
     def slow_down(self, name: str, now: float, rule: tuple[float, float, float, float], rate: float = 0.0) -> float:
         """Double the interval; *rule*: floor, recovery, most, calm. *rate*: departures a second, as
@@ -133,11 +126,16 @@ class Throttle:
 
     def latest(self, names: Iterable[str], now: float) -> tuple[float, str]:
         """As :meth:`departure`, and the name that it has to wait for; ``""``: none."""
-        return latest(self.tat, self.freed, self.origins, self.held, tuple(names), limit_of=self.limit_of, now=now)
+        counted = self.counted if self.quotas or self.rules.has_quotas else None
+        tables = (self.tat, self.freed, self.origins, self.held)
+        return latest(*tables, tuple(names), limit_of=self.limit_of, now=now, counted=counted)
 
     def book(self, names: Iterable[str], at: float, now: float) -> Departure | None:
-        """One departs at *at*; ``None``: none of *names* has an interval."""
+        """One departs at *at*; ``None``: none of *names* has an interval or a quota."""
         limits = {name: self.limit_of(name, now) for name in names}
+        for name, limit in limits.items():
+            if limit.quotas:
+                count(self.counted, name, limit.quotas, at, now=now)
         if len(self.tat) > MANY_BOOKINGS:
             drop_bookings(self.tat, self.origins, now)
         factor = self.random.uniform(-1, 1)
@@ -146,6 +144,10 @@ class Throttle:
     def take_back(self, unused: Departure, now: float) -> None:
         """It did not depart: others may, in its place."""
         take_back(self.tat, self.freed, unused, now)
+        for name in unused.names if unused.counted else ():
+            quotas = self.limit_of(name, now).quotas
+            if quotas:
+                count(self.counted, name, quotas, unused.at, now=now, n=-1)
 
     def reserve(self, wishes: Iterable[Reservation], now: float) -> list[Booking]:
         """Book departures, in order, but for those that would wait for too long."""
@@ -200,8 +202,16 @@ class Throttle:
             del self.changes[name]
         self._is_changed(name, old, now)
 
+    def set_quotas(self, name: str, quotas: tuple[Quota, ...] | None) -> None:
+        """These hold in place of the rules'; ``None``: the rules' do again."""
+        if quotas is None:
+            self.quotas.pop(name, None)
+        else:
+            self.quotas[name] = quotas
+
     def reset(self, name: str, now: float) -> None:
         """The rules are left, and what was found by adapting; holds are the caller's."""
+        self.quotas.pop(name, None)
         old, known = self.limit_of(name, now), self.changes.pop(name, None)
         self.slowed.pop(name, None)
         self.ramps.pop(name, None)
@@ -213,95 +223,19 @@ class Throttle:
         limits = (self.limit_of(name, now), old)
         keep_distance(self.tat, self.freed, self.origins, self.held, name, limits=limits, now=now)
 
-    # ------------------------------------------------------------------ permits
-
-    def _share(self, name: str, worker: str, concurrency: int, now: float) -> tuple[int, int, int]:
-        asking = {w for w, at in self.asking.get(name, {}).items() if w != worker and now - at < ASKED}
-        return share_of(worker, self.permits.get(name, {}), asking, concurrency)
-
-    def room(
-        self,
-        worker: str,
-        names: Sequence[str],
-        loads: Mapping[str, int],
-        now: float,
-        *,
-        silently: bool = False,
-    ) -> tuple[int, str, str]:
-        """How many entries *worker* may have more. Where that is none: the name of which it has less
-        than its share, for which it asks unless *silently*, and the name of which nobody can have
-        more (``""``: none).
-        """
-        limits = [self.limit_of(name, now) for name in names]
-        each = 1 if any(limit.interval for limit in limits) else 2
-        room = MANY
-        for name, limit in zip(names, limits, strict=True):
-            concurrency = limit.concurrency or MANY
-            _, cap, fair = self._share(name, worker, concurrency, now)
-            here = each * cap - loads.get(name, 0)
-            if here <= 0:
-                taken = name if self.is_taken(name, now) else ""
-                if cap >= fair:
-                    return 0, "", taken
-                if not silently:
-                    self._ask(name, worker, fair, now)
-                return 0, name, taken
-            room = min(room, here)
-        return room, "", ""
-
-    def is_taken(self, name: str, now: float) -> bool:
-        """Whether no permit of *name* is left."""
-        concurrency = self.limit_of(name, now).concurrency
-        return 0 < concurrency <= sum(self.permits.get(name, {}).values())
-
-    def _ask(self, name: str, worker: str, fair: int, now: float) -> None:
-        holders = [h for h, permits in self.permits.get(name, {}).items() if h != worker and permits > fair]
-        if holders:
-            put(self.asking, name, worker, now)
-        for holder in holders:
-            put(self.notes, holder, name, fair)
-
-    def grant(self, worker: str, names: Iterable[str], loads: Mapping[str, int], now: float) -> None:
-        """Give *worker* permits for what it has now, as far as there are any."""
-        for name in names:
-            concurrency = self.limit_of(name, now).concurrency or MANY
-            mine, cap, _ = self._share(name, worker, concurrency, now)
-            wanted = min(cap, loads.get(name, 0))
-            if wanted > mine:
-                put(self.permits, name, worker, wanted)
-                take_out(self.asking, name, worker)
-
-    def keep_permits(self, worker: str, keep: Mapping[str, int]) -> Kept:
-        """*worker* gives back all but so many permits."""
-        kept = Kept()
-        for name, permits in keep.items():
-            if permits < self.permits.get(name, {}).get(worker, 0):
-                if permits > 0:
-                    put(self.permits, name, worker, permits)
-                else:
-                    take_out(self.permits, name, worker)
-                kept.freed.append(name)
-                if self.asking.get(name):
-                    kept.missed.add(name)
-            asked = self.notes.get(worker, {}).get(name)
-            if asked is not None and permits <= asked:
-                take_out(self.notes, worker, name)
-                kept.yielded.append(name)
-        return kept
+    # ------------------------------------------------------------------ ends
 
     def forget(self, worker: str) -> None:
         """*worker* left or died."""
-        tables: tuple[MutableMapping[str, Mapping[str, Any]], ...] = (self.permits, self.asking)
-        for table in tables:
-            for name in [name for name, workers in table.items() if worker in workers]:
-                take_out(table, name, worker)
-        self.notes.pop(worker, None)
-        self.holds.pop(worker, None)
+        self.forget_permits(worker)
         self.rules.forget(worker)
 
     def end_run(self, now: float) -> None:
-        """Changes and pauses end with the run; what a site asked us to wait for does not."""
+        """Changes and pauses end with the run; what a site asked us to wait for does not, nor what
+        quotas have counted.
+        """
         self.changes.clear()
+        self.quotas.clear()
         self.slowed.clear()
         self.probing.clear()
         self.ramps.clear()
@@ -309,8 +243,13 @@ class Throttle:
         for name in [name for name, until in self.held.items() if math.isinf(until)]:
             del self.held[name]
         drop_bookings(self.tat, self.origins, now)
+        drop_uncounted(self.counted, now)
 
     # ------------------------------------------------------------------ looks
+
+    def quota_states(self, name: str, now: float) -> tuple[QuotaState, ...]:
+        """How the quotas of *name* stand."""
+        return states(self.counted, name, self.limit_of(name, now).quotas, now)
 
     def look(self, name: str, now: float, pending: int) -> SlotState:
         interval = self.usual_limit_of(name, now).interval
@@ -326,4 +265,5 @@ class Throttle:
             sum(self.permits.get(name, {}).values()),
             pending,
             max(0.0, self.held.get(name, now) - now) if math.isfinite(due) else 0.0,
+            self.quota_states(name, now),
         )

@@ -8,10 +8,12 @@ from, and :data:`LOOKS` at most of those that have to be put away; the next call
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
+from mocra_scrapy.backends.embedded.permit_tables import MANY
 from mocra_scrapy.backends.embedded.slots import Item, Room, Slots
-from mocra_scrapy.backends.embedded.throttle import MANY, Throttle
+from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.backends.embedded.turns import gate_of, name_of_gate
 from mocra_scrapy.backends.embedded.workers import Worker
 from mocra_scrapy.models import Departure, QueueOptions
@@ -21,6 +23,8 @@ from mocra_scrapy.models.entries import names_of
 LOOKS = 200
 #: So many lists of which the worker has its share may stand in line: it comes back to them soon.
 SATED = 16
+#: Seconds after which what waits for a quota is looked at: the quota may have gone with a worker.
+QUOTA_LOOK = 60.0
 #: Seconds between two rounds in which a worker asks for permits of what is parked, and names in one of them.
 ASK, MOST_ASKED = 0.5, 100
 
@@ -89,7 +93,7 @@ class ThrottledLeasing:
                 return 0, self._now, ""
         due, last = self._throttle.latest(names, self._now)
         if due > self._now + self._lookahead:
-            self._blocked[last] = due - self._lookahead
+            self._blocked[last] = self._held_until(last, due)
             return 0, due, last
         room, crowded, taken = self._throttle.room(self._worker.name, names, self._loads, self._now)
         if crowded:
@@ -252,7 +256,7 @@ class ThrottledLeasing:
     # ------------------------------------------------------------------ where what was looked at waits
 
     def _is_paced(self, names: Iterable[str]) -> bool:
-        return any(self._throttle.limit_of(name, self._now).interval for name in names)
+        return any(self._throttle.limit_of(name, self._now).is_paced for name in names)
 
     def _wait(self, member: str) -> None:
         """*member* waits for its name, which is blocked."""
@@ -261,6 +265,12 @@ class ThrottledLeasing:
             self._turns.park(member, self._now)
         else:
             self._turns.hold(member, until)
+
+    def _held_until(self, name: str, due: float) -> float:
+        """Until when what waits for *name* is not looked at, when the next one may depart at *due*."""
+        until = due - self._lookahead
+        may_go = math.isfinite(due) and self._throttle.limit_of(name, self._now).quotas
+        return min(until, self._now + QUOTA_LOOK) if may_go else until
 
     def _blocks(self, name: str) -> bool:
         """Whether nothing more of *name* can go now."""
@@ -272,7 +282,7 @@ class ThrottledLeasing:
         due = self._throttle.departure([name], self._now)
         if due > self._now + self._lookahead:
             self._turns.turn_over(member)
-            self._turns.hold(member, due - self._lookahead)
+            self._turns.hold(member, self._held_until(name, due))
         elif parks and self._throttle.is_taken(name, self._now):
             self._turns.turn_over(member)
             self._turns.park(member, self._now)

@@ -14,7 +14,8 @@ from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.permits import come_down
 from mocra_scrapy.backends.embedded.throttle import Throttle
 from mocra_scrapy.interfaces import IRateLimiter
-from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotState
+from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Quota, Reservation, SlotState
+from mocra_scrapy.models.rule_sets import smallest
 
 
 @implementer(IRateLimiter)
@@ -84,6 +85,11 @@ class MemoryRateLimiter:
             come_down(self._crawl, self._clock(), [name])
         self._crawl.look_again()
 
+    async def set_quotas(self, name: str, quotas: Sequence[Quota] | None) -> None:
+        with self._throttle() as throttle:
+            throttle.set_quotas(name, None if quotas is None else smallest(quotas))
+        self._crawl.look_again()
+
     async def reset(self, name: str) -> None:
         crawl, now = self._crawl, self._clock()
         with self._throttle() as throttle:
@@ -98,7 +104,14 @@ class MemoryRateLimiter:
 
     async def slots(self) -> Mapping[str, int]:
         crawl, throttle = self._crawl, self._crawl.throttle
-        known = (throttle.permits, throttle.changes, throttle.slowed, throttle.held, crawl.circuits.slots)
+        known = (
+            throttle.permits,
+            throttle.changes,
+            throttle.slowed,
+            throttle.held,
+            throttle.quotas,
+            crawl.circuits.slots,
+        )
         found = dict.fromkeys((name for table in known for name in table), 0)
         found.update(dict.fromkeys((*crawl.stalls.failing, *crawl.stalls.given_up), 0))
         for name, n in crawl.slots.pending().items():

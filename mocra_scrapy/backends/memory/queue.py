@@ -33,7 +33,6 @@ from mocra_scrapy.models import (
     RulesInForce,
     WorkerInfo,
 )
-from mocra_scrapy.models.budgets import KINDS
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
@@ -131,9 +130,6 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         return await self._crawl.wakeups.wait(worker, timeout)
 
     # ------------------------------------------------------------------ looks, and verbs for people
-
-    async def budget_kinds(self) -> Sequence[str]:
-        return KINDS
 
     async def budgets(self, kind: str = "") -> Sequence[BudgetState]:
         return [one for one in self._crawl.budgets.states(self._clock()) if one.name.startswith(kind)]

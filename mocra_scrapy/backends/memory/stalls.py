@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from zope.interface import implementer
 
@@ -48,7 +49,9 @@ class MemoryStalls:
             if not one.failed:
                 crawl.open_again(one.slot, self._options.lifo)
                 continue
-            why = crawl.stalls.count(one, self.rules, now, crawl.is_idle)
+            quota = max((state.wait for state in crawl.throttle.quota_states(one.slot, now)), default=0.0)
+            told = replace(one, hold=max(one.hold, quota))  # nobody can try until then
+            why = crawl.stalls.count(told, self.rules, now, crawl.is_idle)
             if why:
                 known = crawl.stalls.failing[one.slot]
                 crawl.give_up(one.slot, why, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 
 import msgpack
@@ -19,8 +20,8 @@ LOOK = load_script("budgets_look")
 async def look_at_budgets(shards: Shards, kind: str) -> Sequence[BudgetState]:
     """Of all shards, of names that begin with *kind*."""
 
-    async def one(shard: int) -> list[BudgetState]:
-        found: dict[bytes, BudgetState] = {}  # a scan may tell one twice
+    async def one(shard: int) -> list[tuple[float, BudgetState]]:
+        found: dict[bytes, tuple[float, BudgetState]] = {}  # a scan may tell one twice
         cursor = b"0"
         while True:
             cursor, *flat = await shards.run(LOOK, shard, cursor, kind)
@@ -32,4 +33,26 @@ async def look_at_budgets(shards: Shards, kind: str) -> Sequence[BudgetState]:
             if cursor == b"0":
                 return list(found.values())
 
-    return [state for states in await shards.everywhere(one) for state in states]
+    found: dict[str, tuple[float, BudgetState]] = {}
+    for states in await shards.everywhere(one):
+        for told, state in states:
+            found[state.name] = _together(found[state.name], (told, state)) if state.name in found else (told, state)
+    return [state for _, state in found.values()]
+
+
+def _together(a: tuple[float, BudgetState], b: tuple[float, BudgetState]) -> tuple[float, BudgetState]:
+    """Of one name, on two shards: pages and what waits are counted where they are stored, the rest at
+    home.
+    """
+    (_, first), (_, second) = a, b
+    told, latest = max(a, b, key=lambda one: one[0])
+    return told, BudgetState(
+        first.name,
+        first.pages + second.pages,
+        first.queued + second.queued,
+        max(first.bytes, second.bytes),
+        max(first.errors, second.errors),
+        max(first.time, second.time),
+        latest.limits,
+        Counter(first.refused) + Counter(second.refused),
+    )

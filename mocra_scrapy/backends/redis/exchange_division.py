@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mocra_scrapy.backends.redis.budgets_wire import slot_of_budget
-from mocra_scrapy.backends.redis.exchange_wire import ShardTurn
+from mocra_scrapy.backends.redis.budget_blocks import BudgetBlocks
+from mocra_scrapy.backends.redis.budgets_wire import BlockAnswer
+from mocra_scrapy.backends.redis.exchange_wire import STEPS, ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
-from mocra_scrapy.models import LEASED_BYTES, Exchange, Lease, QueueSize
+from mocra_scrapy.models import LEASED_BYTES, Bounds, Budgeting, Exchange, Lease, QueueSize
 
 #: Asks one shard: worker, number of the script's call, shard, what it is asked.
 Ask = Callable[[str, int, int, ShardTurn], Awaitable[Exchange]]
@@ -101,6 +102,7 @@ class DividedExchanges:
     def __init__(self, shards: Shards, ask: Ask) -> None:
         self._shards = shards
         self._ask = ask
+        self._blocks = BudgetBlocks(shards)
         self._sizes: dict[int, QueueSize] = {}
         self._turn = 0
         self._held: dict[str, dict[int, int]] = {}  # worker -> shard -> entries it holds there
@@ -125,14 +127,20 @@ class DividedExchanges:
         bounds = turn.bounds
         holding = [s for s, held in self._held.get(worker, {}).items() if held > 0]  # each call renews all it holds
         unused = [departure.names[0] for departure in bounds.unused]
-        spent = [slot_of_budget(name) for name in (bounds.budgets.spent if bounds.budgets else ())]
-        named = [self._shards.of(name) for name in (*bounds.keep_permits, *unused, *bounds.wanted, *spent)]
+        named = [self._shards.of(name) for name in (*bounds.keep_permits, *unused, *bounds.wanted)]
+        said, heard = bounds.budgets, list[Exchange]()
+        if said is not None:
+            named += [self._blocks.home(name) for name in (*said.spent, *said.changed)]
+            await self._blocks.tell_changes(said)
         for shard in (*holding, *known.shares, *named):
             parts.setdefault(shard, Part(ShardTurn()))
         for shard, part in parts.items():
             part.turn.want = known.shares.get(shard, 0)
             part.turn.most_bytes = LEASED_BYTES // max(1, len(known.shares))
             part.turn.bounds = self._shards.part(bounds, shard)
+            if said is not None:
+                own = self._blocks.part(said, shard, part.turn.push)
+                part.turn.bounds = replace(part.turn.bounds, budgets=own)
 
         # Children are stored before their parent goes, acknowledged or buried (a callback may yield
         # some and then raise): where these are on different shards, in two steps. What is released
@@ -140,20 +148,57 @@ class DividedExchanges:
         pushing = {s for s, part in parts.items() if part.turn.push}
         going = {s for s, part in parts.items() if part.turn.ack or part.turn.bury}
         first: dict[int, Exchange] = {}
-        if going and pushing and len(pushing | going) > 1:
+        waits = said is not None and self._blocks.may_wait(turn.push)
+        if waits or (going and pushing and len(pushing | going) > 1):
             pushes = {s: ShardTurn(push=parts[s].turn.push, bounds=parts[s].turn.bounds) for s in pushing}
-            first = await self._ask_all(known, worker, 2 * call, pushes)
+            first = await self._pushed(known, worker, pushes, said, heard)
             for s in pushing:
                 parts[s].turn.push = ()
                 parts[s].turn.bounds = replace(parts[s].turn.bounds, unused=())  # a second time it is another one's
-                if (said := parts[s].turn.bounds.budgets) is not None:
-                    parts[s].turn.bounds = replace(parts[s].turn.bounds, budgets=replace(said, spent={}))
-        answers = await self._ask_all(known, worker, 2 * call + 1, {s: part.turn for s, part in parts.items()})
+                if (own_said := parts[s].turn.bounds.budgets) is not None:
+                    parts[s].turn.bounds = replace(parts[s].turn.bounds, budgets=replace(own_said, spent={}))
+        last = STEPS * call + STEPS - 1
+        answers = await self._ask_all(known, worker, last, {s: part.turn for s, part in parts.items()})
+        if said is not None:
+            await self._blocks.spread([*heard, *answers.values()])
         for s, before in first.items():
             answers[s] = _joined(before, answers[s])
         known.answers.clear()
         merged = self._merged(gather_flags(parts, answers, turn), answers)
         return replace(merged, refused=refused) if (refused := gather_refused(parts, answers)) else merged
+
+    async def _pushed(
+        self,
+        known: _Call,
+        worker: str,
+        pushes: Mapping[int, ShardTurn],
+        said: Budgeting | None,
+        heard: list[Exchange],
+    ) -> dict[int, Exchange]:
+        """Store, before anything else is done; what needs a block of a budget's is stored when it is there.
+        *heard* gets all answers.
+        """
+        first = STEPS * known.number
+        answers = await self._ask_all(known, worker, first, pushes)
+        heard += answers.values()
+        waiting = {s: (one, one.waiting) for s, one in answers.items() if isinstance(one, BlockAnswer) and one.waiting}
+        for step in range(1, STEPS - 1):
+            if not waiting or said is None:
+                break
+            needed = {s: one.needed for s, (one, _) in waiting.items()}
+            told = await self._blocks.drawn(needed, said, is_last=step == STEPS - 2)
+            again = {
+                s: ShardTurn(push=[pushes[s].push[i] for i in places], bounds=Bounds(budgets=told[s]))
+                for s, (_, places) in waiting.items()
+            }
+            late = await self._ask_all(known, worker, first + step, again)
+            heard += late.values()
+            for s, now in late.items():
+                _, places = waiting.pop(s)
+                answers[s] = _filled(answers[s], places, now)
+                if isinstance(now, BlockAnswer) and now.waiting:
+                    waiting[s] = (now, [places[i] for i in now.waiting])
+        return answers
 
     def _shares(self, want: int) -> dict[int, int]:
         """How many to ask of which shard: of those that have something if any is known to, else of
@@ -215,6 +260,15 @@ class DividedExchanges:
             withdrawn=[one for a in everyone for one in a.withdrawn],
             kept=kept,
         )
+
+
+def _filled(before: Exchange, places: Sequence[int], now: Exchange) -> Exchange:
+    """*before*, whose pushes at *places* waited for blocks: *now* is the answer to these."""
+    stored, refused = list(before.stored), dict(before.refused)
+    for place, is_stored in zip(places, now.stored, strict=True):
+        stored[place] = is_stored
+    refused.update({places[i]: which for i, which in now.refused.items()})
+    return replace(_joined(before, now), stored=stored, refused=refused)
 
 
 def _joined(first: Exchange, second: Exchange) -> Exchange:

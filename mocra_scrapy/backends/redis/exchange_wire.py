@@ -17,7 +17,7 @@ from typing import Any
 
 import msgpack
 
-from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting
+from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting, with_blocks
 from mocra_scrapy.backends.redis.rules_wire import packed
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
@@ -43,20 +43,26 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 GROUP = 1000
 #: What a body with a tag in front begins with.
 TAGGED = b"\xc1"
+#: Numbers of scripts' calls that a worker's call has: those that store come first, the last one settles and leases.
+STEPS = 16
 #: What a shard without the crawl's record says of it.
 NO_STATE = CrawlState(0, False, Seeding.OPEN)
 
 
 def pack_departure(departure: Departure) -> list[float]:
     """As ``lua/lib/departures.lua`` knows it."""
-    return [departure.at, *(us for owned in departure.owned for us in owned)]
+    booking = [departure.at, *(us for owned in departure.owned for us in owned)]
+    return [*booking, 1] if departure.counted else booking
 
 
 def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departure | None:
-    """What :func:`pack_departure` made; ``None``: none of *names* has an interval."""
+    """What :func:`pack_departure` made; ``None``: none of *names* has an interval or a quota."""
     at, *owned = booking
-    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)))
-    return departure if any(end for _, end in departure.owned) else None
+    counted = len(owned) % 2 == 1
+    if counted:
+        del owned[-1]
+    departure = Departure(names, at, tuple(zip(owned[::2], owned[1::2], strict=True)), counted)
+    return departure if counted or any(end for _, end in departure.owned) else None
 
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
@@ -166,7 +172,7 @@ def pack_turn(
     worker's rule set, where the shard asked for it.
     """
     asked: dict[str, Any] = {**rules, "worker": worker, "number": number, "control": int(control), "want": turn.want}
-    asked["bytes"] = turn.most_bytes
+    asked["first"], asked["bytes"] = number - number % STEPS, turn.most_bytes
     if own is not None:
         asked["own"] = own
     if turn.push:
@@ -251,7 +257,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
         told = msgpack.unpackb(raw, raw=True, strict_map_key=False)
         due, groups = told.get(b"due"), told.get(b"groups")
         permits, held = told.get(b"permits"), told.get(b"held")
-        return Exchange(
+        answer = Exchange(
             _flags(told.get(b"stored", b"")),
             _flags(told.get(b"acked", b"")),
             _flags(told.get(b"released", b"")),
@@ -283,6 +289,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
             _flags(told[b"kept"]) if b"kept" in told else [False] * len(told.get(b"buried", b"")),
         )
+        return with_blocks(answer, told)
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 

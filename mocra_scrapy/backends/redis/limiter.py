@@ -13,14 +13,16 @@ from zope.interface import implementer
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
 from mocra_scrapy.backends.redis.exchange_wire import open_departure, pack_departure
-from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, packed
+from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, pack_own, pack_quotas, packed
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
 from mocra_scrapy.interfaces import IRateLimiter
-from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Reservation, SlotLimit, SlotState
+from mocra_scrapy.models import Booking, LimitChange, QueueOptions, Quota, QuotaState, Reservation, SlotLimit, SlotState
 from mocra_scrapy.models.entries import BETWEEN, names_of
+from mocra_scrapy.models.rule_sets import smallest
 
-RESERVE, HOLD, RESUME, LOOK, CHANGE, SLOW_DOWN, SLOTS = (
-    load_script(f"limit_{verb}") for verb in ("reserve", "hold", "resume", "look", "change", "slow_down", "slots")
+RESERVE, HOLD, RESUME, LOOK, CHANGE, QUOTAS, SLOW_DOWN, SLOTS = (
+    load_script(f"limit_{verb}")
+    for verb in ("reserve", "hold", "resume", "look", "change", "quotas", "slow_down", "slots")
 )
 #: Where names of slots and scopes are stored, and whether it is a hash; see ``lua/lib/meta.lua``.
 PLACES = {"ready": 0, "permits": 1, "live": 1, "hold": 0, "br:at": 0, "stall:at": 0, "stalled": 1}
@@ -124,6 +126,9 @@ class RedisRateLimiter:
         adapted = int(change.adapted)
         await self._on(name, CHANGE, interval=interval, burst=burst, concurrency=concurrency, adapted=adapted, **more)
 
+    async def set_quotas(self, name: str, quotas: Sequence[Quota] | None) -> None:
+        await self._on(name, QUOTAS, **({} if quotas is None else {"quotas": pack_quotas(smallest(quotas))}))
+
     async def reset(self, name: str) -> None:
         await self._on(name, CHANGE, interval=-1, burst=-1, concurrency=-1, adapted=0, is_reset=1)
 
@@ -164,6 +169,8 @@ class RedisRateLimiter:
     async def look(self, name: str) -> SlotState:
         told = msgpack.unpackb(await self._on(name, LOOK))
         interval, wait, ends = told.get("changed_interval"), told["wait"], told.get("changed_ends")
+        quotas = tuple(Quota(int(count), window / 1e6) for count, window in told["quotas"])
+        states = zip(quotas, told["quota_states"], strict=True)
         least = told.get("changed_least")
         return SlotState(
             SlotLimit(
@@ -172,6 +179,7 @@ class RedisRateLimiter:
                 int(told["concurrency"]),
                 float(told["jitter"]),
                 told["floor"] / 1e6,
+                quotas,
             ),
             max(0.0, wait / 1e6),
             wait < 0,
@@ -187,4 +195,5 @@ class RedisRateLimiter:
             int(told["permits"]),
             int(told["pending"]),
             told["held"] / 1e6,
+            tuple(QuotaState(quota, int(used), wait / 1e6) for quota, (used, wait) in states),
         )

@@ -19,6 +19,7 @@ from mocra_scrapy.backends.redis.connection.scripts import load_script
 from mocra_scrapy.backends.redis.dictionaries import RedisDictionaries
 from mocra_scrapy.backends.redis.exchange_division import DividedExchanges
 from mocra_scrapy.backends.redis.exchange_wire import (
+    STEPS,
     ShardTurn,
     open_answer,
     open_job,
@@ -49,7 +50,6 @@ from mocra_scrapy.models import (
     Seeding,
     digest_of,
 )
-from mocra_scrapy.models.budgets import KINDS
 from mocra_scrapy.models.wording import counted
 
 EXCHANGE, JOIN, LEAVE, DEAD = (load_script(name) for name in ("exchange", "join", "leave", "declare_dead"))
@@ -77,9 +77,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
     ) -> None:
         self.options = options
         self.crawl = crawl
-        self._shards = Shards(
-            client, prefix, crawl, options.shards, 1 if options.scopes or options.one_shard else default_shards
-        )
+        self._shards = Shards(client, prefix, crawl, options.shards, 1 if options.scopes else default_shards)
         self._rules = pack_rules(options, self._shards.channel)
         self._own = pack_own(options.rules)
         self._divided = DividedExchanges(self._shards, self._ask)
@@ -130,13 +128,6 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
                 "MOCRA_THROTTLE",
                 f"it has scopes, which hold on one shard only, but crawl {self.crawl!r} was begun with {self._shards.count}",
                 "Take out the scopes, or clear the crawl and begin it again",
-            )
-        if self.options.one_shard and self._shards.count > 1:
-            raise ConfigurationError(
-                "MOCRA_BUDGETS",
-                f"budgets of domains and seeds hold on one shard only, but crawl {self.crawl!r} was begun with"
-                f" {self._shards.count}",
-                'Keep those of "slot", or clear the crawl and begin it again with MOCRA_SHARDS = 1',
             )
         run, resumed = open_state(record), bool(int(record[4]))
         born, begins = str(run.born), str(int(not resumed))
@@ -212,7 +203,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             await self._shards.known()
         turn = ShardTurn(push, ack, release, bury, want, bounds)
         if self._shards.count == 1:  # nothing to divide, and one answer is the answer
-            answer = await self._ask(worker, 2 * call + 1, 0, turn)
+            answer = await self._ask(worker, STEPS * call + STEPS - 1, 0, turn)
         else:
             answer = await self._divided.exchange(worker, call, turn)
             written = sum(answer.buried) + answer.given_up + answer.stalled
@@ -237,9 +228,6 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             if answer != UNKNOWN_RULES:
                 return open_answer(answer, number, shard)
             own = self._own  # the shard lost them, or took this worker for dead: nothing was done yet
-
-    async def budget_kinds(self) -> Sequence[str]:
-        return KINDS if await self._shards.known() == 1 else ("slot",)
 
     async def budgets(self, kind: str = "") -> Sequence[BudgetState]:
         return await look_at_budgets(self._shards, kind)

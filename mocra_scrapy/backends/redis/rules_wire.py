@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 import msgpack
 
 from mocra_scrapy.exceptions import BackendCorrupted
-from mocra_scrapy.models import APART, RuleSet, RulesInForce, SlotLimit
+from mocra_scrapy.models import APART, Quota, RuleSet, RulesInForce, SlotLimit
 
 #: The answer of a script to who has to bring its rules.
 UNKNOWN_RULES = b"RULES"
@@ -19,9 +19,15 @@ _ASCII = [chr(n) for n in range(128)]
 
 
 def pack_limit(limit: SlotLimit) -> list[Any]:
-    """Interval in us, burst, concurrency, jitter, floor in us."""
+    """Interval in us, burst, concurrency, jitter, floor in us, quotas if there are any."""
     interval, floor = round(limit.interval * 1e6), round(limit.floor * 1e6)
-    return [interval, limit.burst, limit.concurrency, limit.jitter, floor]
+    packed = [interval, limit.burst, limit.concurrency, limit.jitter, floor]
+    return [*packed, pack_quotas(limit.quotas)] if limit.quotas else packed
+
+
+def pack_quotas(quotas: Iterable[Quota]) -> list[list[int]]:
+    """Counts, and windows in us."""
+    return [[count, round(window * 1e6)] for count, window in quotas]
 
 
 def pack_own(rules: RuleSet | None) -> Mapping[str, Any]:
@@ -29,6 +35,8 @@ def pack_own(rules: RuleSet | None) -> Mapping[str, Any]:
     if rules is None:
         return {}
     own: dict[str, Any] = {"limit": pack_limit(rules.default), "text": rules.to_text()}
+    if rules.has_quotas:
+        own["quotas"] = 1
     if rules.names:
         own["named"] = [x for name, limit in rules.names.items() for x in (name, msgpack.packb(pack_limit(limit)))]
     if rules.patterns:
@@ -36,7 +44,7 @@ def pack_own(rules: RuleSet | None) -> Mapping[str, Any]:
     return own
 
 
-def packed(asked: Mapping[str, Any]) -> bytes:
+def packed(asked: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """The argument of a script."""
     data: bytes = msgpack.packb(
         asked,

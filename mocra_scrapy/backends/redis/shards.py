@@ -10,10 +10,9 @@ from zlib import crc32
 
 import msgpack
 
-from mocra_scrapy.backends.redis.budgets_wire import slot_of_budget
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.scripts import Script, load_script
-from mocra_scrapy.models import Bounds, Budgeting
+from mocra_scrapy.models import Bounds
 
 T = TypeVar("T")
 
@@ -89,7 +88,9 @@ class Shards:
         return crc32(slot.encode("utf-8", "surrogateescape")) % self.count if self.count > 1 else 0
 
     def part(self, bounds: Bounds, shard: int) -> Bounds:
-        """What of *bounds* concerns *shard*. Scopes live on one shard only, see ``MOCRA_THROTTLE``."""
+        """What of *bounds* concerns *shard*, but for budgets (see ``BudgetBlocks.part``). Scopes live on
+        one shard only, see ``MOCRA_THROTTLE``.
+        """
         if self.count == 1:
             return bounds
         return Bounds(
@@ -99,17 +100,6 @@ class Shards:
             {name: n for name, n in bounds.keep_permits.items() if self.of(name) == shard},
             [one for one in bounds.unused if self.of(one.names[0]) == shard],
             [name for name in bounds.wanted if self.of(name) == shard],
-            bounds.budgets and self._budgets_of(bounds.budgets, shard),
-        )
-
-    def _budgets_of(self, said: Budgeting, shard: int) -> Budgeting:
-        def here(name: str) -> bool:
-            return self.of(slot_of_budget(name)) == shard
-
-        return Budgeting(
-            said.told,
-            {name: limits for name, limits in said.limits.items() if here(name)},
-            {name: spent for name, spent in said.spent.items() if here(name)},
         )
 
     async def names(self, heads: Sequence[str]) -> dict[tuple[int, str], list[bytes]]:

@@ -122,13 +122,6 @@ async def _change(control: Control, name: str, limits: list[str] | None) -> None
         await (control.set(NAME, live) if live else control.reset(NAME))
         print(f"{name or 'Everything'} is what the project says" if had else f"{name or NAME} was not changed")
         return
-    queue = control.backend.request_queue(control.crawl, QueueOptions())
-    try:
-        if kind not in await queue.budget_kinds():
-            fix = "Use slots, or begin the crawl again with MOCRA_SHARDS = 1"
-            raise ConfigurationError(f"{NAME}[{kind!r}]", "it needs one shard, and this crawl has several", fix)
-    finally:
-        await queue.close()
     new = checked_budgets({kind: {of or "*": dict(_limit(limit) for limit in limits)}})
     for key, rule in new[kind].items():
         live.setdefault(kind, {})[key] = {**live.get(kind, {}).get(key, {}), **rule}

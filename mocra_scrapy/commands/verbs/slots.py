@@ -15,21 +15,23 @@ from mocra_scrapy.commands.verbs.dead_which import positive
 from mocra_scrapy.commands.verbs.slot_words import Words, in_words, seconds_of, slot_called, with_slots
 from mocra_scrapy.models import Circuit
 from mocra_scrapy.models.wording import counted
-from mocra_scrapy.settings.throttle import parse_rate
+from mocra_scrapy.settings.throttle_rules import parse_quotas, parse_rate
 
 if TYPE_CHECKING:
     from mocra_scrapy.control.slots import SlotControl, SlotView
+    from mocra_scrapy.models import Quota, QuotaState
 
 USAGE = {
     "look": "[PATTERN]",
     "rate": "SLOT RATE",
+    "quota": "SLOT QUOTA",
     "hold": "SLOT TIME",
     "pause": "SLOT …",
     "resume": "SLOT …",
     "reset": "SLOT …",
 }
 #: Option -> the actions that it says something to.
-ONLY = {"lasts": "rate", "force": "rate hold pause resume reset"}
+ONLY = {"lasts": "rate", "force": "rate quota hold pause resume reset"}
 #: Slots that are shown unless more are asked for.
 TOP = 20
 COLUMNS = ("slot", "pending", "out", "rate", "from", "next in", "backlog", "stands")
@@ -70,14 +72,17 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
 
 async def _change(slots: SlotControl, words: Words, options: argparse.Namespace) -> list[tuple[str, str]]:
     """Slots, and what was done to each. All is checked first: of several slots none is left out."""
-    how = words.rest.pop() if words.action in ("rate", "hold") else ""
+    how = words.rest.pop() if words.action in ("rate", "quota", "hold") else ""
     names = [slot_called(word) for word in words.rest]
     interval = parse_rate(how, names[0]) if words.action == "rate" else 0.0
     seconds = seconds_of(how) if words.action == "hold" else 0.0
+    quotas = quotas_of(how, names[0]) if words.action == "quota" else None
     lasts = None if options.lasts is None else seconds_of(options.lasts)
     await slots.check(names, known=not options.force)
     if words.action == "rate":
         return [(name, await _rate(slots, name, interval, lasts)) for name in names]
+    if words.action == "quota":
+        return [(name, await _quota(slots, name, quotas)) for name in names]
     if words.action == "hold":
         return [(name, await _hold(slots, name, seconds)) for name in names]
     return [(name, await _DO[words.action](slots, name)) for name in names]
@@ -88,6 +93,12 @@ async def _rate(slots: SlotControl, name: str, interval: float, lasts: float | N
     until = "until the run ends" if lasts is None else f"for {in_words(lasts)}"
     slowed = f"; failures keep it at {rate_of(state.limit.interval)} now" if state.slowed else ""
     return f"{name}: {rate_of(interval)}, {until}{slowed}"
+
+
+async def _quota(slots: SlotControl, name: str, quotas: tuple[Quota, ...] | None) -> str:
+    state = await slots.quota(name, quotas)
+    what = ", ".join(f"{in_quota(one)}, {one.used:,} used" for one in state.quotas) or "no quota"
+    return f"{name}: {what}" + (", as the settings say" if quotas is None else ", until the run ends")
 
 
 async def _hold(slots: SlotControl, name: str, seconds: float) -> str:
@@ -145,7 +156,9 @@ def row_of(view: SlotView) -> tuple[str, ...]:
         view.name,
         f"{view.pending:,}",
         str(state.permits),
-        rate_of(interval) + (f", {state.limit.concurrency} at once" if state.limit.concurrency else ""),
+        rate_of(interval)
+        + (f", {state.limit.concurrency} at once" if state.limit.concurrency else "")
+        + "".join(f", {in_quota(one)}" for one in state.quotas),
         origin_of(view),
         "-" if state.paused else "now" if not state.wait else in_words(state.wait),
         in_words(view.backlog) if view.backlog else "-",
@@ -159,6 +172,18 @@ def rate_of(interval: float) -> str:
     return f"{1 / interval:.3g}/s" if interval <= 1 else f"one in {in_words(interval)}"
 
 
+def quotas_of(text: str, subject: str) -> tuple[Quota, ...] | None:
+    """``1000/day``, several with commas, ``none`` or ``settings`` (``None``)."""
+    if text in ("none", "settings"):
+        return () if text == "none" else None
+    return parse_quotas([part.strip() for part in text.split(",")], subject)
+
+
+def in_quota(state: QuotaState) -> str:
+    """What a quota allows."""
+    return f"{state.quota.most:,} in {in_words(state.quota.window)}"
+
+
 def origin_of(view: SlotView) -> str:
     """Where the rate in force comes from."""
     state = view.state
@@ -166,7 +191,7 @@ def origin_of(view: SlotView) -> str:
         return "failures of the site, it recovers"
     change = state.change
     if change.interval is not None and change.adapted:
-        return "AutoThrottle or Crawl-delay"
+        return "adapted to the site"
     if change.interval is not None:
         by = view.notes.get("rate", {}).get("by") or "somebody"
         return f"{by}" + ("" if change.lasts is None else f", for {in_words(change.lasts)}")
@@ -181,6 +206,11 @@ def standing(view: SlotView) -> list[str]:
         told.append(f"paused by {by or 'somebody'}")
     elif state.held and not (circuit.circuit is Circuit.OPEN and abs(circuit.wait - state.held) < 1):
         told.append(f"held for {in_words(state.held)}: " + (f"by {by}" if by else "the site asked"))
+    told += [
+        f"quota used up ({in_quota(quota)}), opens in {in_words(quota.wait)}"
+        for quota in state.quotas
+        if quota.wait > 0
+    ]
     if circuit.circuit is not Circuit.CLOSED:
         left = f" for {in_words(circuit.wait)}" if circuit.circuit is Circuit.OPEN else ""
         told.append(f"circuit {circuit.circuit.name.lower().replace('_', '-')}{left}")
@@ -203,6 +233,10 @@ def as_json(view: SlotView) -> dict[str, Any]:
         "burst": state.limit.burst,
         "concurrency": state.limit.concurrency,
         "jitter": state.limit.jitter,
+        "quotas": [
+            {"most": one.quota.most, "window": one.quota.window, "used": one.used, "wait": one.wait}
+            for one in state.quotas
+        ],
         "from": origin_of(view),
         "settings": list(view.origins),
         "change": change or None,

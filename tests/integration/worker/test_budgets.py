@@ -7,7 +7,7 @@ from typing import Any
 from scrapy import Request, signals
 
 from mocra_scrapy.control.live_settings import LIVE_SETTINGS
-from mocra_scrapy.models import BudgetState
+from mocra_scrapy.models import NO_LIMITS, BudgetState
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.worker.deliveries import CURRENT
 
@@ -63,7 +63,13 @@ async def test_what_is_over_is_refused_and_may_come_again() -> None:
         await stored(scheduler)
         assert (await states(scheduler))["domain:foo.test"].pages == 3
         assert stat(scheduler, "pages") == 3
-        for _ in range(4):
+
+        everything = {"domain": {"*": {"pages": None}}}
+        LIVE_SETTINGS["MOCRA_BUDGETS"].apply(scheduler.mocra, everything)
+        accepted(scheduler, page(6))
+        await stored(scheduler)
+        assert (await states(scheduler))["domain:foo.test"].limits == NO_LIMITS
+        for _ in range(5):
             await dequeue(scheduler)
         await drained(scheduler)
 

@@ -5,6 +5,7 @@ chosen when it is asked for.
 from __future__ import annotations
 
 import random
+import secrets
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from scrapy.core.scheduler import Scheduler as Scrapys
 from scrapy.utils.defer import maybe_deferred_to_future
 
 from mocra_scrapy.engine.hooks import EngineHooks
-from tests.integration.worker.scheduling import OneSpider, opened
+from tests.integration.codec.test_dictionaries import requests, trained
+from tests.integration.worker.scheduling import OneSpider, dequeue, eventually, opened
 
 AT_ONCE = {"MOCRA_PREFETCH": None, "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.LifoMemoryQueue"}
 
@@ -57,3 +59,19 @@ async def test_the_order_is_scrapys(seed: int, monkeypatch: pytest.MonkeyPatch) 
             ours.worker.deliveries.finished(mine)
         assert ours.next_request() is None
         assert not ours.has_pending_requests()
+
+
+async def test_what_needs_a_dictionary_is_asked_for_at_once_and_waited_for() -> None:
+    """Another worker of this process compresses, this one doesn't."""
+    url = f"memory://{secrets.token_hex(4)}"
+    shared = {"MOCRA_BACKEND": url, "MOCRA_CLOSE": "never"}
+    async with opened(**AT_ONCE, **shared, MOCRA_COMPRESSION="off") as reader:
+        await eventually(lambda: not reader.worker.codec._doubt)  # it has looked: there was none
+        async with opened(**shared, MOCRA_COMPRESSION="on", MOCRA_PREFETCH=0) as writer:
+            await trained(writer)
+            last = requests(10_000, 1)[0].replace(priority=9)
+            writer.enqueue_request(last)
+            await eventually(lambda: not writer.worker.outbox)
+            assert (await dequeue(reader)).url == last.url
+            assert reader.worker.codec._known
+            assert reader.crawler.stats.get_value("mocra/scheduler/put_off") is None

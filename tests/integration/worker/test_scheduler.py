@@ -247,3 +247,32 @@ async def test_a_callback_waits_while_too_much_is_not_stored(monkeypatch: pytest
         scheduler.worker.on_closing()
         await asyncio.wait_for(waiting, 5)
         monkeypatch.setattr(session, "exchange", exchange)
+
+
+async def test_one_request_of_a_slot_goes_before_robots_txt_is_there() -> None:
+    async with opened(CONCURRENT_REQUESTS_PER_DOMAIN=4) as scheduler:
+        gate = scheduler.mocra.worker_state.gate
+        gate.watched = True
+        for host in ("foo", "bar"):
+            for n in range(3):
+                assert scheduler.enqueue_request(Request(f"http://{host}.test/{n}"))
+        first = [await eventually(scheduler.next_request) for _ in range(2)]
+        assert {request.url[7:10] for request in first} == {"foo", "bar"}, "nobody waits for another host"
+        worker = scheduler.worker
+        assert worker is not None
+        await eventually(lambda: worker.inbox.leased == 4)
+        assert scheduler.next_request() is None
+        gate.close("foo.test")
+        assert worker.policy.fetchable(worker.inbox) == 2, "what waits behind it is no stock"
+        gate.open("foo.test")
+        assert [(await eventually(scheduler.next_request)).url for _ in range(2)] == [
+            "http://foo.test/1",
+            "http://foo.test/2",
+        ]
+        assert scheduler.next_request() is None
+        bar = next(request for request in first if "bar" in request.url)
+        worker.deliveries.finished(bar)  # nobody asked for anything: an answer of another middleware
+        rest = [await eventually(scheduler.next_request) for _ in range(2)]
+        assert [request.url for request in rest] == ["http://bar.test/1", "http://bar.test/2"]
+        for request in [*list(worker.deliveries.by_id.values())]:
+            worker.deliveries.finished(request.request)

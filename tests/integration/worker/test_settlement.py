@@ -32,6 +32,7 @@ async def test_items_leave_records_and_the_request_is_done() -> None:
         assert "ValueError: broken" in found[0].detail
         assert found[9].detail.startswith("3 more items of this request failed; this one:\n{'n': 9")
         assert scheduler.crawler.stats.get_value("mocra/dead/item") == 10
+        assert scheduler.crawler.stats.get_value("mocra/item/failed") == 13
         assert (await scheduler.mocra.queue.size()).unfinished == 0
 
 
@@ -88,7 +89,7 @@ async def test_what_was_ignored_on_purpose_is_no_letter() -> None:
         scheduler.worker.settlement.download_failed(broken(kind=OSError))
         scheduler.worker.deliveries.finished(request)
         (letter,) = await letters(scheduler)
-        assert (letter.reason, letter.done) == ("download", False)
+        assert (letter.reason, letter.done, letter.retries) == ("download", False, 0)
 
 
 async def test_what_a_local_child_meets_with_is_its_parents() -> None:

@@ -10,6 +10,7 @@ import pytest
 from mocra_scrapy.backends.redis import (
     audit,
     breaker,
+    budget_blocks,
     budgets_look,
     dead_letters,
     dictionaries,
@@ -32,6 +33,7 @@ LIBRARIES = sorted(path.stem for path in (FOLDER / "lib").glob("*.lua"))
 MODULES = (
     audit,
     breaker,
+    budget_blocks,
     budgets_look,
     dead_letters,
     dictionaries,

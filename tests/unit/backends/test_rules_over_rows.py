@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator, MutableMapping
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -45,7 +46,8 @@ class Rows(MutableMapping[str, Any]):
 
 
 def throttle_over_rows() -> Throttle:
-    return Throttle(Rules(Rows()), *(Rows() for _ in range(9)))
+    tables = {one.name: Rows() for one in fields(Throttle) if one.name not in ("rules", "random")}
+    return Throttle(rules=Rules(Rows()), **tables)
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def test_a_look_says_where_a_rate_comes_from(backend: MemoryBackend, capsys: pyt
     assert "one in 15 min 0 s" in capsys.readouterr().out, "not what is left of it"
     do(backend, lambda limiter: limiter.reset("www.test"))
     rows = looked(capsys)
-    assert rows["www.test"]["from"] == "AutoThrottle or Crawl-delay"
+    assert rows["www.test"]["from"] == "adapted to the site"
     assert (rows["example.com"]["from"], round(rows["example.com"]["interval"])) == (
         "failures of the site, it recovers",
         2,
@@ -132,6 +132,22 @@ def test_what_holds_a_slot_is_told(backend: MemoryBackend, capsys: pytest.Captur
     assert all(row["stands"] == [] for row in rows.values()), rows
 
 
+def test_a_quota_is_changed_and_shown(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    session = begin(backend)
+    assert say(slots.verb(), "quota", CRAWL, "own.test", "1/h, 100/day") == 0
+    assert "own.test: 1 in 1 h 0 min, 0 used, 100 in 24 h 0 min, 0 used, until" in capsys.readouterr().out
+    asyncio.run(session.exchange(want=60))
+    (row,) = looked(capsys, "own.test").values()
+    assert [(one["most"], one["window"], one["used"]) for one in row["quotas"]] == [(1, 3600, 1), (100, 86_400, 1)]
+    assert row["stands"][0].startswith("quota used up (1 in 1 h 0 min), opens in 1 h ")
+    assert say(slots.verb(), "look", CRAWL, "own.test") == 0
+    assert "1 in 1 h 0 min, 100 in 24 h 0 min" in capsys.readouterr().out
+    for word, said in (("none", "no quota, until the run ends"), ("settings", "no quota, as the settings say")):
+        assert say(slots.verb(), "quota", CRAWL, "own.test", word) == 0
+        assert said in capsys.readouterr().out
+    assert looked(capsys, "own.test")["own.test"]["stands"] == []
+
+
 def test_a_given_up_slot_is_opened_again(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
     begin(backend)
     stalls = backend.stalls(CRAWL, StallRules(longest=1, attempts=1), OPTIONS)
@@ -158,7 +174,12 @@ def test_a_given_up_slot_is_opened_again(backend: MemoryBackend, capsys: pytest.
         (["pause", CRAWL], 2, "scrapy mocra slots pause CRAWL SLOT"),
         ([], 2, "scrapy mocra slots look CRAWL"),
         (["pause", CRAWL, "own.test", "--for", "10m"], 2, "--for belongs to: scrapy mocra slots rate"),
-        (["look", CRAWL, "--force"], 2, "--force belongs to: scrapy mocra slots rate | hold | pause | resume | reset"),
+        (
+            ["look", CRAWL, "--force"],
+            2,
+            "--force belongs to: scrapy mocra slots rate | quota | hold | pause | resume | reset",
+        ),
+        (["quota", CRAWL, "own.test", "many"], 1, "'many' is not a number of requests in a time"),
         (["look", "shpo"], 1, "There are: shop"),
     ],
 )

@@ -79,6 +79,21 @@ async def test_the_wait_ends_with_who_waits(clock: Clock) -> None:
     assert not _locks._behind
 
 
+async def test_nobody_waits_on_when_it_is_held(clock: Clock) -> None:
+    class Late(Locks):
+        async def wait(self, name: str, timeout: float) -> bool:
+            await self.real.release("door", "other", 0)
+            await asyncio.sleep(3600)
+            return True
+
+    locks = Late(clock)
+    assert await locks.real.acquire("door", "other", 1000)
+    before = asyncio.all_tasks()
+    async with lock(locks, clock) as held:
+        assert locks.calls == ["acquire", "acquire"]
+        assert asyncio.all_tasks() - before == {held._renewer}
+
+
 async def test_what_is_given_back_is_forgotten(locks: Locks, clock: Clock) -> None:
     for _ in range(3):
         async with lock(locks, clock):

@@ -4,6 +4,7 @@ process, no backend.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from mocra_scrapy.extensions import breaker as breaker_module
 from mocra_scrapy.extensions.autothrottle import AutoThrottle
 from mocra_scrapy.extensions.breaker import BreakerExtension, described
 from mocra_scrapy.models import BreakerChange, Circuit, LimitChange, SlotLimit, SlotState, Trip, Verdict
+from mocra_scrapy.politeness.advertised_limits import spreading
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.politeness.slot_rates import SlotRates
 
@@ -67,6 +69,47 @@ def test_what_an_answer_says(status: int, header: str | None, held: bool, slowed
     assert made.stats.get_value("mocra/throttle/retry_after_malformed", 0) == (header == "soon")
 
 
+def test_a_limit_that_is_used_up_holds_its_slot() -> None:
+    def heard(mode: str, *headers: dict[str, str], status: int = 200) -> tuple[FeedbackMiddleware, Any]:
+        middleware = FeedbackMiddleware.from_crawler(crawler(MOCRA_THROTTLE_RATE_LIMIT_HEADERS=mode))
+        request = Request("http://a.test/x")
+        for one in headers:
+            middleware.process_request(request)
+            middleware.process_response(request, Response("http://a.test/x", status=status, headers=one))
+        return middleware, middleware.feedback._notes.get("a.test")
+
+    gone = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "120"}
+    middleware, note = heard("hold", gone)
+    assert 100 < note.until - time.monotonic() <= 120
+    assert middleware.stats.get_value("mocra/throttle/rate_limit_exhausted") == 1
+    _, note = heard("hold", {"RateLimit": '"d";r=0;t=999999'}, status=429)
+    assert 3500 < note.until - time.monotonic() <= 3600, "MOCRA_RETRY_AFTER_CAP"
+    assert heard("off", gone)[1] is None
+    some = {"RateLimit": '"d";r=10;t=60'}
+    assert heard("hold", some)[1] is None
+    middleware, _ = heard("hold", {"RateLimit-Remaining": "soon", "RateLimit-Reset": "1"})
+    assert middleware.stats.get_value("mocra/throttle/rate_limit_malformed") == 1
+    middleware, note = heard("spread", some)
+    assert note.change(SlotState(SlotLimit())) == LimitChange(6.0, adapted=True)
+    assert note.change(SlotState(SlotLimit(), change=LimitChange(0.5))) is None, "somebody said so"
+    assert note.change(SlotState(SlotLimit(floor=9.0))) == LimitChange(9.0, adapted=True)
+    assert middleware.feedback.spreads == {"a.test": 6.0}
+    middleware._advertised._told["a.test"] = (0.0, 6.0)
+    request = Request("http://a.test/x")
+    middleware.process_request(request)
+    middleware.process_response(request, answer(200))
+    (note,) = middleware.feedback._notes.values()
+    assert note.change(SlotState(SlotLimit(), change=LimitChange(6.0, adapted=True))) == LimitChange(0.0, adapted=True)
+    assert middleware.feedback.spreads == {}
+
+
+def test_spreading_leaves_alone_what_is_longer() -> None:
+    changer = spreading(6.0, 1.0, before=5.0)
+    assert changer(SlotState(SlotLimit(), change=LimitChange(5.0, adapted=True))) == LimitChange(6.0, adapted=True)
+    assert changer(SlotState(SlotLimit(), change=LimitChange(9.0, adapted=True))) is None, "AutoThrottle's"
+    assert spreading(6.0, 1.0, before=9.0)(SlotState(SlotLimit(), change=LimitChange(9.0, adapted=True))) is not None
+
+
 def test_a_single_503_is_an_accident_two_in_a_row_are_not() -> None:
     middleware = FeedbackMiddleware.from_crawler(crawler())
     request = Request("http://a.test/x")
@@ -102,6 +145,20 @@ def test_the_rate_is_halved_where_there_is_no_limit() -> None:
     for n in range(SlotRates.MOST + 1):
         pace.departed(str(n), 5.0)
     assert len(pace._slots) <= SlotRates.MOST
+
+
+def test_a_robots_txt_that_is_not_there_now_slows_nobody_down() -> None:
+    """Its slot is held; how seldom it is asked for says nothing of how fast the slot may be."""
+    for has_source in (True, False):
+        middleware = FeedbackMiddleware.from_crawler(crawler())
+        middleware._crawl_delays.has_source = has_source
+        for status, header in ((429, None), (503, "5"), (503, None), (503, None)):
+            request = Request("http://a.test/robots.txt")
+            middleware.process_request(request)
+            middleware.process_response(request, answer(status, header))
+        note = middleware.feedback._notes["a.test"]
+        assert (note.slower > 0, note.until > 0) == (not has_source, True)
+        assert middleware._rates.failing("a.test") == (not has_source)
 
 
 def test_where_slots_are_the_workers_own_only_the_breaker_hears() -> None:

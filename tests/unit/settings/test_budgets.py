@@ -10,7 +10,6 @@ from scrapy.settings import Settings
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BudgetLimits
 from mocra_scrapy.settings.budgets import BudgetRules, Limits, checked_budgets, read_budgets
-from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.domains import registrable_domain
 
 
@@ -129,13 +128,3 @@ def test_a_change_goes_before_the_settings_limit_by_limit() -> None:
 )
 def test_registrable_domains(host: str, domain: str) -> None:
     assert registrable_domain(host) == domain
-
-
-def test_domains_and_seeds_need_one_shard() -> None:
-    for kind in ("domain", "seed"):
-        settings = Settings({"MOCRA_BUDGETS": {kind: {"pages": 1}}})
-        assert read_options(settings, "s").queue.one_shard
-        settings.set("MOCRA_SHARDS", 2)
-        with pytest.raises(ConfigurationError, match=r"MOCRA_SHARDS.*Set it to 1"):
-            read_options(settings, "s")
-    assert not read_options(Settings({"MOCRA_BUDGETS": {"slot": {"pages": 1}}, "MOCRA_SHARDS": 2}), "s").queue.one_shard

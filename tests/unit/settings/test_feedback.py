@@ -47,6 +47,7 @@ def test_crawl_delay_is_switched_off() -> None:
         ("MOCRA_THROTTLE_FEEDBACK_MOST", 0.01),  # less than the floor
         ("MOCRA_THROTTLE_FEEDBACK_RECOVERY", 1),
         ("MOCRA_THROTTLE_FEEDBACK_CALM", -1),
+        ("MOCRA_THROTTLE_RATE_LIMIT_HEADERS", "maybe"),
         ("MOCRA_THROTTLE_CRAWL_DELAY", "perhaps"),
         ("MOCRA_THROTTLE_CRAWL_DELAY_MAX", "long"),
     ],

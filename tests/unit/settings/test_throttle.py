@@ -4,6 +4,7 @@ a rule.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from scrapy import Request
 from scrapy.settings import Settings
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models import APART, RuleSet, SlotLimit, digest_of, slot_name
+from mocra_scrapy.models import APART, Quota, RuleSet, SlotLimit, digest_of, slot_name
 from mocra_scrapy.settings.crawl import read_options
-from mocra_scrapy.settings.throttle import parse_rate, read_limits
+from mocra_scrapy.settings.throttle import read_limits
+from mocra_scrapy.settings.throttle_rules import PRESETS, Pace, parse_rate
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -230,3 +234,72 @@ def test_a_scope_without_rules_is_told(scope: str) -> None:
     limits = read_limits(Settings({"MOCRA_THROTTLE_SCOPE": scope}))
     with pytest.raises(ConfigurationError, match="no scope 'acc'"):
         limits.scopes_of("a.test", Request("http://a.test/", meta={"mocra_scopes": "acc"}))
+
+
+def test_quotas_stand_beside_the_rest() -> None:
+    rules = {
+        "a.test": {"quota": "1000/day"},
+        "*.test": {"rate": "1/s", "quota": ["1000/d", "100 / 10min", "900/1d"]},
+        "@account": {"quota": "5/s"},
+    }
+    limits = read_limits(Settings({"MOCRA_THROTTLE": rules, "DOWNLOAD_DELAY": 3}))
+    assert limits.of("a.test").quotas == (Quota(1000, 86_400.0),)
+    assert limits.of("a.test").interval == 3
+    assert limits.of("b.test").quotas == (Quota(100, 600.0), Quota(900, 86_400.0))
+    assert limits.of("@account") == SlotLimit(quotas=(Quota(5, 1.0),))
+    rule_set = limits.rule_set()
+    assert rule_set is not None
+    assert rule_set.has_quotas
+    assert RuleSet.from_text(rule_set.to_text()) == rule_set
+    assert RuleSet.from_text(rule_set.to_text()).of("b.test") == limits.of("b.test")
+    assert not RuleSet(SlotLimit(interval=1)).has_quotas
+
+
+@pytest.mark.parametrize(
+    "quota",
+    ["", "1000", 1000, "0/day", "1.5/day", "5/y", "1/400d", [], ["1/s", 3], ["1/s", "2/m", "3/h", "4/d", "5/2d"]],
+)
+def test_a_wrong_quota_is_refused(quota: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"MOCRA_THROTTLE\['a'\]\['quota'\]"):
+        read_limits(Settings({"MOCRA_THROTTLE": {"a": {"quota": quota}}}))
+
+
+def test_presets_stand_for_whole_rules() -> None:
+    rules = {"*": "heritrix", "a.test": "Nutch", "b.test": {"preset": "heritrix", "delay_max": 60, "concurrency": 2}}
+    limits = read_limits(Settings({"MOCRA_THROTTLE": rules}))
+    assert limits.of("x.test") == SlotLimit(interval=3.0, concurrency=1, floor=3.0)
+    pace = limits.pace_of("x.test")
+    assert pace == Pace(5.0, 3.0, 30.0)
+    assert [pace.interval(latency) for latency in (0.25, 2.0, 20.0)] == [3.25, 12.0, 50.0], "from end to beginning"
+    nutch = limits.pace_of("a.test")
+    assert nutch is not None
+    assert [nutch.interval(latency) for latency in (0.5, 60.0)] == [5.5, 65.0]
+    assert limits.pace_of("b.test") == Pace(5.0, 3.0, 60.0)
+    assert limits.of("b.test").concurrency == 2
+    own = read_limits(Settings({"MOCRA_THROTTLE": {"a": {"delay_factor": 2}, "b": "1/s"}}))
+    assert (own.pace_of("a"), own.pace_of("b"), own.pace_of("c")) == (Pace(2.0, 0.0, 60.0), None, None)
+    assert (own.of("a").interval, own.of("a").jitter) == (0, 0)
+    assert read_limits(Settings()).pace_of("a") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "says"),
+    [
+        ("a", "googlebot", "'googlebot' is not a rate or preset"),
+        ("a", {"preset": 7}, "7 is not a rate or preset"),
+        ("a", {"preset": "nutch", "delay": 3}, "it has a delay and a delay_factor"),
+        ("a", {"delay_factor": 1, "rate": "1/s"}, "it has a rate and a delay_factor"),
+        ("a", {"delay_min": 3}, "no delay_factor"),
+        ("a", {"delay_factor": 1, "delay_min": 9, "delay_max": 3}, "delay_max"),
+        ("a", {"delay_factor": -1}, "delay_factor"),
+        ("@a", "heritrix", "a scope has a delay_factor"),
+    ],
+)
+def test_wrong_presets_are_refused(name: str, rule: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        read_limits(Settings({"MOCRA_THROTTLE": {name: rule}}))
+
+
+def test_presets_are_documented() -> None:
+    guide = (ROOT / "docs" / "guides" / "be-polite.rst").read_text("utf-8")
+    assert all(f'"{name}"' in guide for name in PRESETS)

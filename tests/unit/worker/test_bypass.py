@@ -18,7 +18,7 @@ from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import CrawlState, Entry, SlotLimit
+from mocra_scrapy.models import CrawlState, Departure, Entry, SlotLimit
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker import bypass as module
@@ -187,8 +187,11 @@ async def test_it_looks_again_after_waiting(desk: Any) -> None:
         await sleep(seconds)
 
     module.asyncio.sleep = held_meanwhile  # type: ignore[assignment]
+    unused: list[Departure] = []
+    one.policy.on_unused = unused.append
     await one.depart()
     assert one.now >= held[0] + 30
+    assert [departure.names for departure in unused] == [("s.test",)], "others may have the one that it booked"
 
 
 async def test_it_fails_when_it_takes_too_long(desk: Any) -> None:

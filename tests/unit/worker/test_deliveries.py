@@ -65,6 +65,18 @@ def test_fetches_at_the_same_time_and_beyond_the_callback() -> None:
     assert len(box.settled) == 1, "once"
 
 
+def test_an_inline_fetch_that_a_cache_answers_leaves_the_permit() -> None:
+    """The request itself is still at the site."""
+    box = Box()
+    request = box.out()
+    box.deliveries.taken(request)
+    box.deliveries.not_sent(request)
+    assert box.left == []
+    box.deliveries.finished(request)
+    box.deliveries.not_sent(request)
+    assert box.left == [("s", "@one")]
+
+
 def test_what_never_came_from_here_is_passed_over() -> None:
     box = Box()
     request = box.out()

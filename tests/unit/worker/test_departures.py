@@ -13,6 +13,7 @@ from scrapy import Request
 
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import Booking, Departure, Lease, SlotLimit
+from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker import departures as module
 from mocra_scrapy.worker.deliveries import Deliveries, Delivery
 from mocra_scrapy.worker.departures import FRESH, Departures, Unused
@@ -20,6 +21,7 @@ from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.outbox import Outbox
 from mocra_scrapy.worker.permits import SlotPermits
 from mocra_scrapy.worker.slot_policy import Instant, WorkerPolicy
+from mocra_scrapy.worker.wire import Wire
 
 
 def departure(at: float) -> Departure:
@@ -53,9 +55,8 @@ class Desk:
         options = SimpleNamespace(
             limits=SimpleNamespace(of=lambda name: SlotLimit(2.0)), queue=SimpleNamespace(lookahead=0.25)
         )
-        parts: Any = SimpleNamespace(
-            options=options, limiter=SimpleNamespace(reserve=self._reserve), state=SimpleNamespace(wire_watched=True)
-        )
+        self.state = SimpleNamespace(wire_watched=True, gate=SlotGate(), look_again=self._wake)
+        parts: Any = SimpleNamespace(options=options, limiter=SimpleNamespace(reserve=self._reserve), state=self.state)
         self.policy, self.outbox = Policy(), Outbox()
         self.inbox = Inbox(self.outbox, self.policy, lambda: self.now)
         self.woken = 0
@@ -86,6 +87,13 @@ class Desk:
         """It was leased, and is on its way."""
         request = Request(f"http://s/{one.token}")
         self.deliveries.hand_out(request, one, None, Instant(self.now + one.wait, one.departure))
+        self.deliveries.taken(request)
+        return request, self.deliveries.by_id[id(request)]
+
+    def unpaced(self, name: str) -> tuple[Request, Delivery]:
+        """The same of a slot that has no interval."""
+        request = Request(f"http://s/{name}")
+        self.deliveries.hand_out(request, Lease(name, name.encode(), "s"), None)
         self.deliveries.taken(request)
         return request, self.deliveries.by_id[id(request)]
 
@@ -199,3 +207,77 @@ def test_where_nobody_watches_the_wire_nothing_counts_as_unused(monkeypatch: pyt
     request, _ = desk.out(lease("a", 0))
     desk.deliveries.finished(request)
     assert desk.policy.given_back == []
+
+
+@pytest.mark.parametrize("booking", [Booking(0.7, True, departure(5)), Booking(0.0, True)])
+async def test_what_waited_for_robots_txt_is_booked_where_it_leaves(
+    monkeypatch: pytest.MonkeyPatch, booking: Booking
+) -> None:
+    """Its slot had no interval when it was leased, and may have one by now."""
+    desk = Desk(monkeypatch, [booking])
+    request, delivery = desk.unpaced("a")
+    assert delivery.departs is None
+    desk.state.gate.watched = True
+    desk.state.gate.close("s")
+    assert desk.deliveries.waited(request)
+    desk.state.gate.ready("s")
+    assert not desk.state.gate.admits("s", 1), "it is booked before the others"
+    waiting = desk.departures.check(request, delivery)
+    assert waiting is not None
+    assert await waiting is None
+    assert round(desk.now, 2) == booking.wait
+    assert desk.wishes[0].instead is None
+    assert (delivery.departs, delivery.sent) == (None, True)
+    assert desk.woken == 1, "the others may go, behind it"
+    assert desk.state.gate.admits("s", 7)
+
+
+async def test_what_waited_and_never_left_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    request, _ = desk.unpaced("a")
+    desk.deliveries.waited(request)
+    desk.deliveries.finished(request)
+    assert desk.policy.given_back == []
+
+
+@pytest.mark.parametrize("paced", [{}, {"s": 0.0}])
+async def test_the_wire_looks_at_what_was_leased_before_its_slot_had_an_interval(
+    monkeypatch: pytest.MonkeyPatch, paced: dict[str, float]
+) -> None:
+    desk = Desk(monkeypatch, [Booking(0.7, True, departure(5))])
+    wire: Any = object.__new__(Wire)
+    wire._deliveries, wire._by_id, wire._departures = desk.deliveries, desk.deliveries.by_id, desk.departures
+    wire._paced, wire.bypass = paced, SimpleNamespace(out={})
+    request, delivery = desk.unpaced("a")
+    waiting = wire.leaves(request)
+    assert (waiting is not None) == bool(paced)
+    assert waiting is None or await waiting is None
+    assert delivery.sent
+
+
+def test_what_was_leased_before_a_slot_had_an_interval_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    unpaced = [Lease(name, name.encode(), slot) for name, slot in (("a", "s"), ("b", "s"), ("c", "t"))]
+    desk.inbox.add([*unpaced, lease("d", 1)])
+    desk.inbox.has_interval("s")
+    assert [desk.inbox.held_in(slot) for slot in "st"] == [1, 1]
+    assert "s" in desk.inbox.paced
+    desk.inbox.add([Lease("e", b"e", "s")])
+    assert "s" in desk.inbox.paced, "it may have been leased before"
+    desk.now = 10.0
+    desk.inbox.add([Lease("f", b"f", "s")])
+    assert "s" not in desk.inbox.paced, "it has none any more"
+
+
+def test_what_nobody_used_goes_to_who_departs_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who departs sooner keeps its own, who has no departure gets none."""
+    desk = Desk(monkeypatch)
+    desk.inbox.add([lease("sooner", 1), Lease("free", b"free", "s", wait=1.5), lease("later", 3), lease("last", 4)])
+    assert desk.inbox.hand_on(("s",), Instant(2.0, departure(2))) == Instant(4.0, departure(4))
+    desk.now = 5.0
+    got = []
+    while (one := desk.inbox.pop()) is not None:
+        assert isinstance(one, Lease)
+        assert desk.inbox.departs is not None
+        got.append((one.token, desk.inbox.departs.at))
+    assert got == [("sooner", 1.0), ("free", 1.5), ("later", 2.0), ("last", 3.0)]

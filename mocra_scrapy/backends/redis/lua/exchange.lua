@@ -11,7 +11,8 @@
 -- {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1;
 -- state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us;
 -- permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules:
--- version of those in force; rule_sets: how many, where they differ; withdrawn, bodies: see lib/withdrawing.lua
+-- version of those in force; rule_sets: how many, where they differ; withdrawn, bodies: see lib/withdrawing.lua; needed,
+-- used_up: see lib/budgets.lua, and stored has a ` for what waits for a block
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -21,9 +22,9 @@ asked.throttled = asked.rules ~= rules.APART
 leases.begin(worker, asked.number)
 items.bound(asked.bytes)
 
--- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of the first of a call's two
--- steps}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
--- asked for permits of what is parked. before: of this call's first step.
+-- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of each earlier step of that
+-- call}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
+-- asked for permits of what is parked. before: of this call's earlier steps.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, kept, lost, reclaimed, given_up,
 -- crowded as they are told; departs: see leasing.lua; holds: name -> us. What says nothing is missing.
@@ -95,7 +96,7 @@ local function answer()
         state = asked.control == 1 and crawl.state() or nil, departs = done.departs, now = done.departs and meta.now_us or nil,
         permits = mine, held = held,
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
-        rule_sets = rules.different() > 1 and rules.different() or nil,
+        rule_sets = rules.different() > 1 and rules.different() or nil, needed = done.needed, used_up = done.used_up,
         withdrawn = done.withdrawn, bodies = #withdrawing.bodies > 0 and withdrawing.bodies or nil,
     })
 end
@@ -103,10 +104,12 @@ end
 local function repeated()  -- the answer of the first time, with the leases that are still held; nil: it is a new call
     local last, number = own.call, asked.number
     if not last then return nil end
-    if last.before and last.before.number == number then done = last.before.done
+    local before, earlier = last.before or {}, nil
+    for _, step in ipairs(before) do earlier = step.number == number and step.done or earlier end
+    if earlier then done = earlier
     elseif number < last.number then return redis.error_reply('ERR mocra: the call numbers of a worker must grow')
     elseif number > last.number then
-        if number % 2 == 1 and last.number == number - 1 then own.before = {number = last.number, done = last.done} end
+        if last.number >= asked.first then own.before = {{number = last.number, done = last.done}, unpack(before)} end
         return nil
     else
         done = last.done
@@ -173,7 +176,7 @@ local function push()  -- with lifo to the front, but for those of start()
         end
         if #new > 0 then items.put(rank, slot, new, asked.lifo == 1 and rank % 2 == 1) end
     end
-    done.stored = table.concat(flags)
+    done.stored, done.needed = table.concat(flags), budgets.needed()
     filter.grow(ttl)
 end
 
@@ -310,7 +313,7 @@ return journal.whole(function()
         mail = mailbox.of(worker)
     end
     renew()
-    if asked.budgets then budgets.begin(asked.budgets) end
+    if asked.budgets then done.used_up = budgets.begin(asked.budgets) end
     push()
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
     events = events + settling(asked, own, done)

@@ -1,4 +1,4 @@
--- uses: meta rules items throttle departures permits
+-- uses: meta rules items throttle quotas departures permits
 -- ARGV[1], packed: a map with rules and own, see rules.take, name -> packed map
 local call, asked = redis.call, cmsgpack.unpack(ARGV[1])
 local name = asked.name
@@ -14,6 +14,6 @@ return cmsgpack.pack({
     changed_interval = change.interval, changed_burst = change.burst, changed_concurrency = change.concurrency,
     changed_adapted = change.adapted, changed_least = change.least,
     held = held < math.huge and math.max(0, held - meta.now_us) or 0, changed_ends = change.ends and change.ends - meta.now,
-    permits = in_use,
+    permits = in_use, quotas = limit.quotas or {}, quota_states = quotas.states(name, limit.quotas),
     pending = throttle.is_scope(name) and 0 or items.length(name),  -- of its own list: those with scopes have others
 })

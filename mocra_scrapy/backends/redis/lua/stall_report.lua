@@ -1,4 +1,4 @@
--- uses: meta throttle hold stalled failing
+-- uses: meta throttle quotas hold stalled failing
 -- ARGV[1], packed: a map with throttled: 1 when all that is in flight has permits, channel, longest: ms,
 -- attempts; told: {slot, 1 when they failed, ms of age of the youngest, ms of a wait that the site asked for, ms for which the
 -- worker could have tried, why} each -> {slot, attempts, ms, why} of those that are given up, packed
@@ -25,8 +25,15 @@ local function counted(known, age, wait, working)  -- one more report of failure
     known.told, known.over = now, math.max(known.over, now + wait)
 end
 
+local function quota_wait(slot)  -- ms until a quota that is used up opens: nobody can try until then
+    local limits, wait = throttle.limit_of(slot).quotas, 0
+    for _, state in ipairs(limits and quotas.states(slot, limits) or {}) do wait = math.max(wait, state[2] / 1000) end
+    return wait
+end
+
 local function failed(slot, age, wait, working, why)  -- -> what is told of a slot that is given up
     local known = failing.look_up(slot)
+    wait = math.max(wait, quota_wait(slot))
     if known then counted(known, age, wait, working)
     else
         known = {attempts = 1, clock = math.min(age, working), told = now, counted = now, over = now + wait, waits = 0}

@@ -1,26 +1,53 @@
 -- uses: journal meta items
 -- Budgets, see IBudgets: what is counted of each name. A record in Lua is {pages, queued, bytes, errors, ms; limits: of
 -- these five, -1: any amount; told: ms since when whoever told them has them; last: ms of its last answer, 0: none; refused:
--- place of a budget among the five -> number}; stored it is packed as {the five, limits, told, last, refused}.
+-- place of a budget among the five -> number; share, bank: of a wide name}; stored it is packed as {the five, limits, told,
+-- last, refused, share, bank}, without the last two where there are none.
+--
+-- A wide name (a domain or a seed, where the crawl has several shards) counts for slots that are on several. Its pages and
+-- its queued requests are counted where they are stored, within blocks that the shard has from the name's home, see
+-- blocks.lua. share: {pages given, pages given back, queued given, queued given back, 1 while these are by the limits that
+-- hold}, each but the last only grows; without one, or with a 0, nothing is stored before the home was asked. Bytes, errors
+-- and time are counted at home; what the others have of them is the last that they were told.
 local budgets = (function()
     local call, note = redis.call, journal.note
     local KEY, USED_UP = meta.prefix .. 'budgets', meta.prefix .. 'budgets:used'
     local SPENT = 3  -- the first that waiting does not mend
     local TIME, LONGEST_GAP = 5, 900000  -- ms between two answers that count, at most
     local known, raws, changed = {}, {}, {}  -- name -> record; as it is stored or false; what has to be written
-    local told, limits  -- by who calls
+    local told, limits, has_wide  -- by who calls
     local is_any
+    -- By who calls: wide name -> {1 when nobody has pages left, 1: no room for queued, what this shard had given back of each
+    -- when that was so}; with a 2 it does not ask once more.
+    local dry = {}
+    local lacking, needs = {}, {}  -- wide names that the last why_not found without a block; name -> entries that need one
+
+    local function give_back(r)  -- what the shard has of blocks and does not use
+        for i = 1, 2 do
+            local given, back = r.share[2 * i - 1], r.share[2 * i]
+            r.share[2 * i] = back + math.max(0, given - back - r[i])
+        end
+    end
+
+    local function set_limits(r, when, new)
+        local changed_blocks = new[1] ~= r.limits[1] or new[2] ~= r.limits[2]
+        if r.bank and r.bank.census == r.told and not changed_blocks then r.bank.census = when end
+        r.told, r.limits = when, new
+        if not r.share or not changed_blocks then return end
+        give_back(r)  -- it was given by other limits
+        r.share[5] = 0
+    end
 
     local function open(name, raw)
         local r = {0, 0, 0, 0, 0, limits = {-1, -1, -1, -1, -1}, told = 0, last = 0, refused = {}}
         if raw then
-            local five, stored_limits, stored_told, last, refused = unpack(cmsgpack.unpack(raw))
+            local five, stored_limits, stored_told, last, refused, share, bank = unpack(cmsgpack.unpack(raw))
             r = five
-            r.limits, r.told, r.last, r.refused = stored_limits, stored_told, last, refused
+            r.limits, r.told, r.last, r.refused, r.share, r.bank = stored_limits, stored_told, last, refused, share, bank
         end
         if limits and limits[name] and told >= r.told then
             if raw and told ~= r.told then changed[name] = true end
-            r.told, r.limits = told, limits[name]
+            set_limits(r, told, limits[name])
         end
         known[name], raws[name] = r, raw
         return r
@@ -42,12 +69,32 @@ local budgets = (function()
         return nil
     end
 
-    local function begin(asked)  -- {told, limits: name -> five, spent: name -> {bytes, errors}}
-        told, limits = asked.told, asked.limits or {}
-        local names, spent = {}, asked.spent or {}
+    local function is_wide(name) return has_wide and string.sub(name, 1, 5) ~= 'slot:' end
+
+    -- What is said of a wide name: {told, limits, share without its last, spent: bytes, errors, ms, last, is_home: 1 where its
+    -- home says it}.
+    local function learn(r, one)
+        if one.told > r.told then set_limits(r, one.told, one.limits) end
+        r.share = r.share or {0, 0, 0, 0, 0}
+        for i = 1, 4 do r.share[i] = math.max(r.share[i], one.share[i]) end
+        if one.told == r.told and one.is_home == 1 then r.share[5] = 1 end
+        if r.share[5] == 0 then give_back(r) end
+        for i = 1, 3 do r[i + 2] = math.max(r[i + 2], one.spent[i]) end
+        r.last = math.max(r.last, one.spent[4])
+    end
+
+    local function spent_in(r) return {r[3], r[4], r[TIME], r.last} end
+
+    -- {told, limits: name -> five, spent: name -> {bytes, errors}, wide: 1 where there are several shards, shares: name -> see
+    -- learn, dry: name -> see above}. -> of wide names that are used up: name -> what the other shards have to learn
+    local function begin(asked)
+        told, limits, has_wide, dry = asked.told, asked.limits or {}, asked.wide == 1, asked.dry or {}
+        local names, spent, shares, used_up_here = {}, asked.spent or {}, asked.shares or {}, nil
         for name in pairs(limits) do names[#names + 1] = name end
-        for name in pairs(spent) do
-            if not limits[name] then names[#names + 1] = name end
+        for _, more in ipairs({spent, shares}) do
+            for name in pairs(more) do
+                if not limits[name] then names[#names + 1] = name end
+            end
         end
         if #names == 0 then return end
         for i, raw in ipairs(meta.answers_in_parts('HMGET', KEY, names)) do
@@ -56,16 +103,39 @@ local budgets = (function()
             if spent[name] and raw then
                 r[3], r[4], r[TIME] = r[3] + spent[name][1], r[4] + spent[name][2], used(r, TIME)
                 r.last, changed[name] = meta.now, true
+                if is_wide(name) and used_up(r, SPENT) then
+                    used_up_here = used_up_here or {}
+                    used_up_here[name] = {told = r.told, limits = r.limits, share = {0, 0, 0, 0}, spent = spent_in(r)}
+                end
+            end
+            if shares[name] then
+                learn(r, shares[name])
+                changed[name] = true
             end
         end
+        return used_up_here
     end
 
-    local function why_not(names)  -- the budget of the first of names of which one is used up, and that name; or nil
-        for _, name in ipairs(names) do
-            local i = used_up(of(name), 1)
-            if i then return i, name end
+    local function block_of(name, r)  -- of a wide name: the budget that refuses; 0: its home has to be asked; nil: there is room
+        local refuses, asks, none = nil, not r.share or r.share[5] == 0, dry[name]
+        for i = 1, 2 do
+            if r.limits[i] >= 0 and r.share and r[i] >= r.share[2 * i - 1] - r.share[2 * i] then
+                if none and none[i] > 0 and r.share[2 * i] <= none[2 + i] then refuses = refuses or i else asks = true end
+            end
         end
-        return nil
+        if asks and none and none[1] == 2 then refuses = refuses or 1 end
+        return used_up(r, SPENT) or refuses or (asks and 0 or nil)
+    end
+
+    local function why_not(names)  -- the budget of the first of names of which one is used up, and that name; 0: see block_of
+        lacking = {}
+        for _, name in ipairs(names) do
+            local r = of(name)
+            local i
+            if is_wide(name) then i = block_of(name, r) else i = used_up(r, 1) end
+            if i == 0 then lacking[#lacking + 1] = name elseif i then return i, name end
+        end
+        return #lacking > 0 and 0 or nil
     end
 
     local function count(name, i, n)
@@ -74,6 +144,10 @@ local budgets = (function()
     end
 
     local function refuse(name, i)
+        if i == 0 then
+            for _, one in ipairs(lacking) do needs[one] = (needs[one] or 0) + 1 end
+            return
+        end
         local r = of(name)
         r.refused[i], changed[name] = (r.refused[i] or 0) + 1, true
     end
@@ -106,8 +180,21 @@ local budgets = (function()
         return nil
     end
 
+    local function report(r)  -- of a wide name, for its home
+        local s = r.share or {0, 0, 0, 0}
+        return {told = r.told, limits = r.limits, used = {r[1], r[2]}, share = {s[1], s[2], s[3], s[4]}}
+    end
+
+    local function needed()  -- of wide names, by entries that were not stored: {name, how many, report}; or nil
+        local out = {}
+        for name, n in pairs(needs) do out[#out + 1] = {name, n, report(of(name))} end
+        return #out > 0 and out or nil
+    end
+
     local function pack(r)
-        return cmsgpack.pack({{r[1], r[2], r[3], r[4], r[5]}, r.limits, r.told, r.last, r.refused})
+        local one = {{r[1], r[2], r[3], r[4], r[5]}, r.limits, r.told, r.last, r.refused}
+        if r.share or r.bank then one[6], one[7] = r.share or false, r.bank or false end
+        return cmsgpack.pack(one)
     end
 
     local function save()
@@ -131,5 +218,8 @@ local budgets = (function()
     return {
         KEY = KEY, begin = begin, why_not = why_not, refuse = refuse, accept = accept, count = count, wait = wait,
         is_any_spent = is_any_spent, spent_of = spent_of, save = save, drop = drop, used = used, open = open,
+        of = of, learn = learn, give_back = give_back, set_limits = set_limits, spent_in = spent_in, report = report,
+        needed = needed, touch = function(name) changed[name] = true end,
+        is_stored = function(name) return raws[name] and true or false end,
     }
 end)()

@@ -1,12 +1,13 @@
--- uses: journal meta throttle
+-- uses: journal meta throttle quotas
 -- When who departs, in us.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
 -- d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead,
 -- so a fast list is served in batches.
 --
--- A booking is {at, before, end_, before, end_, ...}: when it departs, and for each of its names what it owns of its time,
--- from max(at, before) to end_, where before is tat as it was. end_ is 0 where the name has no interval. One that was not
+-- A booking is {at, before, end_, before, end_, ..., and 1 where quotas count it}: when it departs, and for each of its names
+-- what it owns of its time, from max(at, before) to end_, where before is tat as it was. end_ is 0 where the name has no
+-- interval. One that was not
 -- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
@@ -94,9 +95,10 @@ local departures = (function()
     end
 
     local function opening(name, earliest)
-        local tat = tats[name] or score(tats, TAT, name)
+        local tat, limit = tats[name] or score(tats, TAT, name), limit_of(name)
+        if limit.quotas then earliest = quotas.opens(name, limit.quotas, earliest) end
         if tat == 0 then return earliest end
-        local limit, row = limit_of(name), any_freed() and freed_of(name)
+        local row = any_freed() and freed_of(name)
         local at = math.max(earliest, tat - math.min(span_of(limit), origin_of(name)[1]))
         if row then
             for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
@@ -135,8 +137,8 @@ local departures = (function()
         return before, tats[name]
     end
 
-    local function book(names, at)  -- one departure -> the booking
-        local booking, factor = {at}, nil
+    local function assign(names, at, is_trial)  -- one departure -> the booking
+        local booking, factor, is_counted = {at}, nil, nil
         for _, name in ipairs(names) do
             local limit, before, end_ = limit_of(name), 0, 0
             if limit.interval > 0 then
@@ -147,20 +149,29 @@ local departures = (function()
                 before, end_ = own(name, at, limit, factor or 0)
             end
             booking[#booking + 1], booking[#booking + 2] = before, end_
+            if limit.quotas then
+                is_counted = 1
+                if not is_trial then quotas.count(name, limit.quotas, at) end
+            end
         end
+        booking[#booking + 1] = is_counted
         return booking
     end
+
+    local function book(names, at) return assign(names, at) end
 
     local function fits(names, most, horizon)  -- how many may depart until then
         local saved, were, came, n = {}, {}, {}, 0
         for _, name in ipairs(names) do
             came[name] = origin_of(name)
             saved[name], were[name] = tats[name] or score(tats, TAT, name), any_freed() and freed_of(name) or nil
+            local limits = limit_of(name).quotas
+            if limits then most = quotas.room(name, limits, most, horizon) end
         end
         while n < most do
             local at = departure(names)
             if at > horizon then break end
-            book(names, at)
+            assign(names, at, true)
             n = n + 1
         end
         for name, tat in pairs(saved) do tats[name], freed[name], origins[name] = tat, were[name], came[name] end
@@ -206,6 +217,8 @@ local departures = (function()
             local before, end_ = booking[2 * i], booking[2 * i + 1]
             local tat = end_ > 0 and score(tats, TAT, name) or 0
             if tat > 0 and end_ <= tat and math.max(at, before) >= floor_of(name) then free(name, at, before, end_) end
+            local limits = booking[2 * #names + 2] and limit_of(name).quotas
+            if limits then quotas.take_back(name, limits, at) end
         end
     end
 
@@ -281,6 +294,7 @@ local departures = (function()
     end
 
     local function save()
+        quotas.save()
         if next(freed_anew) then save_freed() end
         if next(origins_anew) then save_origins() end
         if not next(moved) then return end

@@ -1,4 +1,4 @@
--- uses: journal meta turns items workers throttle departures permits leases stalled withdrawing
+-- uses: journal meta turns items workers throttle quotas departures permits leases stalled withdrawing
 -- What is leased, in which order: leasing.suspect(asked), then leasing.with_limits(asked) or leasing.without_limits(asked).
 -- asked is the argument of exchange.lua; asked_at: ms when this worker last asked for permits of what is parked.
 --
@@ -60,7 +60,7 @@ local leasing = (function()
         local horizon = now_us + asked.lookahead
         local at, last = departures.departure(names)
         if at > horizon then
-            blocked[last] = at - asked.lookahead
+            blocked[last] = quotas.held_until(last, at - asked.lookahead)
             return 0, last
         end
         local room, crowd, taken = permits.room_for(names, asked.worker, asked.loads)
@@ -83,7 +83,7 @@ local leasing = (function()
 
     local function score_of(asked, name, is_parked)  -- in ready, of what waits for it, when it has just been served
         local at = departures.departure({name})
-        if at > now_us + asked.lookahead then return at - asked.lookahead end
+        if at > now_us + asked.lookahead then return quotas.held_until(name, at - asked.lookahead) end
         return is_parked and permits.is_taken(name, asked.worker) and turns.parked_now() or now_us
     end
 

@@ -59,6 +59,8 @@
 --                            departures.lua
 --   freed            hash    name -> packed bookings that were not used, see          the last of them is over; the run
 --                            departures.lua                                           is finished
+--   quota            hash    name -> packed departures that its quotas count, see      a quota that counts them; the
+--                            quotas.lua                                              longest window is over
 --   hold             zset    name -> us before which nothing departs; inf: paused     that is over, resumed; the run is
 --                                                                                     finished
 --   budgets          hash    name -> packed counts and limits, see budgets.lua        the run is finished

@@ -1,9 +1,9 @@
 -- uses: journal meta
 -- The rule sets of the workers that live, see IThrottleRules. Who has which is in ruled, what they say in rules and, of single
 -- names, in rules:<digest>; of all this what each call needs is packed in meta.rules, made anew when a worker comes or goes:
--- {version; sets: {digest, limit, named: 1 where it has names, patterns: {{part, ...}, limit} each} each; apart: 1 while a
--- worker without rules lives}. A limit is packed as {interval us, burst, concurrency, jitter,
--- floor us}.
+-- {version; sets: {digest, limit, named: 1 where it has names, patterns: {{part, ...}, limit} each, quotas: 1 where any limit
+-- of it has one} each; apart: 1 while a worker without rules lives}. A limit is packed as {interval us, burst, concurrency,
+-- jitter, floor us, and where it has some, its quotas: {{count, window us}, ...}}.
 local rules = (function()
     local call, note, prefix = redis.call, journal.note, meta.prefix
     local SETS, USED, APART = prefix .. 'rules', prefix .. 'ruled', '-'
@@ -13,8 +13,10 @@ local rules = (function()
     local is_changed = false  -- whether somebody came or went
 
     local function open_limit(packed)
-        local interval, burst, concurrency, jitter, floor = unpack(packed)
-        return {interval = interval, burst = burst, concurrency = concurrency, jitter = jitter, floor = floor}
+        local interval, burst, concurrency, jitter, floor, quotas = unpack(packed)
+        return {
+            interval = interval, burst = burst, concurrency = concurrency, jitter = jitter, floor = floor, quotas = quotas,
+        }
     end
 
     local function names_key(digest) return prefix .. 'rules:' .. digest end
@@ -58,7 +60,9 @@ local rules = (function()
 
     local function learn(worker, digest, own)  -- own: {limit, named: {name, packed limit, ...}, patterns, text}
         if digest ~= APART then
-            local set = {digest = digest, limit = own.limit, named = own.named and 1, patterns = own.patterns}
+            local set = {
+                digest = digest, limit = own.limit, named = own.named and 1, patterns = own.patterns, quotas = own.quotas,
+            }
             call('HSET', SETS, digest, cmsgpack.pack(set), digest .. ':text', own.text)
             if own.named then meta.in_parts('HSET', names_key(digest), own.named) end
             for _, key in ipairs({SETS, names_key(digest)}) do call('PERSIST', key) end  -- see finish_tidy.lua
@@ -111,9 +115,29 @@ local rules = (function()
         if not asked.own then return false end
         local given = {}
         for i = 1, #(asked.own.named or {}), 2 do given[asked.own.named[i]] = asked.own.named[i + 1] end
-        local set = {digest = asked.rules, limit = open_limit(asked.own.limit), given = given, patterns = asked.own.patterns}
+        local set = {
+            digest = asked.rules, limit = open_limit(asked.own.limit), given = given, patterns = asked.own.patterns,
+            quotas = asked.own.quotas,
+        }
         table.insert(open().sets, set)
         return true
+    end
+
+    local function smallest(a, b)  -- the quotas of both: of each window the smallest
+        if not a or not b then return a or b end
+        local out, at = {}, {}
+        for _, quotas in ipairs({a, b}) do
+            for _, quota in ipairs(quotas) do
+                local count, window = unpack(quota)
+                if at[window] then out[at[window]][1] = math.min(out[at[window]][1], count)
+                else
+                    out[#out + 1] = {count, window}
+                    at[window] = #out
+                end
+            end
+        end
+        table.sort(out, function(one, other) return one[2] < other[2] end)
+        return out
     end
 
     local function strictest(a, b)
@@ -123,7 +147,7 @@ local rules = (function()
         if fewer == 0 then fewer = math.max(a.concurrency, b.concurrency) end
         return {
             interval = slower.interval, burst = math.min(a.burst, b.burst), concurrency = fewer, jitter = slower.jitter,
-            floor = math.max(a.floor, b.floor),
+            floor = math.max(a.floor, b.floor), quotas = smallest(a.quotas, b.quotas),
         }
     end
 

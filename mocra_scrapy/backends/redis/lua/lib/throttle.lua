@@ -2,7 +2,8 @@
 -- Limits of slots and scopes. A name is a slot, or a scope ('@…'). A list of entries (what other libraries call a slot) is
 -- named by its slot and, behind '\31' each, its scopes: the limits of all of them count.
 --
--- A limit is {interval = us, burst, concurrency, jitter, floor = us; slowed: true where failures brought it about;
+-- A limit is {interval = us, burst, concurrency, jitter, floor = us; quotas: see quotas.lua, or nil; slowed: true where
+-- failures brought it about;
 -- is_tried: true where the breaker opened it; usual: the interval that it would have}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
@@ -10,11 +11,13 @@
 -- found: us, what was found, while people say something else; slowed_to: us that failures brought
 -- about, slowed_at: ms, recovery: part of it a minute, floor: us; trying_until: ms until which one request at a time goes,
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
--- ms since when and for which rate and concurrency grow, as the breaker wants it}. A field that says nothing is missing.
+-- ms since when and for which rate and concurrency grow, as the breaker wants it; quotas: in place of the rules'}.
+-- A field that says nothing is missing.
 local throttle = (function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
     local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
     local TAT, HOLD, FREED, ORIGINS = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed', prefix .. 'origins'
+    local QUOTA = prefix .. 'quota'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
@@ -23,6 +26,7 @@ local throttle = (function()
     local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}  -- hash -> name -> what it holds, or false
     for _, set in ipairs(rules.open().sets) do
         if set.key then stored[set.key] = {} end
+        if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
     end
     local in_force, tats, held = {}, {}, {}  -- name -> limit; us; us
     local split = {}  -- list -> names
@@ -102,7 +106,8 @@ local throttle = (function()
     local function set_change(name, change)
         local is_slowed, is_tried = (change.slowed_to or 0) > 0, (change.trying_until or 0) > now
         is_tried = is_tried or (change.ramp_from or 0) + (change.ramp or 0) > now
-        if change.interval or change.burst or change.concurrency or change.least or is_slowed or is_tried then
+        local is_changed = change.interval or change.burst or change.concurrency or change.least or change.quotas
+        if is_changed or is_slowed or is_tried then
             call('HSET', LIVE, name, cmsgpack.pack(change))
         else call('HDEL', LIVE, name) end
         exists[LIVE], in_force[name], stored[LIVE][name] = nil, nil, nil
@@ -118,6 +123,7 @@ local throttle = (function()
         local usual = math.max(change.found and math.max(change.found, limit.floor) or limit.interval, least)
         for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
         if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
+        if change.quotas then limit.quotas = #change.quotas > 0 and change.quotas or nil end
         space(limit, by_people and limit.interval or least)
         -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
         if change.ends and change.interval then
@@ -160,13 +166,14 @@ local throttle = (function()
 
     local function is_paced(names)
         for _, name in ipairs(names) do
-            if limit_of(name).interval > 0 then return true end
+            local limit = limit_of(name)
+            if limit.interval > 0 or limit.quotas then return true end
         end
         return false
     end
 
     return {
-        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS,
+        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS, QUOTA = QUOTA,
         stored = stored, tats = tats, held = held,
         is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
         limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
