@@ -24,7 +24,7 @@ VERBS = {
     "breaker": ("breaker", "show which slots of a crawl are open; open or close one"),
     "budgets": ("budgets", "tell what a crawl has had of its budgets; change them while it runs"),
     "check": ("check", "compare what is counted of a crawl with what is stored of it, and repair it"),
-    "dead": ("dead", "list, show, replay, purge or export dead letters"),
+    "dead": ("dead", "list, show, parse, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),

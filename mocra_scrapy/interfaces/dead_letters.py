@@ -19,6 +19,18 @@ class IDeadLetters(Interface):
     * One that is older than ``options.dead_ttl`` is gone for every verb, and is deleted, whether or
       not anybody calls. [old_letters_go]
 
+    A burial may bring what the site answered, its *response*:
+
+    * Of each kind of failure the first ``options.dead_bodies`` are kept, in the step that writes
+      the letter; over several shards what is too much is dropped right behind it.
+      [the_first_responses_of_a_kind_are_kept]
+    * All together take no more than ``options.dead_bodies_bytes``; one that does not fit is not
+      kept, its letter is. [responses_take_no_more_bytes_than_allowed]
+    * The answer tells for each burial whether its response was kept, repeated the same.
+      [an_answer_tells_which_responses_were_kept]
+    * It goes with the letter (replayed, purged, pushed out, too old), and makes room for
+      another one. [a_response_goes_with_its_letter]
+
     Work per step on the server is bounded, however many letters there are.
     """
 
@@ -41,6 +53,16 @@ class IDeadLetters(Interface):
 
     async def find_dead(ids: Sequence[str]) -> Sequence[DeadLetter | None]:
         """These letters. ``None``: no such letter. [letters_are_found_by_id]"""
+
+    async def find_response(identity: str) -> bytes | None:
+        """The response that is kept beside this letter, or beside another one of its delivery;
+        ``None``: there is none. [a_response_is_found_by_any_letter_of_its_delivery]
+        """
+
+    async def response_sizes(ids: Sequence[str]) -> Sequence[int]:
+        """Of the response beside each of these letters, in bytes as it is stored; 0: it has none of its own.
+        [response_sizes_are_told]
+        """
 
     async def replay(ids: Sequence[str], *, forget: bool = False) -> Sequence[bool]:
         """Put dead letters back into the queue, as if never delivered. ``False``: no such letter.

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from mocra_scrapy.models.queue import Lease
 
+#: Bytes that the store needs beside a response and its kind: they count for
+#: :attr:`~mocra_scrapy.models.QueueOptions.dead_bodies_bytes`, too.
+RESPONSE_OVERHEAD = 256
+
 #: Every reason that the suite itself gives. ``docs/reference/dead-letters`` says more.
 REASONS = {
     "callback": "an exception left its callback or errback",
@@ -37,6 +41,8 @@ class Burial:
         retries: how often it was put back into the queue because it had failed.
         first_failed_at: when it first failed, seconds since the epoch by the worker's clock;
             ``None``: now.
+        kind: of its failure: the first responses of each kind are kept.
+        response: what the site answered, encoded, opaque to the queue; ``None``: it is not offered.
     """
 
     lease: Lease
@@ -48,6 +54,13 @@ class Burial:
     fingerprint: bytes | None = None
     retries: int = 0
     first_failed_at: float | None = None
+    kind: str = ""
+    response: bytes | None = field(default=None, repr=False)
+
+    @property
+    def response_bytes(self) -> int:
+        """About what it adds to a message."""
+        return len(self.response or b"")
 
 
 @dataclass(frozen=True, slots=True)

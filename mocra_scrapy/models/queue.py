@@ -56,6 +56,8 @@ class QueueOptions:
             join.
         max_dead: dead letters kept; the oldest go first.
         dead_ttl: seconds for which a dead letter is kept; ``None``: without limit.
+        dead_bodies: responses kept beside dead letters, of each kind of failure; 0: none.
+        dead_bodies_bytes: bytes of all of these as they are stored, at most.
         rules: the limits that a worker of these options brings with it; ``None``: hand-out to it
             knows no limits, and ``full`` and ``per_slot`` bound it.
         scopes: whether entries may have scopes: then the whole crawl is on one shard.
@@ -72,6 +74,8 @@ class QueueOptions:
     shards: int | None = None
     max_dead: int = 100_000
     dead_ttl: float | None = None
+    dead_bodies: int = 3
+    dead_bodies_bytes: int = 32 * 2**20
     rules: RuleSet | None = None
     lookahead: float = 0.25
     scopes: bool = False
@@ -252,6 +256,7 @@ class Exchange:
             was taken away.
         reclaimed: entries that this call took from dead workers and gave back.
         given_up: entries that this call took from dead workers and made dead letters.
+        kept: for each burial, whether its response was kept beside the letter.
         stalled: entries of slots that were given up, see
             :class:`~mocra_scrapy.interfaces.IStalls`, that this call made dead letters.
         permits: slots and scopes of which this worker has another number of permits now, and how
@@ -289,6 +294,7 @@ class Exchange:
     rule_sets: int = 1
     refused: Mapping[int, str] = field(default_factory=dict)
     withdrawn: Sequence[Withdrawn] = ()
+    kept: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ def _queue_options(read: SettingsReader, settings: BaseSettings, limits: Limits)
         shards=None if shards is None else read.whole("MOCRA_SHARDS", 1, 1024, "a number of shards"),
         max_dead=read.whole("MOCRA_MAX_DEAD", 1, 100_000_000, "a number of dead letters"),
         dead_ttl=read.number("MOCRA_DEAD_TTL", 0, 10 * 365 * 86_400, "a time in seconds") or None,
+        dead_bodies=read.whole("MOCRA_DEAD_BODIES", 0, 1000, "a number of responses"),
+        dead_bodies_bytes=read.whole("MOCRA_DEAD_BODIES_MAX_BYTES", 0, 2**40, "a size in bytes"),
         rules=limits.rule_set(),
         scopes=limits.uses_scopes,
     )

@@ -34,6 +34,7 @@ class FailureOptions:
     stall_max: float
     stall_attempts: int
     stall_openings: int
+    dead_body_max_bytes: int
 
 
 def read_failure_options(settings: BaseSettings) -> FailureOptions:
@@ -56,4 +57,5 @@ def read_failure_options(settings: BaseSettings) -> FailureOptions:
         stall_max=read.number("MOCRA_STALL_MAX", 0, YEAR, "a time in seconds"),
         stall_attempts=read.whole("MOCRA_STALL_ATTEMPTS", 1, 1_000_000, "a number of attempts"),
         stall_openings=read.whole("MOCRA_STALL_OPENINGS", 0, 1_000_000, "a number of openings"),
+        dead_body_max_bytes=read.whole("MOCRA_DEAD_BODY_MAX_BYTES", 0, 64 * 2**20, "a size in bytes"),
     )

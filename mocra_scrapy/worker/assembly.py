@@ -123,7 +123,7 @@ class CrawlWorker:
         # Taken in, and handed out.
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine, parts.state.gate), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy, store=status.store)
-        settlement = Settlement(failures, outbox, codec, stats, fingerprint=filter.fingerprint, one_off=parts.one_off)
+        settlement = Settlement(parts, failures, outbox, codec, stats, fingerprint=filter.fingerprint)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)
         deliveries = Deliveries(settlement.settle, on_downloaded, status.kick, unused.give_away)

@@ -40,8 +40,11 @@ class Delivery:
         ended: whether the engine let go of it.
         names: slots and scopes of which it takes a permit, until it left the downloader.
         fault: why it must not simply be acknowledged: ``(reason, detail)`` of a dead letter.
+        kind: of that failure, where more is known of it.
+        answer: what its callback was called with, where nobody waits for that any more.
         records: what went wrong with single items of it, for dead letters that are only records;
             the first :data:`RECORDS`.
+        record_kinds: the kinds of these.
         failed_items: how many did.
         failures: what its entry carried of earlier failures.
         scraped: while its callback or errback runs: since when (monotonic), what it was called
@@ -54,16 +57,19 @@ class Delivery:
     """
 
     __slots__ = (
+        "answer",
         "departs",
         "ended",
         "failed_items",
         "failures",
         "fault",
         "fetches",
+        "kind",
         "lease",
         "names",
         "on_settled",
         "parent",
+        "record_kinds",
         "records",
         "request",
         "returned",
@@ -91,7 +97,10 @@ class Delivery:
         self.settled = False
         self.fault: tuple[str, str] | None = None
         self.names: tuple[str, ...] = ()
+        self.kind = ""
+        self.answer: Any = None
         self.records: list[str] = []
+        self.record_kinds: tuple[str, ...] = ()
         self.failed_items = 0
         self.failures = NO_FAILURES
         self.since = 0.0
@@ -100,10 +109,15 @@ class Delivery:
         self.departs: Instant | None = None
         self.sent = False
 
-    def fail(self, reason: str, detail: str) -> None:
+    @property
+    def result(self) -> Any:
+        """What its callback or errback was called with: a response or a Failure; ``None``: neither was."""
+        return self.answer if self.scraped is None else self.scraped[1]
+
+    def fail(self, reason: str, detail: str, kind: str = "") -> None:
         """It did not go well. Of several reasons the gravest is kept, of equal ones the first."""
         if self.fault is None or GRAVITY.get(reason, 0) > GRAVITY.get(self.fault[0], 0):
-            self.fault = (reason, detail)
+            self.fault, self.kind = (reason, detail), kind
 
     def inherit(self, child: Delivery) -> None:
         """What went wrong with a child that can't be stored is this one's: only replaying this one
@@ -116,11 +130,12 @@ class Delivery:
         self.failed_items += child.failed_items - len(child.records)
         self.returned = self.returned or child.returned
 
-    def record(self, text: str) -> None:
+    def record(self, text: str, kind: str = "") -> None:
         """An item of it failed. The first :data:`RECORDS` are kept, all are counted."""
         self.failed_items += 1
         if len(self.records) < RECORDS:
             self.records.append(text)
+            self.record_kinds += (kind,)
 
 
 #: Of a request whose slot had no interval when it was handed out, and may have one by now.
@@ -300,5 +315,5 @@ class Deliveries:
                 parent.inherit(current)
             # Contexts outlive it in timers, also in those that were cancelled, for minutes: by the
             # request's callback they would keep the spider and its crawler.
-            current.request = current.parent = current.on_settled = current.scraped = None
+            current.request = current.parent = current.on_settled = current.scraped = current.answer = None
             current = parent

@@ -81,6 +81,7 @@ class ExchangeHandler:
 
     def on_answered(self, batch: Batch, exchange: Exchange) -> None:
         """The queue stored and settled *batch*, and gave what *exchange* says."""
+        batch.tell(exchange)
         for name, count in described(exchange).items():
             if count:
                 self._stats.inc_value(name, count)

@@ -216,6 +216,7 @@ class ExchangeLoop:
     async def _exchange(self, options: Options, want: int) -> None:
         call = self._begin(options, want, BATCH, BATCH_BYTES)
         self._busy = True
+        await call.batch.pack()
         arguments, sent = call.arguments, self._status.store.sent
         exchange = await self._insist(lambda repeat: sent(self._session.exchange(**arguments, repeat=repeat)))
         await self._take_in(call, exchange)

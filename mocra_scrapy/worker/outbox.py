@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from scrapy import Request
 
-from mocra_scrapy.models import Burial, Entry, Lease
+from mocra_scrapy.models import Burial, Entry, Exchange, Lease
+from mocra_scrapy.worker.failing_responses import AnsweredBurial
 
 #: Operations and bytes of one exchange: keeps a script on the server near one millisecond.
 BATCH, BATCH_BYTES = 200, 512 * 1024
@@ -35,6 +36,18 @@ class Batch:
     acks: list[Lease] = field(default_factory=list)
     burials: list[Burial] = field(default_factory=list)
     releases: list[Lease] = field(default_factory=list)
+
+    async def pack(self) -> None:
+        """Make it ready to be sent: what burials bring is packed now, not in the course of a callback."""
+        for i, burial in enumerate(self.burials):
+            if isinstance(burial, AnsweredBurial):
+                self.burials[i] = await burial.packed()
+
+    def tell(self, exchange: Exchange) -> None:
+        """The queue answered: whoever offered responses hears whether they were kept."""
+        for i, burial in enumerate(self.burials):
+            if isinstance(burial, AnsweredBurial):
+                burial.owner.answered(burial, exchange.buried[i], exchange.kept[i])
 
     def __bool__(self) -> bool:
         return bool(self.pushes or self.acks or self.burials or self.releases)
@@ -102,7 +115,7 @@ class Outbox:
                 batch.acks.append(op)
             else:
                 batch.burials.extend(op)
-                size += sum(len(burial.detail) for burial in op)
+                size += sum(len(burial.detail) + burial.response_bytes for burial in op)
         self._sent = taken + len(batch.releases)
         self._sent_bytes = sum(len(push.entry.body) for push in batch.pushes)
         return batch

@@ -140,7 +140,7 @@ class Overdue:
         assert delivery.request is not None
         assert delivery.scraped is not None
         request, (_, result, end) = delivery.request, delivery.scraped
-        delivery.scraped = None  # once
+        delivery.scraped, delivery.answer = None, result  # once
         delivery.fetches = min(delivery.fetches, 1)
         self._engine.let_go(request, result, end)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
@@ -34,6 +34,7 @@ from mocra_scrapy.models.backoff import backoff
 from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Delivery
+from mocra_scrapy.worker.failing_responses import FailingResponses, kind_of
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from mocra_scrapy.codec.requests import IRequestCodec
     from mocra_scrapy.engine.hooks import EngineHooks
+    from mocra_scrapy.runtime.worker_state import WorkerParts
     from mocra_scrapy.settings.failures import FailureOptions
     from mocra_scrapy.worker.outbox import Outbox
 
@@ -82,25 +84,26 @@ class Settlement:
 
     Args:
         fingerprint: as the cluster's filter knows a request; ``None``: that filter is off.
-        one_off: in a command like ``scrapy shell`` nothing is put back because of an error.
     """
 
     def __init__(
         self,
+        parts: WorkerParts,
         options: FailureOptions,
         outbox: Outbox,
         codec: IRequestCodec,
         stats: StatsCollector,
         *,
         fingerprint: Callable[[Request], bytes] | None,
-        one_off: bool,
     ) -> None:
         self._options = options
         self._outbox = outbox
         self._codec = codec
         self._stats = stats
+        self._responses = FailingResponses(parts, options, stats)
         self._fingerprint = fingerprint
-        self._retries = options.on_error == "retry" and not one_off
+        # In a command like `scrapy shell` nothing is put back because of an error.
+        self._retries = options.on_error == "retry" and not parts.one_off
 
     # ------------------------------------------------------------------ what goes wrong
 
@@ -114,7 +117,9 @@ class Settlement:
     def spider_error(self, failure: Any) -> None:
         """An exception left a callback, an errback or a spider middleware."""
         if (delivery := _current()) is not None:
-            delivery.fail("callback", failure.getTraceback())
+            delivery.fail(
+                "callback", failure.getTraceback(), kind_of("callback", failure.value, failure.getTracebackObject())
+            )
 
     def item_error(self, item: Any, failure: Any) -> None:
         """An exception left an item pipeline."""
@@ -124,7 +129,8 @@ class Settlement:
                 shown = repr(item)[:ITEM_CHARACTERS]
             except Exception as error:
                 shown = f"an item whose repr() fails: {error!r}"
-            delivery.record(f"{shown}\n{failure.getTraceback()}")
+            kind = kind_of("item", failure.value, failure.getTracebackObject())
+            delivery.record(f"{shown}\n{failure.getTraceback()}", kind)
 
     def download_failed(self, failure: Any) -> None:
         """A download failed for good and no errback took it. A request that was ignored on purpose
@@ -162,7 +168,7 @@ class Settlement:
         logger.error("Request %s can't be kept: %s", request, error, exc_info=not isinstance(error, MocraError))
         self._stats.inc_value("mocra/scheduler/enqueue_failed")
         if (delivery := _current()) is not None:
-            delivery.fail("child_lost", f"{request}\n{trace(error)}")
+            delivery.fail("child_lost", f"{request}\n{trace(error)}", kind_of("child_lost", error))
 
     # ------------------------------------------------------------------ what becomes of it
 
@@ -220,14 +226,22 @@ class Settlement:
         body = self._fresh(delivery, lease)
         if fault is not None:
             done = fault[0] == "callback" and self._options.on_error == "ack"
-            burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, **more))
+            burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, kind=delivery.kind, **more))
         for at, record in enumerate(records):
             left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0
             said = f"{counted(left, 'more item')} of this request failed; this one:\n{record}" if left > 0 else record
-            burials.append(Burial(lease, "item", bounded(said), fault is None or burials[0].done, body, **more))
+            more["kind"], done = delivery.record_kinds[at], fault is None or burials[0].done
+            burials.append(Burial(lease, "item", bounded(said), done, body, **more))
         for burial in burials:
             self._stats.inc_value(STATS[burial.reason])
-        self._outbox.bury(*burials)
+        self._outbox.bury(*self._with_response(delivery, burials))
+
+    def _with_response(self, delivery: Delivery, burials: list[Burial]) -> Iterator[Burial]:
+        """The same, with what the site answered at the first one of each kind: the others are of the same page."""
+        kinds = set()
+        for burial in burials:
+            yield burial if burial.kind in kinds else self._responses.offered_with(burial, delivery)
+            kinds.add(burial.kind)
 
     def _fingerprint_of(self, request: Request) -> bytes | None:
         try:

@@ -150,6 +150,10 @@ class Harness(ABC):
         """
         return False
 
+    def keys(self) -> list[str]:
+        """Names of all that is stored; none where nothing has a name."""
+        return []
+
     @abstractmethod
     async def lose_record(self) -> None:
         """Somebody deletes the record of the crawl, and nothing else."""

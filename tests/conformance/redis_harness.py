@@ -130,7 +130,8 @@ class RedisHarness(Harness):
         left = set()
         for key in self.keys():
             name = key.partition("}:")[2] or key
-            allowed = name in {"crawl", "dead", "dead:at", "dictionaries"} or name.startswith("last:")
+            kept = {"crawl", "dead", "dead:at", "dead:bodies", "dead:kinds", "dictionaries"}
+            allowed = name in kept or name.startswith("last:")
             if keep_seen:
                 allowed = allowed or name == "meta" or name.startswith("f:")
             if not allowed:

@@ -104,7 +104,11 @@ async def _a_whole_turn(harness: Harness, crawl: str, **options: Any) -> Stage:
     pushed = [Entry(b"new", "s0", 0, fp("new")), Entry(b"old", "s0", 0, fp(3)), Entry(b"far", "f", delay=LEASE * 9)]
     pushed += [Entry(b"first", "s9", 7, fp("first")), Entry(b"never filtered", "s1")]
     kept = mine[4]
-    burials = [Burial(mine[2], "errback"), Burial(mine[2], "errback", done=True), Burial(mine[3], "retries")]
+    burials = [
+        Burial(mine[2], "errback", kind="k", response=b"page"),
+        Burial(mine[2], "errback", done=True),
+        Burial(mine[3], "retries", kind="k", response=b"another"),
+    ]
 
     def call(repeat: bool) -> Awaitable[Any]:
         ack = [mine[0], mine[0]]
@@ -213,7 +217,8 @@ async def _a_join_of_a_new_run(harness: Harness, crawl: str) -> Stage:
 async def _letters(harness: Harness, crawl: str) -> tuple[QueueSession, list[str]]:
     a = await harness.worker_of(crawl, "a", shards=1)
     await a.push([Entry(b"%d" % i, "s", i, fp(i)) for i in range(3)])
-    await a.bury([Burial(lease, "errback", fingerprint=fp(lease.priority)) for lease in await a.lease(3)])
+    more = {"kind": "k", "response": b"page"}
+    await a.bury([Burial(lease, "errback", fingerprint=fp(lease.priority), **more) for lease in await a.lease(3)])  # type: ignore[arg-type]
     return a, [letter.id for letter in await a.queue.dead()]
 
 
@@ -278,8 +283,10 @@ async def _everything(harness: Harness, crawl: str) -> list[bytes]:
             break
     size = await heir.queue.size()
     assert not size.unfinished, size
+    letters = await heir.queue.dead(1000)
+    responses = [await heir.queue.find_response(letter.id) or b"none" for letter in letters]
     await heir.queue.close()
-    return sorted([*got, *(letter.body for letter in await heir.queue.dead(1000))])
+    return sorted([*got, *(letter.body for letter in letters), *responses])
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__.removeprefix("_"))

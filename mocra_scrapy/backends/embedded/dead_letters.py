@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
+from mocra_scrapy.backends.embedded.responses import ResponseTable
 from mocra_scrapy.backends.embedded.slots import Item
 from mocra_scrapy.models import Burial, DeadLetter
 from mocra_scrapy.models.dead_letters import first_failure
@@ -19,6 +20,7 @@ class DeadLetterTable:
     def __init__(self) -> None:
         self._numbers = count(1)
         self._letters: OrderedDict[str, tuple[float, DeadLetter]] = OrderedDict()  # id: when it died (clock), letter
+        self.responses = ResponseTable()
 
     def __len__(self) -> int:
         return len(self._letters)
@@ -26,6 +28,7 @@ class DeadLetterTable:
     def clear(self) -> None:
         """Forget all; numbers go on, so that an id from before fits no letter from after."""
         self._letters.clear()
+        self.responses.clear()
 
     def __iter__(self) -> Iterator[DeadLetter]:
         return (letter for _, letter in self._letters.values())
@@ -41,10 +44,10 @@ class DeadLetterTable:
         most: int,
         delivery: str = "",
         hand_outs: int | None = None,
-    ) -> str:
+    ) -> DeadLetter:
         """A letter of *item*, handed out once more than it was lost, or *hand_outs* times; of a
-        reason and detail, if the queue itself gave it up. *delivery*: what this returned for the
-        first letter of the same one.
+        reason and detail, if the queue itself gave it up. *delivery*: that of the first letter of
+        the same one.
         """
         number = f"{next(self._numbers):016d}"
         said = burial if isinstance(burial, Burial) else None
@@ -72,13 +75,22 @@ class DeadLetterTable:
         )
         self._letters[number] = (now, letter)
         while len(self._letters) > most:
-            self._letters.popitem(last=False)
-        return letter.delivery
+            self._drop_oldest()
+        return letter
+
+    def keep_response(self, letter: DeadLetter, burial: Burial, most: int, most_bytes: int) -> bool:
+        """That of *burial*, of which *letter* was made, if it has one and there is room."""
+        if burial.response is None or letter.id not in self._letters:
+            return False
+        return self.responses.keep(letter.id, burial.kind, burial.response, most, most_bytes)
+
+    def _drop_oldest(self) -> None:
+        self.responses.drop(self._letters.popitem(last=False)[0])
 
     def expire(self, now: float, ttl: float | None) -> None:
         """Forget what is too old at *now*; to be called before each use."""
         while ttl is not None and self._letters and next(iter(self._letters.values()))[0] <= now - ttl:
-            self._letters.popitem(last=False)
+            self._drop_oldest()
 
     def after(self, identity: str | None) -> Iterator[DeadLetter]:
         """Those that come after *identity*, which need not exist."""
@@ -88,7 +100,13 @@ class DeadLetterTable:
     def get(self, identity: str) -> DeadLetter | None:
         return self._letters.get(identity, (0.0, None))[1]
 
+    def response_of(self, letter: DeadLetter) -> bytes | None:
+        """Its own, or that of another letter of its delivery."""
+        every = (letter.id, *(other.id for other in self if other.delivery == letter.delivery))
+        return next((found for one in every if (found := self.responses.get(one)) is not None), None)
+
     def pop(self, identity: str) -> DeadLetter | None:
+        self.responses.drop(identity)
         return self._letters.pop(identity, (0.0, None))[1]
 
     def pop_deliveries(self, identities: Sequence[str]) -> tuple[list[bool], list[DeadLetter]]:
@@ -98,5 +116,5 @@ class DeadLetterTable:
         wanted = {name: letter for name in identities if (letter := self.get(name)) is not None}
         firsts = {letter.delivery: letter for letter in reversed(wanted.values())}
         for letter in [letter for letter in self if letter.delivery in firsts]:
-            del self._letters[letter.id]
+            self.pop(letter.id)
         return [bool(wanted.pop(name, None)) for name in identities], list(firsts.values())[::-1]

@@ -139,23 +139,27 @@ class _Turn:
     def _bury(self, bury: Sequence[Burial]) -> None:
         dropped: dict[str, Item | None] = {}  # several burials of one lease make as many letters
         deliveries: dict[str, str] = {}
+        dead, options = self._crawl.dead, self._options
         for burial in bury:
             token = burial.lease.token
             if token not in dropped:
                 dropped[token] = self._me.drop(token)
             item = dropped[token]
             self._done.buried.append(item is not None)
+            is_kept = False
             if item is not None:
-                most = self._options.max_dead
-                deliveries[token] = self._crawl.dead.add(
+                letter = dead.add(
                     item,
                     burial,
                     self._me.name,
                     now=self._now,
                     wall=self._wall,
-                    most=most,
+                    most=options.max_dead,
                     delivery=deliveries.get(token, ""),
                 )
+                deliveries[token] = letter.delivery
+                is_kept = dead.keep_response(letter, burial, options.dead_bodies, options.dead_bodies_bytes)
+            self._done.kept.append(is_kept)
 
     def pass_time(self) -> int:
         """Delays that are over, workers that are dead."""
@@ -263,6 +267,7 @@ class _Turn:
             throttle.rules.different,
             dict(done.refused),
             tuple(done.withdrawn),
+            tuple(done.kept),
         )
 
     def _leases(self) -> list[Lease]:

@@ -27,6 +27,7 @@ class Answered:
     acked: list[bool] = field(default_factory=list)
     released: list[bool] = field(default_factory=list)
     buried: list[bool] = field(default_factory=list)
+    kept: list[bool] = field(default_factory=list)
     handed_out: dict[str, tuple[float, Departure | None]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     crowded: list[str] = field(default_factory=list)

@@ -39,6 +39,13 @@ class MemoryDeadLetters:
         letters = self._letters
         return [letters.get(one) for one in ids]
 
+    async def find_response(self, identity: str) -> bytes | None:
+        letter = self._letters.get(identity)
+        return None if letter is None else self._letters.response_of(letter)
+
+    async def response_sizes(self, ids: Sequence[str]) -> Sequence[int]:
+        return [len(self._letters.responses.get(one) or b"") for one in ids]
+
     async def replay(self, ids: Sequence[str], *, forget: bool = False) -> Sequence[bool]:
         found, letters = self._letters.pop_deliveries(ids)
         self._crawl.replay(letters, self.options.lifo, forget=forget)

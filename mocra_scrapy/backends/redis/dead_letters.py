@@ -21,6 +21,8 @@ from mocra_scrapy.models.entries import BETWEEN
 PAGE, IDS, COUNT, FIND, PURGE, REPLAY = (
     load_script(f"letters_{verb}") for verb in ("page", "ids", "count", "find", "purge", "replay")
 )
+RESPONSE, RESPONSE_SIZES = load_script("letters_response"), load_script("letters_response_sizes")
+OF_KIND, DROP = load_script("responses_of_kind"), load_script("responses_drop")
 
 #: Letters of one call, so that a script stays short: found by name, and looked at in search.
 PART, LOOK = 200, 200
@@ -138,6 +140,28 @@ class RedisDeadLetters:
     async def find_dead(self, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
         found = await self._by_shard(ids, FIND)
         return [open_letter(one, raw) if raw else None for one, raw in zip(ids, found, strict=True)]
+
+    async def find_response(self, identity: str) -> bytes | None:
+        name, _, shard = identity.rpartition("-")
+        if not shard.isdecimal() or int(shard) >= await self._shards.known():
+            return None
+        found: bytes | None = await self._shards.run(RESPONSE, int(shard), self._dead_ttl, name)
+        return found
+
+    async def response_sizes(self, ids: Sequence[str]) -> Sequence[int]:
+        return [int(size or 0) for size in await self._by_shard(ids, RESPONSE_SIZES)]
+
+    async def drop_responses(self, kind: str) -> None:
+        """What is too much of *kind* over all shards: each keeps as many as all may. The first ones stay,
+        whoever else does the same meanwhile.
+        """
+
+        async def one(shard: int) -> list[tuple[str, int]]:
+            return [(name.decode(), shard) for name in await self._shards.run(OF_KIND, shard, kind)]
+
+        kept = sorted(found for ids in await self._shards.everywhere(one) for found in ids)
+        for name, shard in kept[self.options.dead_bodies :]:
+            await self._shards.run(DROP, shard, name)
 
     async def replay(self, ids: Sequence[str], *, forget: bool = False) -> Sequence[bool]:
         lifo, channel = str(int(self.options.lifo)), self._shards.channel

@@ -59,8 +59,8 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
 
 
 def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], turn: ShardTurn) -> list[list[bool]]:
-    """Stored, acked, released, buried: in the order in which they were given to :func:`divide`."""
-    flags = [[False] * len(given) for given in (turn.push, turn.ack, turn.release, turn.bury)]
+    """Stored, acked, released, buried, kept: in the order in which they were given to :func:`divide`."""
+    flags = [[False] * len(given) for given in (turn.push, turn.ack, turn.release, turn.bury, turn.bury)]
     for shard, part in parts.items():
         answer = answers[shard]
         for out, at, got in (
@@ -68,6 +68,7 @@ def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], tur
             (flags[1], part.ack_at, answer.acked),
             (flags[2], part.release_at, answer.released),
             (flags[3], part.bury_at, answer.buried),
+            (flags[4], part.bury_at, answer.kept),
         ):
             for i, flag in zip(at, got, strict=True):
                 out[i] = flag
@@ -236,7 +237,7 @@ class DividedExchanges:
         everyone = answers.values()
         dues = [a.next_due for a in everyone if a.next_due is not None]
         leases: list[Lease] = [lease for a in everyone for lease in a.leases]
-        stored, acked, released, buried = flags
+        stored, acked, released, buried, kept = flags
         return Exchange(
             stored,
             acked,
@@ -257,6 +258,7 @@ class DividedExchanges:
             rule_sets=answers[0].rule_sets,
             stalled=sum(a.stalled for a in everyone),
             withdrawn=[one for a in everyone for one in a.withdrawn],
+            kept=kept,
         )
 
 

@@ -137,7 +137,8 @@ def burial_argument(burial: Burial) -> list[Any]:
         -1 if burial.first_failed_at is None else round(burial.first_failed_at * 1000),
     ]
     body = burial.body
-    return [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
+    argument = [burial.lease.token, burial.reason, burial.detail, int(body is not None), body or b"", more]
+    return argument if burial.response is None else [*argument, burial.kind, burial.response]
 
 
 def pack_rules(options: QueueOptions, channel: str) -> Mapping[str, Any]:
@@ -151,6 +152,8 @@ def pack_rules(options: QueueOptions, channel: str) -> Mapping[str, Any]:
         "seen_ttl": int((options.seen_ttl or 0) * 1000),
         "max_dead": options.max_dead,
         "dead_ttl": int((options.dead_ttl or 0) * 1000),
+        "dead_bodies": options.dead_bodies,
+        "dead_bodies_bytes": options.dead_bodies_bytes,
         "rules": digest_of(options.rules),
         "lookahead": round(options.lookahead * 1e6),
     }
@@ -284,6 +287,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             int(told.get(b"rule_sets", 1)),
             open_refused(told.get(b"stored", b"")),
             open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
+            _flags(told[b"kept"]) if b"kept" in told else [False] * len(told.get(b"buried", b"")),
         )
         return with_blocks(answer, told)
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:

@@ -209,6 +209,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             written = sum(answer.buried) + answer.given_up + answer.stalled
             if written and answer.size.dead > self.options.max_dead:
                 await self.drop_oldest(written)
+            for kind in {burial.kind for burial, kept in zip(bury, answer.kept, strict=True) if kept}:
+                await self.drop_responses(kind)
         if answer.state.finished and answer.size.unfinished:
             # Somebody stored something after the end, on another shard than the record's: the run
             # goes on.
@@ -217,8 +219,11 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
 
     async def _ask(self, worker: str, number: int, shard: int, turn: ShardTurn) -> Exchange:
         control, own = shard == 0, None
+        rules = self._rules
+        if turn.bury and self._shards.count > 1:
+            rules = {**rules, "dead_bodies_bytes": self.options.dead_bodies_bytes // self._shards.count}
         while True:
-            argument = pack_turn(turn, self._rules, worker, number, control=control, own=own)
+            argument = pack_turn(turn, rules, worker, number, control=control, own=own)
             answer = await self._shards.run(EXCHANGE, shard, argument)
             if answer != UNKNOWN_RULES:
                 return open_answer(answer, number, shard)

@@ -1,20 +1,16 @@
-"""``scrapy mocra dead list|show|replay|purge|export``: dead letters."""
+"""``scrapy mocra dead list|show|parse|replay|purge|export``: dead letters."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from scrapy.commands import ScrapyCommand
-from scrapy.spiderloader import get_spider_loader
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
 
@@ -22,11 +18,13 @@ from mocra_scrapy.codec.compression import PayloadReader
 from mocra_scrapy.codec.dead_letter_view import as_json, as_line, as_text, fingerprint_of, instant
 from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
+from mocra_scrapy.commands.verbs.dead_parse import Found, parse
+from mocra_scrapy.commands.verbs.dead_responses import show_response, stored_response
+from mocra_scrapy.commands.verbs.dead_which import UsageProblem, point_in_time, positive, which_crawl
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
 from mocra_scrapy.models.wording import counted
-from mocra_scrapy.settings.crawl import Options, read_options
-from mocra_scrapy.settings.identity import settings_project
+from mocra_scrapy.settings.crawl import Options
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -35,38 +33,15 @@ if TYPE_CHECKING:
 
 #: Letters of one look.
 PAGE = 200
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def point_in_time(text: str) -> float:
-    """``2h`` (ago), ``2026-01-31``, ``2026-01-31T08:00+01:00`` (UTC without a zone), or seconds
-    since the epoch.
-    """
-    ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if ago:
-        return time.time() - float(ago[1]) * UNITS[ago[2]]
-    if re.fullmatch(r"\d+(?:\.\d+)?", text):
-        return float(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2h, 30m, 7d, or 2026-01-31T08:00") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
-    """List, show, replay, purge or export dead letters. Exit code 1 when it can't be done, or
-    an ID is unknown.
+    """List, show, parse, replay, purge or export dead letters. Exit code 1 when it can't be done, or
+    an ID is unknown; of parse also when the callback fails.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        actions = ("list", "show", "replay", "purge", "export")
+        actions = ("list", "show", "parse", "replay", "purge", "export")
         parser.add_argument("action", choices=actions, metavar="action", help=" | ".join(actions))
         parser.add_argument("words", nargs="*", metavar="SPIDER [ID …]", help="whose; with --crawl only IDs")
         parser.add_argument("--crawl", metavar="NAME", help="the crawl's name, in place of a spider's")
@@ -86,7 +61,13 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             "--all", action="store_true", help="replay, purge: all that fit; needed if nothing is named"
         )
         parser.add_argument("--forget", action="store_true", help="replay: let the filter forget the request, too")
-        parser.add_argument("-o", "--output", metavar="FILE", help="export: write to FILE (default: standard output)")
+        parser.add_argument("-o", "--output", metavar="FILE", help="export, show --body: to FILE, not standard output")
+        parser.add_argument("--body", action="store_true", help="show: the body of the response that is kept, as it is")
+        parser.add_argument("--headers", action="store_true", help="show: its status and headers")
+        parser.add_argument(
+            "-a", dest="arguments", action="append", default=[], metavar="NAME=VALUE", help="parse: a spider argument"
+        )
+        parser.add_argument("--pipelines", action="store_true", help="parse: process items through pipelines")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
         assert command.settings is not None
@@ -96,40 +77,14 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             action.own_fingerprints = (
                 load_object(command.settings["REQUEST_FINGERPRINTER_CLASS"]) is RequestFingerprinter
             )
-            return asyncio.run(action.run())
+            code = asyncio.run(action.run())
+            return code if action.found is None else parse(action.found, command.settings, options)
         except MocraError as error:
             print(f"Error: {error}", file=sys.stderr)
             return 1
         except UsageProblem as problem:
             print(f"Error: {problem}", file=sys.stderr)
             return 2
-
-
-class UsageProblem(Exception):
-    """The command line makes no sense; the text says what would."""
-
-
-def which_crawl(settings: BaseSettings, options: argparse.Namespace) -> tuple[Options, list[str]]:
-    """The settings of the crawl that is meant, and the IDs."""
-    ids = list(options.words)
-    if options.crawl is not None:
-        return read_options(settings, options.crawl), ids
-    if not ids:
-        raise UsageProblem(f"Whose? scrapy mocra dead {options.action} SPIDER, or --crawl NAME")
-    name = ids.pop(0)
-    loader = get_spider_loader(settings)
-    try:
-        name = name.removeprefix(f"{settings_project(settings)}:")
-        loader.load(name).update_settings(settings)
-    except KeyError:
-        if ":" in name:  # of another project, or of a MOCRA_CRAWL
-            options.crawl = name
-            return read_options(settings, name), ids
-        known = ", ".join(sorted(loader.list())) or "none: is this the folder of a project?"
-        raise UsageProblem(
-            f"There is no spider {name!r}. Spiders: {known}. For a crawl by its name: --crawl NAME"
-        ) from None
-    return read_options(settings, name), ids
 
 
 class Action:
@@ -143,9 +98,11 @@ class Action:
 
     Attributes:
         own_fingerprints: whether the project uses Scrapy's own fingerprinter.
+        found: the letter to parse.
     """
 
     own_fingerprints = True
+    found: Found | None = None
 
     def __init__(self, options: argparse.Namespace, settings: BaseSettings, chosen: Options, ids: list[str]) -> None:
         self.options, self._settings, self.chosen, self.ids = options, settings, chosen, ids
@@ -158,6 +115,8 @@ class Action:
         action = self.options.action
         if action == "show" and not self.ids:
             raise UsageProblem("Which? scrapy mocra dead show SPIDER ID …; list tells the IDs")
+        if (action == "parse" or self._shows_response) and len(self.ids) != 1:
+            raise UsageProblem(f"Which one? scrapy mocra dead {action} SPIDER ID; list marks those with a body")
         narrow = (self.options.reason, self.options.slot, self.options.since, self.options.until, self.options.limit)
         chosen = self.ids or self.options.all or any(part is not None for part in narrow)
         if action in ("replay", "purge") and not chosen:
@@ -201,11 +160,17 @@ class Action:
             self._reader.load((await queue.dictionaries()).contents)
         return [replace(letter, body=self._reader.payload(letter.body)) for letter in letters]
 
+    @property
+    def _shows_response(self) -> bool:
+        return self.options.action == "show" and bool(self.options.body or self.options.headers)
+
     async def _list(self, queue: IRequestQueue) -> int:
         most, shown = self.options.limit or 20, 0
         async for page in self._letters(queue, most):
-            for letter in page:
-                mark = " (done)" if letter.done else ""
+            sizes = await queue.response_sizes([letter.id for letter in page])
+            for letter, size in zip(page, sizes, strict=True):
+                marks = ["done"] * letter.done + ["body"] * (size > 0)
+                mark = f" ({', '.join(marks)})" if marks else ""
                 tries = f"{counted(letter.deliveries, 'delivery')}, {counted(letter.retries, 'retry')}"
                 url = as_json(letter, self.chosen.secret_params)["url"]
                 print(f"{letter.id}  {instant(letter.died_at)}  {letter.reason}{mark}  {tries}  {url}")
@@ -218,9 +183,21 @@ class Action:
         return self._unknown(shown)
 
     async def _show(self, queue: IRequestQueue) -> int:
+        if self._shows_response:
+            return await show_response(queue, self.ids[0], self.options)
         letters = [letter async for page in self._letters(queue, None) for letter in page]
-        print("\n\n".join(as_text(letter, self.chosen.secret_params) for letter in letters))
+        sizes = await queue.response_sizes([letter.id for letter in letters])
+        texts = [as_text(letter, self.chosen.secret_params) for letter in letters]
+        kept = [f"response: kept ({size} bytes); --headers and --body show it\n" if size else "" for size in sizes]
+        print("\n\n".join(more + text for more, text in zip(kept, texts, strict=True)))
         return self._unknown(len(letters))
+
+    async def _parse(self, queue: IRequestQueue) -> int:
+        letters = [letter async for page in self._letters(queue, None) for letter in page]
+        response = await stored_response(queue, self.ids[0]) if letters else None
+        if response is not None:
+            self.found = Found(letters[0], response, (await queue.record()).job, self.chosen)
+        return self._unknown(len(letters)) or int(response is None)
 
     async def _export(self, queue: IRequestQueue) -> int:
         written = 0

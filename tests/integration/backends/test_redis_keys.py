@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Entry, Finish, LimitChange, QueueOptions, Reservation, RuleSet, SlotLimit
+from mocra_scrapy.models import Burial, Entry, Finish, Lease, LimitChange, QueueOptions, Reservation, RuleSet, SlotLimit
 from tests.integration.backends.redis_crawls import backend, started
 from tests.services.redis_server import RedisServer
 
@@ -114,4 +114,30 @@ async def test_foreign_keys_under_our_names_are_told(redis_url: str, redis_singl
         queue = on.request_queue("c", QueueOptions())
         with pytest.raises(BackendCorrupted, match="WRONGTYPE"):
             await queue.join("w")
+        await queue.close()
+
+
+async def test_responses_beside_letters_go_by_themselves_and_are_as_many_over_shards(
+    redis_url: str, redis_single: RedisServer
+) -> None:
+    options = QueueOptions(shards=3, dead_bodies=2, dead_ttl=1000)
+    async with backend(redis_url) as on:
+        queue = on.request_queue("c", options)
+        worker = QueueSession(queue, "w")
+        await worker.join()
+        await worker.push([Entry(b"", f"s{n}") for n in range(12)])
+        leases: list[Lease] = []
+        while len(leases) < 12:
+            leases += await worker.lease(12)
+        assert len({lease.shard for lease in leases}) == 3
+        for lease in leases:
+            await worker.bury([Burial(lease, "item", kind="k", response=b"page")])
+        letters = await queue.dead()
+        sizes = await queue.response_sizes([letter.id for letter in letters])
+        assert len(letters) == 12
+        assert sum(size > 0 for size in sizes) == 2, "of all shards together"
+        with redis_single.client() as client:
+            keys = list(client.scan_iter(match="*:dead:*"))
+            assert {key.rpartition(b":")[2] for key in keys} == {b"at", b"bodies", b"kinds"}
+            assert all(0 < client.pttl(key) <= 1_000_000 for key in keys)
         await queue.close()

@@ -72,6 +72,9 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_THROTTLE_ON_OUTAGE", "run"),
         ("MOCRA_DEAD_TTL", -1),
         ("MOCRA_BUDGETS", "pages"),
+        ("MOCRA_DEAD_BODIES", -1),
+        ("MOCRA_DEAD_BODIES", 1001),
+        ("MOCRA_DEAD_BODIES_MAX_BYTES", "much"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: Any) -> None:

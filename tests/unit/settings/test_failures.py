@@ -42,6 +42,7 @@ def test_zero_switches_off() -> None:
         ("MOCRA_STALL_MAX", "never"),
         ("MOCRA_STALL_ATTEMPTS", 0),
         ("MOCRA_STALL_OPENINGS", -1),
+        ("MOCRA_DEAD_BODY_MAX_BYTES", 65 * 2**20),
         ("MOCRA_ON_ERROR", "ignore"),
         ("MOCRA_ON_ERROR", 1),
         ("MOCRA_DEAD_RETRIES", "perhaps"),

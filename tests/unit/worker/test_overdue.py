@@ -84,6 +84,7 @@ class World:
     def __init__(self, clock: Clock, shared: bool = True, **settings: Any) -> None:
         self.clock = clock
         self.settled: list[tuple[str, str | None, bool]] = []
+        self.results: list[Any] = []
         self.deliveries = Deliveries(self._settle, lambda names: None, lambda: None, lambda names, instant: None)
         self.stats = Stats()
         crawler: Any = SimpleNamespace(stats=self.stats, spider=SimpleNamespace(parse=self.parse))
@@ -98,6 +99,7 @@ class World:
         assert delivery.request is not None
         fault = None if delivery.fault is None else delivery.fault[0]
         self.settled.append((delivery.request.url, fault, delivery.returned))
+        self.results.append(delivery.result)
 
     def begin(self, name: str, *, scraped: bool = True, **meta: Any) -> Request:
         request = Request(f"http://user:secret@s.test/{name}", meta=meta)
@@ -125,6 +127,7 @@ def test_a_time_out_settles_once(clock: Clock) -> None:
     assert world.settled == []
     clock.move(1.1)
     assert world.settled == [(request.url, "callback_timeout", False)]
+    assert [result.url for result in world.results] == [request.url], "what was parsed may be kept"
     [(text, slot)] = world.engine.told
     assert "World.parse of http://***@s.test/slow" in text.replace("user:***", "***")
     assert "secret" not in text

@@ -1,13 +1,13 @@
--- uses: journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
+-- uses: journal meta items filter crawl sizes workers responses dead_letters rules turns throttle departures mailbox permits leases
 -- uses: stalled budgets withdrawing leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms, {fingerprint or '', body, ...}, names of budgets or nil,
 -- 1 when they come again} each; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
--- body, that body, the last part of a letter} each; rules: digest of the worker's; own: these, where it was asked for them,
--- see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted: names of which it wants a permit for what
--- does not come from here.
--- -> packed map: stored, acked, released, buried: strings of 0 and 1 (stored: a to e for a budget that refused); groups:
+-- body, that body, the last part of a letter, then, where it has one, kind and response} each; rules: digest of the worker's;
+-- own: these, where it was asked for them, see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted:
+-- names of which it wants a permit for what does not come from here.
+-- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1 (stored: a to e for a budget that refused); groups:
 -- {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1;
 -- state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us;
 -- permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules:
@@ -26,7 +26,7 @@ items.bound(asked.bytes)
 -- call}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
 -- asked for permits of what is parked. before: of this call's earlier steps.
 local own, mail
--- The part of the answer that a repeat can't find out again: stored, acked, released, buried, lost, reclaimed, given_up,
+-- The part of the answer that a repeat can't find out again: stored, acked, released, buried, kept, lost, reclaimed, given_up,
 -- crowded as they are told; departs: see leasing.lua; holds: name -> us. What says nothing is missing.
 local done = {}
 local first_end  -- ms when the first lease of a worker ends, where it is known
@@ -90,7 +90,7 @@ local function answer()
         end
     end
     return cmsgpack.pack({
-        stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, lost = done.lost,
+        stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, kept = done.kept, lost = done.lost,
         reclaimed = done.reclaimed, given_up = done.given_up, stalled = done.stalled, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
         state = asked.control == 1 and crawl.state() or nil, departs = done.departs, now = done.departs and meta.now_us or nil,

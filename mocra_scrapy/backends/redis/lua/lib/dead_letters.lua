@@ -1,4 +1,4 @@
--- uses: journal meta items
+-- uses: journal meta items responses
 -- Dead letters of one shard.
 local dead_letters = (function()
     local call, text, now = redis.call, meta.text, meta.now
@@ -6,6 +6,7 @@ local dead_letters = (function()
 
     local function drop(ids)
         if #ids == 0 then return end
+        responses.drop(ids)
         local letters, times = {}, {}
         for i, packed in ipairs(call('HMGET', DEAD, unpack(ids))) do
             if packed then
@@ -27,8 +28,8 @@ local dead_letters = (function()
 
     -- Stores a letter. count: hand-outs it had; kept: {max_dead: how many letters, dead_ttl: ms for how long or 0}; body:
     -- what a replay puts back; more: the last part of a letter, see meta.lua; delivery: what this returned for the first
-    -- letter of the same delivery.
-    local function write(placed, count, reason, detail, worker, kept, body, more, delivery)
+    -- letter of the same delivery; answer: {kind, response} of the burial -> delivery, whether the response was kept
+    local function write(placed, count, reason, detail, worker, kept, body, more, delivery, answer)
         local rank, slot, item = items.unplace(placed)
         meta.seq = meta.seq + 1
         local id = string.format('%013.0f-%08.0f', now, meta.seq % 100000000)
@@ -43,7 +44,8 @@ local dead_letters = (function()
         for _, key in ipairs({DEAD, DEAD_AT}) do  -- nobody may come to clean up: with the last letter the keys go by themselves
             if kept.dead_ttl > 0 then call('PEXPIREAT', key, text(now - meta.ahead + kept.dead_ttl)) else call('PERSIST', key) end
         end
-        return delivery or id
+        local is_there = answer and call('HEXISTS', DEAD, id) == 1
+        return delivery or id, is_there and responses.keep(id, answer.kind, answer.response, kept)
     end
 
     local function bury(placed, count, reason, detail, worker, kept)  -- a leased entry becomes a dead letter

@@ -70,6 +70,10 @@
 --   dead             hash    id -> packed letter                                      replayed, purged, over max_dead;
 --                                                                                     dead_ttl
 --   dead:at          zset    id -> ms when it died                                    with it
+--   dead:bodies      hash    id of a letter -> '<length of kind>:' .. kind .. what    with the letter
+--                            the site answered
+--   dead:kinds       hash    kind of failure -> packed ids of letters with such an    with them
+--                            answer, the oldest first; '\31' -> bytes of all
 --   f:<gen>:<n>      set     bucket n of the filter: decimal 63-bit numbers, small    the run is finished; seen_ttl
 --                            enough for intset
 --

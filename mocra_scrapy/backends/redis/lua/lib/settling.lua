@@ -47,9 +47,10 @@ local settling = (function()
         end
         done.released, flags = table.concat(flags), {}
 
+        local kept, is_any_kept = {}, false
         local buried, deliveries = {}, {}  -- token -> what it stood for: several burials of one lease make as many letters
         for i, burial in ipairs(bury) do
-            local token, reason, detail, is_changed, body, more = unpack(burial)
+            local token, reason, detail, is_changed, body, more, kind, response = unpack(burial)
             if buried[token] == nil then
                 buried[token] = let_go(token)
                 if buried[token] then meta.leased = math.max(0, meta.leased - 1) end
@@ -59,12 +60,15 @@ local settling = (function()
                 local _, _, item = items.unplace(placed)
                 local count = items.deliveries(item) + 1
                 local put_back = is_changed == 1 and body or nil
-                deliveries[token] = dead_letters.write(
-                    placed, count, reason, detail, asked.worker, asked, put_back, more, deliveries[token])
-            end
+                local answer, is_kept = response and {kind = kind, response = response} or nil, nil
+                deliveries[token], is_kept = dead_letters.write(
+                    placed, count, reason, detail, asked.worker, asked, put_back, more, deliveries[token], answer)
+                kept[i], is_any_kept = is_kept and '1' or '0', is_any_kept or is_kept
+            else kept[i] = '0' end
             flags[i] = placed and '1' or '0'
         end
         done.buried = table.concat(flags)
+        if is_any_kept then done.kept = table.concat(kept) end
         note(meta.in_parts, 'HSET', key, back)
         meta.in_parts('HDEL', key, gone)
         return given_back
