@@ -244,6 +244,7 @@ async def test_what_waits_for_a_spent_budget_is_withdrawn(harness: Harness) -> N
     assert max(one.number for one in told) <= 600, "a limited number a call"
     assert set(got) <= {"t"}
     assert any(one.bodies and all(body.isdigit() for body in one.bodies) for one in told)
+    assert max(len(one.bodies) for one in told) == 3
     size = await a.queue.size()
     assert size.unfinished == len(held) + 1
     assert size.seen == len(held) + 1, "as if they had never been stored"
