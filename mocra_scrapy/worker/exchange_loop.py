@@ -198,9 +198,7 @@ class ExchangeLoop:
         return want > 0 and not status.dry and (status.hungry or self._inbox.leased * 2 <= options.prefetch)
 
     def _want(self, options: Options) -> int:
-        """How many to lease: what the downloader has room for and the prefetch, less what is here
-        already.
-        """
+        """How many to lease: room in the downloader and the prefetch, less what is here already."""
         if self._immediate or not self._status.leasing or self._engine.paused:
             return 0
         leased, free = self._inbox.leased, max(0, options.concurrency - self._engine.downloading)
