@@ -280,14 +280,12 @@ class ExchangeLoop:
         self._policy.on_answered(exchange, call.bounds)
 
     async def _take_in(self, call: Call, exchange: Exchange) -> None:
-        state, came = await self._lost.look(exchange.state), time.monotonic()
+        state = await self._lost.look(exchange.state)
         if state is not exchange.state:
             exchange = replace(exchange, state=state)
         self._note(call, exchange)
         # Nobody sees a lease that can't be read yet.
         await self._codec.arrived(exchange.leases, self._insist)
-        if exchange.leases and (took := time.monotonic() - came) > 0.001:  # their instants have come nearer
-            exchange = replace(exchange, leases=[replace(one, wait=one.wait - took) for one in exchange.leases])
         self._handler.on_answered(call.batch, exchange)
         if exchange.refused or exchange.withdrawn:
             self._budgets.answered(call.batch, exchange)

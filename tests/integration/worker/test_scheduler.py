@@ -5,9 +5,7 @@ closing.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +19,6 @@ from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models import QueueOptions, Seeding
 from mocra_scrapy.scheduler import Scheduler
-from mocra_scrapy.worker import exchange_loop
 from tests.integration.worker.scheduling import URLS, OneSpider, dequeue, drained, eventually, opened, unseeded
 
 
@@ -279,25 +276,3 @@ async def test_one_request_of_a_slot_goes_before_robots_txt_is_there() -> None:
         assert [request.url for request in rest] == ["http://bar.test/1", "http://bar.test/2"]
         for request in [*list(worker.deliveries.by_id.values())]:
             worker.deliveries.finished(request.request)
-
-
-async def test_an_instant_comes_nearer_while_a_dictionary_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store says in how many seconds, from its answer on."""
-    later, monotonic = 0.0, time.monotonic
-    async with opened(DOWNLOAD_DELAY=0.2, RANDOMIZE_DOWNLOAD_DELAY=False) as scheduler:
-        worker = scheduler.worker
-        assert worker is not None
-
-        async def arrived(leases: Any, insist: Any) -> None:
-            nonlocal later
-            later += 0.15 if leases else 0.0
-
-        monkeypatch.setattr(exchange_loop, "time", SimpleNamespace(monotonic=lambda: monotonic() + later))
-        monkeypatch.setattr(worker.codec, "arrived", arrived)
-        monkeypatch.setattr(worker.inbox, "_clock", lambda: 50.0)
-        for n in range(2):
-            assert scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
-        await eventually(lambda: worker.inbox._at)
-        first = min(instant.at for instant in worker.inbox._at.values())
-        assert first <= 50.0 - 0.15 + 1e-6
-        worker.inbox.give_back()
