@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ import redis
 from scrapy.dupefilters import RFPDupeFilter
 
 from mocra_scrapy.exceptions import BackendCorrupted
-from mocra_scrapy.models import Seeding
 from mocra_scrapy.scheduler import Scheduler
 from tests.integration.worker.scheduling import eventually, opened
 
@@ -164,31 +162,3 @@ async def test_a_worker_that_was_silent_itself_blames_no_clock(redis_url: str) -
         await answered(scheduler)
         assert stopped
         assert not scheduler.crawler.stats.get_value("mocra/backend/clock_steps")
-
-
-async def test_a_later_run_is_seeded_where_nobody_has() -> None:
-    """Another worker began it; this one goes on in it."""
-    seeded = []
-
-    async def seeds(_: Any) -> bool:
-        seeded.append(1)
-        return True
-
-    async with opened(MOCRA_CLOSE="never") as scheduler:
-        ran_again(scheduler, seeds)
-        assert scheduler.worker is not None
-        lost = scheduler.worker.lost
-        first = lost._known
-        later = replace(first, run=first.run + 1, finished=False, seeding=Seeding.OPEN)
-        assert await lost.look(first) is first
-        assert lost._seeding is None
-        assert await lost.look(later) is later
-        await eventually(lambda: seeded)
-        kept = lost._seeding
-        for over in (
-            replace(later, run=first.run + 2, seeding=Seeding.DONE),
-            replace(later, run=first.run + 3, finished=True),
-        ):
-            assert await lost.look(over) is over
-            assert lost._seeding is kept, "there is nothing to seed"
-        assert scheduler.crawler.stats.get_value("mocra/worker/state_lost") is None

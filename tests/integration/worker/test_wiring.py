@@ -197,3 +197,11 @@ async def test_a_seeder_that_waits_hears_that_nothing_can_be_fetched(monkeypatch
         assert not looks
         scheduler.worker.deliveries.finished(request)
         await drained(scheduler)
+
+
+@pytest.mark.parametrize(("scope", "waits"), [("cluster", False), ("worker", True)])
+async def test_a_slots_delay_is_waited_for_once(scope: str, waits: bool) -> None:
+    """Where the queue books departures the downloader adds none of its own."""
+    async with hooked(DOWNLOAD_DELAY=7, MOCRA_THROTTLE_SCOPE=scope) as (_, engine):
+        _, slot = engine.downloader._get_slot(Request(URLS[0]))
+        assert (slot.download_delay() > 0) == waits

@@ -75,7 +75,10 @@ def test_methods_are_called_as_the_contract_says(kind: type) -> None:
 @pytest.mark.parametrize(("one", "other"), [*zip(MEMORY, REDIS, strict=True)], ids=lambda kind: kind.__name__)
 def test_both_backends_are_called_in_the_same_way(one: type, other: type) -> None:
     """By position or by name."""
-    for interface in implementedBy(one):
-        for name, said in interface.namesAndDescriptions(all=True):
+    compared = 0
+    for interface in implementedBy(one).flattened():
+        for name, said in interface.namesAndDescriptions():
             if isinstance(said, Method) and interface.implementedBy(other):
                 assert parameters(getattr(one, name)) == parameters(getattr(other, name)), name
+                compared += 1
+    assert compared >= 2
