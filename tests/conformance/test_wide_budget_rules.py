@@ -83,6 +83,43 @@ async def test_a_domain_has_one_budget_for_all_its_slots(harness: Harness) -> No
     assert stored(await a.exchange(push=pages(1000, of=("domain:other",)), bounds=bounds)) == 1
 
 
+@pytest.mark.parametrize(
+    ("wide", "total"),
+    [
+        ({}, 50),
+        ({SEED: 30}, 30),
+        ({DOMAIN: 60, SEED: 100}, 50),
+        ({DOMAIN: 60, SEED: 7}, 7),
+        ({"its own": 30}, 50),
+    ],
+    ids=["slot", "slot and seed", "all, slot least", "all, seed least", "a seed each"],
+)
+async def test_a_page_is_within_all_its_budgets(harness: Harness, wide: dict[str, int], total: int) -> None:
+    a, _ = await two(harness)
+    slots = [f"s{n}" for n in range(2)]
+    for turn in range(2):
+        push = [
+            Entry(
+                f"{slot} {n}".encode(),
+                slot,
+                fingerprint=fp(1000 * at + n),
+                budgets=(f"slot:{slot}", *(f"seed:{slot} {n}" if name == "its own" else name for name in wide)),
+            )
+            for at, slot in enumerate(slots)
+            for n in range(40 * turn, 40 * turn + 40)
+        ]
+        names = {name for entry in push for name in entry.budgets}
+        limits = {name: {"pages": 25 if name.startswith("slot:") else wide.get(name, 30)} for name in names}
+        answer = await a.exchange(push=push, bounds=said(also=limits))
+        assert len(answer.refused) == len(push) - stored(answer), "each is stored or refused"
+    has = [(await of(a, f"slot:{slot}")).pages for slot in slots]
+    assert sum(has) <= total
+    assert max(has) <= 25
+    assert [(await of(a, name)).pages for name in wide if name != "its own"] == [
+        sum(has) for name in wide if name != "its own"
+    ]
+
+
 async def test_room_that_one_slot_does_not_use_is_anothers(harness: Harness) -> None:
     a, b = await two(harness)
     few = await a.exchange(push=pages(*range(SLOTS)), bounds=said(pages=40))

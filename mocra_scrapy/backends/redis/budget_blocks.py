@@ -109,12 +109,18 @@ class BudgetBlocks:
     # ------------------------------------------------------------------ blocks
 
     async def drawn(
-        self, needed: Mapping[int, Sequence[Any]], said: Budgeting, *, is_last: bool
+        self,
+        needed: Mapping[int, Sequence[Any]],
+        waiting: Mapping[int, Sequence[Entry]],
+        said: Budgeting,
+        *,
+        is_last: bool,
     ) -> dict[int, ShardBudgeting]:
         """What each shard is told with what it could not store.
 
         Args:
             needed: shard -> what it says of names of which it needs blocks.
+            waiting: shard -> what it could not store.
             said: by the worker that pushes.
             is_last: whether what finds no room now is refused, whatever happens meanwhile.
         """
@@ -131,7 +137,10 @@ class BudgetBlocks:
             todo = [ask for ask in asks if ask.name in missing]
             for ask in todo:
                 ask.reports, ask.is_all = told[ask.name], True
-        return {shard: self._told(shard, asks, said, is_last=is_last) for shard in needed}
+        return {
+            shard: self._told([ask for ask in asks if ask.shard == shard], waiting[shard], said, is_last=is_last)
+            for shard in needed
+        }
 
     @staticmethod
     def _is_over(ask: _Ask) -> bool:
@@ -165,21 +174,21 @@ class BudgetBlocks:
         every = await self._shards.everywhere(one)
         return {name: [(s, reports[i]) for s, reports in enumerate(every)] for i, name in enumerate(told)}
 
-    def _told(self, shard: int, asks: Sequence[_Ask], said: Budgeting, *, is_last: bool) -> ShardBudgeting:
-        mine = [ask for ask in asks if ask.shard == shard]
-        dry: dict[str, Sequence[int]] = {}
-        for ask in mine:
+    def _told(
+        self, asks: Sequence[_Ask], entries: Sequence[Entry], said: Budgeting, *, is_last: bool
+    ) -> ShardBudgeting:
+        names = {name for entry in entries for name in entry.budgets}  # also those that lack nothing: a slot's
+        dry: dict[str, Sequence[int]] = {name: [2, 2, EVER, EVER] for name in names if is_last and is_wide(name)}
+        for ask in asks:
             name, back = _text(ask.name), ask.answer[b"share"][1::2]
-            if is_last:
-                dry[name] = [2, 2, EVER, EVER]
-            elif any(ask.lacks):
+            if any(ask.lacks) and not is_last:
                 dry[name] = [*ask.lacks, *back]
             if ask.lacks[0]:
                 self._remember(self._no_pages, (name, said.told), time.monotonic() + BELIEVED)
         return ShardBudgeting(
             said.told,
-            {name: limits for ask in mine if (limits := said.limits.get(name := _text(ask.name))) is not None},
-            shares={_text(ask.name): ask.answer for ask in mine},
+            {name: limits for name in names if (limits := said.limits.get(name)) is not None},
+            shares={_text(ask.name): ask.answer for ask in asks},
             dry=dry,
         )
 

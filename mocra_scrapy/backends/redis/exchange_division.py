@@ -186,11 +186,9 @@ class DividedExchanges:
             if not waiting or said is None:
                 break
             needed = {s: one.needed for s, (one, _) in waiting.items()}
-            told = await self._blocks.drawn(needed, said, is_last=step == STEPS - 2)
-            again = {
-                s: ShardTurn(push=[pushes[s].push[i] for i in places], bounds=Bounds(budgets=told[s]))
-                for s, (_, places) in waiting.items()
-            }
+            entries = {s: [pushes[s].push[i] for i in places] for s, (_, places) in waiting.items()}
+            told = await self._blocks.drawn(needed, entries, said, is_last=step == STEPS - 2)
+            again = {s: ShardTurn(push=some, bounds=Bounds(budgets=told[s])) for s, some in entries.items()}
             late = await self._ask_all(known, worker, first + step, again)
             heard += late.values()
             for s, now in late.items():
