@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import BudgetLimits
 from mocra_scrapy.models.budgets import COUNTED, KINDS, kind_of_budget
-from mocra_scrapy.settings.checks import setting_number
+from mocra_scrapy.settings.checks import UNITS_NAMED, WrongValue, number, setting_number, time_span
 from mocra_scrapy.settings.domains import registrable_domain
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.slot_names import check_pattern, names_of
@@ -38,8 +38,6 @@ ALL = "*"
 Plain = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b(?:ytes?)?", re.IGNORECASE)
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])[a-z]*", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +192,12 @@ def _size(subject: str, value: Any) -> int:
 
 
 def _time(subject: str, value: Any) -> float:
-    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    seconds = value if match is None else float(match[1]) * _SECONDS[match[2].lower()]
-    return setting_number(subject, seconds, 0, 1e9, what='a time, as 7200 (seconds) or "2h"')
+    seconds = time_span(value)
+    hint = f'Set seconds, as 7200, or a time, as "2h"; {UNITS_NAMED}'
+    try:
+        return number(value if seconds is None else seconds, 0, 1e9, what="a time", hint=hint)
+    except WrongValue as error:
+        raise error.at(subject) from None
 
 
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {"bytes": _size, "time": _time}

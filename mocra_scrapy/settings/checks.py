@@ -5,9 +5,19 @@ in what is changed while a crawl runs. Pure.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from mocra_scrapy.exceptions import ConfigurationError
+
+_UNITS = {1.0: "s sec second seconds", 60.0: "m min minute minutes", 3600.0: "h hour hours", 86_400.0: "d day days"}
+#: Unit of time, in small letters -> seconds.
+SECONDS = {unit: seconds for seconds, units in _UNITS.items() for unit in units.split()}
+#: A unit in a pattern that ignores case; only these: "2months" is no two minutes.
+UNIT = f"({'|'.join(SECONDS)})"
+#: For the fix of a message.
+UNITS_NAMED = f"units of time are {', '.join(SECONDS)}"
+_SPAN = re.compile(rf"(\d+(?:\.\d+)?)\s*{UNIT}", re.IGNORECASE | re.ASCII)
 
 
 class WrongValue(ValueError):
@@ -57,6 +67,12 @@ def number(
     if not least <= found <= most:
         raise WrongValue(f"{value!r} is {f'not {what}' if what else 'out of range'}", fix)
     return found
+
+
+def time_span(text: Any) -> float | None:
+    """Seconds, of ``90s``, ``10 min``, ``1.5h`` or ``2 days``; ``None``: it is none of these."""
+    match = _SPAN.fullmatch(text.strip()) if isinstance(text, str) else None
+    return None if match is None else float(match[1]) * SECONDS[match[2].lower()]
 
 
 def setting_number(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import LONGEST, Quota, SlotLimit
 from mocra_scrapy.models.rule_sets import smallest
-from mocra_scrapy.settings.checks import setting_number
+from mocra_scrapy.settings.checks import SECONDS, UNIT, UNITS_NAMED, setting_number
 
 KEYS = (
     "preset",
@@ -38,8 +38,7 @@ PARTS = ("interval", "burst", "concurrency", "jitter", "quotas")
 #: Windows that one slot or scope may have.
 MOST_QUOTAS = 4
 
-_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*([smhd])[a-z]*\s*", re.IGNORECASE)
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_RATE = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*{UNIT}\s*", re.IGNORECASE)
 
 
 class Pace(NamedTuple):
@@ -93,8 +92,8 @@ def parse_rate(text: Any, subject: str) -> float:
     else:
         match = _RATE.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ConfigurationError(subject, f"{text!r} is not a rate", fix)
-        count, seconds = float(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
+            raise ConfigurationError(subject, f"{text!r} is not a rate", f"{fix}; {UNITS_NAMED}")
+        count, seconds = float(match[1]), float(match[2] or 1) * SECONDS[match[3].lower()]
     if not (count > 0 and seconds > 0 and math.isfinite(count)):
         raise ConfigurationError(subject, f"{text!r} is a rate of nothing", f"{fix}; to stop a slot, pause it")
     interval = seconds / count
@@ -115,8 +114,10 @@ def parse_quotas(value: Any, subject: str) -> tuple[Quota, ...]:
     for text in texts:
         match = _RATE.fullmatch(text) if isinstance(text, str) else None
         if match is None or "." in match[1]:
-            raise ConfigurationError(subject, f"{text!r} is not a number of requests in a time", fix)
-        count, window = int(match[1]), float(match[2] or 1) * _SECONDS[match[3].lower()]
+            raise ConfigurationError(
+                subject, f"{text!r} is not a number of requests in a time", f"{fix}; {UNITS_NAMED}"
+            )
+        count, window = int(match[1]), float(match[2] or 1) * SECONDS[match[3].lower()]
         if not (1 <= count <= 1e9 and 1 <= window <= LONGEST):
             raise ConfigurationError(subject, f"{text!r} is out of range", f"{fix}; a second to 366 days")
         quotas.append(Quota(count, window))

@@ -19,6 +19,7 @@ from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.state import Run
 from mocra_scrapy.cron.suggestions import did_you_mean
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
+from mocra_scrapy.settings.checks import SECONDS
 
 
 async def read_states(options: CronOptions) -> dict[str, Stored]:
@@ -81,9 +82,6 @@ def span(seconds: float) -> str:
     return " ".join(out) or "0s"
 
 
-AGO = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
 def moment(option: str, text: str) -> float:
     """Seconds since the epoch of an ISO time (without a zone it is UTC), or of ``90s``, ``30m``, ``2h``,
     ``7d`` ago.
@@ -92,7 +90,7 @@ def moment(option: str, text: str) -> float:
         ConfigurationError: it is none.
     """
     if (ago := re.fullmatch(r"(\d{1,6})([smhd])", text)) is not None:
-        return time.time() - int(ago[1]) * AGO[ago[2]]
+        return time.time() - int(ago[1]) * SECONDS[ago[2]]
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from scrapy.spiderloader import get_spider_loader
 
+from mocra_scrapy.settings.checks import SECONDS
 from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import settings_project
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def point_in_time(text: str) -> float:
@@ -25,7 +24,7 @@ def point_in_time(text: str) -> float:
     """
     ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if ago:
-        return time.time() - float(ago[1]) * UNITS[ago[2]]
+        return time.time() - float(ago[1]) * SECONDS[ago[2]]
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return float(text)
     try:

@@ -19,6 +19,7 @@ from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import LONGEST
 from mocra_scrapy.runtime.figures import duration
 from mocra_scrapy.settings.breaker import read_breaker
+from mocra_scrapy.settings.checks import UNITS_NAMED, time_span
 from mocra_scrapy.settings.identity import settings_project
 from mocra_scrapy.settings.slot_names import names_of
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
     from mocra_scrapy.models import BreakerRules
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 class WrongWords(Exception):
@@ -51,10 +51,10 @@ def seconds_of(text: str) -> float:
     Raises:
         ConfigurationError: it is no time, or longer than 366 days.
     """
-    match = _DURATION.fullmatch(text.strip().lower())
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not 0 < seconds <= LONGEST:
-        raise ConfigurationError(text, "it is not a time up to 366 days", "Write 90s, 10m, 1.5h, 2d, or seconds")
+    seconds = float(text) if _NUMBER.fullmatch(text.strip()) else time_span(text)
+    if seconds is None or not 0 < seconds <= LONGEST:
+        fix = f"Write 90s, 10m, 1.5h, 2d, or seconds; {UNITS_NAMED}"
+        raise ConfigurationError(text, "it is not a time up to 366 days", fix)
     return seconds
 
 

@@ -301,12 +301,14 @@ def test_notes_of_an_earlier_run_are_not_believed(backend: MemoryBackend, capsys
     assert "paused by " in looked(capsys)["own.test"]["stands"][0]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400), ("2 d", 172_800), ("10M", 600)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400), ("2 d", 172_800), ("10M", 600), ("3 min", 180)]
+)
 def test_times_are_read(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1w", "400d", "ten", "1e3"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1w", "400d", "ten", "1e3", "2months", "5ms"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a time"):
         seconds_of(text)

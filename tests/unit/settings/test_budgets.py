@@ -63,7 +63,9 @@ def test_sizes(text: Any, size: int) -> None:
     assert rules({"slot": {"bytes": text}}).of("slot:a") == Limits(BudgetLimits(bytes=size))
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90 min", 5400), ("1 day", 86_400), (1.5, 1.5), ("7", 7)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90 min", 5400), ("1 day", 86_400), (1.5, 1.5), ("7", 7), ("1.5 Hours", 5400)]
+)
 def test_times(text: Any, seconds: float) -> None:
     assert rules({"slot": {"time": text}}).of("slot:a") == Limits(BudgetLimits(time=seconds))
 
@@ -81,6 +83,8 @@ def test_times(text: Any, seconds: float) -> None:
         ({"slot": {"pages": 1.5}}, "MOCRA_BUDGETS['slot']['pages']", "whole number"),
         ({"slot": {"bytes": "5 XB"}}, "['bytes']", '"500 MB"'),
         ({"slot": {"time": "soon"}}, "['time']", '"2h"'),
+        ({"slot": {"time": "2months"}}, "'2months' is not a time", "minutes, h, hour, hours, d"),
+        ({"slot": {"time": "5 ms"}}, "'5 ms' is not a time", "units of time are s, sec"),
         ({"slot": {"http://a.example": {"pages": 1}}}, "it is a URL", "Write 'a.example'"),
         ({"slot": {"a.example:80": {"pages": 1}}}, "it has a port", "Write 'a.example'"),
         ({"slot": {"@all": {"pages": 1}}}, "scopes have no budgets", "Name a slot"),

@@ -285,6 +285,8 @@ def test_presets_stand_for_whole_rules() -> None:
 @pytest.mark.parametrize(
     ("name", "rule", "says"),
     [
+        ("a", "5/ms", "'5/ms' is not a rate.*units of time are s, sec"),
+        ("a", {"quota": "5/month"}, "'5/month' is not a number of requests in a time.*days"),
         ("a", "googlebot", "'googlebot' is not a rate or preset"),
         ("a", {"preset": 7}, "7 is not a rate or preset"),
         ("a", {"preset": "nutch", "delay": 3}, "it has a delay and a delay_factor"),
