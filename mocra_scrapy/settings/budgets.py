@@ -123,7 +123,7 @@ def checked_budgets(value: Any) -> Plain:
     for kind in value:
         if kind not in KINDS:
             raise ConfigurationError(NAME, f"{kind!r} is unknown", f"Use {', '.join(KINDS)}")
-    return {kind: _kind(f"{NAME}[{kind!r}]", kind, value[kind]) for kind in KINDS if value.get(kind)}
+    return {kind: _kind(f"{NAME}[{kind!r}]", kind, value[kind]) for kind in KINDS if value.get(kind) not in (None, {})}
 
 
 def _kind(subject: str, kind: str, value: Any) -> dict[str, dict[str, Any]]:

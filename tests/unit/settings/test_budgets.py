@@ -76,6 +76,7 @@ def test_times(text: Any, seconds: float) -> None:
         ([], "MOCRA_BUDGETS", "Set a dict"),
         ({"host": {"pages": 1}}, "'host' is unknown", "Use slot, domain, seed"),
         ({"slot": 7}, "MOCRA_BUDGETS['slot']", '{"pages": 1000}'),
+        *[({"slot": nothing}, f"{nothing!r} is not a dict", '{"pages": 1000}') for nothing in ([], 0, False, "")],
         ({"slot": {"pages": 1, "a.example": {"pages": 1}}}, "both names and budgets", '{"*"'),
         ({"slot": {"page": 1}}, "'page' is unknown", "Use pages, queued, bytes, errors, time, depth"),
         ({"slot": {"a.example": {"page": 1}}}, "MOCRA_BUDGETS['slot']['a.example']", "Use pages"),
