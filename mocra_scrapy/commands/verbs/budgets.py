@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import NO_SENSE, with_control
+from mocra_scrapy.commands.verbs.dead_which import positive
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.models.budgets import COUNTED, KINDS
@@ -41,7 +42,9 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             "words", nargs="*", metavar="KIND[:NAME] [BUDGET=LIMIT …]", help="domain:example.com pages=5000 time=none"
         )
         parser.add_argument("--crawl", help="the crawl (project:spider), or its spider (default: MOCRA_CRAWL)")
-        parser.add_argument("--lines", type=int, default=LINES, help="names that look shows (default: %(default)s)")
+        parser.add_argument(
+            "--lines", type=positive, metavar="N", default=LINES, help="names that look shows (default: %(default)s)"
+        )
         parser.add_argument("--json", action="store_true", help="look: a line of JSON for each name, all of them")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
