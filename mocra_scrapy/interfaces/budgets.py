@@ -26,10 +26,10 @@ class IBudgets(Interface):
       [a_refused_entry_is_not_seen] What was seen is a duplicate, whatever budgets say.
       [a_duplicate_is_no_refusal]
     * What comes *again*, as a retry, is no page, and is never refused. [what_comes_again_is_no_page]
-    * All names of an entry count. [each_name_has_its_own_budget] Those of domains and seeds count for
-      several slots, wherever these are stored. [a_domain_has_one_budget_for_all_its_slots]
-      [room_that_one_slot_does_not_use_is_anothers] No failure makes the quota larger or smaller.
-      [no_call_that_fails_costs_a_page] [blocks_of_the_dead_are_not_lost]
+    * All names of an entry count. [each_name_has_its_own_budget] [a_page_is_within_all_its_budgets]
+      Those of domains and seeds count for several slots, wherever these are stored.
+      [a_domain_has_one_budget_for_all_its_slots] [room_that_one_slot_does_not_use_is_anothers]
+      No failure makes the quota larger or smaller. [no_call_that_fails_costs_a_page] [blocks_of_the_dead_are_not_lost]
     * Of workers with other limits the later ones hold. [the_limits_told_last_hold]
 
     Spending:

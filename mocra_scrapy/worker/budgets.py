@@ -115,13 +115,18 @@ class BudgetBook:
         shown = self._shown(url)
         return _bounded(shown) if shown == url else f"{_bounded(shown)}#{_digest(url)}"
 
-    def comes_again(self, request: Request) -> bool:
-        """Whether *request* was accepted before: it is a retry, or was put off."""
+    def comes_again(self, request: Request, names: Sequence[str]) -> bool:
+        """Whether *request* was accepted before: it is a retry, was put off, or is a redirect of what
+        was counted for all of *names*.
+        """
         meta, current = request.meta, CURRENT.get()
-        if not request.dont_filter or not ("mocra_failures" in meta or "retry_times" in meta):
-            return False
         before = None if current is None else current.request
-        return before is not None and (before.url, before.method) == (request.url, request.method)
+        if before is None or current is None:
+            return False
+        if "redirect_urls" in meta and [*before.meta.get("redirect_urls", ()), before.url] == meta["redirect_urls"]:
+            return current.lease is not None and set(names) <= set(current.lease.budgets)
+        is_retry = request.dont_filter and ("mocra_failures" in meta or "retry_times" in meta)
+        return is_retry and (before.url, before.method) == (request.url, request.method)
 
     def is_too_deep(self, request: Request, names: Sequence[str]) -> bool:
         """Whether *request* is deeper than a budget allows; it is counted then."""

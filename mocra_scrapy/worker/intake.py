@@ -118,7 +118,8 @@ class Intake:
         assigned_slot_dropped(request)  # of a redirect or a copied meta: the host that is asked counts
         delay, slot, names = self._delays.take(request), self._engine.slot_of(request), NO_NAMES
         if budgets.rules:
-            names, again = budgets.names_of(request, slot), budgets.comes_again(request)
+            names, again = budgets.names_of(request, slot), False
+            again = budgets.comes_again(request, names)
             if not again and budgets.is_too_deep(request, names):
                 return False
         try:

@@ -5,6 +5,7 @@ slot here, so that they are on one shard on every backend.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mocra_scrapy.coordination.queue_session import QueueSession
@@ -165,6 +166,13 @@ async def test_what_comes_again_is_no_page(harness: Harness) -> None:
     state = await of(a)
     assert (state.pages, state.queued) == (1, 1)
     assert bodies(await leased(harness, a, pages=1)) == ["again"]
+    moved = Entry(b"moved", "s", fingerprint=fp("moved"), budgets=("slot:s",), again=True)
+    assert list((await a.exchange(push=[moved, moved], bounds=said(bytes=10))).stored) == [True, False]
+    await spend(a, bytes=10)
+    number, _, _ = await withdrawn(a)
+    assert (number, (await of(a)).pages) == (1, 1)
+    link = replace(moved, again=False)
+    assert list((await a.exchange(push=[link], bounds=said(2.0, bytes=20))).stored) == [True], "it is not known"
 
 
 async def test_each_name_has_its_own_budget(harness: Harness) -> None:

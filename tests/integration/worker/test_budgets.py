@@ -117,6 +117,34 @@ async def test_a_retry_is_no_page_and_depth_is_looked_at_here() -> None:
         assert (await states(scheduler))["slot:www.foo.test"].pages == 1
 
 
+async def test_a_redirect_counts_once_for_what_its_original_counted_for() -> None:
+    async with opened(MOCRA_BUDGETS={"slot": {"pages": 1}}) as scheduler:
+        assert scheduler.worker is not None
+        accepted(scheduler, page(1))
+        request = await eventually(scheduler.next_request)
+        moved = page(2, meta={"redirect_urls": [request.url]})
+        elsewhere = page(2, "shop.foo.test", meta={"redirect_urls": [request.url]})
+        accepted(scheduler, moved, elsewhere)
+        await stored(scheduler)
+        assert stat(scheduler, "pages") == 0
+        scheduler.worker.deliveries.finished(request)
+        after = [await eventually(scheduler.next_request) for _ in range(2)]
+        CURRENT.set(scheduler.worker.deliveries.by_id[id(next(one for one in after if one.url == moved.url))])
+        accepted(scheduler, page(3, meta={"redirect_urls": [request.url]}))  # a link with meta=response.meta
+        accepted(scheduler, page(4, meta={"redirect_urls": [request.url, moved.url]}))
+        await stored(scheduler)
+        assert stat(scheduler, "pages") == 1, "the link"
+        for one in after:
+            scheduler.worker.deliveries.finished(one)
+        CURRENT.set(None)
+        assert (await dequeue(scheduler)).url == "http://www.foo.test/4"
+        await drained(scheduler)
+        assert {name: one.pages for name, one in (await states(scheduler)).items()} == {
+            "slot:www.foo.test": 1,
+            "slot:shop.foo.test": 1,
+        }
+
+
 async def test_what_is_spent_is_told_and_what_waits_is_withdrawn() -> None:
     skipped: list[tuple[str, str, str, int]] = []
     async with opened(

@@ -162,7 +162,7 @@ local function push()  -- with lifo to the front, but for those of start()
                 budgets.refuse(by, why)
                 flags[#flags + 1] = string.char(96 + why)
             elseif not why and (fp == '' or remember(fp, ttl)) then
-                local item = '\0' .. items.wrap(entries[i + 1], names and (again == 1 and '-' or fp) .. tail)
+                local item = '\0' .. items.wrap(entries[i + 1], names and (again == 1 and '-' or '') .. fp .. tail)
                 if names then budgets.accept(names, again == 1) end
                 meta.seq = meta.seq + 1
                 if delay > 0 and not stalled.why_of(slot) then

@@ -27,7 +27,7 @@ local items = (function()
 
     local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
 
-    -- A body as it is stored; tag: '<number of its fingerprint, "" without one, "-" where it came again>\31<name>\31<name>...'
+    -- A body as it is stored; tag: '<"-" where it came again><number of its fingerprint, if any>\31<name>\31<name>...'
     -- of the budgets that it counts for, or nil.
     local function wrap(body, tag)
         if not tag and string.byte(body, 1) ~= TAGGED then return body end

@@ -2,6 +2,7 @@
 -- What waits and counts for a budget that is used up is gone as it would be handed out, as if it had never been stored.
 local withdrawing = (function()
     local MOST, BODIES = 500, 3  -- of one call; of those that are shown
+    local MINUS = 45  -- it came again, see items.lua
     local places = {}  -- slot and budget -> place in told
     local withdrawing  -- what it returns; told: {budget, slot, how many} each; bodies: {place in told, body, ...}
 
@@ -23,8 +24,9 @@ local withdrawing = (function()
         local i, name = budgets.spent_of(names or {})
         if not i then return false end
         budgets.wait(item, -1)
-        for _, one in ipairs(number == '-' and {} or names) do budgets.count(one, 1, -1) end
-        if string.find(number, '^%d') then filter.forget(number) end
+        for _, one in ipairs(string.byte(number) == MINUS and {} or names) do budgets.count(one, 1, -1) end
+        local fp = string.match(number, '%d+')
+        if fp then filter.forget(fp) end
         budgets.refuse(name, i)
         meta.pending = math.max(0, meta.pending - 1)
         tell(i, list, item)
