@@ -59,5 +59,8 @@ local origins = (function()
         if throttle.is_there(ORIGINS) then redis.call('HDEL', ORIGINS, unpack(names)) end
     end
 
-    return {of = of, set = set, span_of = span_of, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget}
+    return {
+        of = of, set = set, span_of = span_of, grown = grown, tat_by = tat_by, restore = restore, save = save,
+        forget = forget,
+    }
 end)()
