@@ -1,4 +1,4 @@
--- uses: journal meta items filter crawl sizes workers responses dead_letters rules turns throttle departures mailbox permits leases
+-- uses: journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
 -- uses: stalled budgets withdrawing leasing settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
@@ -90,7 +90,8 @@ local function answer()
         end
     end
     return cmsgpack.pack({
-        stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, kept = done.kept, lost = done.lost,
+        stored = done.stored, acked = done.acked, released = done.released, buried = done.buried, lost = done.lost,
+        kept = done.kept,
         reclaimed = done.reclaimed, given_up = done.given_up, stalled = done.stalled, crowded = done.crowded,
         groups = leases.count > 0 and leases.groups or nil, size = size, due = next_due(size),
         state = asked.control == 1 and crawl.state() or nil, departs = done.departs, now = done.departs and meta.now_us or nil,

@@ -1,4 +1,4 @@
--- uses: responses dead_letters letter_search
+-- uses: responses letter_search
 -- ARGV: ms for which letters are kept or 0, id -> the response beside this letter or another one of its delivery, or false
 local ttl, id = tonumber(ARGV[1]), ARGV[2]
 local packed = letter_search.find(id, ttl)

@@ -40,7 +40,8 @@ local responses = (function()
         put(kind, cmsgpack.pack(ids))
         add_bytes(size)
         for _, key in ipairs({BODIES, KINDS}) do  -- as the letters, see dead_letters.lua
-            if kept.dead_ttl > 0 then call('PEXPIREAT', key, text(meta.now - meta.ahead + kept.dead_ttl)) else call('PERSIST', key) end
+            if kept.dead_ttl > 0 then call('PEXPIREAT', key, text(meta.now - meta.ahead + kept.dead_ttl))
+            else call('PERSIST', key) end
         end
         return true
     end
