@@ -159,7 +159,7 @@ local function push()  -- with lifo to the front, but for those of start()
             local why, by
             if names and again == 0 then why, by = budgets.why_not(names) end
             if why and (fp == '' or not filter.knows(fp)) then
-                budgets.refuse(by, why)
+                budgets.refuse(by, why, names)
                 flags[#flags + 1] = string.char(96 + why)
             elseif not why and (fp == '' or remember(fp, ttl)) then
                 local item = '\0' .. items.wrap(entries[i + 1], names and (again == 1 and '-' or '') .. fp .. tail)

@@ -21,6 +21,7 @@ local budgets = (function()
     -- when that was so}; with a 2 it does not ask once more.
     local dry = {}
     local lacking, needs = {}, {}  -- wide names that the last why_not found without a block; name -> entries that need one
+    local waiting = {}  -- name that is not wide -> entries that wait for blocks of other names
 
     local function give_back(r)  -- what the shard has of blocks and does not use
         for i = 1, 2 do
@@ -143,9 +144,22 @@ local budgets = (function()
         r[i], changed[name] = math.max(0, r[i] + n), true
     end
 
-    local function refuse(name, i)
-        if i == 0 then
-            for _, one in ipairs(lacking) do needs[one] = (needs[one] or 0) + 1 end
+    local function has_room(names)  -- whether one more entry that waits may be stored, if there is a block
+        local has = true
+        for _, name in ipairs(names) do
+            if not is_wide(name) then
+                local r, n = of(name), (waiting[name] or 0) + 1
+                waiting[name] = n
+                for i = 1, 2 do has = has and (r.limits[i] < 0 or r[i] + n <= r.limits[i]) end
+            end
+        end
+        return has
+    end
+
+    local function refuse(name, i, names)
+        if i == 0 then  -- what its slot has no room for does not make a block larger: others may use it
+            local more = has_room(names) and 1 or 0
+            for _, one in ipairs(lacking) do needs[one] = math.max(1, (needs[one] or 0) + more) end
             return
         end
         local r = of(name)
