@@ -20,7 +20,7 @@ from scrapy.utils.misc import build_from_crawler
 
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.politeness.crawl_delays import CrawlDelays
-from mocra_scrapy.politeness.robots import SOONEST, Answer, Postponed, RobotsFile, SharedRobots
+from mocra_scrapy.politeness.robots import SOONEST, Answer, Postponed, RobotsFile, SharedRobots, Unreadable, origin_of
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.failures import read_failure_options
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: Redirects that are followed (RFC 9309, 2.3.1.2).
 REDIRECTS = 5
+#: In ``cb_kwargs`` of a request for a file: it, and what it is redirected to.
+HOPS = "mocra_robots_hops"
 #: Origins whose file a worker keeps parsed; those of which it has been longest go first.
 MOST = 10_000
 #: Requests that wait for a file without taking a place of the downloader, at most.
@@ -113,16 +115,19 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
             return super().process_request(request)
         meta = request.meta
         if meta.get("dont_obey_robotstxt") or request.url.startswith(("data:", "file:")):
+            if HOPS in request.cb_kwargs:
+                request.cb_kwargs[HOPS].append(request)
             return None
         url = urlparse_cached(request)
-        known = self._known.get(f"{url.scheme}://{url.netloc}")
+        origin = origin_of(url)
+        known = self._known.get(origin)
         if (
             known is None
             or known.until < time.monotonic()
             or known.run != self._state.run
             or meta.get("download_slot") not in known.told
         ):
-            return self._ask(request, f"{url.scheme}://{url.netloc}")
+            return self._ask(request, origin)
         self.process_request_2(known.parser, request)
         return None
 
@@ -180,12 +185,14 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
             self._waiting -= 1
 
     async def _fetch(self, origin: str) -> Answer:
+        hops: list[Request] = []
         request = Request(
             f"{origin}/robots.txt",
             priority=self.DOWNLOAD_PRIORITY,
             # Not at once: the next attempt comes when the site says, or by back-off.
             meta={"dont_obey_robotstxt": True, "dont_retry": True, "redirect_ttl": REDIRECTS, "allow_offsite": True},
             callback=NO_CALLBACK,
+            cb_kwargs={HOPS: hops},
         )
         stats, engine = self._counted, self.crawler.engine
         assert engine is not None
@@ -198,6 +205,8 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
             return Answer(404)
         except Exception as error:
             stats.inc_value(f"robotstxt/exception_count/{type(error)}")
+            if hops and origin_of(urlparse_cached(hops[-1])) != origin:  # where it was redirected to
+                raise Unreadable(f"redirected to {hops[-1].url}, {type(error).__name__}: {error}") from error
             raise
         stats.inc_value("robotstxt/response_count")
         stats.inc_value(f"robotstxt/response_status_count/{response.status}")
