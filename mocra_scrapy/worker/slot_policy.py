@@ -37,7 +37,9 @@ class WaitingRequests(Protocol):
     """The inbox, as far as a policy looks at it."""
 
     leased: int
-    paced: Mapping[str, float]
+
+    @property
+    def paced(self) -> Mapping[str, float]: ...
 
     @property
     def slots(self) -> Iterable[str]: ...

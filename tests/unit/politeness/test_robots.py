@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import threading
 from collections.abc import Callable
 from gzip import BadGzipFile
 from types import SimpleNamespace
@@ -414,6 +416,29 @@ async def test_a_file_whose_turn_did_not_come_is_asked_for_again(stage: Stage, m
     await desk.passes("1")
     assert len(desk.asked) == 2
     assert desk.stats.get_value("mocra/robots/not_now") is None, "the site said nothing"
+
+
+async def test_a_large_file_is_parsed_beside_the_event_loop(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = b"Disallow: /nobody\n" * 2000 + b"User-agent: *\nDisallow: /private"
+    desk = Desk(stage, (200, body))
+    own, threads = desk.middleware._parserimpl, []  # type: Any, list[threading.Thread]
+
+    class Watched(own):  # type: ignore[misc]
+        @classmethod
+        def from_crawler(cls, crawler: Any, body: bytes) -> Any:
+            threads.append(threading.current_thread())
+            return super().from_crawler(crawler, body)
+
+    desk.middleware._parserimpl = Watched
+    for module in (Watched.__module__, own.__module__):
+        Watched.__module__ = module
+        desk.middleware._known.clear()
+        await desk.passes("1")
+        with pytest.raises(IgnoreRequest):
+            await desk.passes("private")
+    assert [thread is threading.main_thread() for thread in threads] == [True, False], "of others nobody knows"
+    assert not [record for record in caplog.records if record.name.startswith("protego")]
 
 
 async def test_a_parser_that_breaks_allows_everything(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
