@@ -196,13 +196,14 @@ def test_the_quickstart_can_be_followed(
         monkeypatch.setenv("MOCRA_BACKEND", request.getfixturevalue("redis_url"))
     with served(tmp_path, "--port", str(port), "--pages", "200") as url:
         assert url == f"http://127.0.0.1:{port}/"
-        for _ in range(2):  # a second run begins with an empty file
+        for run in range(2):  # a second run begins with an empty file
             done = scrapy(project, "crawl", "docs")
             assert done.returncode == 0, done.stderr
             assert "ERROR" not in done.stderr
             items = [json.loads(line) for line in (project / "items" / "docs.jsonl").read_text().splitlines()]
             assert len({item["url"] for item in items}) == len(items) >= 180
-            assert f"'downloader/response_status_count/200': {len(items) + 1}" in done.stderr, "and robots.txt"
+            robots = 0 if run and backend == "redis" else 1  # kept for a day
+            assert f"'downloader/response_status_count/200': {len(items) + robots}" in done.stderr
 
 
 def test_the_site_can_be_asked(tmp_path: Path) -> None:
