@@ -11,8 +11,8 @@ from mocra_scrapy.models.throttle import Departure
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What bounds the leases of an exchange, beside how many are wanted. *full* and *per_slot* are for
-    queues without limits (``options.rules`` is ``None``), the others for those with limits.
+    """What bounds the leases of an exchange, beside how many are wanted. *per_slot* is for
+    queues without limits (``options.rules`` is ``None``), *full* for both, the others for those with limits.
 
     Attributes:
         full: slots of which nothing is leased.

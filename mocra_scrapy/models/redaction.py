@@ -20,6 +20,7 @@ from typing import NamedTuple
 MASK = "***"
 
 _WORD = re.compile(r"\S+")
+_BARE = re.compile(r"(?<![^\s'\"<(\[=])[^\s/:@]+:(?!//)\S*@")
 _PARAMETER = re.compile(r"([?&;][^=&;?]*=)([^&;#]*)")
 _SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 _SCHEME = re.compile(r"(?:^|%[0-9A-F]{2}|[^A-Z0-9+.-])([A-Z][A-Z0-9+.-]*)(?::|%(?:25)*3A)$", re.IGNORECASE)
@@ -54,6 +55,13 @@ def redact(text: str) -> str:
     if "@" not in text and "40" not in text:
         return text
     return _WORD.sub(lambda word: _redact_word(word[0]), text)
+
+
+def redact_error(text: str) -> str:
+    """:func:`redact` for what an exception says, which may name only a part of a URL: also masks
+    ``user:password@host`` without a scheme.
+    """
+    return _BARE.sub(f"{MASK}@", redact(text)) if "@" in text else redact(text)
 
 
 def redact_url(url: str) -> str:

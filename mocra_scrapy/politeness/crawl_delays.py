@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import scrapy
 
+from mocra_scrapy.politeness.robots import origin_of
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ class CrawlDelays:
         if seconds is None:
             self._stats.inc_value("mocra/throttle/crawl_delay_malformed")
             return
-        parts = urlsplit(request.url)
-        origin = f"{parts.scheme}://{parts.netloc}"
+        origin = origin_of(urlsplit(request.url))
         if not seconds and origin not in self._asked.get(slot, {}):
             return
         if seconds:

@@ -9,11 +9,13 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import ParseResult, SplitResult
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models.coordination import robots_namespace
-from mocra_scrapy.models.redaction import redact
+from mocra_scrapy.models.failure_kinds import DOWNLOAD, kind_of_exception
+from mocra_scrapy.models.redaction import redact_error
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.reader import SettingsReader
@@ -33,6 +35,8 @@ STALE = LONGEST_AGE
 SOONEST = 0.5
 #: Seconds that the number of failed attempts is remembered after the next one is due.
 REMEMBERED = 3600.0
+#: Exceptions of the network of which no kind is known.
+NETWORK = frozenset({"DownloadFailedError", "ResponseFailed", "ResponseNeverReceived", "RequestTransmissionFailed"})
 #: Seconds after which the place of who fetches is free when nothing is heard of it.
 LOCK = 10.0
 
@@ -52,6 +56,10 @@ class Answer(NamedTuple):
 
 class Postponed(Exception):
     """It could not be asked: that is not its fault."""
+
+
+class Unreadable(Exception):
+    """The site answered, and there is no file in what it said."""
 
 
 Fetch = Callable[[], Awaitable[Answer]]
@@ -97,6 +105,24 @@ class RobotsFile(NamedTuple):
             return None
 
 
+def origin_of(url: ParseResult | SplitResult) -> str:
+    """``scheme://host[:port]``, in lower case: user and password are nobody's business."""
+    netloc = url.netloc
+    return f"{url.scheme}://{netloc.rpartition('@')[2] if '@' in netloc else netloc}".lower()
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Whether *error*, of a download, says that nobody answered; else somebody did, and what he said is
+    of no use.
+    """
+    if isinstance(error, Unreadable):
+        return False
+    kind = kind_of_exception(error)
+    if kind == "broken":  # any OSError of the system; BadGzipFile is one, and has no number
+        return type(error).__name__ in NETWORK or (isinstance(error, OSError) and error.errno is not None)
+    return kind in DOWNLOAD
+
+
 def shortened(body: bytes) -> bytes:
     """The lines of *body* that are read."""
     return body if len(body) <= LARGEST else body[: body.rfind(b"\n", 0, LARGEST) + 1] or body[:LARGEST]
@@ -132,7 +158,8 @@ class SharedRobots:
 
     async def find(self, origin: str, fetch: Fetch) -> RobotsFile:
         """What counts for *origin* now: of another worker, or by *fetch*. Those who ask meanwhile get
-        the same answer. What *fetch* raises, but for :class:`Postponed`, stands in the answer.
+        the same answer. Where nobody answers *fetch*, what it raises stands in the answer; any other
+        exception means that there is no file, so all is allowed (RFC 9309, 2.3.1.3).
 
         Raises:
             Postponed: by *fetch*.
@@ -183,7 +210,12 @@ class SharedRobots:
         except Postponed:
             raise
         except Exception as error:  # of the download, or of a middleware
-            new = self._not_now(known, f"{type(error).__name__}: {error}", None, error)
+            why = redact_error(f"{type(error).__name__}: {error}")
+            if is_unanswered(error):
+                new = self._not_now(known, why, None, error)
+            else:
+                new = RobotsFile(b"", time.time())
+                logger.warning("robots.txt of %s can't be read (%s): it allows everything", origin, why[:200])
         else:
             if answer.not_now:
                 new = self._not_now(known, f"status {answer.status}", answer.wait, None)
@@ -202,7 +234,7 @@ class SharedRobots:
         told = retry_after(header, now, options.retry_after_cap)
         wait = told or min(options.retry_cap, options.retry_base * 2.0 ** min(known.tries, 60))
         kept = known.body if now - known.fetched < STALE else None
-        return RobotsFile(kept, known.fetched, now + max(SOONEST, wait), known.tries + 1, redact(why)[:200], error)
+        return RobotsFile(kept, known.fetched, now + max(SOONEST, wait), known.tries + 1, why[:200], error)
 
     def _tell(self, origin: str, new: RobotsFile) -> None:
         what = "an older copy counts" if new.body is not None else "nothing is fetched from there"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from scrapy.exceptions import IgnoreRequest
 
 from mocra_scrapy.exceptions import MocraError
-from mocra_scrapy.models import Booking, Reservation
+from mocra_scrapy.models import Booking, Departure, Reservation
 from mocra_scrapy.worker.departures import MISSED
 from mocra_scrapy.worker.outage_share import OutageShare
 
@@ -58,10 +58,12 @@ class Bypass:
     Of the same names one request at a time looks for its departure, in the order in which they
     came; a hundred files would otherwise book a hundred departures ahead of all pages. Whoever
     waits takes no place of the downloader. A request that was handed out and has not left yet lends
-    its permit: it may be waiting for this very robots.txt, and nothing would go on.
+    its permit: it may be waiting for this very robots.txt, and nothing would go on. So does its
+    departure, where none can be booked: pages would use up a quota before their robots.txt.
 
     Args:
         before_the_wire: how many requests that count for a name were handed out and have not left.
+        lend: takes its departure from one of a slot that was handed out and has not left.
 
     Attributes:
         out: ``id()`` of a request that left -> names of which it takes a permit.
@@ -77,10 +79,11 @@ class Bypass:
         policy: SlotPolicy,
         permits: SlotPermits,
         before_the_wire: Callable[[str], int],
+        lend: Callable[[str], Departure | None],
         stats: StatsCollector,
     ) -> None:
         self._parts = parts
-        self._before_the_wire = before_the_wire
+        self._before_the_wire, self._lend = before_the_wire, lend
         self._limits = parts.options.limits
         self._status = status
         self._engine = engine
@@ -249,12 +252,25 @@ class Bypass:
         lookahead = self._parts.options.queue.lookahead
         try:
             (booking,) = await self._parts.limiter.reserve([Reservation(names, lookahead)])
+            if not booking.booked and (lent := self._lent(names)) is not None:
+                (booking,) = await self._parts.limiter.reserve([Reservation(names, lookahead, lent)])
             await self._count()
         except MocraError as error:
             return self._without(names, error)
         if booking.booked:
             return booking
         return Booking(max(0.0, booking.wait - lookahead) + random.uniform(0.001, FAIR), False)  # noqa: S311
+
+    def _lent(self, names: Names) -> Departure | None:
+        """A departure to be used instead: of a page that waits for what comes before the pages of its
+        slot.
+        """
+        lent = self._lend(names[0]) if names[0] in self._parts.state.gate.shut else None
+        if lent is None or tuple(lent.names) == names:
+            return lent
+        self._policy.on_unused(lent)  # of other scopes: the store has it back with the next exchange
+        self._status.kick()
+        return None
 
     async def _count(self) -> None:
         now = time.monotonic()

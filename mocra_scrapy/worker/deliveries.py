@@ -16,7 +16,7 @@ from typing import Any
 
 from scrapy import Request
 
-from mocra_scrapy.models import Lease
+from mocra_scrapy.models import Departure, Lease
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES, take_failures
 from mocra_scrapy.worker.slot_policy import Instant
 
@@ -250,6 +250,15 @@ class Deliveries:
         for robots.txt.
         """
         return sum(not delivery.sent and name in delivery.names for delivery in self.by_id.values())
+
+    def lend(self, slot: str) -> Departure | None:
+        """The departure of one of *slot* that has not left, which has to be booked anew where it leaves."""
+        for delivery in self.by_id.values():
+            departs = delivery.departs
+            if departs is not None and departs.departure is not None and delivery.names[:1] == (slot,):
+                delivery.departs = NOT_BOOKED
+                return departs.departure
+        return None
 
     def downloaded(self, request: Request) -> None:
         """*request* left the downloader."""

@@ -136,7 +136,8 @@ class Departures:
         if instant is not NOT_BOOKED:
             self._stats.inc_value("mocra/throttle/late")
         while not self._permits.any_held(names):
-            delivery.departs = None
+            # What waits in front of us, a robots.txt, may have taken it meanwhile.
+            instant, delivery.departs = delivery.departs or NOT_BOOKED, None
             try:
                 wish, asked = Reservation(names, self._patience(names), instant.departure), time.monotonic()
                 (booking,) = await self._parts.limiter.reserve([wish])
@@ -150,7 +151,11 @@ class Departures:
             self._passed(delivery)
             if (wait := at - time.monotonic()) > 0:
                 await self._wait(names[0], wait)
-            if time.monotonic() - instant.at <= MISSED and not self._permits.any_held(names):
+            if (
+                delivery.departs is instant
+                and time.monotonic() - instant.at <= MISSED
+                and not self._permits.any_held(names)
+            ):
                 delivery.departs, delivery.sent = None, True
                 return None
         return self._back(request, delivery)

@@ -5,6 +5,7 @@ downloader's own slots where each worker is polite for itself (``MOCRA_THROTTLE_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mocra_scrapy.models import Bounds, Departure, Exchange, Lease
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.queue_status import QueueStatus
 
 Key = tuple[str, ...]
+
+#: Slots that an exchange names as those of which nothing is leased, at most.
+MOST_SHUT = 100
 
 
 class Instant(NamedTuple):
@@ -33,6 +37,9 @@ class WaitingRequests(Protocol):
     """The inbox, as far as a policy looks at it."""
 
     leased: int
+
+    @property
+    def paced(self) -> Mapping[str, float]: ...
 
     @property
     def slots(self) -> Iterable[str]: ...
@@ -145,9 +152,15 @@ class ClusterPolicy:
         return Bounds(
             loads=self.permits.loads() if want or wanted else {},
             keep_permits=self.permits.keep_permits(),
+            full=self._shut(inbox) if want and self._gate.shut else (),
             unused=unused,
             wanted=wanted,
         )
+
+    def _shut(self, inbox: WaitingRequests) -> list[str]:
+        """Slots of which one waits for what comes first: others would be booked, and miss their instants."""
+        shut, out, paced = self._gate.shut, self.permits.in_flight, inbox.paced
+        return list(islice((slot for slot in shut if slot in paced and out(slot)), MOST_SHUT))
 
     def is_paced(self, lease: Lease) -> bool:
         return lease.wait > 0 or lease.departure is not None

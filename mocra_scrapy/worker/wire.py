@@ -54,6 +54,7 @@ class Wire:
             policy=policy,
             permits=policy.permits,
             before_the_wire=deliveries.before_the_wire,
+            lend=deliveries.lend,
             stats=stats,
         )
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import threading
 from collections.abc import Callable
+from gzip import BadGzipFile
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlparse, urlsplit
 
 import pytest
 from scrapy import Request, Spider
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 from scrapy.utils.test import get_crawler
+from twisted.web.client import ResponseFailed
 
 from mocra_scrapy import Mocra
 from mocra_scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
@@ -20,11 +25,26 @@ from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.models.coordination import robots_namespace
 from mocra_scrapy.politeness import crawl_delays, robots
 from mocra_scrapy.politeness.crawl_delays import CrawlDelays
-from mocra_scrapy.politeness.robots import LARGEST, STALE, Answer, Fetch, Postponed, SharedRobots, shortened
+from mocra_scrapy.politeness.robots import (
+    LARGEST,
+    STALE,
+    Answer,
+    Fetch,
+    Postponed,
+    SharedRobots,
+    Unreadable,
+    origin_of,
+    shortened,
+)
 from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker.bypass import NoDeparture
 
 SITE = "http://a.test"
+
+
+def test_the_origin_names_no_user() -> None:
+    assert origin_of(urlsplit("HTTP://Joe:s3cret@A.test:81/x")) == "http://a.test:81"
+    assert origin_of(urlparse("https://A.test/@b")) == "https://a.test"
 
 
 class BookSpider(Spider):
@@ -126,6 +146,25 @@ async def test_no_answer_is_told_to_those_who_wait(stage: Stage) -> None:
     with pytest.raises(Postponed):
         await one.find("http://b.test", stage.raises(Postponed("not its turn")))
     assert (await one.find("http://b.test", stage.gives(body=b"x"))).body == b"x", "that was not the site's fault"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("invalid hostname: joe:pw@x"), BadGzipFile("Not gzipped"), Unreadable("http://joe:pw@x")]
+)
+async def test_what_makes_no_sense_allows_everything(
+    stage: Stage, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = await stage.worker().find(SITE, stage.raises(error))
+    assert (file.body, file.error, file.not_now) == (b"", None, 0.0)
+    assert (await stage.worker().find(SITE, stage.gives(body=b"x"))).body == b"", "once a day, for all"
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "allows everything" in said
+    assert "joe" not in said
+
+
+@pytest.mark.parametrize("error", [OSError(113, "No route to host"), ConnectionResetError(), ResponseFailed([])])
+async def test_nobody_answers(stage: Stage, error: Exception) -> None:
+    assert (await stage.worker().find(SITE, stage.raises(error))).error is error
 
 
 async def test_only_so_much_is_read(stage: Stage) -> None:
@@ -274,13 +313,15 @@ class Desk:
     def __init__(self, stage: Stage, answer: Any, **settings: Any) -> None:
         mocra = stage.mocra(ROBOTSTXT_OBEY=True, **settings)
         self.crawler: Any = mocra.crawler
-        self.answer, self.asked = answer, []  # type: Any, list[Request]
+        self.answer, self.asked, self.redirects_to = answer, [], ""  # type: Any, list[Request], str
         self.crawler.engine = SimpleNamespace(download_async=self._download, downloader=SimpleNamespace())
         self.middleware = RobotsTxtMiddleware.from_crawler(self.crawler)
         self.stats = self.crawler.stats
 
     async def _download(self, request: Request) -> Response:
         self.asked.append(request)
+        if self.redirects_to:  # as Scrapy does: the new one goes through all middlewares
+            assert self.middleware.process_request(request.replace(url=self.redirects_to)) is None
         if isinstance(self.answer, Exception):
             raise self.answer
         return Response(request.url, status=self.answer[0], body=self.answer[1])
@@ -340,6 +381,30 @@ async def test_who_nobody_answers_fails_as_its_page_would(stage: Stage) -> None:
     assert desk.middleware._feedback._notes["a.test"].until > 0, "on all workers"
 
 
+@pytest.mark.parametrize("to", ["http://dead.test/robots.txt", "http://dead.test:81/"])
+async def test_a_redirect_to_a_dead_host_allows_everything(stage: Stage, to: str) -> None:
+    desk = Desk(stage, TimeoutError("nobody there"))
+    desk.redirects_to = to
+    await desk.passes("1")
+
+
+async def test_a_redirect_within_a_dead_site_does_not(stage: Stage) -> None:
+    desk = Desk(stage, TimeoutError("nobody there"))
+    desk.redirects_to = f"{SITE}/other.txt"
+    with pytest.raises(TimeoutError):
+        await desk.passes("1")
+
+
+async def test_user_and_password_are_not_the_origins(stage: Stage) -> None:
+    desk = Desk(stage, (200, b""))
+    waiting = desk.middleware.process_request(Request("http://joe:s3cret@A.test/1"))
+    assert waiting is not None
+    assert await waiting is None
+    assert desk.middleware.process_request(Request(f"{SITE}/2")) is None
+    assert list(desk.middleware._known) == [SITE]
+    assert [request.url for request in desk.asked] == [f"{SITE}/robots.txt"]
+
+
 async def test_a_file_whose_turn_did_not_come_is_asked_for_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(stage, NoDeparture("held"))
 
@@ -351,6 +416,29 @@ async def test_a_file_whose_turn_did_not_come_is_asked_for_again(stage: Stage, m
     await desk.passes("1")
     assert len(desk.asked) == 2
     assert desk.stats.get_value("mocra/robots/not_now") is None, "the site said nothing"
+
+
+async def test_a_large_file_is_parsed_beside_the_event_loop(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = b"Disallow: /nobody\n" * 2000 + b"User-agent: *\nDisallow: /private"
+    desk = Desk(stage, (200, body))
+    own, threads = desk.middleware._parserimpl, []  # type: Any, list[threading.Thread]
+
+    class Watched(own):  # type: ignore[misc]
+        @classmethod
+        def from_crawler(cls, crawler: Any, body: bytes) -> Any:
+            threads.append(threading.current_thread())
+            return super().from_crawler(crawler, body)
+
+    desk.middleware._parserimpl = Watched
+    for module in (Watched.__module__, own.__module__):
+        Watched.__module__ = module
+        desk.middleware._known.clear()
+        await desk.passes("1")
+        with pytest.raises(IgnoreRequest):
+            await desk.passes("private")
+    assert [thread is threading.main_thread() for thread in threads] == [True, False], "of others nobody knows"
+    assert not [record for record in caplog.records if record.name.startswith("protego")]
 
 
 async def test_a_parser_that_breaks_allows_everything(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

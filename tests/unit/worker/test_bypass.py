@@ -5,6 +5,7 @@ away: never without a limit, in no place of the downloader, and not for ever.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.downloadermiddlewares.throttle import ThrottleMiddleware
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import CrawlState, Departure, Entry, SlotLimit
+from mocra_scrapy.models import CrawlState, Departure, Entry, Reservation, SlotLimit
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.runtime.slot_gate import SlotGate
 from mocra_scrapy.worker import bypass as module
@@ -65,7 +66,9 @@ class Desk:
         self.active: set[Request] = set()
         self.engine = EngineHooks(crawler)
         self.engine._active = self.active
-        policy = policy_for(mocra.options.limits, self.engine, SlotGate())
+        self.gate = SlotGate()
+        self.parts.state = SimpleNamespace(gate=self.gate)
+        policy = policy_for(mocra.options.limits, self.engine, self.gate)
         assert isinstance(policy, ClusterPolicy)
         self.policy, self.permits = policy, policy.permits
         self.permits._clock = lambda: self.now
@@ -74,7 +77,7 @@ class Desk:
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(module.asyncio, "sleep", self._sleep)
         monkeypatch.setattr(self.status, "ask_for_permits", self._ask)
-        self.before_the_wire = 0
+        self.before_the_wire, self.lent = 0, []  # type: int, list[Departure]
         self.bypass = Bypass(
             self.parts,
             self.status,
@@ -82,6 +85,7 @@ class Desk:
             policy=policy,
             permits=policy.permits,
             before_the_wire=lambda name: self.before_the_wire,
+            lend=lambda slot: self.lent.pop() if self.lent else None,
             stats=crawler.stats,
         )
 
@@ -173,6 +177,61 @@ async def test_a_page_that_has_not_left_lends_its_permit(desk: Any) -> None:
     assert not second.done()
     one.policy.on_downloaded(("s.test",))
     one.bypass.left(await second)
+
+
+async def test_robots_txt_goes_with_the_departure_of_the_page_that_waits_for_it(desk: Any) -> None:
+    """Pages would use up a quota before their robots.txt, and nothing would be sent for an hour."""
+    one = desk(MOCRA_THROTTLE={"s.test": {"quota": "2/h"}})
+    await one.session.queue.join("worker")
+    await one.session.push([Entry(b"1", "s.test"), Entry(b"2", "s.test"), Entry(b"3", "s.test")])
+    bounds = one.policy.bounds(9, SimpleNamespace(slots=(), leased=0, paced={}))
+    leases = (await one.session.exchange(want=9, bounds=bounds)).leases
+    assert len(leases) == 2, "the quota is used up"
+    for lease in leases:
+        one.policy.on_leased(lease)
+    one.policy.on_started(leases[0])
+    one.lent, one.before_the_wire = [leases[0].departure], 1
+    one.gate.close("s.test")
+    robots = await asyncio.wait_for(one.depart(), 10)
+    assert one.now < 1010
+    one.bypass.left(robots)
+    one.gate.open("s.test")
+    (booking,) = await one.limiter.reserve([Reservation(("s.test",), 1.0)])
+    assert not booking.booked, "it counts, in place of the page"
+
+
+async def test_only_what_comes_first_takes_the_departure_of_a_page(desk: Any) -> None:
+    one = desk(MOCRA_THROTTLE={"s.test": {"quota": "1/h"}}, MOCRA_BYPASS_MAX_WAIT=100)
+    await one.session.queue.join("worker")
+    (booking,) = await one.limiter.reserve([Reservation(("s.test",), 1.0)])
+    one.lent = [booking.departure]
+    with pytest.raises(IgnoreRequest):
+        await one.depart("media")
+    assert one.lent
+
+
+async def test_a_departure_of_other_scopes_goes_back_to_the_store(desk: Any) -> None:
+    one = desk(MOCRA_THROTTLE={"s.test": {"quota": "1/h"}})
+    await one.session.queue.join("worker")
+    (booking,) = await one.limiter.reserve([Reservation(("s.test",), 1.0)])
+    one.lent = [replace(booking.departure, names=("s.test", "@other"))]
+    unused: list[Departure] = []
+    one.policy.on_unused = unused.append
+    one.gate.close("s.test")
+    assert not (await one.bypass._book(("s.test",))).booked
+    assert [departure.names for departure in unused] == [("s.test", "@other")]
+
+
+def test_nothing_more_is_leased_of_a_slot_whose_robots_txt_is_waited_for(desk: Any) -> None:
+    one = desk()
+    inbox: Any = SimpleNamespace(slots=(), leased=0, paced={"s.test": 0.0, "t.test": 0.0})
+    for slot in ("s.test", "t.test", "u.test"):
+        one.gate.close(slot)
+    one.permits.on_unwanted(("s.test", "u.test"), started=True)
+    assert list(one.policy.bounds(1, inbox).full) == ["s.test"], "one of it is out, and it has an interval"
+    assert not one.policy.bounds(0, inbox).full
+    one.gate.ready("s.test")
+    assert not one.policy.bounds(1, inbox).full
 
 
 async def test_it_looks_again_after_waiting(desk: Any) -> None:

@@ -282,3 +282,26 @@ def test_what_nobody_used_goes_to_who_departs_later(monkeypatch: pytest.MonkeyPa
         assert desk.inbox.departs is not None
         got.append((one.token, desk.inbox.departs.at))
     assert got == [("sooner", 1.0), ("free", 1.5), ("later", 2.0), ("last", 3.0)]
+
+
+async def test_what_lent_its_departure_while_it_waited_takes_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A robots.txt left in its place; were both to leave, it would be one too many."""
+    desk = Desk(monkeypatch, [Booking(1.0, True, departure(2.0)), Booking(0.5, True, departure(3.0))])
+    request, delivery = desk.out(lease("a", 0))
+    desk.now, lent = 1.0, []
+
+    async def sleep(seconds: float) -> None:
+        lent.append(desk.deliveries.lend("s"))
+        monkeypatch.setattr(module.asyncio, "sleep", desk._sleep)
+        desk.now += seconds
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    late = desk.departures.check(request, delivery)
+    assert late is not None
+    assert await late is None
+    assert [one and one.at for one in lent] == [2.0]
+    assert [wish.instead and wish.instead.at for wish in desk.wishes] == [0, None], "it is not its own to give back"
+    assert delivery.sent
+    assert desk.deliveries.lend("s") is None, "it has left"
+    desk.deliveries.finished(request)
+    assert desk.policy.given_back == []
