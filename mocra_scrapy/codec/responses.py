@@ -8,6 +8,7 @@ the callback saw, decompressed, of a long one the beginning. Secrets are not sto
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 #: ``MOCRA_DEAD_BODY_MAX_BYTES``, and headers.
 MOST = 80 * 2**20
 LEVEL = 3
-#: Headers whose value is a URL.
+#: Headers whose value is a URL; of others those that have a query in them.
 URLS = frozenset(("location", "content-location", "refresh"))
+#: A URL in ``Link``.
+_LINKED = re.compile(r"<([^>]*)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,15 @@ def masked(headers: Headers, secrets: Secrets) -> dict[bytes, list[bytes]]:
         name = raw.decode("latin-1").lower()
         if secrets.is_secret(name):
             shown[raw] = [MASK.encode() for _ in values]
-        elif name in URLS:
-            shown[raw] = [secrets.url(value.decode("utf-8", "replace")).encode() for value in values]
         else:
-            shown[raw] = list(values)
+            shown[raw] = [_value(name, value, secrets) for value in values]
     return shown
+
+
+def _value(name: str, value: bytes, secrets: Secrets) -> bytes:
+    """Without the secrets of URLs."""
+    if name == "link":
+        return _LINKED.sub(lambda part: f"<{secrets.url(part[1])}>", value.decode("utf-8", "replace")).encode()
+    if name in URLS or b"?" in value:
+        return secrets.url(value.decode("utf-8", "replace")).encode()
+    return value

@@ -23,7 +23,9 @@ SECRET = re.compile(r"auth|cookie|token|secret|passw|api-?_?key|session", re.IGN
 #: Shorter values stand in texts by chance.
 SHORTEST = 4
 
-_PARAMETER = re.compile(r"([?&;#])([^=&;?#]*)=([^&;#]*)")
+_NAME = re.compile(r"[?&;#]([^=&;?#]*)=")
+#: Where the value of a secret ends: one may have ``;`` and ``?`` in it.
+_END = re.compile(r"[&#]|\Z")
 _FORM = re.compile(rb"[\w.~%+*\[\]-]+=[^&\s]*(&[\w.~%+*\[\]-]+=[^&\s]*)*")
 
 
@@ -77,13 +79,17 @@ class Secrets:
         """*url* without its user information and the values of secret parameters."""
         user = urlsplit(url).netloc.rpartition("@")[0] if "://" in url else ""
         self.hide([part for raw in user.split(":", 1) for part in (raw, unquote(raw))])
-        return redact(_PARAMETER.sub(self._parameter, url))
+        return redact(self._parameters(url))
 
-    def _parameter(self, part: re.Match[str]) -> str:
-        before, name, value = part.groups()
-        if not self.is_secret(unquote(name)):
-            return part[0]
-        return f"{before}{name}={self.hide([value, unquote(value.replace('+', ' '))])}"
+    def _parameters(self, url: str) -> str:
+        shown, at = [], 0
+        while (name := _NAME.search(url, at)) is not None:
+            shown.append(url[at : name.end()])
+            at = name.end()
+            if self.is_secret(unquote(name[1])) and (end := _END.search(url, at)) is not None:
+                value, at = url[at : end.start()], end.start()
+                shown.append(self.hide([value, unquote(value.replace("+", " "))]))
+        return "".join([*shown, url[at:]])
 
     def body(self, body: bytes) -> bytes:
         """The body of a request: a form and JSON without what stands under a secret's name, all

@@ -60,6 +60,10 @@ def test_secrets_are_not_stored() -> None:
         "WWW-Authenticate": "hunter2",
         "X-Api-Key": "hunter2",
         "Location": "/next?token=hunter2",
+        "Refresh": "5; url=/next?token=hunter2",
+        "Link": '</a?token=hunter2>; rel="next", <http://u:hunter2@t.test/>; rel=last',
+        "X-Next": "/a?token=hunter2",
+        "Content-Type": "text/html; charset=utf-8",
         "Date": "today",
     }
     stored = StoredResponse.of(Response(answered.url, 302, headers, b"", [], answered), request, 1000, ["*token*"])
@@ -73,6 +77,10 @@ def test_secrets_are_not_stored() -> None:
         "Www-Authenticate: ***",
         "X-Api-Key: ***",
         "Location: /next?token=***",
+        "Refresh: 5; url=/next?token=***",
+        'Link: </a?token=***>; rel="next", <http://***@t.test/>; rel=last',
+        "X-Next: /a?token=***",
+        "Content-Type: text/html; charset=utf-8",
         "Date: today",
     ]
     # Where the URL is the request's own it is not stored a second time, and is the real one.

@@ -89,3 +89,18 @@ def test_texts_that_are_no_unicode() -> None:
     secrets = Secrets()
     secrets.hide("abc\udcff\ud800")
     assert secrets.text("<abc\udcff\ud800>") == "<***>"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("/a;v=1?token=SECRET&b=2", "/a;v=1?token=***&b=2"),
+        ("5; url=/n?access_token=SECRET#there", "5; url=/n?access_token=***#there"),
+        ("/a?next=/b?token=SECRET", "/a?next=/b?token=***"),
+        ("/a?token=SEC;RET?SECRET&b=2", "/a?token=***&b=2"),
+        ("/a" + ";b=1" * 50_000 + "?token=SECRET", "/a" + ";b=1" * 50_000 + "?token=***"),
+        ("/a?b=1;c=2", "/a?b=1;c=2"),
+    ],
+)
+def test_parameters_wherever_they_stand(url: str, shown: str) -> None:
+    assert Secrets().url(url) == shown
