@@ -37,8 +37,8 @@ WORKLOADS = {
 PARTS = ("storage", "limits")
 #: Columns that say what a row measured.
 LABELS = ("limit", "hosts", "requests")
-#: How this tree calls a figure: it is measured first.
-NAMES: dict[str, str] = {}
+#: What rows were called before -> as they are called now.
+CALLED = {"8 places": "8 permits"}
 
 
 @contextmanager
@@ -85,14 +85,14 @@ def part(tree: Path, name: str) -> dict[str, float]:
         command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json", str(out)]
         subprocess.run(command, cwd=tree, check=True, stdout=subprocess.DEVNULL)
         found = json.loads(out.read_text())[name]
-    # Rows are paired by their position: what a row is called may change, and did.
     figures = {}
-    for n, row in enumerate(found if isinstance(found, list) else [found]):
+    for row in found if isinstance(found, list) else [found]:
         label = " ".join(f"{value} {key}" for key, value in row.items() if key in LABELS)
+        for was, now in CALLED.items():
+            label = label.replace(was, now)
         for key, value in row.items():
             if key not in LABELS and isinstance(value, (int, float)) and value > 0:
-                figures[f"{n} {key}"] = float(value)
-                NAMES.setdefault(f"{n} {key}", f"{label} {key}".strip())
+                figures[f"{label} {key}".strip()] = float(value)
     return figures
 
 
@@ -142,7 +142,7 @@ def main() -> None:
     for workload, figures in found.items():
         for name, values in figures.items():
             spread = f"{min(values):.3f} to {max(values):.3f}"
-            print(f"{workload:12} {NAMES.get(name, name):60} {statistics.median(values):6.3f}  ({spread})")
+            print(f"{workload:12} {name:60} {statistics.median(values):6.3f}  ({spread})")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def test_a_disk_that_fills_up_says_so_and_ends_in_whole_lines(tmp_path: Path) ->
     assert path.read_bytes() == b"x" * 90 + b"\n" + b"y" * 9 + b"\nz\n"
 
 
+@pytest.mark.slow
 def test_lines_of_processes_stand_below_each_other(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     code = (
