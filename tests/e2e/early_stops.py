@@ -128,12 +128,19 @@ class Stage:
             outcome = run.outcome if run is not None else ""
             silent = run is not None and run.parts and not outcome
             if silent and end == "launcher killed":  # what a leader says, that looks
-                assert not await store.signs.alive("slow", frozenset(part.worker for part in run.parts))
+                await self._are_dead(store, frozenset(part.worker for part in run.parts))
                 outcome = "lost"
             assert outcome in ENDS[end], f"{outcome!r}: {run}"
             return outcome
         finally:
             await store.close()
+
+    async def _are_dead(self, store: Store, workers: frozenset[str]) -> None:
+        """The kernel closes the files of a process a moment after its working directory is gone."""
+        deadline = time.monotonic() + PATIENCE
+        while alive := await store.signs.alive("slow", workers):
+            assert time.monotonic() < deadline, f"{set(alive)} look alive after {PATIENCE:g} s"
+            await asyncio.sleep(0.02)
 
     async def _a_run(self, store: Store, end: str, span: float) -> None:
         run = Run(id=RUN, instant=0, due=0.0, state=INTENDED, intended=time.time())

@@ -13,6 +13,7 @@ from mocra_scrapy.cron.job_store import Address
 from mocra_scrapy.cron.launch_spec import LaunchSpec
 from mocra_scrapy.cron.launcher_pool import PATIENCE, STARTING, Launches
 from mocra_scrapy.cron.local_processes import LAUNCHER
+from tests.services.processes import eventually
 
 
 class FakeProcess:
@@ -64,7 +65,10 @@ def test_what_an_earlier_leader_on_this_machine_started_is_waited_for(tmp_path: 
 
     def left_by_another(state: str) -> subprocess.Popen[bytes]:
         command = ("sh", "-c", "read line", LAUNCHER, "tick@x", state)
-        return subprocess.Popen(command, stdin=subprocess.PIPE)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        # Popen returns when the program is being loaded; its command line comes a moment later.
+        eventually(lambda: LAUNCHER in Path(f"/proc/{process.pid}/cmdline").read_text())
+        return process
 
     def started(launches: Launches) -> bool:
         order = LaunchSpec("tick", "tick@x", "w", address, "spider", "log", "report")
