@@ -155,7 +155,9 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
                         return deferred
                     await self._wait_here(request, file, end)
                     file = None
-            known = await self._parsed(origin, file, request)
+            known = self._known.get(origin)  # others waited for the same
+            if known is None or known.until < time.monotonic():
+                known = await self._parsed(origin, file, request)
         await self._tell(known, request, slot)
         if self._state.waited(request):
             gate.ready(slot)

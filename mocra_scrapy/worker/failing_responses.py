@@ -64,12 +64,18 @@ class AnsweredBurial(Burial):
         return cls(**{**more, "kind": kind}, answer=answer, owner=owner)
 
     async def packed(self) -> AnsweredBurial:
-        """The same, ready to be sent. What is large is packed in a thread."""
+        """The same, ready to be sent. What is large is packed in a thread; what can't be packed is left
+        out: the letter is worth more.
+        """
         if self.answer is None:
             return self
         self.owner.let_go(len(self.answer.body))
         large = len(self.answer.body) > LARGE
-        packed = await asyncio.to_thread(self.answer.pack) if large else self.answer.pack()
+        try:
+            packed = await asyncio.to_thread(self.answer.pack) if large else self.answer.pack()
+        except Exception as error:
+            self.owner.left_out(self.url, error)
+            packed = None
         return replace(self, response=packed, answer=None)
 
 
@@ -144,10 +150,14 @@ class FailingResponses:
     def _stored(self, response: Response, request: Request) -> StoredResponse | None:
         try:
             return StoredResponse.of(response, request, self._body_bytes, self._secrets)
-        except Exception:  # a project's own class of responses may be anything; the letter is worth more
-            logger.exception("The response of %s can't be kept beside its dead letter", request)
-            self._stats.inc_value("mocra/dead/bodies_left_out")
+        except Exception as error:
+            self.left_out(str(request), error)
             return None
+
+    def left_out(self, whose: str, error: Exception) -> None:
+        """The response of *whose* is not kept: a project's own class of responses may be anything."""
+        logger.error("The response of %s can't be kept beside its dead letter", whose, exc_info=error)
+        self._stats.inc_value("mocra/dead/bodies_left_out")
 
     def let_go(self, number: int) -> None:
         """So many bytes of a body do not wait any more."""

@@ -169,3 +169,16 @@ def test_a_kind_is_the_class_and_the_line_of_the_project() -> None:
     assert (
         len(kind(lambda: (_ for _ in ()).throw(type("E" * 500, (Exception,), {})))) == failing_responses.KIND_CHARACTERS
     )
+
+
+async def test_what_cannot_be_packed_is_left_out() -> None:
+    """A worker that stopped for it would meet it again."""
+    keeper = Keeper(most=1)
+    burial = keeper.offer(result=Response(URL, flags=["\ud800"]))
+    batch = Batch(burials=[burial])
+    await batch.pack()
+    assert batch.burials[0].response is None
+    assert keeper.stats.get_value("mocra/dead/bodies_left_out") == 1
+    keeper.tell(*batch.burials, kept=False)
+    assert keeper.responses._bytes == 0
+    assert is_offered(keeper.offer("another"))
