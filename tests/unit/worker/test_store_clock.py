@@ -36,6 +36,25 @@ def test_an_answer_that_lay_unread_does_not_move_departures() -> None:
     assert at < desk.now - 2
 
 
+def test_the_first_answer_may_have_lain_unread_as_well() -> None:
+    """Nobody knows when it was given: what it booked is taken for missed, until the clocks are known."""
+    desk = Desk()
+    at, _ = desk.ask(back=3.0)
+    assert at < desk.now - 0.1
+    at, right = desk.ask()
+    assert abs(at - right) <= 0.011
+
+
+def test_a_network_that_is_slow_from_the_beginning_is_believed() -> None:
+    desk = Desk()
+    gone_by = 0
+    for _ in range(5):
+        at, right = desk.ask(there=0.1, back=0.1)
+        gone_by += at < desk.now - 0.1
+    assert gone_by == 2
+    assert abs(at - (right + 0.1)) <= 0.001
+
+
 def test_nothing_departs_before_it_can_have_been_asked_for() -> None:
     """The store's clock was set back: what is known of it is wrong."""
     desk = Desk()
