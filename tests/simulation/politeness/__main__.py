@@ -41,7 +41,7 @@ def main() -> int:
         install()
         seeds = range(options.first, options.first + options.seeds) if options.seed is None else options.seed
         if options.mistake is not None:
-            return _look_for_mistakes(options.mistake or list(MISTAKES), seeds)
+            return _look_for_mistakes(options.mistake or list(MISTAKES), seeds, url)
         if options.file is not None:
             schedules: Iterator[Schedule] = iter([Schedule.from_json(options.file.read_text("utf-8"))])
         else:
@@ -71,7 +71,7 @@ def _run(schedules: Iterator[Schedule], url: str | None, options: argparse.Names
     return failures
 
 
-def _look_for_mistakes(names: list[str], seeds: range | list[int]) -> int:
+def _look_for_mistakes(names: list[str], seeds: range | list[int], url: str | None) -> int:
     """Each with the given seeds until one sees it. A name may be ``name=seed``."""
     unseen = 0
     for one in names:
@@ -79,7 +79,7 @@ def _look_for_mistakes(names: list[str], seeds: range | list[int]) -> int:
         failure: Failure | None = None
         for number in [int(seed)] if seed else seeds:
             with planted(name) if name else nullcontext():
-                failure = simulate(draw_schedule(number))
+                failure = simulate(draw_schedule(number), url)
             if failure is not None:
                 break
         print(f"{name}: {failure or 'NOT SEEN'}", flush=True)
