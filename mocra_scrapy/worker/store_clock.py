@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 #: Answers of one shard that are compared: the one that was read soonest says how its clock differs from ours.
 COMPARED = 16
-#: Seconds that an answer may take for it to say how the clocks differ; and how many slower ones, all that there are,
-#: have to agree that the network is like this. Until then one that was read late can't be told from a slow one.
-SURE, FEW = 0.1, 3
+#: Seconds that an answer may take for it to say how the clocks differ, or so many times the quickest exchange; and how
+#: many that took longer have to agree that the network is like this. One that was read late can't be told from them.
+SURE, SLOWER, FEW = 0.1, 3, 3
 
 
 class StoreClock:
@@ -37,6 +37,7 @@ class StoreClock:
         self._clock = clock
         # shard -> (our clock minus the store's, asked, seconds that the answer took) each
         self._behind: dict[int, deque[tuple[float, float, float]]] = {}
+        self._quickest = 0.0  # exchange, in seconds
         self.asked, self.read = 0.0, math.nan  # none was read yet
 
     async def sent(self, call: Awaitable[T]) -> T:
@@ -44,6 +45,9 @@ class StoreClock:
         self.asked = self._clock()
         answer = await call
         self.read = self._clock()  # it may be taken in later: dictionaries are fetched first
+        took = self.read - self.asked
+        if not 0 < self._quickest < took:
+            self._quickest = took
         return answer
 
     def at_once(self) -> None:
@@ -65,7 +69,7 @@ class StoreClock:
         if not known or known[-1][1] != asked:  # one answer has many leases
             known.append((now - (departure.at - wait), asked, now - asked))
         behind, _, took = min(known)
-        if took > SURE and len(known) < FEW:
+        if took > max(SURE, SLOWER * self._quickest) and len(known) < FEW:
             return now - 2 * SURE
         at = departure.at + behind
         return min(now + wait, max(at, asked + wait))

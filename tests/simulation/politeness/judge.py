@@ -33,13 +33,16 @@ class Broken(AssertionError):
 
 @dataclass
 class Member:
-    """A worker, as far as its rules count. *buried*: when those that live must know of its death."""
+    """A worker, as far as its rules count. *buried*: when those that live must know of its death. *silent*: when it may
+    be taken for dead although it only stands still.
+    """
 
     number: int
     joined: float = 0.0
     gone: float = 0.0
     killed: float = 0.0
     buried: float = 0.0
+    silent: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -138,6 +141,12 @@ class Judge:
         member.killed, member.buried = now, now + LEASE + 3
         self._disturb(now)
 
+    def froze(self, worker: str, now: float, until: float) -> None:
+        member = self._members[worker]
+        since = member.silent[0] if now < member.silent[1] else now + LEASE / 2  # it called seconds ago, perhaps
+        if until > since:
+            member.silent = since, until + SETTLED
+
     def changed(self, host: str, interval: float, now: float) -> None:
         self._changes[host] = interval
         self._disturb(now)
@@ -166,7 +175,8 @@ class Judge:
 
         def counts(member: Member) -> bool:
             dead = member.killed and (not lapsed or now > member.buried)
-            return bool(member.joined) and not member.gone and not dead
+            silent = not lapsed and member.silent[0] <= now <= member.silent[1]
+            return bool(member.joined) and not member.gone and not dead and not silent
 
         numbers = {member.number for member in self._members.values() if counts(member)}
         if not numbers:
@@ -185,6 +195,7 @@ class Judge:
     def looked(self, now: float, able: set[str], frozen: set[str], pending: Callable[[str], int]) -> None:
         """Whether there was work, and somebody who could do it, since the last look."""
         since, self._looked = self._looked, now
+        self._note(now)
         if not able:  # an outage costs nobody a lease, and this looks like one
             for member in self._members.values():
                 if member.killed and since < member.buried:

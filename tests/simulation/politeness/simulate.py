@@ -95,6 +95,7 @@ class Simulation:
             else:
                 process.frozen_until = max(process.frozen_until, now + event.seconds)
                 self.sites.still.append((now, process.frozen_until))
+                self.judge.froze(event.worker, now, process.frozen_until)
 
     async def run(self) -> None:
         setup = self.schedule.setup

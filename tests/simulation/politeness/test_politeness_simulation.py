@@ -44,6 +44,7 @@ KEPT = {
     211: "a slot with a burst waited for long intervals of a worker that had left",
     389: "a slot with a burst waited for intervals that somebody had made shorter",
     404: "of the first answer that a worker read nobody could know that it had lain unread",
+    819: "the judge took a worker for alive that had stood still for its whole lease",
     1020: "the judge forgot that pages have their permits while they dawdle",
     1273: "the judge did not know that after a silence of all nobody is taken for dead at once",
 }

@@ -55,6 +55,19 @@ def test_a_network_that_is_slow_from_the_beginning_is_believed() -> None:
     assert abs(at - (right + 0.1)) <= 0.001
 
 
+def test_other_exchanges_say_how_slow_the_network_is() -> None:
+    desk = Desk()
+
+    async def exchange() -> None:
+        desk.now += 0.2
+
+    asyncio.run(desk.clock.sent(exchange()))
+    at, right = desk.ask(there=0.1, back=0.3)
+    assert abs(at - (right + 0.3)) <= 0.001
+    at, _ = desk.ask(there=0.1, back=3.0, shard=1)
+    assert at < desk.now - 0.1
+
+
 def test_nothing_departs_before_it_can_have_been_asked_for() -> None:
     """The store's clock was set back: what is known of it is wrong."""
     desk = Desk()
