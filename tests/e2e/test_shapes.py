@@ -19,11 +19,13 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 #: Requests that the site's limit allows in so many seconds.
 MOST, SECONDS = 4, 2
+#: Slots that share one rate, with three pages each.
+HOSTS = 12
 
 
 def run(workers: Workers, site: MockSite, paths: dict[str, tuple[str, int]], throttle: Any, **more: Any) -> Bookings:
     """Two workers fetch *paths*, see ``ShapesSpider``."""
-    settings = {"MOCRA_THROTTLE": json.dumps(throttle), **Bookings.RECORD, **{"proxied": 0, **more}}
+    settings = {"MOCRA_THROTTLE": json.dumps(throttle), **Bookings.RECORD, **{"proxied": 0, "hosts": 0, **more}}
     workers.together(2, site, "shapes", paths=json.dumps(paths), **settings)
     assert workers.wait(120) == [0, 0]
     return Bookings(workers)
@@ -81,14 +83,16 @@ def test_limits_that_sites_advertise_and_delays_that_follow_them(site: MockSite,
 
 
 def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site: MockSite, workers: Workers) -> None:
-    """Redirects to another host, files beside pages, AutoThrottle beside an explicit rule, a host that says 429 for ever,
-    a proxy that is not there.
+    """Redirects to another host, many hosts under one rate, files beside pages, AutoThrottle beside an explicit rule, a
+    host that says 429 for ever, a proxy that is not there.
     """
     throttle = {
         "localhost": "5/s",
         "files": {"rate": "10/s", "concurrency": 2},
         "fixed": "8/s",
         "full": "50/s",
+        "host*": {"scopes": ["all"]},
+        "@all": "20/s",
     }
     paths = {
         "": ("elsewhere/ok/there", 8),
@@ -98,6 +102,7 @@ def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site:
     }
     more = {
         "proxied": 6,
+        "hosts": HOSTS,
         "AUTOTHROTTLE_ENABLED": True,
         "AUTOTHROTTLE_START_DELAY": 0.01,
         "DOWNLOAD_DELAY": 0,
@@ -126,6 +131,11 @@ def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site:
     assert sum(item.get("files", 0) for item in items) == 16
 
     bookings.keep("fixed", 8)
+
+    bookings.keep("@all", 20)
+    turns = [one["slot"] for one in sorted(bookings.of("@all"), key=lambda one: float(one["at"]))]
+    assert len(turns) == 3 * HOSTS
+    assert len({*turns[: 2 * HOSTS]}) == HOSTS, f"each has had its turn before two thirds have gone: {turns}"
 
     stats = workers.stats()
     assert stats["mocra/stall/given_up"] == 1, "the host that says so for ever, as a whole"

@@ -9,12 +9,15 @@ from scrapy.http import Request
 class ShapesSpider(scrapy.Spider):
     """``paths``: JSON of slot -> ``[path, pages]``, in turn; a slot without a name is that of the host. Of moods ``ONCE``
     one page gets a 429 first. Each page of ``files`` has two files of its slot, fetched inline. ``proxied``: so many
-    are fetched through a proxy that is not there.
+    are fetched through a proxy that is not there. Before all that, ``hosts`` slots with three pages each, one after
+    the other.
     """
 
     name = "shapes"
 
     async def start(self):
+        for n in range(3 * int(self.hosts)):
+            yield Request(f"{self.site}/ok/host/{n}", meta={"download_slot": f"host{n // 3:02}"}, priority=1)
         paths = json.loads(self.paths)
         for n in range(max(pages for _, pages in paths.values())):
             for slot, (path, pages) in paths.items():
