@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ class Simulation:
 def simulate(schedule: Schedule, url: str | None = None, tell: Callable[[str], None] | None = None) -> Failure | None:
     """Run *schedule*, on memory or on the Redis at *url*, which nobody else may use; what was broken."""
     random.seed(schedule.seed)
+    handlers = list(logging.root.handlers)  # Scrapy adds one for each crawler, which holds all of it
     simulation = Simulation(schedule, url, tell)
     WORLD.append(simulation.world)
     SITES.append(simulation.sites)
@@ -152,6 +154,7 @@ def simulate(schedule: Schedule, url: str | None = None, tell: Callable[[str], N
             loop.run_until_complete(loop.end())
         loop.close()
         simulation.world.store.close()
+        logging.root.handlers[:] = handlers
         WORLD.pop()
         SITES.pop()
     return None
