@@ -48,6 +48,16 @@ def told_in_one_line(crawler: Crawler) -> Iterator[None]:
         raise
 
 
+def failed_to_open(crawler: Crawler, error: MocraError) -> None:
+    """The same for an *error* of a component that is opened when the scheduler and others are open
+    already: these are closed, as the engine does it, and nothing is told twice.
+    """
+    if not hasattr(error, TOLD):
+        logger.critical("%s", error)
+    _silence(error)
+    crawler.spider = None
+
+
 def _silence(error: MocraError) -> None:
     setattr(error, TOLD, True)
     for name in ("asyncio", "twisted"):  # who tell of an error that nobody looked at
