@@ -228,7 +228,7 @@ class Batcher:
         """The worker closes and the sink is away."""
         try:
             if self._spill is None:
-                raise SinkUnavailable("MOCRA_SPILL_DIR is empty")
+                raise SinkUnavailable("MOCRA_SPILL_DIR is empty")  # noqa: TRY301
             await self._spill([held.item for held in part])
         except Exception as error:
             logger.error(
