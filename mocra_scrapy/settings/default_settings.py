@@ -115,6 +115,19 @@ MOCRA_REDIS_ITEMS_KEY = "%(crawl)s:items"  # its key
 MOCRA_REDIS_ITEMS_KIND = "stream"  # "stream" | "list" | "hash"
 MOCRA_REDIS_ITEMS_MAXLEN = 0  # entries of the stream or list, about; the oldest go first; 0: without limit
 MOCRA_REDIS_ITEMS_ID: list[str] = []  # fields by which an item is known in a hash
+MOCRA_KAFKA_OPTIONS: dict[str, object] = {}  # options of librdkafka, for every client of Kafka
+MOCRA_KAFKA_ITEMS_URL: str | None = None  # kafka://host:port,host:port of KafkaPipeline
+MOCRA_KAFKA_ITEMS_TOPIC: str | None = None  # its topic, which must be there
+MOCRA_KAFKA_ITEMS_KEY: list[str] = []  # fields that make a message's key; none: no key
+MOCRA_KAFKA_ITEMS_HEADERS: list[str] = []  # fields that are headers of a message as well
+MOCRA_PARQUET_DIR = "items"  # folder of ParquetPipeline
+MOCRA_PARQUET_SCHEMA: dict[str, str] = {}  # field -> type, as {"price": "decimal(10, 2)"}; empty: as the items have it
+MOCRA_PARQUET_COMPRESSION = "zstd"  # "zstd" | "snappy" | "gzip" | "lz4" | "none"
+MOCRA_PARQUET_ROW_GROUP = 100_000  # rows of each row group
+MOCRA_PARQUET_ROTATE_BYTES = (
+    268_435_456  # bytes of items, before compression, after which a file is finished; 0: at close
+)
+MOCRA_PARQUET_ROTATE_SECONDS = 3600.0  # s after which a file is finished; 0: at close
 MOCRA_LEADER_ROLES: list[str] = []  # roles for which every worker stands, beside those that code asks for
 MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals

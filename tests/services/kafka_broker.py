@@ -53,7 +53,6 @@ group.consumer.heartbeat.interval.ms=500
 log.cleaner.backoff.ms=500
 log.retention.check.interval.ms=1000
 log.cleaner.dedupe.buffer.size=8388608
-broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
 
@@ -112,7 +111,7 @@ class KafkaBroker(SharedServer):
                 consumer.assign([where])
                 at = 0
                 while at < end:
-                    for message in consumer.consume(500, 1):
+                    for message in consumer.consume(500, 0.1):
                         assert message.error() is None, message.error()
                         found.append(message)
                         at = message.offset() + 1
