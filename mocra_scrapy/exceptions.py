@@ -28,7 +28,10 @@ border: they are translated, with ``from``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MocraError(Exception):

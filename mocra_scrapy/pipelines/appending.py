@@ -23,7 +23,8 @@ class AppendedFile:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._descriptor = os.open(path, flags, 0o666)
         try:
             if fcntl is not None:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,17 +59,19 @@ class AppendedFile:
         self.size += len(data)
 
     def read(self, begin: int, most: int) -> bytes:
-        return os.pread(self._descriptor, most, begin)
+        os.lseek(self._descriptor, begin, os.SEEK_SET)  # what is appended goes to the end all the same
+        return os.read(self._descriptor, most)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
         self.size = size
 
     def rename(self, path: Path) -> None:
-        """In one step; the name survives a crash of the machine."""
+        """In one step; the name survives a crash of the machine, unless the disk is failing."""
         self.path.rename(path)
         self.path = path
-        sync_folder(path.parent)
+        with contextlib.suppress(OSError):
+            sync_folder(path.parent)
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -80,8 +83,15 @@ class AppendedFile:
             self._descriptor = -1
 
 
+def can_be_held() -> bool:
+    """Whether this system tells if a file is still written."""
+    return fcntl is not None
+
+
 def sync_folder(folder: Path) -> None:
     """Or names of new files in it may be gone after a crash of the machine."""
+    if fcntl is None:
+        return  # Windows can't open one
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -109,7 +109,7 @@ class BatchPipeline:
         try:
             await self._open()
         except MocraError as error:
-            failed_to_open(self.crawler, error)
+            await failed_to_open(self.crawler, error)
             raise
 
     async def process_item(self, item: Any) -> Any:
@@ -199,6 +199,16 @@ class BatchPipeline:
         self._stats.inc_value("mocra/sink/spilled", items)
         self._send(signals.items_spilled, path=str(self._spill.path), items=items)
 
+    def lost(self, items: int, why: str) -> None:
+        if not self._stats.get_value("mocra/sink/lost"):
+            logger.error(
+                "%s is away while this worker closes, and items could not be spilled: %s. Their pages leave dead letters"
+                " (reason item); scrapy mocra dead replay fetches them again",
+                self.sink.name,
+                why,
+            )
+        self._stats.inc_value("mocra/sink/lost", items)
+
     def _send(self, signal: object, **more: Any) -> None:
         self.crawler.signals.send_catch_log(signal, spider=self.crawler.spider, sink=self.sink.name, **more)
 
@@ -221,7 +231,7 @@ async def open_sink(sink: Sink, patience: float) -> None:
             why = str(error) or "no answer"
             if loop.time() + AGAIN >= until:
                 raise SinkUnavailable(
-                    f"{why}. {sink.name} did not answer within MOCRA_START_TIMEOUT = {patience:g} s"
+                    f"{why.rstrip('.')}. {sink.name} did not answer within MOCRA_START_TIMEOUT = {patience:g} s"
                 ) from error
             if not told:
                 told = True

@@ -9,32 +9,36 @@ or spilled.
                                                                    | refused      halves, down to the item
                                                                    ' stored       store() returns
 
-While one batch is written the next one fills: what has waited for a slow sink goes at once, and
-together. Nothing here is dropped; ``store()`` returns when its item is safe, or raises.
+An item waits for company while company comes: a batch goes when it is full, when its oldest item has
+waited for ``MOCRA_BATCH_WAIT``, or when nothing came for a twentieth of that. While one is written the
+next one fills: what has waited for a slow sink goes at once, and together. Nothing here is dropped;
+``store()`` returns when its item is safe, or raises.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import ConfigurationError, ItemRefused, SinkUnavailable
 from mocra_scrapy.models.backoff import backoff
+from mocra_scrapy.pipelines.patience import LOOK, Patience
 from mocra_scrapy.pipelines.sink import Sink, StoredItem
 from mocra_scrapy.settings.pipelines import BatchOptions
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks whether the worker closes, while the sink keeps us waiting.
-LOOK = 0.5
 #: Seconds beyond the deadline of a close in which a spill file is written.
 LAST = 5.0
+#: Part of the wait after which nobody is expected to come any more.
+LULL = 0.05
 
 
 class Report(Protocol):
@@ -57,6 +61,9 @@ class Report(Protocol):
 
     def spilled(self, items: int) -> None:
         """So many went to the spill file."""
+
+    def lost(self, items: int, why: str) -> None:
+        """So many could neither be written nor spilled: ``store()`` raises for each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,14 +91,14 @@ class Batcher:
         spill: Callable[[Sequence[StoredItem]], Awaitable[None]] | None,
     ) -> None:
         self._sink, self._options, self._report = sink, options, report
-        self._is_closing, self._spill = closing, spill
+        self._spill = spill
         self._waiting: deque[_Held] = deque()
-        self._size = 0
+        self._size = 0  # of what waits, in bytes
+        self._arrived = 0  # items, since the start
         self._full = asyncio.Event()
+        self._patience = Patience(sink.name, options.close, closing)
         self._task: asyncio.Task[None] | None = None
-        self._deadline: float | None = None  # of a close, by the loop's clock
-        self._away_since: float | None = None
-        self._given_up = False
+        self._given_up = self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -103,10 +110,13 @@ class Batcher:
             ItemRefused: it can't be.
             SinkUnavailable: the worker closes, the sink is away, and it could not be spilled.
         """
+        if self._closed:
+            raise SinkUnavailable(f"{self._sink.name}: it is closed")
         loop = asyncio.get_running_loop()
         held = _Held(item, loop.create_future(), loop.time())
         self._waiting.append(held)
         self._size += item.size
+        self._arrived += 1
         if self._size >= self._options.size or len(self._waiting) >= self._options.items:
             self._full.set()
         if self._task is None:
@@ -116,16 +126,15 @@ class Batcher:
 
     async def close(self) -> None:
         """Write what is left, within the time for closing; spill the rest. Never raises."""
-        self._closing(now=True)
+        self._patience.closing(now=True)
+        self._closed = True
         self._full.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=self._options.close + LAST)
         if self._task is not None:
             await end_tasks([self._task])
-        self._fail(self._waiting, f"{self._sink.name}: the worker closed before it was written")
-        self._waiting.clear()
         try:
-            await self._bounded(self._sink.close(), self._options.close, beyond=True)
+            await self._patience.bounded(self._sink.close(), self._options.close, beyond=True)
         except Exception as error:
             logger.warning("%s did not close properly: %s", self._sink.name, _text(error))
 
@@ -138,31 +147,34 @@ class Batcher:
                 await self._company()
                 batch = self._take()
                 await self._write(batch)
+        except asyncio.CancelledError:
+            self._fail(batch, "the worker closed before it was written")
+            raise
         except Exception as error:  # none of the sink's, which are all looked at: ours
             logger.exception("Items could not be written to %s", self._sink.name)
-            self._fail([*batch, *self._waiting], f"{self._sink.name}: {_text(error)}")
-            self._waiting.clear()
-            self._size = 0
+            self._fail(batch, _text(error))
         finally:
             self._task = None
 
     async def _company(self) -> None:
-        """Wait until a batch is full, or its oldest item has waited long enough."""
+        """Wait until a batch is full, its oldest item has waited long enough, or nobody comes."""
         loop = asyncio.get_running_loop()
-        until = self._waiting[0].since + self._options.wait
-        while not self._full.is_set() and not self._closing():
-            left = until - loop.time()
-            if left <= 0:
+        until, lull = self._waiting[0].since + self._options.wait, self._options.wait * LULL
+        end, before = min(until, loop.time() + lull), self._arrived
+        while not self._full.is_set() and not self._patience.closing():
+            left = end - loop.time()
+            if left > 0:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), min(left, LOOK))
+            elif end >= until or self._arrived == before:
                 return
-            with_company = asyncio.ensure_future(self._full.wait())
-            try:
-                await asyncio.wait({with_company}, timeout=min(left, LOOK))
-            finally:
-                await end_tasks([with_company])
+            else:
+                end, before = min(until, loop.time() + lull), self._arrived
 
     def _take(self) -> list[_Held]:
         """The next batch: one item at least, and no more than fit."""
-        batch, size = [], 0
+        batch: list[_Held] = []
+        size = 0
         while self._waiting and len(batch) < self._options.items:
             more = self._waiting[0].item.size
             if batch and size + more > self._options.size:
@@ -172,7 +184,7 @@ class Batcher:
             if not held.done.done():  # whoever waited for it may have been let go
                 batch.append(held)
                 size += more
-        if self._size < self._options.size and len(self._waiting) < self._options.items and self._deadline is None:
+        if self._size < self._options.size and len(self._waiting) < self._options.items and not self._closed:
             self._full.clear()
         return batch
 
@@ -200,19 +212,20 @@ class Batcher:
 
     async def _insist(self, part: list[_Held]) -> ItemRefused | None:
         """Write *part* until the sink has taken or refused it, or it is spilled."""
-        items, attempt, loop = [held.item for held in part], 0, asyncio.get_running_loop()
+        items, attempt = [held.item for held in part], 0
         while not self._given_up:
+            began = asyncio.get_running_loop().time()
             try:
-                await self._bounded(self._sink.write(items), self._options.timeout)
+                await self._patience.bounded(self._sink.write(items), self._options.timeout)
             except ItemRefused as error:
                 self._came_back()
                 return error
             except (SinkUnavailable, ConfigurationError, OSError, asyncio.TimeoutError) as error:
                 attempt += 1
-                self._went_away(error)
+                self._went_away(error, began)
                 self._report.retried()
-                await self._pause(backoff(attempt, self._options.retry_base, self._options.retry_cap))
-                self._given_up = self._closing() and loop.time() >= (self._deadline or 0.0)
+                await self._patience.pause(backoff(attempt, self._options.retry_base, self._options.retry_cap))
+                self._given_up = self._patience.over()
             except Exception as error:
                 logger.debug("%s refused a batch", self._sink.name, exc_info=True)
                 return ItemRefused(f"{type(error).__name__}: {error}")
@@ -226,66 +239,28 @@ class Batcher:
 
     async def _put_aside(self, part: list[_Held]) -> None:
         """The worker closes and the sink is away."""
-        try:
-            if self._spill is None:
-                raise SinkUnavailable("MOCRA_SPILL_DIR is empty")  # noqa: TRY301
-            await self._spill([held.item for held in part])
-        except Exception as error:
-            logger.error(
-                "%s is away, and items could not be spilled: %s. Their pages leave dead letters (reason item)",
-                self._sink.name,
-                _text(error),
-            )
-            self._fail(part, f"{self._sink.name} is away, and it was not spilled: {_text(error)}")
-        else:
-            self._report.spilled(len(part))
-            _settle(part)
-
-    # ------------------------------------------------------------------ time
-
-    def _closing(self, *, now: bool = False) -> bool:
-        """Whether the worker closes. The time for it runs from when that was first seen."""
-        if self._deadline is None and (now or self._is_closing()):
-            self._deadline = asyncio.get_running_loop().time() + self._options.close
-        return self._deadline is not None
-
-    async def _pause(self, seconds: float) -> None:
-        """For *seconds*, at most until the deadline of a close that begins meanwhile."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while (left := min(until, self._limit()) - loop.time()) > 0:  # noqa: ASYNC110 - nobody tells when a close begins
-            await asyncio.sleep(min(left, LOOK))
-
-    def _limit(self) -> float:
-        return self._deadline if self._closing() and self._deadline is not None else float("inf")
-
-    async def _bounded(self, work: Coroutine[Any, Any, None], seconds: float, *, beyond: bool = False) -> None:
-        """Await *work*, for *seconds* at most, and unless *beyond* not after the deadline of a close."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(work)
-        until = loop.time() + seconds
-        try:
-            while not task.done():
-                left = (until if beyond else min(until, self._limit())) - loop.time()
-                if left <= 0:
-                    break
-                await asyncio.wait({task}, timeout=min(left, LOOK))
+        why = "MOCRA_SPILL_DIR is empty"
+        if self._spill is not None:
+            try:
+                await self._spill([held.item for held in part])
+            except Exception as error:
+                why = _text(error)
             else:
-                task.result()
+                self._report.spilled(len(part))
+                _settle(part)
                 return
-        finally:
-            await end_tasks([task])
-        raise SinkUnavailable(f"{self._sink.name} did not answer in time (MOCRA_BATCH_TIMEOUT)")
+        self._report.lost(len(part), why)
+        self._fail_part(part, f"it is away, and the item was not spilled: {why}")
 
     # ------------------------------------------------------------------ what is told
 
-    def _went_away(self, error: Exception) -> None:
-        if self._away_since is None:
-            self._away_since = asyncio.get_running_loop().time()
+    def _went_away(self, error: Exception, began: float) -> None:
+        if self._patience.away_since is None:
+            self._patience.away_since = began
             self._report.away(error)
 
     def _came_back(self) -> None:
-        since, self._away_since = self._away_since, None
+        since, self._patience.away_since = self._patience.away_since, None
         if since is not None:
             self._report.back(asyncio.get_running_loop().time() - since)
 
@@ -294,11 +269,16 @@ class Batcher:
         if not held.done.done():
             held.done.set_exception(ItemRefused(f"{self._sink.name} refused it: {reason}"))
 
-    @staticmethod
-    def _fail(part: Iterable[_Held], text: str) -> None:
+    def _fail(self, batch: Iterable[_Held], text: str) -> None:
+        """*batch* and all that waits."""
+        self._fail_part([*batch, *self._waiting], text)
+        self._waiting.clear()
+        self._size = 0
+
+    def _fail_part(self, part: Iterable[_Held], text: str) -> None:
         for held in part:
             if not held.done.done():
-                held.done.set_exception(SinkUnavailable(text))
+                held.done.set_exception(SinkUnavailable(f"{self._sink.name}: {text}"))
 
 
 def _settle(part: Sequence[_Held]) -> None:

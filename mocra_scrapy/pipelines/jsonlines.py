@@ -11,13 +11,13 @@ import asyncio
 import errno
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.exceptions import ConfigurationError, SinkUnavailable
-from mocra_scrapy.pipelines.appending import AppendedFile, sync_folder
+from mocra_scrapy.pipelines.appending import AppendedFile, can_be_held, sync_folder
 from mocra_scrapy.pipelines.batch import BatchPipeline, Place
 from mocra_scrapy.pipelines.sink import StoredItem
 from mocra_scrapy.settings.pipelines import JsonLinesOptions, read_jsonlines
@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 PART = ".part"
 CHUNK = 65_536
 #: Errors of the system that pass when somebody makes room.
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE}
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE}
+
+T = TypeVar("T")
 
 
 class JsonLinesPipeline(BatchPipeline):
@@ -65,10 +67,11 @@ class JsonLinesSink:
         self._rotation: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "mocra-jsonlines")
         try:
             await self._in_thread(self._files.prepare)
         except OSError as error:
+            if error.errno in PASSING:
+                raise SinkUnavailable(f"{self.name}: {error.strerror}") from error
             raise ConfigurationError(
                 "MOCRA_JSONLINES_DIR",
                 f"{str(self._options.folder)!r} can't be written: {error.strerror or error}",
@@ -78,12 +81,13 @@ class JsonLinesSink:
     async def write(self, batch: Sequence[StoredItem]) -> None:
         lines = b"".join(b"%b\n" % item.with_origin(self._field) for item in batch)
         try:
-            await self._in_thread(self._files.append, lines)
+            begun = await self._in_thread(self._files.append, lines)
         except OSError as error:
             raise SinkUnavailable(f"{self.name}: {error.strerror or error}") from error
-        if self._timer is None and self._options.rotate_seconds:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._options.rotate_seconds, self._rotate)
+        if begun and self._options.rotate_seconds:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(self._options.rotate_seconds, self._rotate)
 
     def _rotate(self) -> None:
         """The file is old enough, whether or not more items come."""
@@ -93,7 +97,7 @@ class JsonLinesSink:
 
     def _rotated(self, done: asyncio.Future[None]) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
-            logger.warning("%s could not be finished and goes on: %s", self.name, error)
+            logger.warning("%s: a file could not be finished and goes on: %s", self.name, error)
 
     async def close(self) -> None:
         if self._timer is not None:
@@ -104,9 +108,11 @@ class JsonLinesSink:
             if self._thread is not None:
                 self._thread.shutdown(wait=False)
 
-    async def _in_thread(self, call: object, *arguments: object) -> None:
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         """A cancelled write goes on in its thread; the next call waits until it has ended."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)  # type: ignore[arg-type]
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "mocra-jsonlines")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
 
 class _Files:
@@ -125,6 +131,8 @@ class _Files:
         probe = AppendedFile(folder / f".{self._stem}{PART}")
         probe.delete()
         probe.close()
+        if not can_be_held():
+            return
         for part in sorted(folder.glob(f"*.jsonl*{PART}")):
             try:
                 finish_part(part)
@@ -133,21 +141,33 @@ class _Files:
             except OSError as error:
                 logger.warning("%s was left by a worker that died, and can't be finished: %s", part, error)
 
-    def append(self, lines: bytes) -> None:
+    def append(self, lines: bytes) -> bool:
+        """Whether a new file was begun."""
         data = zstd.compress(lines) if self._options.zstd else lines  # a frame of its own: it can end after any
+        if self._file is not None and not self._file.is_at(self._file.path):
+            logger.warning("%s was moved or deleted while it was written; another one is begun", self._file.path)
+            self._file.close()
+            self._file = None
+        begun = self._file is None
         if self._file is None:
             self._number += 1
-            self._file = AppendedFile(self._options.folder / f"{self._stem}-{self._number}{self._suffix}{PART}")
+            file = AppendedFile(self._options.folder / f"{self._stem}-{self._number}{self._suffix}{PART}")
+            self._file = file
             sync_folder(self._options.folder)
         self._file.append(data)
         if self._options.rotate_bytes and self._file.size >= self._options.rotate_bytes:
             try:
                 self.finish()
             except OSError as error:  # the batch is stored all the same
-                logger.warning("%s could not be finished and goes on: %s", self._file.path, error)
+                logger.warning("%s: a file could not be finished and goes on: %s", self._options.folder, error)
+        return begun
 
     def finish(self) -> None:
-        """The file gets its name; the next batch begins another one."""
+        """The file gets its name; the next batch begins another one.
+
+        Raises:
+            OSError: it could not be renamed, and goes on.
+        """
         if self._file is not None:
             self._file.rename(self._file.path.with_suffix(""))
             self._file.close()

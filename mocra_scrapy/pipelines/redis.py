@@ -98,9 +98,12 @@ class RedisSink:
 
     def _id(self, item: StoredItem) -> str:
         """What it is known by: its one field, or several as a JSON list."""
-        fields = json.loads(item.text)
-        values = [fields.get(name) for name in self._options.id]
-        return values[0] if len(values) == 1 and isinstance(values[0], str) else json.dumps(values)
+        values = [item.fields[name] for name in self._options.id]
+        if len(values) == 1 and isinstance(values[0], str):
+            return values[0]
+        fields = json.loads(item.text)  # as JSON has them: dates, decimals
+        shown = [fields[name] for name in self._options.id]
+        return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else json.dumps(shown, sort_keys=True)
 
     def _check_ids(self, batch: Sequence[StoredItem]) -> None:
         refused = {

@@ -9,7 +9,7 @@ nobody replays what is still written; locks end with their process.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -96,14 +96,12 @@ def read_head(file: IO[bytes]) -> SpillHead | None:
         return None
 
 
-def read_items(file: IO[bytes]) -> Iterator[StoredItem | None]:
-    """The items after the first line; ``None`` for a line that is none of ours, or was cut off."""
-    for line in file:
-        found = _parsed(line)
-        if found is None or not isinstance(found.get("item"), dict) or not isinstance(found.get("origin"), dict):
-            yield None
-        else:
-            yield StoredItem(found["item"], as_json(found["item"]), found["origin"])
+def read_item(line: bytes) -> StoredItem | None:
+    """A line after the first; ``None``: it is none of ours, or was cut off."""
+    found = _parsed(line)
+    if found is None or not isinstance(found.get("item"), dict) or not isinstance(found.get("origin"), dict):
+        return None
+    return StoredItem(found["item"], as_json(found["item"]), found["origin"])
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

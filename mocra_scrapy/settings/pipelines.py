@@ -53,10 +53,10 @@ class StoreOptions:
     field: str
 
 
-def read_store_options(settings: BaseSettings) -> StoreOptions:
+def read_batch_options(settings: BaseSettings) -> BatchOptions:
     """Raises ConfigurationError: names the first setting that is wrong, and the fix."""
     read = SettingsReader(settings)
-    batch = BatchOptions(
+    return BatchOptions(
         items=read.whole("MOCRA_BATCH_ITEMS", 1, 100_000, "a number of items"),
         size=read.whole("MOCRA_BATCH_BYTES", 1, 2**30, "a size in bytes"),
         wait=read.number("MOCRA_BATCH_WAIT", 0, 3600, "a time in seconds"),
@@ -65,6 +65,11 @@ def read_store_options(settings: BaseSettings) -> StoreOptions:
         retry_cap=read.number("MOCRA_BATCH_RETRY_CAP", 0.01, DAY, "a time in seconds"),
         close=read.number("MOCRA_BATCH_CLOSE", 0, DAY, "a time in seconds"),
     )
+
+
+def read_store_options(settings: BaseSettings) -> StoreOptions:
+    """The same, for a project that has one of these pipelines."""
+    read, batch = SettingsReader(settings), read_batch_options(settings)
     grace = read.number("MOCRA_STOP_GRACE", 0, 366 * DAY, "a time in seconds")
     if grace and batch.close >= grace:
         raise ConfigurationError(
