@@ -1,18 +1,19 @@
 """``KafkaPipeline``: messages of a topic, each stored by all in-sync replicas before its page is done.
 
 The producer is idempotent: what it repeats by itself is stored once. A topic has an item twice where
-its page was fetched twice, and where a batch was given up and written again; messages carry the
-item's origin as headers, so that readers can tell. The client blocks, so it has a thread of its own.
+its page was fetched twice; messages carry the item's origin as headers, so that readers can tell.
+The client blocks, so it has a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
     from scrapy.settings import BaseSettings
 
-logger = logging.getLogger(__name__)
+#: What is sent: an item, and what ``produce()`` takes.
+_Message = tuple[StoredItem, dict[str, Any]]
 
 TOPIC = "MOCRA_KAFKA_ITEMS_TOPIC"
 #: What headers of an item's origin begin with.
 PREFIX = "mocra-"
+#: Seconds without a broker after which a write is told to be hopeless for now.
+AWAY = 5.0
 
 
 class KafkaPipeline(BatchPipeline):
@@ -114,69 +118,69 @@ class KafkaSink:
 
 
 def _text(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else _json(value)
+    return value.encode(errors="backslashreplace") if isinstance(value, str) else _json(value)
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-_Sent = tuple[StoredItem, dict[str, Any]]
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A message on its way. *item* keeps its address its own."""
+
+    item: StoredItem
+    done: bool = False
+    error: KafkaError | None = None
+
+    def report(self, error: KafkaError | None, _message: Message | None) -> None:
+        self.done, self.error = True, error
 
 
 class _Sender:
-    """The producer. Blocks; one thread calls it."""
+    """The producer. Blocks; one thread calls it.
+
+    A write that was given up goes on in the producer. When its items are written again they are not
+    sent again, but waited for: as long as the process lives, an outage doubles nothing.
+    """
 
     def __init__(self, address: KafkaAddress, topic: str) -> None:
         self._address, self._topic = address, topic
         self._ears = Ears(address)
         self._checked = False
         self._producer: Producer | None = None
-        #: Of a batch of which others failed: what is written again is not sent again.
-        self._stored: dict[int, StoredItem] = {}
+        #: By the address of their items: what nobody has been told of yet.
+        self._sent: dict[int, _Sent] = {}
 
     def check(self, given_up: Callable[[], bool]) -> None:
         check_topic(self._address, self._ears, self._topic, TOPIC, given_up)
         self._checked = True
 
     def close(self, _given_up: Callable[[], bool]) -> None:
-        """Drop the producer: what it still has is somebody else's by now."""
+        """Drop the producer, and what it still has."""
         producer, self._producer, self._checked = self._producer, None, False
+        self._sent.clear()
         if producer is not None:
             producer.purge()
             producer.poll(0)
 
-    def send(self, batch: Sequence[_Sent], given_up: Callable[[], bool]) -> dict[int, str]:
+    def send(self, batch: Sequence[_Message], given_up: Callable[[], bool]) -> dict[int, str]:
         """Returns when each message of *batch* is stored or refused; the refused ones, with the
         reason.
+
+        Those that are too large together are sent again in halves: a broker refuses what a producer
+        has put together as a whole.
 
         Raises:
             BackendUnavailable, ConfigurationError: not now, for some of them at least.
         """
-        if not any(id(item) in self._stored for item, _ in batch):
-            self._stored.clear()
-        left = {at: sent for at, sent in enumerate(batch) if id(sent[0]) not in self._stored}
+        if not any(id(item) in self._sent for item, _ in batch):
+            self._sent = {at: sent for at, sent in self._sent.items() if not sent.done}
         refused: dict[int, str] = {}
-        try:
-            self._deliver(left, refused, given_up)
-        except BaseException:
-            self.close(given_up)  # it would go on with them
-            raise
-        if not refused:
-            for item, _ in batch:
-                self._stored.pop(id(item), None)
-        return refused
-
-    def _deliver(self, messages: dict[int, _Sent], refused: dict[int, str], given_up: Callable[[], bool]) -> None:
-        """Those that are too large together are sent in halves: a broker refuses what a producer has
-        put together as a whole.
-        """
-        parts = [messages] if messages else []
+        parts = [list(range(len(batch)))]
         while parts:
-            part = parts.pop()
-            reports = self._round(part, given_up)
-            large = []
-            for at, error in reports.failed.items():
+            part, large = parts.pop(), []
+            for at, error in self._round(batch, part, given_up).items():
                 if _is_too_large(error):
                     large.append(at)
                 elif _is_of_message(error):
@@ -184,75 +188,72 @@ class _Sender:
                 else:
                     raise meaning(error, self._topic, TOPIC, self._ears)
             if large and len(part) == 1:
-                refused[large[0]] = _too_large(part[large[0]][0])
+                refused[large[0]] = _too_large(batch[large[0]][0])
             elif large:
                 middle = (len(large) + 1) // 2
-                parts += [{at: part[at] for at in some} for some in (large[middle:], large[:middle]) if some]
+                parts += [some for some in (large[middle:], large[:middle]) if some]
+        if not refused:  # or those that are stored are written once more, without the refused ones
+            for item, _ in batch:
+                self._sent.pop(id(item), None)
+        return refused
 
-    def _round(self, part: dict[int, _Sent], given_up: Callable[[], bool]) -> _Reports:
-        """Send *part*, and wait for the reports of all.
+    def _round(
+        self, batch: Sequence[_Message], part: Sequence[int], given_up: Callable[[], bool]
+    ) -> dict[int, KafkaError]:
+        """Send *part* of *batch*, and wait for the reports of all. Those that failed, with the error.
 
         Raises:
-            BackendUnavailable, ConfigurationError: nobody waits any longer, or will get them.
+            BackendUnavailable, ConfigurationError: nobody waits any longer, or no broker is there.
         """
-        producer, reports = self._ready(given_up), _Reports()
-        try:
-            for at, (_, message) in part.items():
-                self._produce(producer, at, message, reports, given_up)
-            told = False
-            while reports.seen < len(part):
-                producer.flush(LOOK)
-                if self._ears.refused is not None or given_up():
-                    raise self._ears.unavailable()
-                if self._ears.down and not told:
-                    told = True
-                    logger.warning("%s. The client goes on trying", self._ears.unavailable())
-        finally:
-            self._stored.update((id(part[at][0]), part[at][0]) for at in reports.stored)
-        return reports
+        producer = self._ready(given_up)
+        for at in part:
+            item, message = batch[at]
+            if id(item) not in self._sent:
+                self._sent[id(item)] = self._produce(producer, item, message, given_up)
+        waiting = [self._sent[id(batch[at][0])] for at in part]
+        there = time.monotonic()
+        while not all(sent.done for sent in waiting):
+            before = len(producer)
+            if producer.flush(LOOK) < before:
+                self._ears.clear()  # it was heard
+            if not self._ears.down:
+                there = time.monotonic()
+            if self._ears.refused is not None or given_up() or time.monotonic() - there > AWAY:
+                raise self._ears.unavailable()
+        failed = {at: sent.error for at, sent in zip(part, waiting, strict=True) if sent.error is not None}
+        for at in failed:
+            del self._sent[id(batch[at][0])]
+        if any(error.fatal() for error in failed.values()):
+            self.close(given_up)  # it sends nothing any more
+        return failed
 
     def _ready(self, given_up: Callable[[], bool]) -> Producer:
         if self._producer is None:
             if not self._checked:
-                self.check(given_up)  # it says what is wrong, as a producer does not
+                self.check(given_up)
             self._producer = make_producer(self._address, self._ears)
         self._ears.clear()
         return self._producer
 
     def _produce(
-        self, producer: Producer, at: int, message: dict[str, Any], reports: _Reports, given_up: Callable[[], bool]
-    ) -> None:
+        self, producer: Producer, item: StoredItem, message: dict[str, Any], given_up: Callable[[], bool]
+    ) -> _Sent:
         from confluent_kafka import KafkaException
 
+        sent = _Sent(item)
         while True:
             try:
-                producer.produce(self._topic, **message, on_delivery=partial(reports.add, at))
+                producer.produce(self._topic, **message, on_delivery=sent.report)
             except BufferError as error:  # it empties as brokers answer
                 producer.poll(LOOK)
                 if given_up():
                     raise self._ears.unavailable() from error
             except KafkaException as error:
-                reports.add(at, error.args[0], None)
-                return
+                sent.report(error.args[0], None)
+                return sent
             else:
                 producer.poll(0)
-                return
-
-
-class _Reports:
-    """What brokers said to each message of a round."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.stored: list[int] = []
-        self.failed: dict[int, KafkaError] = {}
-
-    def add(self, at: int, error: KafkaError | None, _message: Message | None) -> None:
-        self.seen += 1
-        if error is None:
-            self.stored.append(at)
-        else:
-            self.failed[at] = error
+                return sent
 
 
 def _is_too_large(error: KafkaError) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.services.processes import eventually
 from tests.services.shared import SharedServer
 
 JARS = Path(__file__).parents[2] / ".kafka"
@@ -96,7 +97,17 @@ class KafkaBroker(SharedServer):
         new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
         admin = self.admin()  # what it was asked for ends with it
         admin.create_topics([new])[name].result(60)
+        eventually(lambda: self._has(admin, name), what=f"topic {name}")  # the broker hears of it a moment later
         return name
+
+    @staticmethod
+    def _has(admin: Any, name: str) -> bool:
+        from confluent_kafka import KafkaException, TopicCollection
+
+        with contextlib.suppress(KafkaException):
+            found = admin.describe_topics(TopicCollection([name]))[name].result(60)
+            return all(partition.leader is not None for partition in found.partitions)
+        return False
 
     def messages(self, topic: str) -> list[Any]:
         """All that are in *topic* now, of one partition after the other."""

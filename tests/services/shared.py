@@ -95,14 +95,15 @@ class SharedServer:
         self._block.close()
 
     @contextlib.contextmanager
-    def turn(self, *, alone: bool = False) -> Iterator[None]:
-        """For one test; *alone*: which may stop it. It runs again afterwards."""
-        with (self.folder / "turn").open("a") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    def turn(self, *, alone: bool = False) -> Iterator[Turn]:
+        """For one test; *alone*: which may stop it."""
+        with (self.folder / "turn").open("a") as lock:
+            turn = Turn(self, lock)
+            turn.wait(alone=alone)
             try:
-                yield
+                yield turn
             finally:
-                if alone:
+                if turn.alone:
                     self.start()
 
     # ------------------------------------------------------------------ for a test that is alone
@@ -182,6 +183,25 @@ class SharedServer:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
+
+
+class Turn:
+    """A test's time with a server. It runs again afterwards.
+
+    Attributes:
+        alone: no other test uses it meanwhile: it may be stopped.
+    """
+
+    def __init__(self, server: SharedServer, lock: IO[str]) -> None:
+        self.server, self._lock = server, lock
+        self.alone = False
+
+    def wait(self, *, alone: bool) -> None:
+        """Until others leave room. What was begun with others may be continued alone: they may have
+        stopped it meanwhile, and it runs again.
+        """
+        fcntl.flock(self._lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        self.alone = alone
 
 
 def _locked(path: Path) -> IO[str]:

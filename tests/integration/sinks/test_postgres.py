@@ -13,7 +13,7 @@ import pytest
 
 from mocra_scrapy.exceptions import ConfigurationError, ItemRefused, SinkUnavailable
 from mocra_scrapy.pipelines.postgres import PostgresPipeline
-from tests.integration.pipelines.storing import ORIGIN, Told, batcher, books, opened, sink_of, stored
+from tests.integration.sinks.storing import ORIGIN, Told, batcher, books, opened, sink_of, stored
 from tests.services.postgres_server import PostgresServer
 from tests.services.processes import free_port
 
