@@ -23,6 +23,7 @@ PARTS = {
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
     "politeness-simulation": ["tests.simulation.politeness", "--seeds", "2000"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
+    "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],

@@ -63,7 +63,7 @@ def read_batch_options(settings: BaseSettings) -> BatchOptions:
         timeout=read.number("MOCRA_BATCH_TIMEOUT", 0.1, DAY, "a time in seconds"),
         retry_base=read.number("MOCRA_BATCH_RETRY_BASE", 0.01, DAY, "a time in seconds"),
         retry_cap=read.number("MOCRA_BATCH_RETRY_CAP", 0.01, DAY, "a time in seconds"),
-        close=read.number("MOCRA_BATCH_CLOSE", 0, DAY, "a time in seconds"),
+        close=read.number("MOCRA_BATCH_CLOSE", 0.1, DAY, "a time in seconds"),
     )
 
 

@@ -48,7 +48,7 @@ def test_defaults_are_accepted() -> None:
         ("MOCRA_BATCH_TIMEOUT", 0),
         ("MOCRA_BATCH_RETRY_BASE", 0),
         ("MOCRA_BATCH_RETRY_CAP", 0),
-        ("MOCRA_BATCH_CLOSE", -1),
+        ("MOCRA_BATCH_CLOSE", 0),
     ],
 )
 def test_a_wrong_setting_of_batches_is_told_when_the_crawler_is_made(name: str, value: Any) -> None:
