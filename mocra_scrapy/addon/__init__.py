@@ -25,6 +25,7 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
+from mocra_scrapy.settings.pipelines import read_batch_options
 from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
 from mocra_scrapy.settings.robots import read_max_age
@@ -158,6 +159,7 @@ class Addon:
         read_feedback(settings)
         read_breaker(settings)
         read_traps(settings)
+        read_batch_options(settings)
         read_max_age(read)
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
