@@ -71,7 +71,7 @@ VALUES = st.recursive(
         | st.dictionaries(HASHABLE, inner, max_size=2).map(OrderedDict)
         | st.dictionaries(HASHABLE, inner, max_size=2).map(Row)
         | st.dictionaries(HASHABLE, inner, max_size=2).map(lambda d: defaultdict(list, d))
-        | st.dictionaries(HASHABLE, inner, max_size=2).map(Counter)
+        | st.dictionaries(HASHABLE, st.integers(), max_size=2).map(Counter)
         | st.lists(inner, max_size=2).map(Rows)
         | st.builds(Book, inner, inner, inner)
         | st.builds(Offer, inner, inner)

@@ -1,4 +1,4 @@
--- uses: meta crawl
+-- uses: crawl
 -- On shard 0 -> {name, position, ...} of the sources that feed the crawl
 local flat, out = redis.call('HGETALL', crawl.key), {}
 for i = 1, #flat, 2 do
