@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import NotConfigured
 
+from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.settings.seeds import read_seeds
 
@@ -26,5 +27,6 @@ class Seeds:
             raise NotConfigured
         from mocra_scrapy.seeds import SeedSources  # not in the start of a worker that needs none
 
-        mocra.extension(SeedSources)
+        with told_in_one_line(crawler):
+            mocra.extension(SeedSources)
         return cls()
