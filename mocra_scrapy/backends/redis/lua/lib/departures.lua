@@ -1,4 +1,4 @@
--- uses: journal meta throttle quotas origins
+-- uses: lazy journal meta throttle quotas origins
 -- When who departs, in us.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
@@ -11,7 +11,7 @@
 -- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
-local departures = (function()
+local departures = lazy.library(function()
     local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
     local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
@@ -264,7 +264,7 @@ local departures = (function()
     end
 
     local function save()
-        quotas.save()
+        if lazy.is_made(quotas) then quotas.save() end
         if next(freed_anew) then save_freed() end
         origins.save()
         if not next(moved) then return end
@@ -285,4 +285,4 @@ local departures = (function()
         departure = departure, book = book, fits = fits, take_back = take_back, set_anew = set_anew, push = push,
         take_back_push = take_back_push, keep_distance = keep_distance, save = save,
     }
-end)()
+end)

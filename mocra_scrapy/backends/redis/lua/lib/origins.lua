@@ -1,9 +1,9 @@
--- uses: meta rules throttle
+-- uses: lazy meta rules throttle
 -- Beside tat stands what it was made with, its origin {span, before, pushed, last}: the span, (burst - 1) * interval, of the
 -- limit by which it was booked, for a longer one opens nothing; of a hold, tat before it and where it moved tat, which is
 -- taken back when it is lifted; and, where there is a burst, when the last one departs at the latest, for nobody waits for the
 -- rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
-local origins = (function()
+local origins = lazy.library(function()
     local now_us, ORIGINS, NONE = meta.now_us, throttle.ORIGINS, {0, 0, 0, 0}
     local rows, anew = {}, {}  -- name -> origin; names of which it has to be written
     local ruled
@@ -62,4 +62,4 @@ local origins = (function()
     return {
         of = of, set = set, span_of = span_of, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
     }
-end)()
+end)
