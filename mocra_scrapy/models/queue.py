@@ -272,6 +272,7 @@ class Exchange:
         refused: place of a push -> the budget that is used up; it was not stored, and is not known
             to the filter.
         withdrawn: what waited and is gone, because a budget of it is used up.
+        positioned: whether the call's positions moved, see :class:`~mocra_scrapy.interfaces.seeding.ISeeding`.
     """
 
     stored: Sequence[bool]
@@ -295,6 +296,7 @@ class Exchange:
     refused: Mapping[int, str] = field(default_factory=dict)
     withdrawn: Sequence[Withdrawn] = ()
     kept: Sequence[bool] = ()
+    positioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

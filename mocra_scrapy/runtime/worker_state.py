@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.coordination.queue_session import QueueSession
     from mocra_scrapy.interfaces import IRateLimiter
     from mocra_scrapy.models import CrawlState, QueueSize
+    from mocra_scrapy.runtime.feeding import Feeder, Sources
     from mocra_scrapy.settings.budgets import BudgetRules
     from mocra_scrapy.settings.crawl import Options
 
@@ -63,6 +64,10 @@ class RunningWorker(Protocol):
 
     def look_again(self) -> None:
         """Something changed: it may want more, or the engine may start more."""
+
+    @property
+    def feeder(self) -> Feeder:
+        """Takes in what sources give."""
 
     def close_spider(self, reason: str) -> None:
         """Close its spider with *reason*, in a task of its own."""
@@ -125,6 +130,7 @@ class WorkerState:
         budgets: of a worker that is open.
         skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
         gate: slots of which one request goes out before the others.
+        sources: what feeds the crawl beside ``start()``; ``None``: nothing does.
     """
 
     def __init__(self) -> None:
@@ -133,6 +139,7 @@ class WorkerState:
         self.budgets: Budgets | None = None
         self.skipped: Callable[[str, str, str, int], None] = _nobody
         self.gate = SlotGate()
+        self.sources: Sources | None = None
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
@@ -257,6 +264,11 @@ class WorkerState:
             return False
         self._worker.close_spider(DRAINED)
         return True
+
+    @property
+    def feeder(self) -> Feeder | None:
+        """See :attr:`RunningWorker.feeder`; ``None`` while there is no worker."""
+        return None if self._worker is None else self._worker.feeder
 
     @property
     def away(self) -> bool:

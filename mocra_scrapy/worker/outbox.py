@@ -28,6 +28,14 @@ class Push:
     request: Request | None  # for request_dropped, when the queue knows it already
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a source was read, all that was pushed before it included."""
+
+    source: str
+    position: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """A prefix of the outbox, sorted by kind."""
@@ -36,6 +44,7 @@ class Batch:
     acks: list[Lease] = field(default_factory=list)
     burials: list[Burial] = field(default_factory=list)
     releases: list[Lease] = field(default_factory=list)
+    positions: dict[str, bytes] = field(default_factory=dict)
 
     async def pack(self) -> None:
         """Make it ready to be sent: what burials bring is packed now, not in the course of a callback."""
@@ -50,7 +59,7 @@ class Batch:
                 burial.owner.answered(burial, exchange.buried[i], exchange.kept[i])
 
     def __bool__(self) -> bool:
-        return bool(self.pushes or self.acks or self.burials or self.releases)
+        return bool(self.pushes or self.acks or self.burials or self.releases or self.positions)
 
 
 class Outbox:
@@ -60,12 +69,13 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._ops: deque[Push | Lease | tuple[Burial, ...]] = deque()
+        self._ops: deque[Push | Lease | Place | tuple[Burial, ...]] = deque()
         self._releases: list[Lease] = []
         self._sent = 0
         self.bytes = 0  # of requests that are not confirmed
         self._sent_bytes = 0
         self.put = 0  # operations ever put in, and…
+        self.misplaced = 0  # batches whose positions the queue refused: another worker seeds
         self.confirmed = 0  # …ever confirmed: whoever noted `put` knows by this when all before it is stored
 
     def __len__(self) -> int:
@@ -91,7 +101,11 @@ class Outbox:
         """Of one lease: they travel together, for the entry is gone with the first."""
         self._append(burials)
 
-    def _append(self, op: Push | Lease | tuple[Burial, ...]) -> None:
+    def place(self, source: str, position: bytes) -> None:
+        """*source* was read so far: travels with the pushes before it, or behind them."""
+        self._append(Place(source, position))
+
+    def _append(self, op: Push | Lease | Place | tuple[Burial, ...]) -> None:
         self._ops.append(op)
         self.put += 1
 
@@ -113,6 +127,8 @@ class Outbox:
                 size += len(op.entry.body)
             elif isinstance(op, Lease):
                 batch.acks.append(op)
+            elif isinstance(op, Place):
+                batch.positions[op.source] = op.position
             else:
                 batch.burials.extend(op)
                 size += sum(len(burial.detail) + burial.response_bytes for burial in op)
@@ -120,8 +136,12 @@ class Outbox:
         self._sent_bytes = sum(len(push.entry.body) for push in batch.pushes)
         return batch
 
-    def confirm(self, batch: Batch) -> None:
-        """The queue answered for *batch*, the last one taken."""
+    def confirm(self, batch: Batch, *, positioned: bool) -> None:
+        """The queue answered for *batch*, the last one taken. *positioned*: see
+        :class:`~mocra_scrapy.models.Exchange`.
+        """
+        if batch.positions and not positioned:
+            self.misplaced += 1
         self.confirmed += self._sent - len(batch.releases)
         self.bytes -= self._sent_bytes
         self._sent = self._sent_bytes = 0

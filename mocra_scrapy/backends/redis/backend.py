@@ -16,6 +16,7 @@ from mocra_scrapy.backends.redis.election import RedisElection
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
+from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 from mocra_scrapy.backends.redis.shared import RedisShared
 from mocra_scrapy.backends.redis.stalls import RedisStalls
 from mocra_scrapy.backends.redis.workers import RedisWorkers
@@ -82,6 +83,14 @@ class RedisBackend:
 
     def worker_registry(self) -> IWorkers:
         return RedisWorkers(self._client, self._prefix)
+
+    def seed_pile(self, key: str, worker: str, lease: float) -> RedisSeedPile:
+        """A list, set or sorted set of seeds. Of Redis alone: other backends have no keys that other programs fill."""
+        return RedisSeedPile(self._client, key, worker, lease)
+
+    def seed_stream(self, key: str) -> RedisSeedStream:
+        """A stream of seeds."""
+        return RedisSeedStream(self._client, key)
 
     async def crawls(self) -> Sequence[str]:
         """By their records; a bounded number of keys at a time."""
