@@ -97,6 +97,7 @@ BOXES = [
     Box("control", "rooms", D, 386, ROOM, note="pause, drain, set"),
     Box("cron", "rooms", E, 386, ROOM, note="schedules"),
     Box("feeds", "rooms", D, 434, ROOM, note="items in files"),
+    Box("events", "rooms", E, 434, ROOM, note="what happens, told"),
     # The rules.
     Box("models", "rules", A, 526, NARROW, note="what crosses them"),
     Box("interfaces", "rules", B, 526, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),

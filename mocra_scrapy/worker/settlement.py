@@ -23,9 +23,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from scrapy import signals
+from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest
 
+from mocra_scrapy import signals
 from mocra_scrapy.engine.offsite import is_offsite
 from mocra_scrapy.engine.other_retries import on_given_up
 from mocra_scrapy.exceptions import CodecError, MocraError
@@ -103,16 +104,18 @@ class Settlement:
         self._responses = FailingResponses(parts, options, stats)
         self._fingerprint = fingerprint
         # In a command like `scrapy shell` nothing is put back because of an error.
+        self._crawler: Crawler | None = None
         self._retries = options.on_error == "retry" and not parts.one_off
 
     # ------------------------------------------------------------------ what goes wrong
 
     def hook_in(self, crawler: Crawler, engine: EngineHooks) -> None:
-        """Hear of it from now on."""
+        """Hear of it from now on, and tell of what is given up."""
+        self._crawler = crawler
         engine.on_download_failed(self.download_failed)
         on_given_up(crawler, self.retries_used_up)
-        crawler.signals.connect(self.spider_error, signals.spider_error)
-        crawler.signals.connect(self.item_error, signals.item_error)
+        crawler.signals.connect(self.spider_error, scrapy_signals.spider_error)
+        crawler.signals.connect(self.item_error, scrapy_signals.item_error)
 
     def spider_error(self, failure: Any) -> None:
         """An exception left a callback, an errback or a spider middleware."""
@@ -234,7 +237,20 @@ class Settlement:
             burials.append(Burial(lease, "item", bounded(said), done, body, **more))
         for burial in burials:
             self._stats.inc_value(STATS[burial.reason])
+            self._tell(request, burial)
         self._outbox.bury(*self._with_response(delivery, burials))
+
+    def _tell(self, request: Request, burial: Burial) -> None:
+        if self._crawler is not None:
+            self._crawler.signals.send_catch_log(
+                signals.request_buried,
+                spider=self._crawler.spider,
+                request=request,
+                reason=burial.reason,
+                kind=burial.kind,
+                record=burial.done,
+                detail=burial.detail,
+            )
 
     def _with_response(self, delivery: Delivery, burials: list[Burial]) -> Iterator[Burial]:
         """The same, with what the site answered at the first one of each kind: the others are of the same page."""
