@@ -136,15 +136,24 @@ class Outlet:
 
     async def _deliver(self, batch: list[Record]) -> bool:
         """Whether the sink took *batch*, in the end."""
-        pause = FIRST_PAUSE
-        for attempt in range(1, TRIES + 1):
+        pause, failed = FIRST_PAUSE, 0
+        while True:
             try:
                 await asyncio.wait_for(self._sink.send(batch), self._sink.timeout)
             except Exception as error:  # whatever a client or server may come up with
                 self._count("mocra/events/send_failed", 1)
+                failed += 1
                 refused = isinstance(error, Refused)
                 self._tell(error, refused)
-                if refused or attempt == TRIES:
+                if refused:
+                    return False
+                if failed >= TRIES and not self._closing.is_set():  # then there is a deadline
+                    logger.warning(
+                        "%s for %r given up after %d attempts, and dropped (mocra/events/dropped)",
+                        counted(len(batch), "event"),
+                        self.name,
+                        failed,
+                    )
                     return False
                 after = min(getattr(error, "after", 0.0), LONGEST_PAUSE)
                 await self._rest(max(pause * random.uniform(0.75, 1.25), after))  # noqa: S311
@@ -154,7 +163,6 @@ class Outlet:
                     self._away = False
                     logger.info("Events reach %r again", self.name)
                 return True
-        return False
 
     async def _rest(self, seconds: float) -> None:
         if self._closing.is_set():

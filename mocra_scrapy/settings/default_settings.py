@@ -49,6 +49,8 @@ MOCRA_DEAD_BODY_MAX_BYTES = 1_048_576  # bytes of the body of each; of longer on
 MOCRA_DEAD_BODIES_MAX_BYTES = 33_554_432  # bytes of all of them a crawl, as they are stored (compressed)
 MOCRA_DEAD_RETRIES = True  # whether a request whose retries are used up becomes a dead letter
 MOCRA_ON_ERROR = "ack"  # what an exception in a callback means: "ack" (done, with a record) | "retry" | "dead"
+MOCRA_TRANSACTIONAL = False  # True: what a callback yields is stored with its acknowledgement, or not at all
+MOCRA_TRANSACTIONAL_MAX = 1000  # requests and items of a page that are held for that; one with more is a dead letter
 MOCRA_CALLBACK_TIMEOUT: float | None = (
     None  # s after which a callback that has not returned makes a dead letter; None: never
 )

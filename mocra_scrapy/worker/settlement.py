@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals as scrapy_signals
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.runtime.worker_state import WorkerParts
     from mocra_scrapy.settings.failures import FailureOptions
+    from mocra_scrapy.worker.duplicates import Filter
     from mocra_scrapy.worker.outbox import Outbox
+    from mocra_scrapy.worker.transactions import Transactions
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +86,8 @@ class Settlement:
     """Hears what goes wrong and settles deliveries accordingly.
 
     Args:
-        fingerprint: as the cluster's filter knows a request; ``None``: that filter is off.
+        filter: knows the fingerprints of requests.
+        transactions: whose children are stored with their acknowledgement only.
     """
 
     def __init__(
@@ -95,14 +98,16 @@ class Settlement:
         codec: IRequestCodec,
         stats: StatsCollector,
         *,
-        fingerprint: Callable[[Request], bytes] | None,
+        filter: Filter,
+        transactions: Transactions,
     ) -> None:
         self._options = options
         self._outbox = outbox
         self._codec = codec
         self._stats = stats
         self._responses = FailingResponses(parts, options, stats)
-        self._fingerprint = fingerprint
+        self._fingerprint = filter.fingerprint
+        self._transactions = transactions
         # In a command like `scrapy shell` nothing is put back because of an error.
         self._crawler: Crawler | None = None
         self._retries = options.on_error == "retry" and not parts.one_off
@@ -178,6 +183,8 @@ class Settlement:
     def settle(self, delivery: Delivery) -> None:
         """Put into the outbox what is to happen with *delivery*'s entry."""
         lease, fault, records = delivery.lease, delivery.fault, delivery.records
+        if delivery.held is not None and (fault is not None or delivery.returned):
+            self._transactions.roll_back(delivery)
         if lease is None:
             if delivery.parent is None and (fault or records):
                 self._nowhere(delivery)
@@ -186,9 +193,19 @@ class Settlement:
         elif (fault is None and not records) or (
             fault is not None and fault[0] == "callback" and self._retries and self._put_back(delivery, lease)
         ):
-            self._outbox.ack(lease)
+            self._end(delivery, lease)
         else:
             self._bury(delivery, lease)
+
+    def _end(self, delivery: Delivery, end: Lease | tuple[Burial, ...]) -> None:
+        """Into the outbox, with what it was to take along."""
+        held, delivery.held = delivery.held, None
+        if held is not None and held.pushes:
+            self._outbox.together(held.pushes, end)
+        elif isinstance(end, Lease):
+            self._outbox.ack(end)
+        else:
+            self._outbox.bury(*end)
 
     def _put_back(self, delivery: Delivery, lease: Lease) -> bool:
         """Once more, later, as it was stored. ``False``: it was tried often enough, or can't be
@@ -229,6 +246,7 @@ class Settlement:
         body = self._fresh(delivery, lease)
         if fault is not None:
             done = fault[0] == "callback" and self._options.on_error == "ack"
+            done = done and not self._transactions.is_meant(request)  # then nothing of it is kept
             burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, kind=delivery.kind, **more))
         for at, record in enumerate(records):
             left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0
@@ -238,7 +256,7 @@ class Settlement:
         for burial in burials:
             self._stats.inc_value(STATS[burial.reason])
             self._tell(request, burial)
-        self._outbox.bury(*self._with_response(delivery, burials))
+        self._end(delivery, tuple(self._with_response(delivery, burials)))
 
     def _tell(self, request: Request, burial: Burial) -> None:
         if self._crawler is not None:

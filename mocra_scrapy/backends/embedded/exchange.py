@@ -99,6 +99,10 @@ class _Turn:
         """Filter and store."""
         crawl, done, ready = self._crawl, self._done, 0
         for place, (entry, number) in enumerate(zip(entries, numbers, strict=True)):
+            if entry.parent is not None and entry.parent.token not in self._me.held:
+                done.stored.append(False)
+                done.stale.add(place)
+                continue
             new = not (entry.budgets and self._is_refused(place, entry, number))
             new = new and (number is None or crawl.seen.add(number))
             done.stored.append(new)
@@ -268,6 +272,7 @@ class _Turn:
             dict(done.refused),
             tuple(done.withdrawn),
             tuple(done.kept),
+            frozenset(done.stale),
         )
 
     def _leases(self) -> list[Lease]:

@@ -209,7 +209,7 @@ async def test_a_callback_waits_while_there_is_no_room(kind: Any) -> None:
 
 def hooked(scraper: Any) -> bool:
     engine = SimpleNamespace(scraper=scraper, _slot=None)
-    EngineHooks(SimpleNamespace(engine=engine)).on_callback_output(free, print)  # type: ignore[arg-type]
+    EngineHooks(SimpleNamespace(engine=engine)).on_callback_output(free, print, lambda _: None)  # type: ignore[arg-type]
     own = vars(scraper).get("handle_spider_output_async")
     return isinstance(getattr(own, "__self__", None), Output)
 
@@ -220,7 +220,7 @@ def test_it_stands_in_for_scrapys_own_only() -> None:
     patched = Scraper.__new__(Scraper)
     patched.handle_spider_output_async = print  # type: ignore[assignment, method-assign]
     assert not hooked(patched)
-    EngineHooks(SimpleNamespace(engine=None)).on_callback_output(free, print)  # type: ignore[arg-type]
+    EngineHooks(SimpleNamespace(engine=None)).on_callback_output(free, print, lambda _: None)  # type: ignore[arg-type]
 
 
 def test_scrapy_looks_it_up_on_the_instance() -> None:

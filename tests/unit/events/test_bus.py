@@ -98,13 +98,16 @@ async def test_a_failure_is_repeated_and_told_once(
     assert "abc" not in caplog.text
 
 
-async def test_a_batch_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_that_nobody_takes_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(outlet, "FIRST_PAUSE", 0.0)
     stage = Stage(ListSink(*[OSError("no")] * outlet.TRIES, Refused("never")))
     stage.bus.start()
     stage.bus.emit(BreakerClosed("first"))
     await until(lambda: stage.stats["mocra/events/dropped"])
     assert stage.sink.calls == outlet.TRIES
+    assert f"1 event for 'log' given up after {outlet.TRIES} attempts, and dropped" in caplog.text
     stage.bus.emit(BreakerClosed("second"))
     await until(lambda: stage.stats["mocra/events/dropped"] == 2)
     assert stage.sink.calls == outlet.TRIES + 1, "what is refused is not repeated"

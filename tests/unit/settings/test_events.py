@@ -102,11 +102,12 @@ def test_a_wrong_value_is_named(value: Any, told: str) -> None:
         ("MOCRA_EVENTS_QUEUE_MAX", 1, "MOCRA_EVENTS_QUEUE_MAX"),
         ("MOCRA_EVENTS_STOP_TIMEOUT", -1, "MOCRA_EVENTS_STOP_TIMEOUT"),
         ("MOCRA_BACKEND", "memory://", "MOCRA_BACKEND"),
+        ("MOCRA_EVENTS", "kafkaesque", "MOCRA_EVENTS"),
     ],
 )
 def test_so_is_one_of_the_others(name: str, value: Any, subject: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        read("redis", **{name: value})
+        read(**{"value": "redis", name if name != "MOCRA_EVENTS" else "value": value})
     assert raised.value.subject == subject
 
 
