@@ -143,6 +143,8 @@ class WorkerState:
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
+        self._when_changed: list[Callable[[str], None]] = []
+        self._told = ""
 
     @property
     def state(self) -> str:
@@ -167,6 +169,7 @@ class WorkerState:
         self._worker = self.budgets = None
         self._when_attached.clear()
         self._when_rejoined.clear()
+        self._when_changed.clear()
 
     def when_attached(self, call: Callable[[], None]) -> None:
         """Call when the worker is whole."""
@@ -175,6 +178,17 @@ class WorkerState:
     def when_rejoined(self, call: Callable[[CrawlState], None]) -> None:
         """Call when the crawl's record was lost and this worker has joined another one."""
         self._when_rejoined.append(call)
+
+    def when_changed(self, call: Callable[[str], None]) -> None:
+        """Call with the state of the worker, once it is whole, whenever it is another one."""
+        self._when_changed.append(call)
+
+    def _changed(self) -> None:
+        state = self.state
+        if self._worker is not None and state != self._told:
+            self._told = state
+            for call in self._when_changed:
+                call(state)
 
     def rejoined(self, state: CrawlState) -> None:
         """This worker has joined *state*, in place of what it had joined before."""
@@ -205,11 +219,13 @@ class WorkerState:
     def on_closing(self) -> None:
         """The engine closes the spider, whoever wanted it."""
         self.stopping = True
+        self._changed()
 
     def _obey(self) -> None:
         worker = self._worker
         if worker is None:
             return
+        self._changed()
         if self.stopping:
             worker.close_spider(STOPPED)
         elif self.draining:
