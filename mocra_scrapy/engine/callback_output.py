@@ -76,6 +76,7 @@ class Output:
         scraper: Any,
         room: Room,
         dropped: Dropped,
+        *,
         hold: Hold = lambda request: None,
         is_starting: Callable[[], bool] = bool,
     ) -> None:
@@ -96,7 +97,7 @@ class Output:
         scraper: Any = getattr(engine, "scraper", None)
         if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
             return None
-        output = cls(engine, scraper, room, dropped, hold, is_starting)
+        output = cls(engine, scraper, room, dropped, hold=hold, is_starting=is_starting)
         scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
         return output
 
