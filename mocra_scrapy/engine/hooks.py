@@ -172,9 +172,7 @@ class EngineHooks:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
     def on_callback_output(self, room: Room, dropped: Dropped, hold: Hold) -> Output | None:
-        """Have the output of callbacks processed by
-        :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
-        """
+        """Have our :class:`Output` process what callbacks give; ``None``: somebody else does it."""
         return Output.installed(
             self._engine, room, dropped, hold, lambda: getattr(self._engine, "_start", None) is not None
         )

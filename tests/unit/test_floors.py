@@ -77,7 +77,7 @@ def room_of(module: str) -> str:
     room = parts[0]
     if room == "backends" and len(parts) > 1 and ".".join(parts[:2]) in TABLE:
         return ".".join(parts[:2])
-    if ".".join(parts[:2]) in ("runtime.worker_state", "runtime.feeding"):
+    if ".".join(parts[:2]) in ("runtime.worker_state", "runtime.feeding", "runtime.running_worker"):
         return "runtime.worker_state"
     return room
 
