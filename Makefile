@@ -98,6 +98,6 @@ bench-quick: ## the same in small, within three minutes
 	$(PYTHON_IN) -m benchmarks all --quick
 
 clean: ## what was built; environments too
-	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
+	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
 .PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-quick scrapy-tests template-test lint types docs bench bench-quick clean

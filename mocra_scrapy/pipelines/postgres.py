@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError, ItemRefused, SinkUnavailable
-from mocra_scrapy.models.redaction import redact
+from mocra_scrapy.models.redaction import redact, redact_url
 from mocra_scrapy.pipelines.batch import BatchPipeline, Place
 from mocra_scrapy.pipelines.postgres_rows import Shapes, copy_line, merged
 from mocra_scrapy.pipelines.postgres_table import Table, look_at, quoted
@@ -35,7 +35,18 @@ PASSING = {"08", "53", "40", "55", "57", "58"}
 REFUSED, REFUSED_CODES = {"21", "22", "23", "54"}, {"42804", "42846"}
 #: It is a standby, for now.
 READ_ONLY = "25006"
+#: Serialization failure, deadlock.
+BEGIN_ANEW = {"40001", "40P01"}
 CONNECT_TIMEOUT = 10
+#: libpq gives no SQLSTATE to what fails while it connects.
+NOT_WELCOME = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "is not permitted to log in",
+    "no password supplied",
+)
 
 
 class PostgresPipeline(BatchPipeline):
@@ -55,7 +66,7 @@ class PostgresSink:
 
     def __init__(self, options: PostgresOptions, field: str) -> None:
         self._options, self._field = options, field
-        self.name = f"table {options.table} of PostgreSQL"
+        self.name = f"table {options.table} of {redact_url(options.url)}"
         self._connection: AsyncConnection[Any] | None = None
         self._table: Table | None = None
 
@@ -70,12 +81,15 @@ class PostgresSink:
 
     async def write(self, batch: Sequence[StoredItem]) -> None:
         try:
-            connection, table = await self._connected()
-            shapes = self._shapes(table, batch)
-            with self._translated():
-                async with connection.transaction():
-                    for names, rows in shapes.items():
-                        await self._write(connection, table, names, rows)
+            for last in (False, False, True):
+                try:
+                    await self._transaction(batch)
+                except SinkUnavailable as error:
+                    # Two workers that write over the same rows: one of them has to begin anew.
+                    if last or getattr(error.__cause__, "sqlstate", None) not in BEGIN_ANEW:
+                        raise
+                else:
+                    return
         except ItemRefused as error:
             if len(batch) == 1 and error.which is None:
                 raise ItemRefused(await self._explained(batch[0], error.reason)) from error
@@ -89,6 +103,14 @@ class PostgresSink:
 
     # ------------------------------------------------------------------ inside
 
+    async def _transaction(self, batch: Sequence[StoredItem]) -> None:
+        connection, table = await self._connected()
+        shapes = self._shapes(table, batch)
+        with self._translated():
+            async with connection.transaction():
+                for names, rows in shapes.items():
+                    await self._write(connection, table, names, rows)
+
     async def _connected(self) -> tuple[AsyncConnection[Any], Table]:
         import psycopg
 
@@ -96,7 +118,12 @@ class PostgresSink:
             await self._drop()
             with self._translated():
                 self._connection = await psycopg.AsyncConnection.connect(
-                    self._options.url, autocommit=True, connect_timeout=CONNECT_TIMEOUT, application_name="mocra_scrapy"
+                    self._options.url,
+                    autocommit=True,
+                    prepare_threshold=None,  # poolers between us and the server don't keep prepared statements
+                    connect_timeout=CONNECT_TIMEOUT,
+                    client_encoding="UTF8",
+                    application_name="mocra_scrapy",
                 )
                 try:
                     self._table = await look_at(self._connection, self._options, self._field)
@@ -193,10 +220,9 @@ class PostgresSink:
 def _first(error: BaseException) -> str:
     """What the server said, in one line without passwords."""
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
-    lines = str(primary or error).strip().splitlines() or [type(error).__name__]
-    return redact(lines[-1] if not primary else lines[0])
+    lines = [line for line in str(primary or error).splitlines() if line.strip() and not line.startswith("\t")]
+    return redact((lines or [type(error).__name__])[0 if primary else -1].removeprefix("connection failed: "))
 
 
 def _says_who(text: str) -> bool:
-    """libpq gives no SQLSTATE to what fails while it connects."""
-    return "password authentication failed" in text or ("FATAL" in text and "does not exist" in text)
+    return any(words in text for words in NOT_WELCOME) and ("FATAL" in text or "no password" in text)

@@ -27,6 +27,8 @@ SELECT array_agg(a.attname::text) FROM pg_index i JOIN pg_attribute a ON a.attre
 WHERE i.indrelid = %s::oid AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
 GROUP BY i.indexrelid
 """
+#: Where a statement has its rows. No identifier can have it.
+JSON = "\0"
 #: What a user lacks to write it. An upsert reads what is there.
 RIGHTS = "SELECT r FROM unnest(%s::text[]) r WHERE NOT has_table_privilege(%s::oid, r)"
 
@@ -78,19 +80,25 @@ class Table:
         columns, key = ", ".join(map(quoted, names)), ", ".join(map(quoted, self.key))
         changed = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name not in self.key)
         then = f"UPDATE SET {changed}" if changed else "NOTHING"
-        return f"INSERT INTO {self.quoted} ({columns}) {self._rows(columns)} ON CONFLICT ({key}) DO {then}".encode()
+        return _with_json(f"INSERT INTO {self.quoted} ({columns}) {self._rows(columns)} ON CONFLICT ({key}) DO {then}")
 
     def reads(self, name: str) -> bytes:
         """Only whether the server can read the values of one column."""
-        return self._rows(quoted(name)).encode()
+        return _with_json(self._rows(quoted(name)))
 
     def _rows(self, columns: str) -> str:
-        return f"SELECT {columns} FROM json_populate_recordset(NULL::{self.quoted}, %s::json)"  # noqa: S608 - a quoted name
+        # Identifiers are quoted, values are an argument.
+        return f"SELECT {columns} FROM json_populate_recordset(NULL::{self.quoted}, {JSON}::json)"  # noqa: S608
 
 
 def quoted(name: str) -> str:
     """An identifier for SQL."""
-    return '"{}"'.format(name.replace('"', '""').replace("%", "%%"))
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _with_json(statement: str) -> bytes:
+    """For psycopg, which takes a % for an argument; identifiers may have one."""
+    return statement.replace("%", "%%").replace(JSON, "%s").encode()
 
 
 async def look_at(connection: AsyncConnection[Any], options: PostgresOptions, field: str) -> Table:
@@ -134,8 +142,7 @@ async def look_at(connection: AsyncConnection[Any], options: PostgresOptions, fi
 
 
 async def _oid(connection: AsyncConnection[Any], name: str) -> int | None:
-    # As text: an identifier may have a % that is none of ours.
-    row = await (await connection.execute("SELECT to_regclass(%s)::oid", (name.replace("%%", "%"),))).fetchone()
+    row = await (await connection.execute("SELECT to_regclass(%s)::oid", (name,))).fetchone()
     return None if row is None else row[0]
 
 

@@ -17,6 +17,7 @@ from tests.integration.sinks.harness import (
     RedisStream,
     SinkHarness,
 )
+from tests.integration.sinks.servers import Kafka, Parquet, PostgresCopies, PostgresUpserts
 from tests.services.redis_server import RedisServer
 
 #: Name -> what makes it, with a folder of its own; and what marks its tests.
@@ -26,6 +27,10 @@ SINKS: dict[str, tuple[Callable[[Path, pytest.FixtureRequest], SinkHarness], tup
     "redis-stream": (RedisStream, (pytest.mark.redis,)),
     "redis-list": (RedisList, (pytest.mark.redis,)),
     "redis-hash": (RedisHash, (pytest.mark.redis,)),
+    "postgres-copies": (PostgresCopies, (pytest.mark.postgres, pytest.mark.other_server)),
+    "postgres-upserts": (PostgresUpserts, (pytest.mark.postgres, pytest.mark.other_server)),
+    "kafka": (Kafka, (pytest.mark.kafka, pytest.mark.other_server)),
+    "parquet": (Parquet, ()),
 }
 
 
