@@ -42,7 +42,7 @@ TABLE: dict[str, set[str]] = {
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "feeds": {"runtime"},
-    "seeds": {"settings", "codec", "runtime", "backends"},
+    "seeds": {"settings", "codec", "runtime", "backends", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.
