@@ -25,6 +25,7 @@ PARTS = {
     "politeness-simulation-redis": ["tests.simulation.politeness", "--backend", "redis", "--seeds", "400", "--shrink"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
+    "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
