@@ -13,6 +13,9 @@
     ├── BackendError            the server behind a backend
     │   ├── BackendUnavailable  no answer: away, refusing, restarting, failing over. Worth repeating
     │   └── BackendCorrupted    an answer that makes no sense: foreign or damaged data
+    ├── SinkError               where items are stored
+    │   ├── SinkUnavailable     no answer, or not now. Worth repeating
+    │   └── ItemRefused         this item can't be stored, now or later; the text says why
     └── CodecError              a request <-> bytes
         ├── UnserializableRequest   this request can't be stored; the text says which part and why
         └── UnreadablePayload       these bytes are no request of ours; the text says why
@@ -25,6 +28,11 @@ border: they are translated, with ``from``.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MocraError(Exception):
@@ -87,6 +95,31 @@ class BackendUnavailable(BackendError):
 
 class BackendCorrupted(BackendError):
     """The server answered with something that none of our writers can have written."""
+
+
+class SinkError(MocraError):
+    """What a pipeline writes to failed."""
+
+
+class SinkUnavailable(SinkError):
+    """The sink gave no (usable) answer, or can't serve now. Whether the write took effect may be
+    unknown: repeat it.
+    """
+
+
+class ItemRefused(SinkError):
+    """An item can't be stored, however often it is tried. Of several items written together: one of
+    them at least.
+
+    Args:
+        reason: what is wrong, with the field, and what to do.
+        which: positions of the items that are refused, with the reason of each; the others are
+            not stored. ``None``: not known, look for them.
+    """
+
+    def __init__(self, reason: str, which: Mapping[int, str] | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.which = reason, which
 
 
 class CodecError(MocraError):

@@ -21,6 +21,31 @@ backend_available = object()
 #: Arguments: ``spider``.
 worker_lost = object()
 
+#: What this worker was told changed: it runs, is paused, drains or stops.
+#: Arguments: ``spider``, ``state`` ("running", "paused", "draining", "stopping").
+worker_state_changed = object()
+
+#: Another worker of the crawl died. Sent on each worker that notices. Arguments: ``spider``,
+#: ``worker`` (str), ``held`` (int: requests that come back; ``None``: not known).
+worker_died = object()
+
+#: This worker gave a request up, or an item of it: a dead letter is on its way to the queue.
+#: Arguments: ``spider``, ``request``, ``reason``, ``kind`` (str), ``record`` (bool: the page counts as
+#: done nevertheless), ``detail`` (str, without passwords of URLs).
+request_buried = object()
+
+#: A site asked to wait, and all workers do. Sent on the worker that it told. Arguments: ``spider``,
+#: ``slot`` (str), ``seconds`` (float), ``why`` (str).
+slot_held = object()
+
+#: A slot is slowed down because of what its site answers. Sent on the worker that it told.
+#: Arguments: ``spider``, ``slot`` (str), ``interval`` (float, s between two requests).
+slot_slowed = object()
+
+#: A slot did not recover; its requests become dead letters. Sent on the worker whose report gave it
+#: up. Arguments: ``spider``, ``slot`` (str), ``why`` (str).
+slot_given_up = object()
+
 #: A slot failed too often and is held by all workers. Sent on the worker whose report opened it.
 #: Arguments: ``spider``, ``slot`` (str), ``hold`` (float, s), ``times`` (int, openings in a row),
 #: ``failed``, ``total`` (int, downloads in the window; of a failed probe: this report's), ``kinds``
@@ -34,6 +59,17 @@ breaker_closed = object()
 #: The crawl failed too often; this worker closes (reason ``mocra_error_threshold``). Sent on every
 #: worker. Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
 breaker_tripped = object()
+
+#: What a pipeline of ours writes to stopped answering; pages wait for it. Arguments: ``spider``,
+#: ``sink`` (str, what and where, without passwords), ``error`` (Exception).
+sink_unavailable = object()
+
+#: It answers again. Arguments: ``spider``, ``sink``, ``seconds`` (float) it was away.
+sink_available = object()
+
+#: It was away while this worker closed, and items were kept in a file, for ``scrapy mocra spill
+#: replay``. Arguments: ``spider``, ``sink``, ``path`` (str), ``items`` (int).
+items_spilled = object()
 
 #: This worker leads a role. Arguments: ``spider``, ``role`` (str), ``term``
 #: (:class:`~mocra_scrapy.models.Term`).

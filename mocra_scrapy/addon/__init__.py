@@ -12,6 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
@@ -25,6 +26,7 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
+from mocra_scrapy.settings.pipelines import read_batch_options
 from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
 from mocra_scrapy.settings.robots import read_max_age
@@ -160,6 +162,7 @@ class Addon:
         read_feedback(settings)
         read_breaker(settings)
         read_traps(settings)
+        read_batch_options(settings)
         read_max_age(read)
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
@@ -171,4 +174,5 @@ class Addon:
             # No I/O: checks the URL.
             backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
             outlives = backend.shared or backend.durable
+            place_events(settings)
         place_feed_exporter(settings, outlives=outlives)

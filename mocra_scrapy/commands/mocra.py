@@ -31,6 +31,7 @@ VERBS = {
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),
     "skipped": ("skipped", "tell what a crawl found and did not crawl, why, and a few URLs of each slot"),
     "slots": ("slots", "show the limits of a crawl's slots, and change them while it runs"),
+    "spill": ("spill", "list what could not be stored when a worker closed, or store it"),
     "startproject": ("startproject", "make a new project from our template"),
     "status": ("status", "tell where a crawl stands, or all of them"),
     "worker": ("worker", "run the crawls that `scrapy cron` starts on waiting workers"),

@@ -43,9 +43,8 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
            (until due) └──reclaim──────┘│              └──purge──► gone
                         (deliveries+1)  └──reclaim, deliveries used up──► dead
 
-    **Workers.** A worker is a name that is unique for one run of one process, and makes one
-    exchange at a time. Leases belong to workers: as long as a worker calls within ``options.lease``
-    seconds it keeps all it holds.
+    **Workers.** A worker is a name that is unique for one run of one process, and makes one exchange at
+    a time. Leases belong to workers: one that calls within ``options.lease`` seconds keeps all it holds.
 
     **Calls** are numbered by the caller, strictly growing for a worker. A call that failed with
     ``BackendUnavailable`` is repeated with the same number and the same arguments, and then has the
@@ -134,7 +133,9 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
           [a_request_may_leave_records]
         * On all shards, what is pushed is stored before anything is acked or buried: children that
           can't be stored keep their parent. [children_are_stored_before_the_parent_goes]
-        * A refused ack still stores the call's pushes. [a_stale_ack_still_stores_its_children]
+        * A refused ack still stores the call's pushes [a_stale_ack_still_stores_its_children], but for
+          those on its shard that name it as their ``parent``.
+          [children_of_a_stale_parent_are_not_stored]
 
         Leasing:
 
@@ -226,9 +227,8 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
             filtered, parent's ack would be refused as if another worker had taken it over, and
             page 5 would stay leased to a worker that never heard of it.
 
-        Work per call is bounded, whatever is stored: a call promotes, reclaims and cleans up a
-        limited number. A limit of 1,000 pushes, 1,000 settlements and 1,000 wanted leases a call is
-        good manners; sizes beyond are accepted. [a_call_may_be_large]
+        Work per call is bounded: it promotes, reclaims and cleans up a limited number. 1,000 pushes,
+        settlements and wanted leases are good manners; more are accepted. [a_call_may_be_large]
 
         Raises:
             BackendUnavailable: nothing is known about this call; repeat it.

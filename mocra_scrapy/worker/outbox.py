@@ -8,12 +8,14 @@ stored, whoever they belong to.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scrapy import Request
 
 from mocra_scrapy.models import Burial, Entry, Exchange, Lease
 from mocra_scrapy.worker.failing_responses import AnsweredBurial
+from mocra_scrapy.worker.pushes import Push
 
 #: Operations and bytes of one exchange: keeps a script on the server near one millisecond.
 BATCH, BATCH_BYTES = 200, 512 * 1024
@@ -23,9 +25,11 @@ MOST_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Push:
-    entry: Entry
-    request: Request | None  # for request_dropped, when the queue knows it already
+class Together:
+    """What one call stores and settles, or nobody: children, and the end of their parent."""
+
+    pushes: Sequence[Push]
+    end: Lease | tuple[Burial, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,14 @@ class Batch:
             if isinstance(burial, AnsweredBurial):
                 burial.owner.answered(burial, exchange.buried[i], exchange.kept[i])
 
+    def settle(self, end: Lease | tuple[Burial, ...]) -> int:
+        """Acknowledge, or bury; bytes that this takes."""
+        if isinstance(end, Lease):
+            self.acks.append(end)
+            return 0
+        self.burials.extend(end)
+        return sum(len(burial.detail) + burial.response_bytes for burial in end)
+
     def __bool__(self) -> bool:
         return bool(self.pushes or self.acks or self.burials or self.releases or self.positions)
 
@@ -69,7 +81,7 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._ops: deque[Push | Lease | Place | tuple[Burial, ...]] = deque()
+        self._ops: deque[Push | Together | Lease | Place | tuple[Burial, ...]] = deque()
         self._releases: list[Lease] = []
         self._sent = 0
         self.bytes = 0  # of requests that are not confirmed
@@ -105,7 +117,12 @@ class Outbox:
         """*source* was read so far: travels with the pushes before it, or behind them."""
         self._append(Place(source, position))
 
-    def _append(self, op: Push | Lease | Place | tuple[Burial, ...]) -> None:
+    def together(self, pushes: Sequence[Push], end: Lease | tuple[Burial, ...]) -> None:
+        """*pushes* and the end of what they are children of, in one call."""
+        self.bytes += sum(len(push.entry.body) for push in pushes)
+        self._append(Together(pushes, end))
+
+    def _append(self, op: Push | Together | Lease | Place | tuple[Burial, ...]) -> None:
         self._ops.append(op)
         self.put += 1
 
@@ -114,25 +131,30 @@ class Outbox:
 
     def take(self, most: int, most_bytes: int) -> Batch:
         """The longest prefix with at most *most* operations and about *most_bytes* of bodies; at
-        least one operation.
+        least one operation. What goes together is not divided, however much it is.
         """
         batch = Batch(releases=self._releases[:most])
         del self._releases[:most]
-        size = taken = 0
+        size = taken = ops = 0
         while self._ops and taken < most and size < most_bytes:
-            op = self._ops.popleft()
-            taken += 1
+            op = self._ops[0]
             if isinstance(op, Push):
                 batch.pushes.append(op)
                 size += len(op.entry.body)
-            elif isinstance(op, Lease):
-                batch.acks.append(op)
             elif isinstance(op, Place):
                 batch.positions[op.source] = op.position
+            elif isinstance(op, Together):
+                if taken and taken + len(op.pushes) >= most:
+                    break
+                batch.pushes.extend(op.pushes)
+                size += sum(len(push.entry.body) for push in op.pushes) + batch.settle(op.end)
+                taken += len(op.pushes)
             else:
-                batch.burials.extend(op)
-                size += sum(len(burial.detail) + burial.response_bytes for burial in op)
-        self._sent = taken + len(batch.releases)
+                size += batch.settle(op)
+            self._ops.popleft()
+            taken += 1
+            ops += 1
+        self._sent = ops + len(batch.releases)
         self._sent_bytes = sum(len(push.entry.body) for push in batch.pushes)
         return batch
 

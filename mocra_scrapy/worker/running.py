@@ -23,7 +23,7 @@ LOOK = 0.05
 
 
 class Running:
-    """See :class:`mocra_scrapy.runtime.worker_state.RunningWorker`."""
+    """See :class:`mocra_scrapy.runtime.running_worker.RunningWorker`."""
 
     def __init__(
         self,

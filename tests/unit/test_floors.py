@@ -41,7 +41,9 @@ TABLE: dict[str, set[str]] = {
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
+    "events": {"interfaces", "settings", "backends", "runtime"},
     "feeds": {"runtime"},
+    "pipelines": {"interfaces", "settings", "engine", "runtime", "worker", "backends", "backends.redis"},
     "seeds": {"settings", "codec", "runtime", "backends", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
@@ -75,7 +77,7 @@ def room_of(module: str) -> str:
     room = parts[0]
     if room == "backends" and len(parts) > 1 and ".".join(parts[:2]) in TABLE:
         return ".".join(parts[:2])
-    if ".".join(parts[:2]) in ("runtime.worker_state", "runtime.feeding"):
+    if ".".join(parts[:2]) in ("runtime.worker_state", "runtime.feeding", "runtime.running_worker"):
         return "runtime.worker_state"
     return room
 

@@ -114,6 +114,10 @@ class _Turn:
         """Filter and store."""
         crawl, done, ready = self._crawl, self._done, 0
         for place, (entry, number) in enumerate(zip(entries, numbers, strict=True)):
+            if entry.parent is not None and entry.parent.token not in self._me.held:
+                done.stored.append(False)
+                done.stale.add(place)
+                continue
             new = not (entry.budgets and self._is_refused(place, entry, number))
             new = new and (number is None or crawl.seen.add(number))
             done.stored.append(new)
@@ -288,6 +292,7 @@ class _Turn:
             tuple(done.withdrawn),
             tuple(done.kept),
             done.positioned,
+            frozenset(done.stale),
         )
 
     def _leases(self) -> list[Lease]:

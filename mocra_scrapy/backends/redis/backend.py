@@ -13,6 +13,7 @@ from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.server_check import check_server
 from mocra_scrapy.backends.redis.connection.url import parse_url
 from mocra_scrapy.backends.redis.election import RedisElection
+from mocra_scrapy.backends.redis.events import RedisEventStream
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
@@ -24,6 +25,8 @@ from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
     IElection,
+    IEventStream,
+    IEventStreams,
     ILocks,
     IRateLimiter,
     IRequestQueue,
@@ -34,7 +37,7 @@ from mocra_scrapy.interfaces import (
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
 
 
-@implementer(IBackend)
+@implementer(IBackend, IEventStreams)
 class RedisBackend:
     """See :class:`~mocra_scrapy.interfaces.IBackend`.
 
@@ -91,6 +94,9 @@ class RedisBackend:
     def seed_stream(self, key: str) -> RedisSeedStream:
         """A stream of seeds."""
         return RedisSeedStream(self._client, key)
+
+    def event_stream(self, name: str, keep: int) -> IEventStream:
+        return RedisEventStream(self._client, self._prefix, name, keep)
 
     async def crawls(self) -> Sequence[str]:
         """By their records; a bounded number of keys at a time."""

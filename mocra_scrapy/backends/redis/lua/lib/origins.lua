@@ -22,8 +22,6 @@ local origins = lazy.library(function()
         rows[name], anew[name] = {span, before, pushed, last}, true
     end
 
-    local function span_of(limit) return (limit.burst - 1) * limit.interval end
-
     local function grown(origin, tat, span)  -- tat, by the span of an origin, by another span; 0: there is none
         return tat > 0 and tat + math.max(0, span - origin[1]) or 0
     end
@@ -34,12 +32,12 @@ local origins = lazy.library(function()
     end
 
     local function tat_by(origin, tat, limit)  -- tat, which was made with an origin, by a limit; 0: there is none
-        local span = span_of(limit)
-        local by_it = grown(origin, tat, span)
-        if by_it > 0 and origin[4] > 0 then
-            return math.min(by_it, math.max(since(), origin[4]) + span + math.floor(limit.interval * (1 + limit.jitter)))
-        end
-        return by_it
+        if tat <= 0 then return 0 end
+        local span, first, last = limit.span, origin[1], origin[4]
+        if span > first then tat = tat + span - first end
+        if last <= 0 then return tat end
+        local ruled = ruled or since()
+        return math.min(tat, (last > ruled and last or ruled) + span + math.floor(limit.interval * (1 + limit.jitter)))
     end
 
     local function restore(name, row) rows[name] = row end
@@ -60,6 +58,6 @@ local origins = lazy.library(function()
     end
 
     return {
-        of = of, set = set, span_of = span_of, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
+        of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
     }
 end)

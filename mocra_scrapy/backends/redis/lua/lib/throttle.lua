@@ -4,7 +4,7 @@
 --
 -- A limit is {interval = us, burst, concurrency, jitter, floor = us; quotas: see quotas.lua, or nil; slowed: true where
 -- failures brought it about;
--- is_tried: true where the breaker opened it; usual: the interval that it would have}.
+-- is_tried: true where the breaker opened it; usual: the interval that it would have; span: us, (burst - 1) * interval}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
 -- found, not told by people: the floor holds all the same; ends: ms when these are over; least: us that the site asks for;
@@ -160,6 +160,7 @@ local throttle = lazy.library(function()
             apply(change_of(name), changed)
             limit = changed
         end
+        limit.span = (limit.burst - 1) * limit.interval  -- us that tat may be ahead of a departure
         in_force[name] = limit
         return limit
     end
