@@ -44,7 +44,7 @@ TABLE: dict[str, set[str]] = {
     "events": {"interfaces", "settings", "backends", "runtime"},
     "feeds": {"runtime"},
     "pipelines": {"interfaces", "settings", "engine", "runtime", "worker", "backends", "backends.redis"},
-    "seeds": {"settings", "codec", "runtime", "backends"},
+    "seeds": {"settings", "codec", "runtime", "backends", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.
