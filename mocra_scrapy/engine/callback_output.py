@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 AT_A_TIME = 50
 
 #: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
-#: ``start()`` that waits for ``scheduler_empty`` goes on in between.
+#: ``start()`` that waits for ``scheduler_empty`` goes on in between. Where ``start()`` is over nobody
+#: needs them.
 TURNS = 2
 
 
@@ -64,6 +65,7 @@ class Output:
         room: waits until more requests can be taken in, asked now and then; lets the event loop run
             in any case.
         dropped: told of each request and item that came after :meth:`let_go`.
+        is_starting: whether ``start()`` goes on.
         hold: says of a request whether the output of its callback is taken in as a whole; ``None``: as
             it comes.
     """
@@ -74,6 +76,8 @@ class Output:
         scraper: Any,
         room: Room,
         dropped: Dropped,
+        is_starting: Callable[[], bool],
+        *,
         hold: Hold = lambda request: None,
     ) -> None:
         self._engine = engine
@@ -81,16 +85,19 @@ class Output:
         self._room = room
         self._dropped = dropped
         self._hold = hold
+        self._is_starting = is_starting
         self._pages: dict[Request, Page] = {}
         self._let_go: set[Request] = set()  # of them nothing has come yet
 
     @classmethod
-    def installed(cls, engine: Any, room: Room, dropped: Dropped, hold: Hold) -> Output | None:
+    def installed(
+        cls, engine: Any, room: Room, dropped: Dropped, is_starting: Callable[[], bool], *, hold: Hold
+    ) -> Output | None:
         """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
         scraper: Any = getattr(engine, "scraper", None)
         if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
             return None
-        output = cls(engine, scraper, room, dropped, hold)
+        output = cls(engine, scraper, room, dropped, is_starting, hold=hold)
         scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
         return output
 
@@ -100,6 +107,9 @@ class Output:
             self._let_go.remove(request)
             page.late = True
         try:
+            if self._is_starting():
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
             await self._process(page, result, request, response)
         finally:
             del self._pages[request]
@@ -107,8 +117,6 @@ class Output:
     async def _process(self, page: Page, result: Any, request: Request, response: Any) -> None:
         scraper = self._scraper
         taken = 0
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
         async for output in self._outputs(page, result, request, response):
             if isinstance(output, Request) and not page.late:
                 self._crawl(output)
