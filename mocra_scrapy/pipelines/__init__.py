@@ -9,7 +9,9 @@
 ``spill.py``       the file for what could not be written when a worker had to close
 ``replay.py``      storing what is in it
 ``jsonlines.py``   files of lines
-``postgres.py``    a table
+``kafka.py``       a topic
+``parquet*.py``    Parquet files: their columns, their spools
+``postgres*.py``   a table: its rows, what it is like
 ``redis.py``       a stream, a list or a hash
 =================  ============================================================================
 """
