@@ -110,6 +110,7 @@ class Lock:
         # Python, and gives this lock back, while the renewer still refers to the lock.
         self._around: Callable[[], Interruptible | None] = lambda: None
         self._asking: asyncio.Future[Grant | None] | None = None
+        self._told = False  # that it can't be asked for, in this outage
         self._sent = 0.0
         self._body: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -193,12 +194,14 @@ class Lock:
             return None  # the attempt is still out: the next one waits for the same
         except BackendError as error:
             self._asking = None
-            logger.warning("Lock %r can't be asked for, it will try again: %s", self.name, error)
+            level = logging.DEBUG if self._told else logging.WARNING
+            logger.log(level, "Lock %r can't be asked for, it will try again: %s", self.name, error)
+            self._told = True
             return None
         except Exception:
             self._asking = None
             raise
-        self._asking = None
+        self._asking, self._told = None, False
         if grant is None or self._clock() >= self._sent + BELIEF * self._ttl:
             return None  # an answer that came too late: the next attempt renews it, or finds it taken
         self._until = self._sent + BELIEF * self._ttl
@@ -231,7 +234,8 @@ class Lock:
                     self._locks.renew(self.name, self.owner, self.number, self._ttl), self._until - sent
                 )
             except Exception as error:  # whatever it was: the clock decides
-                logger.warning("Lock %r can't be renewed: %s", self.name, error)
+                level = logging.DEBUG if pause == self._ttl / 20 else logging.WARNING  # once an outage
+                logger.log(level, "Lock %r can't be renewed: %s", self.name, error)
                 pause = self._ttl / 20
                 continue
             if not kept:

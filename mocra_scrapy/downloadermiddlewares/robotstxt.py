@@ -143,21 +143,14 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
         slot, gate = self._engine.slot_of(request), self._state.gate
         known = self._known.get(origin)
         if known is None or known.until < time.monotonic():
-            gate.close(slot)
-            file, end = None, time.monotonic() + self._patience(request)
-            while file is None:
-                file = await self._find(request, origin)
-                if file is None:
-                    return request  # the worker closes
-                if file.body is None:
-                    deferred = self._not_now(request, slot, file)
-                    if deferred is not None:
-                        return deferred
-                    await self._wait_here(request, file, end)
-                    file = None
-            known = self._known.get(origin)  # others waited for the same
-            if known is None or known.until < time.monotonic():
-                known = await self._parsed(origin, file, request)
+            gate.enter(slot)
+            try:
+                found = await self._awaited(request, origin, slot)
+            finally:
+                gate.leave(slot)
+            if isinstance(found, Request):
+                return found
+            known = found
         await self._tell(known, request, slot)
         if self._state.waited(request):
             gate.ready(slot)
@@ -166,6 +159,24 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
             self._state.look_again()
         self.process_request_2(known.parser, request)
         return None
+
+    async def _awaited(self, request: Request, origin: str, slot: str) -> ParsedFile | Request:
+        """What *origin* allows, as soon as that is known; or what goes back into the queue."""
+        file, end = None, time.monotonic() + self._patience(request)
+        while file is None:
+            file = await self._find(request, origin)
+            if file is None:
+                return request  # the worker closes
+            if file.body is None:
+                deferred = self._not_now(request, slot, file)
+                if deferred is not None:
+                    return deferred
+                await self._wait_here(request, file, end)
+                file = None
+        known = self._known.get(origin)  # others waited for the same
+        if known is None or known.until < time.monotonic():
+            known = await self._parsed(origin, file, request)
+        return known
 
     async def _find(self, request: Request, origin: str) -> RobotsFile | None:
         """``None``: *request* goes back into the queue as it was, for the worker closes."""
@@ -262,6 +273,7 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
         """
         wait = max(SOONEST, file.not_now - time.time())
         self._state.gate.close(slot, wait)
+        asyncio.get_running_loop().call_later(wait, self._state.look_again)  # what waits behind it has no instant
         if self._cluster:
             self._feedback.hold(slot, wait, f"its robots.txt can't be had ({file.why})")
         if file.error is not None:

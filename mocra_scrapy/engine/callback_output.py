@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 AT_A_TIME = 50
 
 #: Turns of the event loop until the first of them is taken in, as many as it takes Scrapy's tasks: a
-#: ``start()`` that waits for ``scheduler_empty`` goes on in between.
+#: ``start()`` that waits for ``scheduler_empty`` goes on in between. Where ``start()`` is over nobody
+#: needs them.
 TURNS = 2
 
 
@@ -58,27 +59,38 @@ class Output:
         room: waits until more requests can be taken in, asked now and then; lets the event loop run
             in any case.
         dropped: told of each request and item that came after :meth:`let_go`.
+        is_starting: whether ``start()`` goes on.
     """
 
     def __init__(
-        self, engine: Any, scraper: Any, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]
+        self,
+        engine: Any,
+        scraper: Any,
+        room: Callable[[], Awaitable[None]],
+        dropped: Callable[[Any], None],
+        is_starting: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._scraper = scraper
         self._room = room
         self._dropped = dropped
+        self._is_starting = is_starting
         self._pages: dict[Request, Page] = {}
         self._let_go: set[Request] = set()  # of them nothing has come yet
 
     @classmethod
     def installed(
-        cls, engine: Any, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]
+        cls,
+        engine: Any,
+        room: Callable[[], Awaitable[None]],
+        dropped: Callable[[Any], None],
+        is_starting: Callable[[], bool],
     ) -> Output | None:
         """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
         scraper: Any = getattr(engine, "scraper", None)
         if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
             return None
-        output = cls(engine, scraper, room, dropped)
+        output = cls(engine, scraper, room, dropped, is_starting)
         scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
         return output
 
@@ -88,6 +100,9 @@ class Output:
             self._let_go.remove(request)
             page.late = True
         try:
+            if self._is_starting():
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
             await self._process(page, result, request, response)
         finally:
             del self._pages[request]
@@ -95,8 +110,6 @@ class Output:
     async def _process(self, page: Page, result: Any, request: Request, response: Any) -> None:
         scraper = self._scraper
         taken = 0
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
         failed = scraper.handle_spider_error
         outputs: AsyncIterator[Any]
         if isinstance(result, AsyncIterator):

@@ -175,7 +175,7 @@ class EngineHooks:
         """Have the output of callbacks processed by
         :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
         """
-        return Output.installed(self._engine, room, dropped)
+        return Output.installed(self._engine, room, dropped, lambda: getattr(self._engine, "_start", None) is not None)
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

@@ -29,6 +29,7 @@ class IBudgets(Interface):
     * All names of an entry count. [each_name_has_its_own_budget] [a_page_is_within_all_its_budgets]
       Those of domains and seeds count for several slots, wherever these are stored.
       [a_domain_has_one_budget_for_all_its_slots] [room_that_one_slot_does_not_use_is_anothers]
+      [a_block_that_is_taken_back_meanwhile_is_asked_for_again]
       No failure makes the quota larger or smaller. [no_call_that_fails_costs_a_page] [blocks_of_the_dead_are_not_lost]
     * Of workers with other limits the later ones hold. [the_limits_told_last_hold]
 
@@ -45,7 +46,8 @@ class IBudgets(Interface):
       waiting. [withdrawing_takes_no_turn]
       What is used up of a domain is so for all its slots. [what_is_used_up_is_so_everywhere]
     * A limit that is raised lets in what comes from then on. [a_raised_limit_lets_in] A lower one
-      holds at once, wherever something is stored [a_lower_limit_holds_for_blocks_that_were_drawn];
+      holds at once, wherever something is stored [a_lower_limit_holds_for_blocks_that_were_drawn]
+      [a_lower_limit_holds_before_its_shard_has_asked];
       what was stored before there was one counts. [what_was_stored_without_a_limit_counts]
 
     Counts last as long as the run: a worker that dies or leaves changes none

@@ -8,7 +8,8 @@ durable as the server's ``appendfsync`` makes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.backends import redact_url
@@ -42,23 +43,13 @@ class RedisSink:
 
     def __init__(self, options: RedisItemsOptions, more: dict[str, Any], field: str) -> None:
         self._options, self._field = options, field
-        shown = redact_url(options.url)
-        self.name = f"{options.kind} {options.key} of {shown}"
-        try:
-            from mocra_scrapy.backends.redis.connection.client import RedisClient
-            from mocra_scrapy.backends.redis.connection.url import parse_url
-        except ImportError as error:
-            raise ConfigurationError(
-                "ITEM_PIPELINES", "RedisPipeline needs redis", 'pip install "mocra-scrapy[redis]"'
-            ) from error
-        self._client: RedisClient = RedisClient(parse_url(options.url, more, shown), options.key)
+        self.name = f"{options.kind} {options.key} of {redact_url(options.url)}"
+        self._client = redis_client(options.url, more, options.key)
 
     async def open(self) -> None:
-        await self._do(self._check)
-
-    async def _check(self) -> None:
-        await self._client.raw.ping()
-        found = (await self._client.raw.type(self._options.key)).decode()
+        async with redis_errors(self._client, self._options.key, WANTED):
+            await self._client.raw.ping()
+            found = (await self._client.raw.type(self._options.key)).decode()
         if found not in ("none", self._options.kind):
             raise ConfigurationError(
                 "MOCRA_REDIS_ITEMS_KEY",
@@ -70,13 +61,13 @@ class RedisSink:
         if self._options.kind == "hash":
             self._check_ids(batch)
 
-        async def send() -> None:
-            # One transaction: all of it or nothing, and no other client's entries in between.
-            async with self._client.raw.pipeline(transaction=True) as pipe:
-                self._fill(pipe, batch)
-                await pipe.execute()
-
-        await self._do(send)
+        # One transaction: all of it or nothing, and no other client's entries in between.
+        async with (
+            redis_errors(self._client, self._options.key, WANTED),
+            self._client.raw.pipeline(transaction=True) as pipe,
+        ):
+            self._fill(pipe, batch)
+            await pipe.execute()
 
     async def close(self) -> None:
         await self._client.close()
@@ -115,21 +106,44 @@ class RedisSink:
         if refused:
             raise ItemRefused(next(iter(refused.values())), refused)
 
-    async def _do(self, call: Any) -> None:
-        from mocra_scrapy.backends.redis.connection.errors import translated
 
-        try:
-            with translated(self._client.target.redacted, self._options.key):
-                await call()
-        except BackendUnavailable as error:
-            await self._client.close()
-            raise SinkUnavailable(str(error)) from error
-        except ConfigurationError as error:
-            raise ConfigurationError(
-                error.subject.replace("MOCRA_BACKEND", WANTED), error.problem, error.fix
-            ) from error
-        except BackendError as error:
-            raise ItemRefused(str(error)) from error
-        except BaseException:
-            await self._client.close()  # cancelled in the middle of an answer
-            raise
+def redis_client(url: str, more: Mapping[str, Any], prefix: str) -> RedisClient:
+    """One that is not connected. *more*: arguments; *prefix*: of the keys, for messages.
+
+    Raises:
+        ConfigurationError: the URL is none, or redis-py is not installed.
+    """
+    try:
+        from mocra_scrapy.backends.redis.connection.client import RedisClient
+        from mocra_scrapy.backends.redis.connection.url import parse_url
+    except ImportError as error:
+        raise ConfigurationError(
+            "ITEM_PIPELINES", "RedisPipeline needs redis", 'pip install "mocra-scrapy[redis]"'
+        ) from error
+    return RedisClient(parse_url(url, more, redact_url(url)), prefix)
+
+
+@asynccontextmanager
+async def redis_errors(client: RedisClient, prefix: str, setting: str) -> AsyncIterator[None]:
+    """Run calls of *client*; what they raise leaves in the words of sinks.
+
+    Raises:
+        SinkUnavailable: no answer, or "not now".
+        ConfigurationError: no rights, a wrong password; names *setting*.
+        ItemRefused: whatever else the server refused.
+    """
+    from mocra_scrapy.backends.redis.connection.errors import translated
+
+    try:
+        with translated(client.target.redacted, prefix):
+            yield
+    except BackendUnavailable as error:
+        await client.close()
+        raise SinkUnavailable(str(error)) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(error.subject.replace("MOCRA_BACKEND", setting), error.problem, error.fix) from error
+    except BackendError as error:
+        raise ItemRefused(str(error)) from error
+    except BaseException:
+        await client.close()  # cancelled in the middle of an answer
+        raise

@@ -19,7 +19,7 @@ from mocra_scrapy.models.redaction import redact_error
 from mocra_scrapy.politeness.retry_after import retry_after
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.reader import SettingsReader
-from mocra_scrapy.settings.robots import LONGEST_AGE, read_max_age
+from mocra_scrapy.settings.robots import LONGEST_AGE, read_max_age, warn_of_quotas
 
 if TYPE_CHECKING:
     from mocra_scrapy.models import SharedValue
@@ -144,6 +144,7 @@ class SharedRobots:
         stats = mocra.crawler.stats
         assert stats is not None
         self.max_age = read_max_age(SettingsReader(mocra.crawler.settings))
+        warn_of_quotas(mocra.options.limits, self.max_age)
         self._failures = read_failure_options(mocra.crawler.settings)
         self._mocra, self._stats = mocra, stats
         self._values = mocra.backend.shared_values(robots_namespace(mocra.crawl))

@@ -133,6 +133,16 @@ async def _a_lease_of_a_suspect(harness: Harness, crawl: str) -> Stage:
     return Stage(a, lambda repeat: a.exchange(want=3, repeat=repeat))
 
 
+async def _a_suspect_that_is_given_back(harness: Harness, crawl: str) -> Stage:
+    stage = await _a_lease_of_a_suspect(harness, crawl)
+    suspects = [lease for lease in await stage.worker.lease(3) if lease.body == b"suspect"]
+    assert suspects
+    return Stage(
+        stage.worker,
+        lambda repeat: stage.worker.exchange(release=suspects, push=entries("more", slot="s"), repeat=repeat),
+    )
+
+
 async def _a_slot_that_is_given_up(harness: Harness, crawl: str, **options: Any) -> Stage:
     """Some of it pending, some delayed, a suspect, some pushed now; another slot goes on."""
     options = {"shards": 1, "isolate_after": 1, **options}
@@ -254,6 +264,7 @@ STAGES = [
     _a_slot_that_is_given_up,
     _a_slot_with_limits_that_is_given_up,
     _a_lease_of_a_suspect,
+    _a_suspect_that_is_given_back,
     _a_filter_that_grows,
     _a_turn_with_budgets,
     _a_push_after_the_end,

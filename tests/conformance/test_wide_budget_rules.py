@@ -6,14 +6,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Bounds, Budgeting, BudgetLimits, BudgetState, Entry, Exchange, Finish, SlotLimit, Spent
+from mocra_scrapy.models import (
+    Bounds,
+    Budgeting,
+    BudgetLimits,
+    BudgetState,
+    Entry,
+    Exchange,
+    Finish,
+    Lease,
+    SlotLimit,
+    Spent,
+)
 
 from .harness import Harness, bodies, fp
 
@@ -152,6 +163,61 @@ async def test_a_lower_limit_holds_for_blocks_that_were_drawn(harness: Harness) 
     more = await b.exchange(push=pages(*range(200, 250)), bounds=said(3.0, pages=25))
     assert (stored(more), (await of(a)).pages) == (15, 25)
     assert (await of(a)).limits == BudgetLimits(pages=25)
+
+
+async def test_a_lower_limit_holds_before_its_shard_has_asked(harness: Harness) -> None:
+    """What leaves a shard that had more than the new limit makes no room there."""
+    a, b = await two(harness)
+    slot = range(0, 20 * SLOTS, SLOTS)
+    assert stored(await a.exchange(push=pages(*slot), bounds=said(queued=100))) == 20
+    await b.exchange(bounds=changed(2.0, queued=3))
+    leased: list[Lease] = []
+    while len(leased) < 2:
+        leased += (await a.exchange(want=2 - len(leased), bounds=said(2.0, queued=3))).leases
+    late = await a.exchange(push=pages(8000), bounds=said(2.0, queued=3))
+    assert (dict(late.refused), (await of(a)).queued) == ({0: "queued"}, 18)
+
+
+@contextlib.asynccontextmanager
+async def between(session: QueueSession, do: Callable[[], Awaitable[Any]]) -> AsyncIterator[None]:
+    """*do* happens after a shard has drawn blocks and before it uses them, in one call; where there are none, behind it."""
+    shards: Any = getattr(session.queue, "_shards", None)
+    drew, happened = False, False
+    if shards is not None:
+        kept = shards.run
+
+        async def run(script: Any, *args: Any) -> Any:
+            nonlocal drew, happened
+            if script.name == "exchange" and drew and not happened:
+                happened = True
+                await do()
+            drew = drew or script.name == "budgets_draw"
+            return await kept(script, *args)
+
+        shards.run = run
+    try:
+        yield
+    finally:
+        if shards is not None:
+            shards.run = kept
+    if not happened:
+        await do()
+
+
+async def test_a_block_that_is_taken_back_meanwhile_is_asked_for_again(harness: Harness) -> None:
+    """Another shard needs one of the last three, so all give back what they don't use; the others are still there."""
+    a, b = await two(harness)
+    bounds = said(pages=10)
+    shards: Any = getattr(a.queue, "_shards", None)
+    other = 1 if shards is None else next(n for n in range(SLOTS) if shards.of(f"s{n}") != shards.of("s0"))
+    assert stored(await a.exchange(push=pages(*range(0, 7 * SLOTS, SLOTS)), bounds=bounds)) == 7
+
+    async def one_more() -> None:
+        await b.exchange(push=pages(other), bounds=bounds)
+
+    async with between(a, one_more):
+        await a.exchange(push=pages(*range(800, 800 + 5 * SLOTS, SLOTS)), bounds=bounds)
+    assert (await of(a)).pages == 10
 
 
 async def test_what_was_stored_without_a_limit_counts(harness: Harness) -> None:

@@ -123,7 +123,9 @@ def test_the_same_items_as_plain_scrapy(
 
 
 def test_a_second_run_comes_from_the_http_cache(site: MockSite, tmp_path: Path, workers: Workers) -> None:
-    """The cache that three workers filled together."""
+    """The cache that three workers filled together. What it answers waits for no delay: it would take two and a half
+    minutes.
+    """
     project = ours(tmp_path / "three", workers)
     site.gate(EACH)
     workers.together(3, site, "csv", MOCRA_PREFETCH=0)
@@ -132,8 +134,8 @@ def test_a_second_run_comes_from_the_http_cache(site: MockSite, tmp_path: Path, 
     for path in project.glob("items*"):
         path.unlink()
     site.reset()
-    workers.start("csv", site=site.url)
-    assert workers.wait()[3] == 0
+    workers.start("csv", site=site.url, DOWNLOAD_DELAY=5)
+    assert workers.wait(100)[3] == 0
     assert not site.arrivals()
     assert feeds(project) == first
     assert "'httpcache/hit': 31" in workers.log(3)

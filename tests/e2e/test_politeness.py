@@ -37,14 +37,20 @@ class Bookings:
         #: What others took of the machine is no fault of the workers'.
         self.busy = max(told["busy"] for told in self.of_workers)
         self.used = [one for told in self.of_workers for one in told["used"]]
+        self.others = [one for told in self.of_workers for one in told["others"]]
 
     def of(self, name: str) -> list[dict[str, Any]]:
         """Of a slot or scope."""
         return [one for one in self.used if name in (one["slot"], *one["scopes"])]
 
-    def keep(self, name: str, rate: float, burst: int = 1) -> None:
+    def instants(self, name: str, *, others: bool = False) -> list[float]:
+        """Of a slot or scope; those of requests that bypass the queue are among the *others*."""
+        some = [one for one in self.others if name in (one["slot"], *one["scopes"])] if others else []
+        return sorted(one["at"] for one in (*self.of(name), *some))
+
+    def keep(self, name: str, rate: float, burst: int = 1, *, others: bool = False) -> None:
         """In any window no more than burst + rate × time, on the server's clock."""
-        instants = sorted(one["at"] for one in self.of(name))
+        instants = self.instants(name, others=others)
         for i, began in enumerate(instants):
             for count, last in enumerate(instants[i:], 1):
                 window = last - began + TICK

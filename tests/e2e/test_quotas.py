@@ -33,8 +33,9 @@ def test_a_quota_holds_over_workers_and_kills(site: MockSite, workers: Workers) 
         for _ in range(2):
             workers.start("two_hosts", site=site.url, bad="sick", pages=PAGES, **settings)
 
-    def say(*words: str) -> str:
-        done = scrapy(PROJECT, "mocra", "slots", *words, "--crawl", CRAWL, "-s", f"MOCRA_BACKEND={workers.backend}")
+    def say(*words: str, verb: str = "slots") -> str:
+        whose = ["--crawl", CRAWL] if verb == "slots" else [CRAWL]
+        done = scrapy(PROJECT, "mocra", verb, *words, *whose, "-s", f"MOCRA_BACKEND={workers.backend}")
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -44,6 +45,8 @@ def test_a_quota_holds_over_workers_and_kills(site: MockSite, workers: Workers) 
     row = json.loads(say("look", SLOT, "--json"))
     assert [(one["most"], one["used"]) for one in row["quotas"]] == [(QUOTA, QUOTA)]
     assert (row["pending"], row["stands"][0][:13]) == (PAGES - QUOTA, "quota used up")
+    waits = f"  {SLOT}  {PAGES - QUOTA} pending: quota used up ({QUOTA} in 1 h 0 min), opens in "
+    assert waits in say(verb="status"), "why nothing happens"
     workers.until("opened", 2)
     assert [worker.poll() for worker in workers.all] == [None, None], "there is something left to do"
     for worker in workers.all:

@@ -1,4 +1,4 @@
-"""What was found and not crawled, by real workers."""
+"""What was found and not crawled, by two real workers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
+from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.redis]
@@ -46,14 +47,20 @@ SPIDER = """
 
 def test_what_was_not_crawled_is_told_with_its_reason(tmp_path: Path, site: MockSite, redis_url: str) -> None:
     more = f'MOCRA_BACKEND = "{redis_url}"\nMOCRA_TRAPS = {{"url_length": 0}}\nDEPTH_LIMIT = 2\nHTTPERROR_ALLOW_ALL = True\n'
+    more += 'FEEDS = {"items.jsonl": {"format": "jsonlines"}}\n'
     project = write_project(tmp_path, SPIDER, ONE_LINE + more)
-    done = scrapy(project, "crawl", "walker", "-a", f"site={site.url}", "-O", "items.jsonl")
-    assert done.returncode == 0, done.stderr
+    workers = Workers(tmp_path, redis_url, project)
+    try:
+        workers.together(2, site, "walker")
+        assert workers.wait() == [0, 0]
+    finally:
+        workers.kill()
+    log = workers.log(0) + workers.log(1)
     items = [json.loads(line)["n"] for line in (project / "items.jsonl").read_text().splitlines()]
     assert sorted(items) == [-1, -1, 0, 1, 2], "the links at depth 2 lead nowhere"
-    assert "not followed, it looks like a trap: MOCRA_TRAPS['segment_repeats'] is 3" in done.stderr
-    assert "trap: 127.0.0.1 3, for example http://127.0.0.1" in done.stderr
-    assert "more: scrapy mocra skipped walker" in done.stderr
+    assert "not followed, it looks like a trap: MOCRA_TRAPS['segment_repeats'] is 3" in log
+    assert "trap: 127.0.0.1 3, for example http://127.0.0.1" in log
+    assert "more: scrapy mocra skipped walker" in log
 
     shown = scrapy(project, "mocra", "skipped", "walker", "--json")
     assert shown.returncode == 0, shown.stderr
@@ -62,7 +69,7 @@ def test_what_was_not_crawled_is_told_with_its_reason(tmp_path: Path, site: Mock
     assert rows["trap", "127.0.0.1"]["count"] == 3
     assert rows["url_length", "127.0.0.1"]["count"] >= 2
     assert rows["depth", "127.0.0.1"]["count"] >= 2
-    assert "geheim" not in shown.stdout + done.stderr.partition("finished by one worker")[2]
+    assert "geheim" not in shown.stdout + log.partition("finished by 2 workers")[2]
     assert "pa55" not in shown.stdout
 
     told = scrapy(project, "mocra", "skipped", "--crawl", "shop:walker", "--reason", "trap")

@@ -6,6 +6,9 @@ prints its address.
                connection without an answer
 ``/ok/<any>``  a page without links           ``/slow/<seconds>``  the same, later
 ``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
+``/elsewhere/<path>``  302 to the same path on localhost
+``/left/<most>/<seconds>/<any>``  tells with ``X-RateLimit-…`` what is left of *most* requests in so many seconds, from
+               the first one on; then they begin anew
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
 ``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
 ``/_peaks``  JSON: group -> the most of them at once
@@ -54,6 +57,7 @@ class Site:
         self.peaks: dict[str, int] = {}
         self.sick = True
         self.robots = ""
+        self.window, self.taken = 0.0, 0  # of /left
         self.robots_takes, self.robots_refused = 0.0, 0
         self.gate, self.waiting = 0, 0
         self.opened = asyncio.Event()
@@ -92,6 +96,11 @@ class Site:
             return int(rest.split("/")[0]), "as you like", ""
         elif kind == "redirect":
             return 302, "", f"Location: /{rest}\r\n"
+        elif kind == "elsewhere":
+            (host,) = [line[5:].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"host:")]
+            return 302, "", f"Location: http://localhost:{host.decode().rpartition(':')[2]}/{rest}\r\n"
+        elif kind == "left":
+            return 200, html([]), self.left(*rest.split("/")[:2])
         elif kind == "drop":
             return None
         elif kind == "moods":
@@ -120,6 +129,14 @@ class Site:
         elif kind not in ("ok", "robots.txt", "sick", "busy"):
             return 404, "no such page", ""
         return 200, html([]), ""
+
+    def left(self, most: str, seconds: str) -> str:
+        now = time.monotonic()
+        if now >= self.window:
+            self.window, self.taken = now + float(seconds), 0
+        self.taken += 1
+        there = {"Limit": most, "Remaining": max(0, int(most) - self.taken), "Reset": f"{self.window - now:.3f}"}
+        return "".join(f"X-RateLimit-{name}: {value}\r\n" for name, value in there.items())
 
     async def in_the_mood(self, mood: str) -> tuple[int, str, str] | None:
         if mood == "drop":

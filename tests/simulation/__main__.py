@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
     options = parser.parse_args()
     tell = print if options.verbose else None
-    with _server(options.backend) as url:
+    with server(options.backend) as url:
         if options.file is not None:
             schedules: Iterator[Schedule] = iter([Schedule.from_json(options.file.read_text("utf-8"))])
         else:
@@ -77,7 +77,8 @@ def _tell(failure: Failure, keep: bool) -> None:
 
 
 @contextmanager
-def _server(backend: str) -> Iterator[str | None]:
+def server(backend: str) -> Iterator[str | None]:
+    """The URL of a Redis of one's own, or ``None`` for ``memory``."""
     if backend == "memory":
         yield None
         return

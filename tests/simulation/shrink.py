@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 from .schedule import Schedule
-from .simulate import Failure
+
+
+class Failed(Protocol):
+    @property
+    def rule(self) -> str: ...
+    @property
+    def schedule(self) -> Any: ...
+
+
+F = TypeVar("F", bound=Failed)
+T = TypeVar("T")
 
 #: Simulations that one shrinking may cost.
 TRIES = 400
 
 
-def shrink(failure: Failure, run: Callable[[Schedule], Failure | None], tries: int = TRIES) -> Failure:
-    """Take away events, then workers, pages and options, as long as *run* breaks the same rule."""
+def shrink(
+    failure: F,
+    run: Callable[[Any], F | None],
+    tries: int = TRIES,
+    smaller_than: Callable[[Any], Iterator[Any]] | None = None,
+) -> F:
+    """Take away events, then workers, pages and options, as long as *run* breaks the same rule.
+
+    Args:
+        smaller_than: gives schedules that are smaller than one; by default those of the queue.
+    """
     progress = True
     while progress and tries > 0:
         progress = False
-        for smaller in _smaller(failure.schedule):
+        for smaller in (smaller_than or _smaller)(failure.schedule):
             tries -= 1
             again = run(smaller)
             if again is not None and again.rule == failure.rule:
@@ -28,13 +48,18 @@ def shrink(failure: Failure, run: Callable[[Schedule], Failure | None], tries: i
     return failure
 
 
-def _smaller(schedule: Schedule) -> Iterator[Schedule]:
-    events = list(schedule.events)
-    size = (len(events) + 1) // 2
+def fewer(some: Sequence[T]) -> Iterator[list[T]]:
+    """*some* without a half, without a quarter, …, without one."""
+    size = (len(some) + 1) // 2
     while size >= 1:
-        for at in range(0, len(events), size):
-            yield schedule.with_events(events[:at] + events[at + size :])
+        for at in range(0, len(some), size):
+            yield [*some[:at], *some[at + size :]]
         size = size // 2
+
+
+def _smaller(schedule: Schedule) -> Iterator[Schedule]:
+    for events in fewer(schedule.events):
+        yield schedule.with_events(events)
     setup = schedule.setup
     for change in (
         {"workers": setup.workers - 1},

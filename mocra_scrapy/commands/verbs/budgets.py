@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import NO_SENSE, with_control
-from mocra_scrapy.commands.verbs.dead_which import positive
+from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
 from mocra_scrapy.models.budgets import COUNTED, KINDS

@@ -27,6 +27,7 @@ from mocra_scrapy.commands.verbs.cron_shown import (
     read_states,
     table,
 )
+from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.cron.config import load_jobs
 from mocra_scrapy.cron.job_store import Stored
 from mocra_scrapy.cron.jobs import KEYS
@@ -43,7 +44,7 @@ class Next(Looking):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         parser.add_argument("job", nargs="*", help="names of jobs (default: all)")
-        parser.add_argument("-n", "--count", type=int, default=5, help="instants of each (default: 5)")
+        parser.add_argument("-n", "--count", type=positive, default=5, help="instants of each (default: 5)")
         parser.add_argument("--after", metavar="TIME", help="begin there: 2027-03-27T00:00:00Z (default: now)")
         parser.add_argument("--json", action="store_true", help="one JSON object for each instant, a line each")
 
@@ -51,13 +52,13 @@ class Next(Looking):
         begin = time.time() if arguments.after is None else moment("--after", arguments.after)
         for job in chosen(load_jobs(options.source()), arguments.job):
             if arguments.json:
-                for fire in islice(job.schedule.after(begin), max(0, arguments.count)):
+                for fire in islice(job.schedule.after(begin), arguments.count):
                     print(json.dumps({"job": job.name, "instant": utc(fire.instant), "note": fire.note}))
                 continue
             how = "" if job.enabled else ", disabled"
             kind = "fixed times" if job.schedule.fixed else "follows elapsed time"
             print(f"{job.name}: {job.schedule.text} in {job.schedule.zone.key} ({kind}{how})")
-            for fire in islice(job.schedule.after(begin), max(0, arguments.count)):
+            for fire in islice(job.schedule.after(begin), arguments.count):
                 note = f"  # {fire.note}" if fire.note else ""
                 print(f"  {clock_time(job, fire.instant)}  {utc(fire.instant)}{note}")
         return FINE
@@ -69,7 +70,7 @@ class History(Looking):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         parser.add_argument("job", nargs="*", help="names of jobs (default: all, also those that left the file)")
-        parser.add_argument("-n", "--limit", type=int, default=50, help="runs shown (default: 50)")
+        parser.add_argument("-n", "--limit", type=positive, default=50, help="runs shown (default: 50)")
         parser.add_argument("--job", dest="jobs", action="append", default=[], help="the same as naming it")
         parser.add_argument("--failed", action="store_true", help="only runs that went wrong, or were missed")
         parser.add_argument("--since", metavar="TIME", help="only runs due from then on: 2027-03-27T00:00:00Z, or 2h")

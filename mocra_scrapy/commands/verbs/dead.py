@@ -20,7 +20,8 @@ from mocra_scrapy.commands.verbs.backend_session import opened_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.commands.verbs.dead_parse import Found, parse
 from mocra_scrapy.commands.verbs.dead_responses import show_response, stored_response
-from mocra_scrapy.commands.verbs.dead_which import UsageProblem, point_in_time, positive, which_crawl
+from mocra_scrapy.commands.verbs.dead_which import UsageProblem, point_in_time, which_crawl
+from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models import DeadLetter, LetterFilter
 from mocra_scrapy.models.wording import counted

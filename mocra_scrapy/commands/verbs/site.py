@@ -12,6 +12,7 @@ import sys
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.docs_site import DocsSite
+from mocra_scrapy.commands.verbs.verb import positive
 
 HOST = "127.0.0.1"
 ROBOTS = b"User-agent: *\nAllow: /\n"
@@ -24,11 +25,11 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="where (default: 8000; 0: any that is free)")
-        parser.add_argument("--pages", type=int, default=3000, help="so many, about (default: 3000)")
+        parser.add_argument("--pages", type=positive, default=3000, help="so many, about (default: 3000)")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
-        if not 0 <= options.port <= 65535 or options.pages < 1:
-            print("Error: --port is a number from 0 to 65535, --pages one from 1")
+        if not 0 <= options.port <= 65535:
+            print("Error: --port is a number from 0 to 65535", file=sys.stderr)
             return 2
         return asyncio.run(serve(DocsSite(options.pages), options.port))
 

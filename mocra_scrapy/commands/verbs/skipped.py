@@ -11,6 +11,7 @@ from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE, NO_SENSE, WRONG, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named, is_there
+from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.models import LetterFilter, QueueOptions
 from mocra_scrapy.politeness.not_crawled import ranked
 from mocra_scrapy.politeness.skipped import SkippedTables
@@ -36,7 +37,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         parser.add_argument("name", nargs="?", metavar="crawl", help="its name (project:spider), or the spider's")
         parser.add_argument("--crawl", help="the same")
         parser.add_argument("--reason", help=f"one of {', '.join(known_reasons())}")
-        parser.add_argument("--slots", type=int, default=SLOTS, help="slots of each reason (default: %(default)s)")
+        parser.add_argument("--slots", type=positive, default=SLOTS, help="slots of each reason (default: %(default)s)")
         parser.add_argument("--json", action="store_true", help="a line of JSON for each reason and slot")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE
-from mocra_scrapy.commands.verbs.dead_which import positive
 from mocra_scrapy.commands.verbs.slot_words import Words, in_words, seconds_of, slot_called, with_slots
+from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.models import Circuit
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.throttle_rules import parse_quotas, parse_rate

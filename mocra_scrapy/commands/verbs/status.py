@@ -13,21 +13,26 @@ from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
+from mocra_scrapy.commands.verbs.slots import in_words, rate_of
+from mocra_scrapy.commands.verbs.slots import standing as why_held
 from mocra_scrapy.control import Control
+from mocra_scrapy.control.slots import SlotControl
 from mocra_scrapy.models import LetterFilter, QueueOptions
 from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
 
+#: Slots, those with most pending, of which it is told why they wait.
+SLOTS = 10
 #: Of a crawl in the table of all of them.
 COLUMNS = ("state", "run", "pending", "delayed", "in_flight", "workers", "dead", "arguments", "heard")
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
     """Tell where a crawl stands: its run and since when, its arguments, what is pending and in flight,
-    who works on it, its dead letters; or where all crawls of the backend stand. Exit code 1: no such
-    crawl, or no answer.
+    what its slots wait for, who works on it, its dead letters; or where all crawls of the backend stand.
+    Exit code 1: no such crawl, or no answer.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -43,6 +48,8 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             if options.crawl:
                 name = await crawl_named(backend, command.settings, options.crawl)
                 found = [facts] if (facts := await facts_of(backend, name)) else []
+                for facts in found:
+                    facts["waiting"] = await waiting_slots(backend, name) if facts["pending"] else []
             else:
                 found = [facts for name in await backend.crawls() if (facts := await facts_of(backend, name))]
             if options.crawl and not found:
@@ -106,6 +113,23 @@ async def facts_of(backend: IBackend, crawl: str) -> dict[str, Any] | None:
     }
 
 
+async def waiting_slots(backend: IBackend, crawl: str) -> list[dict[str, Any]]:
+    """Slots that have something pending and wait for more than a second, and why."""
+    slots = SlotControl(backend, crawl)
+    try:
+        views, _ = await slots.look(top=SLOTS)
+    finally:
+        await slots.close()
+    found = []
+    for view in views:
+        why = why_held(view)
+        if not why and view.state.wait > 1:
+            why = [f"the next one goes in {in_words(view.state.wait)}, {rate_of(view.state.limit.interval)}"]
+        if view.pending and why and (view.state.wait > 1 or view.state.paused):
+            found.append({"slot": view.name, "pending": view.pending, "why": why})
+    return found
+
+
 def standing(run: int, finished: bool, alive: int, paused: bool, resetting: bool) -> str:
     """In a word."""
     if resetting:
@@ -151,6 +175,10 @@ def told(facts: dict[str, Any], now: float) -> list[str]:
         f"seeding    {SEEDING[facts['seeding']]}",
         f"requests   {facts['pending']} pending, {facts['delayed']} delayed, {facts['in_flight']} in flight;"
         f" {counted(facts['seen'], 'URL')} seen",
+        *(
+            f"  {slot['slot']}  {slot['pending']} pending: {'; '.join(slot['why'])}"
+            for slot in facts.get("waiting", ())
+        ),
         f"dead       {facts['dead']}" + "".join(f", {reason} {n}" for reason, n in facts["dead_by_reason"].items()),
         f"workers    {len(facts['workers'])}",
     ]

@@ -8,6 +8,13 @@ from typing import Protocol
 from scrapy.commands import ScrapyCommand
 
 
+def positive(text: str) -> int:
+    """The type of options that count something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
 class Verb(Protocol):
     """A module of this folder offers it as ``verb``; its docstring is its help text."""
 

@@ -10,6 +10,7 @@ import sys
 from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.cron_run import FINE, WRONG, add_file, begin_logging, options_of
+from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.cron.options import CronOptions
 from mocra_scrapy.cron.queue_executor import WaitingWorker
 from mocra_scrapy.exceptions import MocraError
@@ -22,13 +23,10 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add_file(parser)
-        parser.add_argument("--max", type=int, default=1, help="crawls at a time (default: 1)")
+        parser.add_argument("--max", type=positive, default=1, help="crawls at a time (default: 1)")
 
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
         begin_logging(command)
-        if options.max < 1:
-            print("--max: 1 or more", file=sys.stderr)
-            return 2
         try:
             return asyncio.run(self._run(options_of(command, options), options.max))
         except MocraError as error:

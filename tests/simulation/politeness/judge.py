@@ -33,12 +33,16 @@ class Broken(AssertionError):
 
 @dataclass
 class Member:
-    """A worker, as far as its rules count. *until*: of the last instant at which they may."""
+    """A worker, as far as its rules count. *buried*: when those that live must know of its death. *silent*: when it may
+    be taken for dead although it only stands still.
+    """
 
     number: int
     joined: float = 0.0
     gone: float = 0.0
     killed: float = 0.0
+    buried: float = 0.0
+    silent: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -133,8 +137,15 @@ class Judge:
         self._disturb(now)
 
     def killed(self, worker: str, now: float) -> None:
-        self._members[worker].killed = now
+        member = self._members[worker]
+        member.killed, member.buried = now, now + LEASE + 3
         self._disturb(now)
+
+    def froze(self, worker: str, now: float, until: float) -> None:
+        member = self._members[worker]
+        since = member.silent[0] if now < member.silent[1] else now + LEASE / 2  # it called seconds ago, perhaps
+        if until > since:
+            member.silent = since, until + SETTLED
 
     def changed(self, host: str, interval: float, now: float) -> None:
         self._changes[host] = interval
@@ -163,8 +174,9 @@ class Judge:
         """In force now. *lapsed*: those of the dead too, as long as nobody can know."""
 
         def counts(member: Member) -> bool:
-            dead = member.killed and (not lapsed or now > member.killed + LEASE + 3)
-            return bool(member.joined) and not member.gone and not dead
+            dead = member.killed and (not lapsed or now > member.buried)
+            silent = not lapsed and member.silent[0] <= now <= member.silent[1]
+            return bool(member.joined) and not member.gone and not dead and not silent
 
         numbers = {member.number for member in self._members.values() if counts(member)}
         if not numbers:
@@ -183,6 +195,11 @@ class Judge:
     def looked(self, now: float, able: set[str], frozen: set[str], pending: Callable[[str], int]) -> None:
         """Whether there was work, and somebody who could do it, since the last look."""
         since, self._looked = self._looked, now
+        self._note(now)
+        if not able:  # an outage costs nobody a lease, and this looks like one
+            for member in self._members.values():
+                if member.killed and since < member.buried:
+                    member.buried += now - since
         ready = [w for w in able if (m := self._members[w]).joined and now - m.joined > SETTLED]
         if not ready or not since:
             return
@@ -203,8 +220,10 @@ class Judge:
         """Whether the rate is what limits."""
         if rule.jitter:
             return False
-        holders_gone = any_frozen or any(m.killed and now < m.killed + LEASE + 3 for m in self._members.values())
-        needed = 3 * self._setup.response / rule.interval + 2
+        holders_gone = any_frozen or any(m.killed and now < m.buried for m in self._members.values())
+        # A page that dawdles has a permit meanwhile: 4/3 of a second in the mean.
+        takes = self._setup.response + dict(self._setup.manners).get("slow", 0.0) * 4 / 3
+        needed = 3 * takes / rule.interval + 2
         return not rule.concurrency or (rule.concurrency >= needed and not holders_gone)
 
     def use_of(self, name: str) -> str:

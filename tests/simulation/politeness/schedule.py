@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 #: Virtual seconds: of a whole simulation; before which events happen; after which a worker is dead that says nothing.
@@ -74,9 +74,6 @@ class Schedule:
     seed: int
     setup: Setup
     events: tuple[Event, ...] = ()
-
-    def without(self, events: set[int]) -> Schedule:
-        return replace(self, events=tuple(event for i, event in enumerate(self.events) if i not in events))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,15 +33,15 @@ class Failure:
 
 
 class Simulation:
-    def __init__(self, schedule: Schedule, tell: Callable[[str], None] | None) -> None:
+    def __init__(self, schedule: Schedule, url: str | None, tell: Callable[[str], None] | None) -> None:
         self.schedule, self._tell = schedule, tell
         setup = schedule.setup
         self.judge = Judge(schedule)
         self.sites = Sites(setup, schedule.seed)
-        self.world = World(setup.latency, schedule.seed, self._on_call)
+        self.world = World(setup.latency, schedule.seed, self._on_call, url)
         self.processes: dict[str, Process] = {}
         self._crawlers: dict[str, Any] = {}
-        self._crawls: list[asyncio.Task[Any]] = []
+        self._crawls: dict[str, asyncio.Task[Any]] = {}
         self._began = self.world.loop.now
 
     @property
@@ -63,7 +64,7 @@ class Simulation:
         process = self.processes[name] = Process(name)
         self.judge.started(name, number, self.now)
         crawler = self._crawlers[name] = crawler_of(self.schedule.setup, self.schedule.seed, number)
-        self._crawls.append(self.world.loop.spawn(process, crawler.crawl_async()))
+        self._crawls[name] = self.world.loop.spawn(process, crawler.crawl_async())
 
     async def happen(self, event: Event) -> None:
         self.tell(str(event))
@@ -95,6 +96,7 @@ class Simulation:
             else:
                 process.frozen_until = max(process.frozen_until, now + event.seconds)
                 self.sites.still.append((now, process.frozen_until))
+                self.judge.froze(event.worker, now, process.frozen_until)
 
     async def run(self) -> None:
         setup = self.schedule.setup
@@ -105,22 +107,27 @@ class Simulation:
             while events and self._began + events[0].at <= self.now:
                 await self.happen(events.pop(0))
             self._look()
-            for crawl in self._crawls:
+            for name, crawl in self._crawls.items():
                 if crawl.done() and (error := crawl.exception()) is not None:
                     raise error
+                if crawl.done() and not self.processes[name].left:
+                    reason = self._crawlers[name].stats.get_value("finish_reason")
+                    raise Broken("who_was_not_told_stays", f"{name} closed by itself: {reason}")
             await asyncio.sleep(LOOK)
         await self._stop()
         for visit in self.sites.visits if self._tell else ():
             self.tell(f"  {visit.at - self._began:.3f} {visit.host} {visit.manner} {visit.worker}")
         for host in HOSTS:
             seen = [v for v in self.sites.visits if v.host == host]
-            self.tell(f"{host}: {len(seen)} visits, {self.judge.use_of(host)}, {self.world.pending(host)} pending")
+            self.tell(
+                f"{host}: {len(seen)} visits, {self.judge.use_of(host)}, {self.world.store.pending(host)} pending"
+            )
         self.judge.over(self.sites, self.now)
 
     def _look(self) -> None:
         able = {name for name, p in self.processes.items() if not (p.dead or p.left or p.frozen_until > self.now)}
         frozen = {name for name, p in self.processes.items() if not p.dead and p.frozen_until > self.now}
-        self.judge.looked(self.now, able, frozen, self.world.pending)
+        self.judge.looked(self.now, able, frozen, self.world.store.pending)
 
     async def _stop(self) -> None:
         for process in self.processes.values():
@@ -128,10 +135,11 @@ class Simulation:
         await asyncio.sleep(0)
 
 
-def simulate(schedule: Schedule, tell: Callable[[str], None] | None = None) -> Failure | None:
-    """Run *schedule*; what was broken."""
+def simulate(schedule: Schedule, url: str | None = None, tell: Callable[[str], None] | None = None) -> Failure | None:
+    """Run *schedule*, on memory or on the Redis at *url*, which nobody else may use; what was broken."""
     random.seed(schedule.seed)
-    simulation = Simulation(schedule, tell)
+    handlers = list(logging.root.handlers)  # Scrapy adds one for each crawler, which holds all of it
+    simulation = Simulation(schedule, url, tell)
     WORLD.append(simulation.world)
     SITES.append(simulation.sites)
     loop = simulation.world.loop
@@ -145,6 +153,8 @@ def simulate(schedule: Schedule, tell: Callable[[str], None] | None = None) -> F
         with contextlib.suppress(Exception):
             loop.run_until_complete(loop.end())
         loop.close()
+        simulation.world.store.close()
+        logging.root.handlers[:] = handlers
         WORLD.pop()
         SITES.pop()
     return None

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import scrapy
 
+from tests.services.redis_server import RedisServer
+
 ROOT = Path(__file__).parents[3]
 #: Mistake -> a seed that shows it.
 SEEN_BY = {
@@ -22,7 +24,7 @@ SEEN_BY = {
     "the_slot_of_the_first_host_stays": 2,
     "each_worker_has_all_permits": 9,
     "the_loosest_rules_hold": 0,
-    "rules_outlast_their_workers": 24,
+    "rules_outlast_their_workers": 58,
     "a_join_takes_the_rules_of_others_away": 0,
     "a_hold_is_forgotten": 1,
     "a_pause_never_ends": 6,
@@ -41,7 +43,13 @@ KEPT = {
     164: "a resumption let a burst go anew",
     211: "a slot with a burst waited for long intervals of a worker that had left",
     389: "a slot with a burst waited for intervals that somebody had made shorter",
+    404: "of the first answer that a worker read nobody could know that it had lain unread",
+    819: "the judge took a worker for alive that had stood still for its whole lease",
+    1020: "the judge forgot that pages have their permits while they dawdle",
+    1273: "the judge did not know that after a silence of all nobody is taken for dead at once",
 }
+#: How many seeds, from 0 on, are tried on a real Redis here.
+REDIS_SEEDS = 6
 
 pytestmark = pytest.mark.skipif(scrapy.version_info < (2, 15), reason="this Scrapy needs a reactor")
 
@@ -56,6 +64,13 @@ def simulated(*arguments: str) -> str:
 def test_sites_never_see_too_much_and_rates_are_used() -> None:
     seeds = sorted({*range(8), *KEPT})
     assert f"{len(seeds)} schedules" in simulated("--seed", *map(str, seeds))
+
+
+@pytest.mark.redis
+def test_so_it_is_on_redis(redis_single: RedisServer) -> None:
+    """By the scripts of a real server, whose clock is the simulation's; it has one of its own, which is empty."""
+    assert f"{REDIS_SEEDS} schedules" in simulated("--backend", "redis", "--seeds", str(REDIS_SEEDS))
+    assert "never_above_the_rate" in simulated("--backend", "redis", "--mistake", "nobody_looks_at_the_wire=0")
 
 
 def test_mistakes_are_seen() -> None:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mocra_scrapy import addon, runtime
-from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.models import QueueOptions, ServerReport
 from tests.simulation.virtual_time import CURRENT, Process, VirtualLoop
+
+from .stores import CRAWL, MemoryStore, RedisStore, Store
 
 EPOCH = 1_700_000_000.0
 
@@ -105,7 +106,7 @@ class RemoteBackend:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        make = getattr(self._world.backend, name)
+        make = getattr(self._world.store.backend, name)
 
         def made(*args: Any) -> Any:
             return Remote(make(*args), self._world, name)
@@ -122,24 +123,20 @@ class World:
     Args:
         latency: seconds that a call needs on its way there, and back.
         on_call: told of each call that the store has done: tool, verb, arguments.
+        url: of a Redis that nobody else uses; ``None``: the store is in memory.
     """
 
-    def __init__(self, latency: float, seed: int, on_call: Callable[[str, str, Any], None]) -> None:
+    def __init__(self, latency: float, seed: int, on_call: Callable[[str, str, Any], None], url: str | None) -> None:
         self.loop = CLOCK.loop = VirtualLoop()
-        self.backend = MemoryBackend()
-        self._crawl = self.backend._store.crawl("sim")
+        self.store: Store = MemoryStore(random.Random(seed)) if url is None else RedisStore(url, CLOCK.wall)
         self._latency, self._random = latency, random.Random(seed)
-        self._crawl.throttle.random = random.Random(seed)  # a seed is always the same story
         self.on_call = on_call
 
     def latency(self) -> float:
         return self._latency * self._random.uniform(0.5, 2)
 
-    def pending(self, slot: str) -> int:
-        return self._crawl.slots.pending_in(slot)
-
     def limiter(self) -> Any:
-        return self.backend.rate_limiter("sim", QueueOptions())
+        return self.store.backend.rate_limiter(CRAWL, QueueOptions())
 
 
 WORLD: list[World] = []  # the one that runs

@@ -95,8 +95,8 @@ async def test_somebody_elses_cancellation_stays_one(locks: Locks, clock: Clock)
 
 
 @pytest.mark.parametrize("longer", [False, True])
-async def test_an_outage(longer: bool, locks: Locks, clock: Clock) -> None:
-    """Shorter than the time to live: nothing happens. Longer: lost."""
+async def test_an_outage(longer: bool, locks: Locks, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Shorter than the time to live: nothing happens, and it is told once. Longer: lost."""
     body = asyncio.Event()
 
     async def work() -> int:
@@ -115,7 +115,22 @@ async def test_an_outage(longer: bool, locks: Locks, clock: Clock) -> None:
             await work()
     else:
         assert await work() == 1
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert list(await locks.real.holders("door")) == []
+
+
+async def test_who_waits_tells_of_an_outage_once(locks: Locks, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        locks.away = True
+        locks.calls.clear()
+        one = lock(locks, clock, ttl=0.1)
+        task = asyncio.ensure_future(one.__aenter__())
+        await eventually(lambda: locks.calls.count("acquire") >= 3)
+        locks.away = False
+        await task
+        await one.__aexit__(None, None, None)
+    told = [record.levelname for record in caplog.records if "it will try again" in record.getMessage()]
+    assert told == ["WARNING", "WARNING"]
 
 
 async def test_it_is_not_held_while_it_is_waited_for(locks: Locks, clock: Clock) -> None:

@@ -222,3 +222,14 @@ async def test_crawl_delay_waits_for_the_backend(stage: Stage, monkeypatch: pyte
     ((slot, note),) = delays._feedback._notes.items()
     await delays._feedback._tell(slot, note)
     assert (await mocra.limiter.look("a.test")).change.least == 2
+
+
+def test_a_quota_that_robots_txt_uses_up_alone_is_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    quotas = {"a.test": "1/day", "b.test": "1/h", "*.c.test": ["1/2d", "9/h"], "d.test": "2/day"}
+    throttle = {name: {"quota": quota} for name, quota in quotas.items()}
+    stage.worker(MOCRA_THROTTLE=throttle)
+    told = [record.getMessage() for record in caplog.records if "no page will ever be fetched" in record.getMessage()]
+    assert [text.partition(":")[0] for text in told] == ["MOCRA_THROTTLE['a.test']", "MOCRA_THROTTLE['*.c.test']"]
+    caplog.clear()
+    stage.worker(MOCRA_THROTTLE=throttle, MOCRA_ROBOTS_MAX_AGE=7 * 86_400)
+    assert not caplog.records

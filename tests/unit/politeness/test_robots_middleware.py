@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from types import SimpleNamespace
@@ -25,10 +26,11 @@ def test_one_request_of_a_slot_goes_before_the_others(monkeypatch: pytest.Monkey
     gate = SlotGate(lambda: now)
     assert gate.admits("s", 0)
     assert not gate.admits("s", 1)
-    gate.close("s")
+    gate.enter("s")
     gate.passed("s")
     assert not gate.admits("s", 1), "somebody waits"
     gate.close("s", 10)
+    gate.leave("s")
     assert not gate.admits("s", 0), "it can't be had yet"
     now = 15.0
     assert gate.admits("s", 0)
@@ -41,6 +43,28 @@ def test_one_request_of_a_slot_goes_before_the_others(monkeypatch: pytest.Monkey
         gate.open(f"{n}")
         gate.close(f"-{n}")
     assert (len(gate._open), len(gate.shut)) == (3, 3)
+
+
+def test_a_slot_with_several_files_opens_when_nobody_waits_for_any() -> None:
+    """Two ports of one host, say. One whose file can't be had does not keep the other's pages in a row."""
+    now = 5.0
+    gate = SlotGate(lambda: now)
+    gate.enter("s")
+    gate.enter("s")
+    gate.leave("s")
+    gate.open("s")
+    gate.ready("s")
+    assert not gate.passed("s")
+    assert not gate.admits("s", 1), "the other one is awaited"
+    gate.close("s", 10)
+    gate.leave("s")
+    assert not gate.passed("s")
+    assert not gate.admits("s", 0), "it can't be had yet"
+    now = 15.0
+    assert not gate.admits("s", 1)
+    assert gate.passed("s"), "a page that does not need it went by"
+    assert gate.admits("s", 7)
+    assert not gate.awaited
 
 
 class Desk:
@@ -122,6 +146,20 @@ async def test_a_redirect_to_a_dead_host_allows_everything(stage: Stage, to: str
     desk = Desk(stage, TimeoutError("nobody there"))
     desk.redirects_to = to
     await desk.passes("1")
+
+
+async def test_what_waits_for_a_file_is_looked_at_when_that_may_be_had(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was leased meanwhile has no instant of its own, and the engine looks for itself every five seconds only."""
+    desk = Desk(stage, ConnectionRefusedError(111, "nobody there"))
+    looked = asyncio.Event()
+    monkeypatch.setattr(desk.middleware._state, "look_again", looked.set)
+    monkeypatch.setattr("mocra_scrapy.downloadermiddlewares.robotstxt.SOONEST", 0.001)
+    monkeypatch.setattr("mocra_scrapy.downloadermiddlewares.robotstxt.time.time", lambda: 1e12)
+    with pytest.raises(ConnectionRefusedError):
+        await desk.passes("1")
+    await asyncio.wait_for(looked.wait(), 60)
 
 
 async def test_a_redirect_within_a_dead_site_does_not(stage: Stage) -> None:

@@ -36,6 +36,38 @@ def test_an_answer_that_lay_unread_does_not_move_departures() -> None:
     assert at < desk.now - 2
 
 
+def test_the_first_answer_may_have_lain_unread_as_well() -> None:
+    """Nobody knows when it was given: what it booked is taken for missed, until the clocks are known."""
+    desk = Desk()
+    at, _ = desk.ask(back=3.0)
+    assert at < desk.now - 0.1
+    at, right = desk.ask()
+    assert abs(at - right) <= 0.011
+
+
+def test_a_network_that_is_slow_from_the_beginning_is_believed() -> None:
+    desk = Desk()
+    gone_by = 0
+    for _ in range(5):
+        at, right = desk.ask(there=0.1, back=0.1)
+        gone_by += at < desk.now - 0.1
+    assert gone_by == 2
+    assert abs(at - (right + 0.1)) <= 0.001
+
+
+def test_other_exchanges_say_how_slow_the_network_is() -> None:
+    desk = Desk()
+
+    async def exchange() -> None:
+        desk.now += 0.2
+
+    asyncio.run(desk.clock.sent(exchange()))
+    at, right = desk.ask(there=0.1, back=0.3)
+    assert abs(at - (right + 0.3)) <= 0.001
+    at, _ = desk.ask(there=0.1, back=3.0, shard=1)
+    assert at < desk.now - 0.1
+
+
 def test_nothing_departs_before_it_can_have_been_asked_for() -> None:
     """The store's clock was set back: what is known of it is wrong."""
     desk = Desk()

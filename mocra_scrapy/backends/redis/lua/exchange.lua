@@ -1,5 +1,5 @@
--- uses: journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
--- uses: stalled budgets withdrawing leasing settling
+-- uses: lazy journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
+-- uses: stalled budgets withdrawing leasing limited unlimited suspects reclaiming settling
 -- A worker's whole turn on one shard, see IRequestQueue.exchange.
 -- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
 -- empty are missing, in the answer too. push: {slot, rank, delay ms, {fingerprint or '', body, ...}, names of budgets or nil,
@@ -16,7 +16,7 @@
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
-local DELAYED = meta.prefix .. 'delayed'
+local DELAYED, DEAD_AT = meta.prefix .. 'delayed', meta.prefix .. 'dead:at'
 
 asked.throttled = asked.rules ~= rules.APART
 leases.begin(worker, asked.number)
@@ -27,7 +27,7 @@ items.bound(asked.bytes)
 -- asked for permits of what is parked. before: of this call's earlier steps.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, kept, lost, reclaimed, given_up,
--- crowded as they are told; departs: see leasing.lua; holds: name -> us. What says nothing is missing.
+-- crowded as they are told; departs: see limited.lua; holds: name -> us. What says nothing is missing.
 local done = {}
 local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
@@ -57,7 +57,8 @@ local function next_due(size)  -- ms, or nil
         first_end = first_end or tonumber(call('ZRANGE', workers.ALIVE, 0, 0, 'WITHSCORES')[2] or at)
         at = math.min(at, first_end)
     end
-    if stalled.is_unfinished or withdrawing.is_unfinished or leasing.more then return 0 end
+    if lazy.is_made(stalled) and stalled.is_unfinished then return 0 end
+    if leasing.more or (lazy.is_made(withdrawing) and withdrawing.is_unfinished) then return 0 end
     local due = math.max(0, at - now)
     if asked.throttled then
         local ready, from = meta.prefix .. 'ready', '(' .. text(meta.now_us)
@@ -97,7 +98,7 @@ local function answer()
         permits = mine, held = held,
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
         rule_sets = rules.different() > 1 and rules.different() or nil, needed = done.needed, used_up = done.used_up,
-        withdrawn = done.withdrawn, bodies = #withdrawing.bodies > 0 and withdrawing.bodies or nil,
+        withdrawn = done.withdrawn, bodies = done.withdrawn and #withdrawing.bodies > 0 and withdrawing.bodies or nil,
     })
 end
 
@@ -132,7 +133,8 @@ local function renew()  -- everything the worker holds; what has to be done now 
         note('HSET', key, 'robbed', 1)
     end
     filter.rotate(asked.seen_ttl)
-    dead_letters.expire(asked.dead_ttl)
+    local oldest = text(now - asked.dead_ttl)
+    if asked.dead_ttl > 0 and call('ZCOUNT', DEAD_AT, '-inf', oldest) > 0 then dead_letters.expire(asked.dead_ttl) end
     if not asked.throttled then return end
     for _, one in ipairs(asked.unused or {}) do
         local names, booking = unpack(one)
@@ -176,7 +178,7 @@ local function push()  -- with lifo to the front, but for those of start()
         end
         if #new > 0 then items.put(rank, slot, new, asked.lifo == 1 and rank % 2 == 1) end
     end
-    done.stored, done.needed = table.concat(flags), budgets.needed()
+    done.stored, done.needed = table.concat(flags), lazy.is_made(budgets) and budgets.needed() or nil
     filter.grow(ttl)
 end
 
@@ -194,8 +196,7 @@ local function promote()  -- what has become due, a limited number a call
 end
 
 local function reclaim()  -- what dead workers held, a limited number a call
-    local MOST_DEAD, budget = 4, 100
-
+    local MOST_DEAD = 4
     local ends, all_dead = call('ZRANGE', workers.ALIVE, 0, MOST_DEAD - 1, 'WITHSCORES'), {}
     for i = 1, #ends, 2 do
         if tonumber(ends[i + 1]) < now then all_dead[#all_dead + 1] = ends[i] end
@@ -205,51 +206,7 @@ local function reclaim()  -- what dead workers held, a limited number a call
         return
     end
 
-    local function take_from(dead, token)
-        local its_key = workers.key_of(dead)
-        local was = call('HGET', its_key, token)
-        local rank, slot, item = items.unplace(was)
-        local count = items.deliveries(item) + 1
-        local placed = items.place(rank, slot, items.redelivered(item, now))
-        call('HDEL', its_key, token)
-        note('HSET', its_key, token, was)
-        if count >= asked.max_deliveries then
-            local subject = count == 1 and '1 worker died while it' or count .. ' workers died while they'
-            local detail = subject .. ' held it, the last one: ' .. dead
-            dead_letters.bury(placed, count, 'deliveries', detail, dead, asked)
-            done.given_up = (done.given_up or 0) + 1
-        else
-            workers.give_back(placed, asked.isolate_after)
-            done.reclaimed, events = (done.reclaimed or 0) + 1, events + 1
-        end
-    end
-
-    local function forget(dead, robbed)  -- but for its last call, in case that it is not dead
-        local its_key = workers.key_of(dead)
-        local last_call, was_robbed = unpack(call('HMGET', its_key, 'call', 'robbed'))
-        if last_call then
-            local last = {call = last_call, robbed = (robbed or was_robbed) and 1 or 0}
-            call('SET', workers.last_of(dead), cmsgpack.pack(last), 'PX', meta.AFTERGLOW)
-            note('DEL', workers.last_of(dead))
-        end
-        local rest = call('HGETALL', its_key)  -- its tokens are gone
-        call('DEL', its_key)
-        if #rest > 0 then note('HSET', its_key, unpack(rest)) end
-        workers.forget(dead)
-        rules.forget(dead)
-        if asked.control == 1 then crawl.vacate_seeding(dead) end
-    end
-
-    workers.set_free()
-    for _, dead in ipairs(all_dead) do
-        local tokens = workers.tokens_of(dead)
-        local taken = math.min(#tokens, budget)
-        for i = 1, taken do take_from(dead, tokens[i]) end
-        budget = budget - taken
-        if #tokens > taken then
-            if call('HSET', workers.key_of(dead), 'robbed', 1) == 1 then note('HDEL', workers.key_of(dead), 'robbed') end
-        else forget(dead, taken > 0) end
-    end
+    events = events + reclaiming.take(all_dead, asked, done)
 end
 
 local function lease()
@@ -263,14 +220,15 @@ local function lease()
         return
     end
     asked.want = math.min(asked.want, 65535)  -- a token has four digits for the place in its call
-    stalled.sweep(asked)
     leasing.begin(asked)
-    if not own.suspect then leasing.suspect(asked) end
-    if asked.throttled then leasing.with_limits(asked) else leasing.without_limits(asked) end
+    if leasing.any_stalled then stalled.sweep(asked) end
+    local suspect = not own.suspect and call('LINDEX', workers.SUSPECT, 0)
+    if suspect then suspects.lease(asked, suspect) end
+    if asked.throttled then limited.lease(asked) else unlimited.lease(asked) end
     if #leasing.departs > 0 then done.departs = leasing.departs end
     if #leasing.crowded > 0 then done.crowded = leasing.crowded end
-    if stalled.count > 0 then done.stalled = stalled.count end
-    if withdrawing.count > 0 then done.withdrawn = withdrawing.told end
+    if lazy.is_made(stalled) and stalled.count > 0 then done.stalled = stalled.count end
+    if lazy.is_made(withdrawing) and withdrawing.count > 0 then done.withdrawn = withdrawing.told end
 end
 
 local function wake()  -- those who wait, as many as find something; it may be lost
@@ -294,7 +252,7 @@ local function remember()
     end
     filter.sweep(16)
     meta.leased = meta.leased + leases.count
-    budgets.save()
+    if lazy.is_made(budgets) then budgets.save() end
     meta.save()
     leases.save()
 end

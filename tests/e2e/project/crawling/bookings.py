@@ -12,6 +12,8 @@ a departure its slot, scopes and path, and
 * ``left``: when it was looked at for the last time, and ``late``: how long after its instant that was,
   without what others took of the processor meanwhile.
 
+``others``: slot, scopes and ``at`` of what was booked besides: for requests that bypass the queue, and what was not used.
+
 ``waited``: seconds for which this process waited for a processor; ``busy``: their part of the time.
 Times are :func:`time.monotonic`.
 """
@@ -112,6 +114,7 @@ class Recording(Scheduler):
         waited = waited_for_a_processor() - self.waited
         busy = waited / (time.monotonic() - self.began)
         used = [{**(bounds or {}), **facts} for bounds, facts in self.used]
+        others = [{"slot": one.names[0], "scopes": one.names[1:], **bounds} for one, bounds in self.booked.items()]
         for watch in self.crawler.extensions.middlewares:
             if type(watch).__name__ == "Watch":
-                watch.tell("bookings", used=used, busy=busy, waited=waited)
+                watch.tell("bookings", others=others, used=used, busy=busy, waited=waited)

@@ -1,4 +1,4 @@
--- uses: journal meta items
+-- uses: lazy journal meta items
 -- Budgets, see IBudgets: what is counted of each name. A record in Lua is {pages, queued, bytes, errors, ms; limits: of
 -- these five, -1: any amount; told: ms since when whoever told them has them; last: ms of its last answer, 0: none; refused:
 -- place of a budget among the five -> number; share, bank: of a wide name}; stored it is packed as {the five, limits, told,
@@ -9,7 +9,7 @@
 -- blocks.lua. share: {pages given, pages given back, queued given, queued given back, 1 while these are by the limits that
 -- hold}, each but the last only grows; without one, or with a 0, nothing is stored before the home was asked. Bytes, errors
 -- and time are counted at home; what the others have of them is the last that they were told.
-local budgets = (function()
+local budgets = lazy.library(function()
     local call, note = redis.call, journal.note
     local KEY, USED_UP = meta.prefix .. 'budgets', meta.prefix .. 'budgets:used'
     local SPENT = 3  -- the first that waiting does not mend
@@ -236,4 +236,4 @@ local budgets = (function()
         needed = needed, touch = function(name) changed[name] = true end,
         is_stored = function(name) return raws[name] and true or false end,
     }
-end)()
+end)

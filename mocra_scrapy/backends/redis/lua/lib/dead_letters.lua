@@ -1,6 +1,6 @@
--- uses: journal meta items responses
+-- uses: lazy journal meta items responses
 -- Dead letters of one shard.
-local dead_letters = (function()
+local dead_letters = lazy.library(function()
     local call, text, now = redis.call, meta.text, meta.now
     local DEAD, DEAD_AT = meta.prefix .. 'dead', meta.prefix .. 'dead:at'
 
@@ -54,4 +54,4 @@ local dead_letters = (function()
     end
 
     return {DEAD = DEAD, DEAD_AT = DEAD_AT, drop = drop, expire = expire, write = write, bury = bury}
-end)()
+end)

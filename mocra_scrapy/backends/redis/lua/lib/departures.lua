@@ -1,4 +1,4 @@
--- uses: journal meta throttle quotas origins
+-- uses: lazy journal meta throttle quotas origins
 -- When who departs, in us.
 --
 -- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
@@ -11,13 +11,14 @@
 -- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
 -- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
 -- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
-local departures = (function()
+local departures = lazy.library(function()
     local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
     local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
     local moved = {}  -- names whose tat has to be written
     local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
-    local origin_of, set_origin, span_of, grown, tat_by = origins.of, origins.set, origins.span_of, origins.grown, origins.tat_by
+    local any_freed = is_there(FREED)
+    local origin_of, set_origin, grown, tat_by = origins.of, origins.set, origins.grown, origins.tat_by
     local seeded = false
 
     local function score(scores, key, name)
@@ -28,8 +29,6 @@ local departures = (function()
         end
         return at
     end
-
-    local function any_freed() return next(freed_anew) or is_there(FREED) end
 
     local function freed_of(name)  -- or false
         local row = freed[name]
@@ -42,7 +41,7 @@ local departures = (function()
     end
 
     local function settle(name, at, limit)  -- it is booked at at by this limit -> tat by it, tat as it was
-        local origin, tat, span = origin_of(name), tats[name] or score(tats, TAT, name), span_of(limit)
+        local origin, tat, span = origin_of(name), tats[name] or score(tats, TAT, name), limit.span
         local last = limit.burst > 1 and math.max(at, origin[4] > 0 and origin[4] or tat) or 0
         if span ~= origin[1] or last ~= origin[4] then set_origin(name, span, origin[2], origin[3], last) end
         return tat_by(origin, tat, limit), tat
@@ -50,7 +49,7 @@ local departures = (function()
 
     local function opens(row, i, earliest, limit)  -- when one may depart with the stretch at i; nil: it is of no use
         local begins = math.max(row[i], row[i + 1])
-        local at = math.max(earliest, begins - span_of(limit))
+        local at = math.max(earliest, begins - limit.span)
         if at <= begins and row[i + 2] - begins >= math.floor(limit.interval * (1 - limit.jitter)) then return at end
     end
 
@@ -67,15 +66,15 @@ local departures = (function()
             local was = throttle.field(FREED, name)
             if was then journal.note('HSET', FREED, name, was) else journal.note('HDEL', FREED, name) end
         end
-        freed[name], freed_anew[name] = row, true
+        freed[name], freed_anew[name], any_freed = row, true, true
     end
 
     local function opening(name, earliest)
         local tat, limit = tats[name] or score(tats, TAT, name), limit_of(name)
         if limit.quotas then earliest = quotas.opens(name, limit.quotas, earliest) end
         if tat == 0 then return earliest end
-        local row = any_freed() and freed_of(name)
-        local at = math.max(earliest, tat_by(origin_of(name), tat, limit) - span_of(limit))
+        local row = any_freed and freed_of(name)
+        local at = math.max(earliest, tat_by(origin_of(name), tat, limit) - limit.span)
         if row then
             for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
         end
@@ -92,13 +91,13 @@ local departures = (function()
                 if due > at then at, waits = due, name end
             end
             -- With a stretch that another name does not have, all are looked at once more.
-            if at == earliest or not any_freed() then return at, waits or last end
+            if at == earliest or not any_freed then return at, waits or last end
             earliest, last = at, waits
         end
     end
 
     local function own(name, at, limit, factor)  -- -> before, end_
-        local row = any_freed() and freed_of(name)
+        local row = any_freed and freed_of(name)
         if row then
             for i = 2, #row, 3 do
                 if opens(row, i, at, limit) == at then
@@ -141,7 +140,7 @@ local departures = (function()
         local saved, were, came, n = {}, {}, {}, 0
         for _, name in ipairs(names) do
             came[name] = origin_of(name)
-            saved[name], were[name] = tats[name] or score(tats, TAT, name), any_freed() and freed_of(name) or nil
+            saved[name], were[name] = tats[name] or score(tats, TAT, name), any_freed and freed_of(name) or nil
             local limits = limit_of(name).quotas
             if limits then most = quotas.room(name, limits, most, horizon) end
         end
@@ -206,7 +205,7 @@ local departures = (function()
     end
 
     local function push(name, til)  -- a hold: one at a time after it, without a burst
-        local origin, tat, span = origin_of(name), score(tats, TAT, name), span_of(limit_of(name))
+        local origin, tat, span = origin_of(name), score(tats, TAT, name), limit_of(name).span
         local before, pushed = grown(origin, tat, span), til + span
         if pushed > before then
             -- Behind another hold, with nothing booked behind that.
@@ -227,7 +226,7 @@ local departures = (function()
     local function keep_distance(name, old)
         local limit, tat, hold = limit_of(name), score(tats, TAT, name), score(held, HOLD, name)
         if tat == 0 then return end
-        local origin, span = origin_of(name), span_of(limit)
+        local origin, span = origin_of(name), limit.span
 
         local function departs(us, known)  -- nobody who is booked before us departs later
             return math.max(now_us, known > 0 and known or math.floor(us - old.interval * (1 - old.jitter)))
@@ -264,7 +263,7 @@ local departures = (function()
     end
 
     local function save()
-        quotas.save()
+        if lazy.is_made(quotas) then quotas.save() end
         if next(freed_anew) then save_freed() end
         origins.save()
         if not next(moved) then return end
@@ -285,4 +284,4 @@ local departures = (function()
         departure = departure, book = book, fits = fits, take_back = take_back, set_anew = set_anew, push = push,
         take_back_push = take_back_push, keep_distance = keep_distance, save = save,
     }
-end)()
+end)

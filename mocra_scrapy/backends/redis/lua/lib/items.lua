@@ -40,6 +40,11 @@ local items = (function()
         return string.sub(raw, 4 + struct.unpack('>H', string.sub(raw, 2, 3)))
     end
 
+    local function is_tagged(item)
+        local sent = string.byte(item)
+        return string.byte(item, (not sent or sent == 0) and 2 or 10) == TAGGED
+    end
+
     local function tag(item)  -- -> the number, the names; or nil
         local at = deliveries(item) == 0 and 2 or 10
         if string.byte(item, at) ~= TAGGED then return nil end
@@ -175,6 +180,6 @@ local items = (function()
         place = place, unplace = unplace, deliveries = deliveries, first_lost = first_lost, body = body,
         redelivered = redelivered, list_key = list_key, length = length,
         put = put, take = take, bound = bound, spend = spend, is_full = is_full,
-        stop = stop, wrap = wrap, tag = tag,
+        stop = stop, wrap = wrap, is_tagged = is_tagged, tag = tag,
     }
 end)()

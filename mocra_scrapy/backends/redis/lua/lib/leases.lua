@@ -24,7 +24,7 @@ local leases = (function()
     local function add(slot, rank, item)  -- -> its token
         local count, n = leases.count + 1, #fields
         leases.count = count
-        budgets.wait(item, -1)
+        if items.is_tagged(item) then budgets.wait(item, -1) end
         local its_token = token(count)
         group(slot, rank, item)
         fields[n + 1], fields[n + 2] = its_token, head .. item

@@ -1,9 +1,9 @@
--- uses: meta rules throttle
+-- uses: lazy meta rules throttle
 -- Beside tat stands what it was made with, its origin {span, before, pushed, last}: the span, (burst - 1) * interval, of the
 -- limit by which it was booked, for a longer one opens nothing; of a hold, tat before it and where it moved tat, which is
 -- taken back when it is lifted; and, where there is a burst, when the last one departs at the latest, for nobody waits for the
 -- rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
-local origins = (function()
+local origins = lazy.library(function()
     local now_us, ORIGINS, NONE = meta.now_us, throttle.ORIGINS, {0, 0, 0, 0}
     local rows, anew = {}, {}  -- name -> origin; names of which it has to be written
     local ruled
@@ -22,8 +22,6 @@ local origins = (function()
         rows[name], anew[name] = {span, before, pushed, last}, true
     end
 
-    local function span_of(limit) return (limit.burst - 1) * limit.interval end
-
     local function grown(origin, tat, span)  -- tat, by the span of an origin, by another span; 0: there is none
         return tat > 0 and tat + math.max(0, span - origin[1]) or 0
     end
@@ -34,12 +32,12 @@ local origins = (function()
     end
 
     local function tat_by(origin, tat, limit)  -- tat, which was made with an origin, by a limit; 0: there is none
-        local span = span_of(limit)
-        local by_it = grown(origin, tat, span)
-        if by_it > 0 and origin[4] > 0 then
-            return math.min(by_it, math.max(since(), origin[4]) + span + math.floor(limit.interval * (1 + limit.jitter)))
-        end
-        return by_it
+        if tat <= 0 then return 0 end
+        local span, first, last = limit.span, origin[1], origin[4]
+        if span > first then tat = tat + span - first end
+        if last <= 0 then return tat end
+        local ruled = ruled or since()
+        return math.min(tat, (last > ruled and last or ruled) + span + math.floor(limit.interval * (1 + limit.jitter)))
     end
 
     local function restore(name, row) rows[name] = row end
@@ -60,6 +58,6 @@ local origins = (function()
     end
 
     return {
-        of = of, set = set, span_of = span_of, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
+        of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
     }
-end)()
+end)

@@ -1,6 +1,6 @@
--- uses: meta workers turns throttle mailbox
+-- uses: lazy meta workers turns throttle mailbox
 -- Permits: what a worker may have in flight of a slot or scope. They are never more in all than its limit of concurrency.
-local permits = (function()
+local permits = lazy.library(function()
     local call, text, prefix, now, is_there = redis.call, meta.text, meta.prefix, meta.now, throttle.is_there
     local PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
     local MANY = 1000000  -- permits of what has no limit of concurrency
@@ -195,4 +195,4 @@ local permits = (function()
         holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
         give_wanted = give_wanted, save = save, keep = keep, yielded = yielded, come_down = come_down,
     }
-end)()
+end)

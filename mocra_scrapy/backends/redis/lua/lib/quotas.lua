@@ -1,10 +1,10 @@
--- uses: journal meta throttle
+-- uses: lazy journal meta throttle
 -- Departures that quotas count: at most `count` in any `window` us, see mocra_scrapy/backends/embedded/quotas.py. They are
 -- counted by hundredths of the window; one is over when its whole hundredth has left the window.
 --
 -- Stored packed: {window, {part, n, part, n, ...}, window, {...}, ...}, where n departed in hundredth `part` of the time since
 -- the epoch. A quota is {count, window}.
-local quotas = (function()
+local quotas = lazy.library(function()
     local call, text, now_us, KEY = redis.call, meta.text, meta.now_us, throttle.QUOTA
     local PARTS, LATE = 100, 100000  -- us by which a departure may leave later than it was booked: it counts as if it did
     local LOOK = 60000000  -- us after which what waits for a quota is looked at
@@ -135,10 +135,8 @@ local quotas = (function()
         return out
     end
 
-    -- When what waits for the name is looked at, if nothing departs before `at`: the quota may go with a worker before.
-    local function held_until(name, at)
-        return at < math.huge and throttle.limit_of(name).quotas and math.min(at, now_us + LOOK) or at
-    end
+    -- When what waits for a name is looked at, if nothing departs before `at`: the quota may go with a worker before.
+    local function held_until(at) return at < math.huge and math.min(at, now_us + LOOK) or at end
 
     local function sweep()  -- some of them, so that more go than come
         local some, gone = call('HRANDFIELD', KEY, SWEPT, 'WITHVALUES'), {}
@@ -179,4 +177,4 @@ local quotas = (function()
     return {
         opens = opens, room = room, count = count, take_back = take_back, states = states, held_until = held_until, save = save,
     }
-end)()
+end)

@@ -1,6 +1,6 @@
--- uses: journal meta
+-- uses: lazy journal meta
 -- What sites answered, beside dead letters of one shard.
-local responses = (function()
+local responses = lazy.library(function()
     local call, note, text = redis.call, journal.note, meta.text
     local BODIES, KINDS = meta.prefix .. 'dead:bodies', meta.prefix .. 'dead:kinds'
     local BYTES = '\31'  -- beside the kinds, of which none is called so: bytes of all
@@ -71,4 +71,4 @@ local responses = (function()
     end
 
     return {keep = keep, drop = drop, find = find, of_kind = of_kind}
-end)()
+end)

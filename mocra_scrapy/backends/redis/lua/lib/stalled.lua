@@ -1,7 +1,7 @@
--- uses: journal meta items dead_letters budgets
+-- uses: lazy journal meta items dead_letters budgets
 -- Slots that were given up, and why: what is stored of them becomes dead letters, a part with each call that leases. kept:
 -- {max_dead: how many letters, dead_ttl: ms for how long or 0}.
-local stalled = (function()
+local stalled = lazy.library(function()
     local call, note, prefix = redis.call, journal.note, meta.prefix
     local KEY, DELAYED = prefix .. 'stalled', prefix .. 'delayed'
     local SCAN = '\31'  -- beside the slots, of which none is called so: where the search of what is delayed goes on
@@ -21,7 +21,7 @@ local stalled = (function()
     local function bury(rank, list, item, kept)
         local more = {0, '', '', '', 0, -1}
         local placed, count = items.place(rank, list, item), items.deliveries(item)
-        budgets.wait(item, -1)
+        if items.is_tagged(item) then budgets.wait(item, -1) end
         dead_letters.write(placed, count, 'stalled', why_of(list), '', kept, nil, more)
         stalled.count = stalled.count + 1
     end
@@ -75,4 +75,4 @@ local stalled = (function()
         why_of = why_of, bury = bury, takes = takes, sweep = sweep, add = add, open_again = open_again,
     }
     return stalled
-end)()
+end)

@@ -1,10 +1,10 @@
--- uses: meta rules
+-- uses: lazy meta rules
 -- Limits of slots and scopes. A name is a slot, or a scope ('@…'). A list of entries (what other libraries call a slot) is
 -- named by its slot and, behind '\31' each, its scopes: the limits of all of them count.
 --
 -- A limit is {interval = us, burst, concurrency, jitter, floor = us; quotas: see quotas.lua, or nil; slowed: true where
 -- failures brought it about;
--- is_tried: true where the breaker opened it; usual: the interval that it would have}.
+-- is_tried: true where the breaker opened it; usual: the interval that it would have; span: us, (burst - 1) * interval}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
 -- found, not told by people: the floor holds all the same; ends: ms when these are over; least: us that the site asks for;
@@ -13,7 +13,7 @@
 -- as the breaker wants it, each when the one before was judged; ramp_from, ramp:
 -- ms since when and for which rate and concurrency grow, as the breaker wants it; quotas: in place of the rules'}.
 -- A field that says nothing is missing.
-local throttle = (function()
+local throttle = lazy.library(function()
     local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
     local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
     local TAT, HOLD, FREED, ORIGINS = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed', prefix .. 'origins'
@@ -160,6 +160,7 @@ local throttle = (function()
             apply(change_of(name), changed)
             limit = changed
         end
+        limit.span = (limit.burst - 1) * limit.interval  -- us that tat may be ahead of a departure
         in_force[name] = limit
         return limit
     end
@@ -178,4 +179,4 @@ local throttle = (function()
         is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
         limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
     }
-end)()
+end)

@@ -7,7 +7,7 @@
 -- Scores of ready: up to now: since when it waits for its turn; above: before which it can't be served, us, inf while its
 -- name is paused; from PARKED on: PARKED + us when its name was found to have no permit left. What is parked is looked at by
 -- those who hold permits of it, and by all others again when some came free: given back, by a worker that left or died, by
--- a change of the limit. In any case after LONG, and a few at a time when somebody asks for permits, see leasing.lua.
+-- a change of the limit. In any case after LONG, and a few at a time when somebody asks for permits, see limited.lua.
 local turns = (function()
     local call, text, note, now_us = redis.call, meta.text, journal.note, meta.now_us
     local READY, GATE, PARKED, now_text = meta.prefix .. 'ready', '\31\31', 4e15, text(meta.now_us)

@@ -1,6 +1,6 @@
--- uses: meta items filter budgets
+-- uses: lazy meta items filter budgets
 -- What waits and counts for a budget that is used up is gone as it would be handed out, as if it had never been stored.
-local withdrawing = (function()
+local withdrawing = lazy.library(function()
     local MOST, BODIES = 500, 3  -- of one call; of those that are shown
     local MINUS = 45  -- it came again, see items.lua
     local places = {}  -- slot and budget -> place in told
@@ -40,4 +40,4 @@ local withdrawing = (function()
 
     withdrawing = {takes = takes, count = 0, told = {}, bodies = {}, is_unfinished = false}
     return withdrawing
-end)()
+end)

@@ -42,7 +42,7 @@ local workers = (function()
 
     local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
         local rank, slot, item = items.unplace(placed)
-        budgets.wait(item, 1)
+        if items.is_tagged(item) then budgets.wait(item, 1) end
         if items.deliveries(item) >= isolate_after then
             call('LPUSH', SUSPECT, placed)
             journal.note('LPOP', SUSPECT)
