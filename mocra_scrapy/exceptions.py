@@ -19,7 +19,8 @@
     └── CodecError              a request <-> bytes
         ├── UnserializableRequest   this request can't be stored; the text says which part and why
         └── UnreadablePayload       these bytes are no request of ours; the text says why
-            └── NotReadableYet      what is needed to read them is missing, and may come back
+            ├── NotReadableYet      what is needed to read them is missing, and may come back
+            └── UnreadableSeed      they came from outside, and are no request
 
 A lost lease is not here: it is an ordinary answer (``False``), see
 :class:`~mocra_scrapy.interfaces.IRequestQueue`. Errors of client libraries never cross a backend's
@@ -145,3 +146,7 @@ class UnreadablePayload(CodecError):
 
 class NotReadableYet(UnreadablePayload):
     """What is needed to read these bytes is missing, and may come back."""
+
+
+class UnreadableSeed(UnreadablePayload):
+    """What a source of seeds gave is no request of this spider; the text says why."""

@@ -21,6 +21,31 @@ backend_available = object()
 #: Arguments: ``spider``.
 worker_lost = object()
 
+#: What this worker was told changed: it runs, is paused, drains or stops.
+#: Arguments: ``spider``, ``state`` ("running", "paused", "draining", "stopping").
+worker_state_changed = object()
+
+#: Another worker of the crawl died. Sent on each worker that notices. Arguments: ``spider``,
+#: ``worker`` (str), ``held`` (int: requests that come back; ``None``: not known).
+worker_died = object()
+
+#: This worker gave a request up, or an item of it: a dead letter is on its way to the queue.
+#: Arguments: ``spider``, ``request``, ``reason``, ``kind`` (str), ``record`` (bool: the page counts as
+#: done nevertheless), ``detail`` (str, without passwords of URLs).
+request_buried = object()
+
+#: A site asked to wait, and all workers do. Sent on the worker that it told. Arguments: ``spider``,
+#: ``slot`` (str), ``seconds`` (float), ``why`` (str).
+slot_held = object()
+
+#: A slot is slowed down because of what its site answers. Sent on the worker that it told.
+#: Arguments: ``spider``, ``slot`` (str), ``interval`` (float, s between two requests).
+slot_slowed = object()
+
+#: A slot did not recover; its requests become dead letters. Sent on the worker whose report gave it
+#: up. Arguments: ``spider``, ``slot`` (str), ``why`` (str).
+slot_given_up = object()
+
 #: A slot failed too often and is held by all workers. Sent on the worker whose report opened it.
 #: Arguments: ``spider``, ``slot`` (str), ``hold`` (float, s), ``times`` (int, openings in a row),
 #: ``failed``, ``total`` (int, downloads in the window; of a failed probe: this report's), ``kinds``

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TARGET = Path(__file__).parents[1] / "_static" / "rooms.svg"
-WIDTH, HEIGHT = 900, 792
+WIDTH, HEIGHT = 900, 840
 
 
 class Band(NamedTuple):
@@ -52,15 +52,15 @@ NARROW, MIDDLE, WIDE, ROOM = 150, 156, 172, 128
 BANDS = [
     Band("Scrapy", "outside", 12, 84),
     Band("4 · what Scrapy loads", "shells", 100, 232),
-    Band("3 · the rooms", "rooms", 248, 484),
-    Band("2 · the rules", "rules", 500, 632),
-    Band("1 · the backends", "backends", 648, 780),
+    Band("3 · the rooms", "rooms", 248, 532),
+    Band("2 · the rules", "rules", 548, 680),
+    Band("1 · the backends", "backends", 696, 828),
 ]
 
 #: Boxes that hold others; their name stands in the lower left corner.
 HOUSES = [
-    Box("worker", "rooms", A - 12, 272, 564, 200, "the inside of one process"),
-    Box("backends", "backends", A - 12, 660, 564, 108, "open_backend makes one of them of a URL"),
+    Box("worker", "rooms", A - 12, 272, 564, 248, "the inside of one process"),
+    Box("backends", "backends", A - 12, 708, 564, 108, "open_backend makes one of them of a URL"),
 ]
 
 BOXES = [
@@ -98,21 +98,23 @@ BOXES = [
     Box("cron", "rooms", E, 386, ROOM, note="schedules"),
     Box("feeds", "rooms", D, 434, ROOM, note="items in files"),
     Box("pipelines", "rooms", E, 434, ROOM, note="items in batches"),
+    Box("seeds", "rooms", D, 482, ROOM, note="what feeds a crawl"),
+    Box("events", "rooms", E, 482, ROOM, note="what happens, told"),
     # The rules.
-    Box("models", "rules", A, 526, NARROW, note="what crosses them"),
-    Box("interfaces", "rules", B, 526, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),
-    Box("coordination", "rules", D, 526, ROOM, note="leaders, locks"),
-    Box("settings", "rules", E, 526, ROOM, note="read and checked"),
-    Box("exceptions", "rules", A, 580, NARROW),
-    Box("signals", "rules", B, 580, MIDDLE),
-    Box("_tasks", "rules", C + 16, 580, WIDE - 16),
-    Box("_version", "rules", D, 580, ROOM),
+    Box("models", "rules", A, 574, NARROW, note="what crosses them"),
+    Box("interfaces", "rules", B, 574, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),
+    Box("coordination", "rules", D, 574, ROOM, note="leaders, locks"),
+    Box("settings", "rules", E, 574, ROOM, note="read and checked"),
+    Box("exceptions", "rules", A, 628, NARROW),
+    Box("signals", "rules", B, 628, MIDDLE),
+    Box("_tasks", "rules", C + 16, 628, WIDE - 16),
+    Box("_version", "rules", D, 628, ROOM),
     # The backends.
-    Box("embedded", "backends", A, 676, NARROW, note="the rules, without I/O"),
-    Box("memory", "backends", B, 676, 118, note="in-process"),
-    Box("queue", "queue", 346, 676, 90, note="of a crawl", step=5),
-    Box("redis", "backends", 452, 676, 118, note="Lua scripts"),
-    Box("kafka", "backends", D, 676, ROOM, note="items go there"),
+    Box("embedded", "backends", A, 724, NARROW, note="the rules, without I/O"),
+    Box("memory", "backends", B, 724, 118, note="in-process"),
+    Box("queue", "queue", 346, 724, 90, note="of a crawl", step=5),
+    Box("redis", "backends", 452, 724, 118, note="Lua scripts"),
+    Box("kafka", "backends", D, 724, ROOM, note="items go there"),
 ]
 
 #: x of the lines: done, coming in, going out; down to the queue and back.
@@ -122,8 +124,8 @@ ARROWS = [
     Arrow(f"M{IN} 70 L{IN} 290"),  # yielded
     Arrow(f"M{IN} 332 L{IN} 348"),
     Arrow(f"M{IN} 390 L{IN} 412"),
-    Arrow(f"M{DOWN} 454 L{DOWN} 676"),  # exchanged
-    Arrow(f"M{UP} 676 L{UP} 454"),
+    Arrow(f"M{DOWN} 454 L{DOWN} 724"),  # exchanged
+    Arrow(f"M{UP} 724 L{UP} 454"),
     Arrow(f"M{OUT} 412 L{OUT} 390"),
     Arrow(f"M{OUT} 348 L{OUT} 332"),
     Arrow(f"M{OUT} 290 L{OUT} 70"),  # handed out
@@ -137,12 +139,12 @@ ARROWS = [
 WORDS = [
     (DONE - 76, 194, "the engine"),
     (DONE - 76, 209, "lets go of it"),
-    (D + 44, 716, "a request's way"),
-    (D, 740, "imports go down, never up"),
+    (D + 44, 764, "a request's way"),
+    (D, 788, "imports go down, never up"),
 ]
 #: The first step has no box of its own: it is where the callback yields.
 YIELD = (IN, 70, 1)
-LEGEND = Arrow(f"M{D} 712 L{D + 36} 712")
+LEGEND = Arrow(f"M{D} 760 L{D + 36} 760")
 
 STYLE = """
 .rooms { display: block; width: 100%; height: auto; max-width: 900px; margin: 1rem auto;

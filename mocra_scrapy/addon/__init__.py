@@ -12,6 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
@@ -29,6 +30,7 @@ from mocra_scrapy.settings.pipelines import read_batch_options
 from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
 from mocra_scrapy.settings.robots import read_max_age
+from mocra_scrapy.settings.seeds import read_seeds
 from mocra_scrapy.settings.traps import read_traps
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ ADDED = {
         "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.seeds.Seeds": 0,
         "mocra_scrapy.extensions.watchdog.LoopWatchdog": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
         # Closed before the list of workers is: whoever is on it is waited for.
@@ -165,9 +168,11 @@ class Addon:
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
+        read_seeds(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         outlives = False
         if not one_off_command():
             # No I/O: checks the URL.
             backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
             outlives = backend.shared or backend.durable
+            place_events(settings)
         place_feed_exporter(settings, outlives=outlives)

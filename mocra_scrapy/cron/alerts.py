@@ -10,17 +10,15 @@ webhooks have threads of their own, for which nobody waits (the loop's are those
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy._tasks import end_tasks, in_a_thread
 from mocra_scrapy.cron.alert_rules import DUE
 from mocra_scrapy.cron.run_json import run_json
 from mocra_scrapy.cron.state import JobState, Run
@@ -94,7 +92,7 @@ class Alerts:
         if self._send is not None:
             self._send(target, told)
         elif target[0].startswith(("http://", "https://")):
-            await _in_a_thread(lambda: _post(target[0], told))
+            await in_a_thread(lambda: _post(target[0], told), "mocra cron webhook")
         else:
             await _run(target, told)
 
@@ -136,28 +134,6 @@ def _is_late(error: Exception) -> bool:
     """Whether the time was over, for the socket or for whoever waits for it: they have the same."""
     reason = getattr(error, "reason", None)  # URLError's
     return isinstance(error, (TimeoutError, asyncio.TimeoutError)) or isinstance(reason, TimeoutError)
-
-
-async def _in_a_thread(work: Callable[[], None]) -> None:
-    """Do *work* in a thread that nobody waits for at the end of the process: its server may hang."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def tell(error: Exception | None) -> None:
-        if not done.done():
-            done.set_exception(error) if error else done.set_result(None)
-
-    def do() -> None:
-        failed: Exception | None = None
-        try:
-            work()
-        except Exception as error:
-            failed = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(tell, failed)
-
-    threading.Thread(target=do, name="mocra cron webhook", daemon=True).start()
-    await done
 
 
 async def _run(command: tuple[str, ...], told: bytes) -> None:

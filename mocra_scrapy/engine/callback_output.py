@@ -14,6 +14,8 @@ from scrapy.core.scraper import Scraper
 from scrapy.utils.asyncgen import as_async_generator
 from scrapy.utils.defer import aiter_errback, iter_errback
 
+from mocra_scrapy.engine.held_output import Held
+
 logger = logging.getLogger(__name__)
 
 #: Requests that are taken in at one go, so that a callback that yields a whole sitemap doesn't keep
@@ -26,6 +28,10 @@ AT_A_TIME = 50
 TURNS = 2
 
 
+#: Waits until more requests can be taken in; hears of what came too late; says whose output is held.
+Room = Callable[[], Awaitable[None]]
+Dropped = Callable[[Any], None]
+Hold = Callable[[Request], "Held | None"]
 SCRAPYS = Scraper.handle_spider_output_async
 
 
@@ -59,6 +65,8 @@ class Output:
         room: waits until more requests can be taken in, asked now and then; lets the event loop run
             in any case.
         dropped: told of each request and item that came after :meth:`let_go`.
+        hold: says of a request whether the output of its callback is taken in as a whole; ``None``: as
+            it comes.
         is_starting: whether ``start()`` goes on.
     """
 
@@ -66,31 +74,30 @@ class Output:
         self,
         engine: Any,
         scraper: Any,
-        room: Callable[[], Awaitable[None]],
-        dropped: Callable[[Any], None],
-        is_starting: Callable[[], bool],
+        room: Room,
+        dropped: Dropped,
+        *,
+        hold: Hold = lambda request: None,
+        is_starting: Callable[[], bool] = bool,
     ) -> None:
         self._engine = engine
         self._scraper = scraper
         self._room = room
         self._dropped = dropped
         self._is_starting = is_starting
+        self._hold = hold
         self._pages: dict[Request, Page] = {}
         self._let_go: set[Request] = set()  # of them nothing has come yet
 
     @classmethod
     def installed(
-        cls,
-        engine: Any,
-        room: Callable[[], Awaitable[None]],
-        dropped: Callable[[Any], None],
-        is_starting: Callable[[], bool],
+        cls, engine: Any, room: Room, dropped: Dropped, hold: Hold, is_starting: Callable[[], bool]
     ) -> Output | None:
         """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
         scraper: Any = getattr(engine, "scraper", None)
         if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
             return None
-        output = cls(engine, scraper, room, dropped, is_starting)
+        output = cls(engine, scraper, room, dropped, hold=hold, is_starting=is_starting)
         scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
         return output
 
@@ -110,13 +117,7 @@ class Output:
     async def _process(self, page: Page, result: Any, request: Request, response: Any) -> None:
         scraper = self._scraper
         taken = 0
-        failed = scraper.handle_spider_error
-        outputs: AsyncIterator[Any]
-        if isinstance(result, AsyncIterator):
-            outputs = aiter_errback(result, failed, request, response)
-        else:
-            outputs = as_async_generator(iter_errback(result, failed, request, response))
-        async for output in outputs:
+        async for output in self._outputs(page, result, request, response):
             if isinstance(output, Request) and not page.late:
                 self._crawl(output)
                 taken += 1
@@ -134,6 +135,18 @@ class Output:
                     page.items.add(asyncio.ensure_future(scraper.start_itemproc_async(output, response=response)))
         if page.items:
             await asyncio.wait(page.items)
+
+    def _outputs(self, page: Page, result: Any, request: Request, response: Any) -> AsyncIterator[Any]:
+        """What is to be taken in, in order. An exception of the callback is told, and ends it."""
+        held, failed = self._hold(request), self._scraper.handle_spider_error
+        if held is not None:
+            failed = held.failing(failed)
+        outputs: AsyncIterator[Any]
+        if isinstance(result, AsyncIterator):
+            outputs = aiter_errback(result, failed, request, response)
+        else:
+            outputs = as_async_generator(iter_errback(result, failed, request, response))
+        return outputs if held is None else held.whole(outputs, page, self._dropped)
 
     def let_go(self, request: Request) -> None:
         """Nobody waits any more for what the callback of *request* gives: what it yields from now

@@ -25,7 +25,7 @@ Needed, because no public hook says it on every path (checked on 2.14 – 2.19):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
-from mocra_scrapy.engine.callback_output import Output, wrapping_output
+from mocra_scrapy.engine.callback_output import Dropped, Hold, Output, Room, wrapping_output
 from mocra_scrapy.engine.slot_delay import watch_slots
 from mocra_scrapy.models import slot_name
 
@@ -171,11 +171,11 @@ class EngineHooks:
         if (scraper := getattr(self._engine, "scraper", None)) is not None:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
-    def on_callback_output(self, room: Callable[[], Awaitable[None]], dropped: Callable[[Any], None]) -> Output | None:
-        """Have the output of callbacks processed by
-        :class:`~mocra_scrapy.engine.callback_output.Output`; ``None``: somebody else does it.
-        """
-        return Output.installed(self._engine, room, dropped, lambda: getattr(self._engine, "_start", None) is not None)
+    def on_callback_output(self, room: Room, dropped: Dropped, hold: Hold) -> Output | None:
+        """Have our :class:`Output` process what callbacks give; ``None``: somebody else does it."""
+        return Output.installed(
+            self._engine, room, dropped, hold, lambda: getattr(self._engine, "_start", None) is not None
+        )
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

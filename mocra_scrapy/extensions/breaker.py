@@ -158,7 +158,7 @@ class BreakerExtension:
     def _changed(self, change: BreakerChange) -> None:
         spider = self.crawler.spider
         if change.given_up:
-            tell_given_up(self.stats, self._crawl, change.slot, change.given_up)
+            tell_given_up(self.crawler, self._crawl, change.slot, change.given_up)
             return
         if change.after is Circuit.CLOSED:
             logger.info("Slot %s answers again, the breaker closes it", change.slot)

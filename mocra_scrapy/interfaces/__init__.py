@@ -20,6 +20,7 @@ from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
 from mocra_scrapy.interfaces.election import IElection
+from mocra_scrapy.interfaces.events import IEventStream, IEventStreams
 from mocra_scrapy.interfaces.immediate import IImmediateQueue
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
@@ -37,6 +38,8 @@ __all__ = [
     "IDeadLetters",
     "IDictionaries",
     "IElection",
+    "IEventStream",
+    "IEventStreams",
     "IImmediateQueue",
     "ILocks",
     "IRateLimiter",

@@ -98,6 +98,8 @@ class Entry:
         scopes: whose limits it counts for beside its slot's, each beginning with ``@``.
         budgets: names of budgets that it counts for, see :mod:`mocra_scrapy.models.budgets`.
         again: whether it was accepted before and comes back: no budget counts or refuses it as new.
+        parent: the lease in whose course it was made, if it is worth nothing without it; ``None``: it is
+            stored in any case.
     """
 
     body: bytes
@@ -109,6 +111,7 @@ class Entry:
     scopes: tuple[str, ...] = ()
     budgets: tuple[str, ...] = ()
     again: bool = False
+    parent: Lease | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +275,9 @@ class Exchange:
         refused: place of a push -> the budget that is used up; it was not stored, and is not known
             to the filter.
         withdrawn: what waited and is gone, because a budget of it is used up.
+        positioned: whether the call's positions moved, see :class:`~mocra_scrapy.interfaces.seeding.ISeeding`.
+        stale: places of pushes whose parent was not this worker's any more; they were not stored, and
+            are not known to the filter.
     """
 
     stored: Sequence[bool]
@@ -295,6 +301,8 @@ class Exchange:
     refused: Mapping[int, str] = field(default_factory=dict)
     withdrawn: Sequence[Withdrawn] = ()
     kept: Sequence[bool] = ()
+    positioned: bool = False
+    stale: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

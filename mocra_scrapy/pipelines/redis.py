@@ -7,6 +7,7 @@ durable as the server's ``appendfsync`` makes it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mocra_scrapy.backends.redis.connection.client import RedisClient
 
 WANTED = "MOCRA_REDIS_ITEMS_URL"
+#: Bytes of a value, unless the server says otherwise; and what an item's origin adds.
+LARGEST, ORIGIN = 512 * 2**20, 200
 
 
 class RedisPipeline(BatchPipeline):
@@ -45,11 +48,16 @@ class RedisSink:
         self._options, self._field = options, field
         self.name = f"{options.kind} {options.key} of {redact_url(options.url)}"
         self._client = redis_client(options.url, more, options.key)
+        self._largest = LARGEST
 
     async def open(self) -> None:
-        async with redis_errors(self._client, self._options.key, WANTED):
+        async with self._errors():
             await self._client.raw.ping()
             found = (await self._client.raw.type(self._options.key)).decode()
+            with contextlib.suppress(BackendError, ConfigurationError):  # many managed servers refuse CONFIG
+                async with redis_errors(self._client, self._options.key, WANTED):
+                    told = await self._client.raw.config_get("proto-max-bulk-len")
+                    self._largest = int(next(iter(told.values()), LARGEST))
         if found not in ("none", self._options.kind):
             raise ConfigurationError(
                 "MOCRA_REDIS_ITEMS_KEY",
@@ -58,14 +66,9 @@ class RedisSink:
             )
 
     async def write(self, batch: Sequence[StoredItem]) -> None:
-        if self._options.kind == "hash":
-            self._check_ids(batch)
-
+        self._check(batch)
         # One transaction: all of it or nothing, and no other client's entries in between.
-        async with (
-            redis_errors(self._client, self._options.key, WANTED),
-            self._client.raw.pipeline(transaction=True) as pipe,
-        ):
+        async with self._errors(), self._client.raw.pipeline(transaction=True) as pipe:
             self._fill(pipe, batch)
             await pipe.execute()
 
@@ -73,6 +76,25 @@ class RedisSink:
         await self._client.close()
 
     # ------------------------------------------------------------------ inside
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """What concerns all items alike, whatever they are, is no refusal of one."""
+        key = self._options.key
+        try:
+            async with redis_errors(self._client, key, WANTED):
+                yield
+        except ItemRefused as error:
+            if "WRONGTYPE" not in error.reason:
+                raise
+            raise ConfigurationError(
+                "MOCRA_REDIS_ITEMS_KEY", f"somebody made {key!r} something else", f"Delete or rename {key}"
+            ) from error
+        except ConfigurationError as error:
+            if not error.fix.startswith("Grant the user"):
+                raise
+            grant = f"Grant the user: ~{key} +@{self._options.kind} +@connection +@transaction +type"
+            raise ConfigurationError(error.subject, error.problem, grant) from error
 
     def _fill(self, pipe: Any, batch: Sequence[StoredItem]) -> None:
         options, texts = self._options, [item.with_origin(self._field) for item in batch]
@@ -96,13 +118,19 @@ class RedisSink:
         shown = [fields[name] for name in self._options.id]
         return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else json.dumps(shown, sort_keys=True)
 
-    def _check_ids(self, batch: Sequence[StoredItem]) -> None:
+    def _check(self, batch: Sequence[StoredItem]) -> None:
+        """What the server would close the connection for, or store under no name."""
         refused = {
             at: f"field {name!r} of MOCRA_REDIS_ITEMS_ID is missing or None"
             for at, item in enumerate(batch)
             for name in self._options.id
             if item.fields.get(name) is None
         }
+        for at, item in enumerate(batch):
+            if item.size + ORIGIN > self._largest:
+                refused[at] = (
+                    f"its {item.size} bytes are more than the server takes (proto-max-bulk-len {self._largest})"
+                )
         if refused:
             raise ItemRefused(next(iter(refused.values())), refused)
 

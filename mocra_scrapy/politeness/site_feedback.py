@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import LimitChange, SlotState
@@ -203,6 +204,7 @@ class SiteFeedback:
                 await limiter.hold(slot, left)
                 self._stats.inc_value("mocra/throttle/holds")
                 self._log("Slot %s is held for %.1f s: %s", slot, left, note.why)
+                self._send(signals.slot_held, slot=slot, seconds=left, why=note.why)
                 self._remember(self._held, slot, until)
             if note.until == until:
                 note.until = 0.0
@@ -224,6 +226,7 @@ class SiteFeedback:
             if interval != self._slowed.get(slot, (0.0, 0.0))[1]:
                 self._stats.inc_value("mocra/throttle/slowed")
                 self._log("Slot %s is slowed down to one request every %.2f s", slot, interval)
+                self._send(signals.slot_slowed, slot=slot, interval=interval)
             self._remember(self._slowed, slot, (time.monotonic(), interval))
         if note.least is not None:
             await self._tell_least(slot, note)
@@ -251,6 +254,10 @@ class SiteFeedback:
         self._stats.inc_value("mocra/throttle/changed")
         if least:
             self._log("Slot %s gets one request every %.2f s at most from now on: %s", slot, least, note.why)
+
+    def _send(self, signal: object, **arguments: object) -> None:
+        crawler = self._mocra.crawler
+        crawler.signals.send_catch_log(signal, spider=crawler.spider, **arguments)
 
     def _log(self, text: str, slot: str, *arguments: object) -> None:
         """One line a slot now and then; the rest for who debugs."""

@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models import Attempts, StallRules
@@ -15,7 +16,7 @@ from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.settings.failures import read_failure_options
 
 if TYPE_CHECKING:
-    from scrapy.statscollectors import StatsCollector
+    from scrapy.crawler import Crawler
 
     from mocra_scrapy.interfaces import IStalls
     from mocra_scrapy.runtime import Mocra
@@ -29,9 +30,11 @@ MOST = 1000  # slots in one report
 MANY = 20_000  # slots that wait to be told; beyond these the oldest goes
 
 
-def tell_given_up(stats: StatsCollector, crawl: str, slot: str, why: str) -> None:
+def tell_given_up(crawler: Crawler, crawl: str, slot: str, why: str) -> None:
     """A report of this worker gave *slot* up: one worker says so, for all."""
-    stats.inc_value("mocra/stall/given_up")
+    assert crawler.stats is not None
+    crawler.stats.inc_value("mocra/stall/given_up")
+    crawler.signals.send_catch_log(signals.slot_given_up, spider=crawler.spider, slot=slot, why=why)
     logger.error(
         "Slot %s is given up by all workers: %s. Its requests become dead letters (reason: stalled); when it works"
         " again: scrapy mocra dead replay --crawl %s --reason stalled --slot %s",
@@ -132,7 +135,7 @@ class StallWatch:
                 continue
             try:
                 for state in await self.stalls.report(told):
-                    tell_given_up(self._stats, self._mocra.crawl, state.slot, state.given_up)
+                    tell_given_up(self._mocra.crawler, self._mocra.crawl, state.slot, state.given_up)
             except MocraError as error:
                 logger.debug("The backend did not count failures: %s", error)
                 self._stats.inc_value("mocra/stall/reports_lost")

@@ -97,6 +97,7 @@ class Mocra:
         self.queue_session = QueueSession(self.queue, self.worker, self.job)
         if self.backend.shared:
             self._components.get(Deaths, self._deaths)
+        self.worker_state.when_changed(lambda state: self._tell(signals.worker_state_changed, state=state))
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Mocra:
@@ -201,11 +202,15 @@ class Mocra:
             idle_poll=self.options.idle_poll,
             pace=self.coordination.heartbeat,
             count=self._count,
+            died=lambda worker, held: self._tell(signals.worker_died, worker=worker, held=held),
         )
 
     def _count(self, stat: str) -> None:
         if self.crawler.stats is not None:
             self.crawler.stats.inc_value(stat)
+
+    def _tell(self, signal: object, **arguments: Any) -> None:
+        self.crawler.signals.send_catch_log(signal, spider=self.crawler.spider, **arguments)
 
     def _sharing(self) -> Sharing:
         return self._components.get(Sharing, lambda: Sharing(self.backend))
@@ -227,7 +232,7 @@ class Mocra:
         crawler = self.crawler
         if crawler.stats is not None:
             crawler.stats.inc_value(stat)
-        crawler.signals.send_catch_log(signal, spider=crawler.spider, role=term.role, term=term)
+        self._tell(signal, role=term.role, term=term)
 
     async def close(self) -> None:
         """Drop the connections. What the worker still held goes to others when its lease runs out."""

@@ -41,6 +41,7 @@ class Deaths:
         lease, idle_poll: see ``MOCRA_LEASE`` and ``MOCRA_IDLE_POLL``.
         pace: s between two looks at the list of workers, at least: ``MOCRA_HEARTBEAT``.
         count: adds one to a stat.
+        died: called with the name of a worker that died, and what it held, where that is known.
         clock: seconds, for silences.
     """
 
@@ -54,6 +55,7 @@ class Deaths:
         idle_poll: float,
         pace: float,
         count: Callable[[str], None],
+        died: Callable[[str, int | None], None] = lambda worker, held: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -61,6 +63,7 @@ class Deaths:
         self._signs = signs
         self._pace = pace
         self._count = count
+        self._died = died
         self._clock = clock
         self._lease = lease
         # A worker calls every idle_poll seconds, or every third of a lease, ± a quarter.
@@ -99,6 +102,7 @@ class Deaths:
         async for name, held in declare_dead(self._queue, self._signs):
             self._count("mocra/worker/deaths_seen")
             self._told.pop(name, None)
+            self._died(name, held)
             logger.warning(
                 "Worker %s died: its process is gone. %s",
                 name,
@@ -126,6 +130,7 @@ class Deaths:
             if silence < self._lease:
                 logger.info("Worker %s is gone; it left, or somebody saw it die", name)
             else:
+                self._died(name, None)
                 logger.warning(
                     "Worker %s is considered dead after %.0f s of silence (MOCRA_LEASE = %g s); what it held has returned",
                     name,

@@ -30,6 +30,12 @@ MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callb
 MOCRA_SEEDS_AHEAD = (
     10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
 )
+MOCRA_SEEDS: object = (
+    None  # what feeds the crawl beside start(): "redis:KEY", "stream:KEY", "file:PATH", "stdin"; a list of these
+)
+MOCRA_SEEDS_REDIS: str | None = None  # URL of the server of keys of seeds; None: MOCRA_BACKEND's
+MOCRA_SEEDS_POLL = 0.5  # s between two looks at a source that had nothing
+MOCRA_SEEDS_IDLE = 5.0  # s without a seed and without work after which a source counts as exhausted (not with "never")
 MOCRA_EXCHANGE_INTERVAL = 0.005  # s between two exchanges with the backend, at least
 MOCRA_FLUSH_INTERVAL = 0.05  # s that acks and new requests wait for company before they are sent, at most
 MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)
@@ -49,6 +55,8 @@ MOCRA_DEAD_BODY_MAX_BYTES = 1_048_576  # bytes of the body of each; of longer on
 MOCRA_DEAD_BODIES_MAX_BYTES = 33_554_432  # bytes of all of them a crawl, as they are stored (compressed)
 MOCRA_DEAD_RETRIES = True  # whether a request whose retries are used up becomes a dead letter
 MOCRA_ON_ERROR = "ack"  # what an exception in a callback means: "ack" (done, with a record) | "retry" | "dead"
+MOCRA_TRANSACTIONAL = False  # True: what a callback yields is stored with its acknowledgement, or not at all
+MOCRA_TRANSACTIONAL_MAX = 1000  # requests and items of a page that are held for that; one with more is a dead letter
 MOCRA_CALLBACK_TIMEOUT: float | None = (
     None  # s after which a callback that has not returned makes a dead letter; None: never
 )
@@ -136,6 +144,10 @@ MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals
 MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
 MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win a role, ± a quarter
+MOCRA_EVENTS: object = None  # where events go: a dict of "log", "redis", "webhook" -> options, or a list of these names
+MOCRA_EVENTS_SAMPLE: object = 0.01  # part of pages of which events about requests and items are told; or event -> part
+MOCRA_EVENTS_QUEUE_MAX = 10_000  # events that wait for a sink, at most; more are dropped, and counted
+MOCRA_EVENTS_STOP_TIMEOUT = 5.0  # s to send the last events at the end before they are dropped
 MOCRA_CRON: object = None  # the jobs of `scrapy cron`: a path, or a dict; None: cron.toml, or [tool.mocra.cron]
 MOCRA_CRON_NAME: str | None = None  # runners and workers of one name share their jobs; None: the project's name
 MOCRA_CRON_DIR = ".mocra-cron"  # folder for logs of runs, and for the state on memory://

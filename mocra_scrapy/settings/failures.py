@@ -35,6 +35,8 @@ class FailureOptions:
     stall_attempts: int
     stall_openings: int
     dead_body_max_bytes: int
+    transactional: bool
+    transactional_max: int
 
 
 def read_failure_options(settings: BaseSettings) -> FailureOptions:
@@ -58,4 +60,6 @@ def read_failure_options(settings: BaseSettings) -> FailureOptions:
         stall_attempts=read.whole("MOCRA_STALL_ATTEMPTS", 1, 1_000_000, "a number of attempts"),
         stall_openings=read.whole("MOCRA_STALL_OPENINGS", 0, 1_000_000, "a number of openings"),
         dead_body_max_bytes=read.whole("MOCRA_DEAD_BODY_MAX_BYTES", 0, 64 * 2**20, "a size in bytes"),
+        transactional=read.flag("MOCRA_TRANSACTIONAL"),
+        transactional_max=read.whole("MOCRA_TRANSACTIONAL_MAX", 1, 10_000, "a number of requests and items"),
     )

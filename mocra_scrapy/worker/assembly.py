@@ -39,6 +39,7 @@ from mocra_scrapy.worker.running import Running
 from mocra_scrapy.worker.seeding import Seeder
 from mocra_scrapy.worker.settlement import Settlement
 from mocra_scrapy.worker.slot_policy import SlotPolicy, asking_again, policy_for
+from mocra_scrapy.worker.transactions import Transactions
 from mocra_scrapy.worker.wire import Wire
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class CrawlWorker:
         # Taken in, and handed out.
         outbox, policy, cache = Outbox(), policy_for(options.limits, engine, parts.state.gate), RequestCache(RECALLED)
         inbox = Inbox(outbox, policy, store=status.store)
-        settlement = Settlement(parts, failures, outbox, codec, stats, fingerprint=filter.fingerprint)
+        transactions = Transactions(failures, filter, stats)
+        settlement = Settlement(parts, failures, outbox, codec, stats, filter=filter, transactions=transactions)
         on_downloaded = asking_again(policy, status) if parts.immediate else policy.on_downloaded
         unused = Unused(parts, status, inbox, policy=policy, wake=engine.wake)
         deliveries = Deliveries(settlement.settle, on_downloaded, status.kick, unused.give_away)
@@ -158,6 +160,7 @@ class CrawlWorker:
             seeder=seeder,
             settlement=settlement,
             budgets=budgets,
+            transactions=transactions,
         )
         # Exchanged.
         handler = ExchangeHandler(
@@ -225,7 +228,8 @@ class CrawlWorker:
         self.settlement.hook_in(self.crawler, engine)
         engine.wrap_output(interruptible)  # what holds a lock hears of its loss where it goes on
         # Callbacks wait while too much is not stored.
-        output = engine.on_callback_output(self.intake.room, self.overdue.late_output)
+        output = engine.on_callback_output(self.intake.room, self.overdue.late_output, self.intake.transactions.hold)
+        self.intake.transactions.check(output, in_engine=bool(engine.spider_middlewares))
         self.overdue.start(LetGo(engine, output))
         engine.on_crawl(self.intake.is_known, self.deliveries.sent_back)  # before Scrapy's signals
         if isinstance(self.filter, ClusterFilter):
@@ -254,9 +258,7 @@ class CrawlWorker:
         return request
 
     def has_pending_requests(self) -> bool:
-        """Whether this worker has anything to fetch or to tell; what nobody leases ahead counts, as
-        in Scrapy's own scheduler.
-        """
+        """Whether it has anything to fetch or to tell; what nobody leases ahead counts, as in Scrapy's."""
         if self.inbox or self.outbox or self.local or self.wire.bypass:
             return True
         size = self.status.size

@@ -18,6 +18,7 @@ from scrapy import Request
 
 from mocra_scrapy.models import Departure, Lease
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES, take_failures
+from mocra_scrapy.worker.pushes import Children
 from mocra_scrapy.worker.slot_policy import Instant
 
 #: Letters of single items that one request leaves at most; the last of them says how many more
@@ -37,14 +38,13 @@ class Delivery:
         parent: the delivery that waits for this one.
         fetches: how often the engine has the request: again in ``engine.download_async``.
         waits_for: local children that are not finished.
-        ended: whether the engine let go of it.
+        ended: whether the engine let go of it. *sent*: whether it left for the site.
         names: slots and scopes of which it takes a permit, until it left the downloader.
         fault: why it must not simply be acknowledged: ``(reason, detail)`` of a dead letter.
-        kind: of that failure, where more is known of it.
-        answer: what its callback was called with, where nobody waits for that any more.
+        kind: of that failure, where more is known. *answer*: what its callback was called with, where
+            nobody waits for it any more.
         records: what went wrong with single items of it, for dead letters that are only records;
-            the first :data:`RECORDS`.
-        record_kinds: the kinds of these.
+            the first :data:`RECORDS`. *record_kinds*: the kinds of these.
         failed_items: how many did.
         failures: what its entry carried of earlier failures.
         scraped: while its callback or errback runs: since when (monotonic), what it was called
@@ -53,7 +53,7 @@ class Delivery:
         returned: whether it goes back into the queue, because the worker could not wait for it.
         departs: when it is to reach the wire, and what is booked for it; ``None``: it did, or may at
             any time.
-        sent: whether it left for the site.
+        held: children that are stored with its acknowledgement only; ``None``: as they come.
     """
 
     __slots__ = (
@@ -64,6 +64,7 @@ class Delivery:
         "failures",
         "fault",
         "fetches",
+        "held",
         "kind",
         "lease",
         "names",
@@ -108,6 +109,7 @@ class Delivery:
         self.returned = False
         self.departs: Instant | None = None
         self.sent = False
+        self.held: Children | None = None
 
     @property
     def result(self) -> Any:
@@ -191,7 +193,7 @@ class Deliveries:
         return len(self.by_id)
 
     def in_flight(self) -> list[Delivery]:
-        """Those that the engine has now, in the order in which they were handed out."""
+        """Those that the engine has now, the oldest first."""
         return list(self.by_id.values())
 
     def scraped(self, request: Request, result: Any, end: Any) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.duplicates import Filter
     from mocra_scrapy.worker.inbox import Inbox
     from mocra_scrapy.worker.outbox import Batch, Outbox
+    from mocra_scrapy.worker.pushes import Push
     from mocra_scrapy.worker.queue_status import QueueStatus
     from mocra_scrapy.worker.slot_policy import SlotPolicy
 
@@ -89,9 +90,7 @@ class ExchangeHandler:
         if new:
             self._stats.inc_value("scheduler/enqueued", new)
         if new < len(exchange.stored):
-            for place, (push, stored) in enumerate(zip(batch.pushes, exchange.stored, strict=True)):
-                if not stored and push.request is not None:
-                    self._dropped(push.request, was_known=place not in exchange.refused)
+            self._not_stored(batch, exchange)
         self._engine.listen_again()
         self._look_at_clock(exchange.silence)
         if exchange.size.dead >= self._options.queue.max_dead and not self._told_full:
@@ -145,6 +144,13 @@ class ExchangeHandler:
         if none_left:
             self._inbox.give_back_of(none_left)
 
+    def _not_stored(self, batch: Batch, exchange: Exchange) -> None:
+        for place, (push, stored) in enumerate(zip(batch.pushes, exchange.stored, strict=True)):
+            if place in exchange.stale:
+                self._stale(push)
+            elif not stored and push.request is not None:
+                self._dropped(push.request, was_known=place not in exchange.refused)
+
     def _dropped(self, request: Request, *, was_known: bool) -> None:
         """The queue knew it, or a budget refused it: what Scrapy does when ``enqueue_request`` says
         ``False``.
@@ -152,6 +158,12 @@ class ExchangeHandler:
         if was_known:
             self._filter.dropped(request, self._spider)
         self._crawler.signals.send_catch_log(scrapy_signals.request_dropped, request=request, spider=self._spider)
+
+    def _stale(self, push: Push) -> None:
+        """Its parent has gone to another worker, which stores it, if it is yielded again."""
+        self._stats.inc_value("mocra/transaction/stale")
+        if push.entry.fingerprint is not None:
+            self._filter.forget_one(push.entry.fingerprint)
 
     def _next_run(self, exchange: Exchange) -> None:
         """Our run ended and somebody began the next one: what we have seen is forgotten there."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.seeding import Seeder
     from mocra_scrapy.worker.settlement import Settlement
     from mocra_scrapy.worker.slot_policy import SlotPolicy
+    from mocra_scrapy.worker.transactions import Transactions
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Intake:
         seeder: Seeder,
         settlement: Settlement,
         budgets: BudgetBook,
+        transactions: Transactions,
     ) -> None:
         self._crawler = crawler
         self._options = parts.options
@@ -76,7 +78,7 @@ class Intake:
         self._local = local
         self._seeder = seeder
         self._settlement = settlement
-        self.budgets = budgets
+        self.transactions, self.budgets = transactions, budgets
         self._refused: Request | None = None
 
     def take(self, request: Request) -> bool:
@@ -92,7 +94,8 @@ class Intake:
             return self._take(request, seed)
         except Exception as error:
             if seed:
-                self._tell(request, error)
+                if not self._seeder.fed:
+                    self._tell(request, error)
                 raise
             self._settlement.child_failed(request, error)
             return False
@@ -125,6 +128,8 @@ class Intake:
         try:
             payload = self._codec.encode(request)
         except UnserializableRequest as error:
+            if seed and self._seeder.fed:
+                raise  # what came from a source must not hang on this process
             parent = self._seeder.delivery if seed else CURRENT.get()
             self._local.add(Local(request, slot, parent), error, delay)
             self._filter.remember(fingerprint)
@@ -133,7 +138,9 @@ class Intake:
         scopes = self._policy.scopes_of(slot, request)
         start = self._options.start_queue and bool(request.meta.get("is_start_request"))
         name = self._seeder.fingerprint(fingerprint, payload) if seed else fingerprint
-        self._outbox.push(Entry(body, slot, request.priority, name, start, delay, scopes, names, again), request)
+        entry = Entry(body, slot, request.priority, name, start, delay, scopes, names, again)
+        if not self.transactions.take(entry, request):
+            self._outbox.push(entry, request)
         self._cache.add(body, request)
         self._filter.remember(name)
         self._status.kick()

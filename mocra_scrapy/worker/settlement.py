@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from scrapy import signals
+from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest
 
+from mocra_scrapy import signals
 from mocra_scrapy.engine.offsite import is_offsite
 from mocra_scrapy.engine.other_retries import on_given_up
 from mocra_scrapy.exceptions import CodecError, MocraError
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from mocra_scrapy.engine.hooks import EngineHooks
     from mocra_scrapy.runtime.worker_state import WorkerParts
     from mocra_scrapy.settings.failures import FailureOptions
+    from mocra_scrapy.worker.duplicates import Filter
     from mocra_scrapy.worker.outbox import Outbox
+    from mocra_scrapy.worker.transactions import Transactions
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +86,8 @@ class Settlement:
     """Hears what goes wrong and settles deliveries accordingly.
 
     Args:
-        fingerprint: as the cluster's filter knows a request; ``None``: that filter is off.
+        filter: knows the fingerprints of requests.
+        transactions: whose children are stored with their acknowledgement only.
     """
 
     def __init__(
@@ -94,25 +98,29 @@ class Settlement:
         codec: IRequestCodec,
         stats: StatsCollector,
         *,
-        fingerprint: Callable[[Request], bytes] | None,
+        filter: Filter,
+        transactions: Transactions,
     ) -> None:
         self._options = options
         self._outbox = outbox
         self._codec = codec
         self._stats = stats
         self._responses = FailingResponses(parts, options, stats)
-        self._fingerprint = fingerprint
+        self._fingerprint = filter.fingerprint
+        self._transactions = transactions
         # In a command like `scrapy shell` nothing is put back because of an error.
+        self._crawler: Crawler | None = None
         self._retries = options.on_error == "retry" and not parts.one_off
 
     # ------------------------------------------------------------------ what goes wrong
 
     def hook_in(self, crawler: Crawler, engine: EngineHooks) -> None:
-        """Hear of it from now on."""
+        """Hear of it from now on, and tell of what is given up."""
+        self._crawler = crawler
         engine.on_download_failed(self.download_failed)
         on_given_up(crawler, self.retries_used_up)
-        crawler.signals.connect(self.spider_error, signals.spider_error)
-        crawler.signals.connect(self.item_error, signals.item_error)
+        crawler.signals.connect(self.spider_error, scrapy_signals.spider_error)
+        crawler.signals.connect(self.item_error, scrapy_signals.item_error)
 
     def spider_error(self, failure: Any) -> None:
         """An exception left a callback, an errback or a spider middleware."""
@@ -175,6 +183,8 @@ class Settlement:
     def settle(self, delivery: Delivery) -> None:
         """Put into the outbox what is to happen with *delivery*'s entry."""
         lease, fault, records = delivery.lease, delivery.fault, delivery.records
+        if delivery.held is not None and (fault is not None or delivery.returned):
+            self._transactions.roll_back(delivery)
         if lease is None:
             if delivery.parent is None and (fault or records):
                 self._nowhere(delivery)
@@ -183,9 +193,19 @@ class Settlement:
         elif (fault is None and not records) or (
             fault is not None and fault[0] == "callback" and self._retries and self._put_back(delivery, lease)
         ):
-            self._outbox.ack(lease)
+            self._end(delivery, lease)
         else:
             self._bury(delivery, lease)
+
+    def _end(self, delivery: Delivery, end: Lease | tuple[Burial, ...]) -> None:
+        """Into the outbox, with what it was to take along."""
+        held, delivery.held = delivery.held, None
+        if held is not None and held.pushes:
+            self._outbox.together(held.pushes, end)
+        elif isinstance(end, Lease):
+            self._outbox.ack(end)
+        else:
+            self._outbox.bury(*end)
 
     def _put_back(self, delivery: Delivery, lease: Lease) -> bool:
         """Once more, later, as it was stored. ``False``: it was tried often enough, or can't be
@@ -226,6 +246,7 @@ class Settlement:
         body = self._fresh(delivery, lease)
         if fault is not None:
             done = fault[0] == "callback" and self._options.on_error == "ack"
+            done = done and not self._transactions.is_meant(request)  # then nothing of it is kept
             burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, kind=delivery.kind, **more))
         for at, record in enumerate(records):
             left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0
@@ -234,7 +255,20 @@ class Settlement:
             burials.append(Burial(lease, "item", bounded(said), done, body, **more))
         for burial in burials:
             self._stats.inc_value(STATS[burial.reason])
-        self._outbox.bury(*self._with_response(delivery, burials))
+            self._tell(request, burial)
+        self._end(delivery, tuple(self._with_response(delivery, burials)))
+
+    def _tell(self, request: Request, burial: Burial) -> None:
+        if self._crawler is not None:
+            self._crawler.signals.send_catch_log(
+                signals.request_buried,
+                spider=self._crawler.spider,
+                request=request,
+                reason=burial.reason,
+                kind=burial.kind,
+                record=burial.done,
+                detail=burial.detail,
+            )
 
     def _with_response(self, delivery: Delivery, burials: list[Burial]) -> Iterator[Burial]:
         """The same, with what the site answered at the first one of each kind: the others are of the same page."""

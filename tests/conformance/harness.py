@@ -15,6 +15,7 @@ from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
     IElection,
+    IEventStream,
     ILocks,
     IRateLimiter,
     IRequestQueue,
@@ -187,6 +188,14 @@ class Harness(ABC):
     def registry(self, second: bool = False) -> IWorkers:
         self.coordinates("+workers")
         return self.backends[second].worker_registry()
+
+    def events(self, name: str, second: bool = False, keep: int = 1000) -> IEventStream:
+        stream: IEventStream = self.backends[second].event_stream(self.stream_name(name), keep)  # type: ignore[attr-defined]
+        return stream
+
+    def stream_name(self, name: str) -> str:
+        """What a stream is called on the server."""
+        return name
 
     def options(self, **options: Any) -> QueueOptions:
         """Of a queue here. *limit*, *names*, *patterns* are those of its rule set."""

@@ -57,6 +57,9 @@ class RedisHarness(Harness):
 
         return redis.Redis.from_url(self.url)
 
+    def stream_name(self, name: str) -> str:
+        return f"{self.prefix}:{name}"
+
     def make_backend(self) -> IBackend:
         return open_backend(self.url, prefix=self.prefix)
 

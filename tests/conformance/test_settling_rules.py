@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mocra_scrapy.exceptions import MocraError
-from mocra_scrapy.models import Burial, Entry
+from mocra_scrapy.models import Burial, Entry, Lease
 
 from .harness import Harness, bodies, entries, fp
 
@@ -107,6 +107,36 @@ async def test_children_are_stored_before_the_parent_goes(harness: Harness) -> N
         answer = await a.exchange(push=entries(1, slot="whole"), bury=records)
         assert list(answer.buried) == [True] * 12
         assert len(await a.queue.dead()) == 12
+
+
+async def test_children_of_a_stale_parent_are_not_stored(harness: Harness) -> None:
+    a, b = await harness.worker("a"), await harness.worker("b", second=True)
+    await a.push(entries("parent", "other", slot="s"))
+    leases = {lease.body: lease for lease in await harness.lease_all(a)}
+    stale = leases[b"parent"]
+    await harness.die()
+    taken = {lease.body: lease for lease in await harness.lease_all(b)}
+
+    def children(parent: Lease) -> list[Entry]:
+        return [
+            Entry(b"child", "s", fingerprint=fp("child"), parent=parent),
+            Entry(b"delayed", "s", delay=5, parent=parent),
+            Entry(b"counted", "s", priority=3, budgets=("slot:s",), parent=parent),
+        ]
+
+    push = [Entry(b"before", "s"), *children(stale), Entry(b"after", "s")]
+    answer = await a.exchange(push=push, ack=[stale])
+    assert (list(answer.stored), list(answer.acked)) == ([True, False, False, False, True], [False])
+    assert answer.stale == {1, 2, 3}
+    assert not answer.refused
+    # Whoever holds it now stores them, with its ack: nothing of the first time is known.
+    answer = await b.exchange(push=children(taken[b"parent"]), ack=[taken[b"parent"]])
+    assert (list(answer.stored), list(answer.acked), answer.stale) == ([True] * 3, [True], frozenset())
+    # An ack of before is no parent any more either.
+    answer = await b.exchange(push=children(taken[b"parent"])[1:], ack=[taken[b"other"]])
+    assert (list(answer.stored), list(answer.acked), answer.stale) == ([False] * 2, [True], {0, 1})
+    await harness.advance(6)
+    assert sorted(bodies(await harness.lease_all(b))) == ["after", "before", "child", "counted", "delayed"]
 
 
 async def test_a_stale_ack_still_stores_its_children(harness: Harness) -> None:

@@ -18,6 +18,9 @@ from mocra_scrapy.commands.verbs import dead
 from mocra_scrapy.cron.alert_rules import EVENTS
 from mocra_scrapy.cron.jobs import KEYS, Job
 from mocra_scrapy.cron.state import ENDED, INTENDED, OUTCOMES, QUEUED, RUNNING, WAITING
+from mocra_scrapy.events.envelope import Record, Source
+from mocra_scrapy.events.records import EVENTS as EVENTS_TOLD
+from mocra_scrapy.events.records import CrawlFinished
 from mocra_scrapy.models import REASONS, DeadLetter
 from mocra_scrapy.models.failure_kinds import GROUPS, KINDS
 from mocra_scrapy.settings import default_settings
@@ -86,6 +89,19 @@ def test_signals() -> None:
     assert documented == {name for name, value in vars(signals).items() if type(value) is object}
 
 
+def test_events() -> None:
+    text = reference("events")
+    rows = re.findall(r"^   \* - ``([a-z]+\.[a-z_]+)``\n     -(.*)\n     -(.*)$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == list(EVENTS_TOLD), "in the order of the code"
+    for name, told, sent in rows:
+        kind = EVENTS_TOLD[name]
+        shown = re.findall(r"``(\w+)``", re.sub(r"\(.*?\)", "", told))
+        assert shown == [spec.name for spec in fields(kind)], name
+        assert kind.bulk == sent.endswith("; sampled"), name
+    heads = re.findall(r"^   \* - ``(\w+)``$", text, re.MULTILINE)
+    assert heads == list(Record(CrawlFinished(), Source("w"), 1, 0.0).told())
+
+
 def test_commands() -> None:
     documented = set(re.findall(r"^``scrapy mocra (\w+)", reference("commands"), re.MULTILINE))
     assert documented == set(VERBS)
@@ -123,7 +139,7 @@ def test_dead_letter_reasons() -> None:
     given |= set(re.findall(r'\.fail\(\s*"(\w+)"', sources()))
     assert documented == set(REASONS) == given
     assert {f"mocra/dead/{reason}" for reason in STATS} == set(STATS.values())
-    assert set(STATS) == set(REASONS) - {"deliveries", "stalled", "unreadable"}, "these have stats of their own"
+    assert set(STATS) == set(REASONS) - {"deliveries", "seed", "stalled", "unreadable"}, "these have stats of their own"
     assert set(GRAVITY) == set(STATS) - {"item"}
 
 

@@ -15,6 +15,7 @@ over them.
 ``locks.py``         :class:`MemoryLocks`
 ``shared.py``        :class:`MemoryShared`, named values
 ``workers.py``       :class:`MemoryWorkers`, who is there
+``events.py``        :class:`MemoryEventStream`, the newest events
 ===================  =============================================================================
 """
 
@@ -28,6 +29,7 @@ from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
 from mocra_scrapy.backends.memory.election import MemoryElection
+from mocra_scrapy.backends.memory.events import MemoryEventStream
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import MemoryLocks
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
@@ -40,6 +42,8 @@ from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
     IElection,
+    IEventStream,
+    IEventStreams,
     ILocks,
     IRateLimiter,
     IRequestQueue,
@@ -52,7 +56,7 @@ from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallR
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
 
-@implementer(IBackend)
+@implementer(IBackend, IEventStreams)
 class MemoryBackend:
     """Everything in this process; gone with it.
 
@@ -118,6 +122,9 @@ class MemoryBackend:
 
     def worker_registry(self) -> IWorkers:
         return MemoryWorkers(self._store, self._clock)
+
+    def event_stream(self, name: str, keep: int) -> IEventStream:
+        return MemoryEventStream(self._store, name, keep)
 
     async def crawls(self) -> Sequence[str]:
         return sorted(name for name, crawl in self._store.items() if crawl.run)

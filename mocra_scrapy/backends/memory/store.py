@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.memory.election import StoredRole
+from mocra_scrapy.backends.memory.events import StoredStream
 from mocra_scrapy.backends.memory.locks import Lock
 from mocra_scrapy.backends.memory.shared import Namespace
 from mocra_scrapy.backends.memory.wakeups import EventWakeups
@@ -22,13 +23,14 @@ class MemoryCrawl(StoredCrawl):
 class Store(dict[str, MemoryCrawl]):
     """Crawls by name, and what coordination stores. Lives as long as a backend or tool holds it."""
 
-    __slots__ = ("__weakref__", "locks", "namespaces", "roles", "workers")
+    __slots__ = ("__weakref__", "locks", "namespaces", "roles", "streams", "workers")
 
     def __init__(self) -> None:
         super().__init__()
         self.roles: dict[str, StoredRole] = {}
         self.locks: dict[str, Lock] = {}
         self.namespaces: dict[str, Namespace] = {}
+        self.streams: dict[str, StoredStream] = {}
         self.workers: dict[str, Heartbeat] = {}
 
     def crawl(self, name: str) -> MemoryCrawl:

@@ -11,7 +11,7 @@ from mocra_scrapy.backends.redis.budget_blocks import BudgetBlocks
 from mocra_scrapy.backends.redis.budgets_wire import BlockAnswer
 from mocra_scrapy.backends.redis.exchange_wire import STEPS, ShardTurn
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
-from mocra_scrapy.models import LEASED_BYTES, Bounds, Budgeting, Exchange, Lease, QueueSize
+from mocra_scrapy.models import LEASED_BYTES, Bounds, Budgeting, Entry, Exchange, Lease, QueueSize
 
 #: Asks one shard: worker, number of the script's call, shard, what it is asked.
 Ask = Callable[[str, int, int, ShardTurn], Awaitable[Exchange]]
@@ -44,10 +44,10 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
     for which, leases in ((1, turn.ack), (2, turn.release), (3, [burial.lease for burial in turn.bury])):
         for i, lease in enumerate(leases):
             places_of(lease.shard)[which].append(i)
-    return {
+    parts = {
         shard: Part(
             ShardTurn(
-                [turn.push[i] for i in at[0]],
+                [_on(shard, turn.push[i]) for i in at[0]],
                 [turn.ack[i] for i in at[1]],
                 [turn.release[i] for i in at[2]],
                 [turn.bury[i] for i in at[3]],
@@ -56,6 +56,13 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
         )
         for shard, at in places.items()
     }
+    parts[0].turn.positions = turn.positions
+    return parts
+
+
+def _on(shard: int, entry: Entry) -> Entry:
+    """What *shard* is told of *entry*: whose parent is on another one it can't know."""
+    return entry if entry.parent is None or entry.parent.shard == shard else replace(entry, parent=None)
 
 
 def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], turn: ShardTurn) -> list[list[bool]]:
@@ -78,6 +85,11 @@ def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], tur
 def gather_refused(parts: Mapping[int, Part], answers: Mapping[int, Exchange]) -> Mapping[int, str]:
     """Which pushes a budget refused, by their places in what was given to :func:`divide`."""
     return {part.push_at[i]: which for shard, part in parts.items() for i, which in answers[shard].refused.items()}
+
+
+def gather_stale(parts: Mapping[int, Part], answers: Mapping[int, Exchange]) -> frozenset[int]:
+    """Which pushes had lost their parent, in the same way."""
+    return frozenset(part.push_at[i] for shard, part in parts.items() for i in answers[shard].stale)
 
 
 @dataclass(slots=True)
@@ -144,9 +156,9 @@ class DividedExchanges:
 
         # Children are stored before their parent goes, acknowledged or buried (a callback may yield
         # some and then raise): where these are on different shards, in two steps. What is released
-        # stays stored, so it waits for nothing.
+        # stays stored, so it waits for nothing. A position goes last, too: it is never ahead of its seeds.
         pushing = {s for s, part in parts.items() if part.turn.push}
-        going = {s for s, part in parts.items() if part.turn.ack or part.turn.bury}
+        going = {s for s, part in parts.items() if part.turn.ack or part.turn.bury or part.turn.positions}
         first: dict[int, Exchange] = {}
         waits = said is not None and self._blocks.may_wait(turn.push)
         if waits or (going and pushing and len(pushing | going) > 1):
@@ -165,7 +177,8 @@ class DividedExchanges:
             answers[s] = _joined(before, answers[s])
         known.answers.clear()
         merged = self._merged(gather_flags(parts, answers, turn), answers)
-        return replace(merged, refused=refused) if (refused := gather_refused(parts, answers)) else merged
+        refused, stale = gather_refused(parts, answers), gather_stale(parts, answers)
+        return replace(merged, refused=refused, stale=stale) if refused or stale else merged
 
     async def _pushed(
         self,
@@ -257,6 +270,7 @@ class DividedExchanges:
             stalled=sum(a.stalled for a in everyone),
             withdrawn=[one for a in everyone for one in a.withdrawn],
             kept=kept,
+            positioned=answers[0].positioned,
         )
 
 
@@ -282,5 +296,6 @@ def _joined(first: Exchange, second: Exchange) -> Exchange:
         silence=max(first.silence, second.silence),
         stalled=first.stalled + second.stalled,
         refused=first.refused,
+        stale=first.stale,
         withdrawn=(*first.withdrawn, *second.withdrawn),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -41,6 +41,8 @@ from mocra_scrapy.models.entries import BETWEEN, fingerprint_number, list_of, ra
 
 #: Entries of one slot and rank in a group: Lua can pass about 8,000 arguments to one command.
 GROUP = 1000
+#: What a push is answered with whose parent is not the worker's any more.
+STALE = ord("-")
 #: What a body with a tag in front begins with.
 TAGGED = b"\xc1"
 #: Numbers of scripts' calls that a worker's call has: those that store come first, the last one settles and leases.
@@ -67,18 +69,20 @@ def open_departure(names: tuple[str, ...], booking: Sequence[float]) -> Departur
 
 def push_groups(entries: Sequence[Entry]) -> list[list[Any]]:
     """``[slot, rank, delay in ms, [fingerprint or '', body, …]]`` for runs of entries that go to
-    the same list; behind it what budgets they count for, if any, and whether they come again.
+    the same list; behind it what budgets they count for, if any, and whether they come again; behind
+    that the token of their parent, where they have one.
     """
     groups: list[list[Any]] = []
-    for (slot, rank, delay, names, again), run in groupby(
-        entries, key=lambda e: (list_of(e), rank_of(e), e.delay, e.budgets, e.again)
+    for (slot, rank, delay, names, again, parent), run in groupby(
+        entries, key=lambda e: (list_of(e), rank_of(e), e.delay, e.budgets, e.again, e.parent and e.parent.token)
     ):
         flat: list[Any] = []
         for entry in run:
             flat.append("" if entry.fingerprint is None else str(fingerprint_number(entry.fingerprint)))
             flat.append(entry.body)
         ms = max(1, round(delay * 1000)) if delay > 0 else 0
-        more = [list(names), int(again)] if names else []
+        more: list[Any] = [list(names) if names else False, int(again)] if names or parent else []
+        more += [parent] if parent else []
         groups.extend([slot, rank, ms, flat[i : i + 2 * GROUP], *more] for i in range(0, len(flat), 2 * GROUP))
     return groups
 
@@ -121,6 +125,7 @@ class ShardTurn:
     want: int = 0
     bounds: Bounds = UNBOUNDED
     most_bytes: int = LEASED_BYTES
+    positions: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def burial_argument(burial: Burial) -> list[Any]:
@@ -183,6 +188,8 @@ def pack_turn(
         asked["release"] = [lease.token for lease in turn.release]
     if turn.bury:
         asked["bury"] = [burial_argument(burial) for burial in turn.bury]
+    if turn.positions:
+        asked["positions"] = dict(turn.positions)
     if turn.bounds is not UNBOUNDED:
         _pack_bounds(turn.bounds, asked)
     return packed(asked)
@@ -207,6 +214,10 @@ def _pack_bounds(bounds: Bounds, asked: dict[str, Any]) -> None:
 
 def _flags(raw: bytes) -> list[bool]:
     return [flag == 0x31 for flag in raw]
+
+
+def _stale(raw: bytes) -> frozenset[int]:
+    return frozenset(i for i, flag in enumerate(raw) if flag == STALE) if STALE in raw else frozenset()
 
 
 def _leases(
@@ -288,6 +299,8 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             open_refused(told.get(b"stored", b"")),
             open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
             _flags(told[b"kept"]) if b"kept" in told else [False] * len(told.get(b"buried", b"")),
+            b"positioned" in told,
+            _stale(told.get(b"stored", b"")),
         )
         return with_blocks(answer, told)
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:

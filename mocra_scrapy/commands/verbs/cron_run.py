@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from scrapy.commands import ScrapyCommand
 
@@ -45,6 +46,16 @@ def options_of(command: ScrapyCommand, arguments: argparse.Namespace) -> CronOpt
     return read_cron_options(command.settings, getattr(arguments, "file", None))
 
 
+def events_of(command: ScrapyCommand, runner: Runner, options: CronOptions) -> AbstractAsyncContextManager[object]:
+    """While this lasts, what *runner* decides is told to the sinks of ``MOCRA_EVENTS``."""
+    assert command.settings is not None
+    if not command.settings.get("MOCRA_EVENTS"):
+        return nullcontext()
+    from mocra_scrapy.events.of_cron import cron_events
+
+    return cron_events(command.settings, runner.signals, runner=runner.name, project=options.project.name)
+
+
 class Run:
     """Start spiders when they are due, until SIGTERM or Ctrl-C. Several runners on one Redis: one
     leads, the others stand by. Runs that are going on outlive the runner, unless --stop-runs is
@@ -66,20 +77,22 @@ class Run:
             print("--lease: from 0.5 to 3600 seconds", file=sys.stderr)
             return 2
         try:
-            return asyncio.run(self._run(options_of(command, options), options))
+            return asyncio.run(self._run(command, options))
         except MocraError as error:
             print(f"Error: {error}", file=sys.stderr)
             return WRONG
 
-    async def _run(self, options: CronOptions, arguments: argparse.Namespace) -> int:
+    async def _run(self, command: ScrapyCommand, arguments: argparse.Namespace) -> int:
+        options = options_of(command, arguments)
         stop = asyncio.Event()
         for which in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(which, stop.set)
         runner = Runner(options)
         try:
             await runner.open()
-            await runner.run(stop, arguments.lease)
-            await self._leave(runner, arguments.stop_runs, stop)
+            async with events_of(command, runner, options):
+                await runner.run(stop, arguments.lease)
+                await self._leave(runner, arguments.stop_runs, stop)
         finally:
             await runner.close()
         return FINE
@@ -108,17 +121,18 @@ class Once:
     def run(self, options: argparse.Namespace, command: ScrapyCommand) -> int:
         begin_logging(command)
         try:
-            return asyncio.run(self._once(options_of(command, options)))
+            return asyncio.run(self._once(command, options_of(command, options)))
         except MocraError as error:
             print(f"Error: {error}", file=sys.stderr)
             return WRONG
 
-    async def _once(self, options: CronOptions) -> int:
+    async def _once(self, command: ScrapyCommand, options: CronOptions) -> int:
         runner = Runner(options)
         try:
             await runner.open()
-            if not await runner.once():
-                print("Another runner leads; it starts what is due.")
+            async with events_of(command, runner, options):
+                if not await runner.once():
+                    print("Another runner leads; it starts what is due.")
         finally:
             await runner.close()
         return FINE

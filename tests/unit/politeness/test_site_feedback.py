@@ -11,6 +11,7 @@ import pytest
 from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
+from scrapy.signalmanager import SignalManager
 from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy.exceptions import BackendUnavailable
@@ -55,6 +56,7 @@ class Runtime:
         self.crawler, self.worker = type("C", (), {})(), "w"
         self.crawler.settings = Settings({"MOCRA_STOP_TIMEOUT": 0.05, **settings})
         self.crawler.stats = MemoryStatsCollector(Crawler(Spider, Settings()))
+        self.crawler.signals, self.crawler.spider = SignalManager(self.crawler), None
         self.limiter = Limiter()
         self.feedback = SiteFeedback(self)  # type: ignore[arg-type]
 

@@ -11,6 +11,7 @@ import pytest
 from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
+from scrapy.signalmanager import SignalManager
 from scrapy.statscollectors import MemoryStatsCollector
 
 from mocra_scrapy.exceptions import BackendUnavailable
@@ -40,6 +41,7 @@ class Runtime:
         self.crawler = type("C", (), {})()
         self.crawler.settings = Settings(settings)
         self.crawler.stats = MemoryStatsCollector(Crawler(Spider, Settings()))
+        self.crawler.signals, self.crawler.spider = SignalManager(self.crawler), None
         self.store = Stalls()
         self.backend = type("B", (), {"stalls": self._stalls})()
         self.crawl, self.options = "books", type("O", (), {"queue": None})()

@@ -15,7 +15,8 @@ from scrapy.utils.test import get_crawler
 from mocra_scrapy import signals
 from mocra_scrapy.models import CrawlState, Entry, Exchange, Lease, QueueOptions, QueueSize, Seeding
 from mocra_scrapy.worker.exchange_handler import ExchangeHandler, described
-from mocra_scrapy.worker.outbox import Batch, Push
+from mocra_scrapy.worker.outbox import Batch
+from mocra_scrapy.worker.pushes import Push
 from mocra_scrapy.worker.queue_status import QueueStatus
 
 LEASE = Lease("token", b"body", "s", deliveries=2)

@@ -1,18 +1,19 @@
 -- uses: lazy journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
 -- uses: stalled budgets withdrawing leasing limited unlimited suspects reclaiming settling
--- A worker's whole turn on one shard, see IRequestQueue.exchange.
--- ARGV[1], packed: a map, its fields are those of pack_rules and pack_turn in exchange_wire.py; lists and maps that are
--- empty are missing, in the answer too. push: {slot, rank, delay ms, {fingerprint or '', body, ...}, names of budgets or nil,
--- 1 when they come again} each; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
+-- A worker's whole turn on one shard, see IRequestQueue.exchange. ARGV[1], packed: a map, its fields are those of pack_rules
+-- and pack_turn in exchange_wire.py; lists and maps that are empty are missing, in the answer too. push: {slot, rank, delay
+-- ms, {fingerprint or '', body, ...}, names of budgets or false, 1 when they come again, their parent's token} each, of which
+-- the last ones may be missing; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
 -- body, that body, the last part of a letter, then, where it has one, kind and response} each; rules: digest of the worker's;
 -- own: these, where it was asked for them, see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted:
--- names of which it wants a permit for what does not come from here.
--- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1 (stored: a to e for a budget that refused); groups:
--- {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen}; due: ms until next_due or -1;
--- state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or what is booked, and now: us;
--- permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose leases are probes; rules:
--- version of those in force; rule_sets: how many, where they differ; withdrawn, bodies: see lib/withdrawing.lua; needed,
--- used_up: see lib/budgets.lua, and stored has a ` for what waits for a block
+-- names of which it wants a permit for what does not come from here; positions: name -> bytes, on the shard with the record.
+-- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1 (stored: a to e for a budget that refused, - where
+-- the parent is gone); groups: {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen};
+-- due: ms until next_due or -1; state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or
+-- what is booked, and now: us; permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose
+-- leases are probes; rules: version of those in force; rule_sets: how many, where they differ; positioned: 1 when positions
+-- moved; withdrawn, bodies: see lib/withdrawing.lua; needed, used_up: see lib/budgets.lua, and stored has a ` for what waits
+-- for a block
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -99,6 +100,7 @@ local function answer()
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
         rule_sets = rules.different() > 1 and rules.different() or nil, needed = done.needed, used_up = done.used_up,
         withdrawn = done.withdrawn, bodies = done.withdrawn and #withdrawing.bodies > 0 and withdrawing.bodies or nil,
+        positioned = done.positioned,
     })
 end
 
@@ -154,7 +156,9 @@ local function push()  -- with lifo to the front, but for those of start()
     if not asked.push then return end
     local remember, ttl, flags = filter.remember, asked.seen_ttl, {}
     for _, group in ipairs(asked.push) do
-        local slot, rank, delay, entries, names, again = unpack(group)
+        local slot, rank, delay, entries, names, again, parent = unpack(group)
+        local is_stale = parent and call('HEXISTS', key, parent) == 0
+        if is_stale then flags[#flags + 1], entries = string.rep('-', #entries / 2), {} end
         local new, tail = {}, names and '\31' .. table.concat(names, '\31')
         for i = 1, #entries, 2 do
             local fp = entries[i]
@@ -273,6 +277,7 @@ return journal.whole(function()
     renew()
     if asked.budgets then done.used_up = budgets.begin(asked.budgets) end
     push()
+    if asked.positions and crawl.move(worker, asked.positions) then done.positioned = 1 end
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
     events = events + settling(asked, own, done)
     promote()

@@ -1,0 +1,30 @@
+"""A request on its way into the queue, and those that go there together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scrapy import Request
+
+    from mocra_scrapy.models import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    entry: Entry
+    request: Request | None  # for request_dropped, when the queue knows it already
+
+
+@dataclass(slots=True)
+class Children:
+    """Pushes that wait for the end of their parent; ``is_too_large``: some were left out."""
+
+    pushes: list[Push] = field(default_factory=list)
+    bytes: int = 0
+    is_too_large: bool = False
+
+    def add(self, push: Push) -> None:
+        self.pushes.append(push)
+        self.bytes += len(push.entry.body)
