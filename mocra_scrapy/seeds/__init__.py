@@ -26,6 +26,7 @@ from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.seeds.site_files import SiteFiles
 from mocra_scrapy.seeds.sources.file import FileSource
+from mocra_scrapy.seeds.sources.kafka import KafkaSource
 from mocra_scrapy.seeds.sources.redis import PileSource, Servers, StreamSource
 from mocra_scrapy.seeds.sources.sitemap import SitemapSource
 from mocra_scrapy.seeds.sources.stdin import StdinSource
@@ -82,6 +83,8 @@ class SeedSources:
             self._piles.append(StdinSource(self._longest))
         elif source.kind == "stream":
             self._ordered.append(StreamSource(source, self._servers))
+        elif source.kind == "kafka":
+            self._ordered.append(KafkaSource(source, self._options))
         elif source.kind == "sitemap":
             files = SiteFiles(mocra)
             self._ordered.append(
