@@ -17,7 +17,9 @@ OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/tes
 	tests/e2e/test_early_stop.py tests/e2e/test_dead_bodies.py \
 	tests/e2e/test_hanging_callbacks.py tests/e2e/test_feeds.py::test_all_that_feeds_can_do_is_as_in_scrapy \
 	tests/e2e/test_feeds.py::test_csv_loses_nothing tests/e2e/test_feeds.py::test_a_full_disk_is_told_and_its_pages_are_kept \
-	tests/e2e/test_feeds.py::test_a_workers_own_part_works_on_memory
+	tests/e2e/test_feeds.py::test_a_workers_own_part_works_on_memory \
+	tests/e2e/test_stored_items.py::test_a_sink_that_restarts_and_one_that_is_away_at_the_end \
+	tests/e2e/test_stored_items.py::test_an_ordinary_project_with_feeds_and_a_pipeline_of_its_own
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -96,6 +98,6 @@ bench-quick: ## the same in small, within three minutes
 	$(PYTHON_IN) -m benchmarks all --quick
 
 clean: ## what was built; environments too
-	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
+	rm -rf build dist .pycache .venv .venv-oldest .venv-servers .venv-wheel .venv-scrapy-suite .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* docs/_build crawl-output *.egg-info
 
 .PHONY: help setup crawl quick test newest alone report oldest soak wheel-test scrapy-quick scrapy-tests template-test lint types docs bench bench-quick clean

@@ -13,11 +13,14 @@
     ├── BackendError            the server behind a backend
     │   ├── BackendUnavailable  no answer: away, refusing, restarting, failing over. Worth repeating
     │   └── BackendCorrupted    an answer that makes no sense: foreign or damaged data
+    ├── SinkError               where items are stored
+    │   ├── SinkUnavailable     no answer, or not now. Worth repeating
+    │   └── ItemRefused         this item can't be stored, now or later; the text says why
     └── CodecError              a request <-> bytes
         ├── UnserializableRequest   this request can't be stored; the text says which part and why
         └── UnreadablePayload       these bytes are no request of ours; the text says why
-            └── NotReadableYet      what is needed to read them is missing, and may come back
-            └── NotReadableYet      what is needed to read them is missing, and may come back
+            ├── NotReadableYet      what is needed to read them is missing, and may come back
+            └── UnreadableSeed      they came from outside, and are no request
 
 A lost lease is not here: it is an ordinary answer (``False``), see
 :class:`~mocra_scrapy.interfaces.IRequestQueue`. Errors of client libraries never cross a backend's
@@ -25,6 +28,11 @@ border: they are translated, with ``from``.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MocraError(Exception):
@@ -89,6 +97,31 @@ class BackendCorrupted(BackendError):
     """The server answered with something that none of our writers can have written."""
 
 
+class SinkError(MocraError):
+    """What a pipeline writes to failed."""
+
+
+class SinkUnavailable(SinkError):
+    """The sink gave no (usable) answer, or can't serve now. Whether the write took effect may be
+    unknown: repeat it.
+    """
+
+
+class ItemRefused(SinkError):
+    """An item can't be stored, however often it is tried. Of several items written together: one of
+    them at least.
+
+    Args:
+        reason: what is wrong, with the field, and what to do.
+        which: positions of the items that are refused, with the reason of each; the others are
+            not stored. ``None``: not known, look for them.
+    """
+
+    def __init__(self, reason: str, which: Mapping[int, str] | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.which = reason, which
+
+
 class CodecError(MocraError):
     """A request could not be turned into bytes, or back."""
 
@@ -113,3 +146,7 @@ class UnreadablePayload(CodecError):
 
 class NotReadableYet(UnreadablePayload):
     """What is needed to read these bytes is missing, and may come back."""
+
+
+class UnreadableSeed(UnreadablePayload):
+    """What a source of seeds gave is no request of this spider; the text says why."""

@@ -60,6 +60,17 @@ breaker_closed = object()
 #: worker. Arguments: ``spider``, ``failed``, ``total`` (int), ``kinds`` (dict).
 breaker_tripped = object()
 
+#: What a pipeline of ours writes to stopped answering; pages wait for it. Arguments: ``spider``,
+#: ``sink`` (str, what and where, without passwords), ``error`` (Exception).
+sink_unavailable = object()
+
+#: It answers again. Arguments: ``spider``, ``sink``, ``seconds`` (float) it was away.
+sink_available = object()
+
+#: It was away while this worker closed, and items were kept in a file, for ``scrapy mocra spill
+#: replay``. Arguments: ``spider``, ``sink``, ``path`` (str), ``items`` (int).
+items_spilled = object()
+
 #: This worker leads a role. Arguments: ``spider``, ``role`` (str), ``term``
 #: (:class:`~mocra_scrapy.models.Term`).
 leader_elected = object()

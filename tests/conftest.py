@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
 from twisted.internet import asyncioreactor
 
-from tests.services import policy
+from tests.services import kafka_broker, policy, postgres_server
+from tests.services.kafka_broker import KafkaBroker
+from tests.services.postgres_server import PostgresServer
 from tests.services.redis_server import (
     RedisCluster,
     RedisServer,
@@ -19,6 +24,7 @@ from tests.services.redis_server import (
     binary_of,
     installed,
 )
+from tests.services.shared import SharedServer
 
 pytest_plugins = ["pytester"]
 pytest_terminal_summary = policy.pytest_terminal_summary
@@ -28,6 +34,9 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+#: A server that all processes of a session share.
+AnyShared = TypeVar("AnyShared", bound=SharedServer)
 
 HOW = "apt-get install redis-server redis-sentinel redis-tools openssl"
 
@@ -144,3 +153,67 @@ def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketRed
     server.start()
     yield server
     server.kill()
+
+
+@contextlib.contextmanager
+def _joined(server: AnyShared) -> Iterator[AnyShared]:
+    server.join()
+    try:
+        yield server
+    finally:
+        server.leave()
+
+
+def _for_all_processes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder that is the same in all processes of this session."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(request.config, "workerinput") else base
+
+
+@pytest.fixture(scope="session")
+def _postgres(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    policy.need("postgresql", postgres_server.installed(), postgres_server.HOW)
+    with _joined(PostgresServer(_for_all_processes(tmp_path_factory, request) / "postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """The session's server, which others use as well."""
+    with _postgres.turn():
+        yield _postgres
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """URL of a schema of the test's own, on the session's server."""
+    with postgres.schema() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_alone(_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """The session's server, to stop and kill: no other test uses it meanwhile."""
+    with _postgres.turn(alone=True):
+        yield _postgres
+
+
+@pytest.fixture(scope="session")
+def _kafka(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
+    policy.need("kafka", kafka_broker.installed(), kafka_broker.HOW)
+    with _joined(KafkaBroker(_for_all_processes(tmp_path_factory, request) / "kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka(_kafka: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The session's broker, which others use as well: a topic for each test."""
+    with _kafka.turn():
+        yield _kafka
+
+
+@pytest.fixture
+def kafka_alone(_kafka: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The session's broker, to stop and kill: no other test uses it meanwhile."""
+    with _kafka.turn(alone=True):
+        yield _kafka

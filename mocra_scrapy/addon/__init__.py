@@ -26,9 +26,11 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
+from mocra_scrapy.settings.pipelines import read_batch_options
 from mocra_scrapy.settings.reader import SettingsReader, default_of
 from mocra_scrapy.settings.reports import read_reports
 from mocra_scrapy.settings.robots import read_max_age
+from mocra_scrapy.settings.seeds import read_seeds
 from mocra_scrapy.settings.traps import read_traps
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ ADDED = {
         "mocra_scrapy.extensions.breaker.BreakerExtension": 0,
         "mocra_scrapy.extensions.control.WorkerControl": 0,
         "mocra_scrapy.extensions.leader.LeaderElection": 0,
+        "mocra_scrapy.extensions.seeds.Seeds": 0,
         "mocra_scrapy.extensions.watchdog.LoopWatchdog": 0,
         "mocra_scrapy.extensions.workers.WorkerReports": 0,
         # Closed before the list of workers is: whoever is on it is waited for.
@@ -159,11 +162,13 @@ class Addon:
         read_feedback(settings)
         read_breaker(settings)
         read_traps(settings)
+        read_batch_options(settings)
         read_max_age(read)
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
+        read_seeds(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         outlives = False
         if not one_off_command():
             # No I/O: checks the URL.

@@ -27,6 +27,7 @@ from mocra_scrapy.codec.requests import (
     MSGPACK,
 )
 from mocra_scrapy.codec.secrets import Secrets
+from mocra_scrapy.codec.seeds_json import shown, unwrapped
 from mocra_scrapy.codec.spider_objects import Named
 from mocra_scrapy.codec.values import ValueReader
 
@@ -77,6 +78,15 @@ def fingerprint_of(body: bytes) -> bytes | None:
         return None
 
 
+def _seed_of(body: bytes) -> dict[str, Any] | None:
+    """A seed as it came, and from where; ``None``: it is none."""
+    found = unwrapped(body)
+    if found is None:
+        return None
+    source, place, size, kept = found
+    return {"source": source, "place": place, "bytes": size, "seed": shown(kept)}
+
+
 def as_json(letter: DeadLetter, patterns: Collection[str] = ()) -> dict[str, Any]:
     """All that is known of *letter*. ``payload``, the stored bytes in base64, only where they can't
     be read as a request. *patterns*: ``MOCRA_SECRET_PARAMS``.
@@ -99,6 +109,7 @@ def as_json(letter: DeadLetter, patterns: Collection[str] = ()) -> dict[str, Any
         "fingerprint": None if letter.fingerprint is None else letter.fingerprint.hex(),
         "detail": secrets.text(letter.detail),
         "request": request,
+        **({"seed": seed} if (seed := _seed_of(letter.body)) else {}),
         **({} if request is not None else {"payload": base64.b64encode(letter.body).decode()}),
     }
 

@@ -41,6 +41,9 @@ CHECK = 10.0
 PATIENCE, PUT_OFF = 60.0, 5.0
 
 
+#: The first byte of a seed as it came, see :mod:`mocra_scrapy.codec.seeds_json`.
+SEED = b"\x03"
+
 #: Repeats a call until the backend answers: :meth:`mocra_scrapy.worker.outages.Outages.insist`.
 Insist = Callable[[Callable[[bool], Awaitable[Any]]], Awaitable[Any]]
 
@@ -64,7 +67,7 @@ class CompressingCodec:
         self, options: Options, queue: IRequestQueue, spider: Spider, stats: StatsCollector, *, shared: bool
     ) -> None:
         self._codec = load_codec(options.codec, spider, options.entry_max_bytes)
-        self._queue = queue
+        self._queue, self._spider = queue, spider
         self._reads = options.codec in ("msgpack", "pickle")
         wish = options.compression
         self._writes = self._reads and (wish == "on" or (wish == "auto" and shared))
@@ -118,7 +121,7 @@ class CompressingCodec:
         """
         identity = wanted(stored) if self._reads else None
         if identity is None:
-            return self._codec.decode(stored)
+            return self._codec.decode(stored) if stored[:1] != SEED else self._seed(stored)
         if len(stored) > self._most:
             raise UnreadablePayload(f"{len(stored)} bytes, more than MOCRA_ENTRY_MAX_BYTES = {self._most}")
         dictionary = self._known.get(identity)
@@ -127,6 +130,12 @@ class CompressingCodec:
             since = self._missing_since.setdefault(identity, time.monotonic())
             raise (NotReadableYet if time.monotonic() - since < PATIENCE else UnreadablePayload)(what)
         return self._codec.decode(dictionary.decompress(stored, self._most))
+
+    def _seed(self, stored: bytes) -> Request:
+        """A seed that could not be stored as a request, or another codec's bytes."""
+        from mocra_scrapy.codec.seeds_json import ENVELOPE, request_in
+
+        return request_in(self._spider, stored) if stored.startswith(ENVELOPE) else self._codec.decode(stored)
 
     # ------------------------------------------------------------------ what the loop asks between
     # two exchanges

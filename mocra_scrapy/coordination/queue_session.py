@@ -4,10 +4,10 @@ verbs spelled in terms of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mocra_scrapy.interfaces import IImmediateQueue, IRequestQueue
-from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, CrawlState, Entry, Exchange, Job, Lease
+from mocra_scrapy.models import NOWHERE, UNBOUNDED, Bounds, Burial, CrawlState, Entry, Exchange, Job, Lease
 
 
 class QueueSession:
@@ -55,6 +55,7 @@ class QueueSession:
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
         repeat: bool = False,
     ) -> Exchange:
         """The next call, or (``repeat``) the last one once more, for which all arguments must be
@@ -71,6 +72,7 @@ class QueueSession:
             bury=bury,
             want=want,
             bounds=bounds,
+            positions=positions,
         )
 
     def exchange_now(
@@ -82,12 +84,21 @@ class QueueSession:
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
         """The next call, without waiting, where the queue is :attr:`immediate`."""
         assert self.immediate is not None
         self.call += 1
         return self.immediate.exchange_now(
-            self.worker, self.call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds
+            self.worker,
+            self.call,
+            push=push,
+            ack=ack,
+            release=release,
+            bury=bury,
+            want=want,
+            bounds=bounds,
+            positions=positions,
         )
 
     async def push(self, entries: Sequence[Entry]) -> Sequence[bool]:

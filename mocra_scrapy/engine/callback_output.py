@@ -65,9 +65,9 @@ class Output:
         room: waits until more requests can be taken in, asked now and then; lets the event loop run
             in any case.
         dropped: told of each request and item that came after :meth:`let_go`.
-        is_starting: whether ``start()`` goes on.
         hold: says of a request whether the output of its callback is taken in as a whole; ``None``: as
             it comes.
+        is_starting: whether ``start()`` goes on.
     """
 
     def __init__(
@@ -76,28 +76,28 @@ class Output:
         scraper: Any,
         room: Room,
         dropped: Dropped,
-        is_starting: Callable[[], bool],
         *,
         hold: Hold = lambda request: None,
+        is_starting: Callable[[], bool] = bool,
     ) -> None:
         self._engine = engine
         self._scraper = scraper
         self._room = room
         self._dropped = dropped
-        self._hold = hold
         self._is_starting = is_starting
+        self._hold = hold
         self._pages: dict[Request, Page] = {}
         self._let_go: set[Request] = set()  # of them nothing has come yet
 
     @classmethod
     def installed(
-        cls, engine: Any, room: Room, dropped: Dropped, is_starting: Callable[[], bool], *, hold: Hold
+        cls, engine: Any, room: Room, dropped: Dropped, hold: Hold, is_starting: Callable[[], bool]
     ) -> Output | None:
         """One that *engine* uses from now on; ``None``: somebody else has put his own there."""
         scraper: Any = getattr(engine, "scraper", None)
         if type(scraper) is not Scraper or getattr(scraper.handle_spider_output_async, "__func__", None) is not SCRAPYS:
             return None
-        output = cls(engine, scraper, room, dropped, is_starting, hold=hold)
+        output = cls(engine, scraper, room, dropped, hold=hold, is_starting=is_starting)
         scraper.handle_spider_output_async = output.handle  # type: ignore[method-assign]
         return output
 

@@ -172,9 +172,10 @@ class EngineHooks:
             scraper.call_spider_async = wrapping_output(scraper.call_spider_async, wrap)
 
     def on_callback_output(self, room: Room, dropped: Dropped, hold: Hold) -> Output | None:
-        """Have ``Output`` process what callbacks give; ``None``: somebody else does it."""
-        engine = self._engine
-        return Output.installed(engine, room, dropped, lambda: getattr(engine, "_start", None) is not None, hold=hold)
+        """Have our :class:`Output` process what callbacks give; ``None``: somebody else does it."""
+        return Output.installed(
+            self._engine, room, dropped, hold, lambda: getattr(self._engine, "_start", None) is not None
+        )
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is

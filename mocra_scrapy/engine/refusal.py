@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from scrapy.utils.defer import ensure_awaitable
 from twisted.logger import globalLogBeginner, globalLogPublisher
 
 from mocra_scrapy.exceptions import MocraError
@@ -46,6 +47,26 @@ def told_in_one_line(crawler: Crawler) -> Iterator[None]:
         _silence(error)
         _leave(crawler)
         raise
+
+
+async def failed_to_open(crawler: Crawler, error: MocraError) -> None:
+    """The same for an *error* of a component that is opened when the scheduler is open already, which
+    is closed first: left alone, what it leased would be away until the lease ends.
+    """
+    if not hasattr(error, TOLD):
+        logger.critical("%s", error)
+    _silence(error)
+    try:
+        engine: Any = getattr(crawler, "engine", None)
+        scheduler = engine._slot.scheduler
+    except (AttributeError, RuntimeError):  # nobody crawls
+        scheduler = None
+    try:
+        if hasattr(scheduler, "close"):
+            await ensure_awaitable(scheduler.close("shutdown"))
+    except Exception:
+        logger.exception("The scheduler did not close properly")
+    _leave(crawler)
 
 
 def _silence(error: MocraError) -> None:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mocra_scrapy.interfaces.queue import IRequestQueue
-from mocra_scrapy.models import UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
+from mocra_scrapy.models import NOWHERE, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
 
 
 class IImmediateQueue(IRequestQueue):
@@ -24,6 +24,7 @@ class IImmediateQueue(IRequestQueue):
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
         """:meth:`IRequestQueue.exchange` at once: the same step, and the same numbers of calls. It
         never raises BackendUnavailable.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zope.interface import Attribute
 
@@ -11,8 +11,10 @@ from mocra_scrapy.interfaces.budgets import IBudgets
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
+from mocra_scrapy.interfaces.seeding import ISeeding
 from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
 from mocra_scrapy.models import (
+    NOWHERE,
     UNBOUNDED,
     Audit,
     Bounds,
@@ -29,7 +31,7 @@ from mocra_scrapy.models import (
 )
 
 
-class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, IBudgets):
+class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, IBudgets, ISeeding):
     """The requests of one crawl: each stored entry is handed out to one worker at a time until it
     is acknowledged.
 
@@ -102,6 +104,7 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
         """All that a worker has to say, and its answer: one atomic step, one round trip per shard.
 
@@ -243,30 +246,6 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
         * All are woken when the run is finished. [the_end_wakes_everybody]
         * A wake-up may come for nothing, and may be lost: callers poll now and then.
         """
-
-    async def claim_seeding(worker: str) -> bool:
-        """Whether this worker, and nobody else, is to run ``start()``.
-
-        * One living worker at a time. [one_worker_seeds]
-        * When it dies or leaves without :meth:`complete_seeding`, another may.
-          [seeding_is_taken_over]
-        * Never again in a run in which it was completed. [completed_seeding_is_remembered]
-
-        Consider the following timeline (the lease is 60 seconds)::
-
-            time:  0, worker-a calls claim_seeding: True. It runs start() and pushes seeds.
-            time:  1, worker-b calls claim_seeding: False. It works on the seeds that are there.
-            time: 10, worker-a freezes after 300 of 1,000 seeds.
-            time: 70, worker-a's lease has run out. worker-b calls claim_seeding: True. It runs
-                      start() from the beginning; the 300 are known by their fingerprints.
-            time: 75, worker-a wakes, finds start() exhausted and calls complete_seeding. If that
-                      were accepted, the run could finish before worker-b has pushed the rest. It
-                      is not: False.
-            time: 90, worker-b calls complete_seeding: True. Nobody seeds again in this run.
-        """
-
-    async def complete_seeding(worker: str) -> bool:
-        """All seeds are stored. ``False``: this worker is not (or no longer) the one that seeds."""
 
     async def finish(worker: str) -> Finish:
         """End the run if nothing is pending, delayed or leased on any shard and seeding is

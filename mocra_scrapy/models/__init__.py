@@ -4,7 +4,7 @@ No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants 
 workers are the server's clock, in seconds since the epoch.
 """
 
-from mocra_scrapy.models.bounds import UNBOUNDED, Bounds
+from mocra_scrapy.models.bounds import NOWHERE, UNBOUNDED, Bounds
 from mocra_scrapy.models.breaker import (
     BUCKETS,
     BreakerChange,
@@ -72,6 +72,7 @@ __all__ = [
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "NOWHERE",
     "NO_LIMITS",
     "REASONS",
     "UNBOUNDED",

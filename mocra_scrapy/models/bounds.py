@@ -36,3 +36,5 @@ class Bounds:
 
 #: An exchange that leases whatever there is.
 UNBOUNDED = Bounds()
+#: The positions of an exchange that moves none.
+NOWHERE: Mapping[str, bytes] = {}

@@ -22,6 +22,7 @@ REASONS = {
     "item": "a pipeline failed on an item of it",
     "offsite": "the worker's offsite filter dropped it, that of whoever stored it did not",
     "retry": "its retries were used up",
+    "seed": "it came from a source of seeds, and is no request of this spider",
     "stalled": "its slot was given up: nothing of it succeeded any more",
     "unreadable": "its bytes are not a request of this spider",
 }

@@ -65,6 +65,7 @@ PLAIN = {
     "dead/item": "mocra/dead/item",
     "dead/offsite": "mocra/dead/offsite",
     "dead/retry": "mocra/dead/retry",
+    "dead/seed": "mocra/dead/seed",
     "dead/stalled": "mocra/dead/stalled",
     "dead/deliveries": "mocra/queue/given_up",
     "dead/unreadable": "mocra/scheduler/unreadable",

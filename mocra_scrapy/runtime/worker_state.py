@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.runtime.slot_gate import SlotGate
 
@@ -20,88 +20,12 @@ if TYPE_CHECKING:
     from mocra_scrapy.coordination.queue_session import QueueSession
     from mocra_scrapy.interfaces import IRateLimiter
     from mocra_scrapy.models import CrawlState, QueueSize
-    from mocra_scrapy.settings.budgets import BudgetRules
+    from mocra_scrapy.runtime.feeding import Feeder, Sources
+    from mocra_scrapy.runtime.running_worker import Budgets, RunningWorker
     from mocra_scrapy.settings.crawl import Options
 
 #: Reasons with which a spider closes that was told to.
 DRAINED, STOPPED = "mocra_drained", "mocra_stopped"
-
-
-class RunningWorker(Protocol):
-    """The inside of an open worker, as far as anybody outside may touch it."""
-
-    @property
-    def held(self) -> dict[str, int]:
-        """What it has, by where: in flight in the engine, leased ahead, not confirmed by the queue,
-        in the downloader.
-        """
-
-    @property
-    def away(self) -> bool:
-        """Whether the backend does not answer."""
-
-    @property
-    def run(self) -> int:
-        """The crawl's run that it works on."""
-
-    @property
-    def state(self) -> CrawlState:
-        """Where the crawl stands, as the last answer of the queue said."""
-
-    @property
-    def size(self) -> QueueSize:
-        """What the queue holds, as the last answer said; over all workers."""
-
-    def take_work(self) -> None:
-        """Lease what can be fetched."""
-
-    def give_back(self) -> None:
-        """Lease no more, and give back what was leased ahead."""
-
-    def take_no_more(self) -> None:
-        """Lease no more, seed no more; what is held is finished."""
-
-    def look_again(self) -> None:
-        """Something changed: it may want more, or the engine may start more."""
-
-    def close_spider(self, reason: str) -> None:
-        """Close its spider with *reason*, in a task of its own."""
-
-    def set_concurrency(self, number: int) -> None:
-        """``CONCURRENT_REQUESTS`` from now on."""
-
-    def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
-        """*request* is about to leave; ``None``: it may. The coroutine waits until it may, and
-        answers with *request* where it is to go back into the queue instead.
-        """
-
-    def not_sent(self, request: Request) -> None:
-        """*request* was answered or refused without having left."""
-
-    def waited(self, request: Request) -> bool:
-        """*request* waited for something that may have given its slot an interval. Whether that is
-        looked at where it leaves.
-        """
-
-    def has_interval(self, slot: str) -> None:
-        """*slot* has an interval from now on, which what was leased before does not know."""
-
-    def send_back(self, request: Request) -> bool:
-        """Whether *request* goes back into the queue as it was, when who asks returns it: it was handed
-        out by the queue, and not sent.
-        """
-
-
-class Budgets(Protocol):
-    """What a worker counts for ``MOCRA_BUDGETS``."""
-
-    rules: BudgetRules
-
-    def change(self, rules: BudgetRules) -> None:
-        """*rules* hold from now on."""
-
-    def spent(self, request: Request, slot: str, size: int, *, failed: bool) -> None:
-        """An attempt of *slot* ended with *size* bytes."""
 
 
 def _nobody(reason: str, slot: str, url: str, number: int) -> None:
@@ -125,6 +49,7 @@ class WorkerState:
         budgets: of a worker that is open.
         skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
         gate: slots of which one request goes out before the others.
+        sources: what feeds the crawl beside ``start()``; ``None``: nothing does.
     """
 
     def __init__(self) -> None:
@@ -133,6 +58,7 @@ class WorkerState:
         self.budgets: Budgets | None = None
         self.skipped: Callable[[str, str, str, int], None] = _nobody
         self.gate = SlotGate()
+        self.sources: Sources | None = None
         self._worker: RunningWorker | None = None
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
@@ -239,30 +165,30 @@ class WorkerState:
             self._worker.set_concurrency(number)
 
     def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
-        """See :meth:`RunningWorker.leaves`."""
+        """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.leaves`."""
         return None if self._worker is None else self._worker.leaves(request)
 
     def not_sent(self, request: Request) -> None:
-        """See :meth:`RunningWorker.not_sent`."""
+        """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.not_sent`."""
         if self._worker is not None:
             self._worker.not_sent(request)
 
     def waited(self, request: Request) -> bool:
-        """See :meth:`RunningWorker.waited`."""
+        """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.waited`."""
         return self.wire_watched and self._worker is not None and self._worker.waited(request)
 
     def has_interval(self, slot: str) -> None:
-        """See :meth:`RunningWorker.has_interval`."""
+        """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.has_interval`."""
         if self._worker is not None:
             self._worker.has_interval(slot)
 
     def send_back(self, request: Request) -> bool:
-        """See :meth:`RunningWorker.send_back`."""
+        """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.send_back`."""
         return self._worker is not None and self._worker.send_back(request)
 
     @property
     def held(self) -> dict[str, int]:
-        """See :attr:`RunningWorker.held`."""
+        """See :attr:`~mocra_scrapy.runtime.running_worker.RunningWorker.held`."""
         if self._worker is None:
             return {"in_flight": 0, "inbox": 0, "outbox": 0, "downloading": 0}
         return self._worker.held
@@ -275,6 +201,11 @@ class WorkerState:
         return True
 
     @property
+    def feeder(self) -> Feeder | None:
+        """See :attr:`~mocra_scrapy.runtime.running_worker.RunningWorker.feeder`; ``None`` while there is no worker."""
+        return None if self._worker is None else self._worker.feeder
+
+    @property
     def away(self) -> bool:
         """Whether the backend does not answer."""
         return self._worker is not None and self._worker.away
@@ -285,12 +216,12 @@ class WorkerState:
 
     @property
     def crawl_state(self) -> CrawlState | None:
-        """See :attr:`RunningWorker.state`; ``None`` while there is no worker."""
+        """See :attr:`~mocra_scrapy.runtime.running_worker.RunningWorker.state`; ``None`` while there is no worker."""
         return None if self._worker is None else self._worker.state
 
     @property
     def size(self) -> QueueSize | None:
-        """See :attr:`RunningWorker.size`; ``None`` while there is no worker."""
+        """See :attr:`~mocra_scrapy.runtime.running_worker.RunningWorker.size`; ``None`` while there is no worker."""
         return None if self._worker is None else self._worker.size
 
 

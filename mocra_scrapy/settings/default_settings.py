@@ -30,6 +30,12 @@ MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callb
 MOCRA_SEEDS_AHEAD = (
     10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
 )
+MOCRA_SEEDS: object = (
+    None  # what feeds the crawl beside start(): "redis:KEY", "stream:KEY", "file:PATH", "stdin"; a list of these
+)
+MOCRA_SEEDS_REDIS: str | None = None  # URL of the server of keys of seeds; None: MOCRA_BACKEND's
+MOCRA_SEEDS_POLL = 0.5  # s between two looks at a source that had nothing
+MOCRA_SEEDS_IDLE = 5.0  # s without a seed and without work after which a source counts as exhausted (not with "never")
 MOCRA_EXCHANGE_INTERVAL = 0.005  # s between two exchanges with the backend, at least
 MOCRA_FLUSH_INTERVAL = 0.05  # s that acks and new requests wait for company before they are sent, at most
 MOCRA_IDLE_POLL = 2.0  # s between two looks of an idle worker that nobody wakes (jittered)
@@ -93,6 +99,43 @@ MOCRA_SUMMARY = (
     True  # whether a summary is logged at the end, of this worker and, by the one that ends it, of the crawl
 )
 MOCRA_PROGRESS: object = None  # a line that shows how it goes; None: on a terminal; True: also elsewhere; False: never
+MOCRA_BATCH_ITEMS = 500  # items of a batch that a pipeline writes, at most
+MOCRA_BATCH_BYTES = 1_048_576  # bytes of a batch, at most; a larger item goes alone
+MOCRA_BATCH_WAIT = 0.2  # s that an item waits for company, at most
+MOCRA_BATCH_TIMEOUT = 30.0  # s for one write, after which it is repeated
+MOCRA_BATCH_RETRY_BASE = 0.5  # s that the first repetition waits at most; doubled for each further one
+MOCRA_BATCH_RETRY_CAP = 15.0  # s that any repetition waits at most
+MOCRA_BATCH_CLOSE = 8.0  # s that a closing worker gives a sink that is away, before it spills
+MOCRA_ITEM_FIELD = "_mocra"  # the field of a stored item that says of which page it is; "": none
+MOCRA_SPILL_DIR = ".mocra-spill"  # folder for items that could not be written at close; "": none
+MOCRA_SPILL_MAX_BYTES = 1_073_741_824  # bytes of all files in it, at most (1 GiB)
+MOCRA_JSONLINES_DIR = "items"  # folder of JsonLinesPipeline
+MOCRA_JSONLINES_ROTATE_BYTES = 104_857_600  # bytes after which a file is finished (100 MiB); 0: at close
+MOCRA_JSONLINES_ROTATE_SECONDS = 3600.0  # s after which a file is finished; 0: at close
+MOCRA_JSONLINES_COMPRESSION = "none"  # "none" | "zstd"
+MOCRA_POSTGRES_URL: str | None = None  # postgresql://user:password@host/database of PostgresPipeline
+MOCRA_POSTGRES_TABLE: str | None = None  # its table: "items", "schema.items"
+MOCRA_POSTGRES_KEY: list[str] = []  # columns by which a row is known: written over; none: each item is a new row
+MOCRA_POSTGRES_COLUMNS: dict[str, str] = {}  # column -> type: the table is created if missing, else compared
+MOCRA_POSTGRES_REST: str | None = None  # json or jsonb column for the fields that have no column
+MOCRA_REDIS_ITEMS_URL: str | None = None  # server of RedisPipeline; None: MOCRA_BACKEND
+MOCRA_REDIS_ITEMS_KEY = "%(crawl)s:items"  # its key
+MOCRA_REDIS_ITEMS_KIND = "stream"  # "stream" | "list" | "hash"
+MOCRA_REDIS_ITEMS_MAXLEN = 0  # entries of the stream or list, about; the oldest go first; 0: without limit
+MOCRA_REDIS_ITEMS_ID: list[str] = []  # fields by which an item is known in a hash
+MOCRA_KAFKA_OPTIONS: dict[str, object] = {}  # options of librdkafka, for every client of Kafka
+MOCRA_KAFKA_ITEMS_URL: str | None = None  # kafka://host:port,host:port of KafkaPipeline
+MOCRA_KAFKA_ITEMS_TOPIC: str | None = None  # its topic, which must be there
+MOCRA_KAFKA_ITEMS_KEY: list[str] = []  # fields that make a message's key; none: no key
+MOCRA_KAFKA_ITEMS_HEADERS: list[str] = []  # fields that are headers of a message as well
+MOCRA_PARQUET_DIR = "items"  # folder of ParquetPipeline
+MOCRA_PARQUET_SCHEMA: dict[str, str] = {}  # field -> type, as {"price": "decimal(10, 2)"}; empty: as the items have it
+MOCRA_PARQUET_COMPRESSION = "zstd"  # "zstd" | "snappy" | "gzip" | "lz4" | "none"
+MOCRA_PARQUET_ROW_GROUP = 100_000  # rows of each row group
+MOCRA_PARQUET_ROTATE_BYTES = (
+    268_435_456  # bytes of items, before compression, after which a file is finished; 0: at close
+)
+MOCRA_PARQUET_ROTATE_SECONDS = 3600.0  # s after which a file is finished; 0: at close
 MOCRA_LEADER_ROLES: list[str] = []  # roles for which every worker stands, beside those that code asks for
 MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mocra_scrapy.codec.dictionaries import PUT_OFF
-from mocra_scrapy.exceptions import NotReadableYet, UnreadablePayload
+from mocra_scrapy.exceptions import NotReadableYet, UnreadablePayload, UnreadableSeed
 from mocra_scrapy.models import Burial, Entry, Lease
 from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.worker.departures import MISSED
@@ -167,7 +167,9 @@ class Dispatcher:
             if not isinstance(error, UnreadablePayload):
                 logger.exception("MOCRA_CODEC raised something else than UnreadablePayload")
             logger.error("A stored request of slot %r can't be read and is a dead letter now: %s", lease.slot, error)
-            self._stats.inc_value("mocra/scheduler/unreadable")
+            is_seed = isinstance(error, UnreadableSeed)
+            self._stats.inc_value("mocra/dead/seed" if is_seed else "mocra/scheduler/unreadable")
             self._never_departs(lease)
-            self._outbox.bury(Burial(lease, "unreadable", str(error) or type(error).__name__))
+            detail = str(error) or type(error).__name__
+            self._outbox.bury(Burial(lease, "seed", detail) if is_seed else Burial(lease, "unreadable", detail))
             return None

@@ -71,6 +71,7 @@ class Call:
             "bury": batch.burials,
             "want": self.want,
             "bounds": self.bounds,
+            "positions": batch.positions,
         }
 
 
@@ -263,7 +264,7 @@ class ExchangeLoop:
         """What *exchange* says of the queue. Nobody sees its leases yet."""
         status = self._status
         status.round_trips += 1
-        self._outbox.confirm(call.batch)
+        self._outbox.confirm(call.batch, positioned=exchange.positioned)
         status.state, status.size = exchange.state, exchange.size
         if call.want:
             status.dry = not exchange.leases

@@ -94,7 +94,8 @@ class Intake:
             return self._take(request, seed)
         except Exception as error:
             if seed:
-                self._tell(request, error)
+                if not self._seeder.fed:
+                    self._tell(request, error)
                 raise
             self._settlement.child_failed(request, error)
             return False
@@ -127,6 +128,8 @@ class Intake:
         try:
             payload = self._codec.encode(request)
         except UnserializableRequest as error:
+            if seed and self._seeder.fed:
+                raise  # what came from a source must not hang on this process
             parent = self._seeder.delivery if seed else CURRENT.get()
             self._local.add(Local(request, slot, parent), error, delay)
             self._filter.remember(fingerprint)

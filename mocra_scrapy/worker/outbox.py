@@ -32,6 +32,14 @@ class Together:
     end: Lease | tuple[Burial, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a source was read, all that was pushed before it included."""
+
+    source: str
+    position: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """A prefix of the outbox, sorted by kind."""
@@ -40,6 +48,7 @@ class Batch:
     acks: list[Lease] = field(default_factory=list)
     burials: list[Burial] = field(default_factory=list)
     releases: list[Lease] = field(default_factory=list)
+    positions: dict[str, bytes] = field(default_factory=dict)
 
     async def pack(self) -> None:
         """Make it ready to be sent: what burials bring is packed now, not in the course of a callback."""
@@ -62,7 +71,7 @@ class Batch:
         return sum(len(burial.detail) + burial.response_bytes for burial in end)
 
     def __bool__(self) -> bool:
-        return bool(self.pushes or self.acks or self.burials or self.releases)
+        return bool(self.pushes or self.acks or self.burials or self.releases or self.positions)
 
 
 class Outbox:
@@ -72,12 +81,13 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._ops: deque[Push | Together | Lease | tuple[Burial, ...]] = deque()
+        self._ops: deque[Push | Together | Lease | Place | tuple[Burial, ...]] = deque()
         self._releases: list[Lease] = []
         self._sent = 0
         self.bytes = 0  # of requests that are not confirmed
         self._sent_bytes = 0
         self.put = 0  # operations ever put in, and…
+        self.misplaced = 0  # batches whose positions the queue refused: another worker seeds
         self.confirmed = 0  # …ever confirmed: whoever noted `put` knows by this when all before it is stored
 
     def __len__(self) -> int:
@@ -103,12 +113,16 @@ class Outbox:
         """Of one lease: they travel together, for the entry is gone with the first."""
         self._append(burials)
 
+    def place(self, source: str, position: bytes) -> None:
+        """*source* was read so far: travels with the pushes before it, or behind them."""
+        self._append(Place(source, position))
+
     def together(self, pushes: Sequence[Push], end: Lease | tuple[Burial, ...]) -> None:
         """*pushes* and the end of what they are children of, in one call."""
         self.bytes += sum(len(push.entry.body) for push in pushes)
         self._append(Together(pushes, end))
 
-    def _append(self, op: Push | Together | Lease | tuple[Burial, ...]) -> None:
+    def _append(self, op: Push | Together | Lease | Place | tuple[Burial, ...]) -> None:
         self._ops.append(op)
         self.put += 1
 
@@ -127,6 +141,8 @@ class Outbox:
             if isinstance(op, Push):
                 batch.pushes.append(op)
                 size += len(op.entry.body)
+            elif isinstance(op, Place):
+                batch.positions[op.source] = op.position
             elif isinstance(op, Together):
                 if taken and taken + len(op.pushes) >= most:
                     break
@@ -142,8 +158,12 @@ class Outbox:
         self._sent_bytes = sum(len(push.entry.body) for push in batch.pushes)
         return batch
 
-    def confirm(self, batch: Batch) -> None:
-        """The queue answered for *batch*, the last one taken."""
+    def confirm(self, batch: Batch, *, positioned: bool) -> None:
+        """The queue answered for *batch*, the last one taken. *positioned*: see
+        :class:`~mocra_scrapy.models.Exchange`.
+        """
+        if batch.positions and not positioned:
+            self.misplaced += 1
         self.confirmed += self._sent - len(batch.releases)
         self.bytes -= self._sent_bytes
         self._sent = self._sent_bytes = 0

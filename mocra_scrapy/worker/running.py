@@ -23,7 +23,7 @@ LOOK = 0.05
 
 
 class Running:
-    """See :class:`mocra_scrapy.runtime.worker_state.RunningWorker`."""
+    """See :class:`mocra_scrapy.runtime.running_worker.RunningWorker`."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Running:
         self._inbox = inbox
         self._outbox = outbox
         self._deliveries = deliveries
-        self._seeder = seeder
+        self._seeder, self.feeder = seeder, seeder.feeder
         self.leaves, self.not_sent = wire.leaves, wire.not_sent
         self.waited = deliveries.waited
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.generators import interruptible
 from mocra_scrapy.models import Seeding
 from mocra_scrapy.worker.deliveries import Deliveries, Delivery
+from mocra_scrapy.worker.feeding import Feeder, Feeding
 from mocra_scrapy.worker.outbox import BATCH
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ logger = logging.getLogger(__name__)
 BREATH = 50
 
 
+async def nothing() -> AsyncIterator[Any]:
+    """In place of a ``start()`` that was exhausted before."""
+    for item in list[Any]():
+        yield item
+
+
 class Seeder:
     """Stands between the engine and ``start()`` in each worker.
 
@@ -47,6 +55,8 @@ class Seeder:
         insist: repeats a call until the backend answers.
 
     Attributes:
+        feeder: takes in what sources give.
+        fed: whether the seed that is taken in now comes from a source, not from ``start()``.
         delivery: what local seeds (that can't be stored) have as their parent: seeding is complete
             when they are done.
     """
@@ -75,12 +85,16 @@ class Seeder:
         self._deliveries = deliveries
         self._starving = starving
         self._insist = insist
+        self._state = parts.state
         self._seed: Request | None = None
+        self._name: bytes | None = None
         self._place = 0
         self._stopped = asyncio.Event()
-        self._starved: asyncio.Event | None = None  # while this waits because there is enough
+        self._starved, self._waiting = asyncio.Event(), 0  # of those that wait because there is enough
         self._settled = asyncio.Event()
         self.delivery = Delivery(None, None, None, on_settled=self._settled.set)
+        self.fed, self._claim_due = False, 0.0
+        self.feeder = Feeder(status, outbox, feed=self.feed, room=self.room, stopped=self._stopped)
 
     def is_seed(self, request: Request) -> bool:
         """Whether *request* is the one that ``start()`` gave last (not a retry or a redirect of
@@ -92,10 +106,14 @@ class Seeder:
         """The seed was taken in. From now on its object may be anybody's."""
         self._seed = None
 
-    def fingerprint(self, fingerprint: bytes | None, body: bytes) -> bytes:
-        """What names a seed: its own fingerprint, else its place and its content."""
+    def fingerprint(self, fingerprint: bytes | None, body: bytes) -> bytes | None:
+        """What names a seed: its own fingerprint, else its place and its content; of one from a source
+        without places nothing does.
+        """
         if fingerprint is not None:
             return fingerprint
+        if self.fed:
+            return self._name
         return hashlib.blake2b(b"seed %d %d " % (self._status.state.run, self._place) + body, digest_size=16).digest()
 
     def stop(self) -> None:
@@ -104,17 +122,30 @@ class Seeder:
 
     def look_again(self) -> None:
         """The engine got nothing: what is pending may be nothing that can be fetched."""
-        if self._starved is not None and not self._enough():
+        if self._waiting and not self._enough():
             self._starved.set()
+
+    def feed(self, request: Request, name: bytes | None) -> None:
+        """Schedule a seed of a source. *name*: of its place there; ``None``: it has none.
+
+        Raises:
+            Exception: it can't be taken in: whatever the filter, the codec or a handler of a signal raises.
+        """
+        self._seed, self._name, self.fed = request, name, True
+        try:
+            self._engine.crawl(request)
+        finally:
+            self._seed, self._name, self.fed = None, None, False
 
     async def run(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """What the engine iterates in place of *start*."""
         if not await self._may_seed():
             return
-        born = self._begin()
+        born, feeding, is_through = self._begin(), self._feeding(), False
         logger.info("This worker seeds run %d of crawl %r", self._status.state.run, self._crawl)
         try:
-            async for item in interruptible(start):
+            is_done = feeding is not None and await feeding.begin()
+            async for item in interruptible(start) if not is_done else nothing():
                 if self._stopped.is_set() or self._status.state.born != born:
                     return  # interrupted: whoever comes next seeds again
                 self._place += 1
@@ -122,6 +153,7 @@ class Seeder:
                     self._seed = item if isinstance(item, Request) else None
                     yield item
                 await self._breathe()
+            is_through = True
         except CloseSpider as closing:
             # The crawl is interrupted, not seeded. Scrapy before 2.18 does not close for this, and
             # we would wait for ever.
@@ -132,7 +164,17 @@ class Seeder:
             # A crawl whose start() broke off is not seeded: the next run begins it again.
             self._status.start_failed = True
             raise
+        finally:
+            if feeding is not None and not is_through:
+                await feeding.end()
+        if feeding is not None and not await feeding.rest(self._may_seed, lambda: not self.delivery.waits_for):
+            return
         await self._complete(born)
+
+    def _feeding(self) -> Feeding | None:
+        """``None``: nothing but ``start()`` feeds this crawl."""
+        sources = self._state.sources
+        return None if sources is None else Feeding(self.feeder, sources, self._status, self._session, self._insist)
 
     def _begin(self) -> int:
         """Seed from the beginning, perhaps again; what tells the record in which this counts."""
@@ -173,21 +215,37 @@ class Seeder:
                 return False
             if not status.leasing:
                 await self._either(status.changed())  # paused
-            elif await self._insist(self._claim):
+            elif self._may_claim() and await self._insist(self._claim):
                 return True
             else:
                 await self._either(status.changed())
         return False
 
+    def _may_claim(self) -> bool:
+        """With sources the seeding may go on for ever: who waits for it asks when it is free, or now and then."""
+        now, is_free = time.monotonic(), self._status.state.seeding is Seeding.OPEN
+        if self._state.sources is not None and not is_free and now < self._claim_due:
+            return False
+        self._claim_due = now + self._options.idle_poll
+        return True
+
     async def _breathe(self) -> None:
         """Let the loop run now and then, and wait while too much is not stored yet."""
         if self._place % BREATH == 0:
             await asyncio.sleep(0)
+        await self.room()
+
+    async def room(self) -> bool:
+        """Wait until more seeds are wanted; ``False``: this worker seeds no more."""
         while self._enough() and not self._stopped.is_set():
             self._status.kick()
-            self._starved = asyncio.Event()
-            await self._either(self._status.changed(), self._starved.wait())
-        self._starved = None
+            self._starved.clear()
+            self._waiting += 1
+            try:
+                await self._either(self._status.changed(), self._starved.wait())
+            finally:
+                self._waiting -= 1
+        return not self._stopped.is_set()
 
     def _enough(self) -> bool:
         """Whether more seeds would only lie about: unsent here, or in the queue, as long as what is

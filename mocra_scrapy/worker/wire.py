@@ -59,7 +59,7 @@ class Wire:
         )
 
     def leaves(self, request: Request) -> Coroutine[Any, Any, Request | None] | None:
-        """See :meth:`mocra_scrapy.runtime.worker_state.RunningWorker.leaves`."""
+        """See :meth:`mocra_scrapy.runtime.running_worker.RunningWorker.leaves`."""
         delivery = self._by_id.get(id(request))
         # Fetched once more, inline in its own callback, it is booked by nobody.
         if delivery is not None and delivery.lease is not None and delivery.fetches <= 1:

@@ -21,6 +21,7 @@ TESTS = [
     "tests/conformance",
     "tests/integration/backends/test_audit.py",
     "tests/integration/backends/test_redis_keys.py",
+    "tests/integration/backends/test_seed_keys.py",
 ]
 #: On one server: others run the same scripts.
 OPTIONS = ["-m", "redis and not other_server and not alone", "-k", "not cluster"]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 _running: set[Server] = set()
 
@@ -35,23 +36,36 @@ def unmeasured() -> dict[str, str]:
 PORTS, BLOCK = range(10000, 20000), 200
 
 
+def _own_block() -> tuple[range, IO[str]]:
+    """Ports that no other test process of this machine takes its own from, while the file is open."""
+    blocks = [PORTS[start : start + BLOCK] for start in range(0, len(PORTS), BLOCK)]
+    folder = Path(tempfile.gettempdir()) / f"mocra-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for block in blocks:
+        held = (folder / str(block[0])).open("w")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+        else:
+            return block, held
+    raise RuntimeError(f"{len(blocks)} processes have ports of their own by {folder}")
+
+
+def block_of_ports(count: int) -> tuple[list[int], IO[str]]:
+    """*count* free ports of a block of their own. The file has a shared lock on it: what other
+    processes lock in the same way keeps it theirs when this one has ended.
+    """
+    block, held = _own_block()
+    fcntl.flock(held, fcntl.LOCK_SH)
+    return list(itertools.islice(filter(_free, block), count)), held
+
+
 class _Ports:
-    """A block of ports that no other test process of this machine takes its own from."""
+    """This process's, until it ends."""
 
     def __init__(self) -> None:
-        blocks = [PORTS[start : start + BLOCK] for start in range(0, len(PORTS), BLOCK)]
-        folder = Path(tempfile.gettempdir()) / f"mocra-test-ports-{os.getuid()}"
-        folder.mkdir(exist_ok=True)
-        for block in blocks:
-            self.held = (folder / str(block[0])).open("w")
-            try:
-                fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
-            except BlockingIOError:
-                self.held.close()
-            else:
-                break
-        else:
-            raise RuntimeError(f"{len(blocks)} processes have ports of their own by {folder}")
+        block, self.held = _own_block()
         self.turn = itertools.cycle(block)
 
     def next(self) -> int:

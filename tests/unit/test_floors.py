@@ -43,6 +43,8 @@ TABLE: dict[str, set[str]] = {
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "events": {"interfaces", "settings", "backends", "runtime"},
     "feeds": {"runtime"},
+    "pipelines": {"interfaces", "settings", "engine", "runtime", "worker", "backends", "backends.redis"},
+    "seeds": {"settings", "codec", "runtime", "backends"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.
@@ -75,7 +77,7 @@ def room_of(module: str) -> str:
     room = parts[0]
     if room == "backends" and len(parts) > 1 and ".".join(parts[:2]) in TABLE:
         return ".".join(parts[:2])
-    if ".".join(parts[:2]) == "runtime.worker_state":
+    if ".".join(parts[:2]) in ("runtime.worker_state", "runtime.feeding", "runtime.running_worker"):
         return "runtime.worker_state"
     return room
 
@@ -203,8 +205,8 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     # A worker's start: these two would be half of it.
     code = (
         "import sys, mocra_scrapy.scheduler, mocra_scrapy.worker.assembly, mocra_scrapy.codec.requests;"
-        "import mocra_scrapy.extensions.feedexport;"
-        "print([m for m in ('itemadapter', 'pydantic_core') if m in sys.modules])"
+        "import mocra_scrapy.extensions.feedexport, mocra_scrapy.extensions.seeds;"
+        "print([m for m in ('itemadapter', 'pydantic_core', 'msgspec', 'mocra_scrapy.seeds') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

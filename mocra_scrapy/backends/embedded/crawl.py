@@ -52,7 +52,7 @@ class StoredCrawl:
         """Forget everything; who listens goes on listening."""
         self.run, self.finished, self.shards = 0, False, 0
         self.seeding, self.seeder = Seeding.OPEN, ""
-        self.winner = ""
+        self.winner, self.positions = "", dict[str, bytes]()
         self.job: Job | None = None
         self.begun = 0.0  # by the wall's clock
         self.seen = FingerprintFilter()

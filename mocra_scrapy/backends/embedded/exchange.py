@@ -4,15 +4,27 @@ lease, answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.permits import come_down
+from mocra_scrapy.backends.embedded.runs import move
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.stalls import MOST
 from mocra_scrapy.backends.embedded.throttled_leasing import ThrottledLeasing
 from mocra_scrapy.backends.embedded.workers import Answered
-from mocra_scrapy.models import LONGEST, UNBOUNDED, Bounds, Burial, Departure, Entry, Exchange, Lease, QueueOptions
+from mocra_scrapy.models import (
+    LONGEST,
+    NOWHERE,
+    UNBOUNDED,
+    Bounds,
+    Burial,
+    Departure,
+    Entry,
+    Exchange,
+    Lease,
+    QueueOptions,
+)
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
@@ -30,6 +42,7 @@ def exchange(
     bury: Sequence[Burial] = (),
     want: int = 0,
     bounds: Bounds = UNBOUNDED,
+    positions: Mapping[str, bytes] = NOWHERE,
 ) -> Exchange:
     """The call number *call* of *worker*, or its answer once more.
 
@@ -45,6 +58,8 @@ def exchange(
     crawl.budgets.begin(bounds.budgets, now)
     freed = turn.take_notice(bounds)
     freed += turn.push(push, numbers)
+    if positions:
+        turn.move(positions)
     freed += turn.settle(ack, release, bury)
     freed += turn.pass_time()
     turn.bury_stalled(want)
@@ -116,6 +131,10 @@ class _Turn:
         if any(done.stored):
             crawl.reopen()
         return ready
+
+    def move(self, positions: Mapping[str, bytes]) -> None:
+        """Of sources that were read so far."""
+        self._done.positioned = move(self._crawl, self._me.name, positions)
 
     def _is_refused(self, place: int, entry: Entry, number: int | None) -> bool:
         """What is known is a duplicate, whatever budgets say."""
@@ -272,6 +291,7 @@ class _Turn:
             dict(done.refused),
             tuple(done.withdrawn),
             tuple(done.kept),
+            done.positioned,
             frozenset(done.stale),
         )
 

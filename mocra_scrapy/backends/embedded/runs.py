@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
@@ -52,6 +53,7 @@ def _is_unfinished(crawl: StoredCrawl) -> bool:
 def _begin(crawl: StoredCrawl, options: QueueOptions) -> None:
     if not crawl.run:
         crawl.born += 1
+        crawl.positions.clear()
     crawl.budgets.clear()
     if not (crawl.run and options.keep_seen):
         crawl.seen.clear()  # without a record it is nobody's
@@ -70,6 +72,18 @@ def claim_seeding(crawl: StoredCrawl, options: QueueOptions, worker: str, now: f
         if seeder is not None and seeder.expires >= now:
             return False
     crawl.seeding, crawl.seeder = Seeding.CLAIMED, worker
+    return True
+
+
+def move(crawl: StoredCrawl, worker: str, positions: Mapping[str, bytes]) -> bool:
+    """Positions of sources, as *worker* says; whether it is the one that seeds."""
+    if crawl.seeding is not Seeding.CLAIMED or crawl.seeder != worker:
+        return False
+    for name, position in positions.items():
+        if position:
+            crawl.positions[name] = position
+        else:
+            crawl.positions.pop(name, None)
     return True
 
 

@@ -19,7 +19,8 @@ class Answered:
         crowded: those that had no permit for it.
         holds: slot or scope -> until when nobody departs.
         more: whether the next call finds something at once.
-        lost, reclaimed, given_up, stalled, refused, withdrawn, stale: as in :class:`~mocra_scrapy.models.Exchange`.
+        lost, reclaimed, given_up, stalled, refused, withdrawn, positioned, stale: as in
+            :class:`~mocra_scrapy.models.Exchange`.
     """
 
     call: int
@@ -39,6 +40,7 @@ class Answered:
     stalled: int = 0
     refused: dict[int, str] = field(default_factory=dict)
     withdrawn: list[Withdrawn] = field(default_factory=list)
+    positioned: bool = False
     stale: set[int] = field(default_factory=set)
 
 

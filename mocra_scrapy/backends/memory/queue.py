@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 
 from zope.interface import implementer
@@ -16,6 +16,7 @@ from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
 from mocra_scrapy.backends.memory.store import MemoryCrawl
 from mocra_scrapy.interfaces import IImmediateQueue
 from mocra_scrapy.models import (
+    NOWHERE,
     UNBOUNDED,
     Audit,
     Bounds,
@@ -96,8 +97,19 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
-        return self.exchange_now(worker, call, push=push, ack=ack, release=release, bury=bury, want=want, bounds=bounds)
+        return self.exchange_now(
+            worker,
+            call,
+            push=push,
+            ack=ack,
+            release=release,
+            bury=bury,
+            want=want,
+            bounds=bounds,
+            positions=positions,
+        )
 
     def exchange_now(
         self,
@@ -110,6 +122,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
         return exchange(
             self._crawl,
@@ -124,7 +137,11 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
             bury=bury,
             want=want,
             bounds=bounds,
+            positions=positions,
         )
+
+    async def positions(self) -> Mapping[str, bytes]:
+        return dict(self._crawl.positions)
 
     async def wait(self, worker: str, timeout: float) -> bool:
         return await self._crawl.wakeups.wait(worker, timeout)

@@ -17,6 +17,7 @@ from mocra_scrapy.backends.redis.events import RedisEventStream
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
+from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 from mocra_scrapy.backends.redis.shared import RedisShared
 from mocra_scrapy.backends.redis.stalls import RedisStalls
 from mocra_scrapy.backends.redis.workers import RedisWorkers
@@ -85,6 +86,14 @@ class RedisBackend:
 
     def worker_registry(self) -> IWorkers:
         return RedisWorkers(self._client, self._prefix)
+
+    def seed_pile(self, key: str, worker: str, lease: float) -> RedisSeedPile:
+        """A list, set or sorted set of seeds. Of Redis alone: other backends have no keys that other programs fill."""
+        return RedisSeedPile(self._client, key, worker, lease)
+
+    def seed_stream(self, key: str) -> RedisSeedStream:
+        """A stream of seeds."""
+        return RedisSeedStream(self._client, key)
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return RedisEventStream(self._client, self._prefix, name, keep)

@@ -44,7 +44,7 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
     for which, leases in ((1, turn.ack), (2, turn.release), (3, [burial.lease for burial in turn.bury])):
         for i, lease in enumerate(leases):
             places_of(lease.shard)[which].append(i)
-    return {
+    parts = {
         shard: Part(
             ShardTurn(
                 [_on(shard, turn.push[i]) for i in at[0]],
@@ -56,6 +56,8 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
         )
         for shard, at in places.items()
     }
+    parts[0].turn.positions = turn.positions
+    return parts
 
 
 def _on(shard: int, entry: Entry) -> Entry:
@@ -154,9 +156,9 @@ class DividedExchanges:
 
         # Children are stored before their parent goes, acknowledged or buried (a callback may yield
         # some and then raise): where these are on different shards, in two steps. What is released
-        # stays stored, so it waits for nothing.
+        # stays stored, so it waits for nothing. A position goes last, too: it is never ahead of its seeds.
         pushing = {s for s, part in parts.items() if part.turn.push}
-        going = {s for s, part in parts.items() if part.turn.ack or part.turn.bury}
+        going = {s for s, part in parts.items() if part.turn.ack or part.turn.bury or part.turn.positions}
         first: dict[int, Exchange] = {}
         waits = said is not None and self._blocks.may_wait(turn.push)
         if waits or (going and pushing and len(pushing | going) > 1):
@@ -268,6 +270,7 @@ class DividedExchanges:
             stalled=sum(a.stalled for a in everyone),
             withdrawn=[one for a in everyone for one in a.withdrawn],
             kept=kept,
+            positioned=answers[0].positioned,
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -125,6 +125,7 @@ class ShardTurn:
     want: int = 0
     bounds: Bounds = UNBOUNDED
     most_bytes: int = LEASED_BYTES
+    positions: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def burial_argument(burial: Burial) -> list[Any]:
@@ -187,6 +188,8 @@ def pack_turn(
         asked["release"] = [lease.token for lease in turn.release]
     if turn.bury:
         asked["bury"] = [burial_argument(burial) for burial in turn.bury]
+    if turn.positions:
+        asked["positions"] = dict(turn.positions)
     if turn.bounds is not UNBOUNDED:
         _pack_bounds(turn.bounds, asked)
     return packed(asked)
@@ -296,6 +299,7 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             open_refused(told.get(b"stored", b"")),
             open_withdrawn(told[b"withdrawn"], told.get(b"bodies", ())) if b"withdrawn" in told else (),
             _flags(told[b"kept"]) if b"kept" in told else [False] * len(told.get(b"buried", b"")),
+            b"positioned" in told,
             _stale(told.get(b"stored", b"")),
         )
         return with_blocks(answer, told)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mocra_scrapy.backends.redis.audit import RedisAudit
@@ -15,7 +15,7 @@ from mocra_scrapy.models import EVERY_LETTER, CrawlRecord, CrawlState, Entry, Qu
 from mocra_scrapy.models.entries import BETWEEN, fingerprint_number
 
 SIZE, WORKERS, PEEK, FORGET = (load_script(name) for name in ("size", "list_workers", "peek", "forget"))
-RECORD = load_script("crawl_record")
+RECORD, POSITIONS = load_script("crawl_record"), load_script("crawl_positions")
 
 #: Fingerprints of one call, so that a script stays short.
 PART = 200
@@ -28,6 +28,10 @@ class RedisQueueInspection(RedisAudit):
 
     async def state(self) -> CrawlState:
         return open_state(await self._shards.run(LOOK_AT_CRAWL, 0))
+
+    async def positions(self) -> Mapping[str, bytes]:
+        flat = await self._shards.run(POSITIONS, 0)
+        return {name.decode("utf-8", "surrogateescape"): at for name, at in zip(flat[::2], flat[1::2], strict=True)}
 
     async def record(self) -> CrawlRecord:
         about, begun, heard, by = await self._shards.run(RECORD, 0)

@@ -8,7 +8,7 @@ the filter, the order and the fairness within it need no agreement between shard
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from zope.interface import implementer
@@ -35,6 +35,7 @@ from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import IRequestQueue
 from mocra_scrapy.models import (
+    NOWHERE,
     UNBOUNDED,
     Bounds,
     BudgetState,
@@ -198,10 +199,11 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         bury: Sequence[Burial] = (),
         want: int = 0,
         bounds: Bounds = UNBOUNDED,
+        positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
         if not self._shards.count:
             await self._shards.known()
-        turn = ShardTurn(push, ack, release, bury, want, bounds)
+        turn = ShardTurn(push, ack, release, bury, want, bounds, positions=positions)
         if self._shards.count == 1:  # nothing to divide, and one answer is the answer
             answer = await self._ask(worker, STEPS * call + STEPS - 1, 0, turn)
         else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,3 +218,33 @@ async def test_a_start_that_lost_its_lock_hears_of_it_at_its_next_seed() -> None
             await seed(scheduler, start)
         assert given == URLS[:2]
         assert await seeding_of(scheduler) is not Seeding.DONE
+
+
+async def test_a_start_that_breaks_off_is_known_and_seeds_nothing_for_good() -> None:
+    async def broken() -> AsyncIterator[Request]:
+        yield Request(URLS[0])
+        raise RuntimeError("no more")
+
+    async with opened() as scheduler:
+        await driven(scheduler)
+        with pytest.raises(RuntimeError, match="no more"):
+            await seed(scheduler, broken)
+        assert scheduler.worker.status.start_failed
+        await eventually(lambda: not scheduler.worker.outbox)
+        assert await seeding_of(scheduler) is not Seeding.DONE
+
+
+async def test_who_closes_tells_the_queue_at_once() -> None:
+    async with opened() as scheduler:
+        scheduler.worker.status.kicked.clear()
+        scheduler.worker.on_closing()
+        assert scheduler.worker.status.kicked.is_set()
+
+
+async def test_without_a_prefetch_one_is_leased_when_the_engine_asks() -> None:
+    async with opened() as scheduler:
+        worker, options = scheduler.worker, replace(scheduler.mocra.options, prefetch=0)
+        worker.status.hungry = True
+        assert worker.loop._want(options) == 1
+        worker.status.hungry = False
+        assert worker.loop._want(options) == 0

@@ -58,7 +58,7 @@ async def free() -> None:
 Handle = Callable[[Stage, Any], Any]
 HANDLERS: dict[str, Handle] = {
     "scrapy": lambda stage, result: Scraper.handle_spider_output_async(stage, result, ASKED, PAGE),
-    "ours": lambda stage, result: Output(stage.crawler.engine, stage, free, stage.late.append, bool).handle(
+    "ours": lambda stage, result: Output(stage.crawler.engine, stage, free, stage.late.append).handle(
         result, ASKED, PAGE
     ),
 }
@@ -192,7 +192,7 @@ async def test_a_thousand_links_let_others_have_their_turn() -> None:
 @pytest.mark.parametrize("is_starting", [True, False])
 async def test_start_goes_on_before_what_a_page_gives_is_taken_in(is_starting: bool) -> None:
     stage, before = Stage(8), []
-    output = Output(stage.crawler.engine, stage, free, stage.late.append, lambda: is_starting)
+    output = Output(stage.crawler.engine, stage, free, stage.late.append, is_starting=lambda: is_starting)
     handling = asyncio.ensure_future(output.handle(iter([Request("http://s.test/1")]), ASKED, PAGE))
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_soon(lambda: before.append(len(stage.seen)))  # as a start() that is woken
@@ -208,7 +208,7 @@ async def test_a_callback_waits_while_there_is_no_room(kind: Any) -> None:
     async def room() -> None:
         await gate.wait()
 
-    output = Output(stage.crawler.engine, stage, room, stage.late.append, bool)
+    output = Output(stage.crawler.engine, stage, room, stage.late.append)
     links = kind(Request(f"http://s.test/{n}") for n in range(2 * AT_A_TIME))
     handling = asyncio.ensure_future(output.handle(links, ASKED, PAGE))
     for _ in range(5 * AT_A_TIME):

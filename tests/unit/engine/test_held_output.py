@@ -24,7 +24,7 @@ class Whole:
         self.too_many = 0
         self.undone: list[int] = []
         self.output = Output(
-            self.stage.crawler.engine, self.stage, free, self.stage.late.append, bool, hold=lambda _: self._held(most)
+            self.stage.crawler.engine, self.stage, free, self.stage.late.append, hold=lambda _: self._held(most)
         )
 
     def _held(self, most: int) -> Held:

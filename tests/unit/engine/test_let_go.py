@@ -37,7 +37,7 @@ class Waiting:
         self.stage = Stage(8)
         self.stage.slot = Slot()
         self.gate = asyncio.Event()
-        self.output = Output(self.stage.crawler.engine, self.stage, free, self.stage.late.append, bool)
+        self.output = Output(self.stage.crawler.engine, self.stage, free, self.stage.late.append)
 
     async def outputs(self) -> AsyncIterator[Any]:
         yield Request("http://s.test/1")

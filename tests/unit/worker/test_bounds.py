@@ -37,10 +37,10 @@ def test_what_is_under_way_counts_until_it_is_confirmed() -> None:
     sent = sum(len(push.entry.body) for push in batch.pushes)
     assert BATCH_BYTES <= sent < BATCH_BYTES + len(body)
     assert outbox.is_full(10_000), "it may have to be sent again"
-    outbox.confirm(batch)
+    outbox.confirm(batch, positioned=False)
     assert not outbox.is_full(10_000)
     while outbox:
-        outbox.confirm(outbox.take(BATCH, BATCH_BYTES))
+        outbox.confirm(outbox.take(BATCH, BATCH_BYTES), positioned=False)
     assert outbox.bytes == 0
 
 

@@ -300,3 +300,14 @@ def test_not_where_each_worker_is_polite_for_itself() -> None:
         ThrottleMiddleware.from_crawler(
             get_crawler(OneSpider, {"MOCRA_THROTTLE_SCOPE": "worker"}, prevent_warnings=False)
         )
+
+
+async def test_a_permit_that_comes_free_lets_the_worker_look_again(desk: Any) -> None:
+    one = desk(CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    await one.session.queue.join("worker")
+    request = await one.depart()
+    one.status.dry = True  # the last look found nothing for want of it
+    one.status.kicked.clear()
+    one.bypass.left(request)
+    assert not one.status.dry
+    assert one.status.kicked.is_set()

@@ -8,6 +8,7 @@ import pytest
 from scrapy import Spider
 from scrapy.utils.test import get_crawler
 
+from mocra_scrapy import signals
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable, ConfigurationError, MocraError
 from mocra_scrapy.models import CrawlState
 from mocra_scrapy.worker import outages as module
@@ -54,3 +55,20 @@ async def test_a_refusal_is_not_repeated_for_ever(outages: Outages, error: Mocra
     with pytest.raises(type(error)) as raised:
         await insist(outages, AWAY, *[error] * REFUSALS)
     assert raised.value is error
+
+
+async def test_who_listens_hears_that_it_is_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
+    crawler, heard = get_crawler(Spider), []
+
+    def back(seconds: float) -> None:
+        heard.append(seconds)
+
+    crawler.signals.connect(back, signals.backend_available)
+    outages = Outages(crawler, "redis://h", QueueStatus(CrawlState(1)), lambda: None)
+    await insist(outages)
+    assert heard == []
+    await insist(outages, AWAY, AWAY)
+    await insist(outages)
+    (seconds,) = heard
+    assert 0 <= seconds < 60

@@ -20,14 +20,14 @@ def test_children_and_the_end_of_their_parent_are_one_batch() -> None:
     assert (len(outbox), outbox.put, outbox.bytes) == (3, 3, 2500)
     batch = outbox.take(200, 10**6)
     assert ([lease.token for lease in batch.acks], batch.pushes) == (["a"], [])
-    outbox.confirm(batch)
+    outbox.confirm(batch, positioned=False)
     batch = outbox.take(200, 10**6)  # more than a batch, and alone
     assert ([lease.token for lease in batch.acks], batch.pushes) == (["p"], children)
     assert (len(outbox), outbox.confirmed) == (2, 1)
-    outbox.confirm(batch)
+    outbox.confirm(batch, positioned=False)
     assert (len(outbox), outbox.confirmed, outbox.bytes) == (1, 2, 0)
     batch = outbox.take(200, 10**6)
-    outbox.confirm(batch)
+    outbox.confirm(batch, positioned=False)
     assert not outbox
     assert outbox.put == outbox.confirmed == 3
 

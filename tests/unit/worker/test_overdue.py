@@ -233,3 +233,10 @@ async def test_a_worker_that_closed_in_time_is_silent(clock: Clock, caplog: pyte
     idle.overdue.closing()
     clock.move(100)
     assert caplog.messages == []
+
+
+def test_what_comes_too_late_is_counted(clock: Clock) -> None:
+    world = World(clock)
+    for output in (Request("http://s.test/late"), {"an": "item"}):
+        world.overdue.late_output(output)
+    assert world.stats["mocra/callback/late_output"] == 2

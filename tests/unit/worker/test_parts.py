@@ -163,11 +163,11 @@ def test_a_batch_is_a_prefix() -> None:
     assert [r.token for r in batch.releases] == ["r"]
     assert not batch.burials
     assert (len(outbox), outbox.waiting, outbox.confirmed) == (5, 2, 0), "not confirmed: still here"
-    outbox.confirm(batch)
+    outbox.confirm(batch, positioned=False)
     assert (len(outbox), outbox.waiting, outbox.confirmed) == (2, 2, 2)
     rest = outbox.take(10, 10**6)
     assert (len(rest.pushes), len(rest.burials)) == (1, 1)
-    outbox.confirm(rest)
+    outbox.confirm(rest, positioned=False)
     assert outbox.confirmed == outbox.put
     assert not outbox
     assert not outbox.take(5, 5)
@@ -290,7 +290,7 @@ def test_burials_of_one_entry_travel_together() -> None:
     outbox.ack(lease("c"))
     batch = outbox.take(2, 1000)
     assert (len(batch.acks), len(batch.burials), len(outbox)) == (1, 5, 3)
-    outbox.confirm(batch)
+    outbox.confirm(batch, positioned=False)
     assert (outbox.confirmed, outbox.put, len(outbox)) == (2, 3, 1)
 
 

@@ -22,7 +22,7 @@ from mocra_scrapy.models import (
     SlotLimit,
     digest_of,
 )
-from mocra_scrapy.worker.rule_differences import RuleDifferences, differences
+from mocra_scrapy.worker.rule_differences import RuleDifferences, differences, listed
 
 MINE = RuleSet(SlotLimit(interval=1, concurrency=8), {"a": SlotLimit(interval=2)}, [("*.t", SlotLimit(interval=3))])
 OTHER = replace(MINE, default=SlotLimit(interval=2, concurrency=8))
@@ -118,3 +118,8 @@ def test_the_order_of_patterns_counts() -> None:
     assert list(differences(RuleSet(patterns=[one, two]), RuleSet(patterns=[two, one]))) == [
         "MOCRA_THROTTLE has its patterns in another order"
     ]
+
+
+def test_a_few_names_are_listed_and_of_many_the_first() -> None:
+    assert listed(list("abcde")) == "a, b, c, d, e"
+    assert listed(list("abcdef")) == "a, b, c, d, e, … (6 in all)"

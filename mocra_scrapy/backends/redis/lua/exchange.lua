@@ -6,13 +6,14 @@
 -- the last ones may be missing; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
 -- body, that body, the last part of a letter, then, where it has one, kind and response} each; rules: digest of the worker's;
 -- own: these, where it was asked for them, see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted:
--- names of which it wants a permit for what does not come from here.
+-- names of which it wants a permit for what does not come from here; positions: name -> bytes, on the shard with the record.
 -- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1 (stored: a to e for a budget that refused, - where
 -- the parent is gone); groups: {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen};
 -- due: ms until next_due or -1; state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or
 -- what is booked, and now: us; permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose
--- leases are probes; rules: version of those in force; rule_sets: how many, where they differ; withdrawn, bodies: see
--- lib/withdrawing.lua; needed, used_up: see lib/budgets.lua, and stored has a ` for what waits for a block
+-- leases are probes; rules: version of those in force; rule_sets: how many, where they differ; positioned: 1 when positions
+-- moved; withdrawn, bodies: see lib/withdrawing.lua; needed, used_up: see lib/budgets.lua, and stored has a ` for what waits
+-- for a block
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -99,6 +100,7 @@ local function answer()
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
         rule_sets = rules.different() > 1 and rules.different() or nil, needed = done.needed, used_up = done.used_up,
         withdrawn = done.withdrawn, bodies = done.withdrawn and #withdrawing.bodies > 0 and withdrawing.bodies or nil,
+        positioned = done.positioned,
     })
 end
 
@@ -275,6 +277,7 @@ return journal.whole(function()
     renew()
     if asked.budgets then done.used_up = budgets.begin(asked.budgets) end
     push()
+    if asked.positions and crawl.move(worker, asked.positions) then done.positioned = 1 end
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
     events = events + settling(asked, own, done)
     promote()

@@ -39,5 +39,16 @@ local crawl = (function()
         if read().seeding == 'claimed' and record.seeder == worker then seed('open', '') end
     end
 
-    return {key = key, read = read, state = state, reopen = reopen, seed = seed, vacate_seeding = vacate_seeding}
+    local function move(worker, positions)  -- of sources; whether it is this worker that says them
+        if read().seeding ~= 'claimed' or record.seeder ~= worker then return false end
+        for name, position in pairs(positions) do
+            local field = 'at:' .. name
+            local was = call('HGET', key, field)
+            if position == '' then call('HDEL', key, field) else call('HSET', key, field, position) end
+            if was then journal.note('HSET', key, field, was) else journal.note('HDEL', key, field) end
+        end
+        return true
+    end
+
+    return {key = key, move = move, read = read, state = state, reopen = reopen, seed = seed, vacate_seeding = vacate_seeding}
 end)()

@@ -10,7 +10,8 @@
 --   crawl            hash    (shard 0) run; finished: 0 or 1; seeding: open, claimed  reset
 --                            or done; seeder, winner: workers; shards; born: us
 --                            when this record was made; begun: ms when this run
---                            was; job, about: digest and text of whose it is; or
+--                            was; job, about: digest and text of whose it is;
+--                            at:<name>: position of a source; or
 --                            only reset_by, reset_at: who deletes the crawl, and
 --                            ms when it last did
 --   dictionaries     hash    (shard 0) identity -> compression dictionary; 'current'  reset

@@ -33,3 +33,19 @@ class ManySpider(scrapy.Spider):
 
     def parse(self, response):
         yield {"url": response.url}
+
+
+class ShelfSpider(scrapy.Spider):
+    """The graph, with ``items`` items of each page."""
+
+    name = "shelf"
+
+    async def start(self):
+        yield scrapy.Request(f"{self.site}/page/0")
+
+    def parse(self, response):
+        page = response.url.rpartition("/")[2]
+        for n in range(int(self.items)):
+            yield {"id": f"{page}/{n}", "title": f"number {n} of page {page}"}
+        for href in response.css("a::attr(href)").getall():
+            yield response.follow(href)

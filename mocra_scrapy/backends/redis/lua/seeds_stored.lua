@@ -1,0 +1,3 @@
+-- These seeds are stored, see seeds_take.lua. KEYS: what our keys begin with, the source. ARGV: worker, number, ...
+-- -> how many of them were still this worker's
+return redis.call('HDEL', KEYS[1] .. ':taken:' .. ARGV[1], unpack(ARGV, 2))

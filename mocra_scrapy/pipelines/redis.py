@@ -1,0 +1,135 @@
+"""``RedisPipeline``: entries of a stream or list, or fields of a hash.
+
+A stream or list has an item twice where its page was fetched twice; its entries carry the item's
+origin. A hash is keyed by ``MOCRA_REDIS_ITEMS_ID``: the same item is written over itself. Each is as
+durable as the server's ``appendfsync`` makes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.backends import redact_url
+from mocra_scrapy.exceptions import BackendError, BackendUnavailable, ConfigurationError, ItemRefused, SinkUnavailable
+from mocra_scrapy.pipelines.batch import BatchPipeline, Place
+from mocra_scrapy.pipelines.sink import StoredItem
+from mocra_scrapy.settings.pipelines import RedisItemsOptions, read_redis_items
+from mocra_scrapy.settings.reader import SettingsReader
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+    from mocra_scrapy.backends.redis.connection.client import RedisClient
+
+WANTED = "MOCRA_REDIS_ITEMS_URL"
+
+
+class RedisPipeline(BatchPipeline):
+    """Idempotent as a hash, at least once as a stream or list; see ``docs/guides/store-items``."""
+
+    kind = "redis"
+
+    @classmethod
+    def make_sink(cls, settings: BaseSettings, place: Place) -> RedisSink:
+        more = SettingsReader(settings).mapping("MOCRA_REDIS_OPTIONS")
+        return RedisSink(read_redis_items(settings, place.crawl), more, place.field)
+
+
+class RedisSink:
+    """See :class:`~mocra_scrapy.pipelines.sink.Sink`. *more*: arguments of the client."""
+
+    def __init__(self, options: RedisItemsOptions, more: dict[str, Any], field: str) -> None:
+        self._options, self._field = options, field
+        shown = redact_url(options.url)
+        self.name = f"{options.kind} {options.key} of {shown}"
+        try:
+            from mocra_scrapy.backends.redis.connection.client import RedisClient
+            from mocra_scrapy.backends.redis.connection.url import parse_url
+        except ImportError as error:
+            raise ConfigurationError(
+                "ITEM_PIPELINES", "RedisPipeline needs redis", 'pip install "mocra-scrapy[redis]"'
+            ) from error
+        self._client: RedisClient = RedisClient(parse_url(options.url, more, shown), options.key)
+
+    async def open(self) -> None:
+        await self._do(self._check)
+
+    async def _check(self) -> None:
+        await self._client.raw.ping()
+        found = (await self._client.raw.type(self._options.key)).decode()
+        if found not in ("none", self._options.kind):
+            raise ConfigurationError(
+                "MOCRA_REDIS_ITEMS_KEY",
+                f"{self._options.key!r} is a {found} already, and MOCRA_REDIS_ITEMS_KIND is {self._options.kind!r}",
+                "Name another key, or another kind",
+            )
+
+    async def write(self, batch: Sequence[StoredItem]) -> None:
+        if self._options.kind == "hash":
+            self._check_ids(batch)
+
+        async def send() -> None:
+            # One transaction: all of it or nothing, and no other client's entries in between.
+            async with self._client.raw.pipeline(transaction=True) as pipe:
+                self._fill(pipe, batch)
+                await pipe.execute()
+
+        await self._do(send)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # ------------------------------------------------------------------ inside
+
+    def _fill(self, pipe: Any, batch: Sequence[StoredItem]) -> None:
+        options, texts = self._options, [item.with_origin(self._field) for item in batch]
+        if options.kind == "stream":
+            bound: dict[str, Any] = {"maxlen": options.maxlen, "approximate": True} if options.maxlen else {}
+            for text in texts:
+                pipe.xadd(options.key, {"item": text}, **bound)
+        elif options.kind == "list":
+            pipe.rpush(options.key, *texts)
+            if options.maxlen:
+                pipe.ltrim(options.key, -options.maxlen, -1)
+        else:
+            pipe.hset(options.key, mapping={self._id(item): text for item, text in zip(batch, texts, strict=True)})
+
+    def _id(self, item: StoredItem) -> str:
+        """What it is known by: its one field, or several as a JSON list."""
+        values = [item.fields[name] for name in self._options.id]
+        if len(values) == 1 and isinstance(values[0], str):
+            return values[0]
+        fields = json.loads(item.text)  # as JSON has them: dates, decimals
+        shown = [fields[name] for name in self._options.id]
+        return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else json.dumps(shown, sort_keys=True)
+
+    def _check_ids(self, batch: Sequence[StoredItem]) -> None:
+        refused = {
+            at: f"field {name!r} of MOCRA_REDIS_ITEMS_ID is missing or None"
+            for at, item in enumerate(batch)
+            for name in self._options.id
+            if item.fields.get(name) is None
+        }
+        if refused:
+            raise ItemRefused(next(iter(refused.values())), refused)
+
+    async def _do(self, call: Any) -> None:
+        from mocra_scrapy.backends.redis.connection.errors import translated
+
+        try:
+            with translated(self._client.target.redacted, self._options.key):
+                await call()
+        except BackendUnavailable as error:
+            await self._client.close()
+            raise SinkUnavailable(str(error)) from error
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                error.subject.replace("MOCRA_BACKEND", WANTED), error.problem, error.fix
+            ) from error
+        except BackendError as error:
+            raise ItemRefused(str(error)) from error
+        except BaseException:
+            await self._client.close()  # cancelled in the middle of an answer
+            raise
