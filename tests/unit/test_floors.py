@@ -41,7 +41,7 @@ TABLE: dict[str, set[str]] = {
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
-    "events": {"interfaces", "settings", "backends", "runtime"},
+    "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
     "pipelines": {"interfaces", "settings", "engine", "runtime", "worker", "backends", "backends.redis"},
     "seeds": {"settings", "codec", "runtime", "backends"},
