@@ -14,8 +14,6 @@ from mocra_scrapy.events.sink import Refused
 from mocra_scrapy.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Producer
-
     from mocra_scrapy.backends.kafka.address import KafkaAddress
     from mocra_scrapy.events.envelope import Record
     from mocra_scrapy.settings.events import SinkOptions
@@ -70,7 +68,7 @@ class _Sender:
         self._address, self._topic, self._setting = address, topic, setting
         self._ears = Ears(address)
         self._turn = threading.Lock()
-        self._producer: Producer | None = None
+        self._producer: Any = None
 
     def send(self, messages: Sequence[dict[str, Any]], given_up: Callable[[], bool]) -> None:
         """Returns when all *messages* are stored.
@@ -99,13 +97,11 @@ class _Sender:
             producer.flush(LOOK)
             if self._ears.refused is not None or given_up():
                 raise self._ears.unavailable()
-        failed: list[KafkaError] = [error for error in told if error is not None]
+        failed = [error for error in told if error is not None]
         if failed:
             raise meaning(failed[0], self._topic, self._setting, self._ears)
 
-    def _produce(
-        self, producer: Producer, message: dict[str, Any], told: list[Any], given_up: Callable[[], bool]
-    ) -> None:
+    def _produce(self, producer: Any, message: dict[str, Any], told: list[Any], given_up: Callable[[], bool]) -> None:
         while True:
             try:
                 producer.produce(self._topic, **message, on_delivery=lambda error, _: told.append(error))
