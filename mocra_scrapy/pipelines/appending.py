@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -67,7 +68,13 @@ class AppendedFile:
         self.size = size
 
     def rename(self, path: Path) -> None:
-        """In one step; the name survives a crash of the machine, unless the disk is failing."""
+        """In one step; the name survives a crash of the machine, unless the disk is failing.
+
+        Raises:
+            FileExistsError: never written over.
+        """
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, f"{path} exists")
         self.path.rename(path)
         self.path = path
         with contextlib.suppress(OSError):

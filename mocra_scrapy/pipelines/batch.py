@@ -65,10 +65,12 @@ class BatchPipeline:
 
     Attributes:
         kind: a name of its class; spill files have it.
+        opened: what the log says when the sink is open, with a place for its name.
         sink: where batches go.
     """
 
     kind: ClassVar[str]
+    opened: ClassVar[str] = "Items go to %s"
 
     def __init__(self, crawler: Crawler) -> None:
         assert crawler.stats is not None
@@ -76,7 +78,7 @@ class BatchPipeline:
         self._options = options = read_store_options(crawler.settings)
         mocra, spider = getattr(crawler, ATTRIBUTE, None), getattr(crawler.spidercls, "name", None) or "spider"
         crawl, worker = (spider, worker_name()) if mocra is None else (mocra.crawl, mocra.worker)
-        self.sink = self.make_sink(crawler.settings, Place(spider, crawl, worker, options.field))
+        self.sink = self.sink_for(crawler, Place(spider, crawl, worker, options.field))
         self._origins = Origins(crawler)
         self._spill: Spill | None = None
         if options.spill is not None:
@@ -90,6 +92,10 @@ class BatchPipeline:
     def from_crawler(cls, crawler: Crawler) -> Self:
         with told_in_one_line(crawler):
             return cls(crawler)
+
+    def sink_for(self, crawler: Crawler, place: Place) -> Sink:
+        """The same, for a crawl: :meth:`make_sink`, unless it takes more than settings."""
+        return self.make_sink(crawler.settings, place)
 
     @classmethod
     @abstractmethod
@@ -157,7 +163,7 @@ class BatchPipeline:
                     closing=partial(is_closing, self.crawler),
                     spill=None if self._spill is None else self._put_aside,
                 )
-                logger.info("Items go to %s", self.sink.name)
+                logger.info(self.opened, self.sink.name)
 
     async def _put_aside(self, items: Sequence[StoredItem]) -> None:
         assert self._spill is not None

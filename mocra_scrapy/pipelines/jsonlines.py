@@ -150,9 +150,7 @@ class _Files:
             self._file = None
         begun = self._file is None
         if self._file is None:
-            self._number += 1
-            file = AppendedFile(self._options.folder / f"{self._stem}-{self._number}{self._suffix}{PART}")
-            self._file = file
+            self._file = AppendedFile(self._next())
             sync_folder(self._options.folder)
         self._file.append(data)
         if self._options.rotate_bytes and self._file.size >= self._options.rotate_bytes:
@@ -161,6 +159,15 @@ class _Files:
             except OSError as error:  # the batch is stored all the same
                 logger.warning("%s: a file could not be finished and goes on: %s", self._options.folder, error)
         return begun
+
+    def _next(self) -> Path:
+        """A name that is free: a replay writes for the worker that spilled, beside its files."""
+        while True:
+            self._number += 1
+            done = self._options.folder / f"{self._stem}-{self._number}{self._suffix}"
+            part = done.with_name(f"{done.name}{PART}")
+            if not done.exists() and not part.exists():
+                return part
 
     def finish(self) -> None:
         """The file gets its name; the next batch begins another one.

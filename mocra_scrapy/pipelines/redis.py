@@ -7,8 +7,10 @@ durable as the server's ``appendfsync`` makes it.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.backends import redact_url
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from mocra_scrapy.backends.redis.connection.client import RedisClient
 
 WANTED = "MOCRA_REDIS_ITEMS_URL"
+#: Bytes of a value, unless the server says otherwise; and what an item's origin adds.
+LARGEST, ORIGIN = 512 * 2**20, 200
 
 
 class RedisPipeline(BatchPipeline):
@@ -42,23 +46,18 @@ class RedisSink:
 
     def __init__(self, options: RedisItemsOptions, more: dict[str, Any], field: str) -> None:
         self._options, self._field = options, field
-        shown = redact_url(options.url)
-        self.name = f"{options.kind} {options.key} of {shown}"
-        try:
-            from mocra_scrapy.backends.redis.connection.client import RedisClient
-            from mocra_scrapy.backends.redis.connection.url import parse_url
-        except ImportError as error:
-            raise ConfigurationError(
-                "ITEM_PIPELINES", "RedisPipeline needs redis", 'pip install "mocra-scrapy[redis]"'
-            ) from error
-        self._client: RedisClient = RedisClient(parse_url(options.url, more, shown), options.key)
+        self.name = f"{options.kind} {options.key} of {redact_url(options.url)}"
+        self._client = redis_client(options.url, more, options.key)
+        self._largest = LARGEST
 
     async def open(self) -> None:
-        await self._do(self._check)
-
-    async def _check(self) -> None:
-        await self._client.raw.ping()
-        found = (await self._client.raw.type(self._options.key)).decode()
+        async with self._errors():
+            await self._client.raw.ping()
+            found = (await self._client.raw.type(self._options.key)).decode()
+            with contextlib.suppress(BackendError, ConfigurationError):  # many managed servers refuse CONFIG
+                async with redis_errors(self._client, self._options.key, WANTED):
+                    told = await self._client.raw.config_get("proto-max-bulk-len")
+                    self._largest = int(next(iter(told.values()), LARGEST))
         if found not in ("none", self._options.kind):
             raise ConfigurationError(
                 "MOCRA_REDIS_ITEMS_KEY",
@@ -67,21 +66,35 @@ class RedisSink:
             )
 
     async def write(self, batch: Sequence[StoredItem]) -> None:
-        if self._options.kind == "hash":
-            self._check_ids(batch)
-
-        async def send() -> None:
-            # One transaction: all of it or nothing, and no other client's entries in between.
-            async with self._client.raw.pipeline(transaction=True) as pipe:
-                self._fill(pipe, batch)
-                await pipe.execute()
-
-        await self._do(send)
+        self._check(batch)
+        # One transaction: all of it or nothing, and no other client's entries in between.
+        async with self._errors(), self._client.raw.pipeline(transaction=True) as pipe:
+            self._fill(pipe, batch)
+            await pipe.execute()
 
     async def close(self) -> None:
         await self._client.close()
 
     # ------------------------------------------------------------------ inside
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """What concerns all items alike, whatever they are, is no refusal of one."""
+        key = self._options.key
+        try:
+            async with redis_errors(self._client, key, WANTED):
+                yield
+        except ItemRefused as error:
+            if "WRONGTYPE" not in error.reason:
+                raise
+            raise ConfigurationError(
+                "MOCRA_REDIS_ITEMS_KEY", f"somebody made {key!r} something else", f"Delete or rename {key}"
+            ) from error
+        except ConfigurationError as error:
+            if not error.fix.startswith("Grant the user"):
+                raise
+            grant = f"Grant the user: ~{key} +@{self._options.kind} +@connection +@transaction +type"
+            raise ConfigurationError(error.subject, error.problem, grant) from error
 
     def _fill(self, pipe: Any, batch: Sequence[StoredItem]) -> None:
         options, texts = self._options, [item.with_origin(self._field) for item in batch]
@@ -105,31 +118,60 @@ class RedisSink:
         shown = [fields[name] for name in self._options.id]
         return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else json.dumps(shown, sort_keys=True)
 
-    def _check_ids(self, batch: Sequence[StoredItem]) -> None:
+    def _check(self, batch: Sequence[StoredItem]) -> None:
+        """What the server would close the connection for, or store under no name."""
         refused = {
             at: f"field {name!r} of MOCRA_REDIS_ITEMS_ID is missing or None"
             for at, item in enumerate(batch)
             for name in self._options.id
             if item.fields.get(name) is None
         }
+        for at, item in enumerate(batch):
+            if item.size + ORIGIN > self._largest:
+                refused[at] = (
+                    f"its {item.size} bytes are more than the server takes (proto-max-bulk-len {self._largest})"
+                )
         if refused:
             raise ItemRefused(next(iter(refused.values())), refused)
 
-    async def _do(self, call: Any) -> None:
-        from mocra_scrapy.backends.redis.connection.errors import translated
 
-        try:
-            with translated(self._client.target.redacted, self._options.key):
-                await call()
-        except BackendUnavailable as error:
-            await self._client.close()
-            raise SinkUnavailable(str(error)) from error
-        except ConfigurationError as error:
-            raise ConfigurationError(
-                error.subject.replace("MOCRA_BACKEND", WANTED), error.problem, error.fix
-            ) from error
-        except BackendError as error:
-            raise ItemRefused(str(error)) from error
-        except BaseException:
-            await self._client.close()  # cancelled in the middle of an answer
-            raise
+def redis_client(url: str, more: Mapping[str, Any], prefix: str) -> RedisClient:
+    """One that is not connected. *more*: arguments; *prefix*: of the keys, for messages.
+
+    Raises:
+        ConfigurationError: the URL is none, or redis-py is not installed.
+    """
+    try:
+        from mocra_scrapy.backends.redis.connection.client import RedisClient
+        from mocra_scrapy.backends.redis.connection.url import parse_url
+    except ImportError as error:
+        raise ConfigurationError(
+            "ITEM_PIPELINES", "RedisPipeline needs redis", 'pip install "mocra-scrapy[redis]"'
+        ) from error
+    return RedisClient(parse_url(url, more, redact_url(url)), prefix)
+
+
+@asynccontextmanager
+async def redis_errors(client: RedisClient, prefix: str, setting: str) -> AsyncIterator[None]:
+    """Run calls of *client*; what they raise leaves in the words of sinks.
+
+    Raises:
+        SinkUnavailable: no answer, or "not now".
+        ConfigurationError: no rights, a wrong password; names *setting*.
+        ItemRefused: whatever else the server refused.
+    """
+    from mocra_scrapy.backends.redis.connection.errors import translated
+
+    try:
+        with translated(client.target.redacted, prefix):
+            yield
+    except BackendUnavailable as error:
+        await client.close()
+        raise SinkUnavailable(str(error)) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(error.subject.replace("MOCRA_BACKEND", setting), error.problem, error.fix) from error
+    except BackendError as error:
+        raise ItemRefused(str(error)) from error
+    except BaseException:
+        await client.close()  # cancelled in the middle of an answer
+        raise

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 DAY, TERA = 86_400, 2**40
+UNIQUE_OVER = ("run", "crawl")
 COMPRESSIONS, REDIS_KINDS = ("none", "zstd"), ("stream", "list", "hash")
 
 
@@ -87,6 +88,32 @@ def read_store_options(settings: BaseSettings) -> StoreOptions:
         spill=Path(folder) if folder else None,
         spill_max=read.whole("MOCRA_SPILL_MAX_BYTES", 0, TERA, "a size in bytes"),
         field=str(field),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueOptions:
+    """Of ``DeduplicatePipeline``: *over* a run or the crawl; *ttl* in seconds."""
+
+    fields: tuple[str, ...]
+    over: str
+    ttl: float
+
+
+def read_unique(settings: BaseSettings) -> UniqueOptions:
+    """Raises ConfigurationError."""
+    read = SettingsReader(settings)
+    fields = tuple(read.texts("MOCRA_UNIQUE_ITEMS", "fields"))
+    if not fields:
+        raise ConfigurationError(
+            "MOCRA_UNIQUE_ITEMS",
+            "DeduplicatePipeline needs the fields by which an item is known",
+            'Set it, as ["url"]',
+        )
+    return UniqueOptions(
+        fields,
+        over=read.choice("MOCRA_UNIQUE_OVER", UNIQUE_OVER),
+        ttl=read.number("MOCRA_UNIQUE_TTL", 1, 10 * 366 * DAY, "a time in seconds"),
     )
 
 

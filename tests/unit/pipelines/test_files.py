@@ -150,6 +150,23 @@ async def test_what_a_living_worker_writes_is_left_alone(tmp_path: Path) -> None
     assert numbers(tmp_path / "books-one-1.jsonl") == [1, 2]
 
 
+async def test_nothing_is_written_over(tmp_path: Path) -> None:
+    """A replay writes for the worker that spilled, whose files are in that folder already."""
+    for n in range(3):
+        it = sink(tmp_path, "same")
+        await it.open()
+        await it.write([item(n)])
+        await it.close()
+    assert sorted(numbers(path) for path in tmp_path.iterdir()) == [[0], [1], [2]]
+    (tmp_path / "books-dead-1.jsonl").write_text('{"n": 1}\n')
+    (tmp_path / "books-dead-1.jsonl.part").write_text('{"n": 2}\n')
+    it = sink(tmp_path, "other")
+    await it.open()
+    await it.close()
+    assert (tmp_path / "books-dead-1.jsonl").read_text() == '{"n": 1}\n'
+    assert (tmp_path / "books-dead-1.jsonl.part").read_text() == '{"n": 2}\n'
+
+
 async def test_an_empty_part_goes(tmp_path: Path) -> None:
     (tmp_path / "books-dead-1.jsonl.part").write_text('{"n": 1')
     it = sink(tmp_path)

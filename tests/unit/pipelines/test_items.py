@@ -84,7 +84,7 @@ def test_a_scrapy_item_lacks_what_was_not_set() -> None:
         ("half \ud800 of a pair", "half \ud800 of a pair"),
         (None, None),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_values_have_a_form_in_json(value: Any, shown: Any) -> None:
     assert stored({"value": value}) == {"value": shown}
@@ -99,7 +99,7 @@ def test_values_have_a_form_in_json(value: Any, shown: Any) -> None:
         pytest.param(object(), "field 'bad': object has no form in JSON", id="object"),
         ({(1, 2): 3}, "field 'bad': keys must be str"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_none_is_refused_with_the_name_of_the_field(value: Any, told: str) -> None:
     with pytest.raises(ItemRefused, match="^" + told.replace("(", r"\(")):

@@ -18,6 +18,7 @@ from mocra_scrapy.settings.pipelines import (
     read_postgres,
     read_redis_items,
     read_store_options,
+    read_unique,
 )
 
 REDIS = {"MOCRA_BACKEND": "redis://localhost"}
@@ -70,6 +71,19 @@ def test_a_sink_that_is_away_is_given_up_before_the_pages_are() -> None:
     assert read_store_options(Settings({"MOCRA_STOP_GRACE": 0, "MOCRA_BATCH_CLOSE": 60})).batch.close == 60
     # None of the business of a project without such a pipeline.
     Addon(type("C", (), {"spidercls": Spider})()).update_settings(Settings(given))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MOCRA_UNIQUE_ITEMS", []),
+        ("MOCRA_UNIQUE_ITEMS", 3),
+        ("MOCRA_UNIQUE_OVER", "day"),
+        ("MOCRA_UNIQUE_TTL", 0),
+    ],
+)
+def test_a_wrong_setting_of_deduplication_is_named(name: str, value: Any) -> None:
+    refused(read_unique, name, {"MOCRA_UNIQUE_ITEMS": ["url"], name: value})
 
 
 @pytest.mark.parametrize(

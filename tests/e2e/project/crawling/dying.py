@@ -1,5 +1,5 @@
-"""Pipelines whose worker dies between a write and the acknowledgement of its pages: with SIGKILL, when
-``DIES_AFTER`` batches are stored.
+"""Pipelines of which one worker dies between a write and the acknowledgement of its pages, with SIGKILL:
+the first one that has stored two batches. ``DIES`` names a file that it makes before.
 """
 
 import os
@@ -13,13 +13,17 @@ class Dying:
     @classmethod
     def make_sink(cls, settings, place):
         sink = super().make_sink(settings, place)
-        left, write = int(os.environ.get("DIES_AFTER", "0")), sink.write
+        left, write = 2, sink.write
 
         async def write_and_die(batch):
             nonlocal left
             await write(batch)
             left -= 1
-            if left == 0:
+            if left == 0 and "DIES" in os.environ:
+                try:
+                    os.close(os.open(os.environ["DIES"], os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    return
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sink.write = write_and_die
