@@ -143,7 +143,9 @@ MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals
 MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
 MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win a role, ± a quarter
-MOCRA_EVENTS: object = None  # where events go: a dict of "log", "redis", "webhook" -> options, or a list of these names
+MOCRA_EVENTS: object = (
+    None  # where events go: a dict of "log", "redis", "kafka", "webhook" -> options, or a list of these names
+)
 MOCRA_EVENTS_SAMPLE: object = 0.01  # part of pages of which events about requests and items are told; or event -> part
 MOCRA_EVENTS_QUEUE_MAX = 10_000  # events that wait for a sink, at most; more are dropped, and counted
 MOCRA_EVENTS_STOP_TIMEOUT = 5.0  # s to send the last events at the end before they are dropped

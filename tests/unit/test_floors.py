@@ -42,7 +42,7 @@ TABLE: dict[str, set[str]] = {
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
-    "events": {"interfaces", "settings", "backends", "runtime"},
+    "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
     "pipelines": {
         "interfaces",
