@@ -86,7 +86,7 @@ def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
 
 
 def test_every_setting_is_checked_by_a_test_above() -> None:
-    """In this file, or in that of its area: ``test_<area>.py``; those of cron and of sinks with an extra in their own folders."""
+    """In this file, or in that of its area: ``test_<area>.py``; some in folders of their own."""
     here = Path(__file__).parent
     others = ("cron/test_options.py", "pipelines/test_optional_sinks.py")
     files = [*sorted(here.glob("test_*.py")), *(here.parent / name for name in others)]
