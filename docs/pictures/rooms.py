@@ -114,6 +114,7 @@ BOXES = [
     Box("memory", "backends", B, 724, 118, note="in-process"),
     Box("queue", "queue", 346, 724, 90, note="of a crawl", step=5),
     Box("redis", "backends", 452, 724, 118, note="Lua scripts"),
+    Box("kafka", "backends", D, 724, ROOM, note="items go there"),
 ]
 
 #: x of the lines: done, coming in, going out; down to the queue and back.

@@ -50,11 +50,11 @@ class Columns:
 
     Attributes:
         kinds: of each column. Only grows, but for whole numbers that become ``double``.
-        field: of an item's origin; empty: none.
+        origin: the one for an item's origin; empty: none.
     """
 
     named: Mapping[str, str]
-    field: str
+    origin: str
     kinds: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Columns:
         """*value* for its column, of which *kinds* learns."""
         kind = kinds.get(name)
         if kind is None:
-            kind = kinds[name] = ORIGIN if name == self.field and isinstance(value, dict) else kind_of(value)
+            kind = kinds[name] = ORIGIN if name == self.origin and isinstance(value, dict) else kind_of(value)
         elif kind == "int64" and type(value) is float and name not in self.named:
             kind = kinds[name] = "double"
         try:
@@ -164,7 +164,8 @@ def fitting(kind: str, value: Any) -> Any:
     if (inside := _LIST.match(kind)) is not None:
         element = inside[1].strip()
         return [None if each is None else fitting(element, each) for each in _only(value, list)]
-    return _TAKES.get(kind, _decimal)(value)
+    take: Callable[[Any], Any] = _TAKES.get(kind, _decimal)
+    return take(value)
 
 
 def _only(value: Any, *types: type) -> Any:

@@ -107,7 +107,7 @@ def framed(batch: Any) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    data = sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
     return HEAD.pack(MAGIC, len(data), zlib.crc32(data)) + data
 
 

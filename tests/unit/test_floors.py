@@ -33,6 +33,7 @@ TABLE: dict[str, set[str]] = {
     "backends.embedded": set(),
     "backends.memory": {"interfaces", "backends.embedded"},
     "backends.redis": {"interfaces"},
+    "backends.kafka": set(),
     "backends": {"interfaces", "backends.memory", "backends.redis"},
     # the rooms
     "engine": set(),
@@ -43,8 +44,17 @@ TABLE: dict[str, set[str]] = {
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "events": {"interfaces", "settings", "backends", "runtime"},
     "feeds": {"runtime"},
-    "pipelines": {"interfaces", "settings", "engine", "runtime", "worker", "backends", "backends.redis"},
-    "seeds": {"settings", "codec", "runtime", "backends"},
+    "pipelines": {
+        "interfaces",
+        "settings",
+        "engine",
+        "runtime",
+        "worker",
+        "backends",
+        "backends.redis",
+        "backends.kafka",
+    },
+    "seeds": {"settings", "codec", "runtime", "backends", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.
@@ -60,7 +70,12 @@ SHELLS = {
 }
 #: Rooms that know nothing of Scrapy, Twisted or a server.
 WITHOUT_SCRAPY = {"interfaces", "models", "coordination", "exceptions", "signals", "_tasks", "_version", "backends"}
-CLIENTS = {"redis": ROOT / "backends" / "redis", "confluent_kafka": ROOT / "backends" / "kafka"}
+CLIENTS = {
+    "redis": ROOT / "backends" / "redis",
+    "confluent_kafka": ROOT / "backends" / "kafka",
+    "psycopg": ROOT / "pipelines",
+    "pyarrow": ROOT / "pipelines",
+}
 NO_NAMES = {"utils", "common", "helpers", "manager", "service", "misc", "base"}
 #: Lines of a file at most.
 LONGEST = 330

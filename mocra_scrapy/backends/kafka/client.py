@@ -138,7 +138,7 @@ def check_topic(address: KafkaAddress, ears: Ears, topic: str, setting: str, sto
         BackendUnavailable: no broker answers.
     """
     from confluent_kafka import KafkaException, TopicCollection
-    from confluent_kafka.admin import AclOperation, AdminClient
+    from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
     ears.clear()
     try:
