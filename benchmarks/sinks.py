@@ -24,9 +24,14 @@ from scrapy.utils.misc import load_object
 from scrapy.utils.test import get_crawler
 
 from benchmarks.servers import redis_server
+from tests.services.kafka_broker import KafkaBroker
+from tests.services.postgres_server import PostgresServer
 
 PAGES, ITEMS_OF_A_PAGE = 16, 100
 JSONLINES, REDIS = "mocra_scrapy.pipelines.jsonlines.JsonLinesPipeline", "mocra_scrapy.pipelines.redis.RedisPipeline"
+POSTGRES, KAFKA = "mocra_scrapy.pipelines.postgres.PostgresPipeline", "mocra_scrapy.pipelines.kafka.KafkaPipeline"
+PARQUET = "mocra_scrapy.pipelines.parquet.ParquetPipeline"
+COLUMNS = {"url": "text", "title": "text", "price": "float8", "stock": "int", "tags": "text[]", "description": "text"}
 
 
 class Servers:
@@ -35,6 +40,27 @@ class Servers:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._redis = ""
+        self._postgres: PostgresServer | None = None
+        self._kafka: KafkaBroker | None = None
+
+    def postgres(self, table: str) -> dict[str, Any]:
+        """Settings for a table; what is committed is synced to the disk."""
+        if self._postgres is None:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-postgres-")))
+            self._postgres = PostgresServer(folder, "-c", "fsync=on")
+            self._postgres.join()
+            self._stack.callback(self._postgres.leave)
+        where = {"MOCRA_POSTGRES_URL": self._postgres.url(), "MOCRA_POSTGRES_TABLE": table}
+        return {**where, "MOCRA_POSTGRES_COLUMNS": COLUMNS}
+
+    def kafka(self) -> dict[str, Any]:
+        if self._kafka is None:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-kafka-")))
+            self._kafka = KafkaBroker(folder)
+            self._kafka.join()
+            self._stack.callback(self._kafka.leave)
+        topic = self._kafka.topic(4)
+        return {"MOCRA_KAFKA_ITEMS_URL": f"kafka://{self._kafka.bootstrap}", "MOCRA_KAFKA_ITEMS_TOPIC": topic}
 
     @property
     def redis(self) -> str:
@@ -70,6 +96,13 @@ SINKS: dict[str, tuple[str, Callable[[Path, Servers], dict[str, Any]]]] = {
             "MOCRA_REDIS_ITEMS_ID": ["url"],
         },
     ),
+    "PostgreSQL, COPY": (POSTGRES, lambda _, servers: servers.postgres("copied")),
+    "PostgreSQL, upserts": (
+        POSTGRES,
+        lambda _, servers: {**servers.postgres("upserted"), "MOCRA_POSTGRES_KEY": ["url"], "MOCRA_ITEM_FIELD": ""},
+    ),
+    "Kafka": (KAFKA, lambda _, servers: servers.kafka()),
+    "Parquet": (PARQUET, lambda folder, _: {"MOCRA_PARQUET_DIR": str(folder)}),
 }
 
 

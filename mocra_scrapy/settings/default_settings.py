@@ -30,10 +30,9 @@ MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callb
 MOCRA_SEEDS_AHEAD = (
     10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
 )
-MOCRA_SEEDS: object = (
-    None  # what feeds the crawl beside start(): "redis:KEY", "stream:KEY", "file:PATH", "stdin"; a list of these
-)
+MOCRA_SEEDS: object = None  # what feeds the crawl beside start(): "redis:KEY", "file:PATH", …; a list of these
 MOCRA_SEEDS_REDIS: str | None = None  # URL of the server of keys of seeds; None: MOCRA_BACKEND's
+MOCRA_SEEDS_KAFKA: str | None = None  # URL of the brokers of topics of seeds: kafka://host:9092,host:9092
 MOCRA_SEEDS_POLL = 0.5  # s between two looks at a source that had nothing
 MOCRA_SEEDS_IDLE = 5.0  # s without a seed and without work after which a source counts as exhausted (not with "never")
 MOCRA_EXCHANGE_INTERVAL = 0.005  # s between two exchanges with the backend, at least

@@ -19,8 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scrapy.settings import Settings
+
+from mocra_scrapy.pipelines.parquet_files import finish_left_spools
+from mocra_scrapy.settings.sinks import read_parquet
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
+from tests.services.kafka_broker import KafkaBroker
+from tests.services.postgres_server import PostgresServer
 from tests.services.processes import eventually
 from tests.services.redis_server import RedisServer
 
@@ -30,11 +36,12 @@ WORKERS = 3
 
 @dataclass
 class Place:
-    """Where items go: the pipeline, its settings, and all that it has."""
+    """Where items go: the pipeline, its settings, and all that it has; what ends its server."""
 
     pipeline: str
     settings: dict[str, Any]
     read: Callable[[], list[dict[str, Any]]]
+    end: Callable[[], None] = lambda: None
 
 
 def json_lines(folder: Path, server: RedisServer) -> Place:
@@ -54,7 +61,58 @@ def redis_stream(folder: Path, server: RedisServer) -> Place:
     return Place("crawling.dying.DyingRedis", {"MOCRA_REDIS_ITEMS_KEY": "items"}, read)
 
 
-SINKS: dict[str, Callable[[Path, RedisServer], Place]] = {"jsonlines": json_lines, "redis": redis_stream}
+def postgres_upserts(folder: Path, server: RedisServer) -> Place:
+    postgres = PostgresServer(folder / "postgres")
+    postgres.join()
+
+    def read() -> list[dict[str, Any]]:
+        with postgres.client() as client:
+            return [{"id": id_, "_mocra": origin} for id_, origin in client.execute("SELECT id, _mocra FROM items")]
+
+    columns = {"id": "text", "rest": "jsonb", "_mocra": "jsonb"}
+    settings = {
+        "MOCRA_POSTGRES_URL": postgres.url(),
+        "MOCRA_POSTGRES_TABLE": "items",
+        "MOCRA_POSTGRES_KEY": "id",
+        "MOCRA_POSTGRES_REST": "rest",
+        "MOCRA_POSTGRES_COLUMNS": json.dumps(columns),
+    }
+    return Place("crawling.dying.DyingPostgres", settings, read, postgres.leave)
+
+
+def kafka(folder: Path, server: RedisServer) -> Place:
+    broker = KafkaBroker(folder / "kafka")
+    broker.join()
+    topic = broker.topic(3)
+
+    def read() -> list[dict[str, Any]]:
+        found = []
+        for message in broker.messages(topic):
+            origin = {name.removeprefix("mocra-"): value.decode() for name, value in message.headers()}
+            found.append({**json.loads(message.value()), "_mocra": origin})
+        return found
+
+    settings = {"MOCRA_KAFKA_ITEMS_URL": f"kafka://{broker.bootstrap}", "MOCRA_KAFKA_ITEMS_TOPIC": topic}
+    return Place("crawling.dying.DyingKafka", settings, read, broker.leave)
+
+
+def parquet(folder: Path, server: RedisServer) -> Place:
+    def read() -> list[dict[str, Any]]:
+        import pyarrow.parquet
+
+        finish_left_spools(read_parquet(Settings({"MOCRA_PARQUET_DIR": str(folder)})))
+        return [row for path in folder.glob("*.parquet") for row in pyarrow.parquet.read_table(path).to_pylist()]
+
+    return Place("crawling.dying.DyingParquet", {"MOCRA_PARQUET_DIR": folder}, read)
+
+
+SINKS: dict[str, Callable[[Path, RedisServer], Place]] = {
+    "jsonlines": json_lines,
+    "redis": redis_stream,
+    "postgres": postgres_upserts,
+    "kafka": kafka,
+    "parquet": parquet,
+}
 
 
 @dataclass
@@ -117,6 +175,7 @@ def crawl(sink: str, folder: Path, pages: int, items: int, crowd: int = WORKERS)
             workers.kill()
     report.kills = codes.count(-signal.SIGKILL)
     found = place.read()
+    place.end()
     server.kill()
     counts = Counter(item["id"] for item in found)
     report.stored, report.lost = len(found), pages * items - len(counts)

@@ -43,6 +43,10 @@ class PostgresServer(SharedServer):
 
     in_order, as_crash = signal.SIGINT, signal.SIGQUIT  # to its children as well
 
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder)
+        self.options = options
+
     @property
     def port(self) -> int:
         return self.ports[0]
@@ -97,7 +101,7 @@ class PostgresServer(SharedServer):
     def command(self) -> Sequence[str]:
         # What a crash of the process can lose is tested, not what one of the machine can.
         options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.data), "-c", "fsync=off"]
-        return [*self._become(), f"{binaries()}/postgres", "-D", str(self.data), *options]
+        return [*self._become(), f"{binaries()}/postgres", "-D", str(self.data), *options, *self.options]
 
     @staticmethod
     def _become() -> list[str]:

@@ -6,6 +6,9 @@ import os
 import signal
 
 from mocra_scrapy.pipelines.jsonlines import JsonLinesPipeline
+from mocra_scrapy.pipelines.kafka import KafkaPipeline
+from mocra_scrapy.pipelines.parquet import ParquetPipeline
+from mocra_scrapy.pipelines.postgres import PostgresPipeline
 from mocra_scrapy.pipelines.redis import RedisPipeline
 
 
@@ -35,4 +38,16 @@ class DyingJsonLines(Dying, JsonLinesPipeline):
 
 
 class DyingRedis(Dying, RedisPipeline):
+    pass
+
+
+class DyingPostgres(Dying, PostgresPipeline):
+    pass
+
+
+class DyingKafka(Dying, KafkaPipeline):
+    pass
+
+
+class DyingParquet(Dying, ParquetPipeline):
     pass
