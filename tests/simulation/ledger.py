@@ -157,6 +157,7 @@ class Ledger:
         if answer.lost:
             for key in [key for key in self._held if key[0] == link.name]:
                 del self._held[key]
+        self._whole(link, arguments, answer)
         self._stored(arguments["push"], answer)
         self._went(link, arguments, answer)
         for lease in answer.leases:
@@ -175,15 +176,32 @@ class Ledger:
         self.expect(died, "outages_kill_nobody", f"{link.name} was taken for dead after {silent:g} s of others' calls")
 
     def _repeated(self, link: Link, first: Exchange, again: Exchange) -> None:
-        for part in ("stored", "acked", "released", "buried"):
+        for part in ("stored", "stale", "acked", "released", "buried"):
             same = list(getattr(first, part)) == list(getattr(again, part))
             self.expect(same, "one_effect", f"{link.name} repeated a call: another answer, {part}")
         tokens = {name_of(lease) for lease in first.leases}
         self.expect({name_of(lease) for lease in again.leases} <= tokens, "one_effect", "a repeated call leased more")
 
+    def _whole(self, link: Link, arguments: Mapping[str, Any], answer: Exchange) -> None:
+        """Of one shard: children that name their parent are stored, or known, where it goes with this
+        call, and nowhere else.
+        """
+        if self.schedule.setup.shards > 1:
+            return
+        settled = dict(zip(map(name_of, arguments["ack"]), answer.acked, strict=True))
+        settled.update(zip((name_of(one.lease) for one in arguments["bury"]), answer.buried, strict=True))
+        for place, entry in enumerate(arguments["push"]):
+            if entry.parent is not None:
+                goes = settled[name_of(entry.parent)]
+                what = f"{link.name}: page {page_of(entry.body)} is stale: {place in answer.stale}, its parent goes: {goes}"
+                self.expect(goes == (place not in answer.stale), "children_come_with_their_parent", what)
+
     def _stored(self, entries: Sequence[Any], answer: Exchange) -> None:
-        for entry, new in zip(entries, answer.stored, strict=True):
+        for place, (entry, new) in enumerate(zip(entries, answer.stored, strict=True)):
             page = page_of(entry.body)
+            if place in answer.stale:
+                self.expect(not new, "children_come_with_their_parent", f"page {page} is stale, and stored")
+                continue
             if new:
                 self.unfinished += 1
                 self._copies[page] += 1

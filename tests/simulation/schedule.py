@@ -75,6 +75,7 @@ class Setup:
     keep_seen: bool = False
     limit: tuple[float, int, int] | None = None  # interval, burst, concurrency
     per_slot: int = 0
+    whole: float = 0.0  # part of the pages whose links go with their acknowledgement only
 
     @property
     def _rules(self) -> RuleSet | None:
@@ -147,6 +148,7 @@ def draw_schedule(seed: int, *, shards: int = 1, drastic: tuple[str, ...] = ()) 
         keep_seen=rng.random() < 0.2,
         limit=limit,
         per_slot=0 if limit else rng.choice([0, 0, 1, 2]),
+        whole=random.Random(f"whole {seed}").choice([0.0, 0.5, 1.0]),  # not rng: what it draws stays what it was
     )
     kinds = STEP_FAULTS + TIMED
     events = [_draw_event(rng, rng.choice(kinds), workers) for _ in range(rng.choice([0, 2, 4, 6, 9, 12]))]

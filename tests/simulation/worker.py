@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.coordination.queue_session import QueueSession
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: What waits in an outbox; a tuple is not divided.
+Said = Entry | Lease | Burial | tuple[Entry | Lease | Burial, ...]
+
 #: Turns that found nothing before counts are looked at.
 STUCK = 6
 IDLE, FIRST_PAUSE, LONGEST_PAUSE = 5.0, 0.1, 10.0
@@ -53,7 +57,7 @@ class SimulatedWorker:
         self.session = QueueSession(self.queue, name)
         loop = asyncio.get_running_loop()
         self._permits = SlotPermits(loop.time) if self._setup.limit else None
-        self._outbox: deque[Entry | Lease | Burial] = deque()
+        self._outbox: deque[Said] = deque()
         self._releases: list[Lease] = []
         self._put = self._confirmed = 0
         self._mine: dict[str, Lease] = {}  # leased, and nothing of it in the outbox yet
@@ -160,7 +164,7 @@ class SimulatedWorker:
                 return
             await heard.wait()
 
-    def _say(self, what: Entry | Lease | Burial) -> None:
+    def _say(self, what: Said) -> None:
         self._outbox.append(what)
         self._put += 1
         self._kicked.set()
@@ -175,7 +179,8 @@ class SimulatedWorker:
 
     async def _turn(self) -> None:
         share = draw(self._simulation.schedule.seed, self.name, "batch", self.session.call)
-        ops = [self._outbox.popleft() for _ in range(min(len(self._outbox), 1 + int(12 * share)))]
+        taken = [self._outbox.popleft() for _ in range(min(len(self._outbox), 1 + int(12 * share)))]
+        ops = [op for said in taken for op in (said if isinstance(said, tuple) else (said,))]
         releases, self._releases = self._releases, []
         want = 0 if self._leaving else max(0, self._setup.capacity - len(self._mine))
         bounds = self._bounds(want)
@@ -188,7 +193,7 @@ class SimulatedWorker:
             "bounds": bounds,
         }
         answer = await self._insist(lambda repeat: self.session.exchange(**arguments, repeat=repeat))
-        self._confirmed += len(ops)
+        self._confirmed += len(taken)
         self._state, self._size = answer.state, answer.size
         if self._state.born != self._born and not self._leaving:
             await self._begin_anew()
@@ -297,14 +302,17 @@ class SimulatedWorker:
         self._callback(lease, page)
 
     def _callback(self, lease: Lease, page: Page) -> None:
-        """Links first, then what becomes of the page: that order is all that keeps them."""
-        for number in page.links:
-            self._say(self._graph.all[number].entry)
+        """Links first, then what becomes of the page: that order is all that keeps them. Or both in
+        one call, or neither.
+        """
+        links = [self._graph.all[number].entry for number in page.links]
+        end = Burial(lease, "callback", "it raised") if page.manner == "fails" else lease
         self._settle(lease)
-        if page.manner == "fails":
-            self._say(Burial(lease, "callback", "it raised"))
+        if draw(self._simulation.schedule.seed, "whole", page.number) < self._setup.whole:
+            self._say((*(replace(entry, parent=lease) for entry in links), end))
         else:
-            self._say(lease)
+            for said in (*links, end):
+                self._say(said)
         self._ledger.fetched.add(page.number)
 
     def _settle(self, lease: Lease) -> None:
