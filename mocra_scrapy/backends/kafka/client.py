@@ -102,7 +102,7 @@ class Ears:
         found = line.partition("]: ")[2]
         if "Disconnected" in found and "closed by peer" in found:
             self._trouble = (
-                f"{shortened(found)}; does it want another security.protocol in {OPTIONS}, as SASL_SSL or SSL?"
+                f"{shortened(found)}. Maybe it wants another security.protocol in {OPTIONS}, as SASL_SSL or SSL"
             )
 
 
