@@ -26,6 +26,7 @@ PARTS = {
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
     "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
+    "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],

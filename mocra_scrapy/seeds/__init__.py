@@ -24,8 +24,10 @@ from mocra_scrapy.codec.seeds_json import requests_of, wrapped
 from mocra_scrapy.exceptions import ConfigurationError, MocraError, UnreadableSeed
 from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.models.wording import counted
+from mocra_scrapy.seeds.site_files import SiteFiles
 from mocra_scrapy.seeds.sources.file import FileSource
 from mocra_scrapy.seeds.sources.redis import PileSource, Servers, StreamSource
+from mocra_scrapy.seeds.sources.sitemap import SitemapSource
 from mocra_scrapy.seeds.sources.stdin import StdinSource
 from mocra_scrapy.settings.seeds import read_seeds
 
@@ -80,6 +82,18 @@ class SeedSources:
             self._piles.append(StdinSource(self._longest))
         elif source.kind == "stream":
             self._ordered.append(StreamSource(source, self._servers))
+        elif source.kind == "sitemap":
+            files = SiteFiles(mocra)
+            self._ordered.append(
+                SitemapSource(
+                    source.address,
+                    source.name,
+                    source.options,
+                    fetch=files.fetch,
+                    robots=files.robots,
+                    count=self._stats.inc_value,
+                )
+            )
         else:
             file = FileSource(source.address, source.name, longest=self._longest, follows=self._never)
             file.check()

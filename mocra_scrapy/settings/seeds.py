@@ -20,8 +20,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "stream": ("url",),
     "file": (),
     "stdin": (),
+    "sitemap": ("since", "include", "callback"),
 }
-EXAMPLE = 'Write "redis:KEY", "stream:KEY", "file:PATH" or "stdin", or a list of these'
+EXAMPLE = 'Write "redis:KEY", "stream:KEY", "file:PATH", "sitemap:URL" or "stdin", or a list of these'
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,10 +107,8 @@ class Transactions:
         return True
 
     def _too_many(self, delivery: Delivery, request: Request) -> None:
-        told = (
-            f"more than MOCRA_TRANSACTIONAL_MAX = {self._most} requests and items, which are held until it is exhausted"
-        )
-        self._fail(delivery, request, f"{told}. Raise it, {FIX}")
+        told = f"requests and items, which are held until it is exhausted, than MOCRA_TRANSACTIONAL_MAX = {self._most}"
+        self._fail(delivery, request, f"it has more {told}. Raise that, {FIX}")
 
     def _fail(self, delivery: Delivery, request: Request | None, told: str) -> None:
         logger.error("Nothing of what the callback of %s yielded was kept: %s", request, told)

@@ -49,6 +49,7 @@ SPIDER = """
         ({"MOCRA_LEASE": "-1"}, "MOCRA_LEASE: '-1' is not a time in seconds. Set a number from 1 to 86400"),
         ({"MOCRA_CLOSE": "maybe"}, "MOCRA_CLOSE: 'maybe' is unknown. Set one of 'finished', 'idle', 'never'"),
         ({"MOCRA_CODEC": "yaml"}, "MOCRA_CODEC: 'yaml' is unknown"),
+        ({"MOCRA_THROTTLE": '{"shop.test:8000": "1/s"}'}, "MOCRA_THROTTLE.*Write 'shop.test'"),
         ({"JOBDIR": "job"}, "JOBDIR asks for a crawl that can be resumed"),
         (
             {"TWISTED_REACTOR": "twisted.internet.selectreactor.SelectReactor"},

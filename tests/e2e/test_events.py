@@ -61,6 +61,11 @@ def hook() -> Iterator[Hook]:
     hook.server.server_close()
 
 
+def opened(client: Any) -> int:
+    """Workers that have told so."""
+    return sum(entry[b"event"] == b"worker.opened" for _, entry in client.xrange("news"))
+
+
 def test_what_happens_in_a_crawl_is_told(workers: Workers, own_redis: RedisServer, hook: Hook) -> None:
     """Two workers, one of which is killed."""
     sinks = {
@@ -82,6 +87,8 @@ def test_what_happens_in_a_crawl_is_told(workers: Workers, own_redis: RedisServe
     with MockSite(pages=60) as site:
         workers.together(2, site, "graph", **settings)
         eventually(lambda: workers.events("item", workers.all[0].pid), what="the one that is killed is at work")
+        with own_redis.client() as client:  # what waits in a worker's queue dies with it
+            eventually(lambda: opened(client) == 2, what="it has told of its beginning")
         workers.all[0].kill()
         assert workers.wait()[1] == 0
         pages = {f"{site.url}/page/{n}" for n in range(site.pages)}
@@ -93,8 +100,8 @@ def test_what_happens_in_a_crawl_is_told(workers: Workers, own_redis: RedisServe
     assert names["crawl.began"] == names["crawl.finished"] == 1
     assert names["worker.opened"] == 2
     assert {record["data"]["url"] for record in records if record["event"] == "item.scraped"} <= pages
-    opened = {record["data"]["pid"]: record for record in records if record["event"] == "worker.opened"}
-    killed, living = (opened[worker.pid]["worker"] for worker in workers.all)
+    beginnings = {record["data"]["pid"]: record for record in records if record["event"] == "worker.opened"}
+    killed, living = (beginnings[worker.pid]["worker"] for worker in workers.all)
     [died] = [record for record in records if record["event"] == "worker.died"]
     assert (died["worker"], died["data"]["died"]) == (living, killed)
     of_living = [record for record in records if record["worker"] == living]

@@ -13,6 +13,7 @@ import pytest
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.interfaces import IBackend, IRateLimiter
 from mocra_scrapy.models import BreakerRules, Circuit, LetterFilter, LimitChange, QueueOptions
+from tests.e2e.test_politeness import Bookings
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services.processes import Stopwatch, eventually
@@ -82,7 +83,8 @@ def test_a_failing_host_is_left_alone_until_it_answers(site: MockSite, workers: 
 
 def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers: Workers) -> None:
     rules = json.dumps({"crawl": {"failures": 40, "window": 60, "count": ["status"]}})
-    more = {"MOCRA_BREAKER": rules, "MOCRA_THROTTLE": '{"localhost": {"rate": "30/s"}}', **PATIENT}
+    limits = '{"localhost": {"rate": "30/s"}}'
+    more = {"MOCRA_BREAKER": rules, "MOCRA_THROTTLE": limits, **PATIENT, **Bookings.RECORD}
     workers.together(2, site, "two_hosts", bad="sick", pages=30, **more)
     assert workers.wait(60) == [0, 0]
     assert [event["reason"] for event in workers.events("closed")] == ["mocra_error_threshold"] * 2
@@ -95,6 +97,7 @@ def test_a_failing_crawl_stops_everywhere_and_is_resumed(site: MockSite, workers
     assert "resumes run 1" in workers.log(2)
     assert (fetched(workers, "sick"), fetched(workers, "ok")) == (30, 30)
     assert len(workers.events("finished")) == 1
+    Bookings(workers).keep("localhost", 30)
 
 
 async def test_a_host_that_never_recovers_is_given_up(site: MockSite, workers: Workers, redis_url: str) -> None:

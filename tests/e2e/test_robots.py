@@ -49,15 +49,19 @@ def test_one_request_at_a_time_is_enough_for_robots_and_inline_requests(
 
 def test_robots_txt_comes_first_and_is_fetched_once_for_all(site: MockSite, workers: Workers) -> None:
     """Two workers meet a host whose robots.txt is 503 at first, and then slow. Nothing is fetched before
-    it, its Crawl-delay holds from the first page on, and the next worker, a run later, has it already.
+    it, its Crawl-delay holds from the first page on, and the next worker, a run later, has it already. What
+    it forbids uses nothing up: the quota has room for one request more than what is allowed.
     """
     site.ask_for_crawl_delay(0.5, takes=0.5, refused=1)
-    more = {"ROBOTSTXT_OBEY": True, "MOCRA_RETRY_BASE": 0.5}
-    workers.together(2, site, "list", paths=",".join(f"ok/{n}" for n in range(8)), **more)
+    quota = {"127.0.0.1": {"quota": "12/h"}}
+    more = {"ROBOTSTXT_OBEY": True, "MOCRA_RETRY_BASE": 0.5, "MOCRA_THROTTLE": json.dumps(quota)}
+    paths = [path for n in range(24) for path in (f"private/{n}", *([f"ok/{n}"] if n < 8 else ()))]
+    workers.together(2, site, "list", paths=",".join(paths), **more)
     assert workers.wait(90) == [0, 0]
     arrivals = site.arrivals()
     pages = sorted(time for path, times in arrivals.items() if path.startswith("/ok/") for time in times)
     assert len(pages) == 8, "nothing is lost, and nothing is fetched twice"
+    assert not [path for path in arrivals if path.startswith("/private")]
     assert len(arrivals["/robots.txt"]) == 2, "one worker asks, and asks once more"
     assert pages[0] > arrivals["/robots.txt"][-1] + 0.4
     assert pages[-1] - pages[0] > 7 * 0.5 * 0.95, "those that waited did not leave together"

@@ -33,7 +33,7 @@ def run(workers: Workers, site: MockSite, paths: dict[str, tuple[str, int]], thr
 
 def test_limits_that_sites_advertise_and_delays_that_follow_them(site: MockSite, workers: Workers) -> None:
     """``X-RateLimit-…``, and the presets "heritrix" and "nutch", as they are and with other figures; a 429 without
-    ``Retry-After``.
+    ``Retry-After``, and what a project's own RetryMiddleware gives up.
     """
     throttle = {
         "api": {"rate": "20/s", "concurrency": 1},
@@ -50,15 +50,20 @@ def test_limits_that_sites_advertise_and_delays_that_follow_them(site: MockSite,
         "slow": ("crowd/slow/0.1", 9),
         "even": ("crowd/even/0.1", 6),
         "moody": ("moods/ONCE/moody", 5),
+        "gone": ("status/500", 1),
     }
-    more = {"MOCRA_THROTTLE_FEEDBACK_STATUSES": "429", "MOCRA_RETRY_BASE": 0.1}
+    retry = {"scrapy.downloadermiddlewares.retry.RetryMiddleware": None, "crawling.spiders.shapes.OwnRetry": 550}
+    more = {"MOCRA_THROTTLE_FEEDBACK_STATUSES": "429", "DOWNLOADER_MIDDLEWARES": json.dumps(retry), "RETRY_TIMES": 1}
     bookings = run(workers, site, paths, throttle, **more)
-    assert len(workers.events("item")) == sum(pages for _, pages in paths.values()), "none is lost"
+    assert len(workers.events("item")) == sum(pages for _, pages in paths.values()) - 1, "none is lost"
+    assert (site.count("/status/500/0"), workers.stats()["mocra/dead/retry"]) == (2, 1), "whoever gives it up"
 
     came = arrivals_of(site, "left/")
-    for first in came:
+    while came:  # as the site counts
+        window = [at for at in came if at < came[0] + SECONDS]
         # Who hears that nothing is left tells the others; what is on its way meanwhile still comes.
-        assert len([at for at in came if first <= at < first + SECONDS]) <= 2 * MOST - 1, "two windows, but for one"
+        assert len(window) <= MOST + 2
+        came = came[len(window) :]
     assert workers.stats()["mocra/throttle/rate_limit_exhausted"] >= 2
     log = workers.log(0) + workers.log(1)
     assert "nothing is left of the limit that it advertises" in log
@@ -91,6 +96,7 @@ def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site:
         "files": {"rate": "10/s", "concurrency": 2},
         "fixed": "8/s",
         "full": "50/s",
+        "download_slot:@acc": "5/s",
         "host*": {"scopes": ["all"]},
         "@all": "20/s",
     }
@@ -99,6 +105,7 @@ def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site:
         "files": ("crowd/files/0.05", 8),
         "fixed": ("ok/fixed", 12),
         "full": ("moods/429+1/full", 6),
+        "@acc": ("ok/acc", 5),
     }
     more = {
         "proxied": 6,
@@ -131,6 +138,8 @@ def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site:
     assert sum(item.get("files", 0) for item in items) == 16
 
     bookings.keep("fixed", 8)
+    assert len(bookings.of("download_slot:@acc")) == 5
+    bookings.keep("download_slot:@acc", 5)
 
     bookings.keep("@all", 20)
     turns = [one["slot"] for one in sorted(bookings.of("@all"), key=lambda one: float(one["at"]))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.services.processes import eventually
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 CRAWL = "crawling:polite"
+PAGES = 20
 OLD, NEW = {"paced": "5/s"}, {"paced": "200/s", "other": "1/s"}
 
 
@@ -48,14 +50,19 @@ def in_force(url: str) -> RulesInForce:
 
 def test_workers_with_other_limits_share_the_strictest(site: MockSite, workers: Workers, redis_url: str) -> None:
     """Two crawl at 5 a second; two join, for which it would be 200. All four say so. Nothing departs
-    before all are there, however slow the machine.
+    before all are there, however slow the machine. Then the first two leave, one after the other, under load: their
+    rule goes with the second.
     """
     people(redis_url, "paced", "pause")
     for rules in (OLD, OLD, NEW, NEW):
         if len(workers.all) == 2:
             eventually(lambda: len(in_force(redis_url).workers) == 2, 60, "the first two are there")
         workers.start(
-            "polite", site=site.url, hosts="ok/paced:paced:14", MOCRA_THROTTLE=json.dumps(rules), **Bookings.RECORD
+            "polite",
+            site=site.url,
+            hosts=f"ok/paced:paced:{PAGES}",
+            MOCRA_THROTTLE=json.dumps(rules),
+            **Bookings.RECORD,
         )
     eventually(lambda: len(in_force(redis_url).workers) == 4, 60, "all four are there")
     assert len(in_force(redis_url).sets) == 2
@@ -64,9 +71,18 @@ def test_workers_with_other_limits_share_the_strictest(site: MockSite, workers: 
         lambda: all("other limits than this one" in workers.log(n) for n in range(4)), 60, "each says what differs"
     )
     people(redis_url, "paced", "resume")
+    for number in range(2):
+        eventually(lambda number=number: len(arrivals_of(site, "ok/paced")) >= 4 + 4 * number, 60, "they are at it")
+        told = time.monotonic()
+        workers.all[number].terminate()
+        assert workers.all[number].wait(60) == 0
+    assert len(in_force(redis_url).sets) <= 1, "none when the others are done as well"
     assert workers.wait(90) == [0] * 4
-    assert len(arrivals_of(site, "ok/paced")) == 14
-    Bookings(workers).keep("paced", 5)
+    assert len(arrivals_of(site, "ok/paced")) == PAGES
+    bookings = Bookings(workers)
+    bookings.used = [one for one in bookings.used if one["at"] <= told]
+    assert len(bookings.of("paced")) >= 8
+    bookings.keep("paced", 5)
     for number in range(4):
         log = workers.log(number)
         assert log.count("other limits than this one") == 1

@@ -19,8 +19,8 @@ prints its address.
 ``/busy/<seconds>/<any>``  503 with ``Retry-After`` the first time
 ``/_gate/<n>``  nothing of ``/page``, ``/ok`` and ``/members`` but ``/page/0`` is answered from now on, until n of
                them are waited for at once: that many requests of all workers are under way
-``/_robots/<seconds>[/<takes>/<refused>]``  robots.txt asks for that ``Crawl-delay`` from now on; it takes so many
-               seconds, and so often it is 503
+``/_robots/<seconds>[/<takes>/<refused>]``  robots.txt asks for that ``Crawl-delay`` from now on, and forbids
+               ``/private``; it takes so many seconds, and so often it is 503
 ``/moods/<mood>,<mood>…/<any>``  the first arrival gets the first mood, and so on, the last one from
                then on: a status, ``503+2`` with ``Retry-After: 2``, ``503+date`` with
                a date two to three seconds ahead, ``drop``, ``hang`` (no answer for a minute)
@@ -125,7 +125,7 @@ class Site:
             if self.robots_refused:
                 self.robots_refused -= 1
                 return 503, "not now", ""
-            return 200, f"User-agent: *\nCrawl-delay: {self.robots}\n", ""
+            return 200, f"User-agent: *\nDisallow: /private\nCrawl-delay: {self.robots}\n", ""
         elif kind not in ("ok", "robots.txt", "sick", "busy"):
             return 404, "no such page", ""
         return 200, html([]), ""

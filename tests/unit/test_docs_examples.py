@@ -5,6 +5,7 @@ crawler.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import sys
@@ -76,13 +77,15 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda p: str(p.relative_to(ROOT)))
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     for kind, code in blocks(page):
-        assert kind in {"python", "console", "text", "yaml", "toml"}, (
+        assert kind in {"python", "console", "text", "yaml", "toml", "json"}, (
             f"{page.name}: a block of kind {kind!r} that nobody checks"
         )
         if kind == "toml":
             file = tmp_path / "cron.toml"
             file.write_text(code, encoding="utf-8")
             assert load_jobs(Source(file))
+        if kind == "json":
+            json.loads(code)
         if kind != "python":
             continue
         names: dict[str, object] = {}

@@ -189,8 +189,9 @@ def test_interfaces_are_documented() -> None:
             assert vars(interfaces)[name][method].getDoc(), f"{name}.{method} has no docstring"
 
 
-def test_guarantees_name_tests_that_exist() -> None:
-    text = (DOCS / "guarantees.rst").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["guarantees.rst", "testing.rst"])
+def test_pages_name_tests_that_exist(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
     tests = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
     named = re.findall(r"``(test_\w+)``", text)
     assert len(named) >= 10

@@ -54,7 +54,7 @@ TABLE: dict[str, set[str]] = {
         "backends.redis",
         "backends.kafka",
     },
-    "seeds": {"settings", "codec", "runtime", "backends"},
+    "seeds": {"settings", "codec", "runtime", "backends", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.

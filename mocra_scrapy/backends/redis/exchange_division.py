@@ -280,7 +280,8 @@ def _filled(before: Exchange, places: Sequence[int], now: Exchange) -> Exchange:
     for place, is_stored in zip(places, now.stored, strict=True):
         stored[place] = is_stored
     refused.update({places[i]: which for i, which in now.refused.items()})
-    return replace(_joined(before, now), stored=stored, refused=refused)
+    stale = before.stale.union(places[i] for i in now.stale)
+    return replace(_joined(before, now), stored=stored, refused=refused, stale=stale)
 
 
 def _joined(first: Exchange, second: Exchange) -> Exchange:

@@ -13,7 +13,8 @@ from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
-from mocra_scrapy.commands.verbs.slots import in_words, rate_of
+from mocra_scrapy.commands.verbs.slot_words import in_words
+from mocra_scrapy.commands.verbs.slots import rate_of
 from mocra_scrapy.commands.verbs.slots import standing as why_held
 from mocra_scrapy.control import Control
 from mocra_scrapy.control.slots import SlotControl

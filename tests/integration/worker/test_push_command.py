@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.redis
 
 class PushedSpider(Spider):
     name = "pushed"
+    crawl = ""
 
     def __init__(self, prefix: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -33,8 +35,18 @@ class PushedSpider(Spider):
     def other(self, response: Any) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def crawl(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A crawl of this test's own."""
+    name = f"pushed-{secrets.token_hex(4)}"
+    monkeypatch.setattr(PushedSpider, "crawl", name)
+    return name
+
+
 async def push(backend: str, *seeds: str, settings: Any = (), **options: Any) -> int:
-    crawler = Crawler(PushedSpider, Settings({"MOCRA_BACKEND": backend, "MOCRA_CRAWL": "pushed", **dict(settings)}))
+    crawler = Crawler(
+        PushedSpider, Settings({"MOCRA_BACKEND": backend, "MOCRA_CRAWL": PushedSpider.crawl, **dict(settings)})
+    )
     given = {"seeds": list(seeds), "file": None, "dont_filter": False, "priority": None, "arguments": [], **options}
     return await Push(crawler, argparse.Namespace(**given)).run()
 
@@ -42,7 +54,7 @@ async def push(backend: str, *seeds: str, settings: Any = (), **options: Any) ->
 async def stored(url: str) -> list[Request]:
     backend = open_backend(url)
     await backend.open()
-    queue = backend.request_queue("pushed", QueueOptions())
+    queue = backend.request_queue(PushedSpider.crawl, QueueOptions())
     try:
         codec = load_codec("msgpack", PushedSpider(), 10_000)
         return [codec.decode(entry.body) for entry in await queue.peek(100)]
@@ -59,14 +71,14 @@ async def test_seeds_of_every_kind_are_stored(
     monkeypatch.setattr("sys.stdin", argparse.Namespace(buffer=io.BytesIO(b"http://a.test/2\n")))
     seed = json.dumps({"url": "http://b.test/", "callback": "other", "priority": 9})
     assert await push(url, "http://a.test/1", seed, "-", file=str(tmp_path / "file"), priority=5) == 0
-    assert "5 requests stored in crawl 'pushed'" in capsys.readouterr().out
+    assert f"5 requests stored in crawl {PushedSpider.crawl!r}" in capsys.readouterr().out
     requests = {request.url: request for request in await stored(url)}
     assert set(requests) == {*(f"http://a.test/{i}" for i in range(1, 5)), "http://b.test/"}
     assert requests["http://a.test/1"].priority == 5
     assert (requests["http://b.test/"].priority, requests["http://b.test/"].callback.__name__) == (9, "other")  # type: ignore[union-attr]
     # What is known is told, unless it is wanted all the same.
     assert await push(url, "http://a.test/1") == 0
-    assert "0 requests stored in crawl 'pushed', 1 known to it already" in capsys.readouterr().out
+    assert f"0 requests stored in crawl {PushedSpider.crawl!r}, 1 known to it already" in capsys.readouterr().out
     assert await push(url, "http://a.test/1", dont_filter=True) == 0
     assert len(await stored(url)) == 6
 

@@ -180,7 +180,7 @@ async def test_one_that_yields_too_many_names_the_setting() -> None:
         await stored(scheduler)
         [letter] = await scheduler.mocra.queue.dead()
         assert (letter.reason, letter.done) == ("child_lost", False)
-        assert "more than MOCRA_TRANSACTIONAL_MAX = 3 requests and items" in letter.detail
+        assert "is exhausted, than MOCRA_TRANSACTIONAL_MAX = 3. Raise that, or" in letter.detail
 
 
 async def test_a_child_that_stays_here_keeps_the_others_waiting() -> None:

@@ -32,6 +32,13 @@ from mocra_scrapy.scheduler import Scheduler
 REBOOKED = ContextVar("rebooked")
 
 
+def wall_is_ahead():
+    """Seconds by which the wall clock is ahead of the monotonic one. Who loses the processor between two looks sees
+    less.
+    """
+    return max(time.time() - time.monotonic() for _ in range(5))
+
+
 class Recording(Scheduler):
     def open(self, spider):
         self.booked, self.used = {}, []  # departure -> its bounds, until it is used or given back
@@ -67,7 +74,7 @@ class Recording(Scheduler):
 
     def book(self, departure, wait):
         if departure is not None:
-            at = departure.at - (time.time() - time.monotonic())
+            at = departure.at - wall_is_ahead()
             self.booked[departure] = bounds = {"at": at}
             # It is taken in within the same step of the event loop: this comes after it.
             asyncio.get_running_loop().call_soon(lambda: bounds.update(taken=time.monotonic() + wait))

@@ -3,7 +3,12 @@
 import json
 
 import scrapy
+from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from scrapy.http import Request
+
+
+class OwnRetry(RetryMiddleware):
+    """A project's own, which knows nothing of the suite."""
 
 
 class ShapesSpider(scrapy.Spider):

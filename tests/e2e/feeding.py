@@ -1,0 +1,213 @@
+"""Many seeds through each kind of source while workers are killed: nothing is lost, and of sources with
+positions nothing comes twice.
+
+``python -m tests.e2e.feeding [--seeds 100000] [--kills 8] [--sources list,set,zset,stream,file,sitemap]``
+prints a line of JSON for each source; the exit code is 0 if all is well.
+
+Nothing is fetched (the site accepts no connection), so what is stored can be counted. Seeds of streams
+and files have ``dont_filter``: a second one of them would be stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import http.server
+import json
+import random
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.models import QueueOptions, QueueSize
+from tests.e2e.workers import Workers
+from tests.services.redis_server import RedisServer
+
+CHUNK = 2000
+#: Seconds for all of one source.
+PATIENCE = 1800
+SOURCES = {
+    "list": "redis:fed:list",
+    "set": "redis:fed:set",
+    "zset": "redis:fed:zset",
+    "stream": "stream:fed:stream",
+    "file": "file:{folder}/seeds.jsonl",
+    "sitemap": "sitemap:{sitemaps}/index.xml",
+}
+
+
+class Producer:
+    """Keeps pushing, a chunk at a time."""
+
+    def __init__(self, kind: str, count: int, site: str, server: RedisServer, folder: Path) -> None:
+        self.kind, self.count, self.pushed = kind, count, 0
+        self._site, self._server, self._path = site, server, folder / "seeds.jsonl"
+
+    def push(self) -> None:
+        """The next chunk."""
+        numbers = range(self.pushed, min(self.count, self.pushed + CHUNK))
+        seeds = [json.dumps({"url": f"{self._site}/{i}", "dont_filter": True}) for i in numbers]
+        urls = [f"{self._site}/{i}" for i in numbers]
+        with self._server.client() as client, client.pipeline() as pipeline:
+            if self.kind == "list":
+                pipeline.rpush("fed:list", *urls)
+            elif self.kind == "set":
+                pipeline.sadd("fed:set", *urls)
+            elif self.kind == "zset":
+                pipeline.zadd("fed:zset", dict(zip(urls, numbers, strict=True)))
+            elif self.kind == "stream":
+                for seed in seeds:
+                    pipeline.xadd("fed:stream", {"seed": seed})
+            elif self.kind == "file":
+                with self._path.open("a") as file:
+                    file.write("".join(f"{seed}\n" for seed in seeds))
+            pipeline.execute()
+        self.pushed += len(urls)
+
+
+def sitemaps(count: int, site: str) -> type[http.server.BaseHTTPRequestHandler]:
+    """Serves an index of 200 files that together name *count* pages."""
+    files = min(200, count)
+    each = count // files
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/index.xml":
+                host = self.headers["Host"]
+                entries = "".join(f"<sitemap><loc>http://{host}/{i}.xml.gz</loc></sitemap>" for i in range(files))
+                body = f"<sitemapindex>{entries}</sitemapindex>".encode()
+            else:
+                first = each * int(self.path.strip("/").partition(".")[0])
+                last = count if first // each == files - 1 else first + each
+                pages = "".join(f"<url><loc>{site}/{i}</loc></url>" for i in range(first, last))
+                body = gzip.compress(f"<urlset>{pages}</urlset>".encode())
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    return Handler
+
+
+def size_of(url: str, crawl: str) -> QueueSize:
+    async def look() -> QueueSize:
+        backend = open_backend(url)
+        await backend.open()
+        queue = backend.request_queue(crawl, QueueOptions())
+        try:
+            return await queue.size()
+        finally:
+            await queue.close()
+            await backend.close()
+
+    return asyncio.run(look())
+
+
+def feed(kind: str, count: int, kills: int, server: RedisServer) -> dict[str, Any]:
+    """*count* seeds through one source; what came of it."""
+    began, rng, killed = time.monotonic(), random.Random(kind), 0
+    crawl = f"fed-{kind}"
+    with tempfile.TemporaryDirectory() as name, closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        folder, site = Path(name), f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (folder / "seeds.jsonl").touch()
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), sitemaps(count, site)) as files:
+            threading.Thread(target=files.serve_forever, daemon=True).start()
+            place = SOURCES[kind].format(folder=folder, sitemaps=f"http://127.0.0.1:{files.server_address[1]}")
+            workers = Workers(folder, server.url)
+            producer = Producer(kind, count, site, server, folder)
+
+            def start() -> None:
+                workers.start(
+                    "fed",
+                    MOCRA_CRAWL=crawl,
+                    MOCRA_SEEDS=place,
+                    MOCRA_SEEDS_AHEAD=10 * count,
+                    MOCRA_CLOSE="never",
+                    MOCRA_LEASE=2,
+                    MOCRA_SEEDS_POLL=0.05,
+                    DOWNLOAD_TIMEOUT=100_000,
+                )
+
+            try:
+                start()
+                start()
+                killed = drive(producer, workers, start, lambda: size_of(server.url, crawl).unfinished, kills, rng)
+                size = size_of(server.url, crawl)
+            finally:
+                workers.kill()
+                files.shutdown()
+    lost = max(0, count - size.unfinished - size.dead)
+    twice = max(0, size.unfinished - count)
+    return {
+        "source": kind,
+        "seeds": count,
+        "killed": killed,
+        "lost": lost,
+        "twice": twice,
+        "dead": size.dead,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def drive(
+    producer: Producer,
+    workers: Workers,
+    start: Callable[[], None],
+    stored: Callable[[], int],
+    kills: int,
+    rng: random.Random,
+) -> int:
+    """Push, and kill whenever so many more are stored; until nothing more comes. How many were killed."""
+    count, killed, last, still, end = producer.count, 0, -1, 0, time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if producer.pushed < count:
+            producer.push()
+        there = stored()
+        if killed < kills and there >= (killed + 1) * count // (kills + 1):
+            alive = [worker for worker in workers.all if worker.poll() is None]
+            rng.choice(alive).kill()
+            killed += 1
+            start()
+        # Looked at for some seconds more: one that came twice would come late.
+        still = still + 1 if there >= count and there == last and producer.pushed >= count else 0
+        if still >= 10:
+            break
+        last = there
+        if producer.pushed >= count:
+            time.sleep(0.3)
+    return killed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=8)
+    parser.add_argument("--sources", default=",".join(SOURCES))
+    options = parser.parse_args()
+    is_well = True
+    with tempfile.TemporaryDirectory() as name:
+        server = RedisServer(Path(name) / "redis")
+        server.start()
+        try:
+            for kind in options.sources.split(","):
+                result = feed(kind, options.seeds, options.kills, server)
+                is_well &= not (result["lost"] or result["twice"] or result["dead"])
+                print(json.dumps(result), flush=True)
+        finally:
+            server.stop()
+    sys.exit(not is_well)
+
+
+if __name__ == "__main__":
+    main()
