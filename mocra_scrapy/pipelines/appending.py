@@ -16,19 +16,31 @@ except ImportError:  # Windows: nothing tells whether a file is still written
 class AppendedFile:
     """One file, held by this process until it is closed: locks end with their process.
 
+    A new one is held before it has its name, so that nobody who looks for files that no process
+    holds takes it for one.
+
+    Args:
+        create: whether it is made if there is none of this name. Names of new files are this
+            process's own: no other makes one of the same.
+
     Raises:
         BlockingIOError: another process holds it.
+        FileNotFoundError: there is none, and it is not to be made.
         OSError: it can't be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._descriptor = os.open(path, flags, 0o666)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        new = path.with_name(f"{path.name}.{os.getpid()}.new") if create and not path.exists() else None
+        self._descriptor = os.open(new or path, flags | os.O_CREAT if create else flags, 0o666)
         try:
             if fcntl is not None:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if new is not None:
+                new.rename(path)
             if not self.is_at(path):  # somebody renamed or deleted it between the two
                 raise BlockingIOError(f"{path} is another file now")
             self.size = os.fstat(self._descriptor).st_size

@@ -136,8 +136,8 @@ class _Files:
         for part in sorted(folder.glob(f"*.jsonl*{PART}")):
             try:
                 finish_part(part)
-            except BlockingIOError:
-                continue  # its worker lives
+            except (BlockingIOError, FileNotFoundError):
+                continue  # its worker lives, or somebody else finished it
             except OSError as error:
                 logger.warning("%s was left by a worker that died, and can't be finished: %s", part, error)
 
@@ -188,7 +188,7 @@ def finish_part(part: Path) -> None:
         BlockingIOError: its worker lives.
         OSError: it can't be written.
     """
-    file = AppendedFile(part)
+    file = AppendedFile(part, create=False)
     try:
         whole = whole_frames(file) if part.name.endswith(f".zst{PART}") else whole_lines(file)
         if not whole:

@@ -83,9 +83,9 @@ def finish_left_spools(options: ParquetOptions) -> None:
         return
     for path in sorted(options.folder.glob(f"_*.parquet{PART}")):
         try:
-            file = AppendedFile(path)
-        except BlockingIOError:
-            continue  # its worker lives
+            file = AppendedFile(path, create=False)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # its worker lives, or somebody else finished it
         except OSError as error:
             logger.warning("%s was left by a worker that died, and can't be finished: %s", path, error)
             continue

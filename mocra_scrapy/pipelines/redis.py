@@ -144,7 +144,9 @@ def redis_client(url: str, more: Mapping[str, Any], prefix: str) -> RedisClient:
     try:
         from mocra_scrapy.backends.redis.connection.client import RedisClient
         from mocra_scrapy.backends.redis.connection.url import parse_url
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "redis":
+            raise
         raise ConfigurationError(
             "ITEM_PIPELINES", "RedisPipeline needs redis", 'pip install "mocra-scrapy[redis]"'
         ) from error

@@ -70,7 +70,7 @@ async def replay_file(path: Path, settings: BaseSettings, options: StoreOptions)
         SinkUnavailable: the sink does not answer. The file is as it was.
         OSError: the file can't be read.
     """
-    held = AppendedFile(path)
+    held = AppendedFile(path, create=False)
     try:
         with path.open("rb") as file:
             head = read_head(file)

@@ -69,7 +69,7 @@ def _list(path: Path) -> int:
 
 def _is_held(path: Path) -> bool:
     try:
-        AppendedFile(path).close()
+        AppendedFile(path, create=False).close()
     except OSError:
         return True
     return False

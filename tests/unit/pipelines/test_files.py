@@ -205,6 +205,29 @@ async def test_a_file_that_cannot_be_renamed_goes_on(tmp_path: Path, monkeypatch
     assert (file.name, numbers(file)) == ("books-w1-1.jsonl", [1, 2, 3])
 
 
+def test_a_new_file_is_held_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one who looks for what dead workers left would find it, empty and held by nobody."""
+    rename, looked = Path.rename, []
+
+    def looks(self: Path, target: Any) -> Any:
+        with pytest.raises(BlockingIOError):
+            AppendedFile(self, create=False)
+        looked.append(list(tmp_path.glob("*.part")))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", looks)
+    file = AppendedFile(tmp_path / "x.part")
+    file.append(b"x")
+    file.close()
+    assert looked == [[]]
+    assert names(tmp_path) == ["x.part"]
+    with pytest.raises(FileNotFoundError):
+        AppendedFile(tmp_path / "y.part", create=False)
+    again = AppendedFile(tmp_path / "x.part")
+    assert again.size == 1
+    again.close()
+
+
 def test_names_of_files_are_safe(tmp_path: Path) -> None:
     it = sink(tmp_path, worker="../../w/1")
     assert it._files._stem == "books-..-..-w-1"
