@@ -25,7 +25,7 @@ CLIENT = "mocra_scrapy"
 #: Seconds between two looks whether somebody still waits.
 LOOK = 0.1
 #: Seconds for an answer; and when no broker can be reached.
-PATIENCE, DOWN = 10.0, 1.0
+PATIENCE, DOWN = 15.0, 1.0
 
 _WHERE = re.compile(r"^(?:\S+/(?:bootstrap|\d+): )+")
 _AFTER = re.compile(r" \(after \d+ms in state \w+[^)]*\)")

@@ -4,7 +4,6 @@ thread calls it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,8 @@ from mocra_scrapy.backends.kafka.client import LOOK, Ears, check_topic, make_pro
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
-logger = logging.getLogger(__name__)
-
-#: Seconds without a broker after which a call is told to be hopeless for now.
-AWAY = 5.0
+#: Seconds without an answer after which brokers are asked for the reason.
+QUIET = 5.0
 
 #: What is sent: an object that stands for it, and what ``produce()`` takes.
 Outgoing = tuple[object, dict[str, Any]]
@@ -106,7 +103,8 @@ class Sender:
         """Send *part* of *batch*, and wait for the reports of all. Those that failed, with the error.
 
         Raises:
-            BackendUnavailable, ConfigurationError: nobody waits any longer, or no broker is there.
+            BackendUnavailable, ConfigurationError: nobody waits any longer; or no broker is there, the
+                topic is gone, or may not be written.
         """
         producer = self._ready(given_up)
         for at in part:
@@ -114,15 +112,16 @@ class Sender:
             if id(token) not in self._sent:
                 self._sent[id(token)] = self._produce(producer, token, message, given_up)
         waiting = [self._sent[id(batch[at][0])] for at in part]
-        there = time.monotonic()
+        heard = time.monotonic()
         while not all(sent.done for sent in waiting):
             before = len(producer)
             if producer.flush(LOOK) < before:
-                self._ears.clear()  # it was heard
-            if not self._ears.down:
-                there = time.monotonic()
-            if self._ears.refused is not None or given_up() or time.monotonic() - there > AWAY:
+                heard = time.monotonic()
+            if self._ears.refused is not None or given_up():
                 raise self._ears.unavailable()
+            if time.monotonic() - heard > QUIET:
+                self.check(given_up)  # the producer keeps to itself why it waits
+                heard = time.monotonic()
         failed = {at: sent.error for at, sent in zip(part, waiting, strict=True) if sent.error is not None}
         for at in failed:
             del self._sent[id(batch[at][0])]

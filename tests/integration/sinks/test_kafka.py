@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mocra_scrapy.backends.kafka import producer
 from mocra_scrapy.exceptions import ConfigurationError, ItemRefused, SinkUnavailable
 from mocra_scrapy.pipelines.kafka import KafkaPipeline
 from tests.integration.sinks.storing import Told, batcher, books, ids, opened, sink_of, stored
@@ -104,6 +105,31 @@ async def test_a_user_without_the_right_is_told_at_the_start(kafka: KafkaBroker)
     before = len(kafka.messages(topic))
     await write_as("bob")
     assert len(kafka.messages(topic)) == before + 1
+
+
+async def test_a_topic_that_is_deleted_under_a_crawl_is_told_and_may_come_back(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from confluent_kafka.admin import NewTopic
+
+    monkeypatch.setattr(producer, "QUIET", 0.2)
+    topic, admin, again, reason = kafka.topic(), kafka.admin(), books(1), ""
+    async with opened(KafkaPipeline, **settings(kafka, topic)) as sink:
+        await sink.write(books(1))
+        admin.delete_topics([topic])[topic].result(60)
+        while "there is no topic" not in reason:  # the broker takes messages until it hears of it
+            try:
+                await sink.write(again)
+            except (ConfigurationError, SinkUnavailable) as error:
+                reason = str(error)
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)
+        while reason:
+            try:
+                await sink.write(again)
+                reason = ""
+            except (ConfigurationError, SinkUnavailable):
+                continue
+    assert len(kafka.messages(topic)) == 1
 
 
 async def test_a_broker_that_is_not_there_is_named_with_the_reason() -> None:
