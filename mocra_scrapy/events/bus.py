@@ -32,7 +32,10 @@ ALL = 1 << 32
 
 def sinks_of(options: EventOptions, *, backend: str, prefix: str, redis_options: dict[str, object]) -> list[Sink]:
     """Of each sink in *options* one that is not connected yet. See :func:`~mocra_scrapy.events.sinks.open_sink`."""
-    return [open_sink(one, backend=backend, prefix=prefix, redis_options=redis_options) for one in options.sinks]
+    return [
+        open_sink(one, backend=backend, prefix=prefix, redis_options=redis_options, kafka=options.kafka)
+        for one in options.sinks
+    ]
 
 
 class EventBus:

@@ -57,6 +57,11 @@ class Record:
     _encoded: bytes = b""
 
     @property
+    def id(self) -> str:
+        """The same wherever, and however often, it arrives."""
+        return f"{self.source.worker}:{self.number}"
+
+    @property
     def encoded(self) -> bytes:
         """As JSON, without secrets of URLs. Worked out once."""
         if not self._encoded:
@@ -70,7 +75,7 @@ class Record:
         source = self.source
         return {
             "schema": SCHEMA,
-            "id": f"{source.worker}:{self.number}",
+            "id": self.id,
             "event": self.event.name,
             "time": stamp(self.time),
             "project": source.project,

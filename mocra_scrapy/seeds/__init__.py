@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from scrapy import signals
@@ -21,11 +21,12 @@ from scrapy.exceptions import DontCloseSpider, IgnoreRequest
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.codec.seeds_json import requests_of, wrapped
-from mocra_scrapy.exceptions import ConfigurationError, MocraError, UnreadableSeed
+from mocra_scrapy.exceptions import MocraError, UnreadableSeed
 from mocra_scrapy.models.redaction import redact
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.seeds.site_files import SiteFiles
 from mocra_scrapy.seeds.sources.file import FileSource
+from mocra_scrapy.seeds.sources.kafka import KafkaSource
 from mocra_scrapy.seeds.sources.redis import PileSource, Servers, StreamSource
 from mocra_scrapy.seeds.sources.sitemap import SitemapSource
 from mocra_scrapy.seeds.sources.stdin import StdinSource
@@ -45,8 +46,8 @@ T = TypeVar("T")
 CHUNK = 100
 #: Seeds that are no requests of which each is logged; further ones are counted only.
 LOGGED = 20
-#: Seconds between two attempts at a source that fails, at most.
-LONGEST_PAUSE = 30.0
+#: Seconds between two attempts at a source that fails: at first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 #: Seconds between two looks whether the sources are exhausted, and for what a closing worker has to say.
 LOOK, PATIENCE = 0.25, 5.0
 
@@ -82,6 +83,8 @@ class SeedSources:
             self._piles.append(StdinSource(self._longest))
         elif source.kind == "stream":
             self._ordered.append(StreamSource(source, self._servers))
+        elif source.kind == "kafka":
+            self._ordered.append(KafkaSource(source, self._options))
         elif source.kind == "sitemap":
             files = SiteFiles(mocra)
             self._ordered.append(
@@ -157,11 +160,17 @@ class SeedSources:
                     return
                 await self._pause(feeder)
                 continue
-            for number, data in got:
-                self._give(feeder, pile.name, data, "" if pile.name != "stdin" else f"line {number + 1}", None)
+            self._give_all(pile, feeder, got)
+            while not await feeder.stored():
+                if feeder.is_stopped:
+                    return
+                self._give_all(pile, feeder, got)  # in the crawl that took the place of the one that was lost
             numbers = [number for number, _ in got]
-            if await feeder.stored():
-                await self._insist(pile.name, lambda numbers=numbers: pile.stored(numbers))  # type: ignore[misc]
+            await self._insist(pile.name, lambda numbers=numbers: pile.stored(numbers))  # type: ignore[misc]
+
+    def _give_all(self, pile: Pile, feeder: Feeder, got: Sequence[tuple[int, bytes]]) -> None:
+        for number, data in got:
+            self._give(feeder, pile.name, data, "" if pile.name != "stdin" else f"line {number + 1}", None)
 
     async def _keep_alive(self, pile: Pile) -> None:
         """However long this worker does not want more."""
@@ -258,15 +267,13 @@ class SeedSources:
 
     async def _insist(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         """The answer of *call*, repeated until there is one, at growing distances."""
-        pause, told = 0.2, ""
+        pause, told = FIRST_PAUSE, ""
         while True:
             try:
                 answer = await call()
             except MocraError as error:
                 self._stats.inc_value("mocra/seeds/errors")
-                text = str(error)
-                if isinstance(error, ConfigurationError):
-                    text = f"MOCRA_SEEDS: {error.problem}. {error.fix}"
+                text = redact(str(error))
                 if text != told:
                     told = text
                     logger.error("%s gives no seeds, it is asked again: %s", name, text)

@@ -30,10 +30,9 @@ MOCRA_OUTBOX_MAX = 5000  # requests not stored yet above which start() and callb
 MOCRA_SEEDS_AHEAD = (
     10_000  # requests pending above which start() is made to wait, unless nothing of them can be fetched
 )
-MOCRA_SEEDS: object = (
-    None  # what feeds the crawl beside start(): "redis:KEY", "stream:KEY", "file:PATH", "stdin"; a list of these
-)
+MOCRA_SEEDS: object = None  # what feeds the crawl beside start(): "redis:KEY", "file:PATH", …; a list of these
 MOCRA_SEEDS_REDIS: str | None = None  # URL of the server of keys of seeds; None: MOCRA_BACKEND's
+MOCRA_SEEDS_KAFKA: str | None = None  # URL of the brokers of topics of seeds: kafka://host:9092,host:9092
 MOCRA_SEEDS_POLL = 0.5  # s between two looks at a source that had nothing
 MOCRA_SEEDS_IDLE = 5.0  # s without a seed and without work after which a source counts as exhausted (not with "never")
 MOCRA_EXCHANGE_INTERVAL = 0.005  # s between two exchanges with the backend, at least
@@ -144,7 +143,9 @@ MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals
 MOCRA_LEADER_DEADLINE = 10.0  # s after the last renewal at which a leader stops believing in itself; below the lease
 MOCRA_LEADER_RETRY = 2.0  # s between two attempts to win a role, ± a quarter
-MOCRA_EVENTS: object = None  # where events go: a dict of "log", "redis", "webhook" -> options, or a list of these names
+MOCRA_EVENTS: object = (
+    None  # where events go: a dict of "log", "redis", "kafka", "webhook" -> options, or a list of these names
+)
 MOCRA_EVENTS_SAMPLE: object = 0.01  # part of pages of which events about requests and items are told; or event -> part
 MOCRA_EVENTS_QUEUE_MAX = 10_000  # events that wait for a sink, at most; more are dropped, and counted
 MOCRA_EVENTS_STOP_TIMEOUT = 5.0  # s to send the last events at the end before they are dropped

@@ -21,6 +21,7 @@ NAME = "MOCRA_EVENTS"
 KINDS: dict[str, tuple[str, ...]] = {
     "log": ("level",),
     "redis": ("url", "stream", "keep"),
+    "kafka": ("url", "topic", "timeout"),
     "webhook": ("url", "secret", "headers", "private", "timeout"),
 }
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -34,8 +35,9 @@ class SinkOptions:
         name: as the project calls it: its kind, or ``kind:anything``.
         events: patterns of the kinds of events that it gets.
         level: of the log.
-        url: of a webhook; of the server with the stream, ``None``: ``MOCRA_BACKEND``.
+        url: of a webhook, of Kafka; of the server with the stream, ``None``: ``MOCRA_BACKEND``.
         stream: its key; ``None``: ``events`` behind ``MOCRA_KEY_PREFIX``. *keep*: records in it.
+        topic: of Kafka.
         secret: signs what a webhook gets; empty: nothing is signed.
         private: whether a webhook may be in a private network.
         timeout: seconds for one attempt.
@@ -48,6 +50,7 @@ class SinkOptions:
     url: str | None = field(default=None, repr=False)
     stream: str | None = None
     keep: int = 100_000
+    topic: str | None = None
     secret: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     private: bool = False
@@ -61,6 +64,7 @@ class EventOptions:
     Attributes:
         sample: pattern of kinds -> part of such events that is told. *sample_bulk*: in place of it, part
             of what there may be one of for each page.
+        kafka: ``MOCRA_KAFKA_OPTIONS``.
     """
 
     sinks: tuple[SinkOptions, ...]
@@ -68,6 +72,7 @@ class EventOptions:
     sample_bulk: float | None
     queue_max: int
     stop_timeout: float
+    kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def read_events(settings: BaseSettings) -> EventOptions | None:
@@ -90,6 +95,7 @@ def read_events(settings: BaseSettings) -> EventOptions | None:
         bulk,
         queue_max=read.whole("MOCRA_EVENTS_QUEUE_MAX", 10, 1_000_000, "a number of records"),
         stop_timeout=read.number("MOCRA_EVENTS_STOP_TIMEOUT", 0, 600, "a time in seconds"),
+        kafka=read.mapping("MOCRA_KAFKA_OPTIONS"),
     )
 
 
@@ -137,7 +143,7 @@ def _sink(name: Any, given: Any) -> SinkOptions:
         if key not in ("events", *KINDS[kind]):
             raise ConfigurationError(subject, f"{key!r} is unknown", f"Use {', '.join(('events', *KINDS[kind]))}")
     options: dict[str, Any] = {"events": _patterns(f"{subject}['events']", given.get("events", "*"))}
-    checks = {"log": _log, "redis": _redis, "webhook": read_webhook}
+    checks = {"log": _log, "redis": _redis, "kafka": _kafka, "webhook": read_webhook}
     return SinkOptions(str(name), kind, **options, **checks[kind](subject, given))
 
 
@@ -167,6 +173,15 @@ def _redis(subject: str, given: Mapping[str, Any]) -> dict[str, Any]:
         text_of(f"{subject}['stream']", stream)
     keep = setting_number(f"{subject}['keep']", given.get("keep", 100_000), 1, 1_000_000_000, whole=True)
     return {"url": url, "stream": stream, "keep": int(keep)}
+
+
+def _kafka(subject: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    for name, example in (("url", "kafka://localhost:9092"), ("topic", "mocra-events")):
+        if given.get(name) is None:
+            raise ConfigurationError(subject, f"it has no {name}", f'Add "{name}": "{example}"')
+        text_of(f"{subject}[{name!r}]", given[name])
+    timeout = setting_number(f"{subject}['timeout']", given.get("timeout", 10.0), 0.1, 600, what="a time in seconds")
+    return {"url": given["url"], "topic": given["topic"], "timeout": timeout}
 
 
 def _needs_server(url: str, subject: str = "MOCRA_BACKEND") -> None:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, tuple[str, ...]] = {
     "redis": ("url",),
     "stream": ("url",),
+    "kafka": ("url",),
     "file": (),
     "stdin": (),
     "sitemap": ("since", "include", "callback"),
 }
-EXAMPLE = 'Write "redis:KEY", "stream:KEY", "file:PATH", "sitemap:URL" or "stdin", or a list of these'
+EXAMPLE = 'Write "redis:KEY", "stream:KEY", "kafka:TOPIC", "file:PATH", "sitemap:URL" or "stdin", or a list of these'
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,14 @@ class SeedOptions:
 
     Attributes:
         redis: URL of the server of the sources that name none; ``None``: the backend's.
+        kafka, kafka_options: of the brokers of topics that name none.
         idle: seconds; *poll*: seconds.
     """
 
     sources: tuple[Source, ...]
     redis: str | None
+    kafka: str | None
+    kafka_options: Mapping[str, Any]
     idle: float
     poll: float
 
@@ -77,6 +81,8 @@ def read_seeds(settings: BaseSettings, spider: str) -> SeedOptions:
     return SeedOptions(
         sources,
         None if read.value("MOCRA_SEEDS_REDIS") is None else read.text("MOCRA_SEEDS_REDIS", "a URL"),
+        None if read.value("MOCRA_SEEDS_KAFKA") is None else read.text("MOCRA_SEEDS_KAFKA", "a URL"),
+        read.mapping("MOCRA_KAFKA_OPTIONS"),
         read.number("MOCRA_SEEDS_IDLE", 0, 86_400, "a time in seconds"),
         read.number("MOCRA_SEEDS_POLL", 0.01, 3600, "a time in seconds"),
     )

@@ -118,8 +118,8 @@ def feed(kind: str, count: int, kills: int, server: RedisServer) -> dict[str, An
     """*count* seeds through one source; what came of it."""
     began, rng, killed = time.monotonic(), random.Random(kind), 0
     crawl = f"fed-{kind}"
-    with tempfile.TemporaryDirectory() as name, closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        folder, site = Path(name), f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as name, closing(socket.create_server(("127.0.0.2", 0))) as silent:
+        folder, site = Path(name), f"http://127.0.0.2:{silent.getsockname()[1]}"
         (folder / "seeds.jsonl").touch()
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), sitemaps(count, site)) as files:
             threading.Thread(target=files.serve_forever, daemon=True).start()

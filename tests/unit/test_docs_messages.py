@@ -33,6 +33,7 @@ PASSED_ON = {
     "backends/redis/connection/url.py": "as settings: it names the part of the URL or the option",
     "backends/kafka/address.py": "as settings: it names the URL or the option, and the fix",
     "backends/kafka/client.py": "besides those with entries: what librdkafka said, and the extra that is missing",
+    "backends/redis/seed_keys.py": "besides the wrong type: what the server said, with the rights that the key needs",
     "control/live_settings.py": "an answer to the person who changes a setting, with the setting and the fix",
     "control/__init__.py": "an answer to the person who gives an order",
     "control/slots.py": "an answer to the person who changes a slot, with the slot and the fix",

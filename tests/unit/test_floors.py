@@ -42,7 +42,7 @@ TABLE: dict[str, set[str]] = {
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
-    "events": {"interfaces", "settings", "backends", "runtime"},
+    "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
     "pipelines": {
         "interfaces",
@@ -54,7 +54,7 @@ TABLE: dict[str, set[str]] = {
         "backends.redis",
         "backends.kafka",
     },
-    "seeds": {"settings", "codec", "runtime", "backends", "politeness"},
+    "seeds": {"settings", "codec", "runtime", "backends", "backends.kafka", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
 #: What Scrapy loads may use every room, but not each other.

@@ -28,7 +28,12 @@ class _Key:
         self._own = f"{key}:mocra" if "{" in key else f"{{{key}}}:mocra"
 
     async def _run(self, script: Script, *args: Any) -> Any:
-        return await self._client.run(script, [self._own, self.key], args)
+        try:
+            return await self._client.run(script, [self._own, self.key], args)
+        except ConfigurationError as error:
+            rights = f"Grant the user: ~{self.key} ~{self._own}:* +@all -@dangerous"
+            fix = rights if "access rights" in error.problem else error.fix
+            raise ConfigurationError("MOCRA_SEEDS", error.problem, fix) from error
 
     def _wrong(self, kind: bytes, wanted: str, fix: str) -> ConfigurationError:
         return ConfigurationError(

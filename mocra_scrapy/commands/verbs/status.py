@@ -24,8 +24,8 @@ from mocra_scrapy.models.wording import counted
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
 
-#: Slots, those with most pending, of which it is told why they wait.
-SLOTS = 10
+#: Slots that are looked at, those with most pending, and of how many of them it is told why they wait.
+LOOKED, SLOTS = 50, 10
 #: Of a crawl in the table of all of them.
 COLUMNS = ("state", "run", "pending", "delayed", "in_flight", "workers", "dead", "arguments", "heard")
 
@@ -118,7 +118,7 @@ async def waiting_slots(backend: IBackend, crawl: str) -> list[dict[str, Any]]:
     """Slots that have something pending and wait for more than a second, and why."""
     slots = SlotControl(backend, crawl)
     try:
-        views, _ = await slots.look(top=SLOTS)
+        views, _ = await slots.look(top=LOOKED)
     finally:
         await slots.close()
     found = []
@@ -128,7 +128,7 @@ async def waiting_slots(backend: IBackend, crawl: str) -> list[dict[str, Any]]:
             why = [f"the next one goes in {in_words(view.state.wait)}, {rate_of(view.state.limit.interval)}"]
         if view.pending and why and (view.state.wait > 1 or view.state.paused):
             found.append({"slot": view.name, "pending": view.pending, "why": why})
-    return found
+    return found[:SLOTS]
 
 
 def standing(run: int, finished: bool, alive: int, paused: bool, resetting: bool) -> str:

@@ -4,19 +4,23 @@ setting becomes a class; nothing of a kind is imported before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mocra_scrapy.events.sink import Sink
     from mocra_scrapy.settings.events import SinkOptions
 
 
-def open_sink(options: SinkOptions, *, backend: str, prefix: str, redis_options: dict[str, object]) -> Sink:
+def open_sink(
+    options: SinkOptions, *, backend: str, prefix: str, redis_options: dict[str, object], kafka: Mapping[str, Any]
+) -> Sink:
     """The sink that *options* mean, not connected yet.
 
     Args:
         backend, prefix, redis_options: ``MOCRA_BACKEND``, ``MOCRA_KEY_PREFIX`` and
             ``MOCRA_REDIS_OPTIONS``, for a sink that has no server of its own.
+        kafka: ``MOCRA_KAFKA_OPTIONS``.
 
     Raises:
         ConfigurationError: a client library is missing, or a URL is wrong.
@@ -29,6 +33,10 @@ def open_sink(options: SinkOptions, *, backend: str, prefix: str, redis_options:
         from mocra_scrapy.events.sinks.redis_stream import RedisStreamSink
 
         return RedisStreamSink(options, backend=backend, prefix=prefix, redis_options=redis_options)
+    if options.kind == "kafka":
+        from mocra_scrapy.events.sinks.kafka import KafkaSink
+
+        return KafkaSink(options, kafka)
     from mocra_scrapy.events.sinks.webhook import WebhookSink
 
     return WebhookSink(options)

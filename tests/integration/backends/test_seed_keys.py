@@ -11,6 +11,7 @@ import pytest
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
+from tests.services.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -146,3 +147,22 @@ async def test_a_stream_is_read_on(backend: Any) -> None:
     assert [identity for identity, _ in await stream.read(ids[2], 10)] == ids[3:]
     await raw.xdel(KEY, ids[2])
     assert [identity for identity, _ in await stream.read(ids[2], 10)] == ids[3:], "an id need not be there"
+
+
+async def test_missing_rights_are_named(redis_single: RedisServer) -> None:
+    with redis_single.client() as client:
+        client.acl_setuser(
+            "reader", enabled=True, passwords=["+word"], categories=["+@all"], keys=["mocra:*"], channels=["*"]
+        )
+    backend: Any = open_backend(f"redis://reader:word@127.0.0.1:{redis_single.port}")
+    with pytest.raises(
+        ConfigurationError, match=r"MOCRA_SEEDS: .*Grant the user: ~books:start_urls ~\{books:start_urls\}:mocra:\*"
+    ):
+        await backend.seed_pile(KEY, "a", 60).take(1)
+    await backend.close()
+    wrong: Any = open_backend(f"redis://reader:nonsense@127.0.0.1:{redis_single.port}")
+    with pytest.raises(ConfigurationError, match=r"MOCRA_SEEDS: .*user name or password"):
+        await wrong.seed_stream(KEY).read("0", 1)
+    await wrong.close()
+    with redis_single.client() as client:
+        client.acl_deluser("reader")

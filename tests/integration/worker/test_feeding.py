@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scrapy import Request
 
-from mocra_scrapy.exceptions import UnserializableRequest
+from mocra_scrapy.exceptions import BackendUnavailable, UnserializableRequest
 from mocra_scrapy.models import Seeding
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.seeds import SeedSources
@@ -146,3 +146,58 @@ async def test_a_file_feeds_a_crawl_and_what_is_wrong_in_it_is_buried(tmp_path: 
         letters = await scheduler.mocra.queue.dead()
         assert {letter.reason for letter in letters} == {"seed"}
         assert any("unknown field `colour`" in letter.detail for letter in letters)
+
+
+class Pile:
+    """Two seeds, once."""
+
+    name, is_over = "redis:fake", False
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+        self.failures = 2
+
+    async def take(self, want: int) -> tuple[list[tuple[int, bytes]], bool]:
+        if self.failures:
+            self.failures -= 1
+            raise BackendUnavailable("away")
+        got = [] if self.is_over else [(7, b"http://fed.test/7"), (8, b"http://fed.test/8")]
+        self.is_over = True
+        return got, False
+
+    async def stored(self, numbers: Any) -> int:
+        self.told += numbers
+        return len(numbers)
+
+
+class Feeder:
+    """Of a crawl whose record is lost while the first seeds are on their way."""
+
+    is_stopped = False
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+        self.answers = [False, True]
+
+    async def room(self) -> bool:
+        return True
+
+    async def pause(self, seconds: float) -> None: ...
+
+    def give(self, request: Request, name: bytes | None) -> None:
+        assert name is None
+        self.given.append(request.url[-1])
+
+    async def stored(self) -> bool:
+        return self.answers.pop(0)
+
+
+async def test_what_was_taken_is_given_until_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mocra_scrapy.seeds.FIRST_PAUSE", 0.0)
+    async with opened(MOCRA_SEEDS="stdin") as scheduler:
+        sources, pile, feeder = scheduler.mocra.component(SeedSources), Pile(), Feeder()
+        await sources._take(pile, feeder)  # type: ignore[arg-type]
+        assert feeder.given == ["7", "8", "7", "8"]
+        assert pile.told == [7, 8], "once they are stored, not before"
+        stats = scheduler.mocra.crawler.stats
+        assert stats.get_value("mocra/seeds/errors") == 2

@@ -144,6 +144,22 @@ def test_kafka_needs_a_place_and_a_topic(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("MOCRA_KAFKA_ITEMS_URL", 9092),
+        ("MOCRA_KAFKA_ITEMS_TOPIC", ["items"]),
+        ("MOCRA_KAFKA_ITEMS_KEY", 1),
+        ("MOCRA_KAFKA_ITEMS_HEADERS", 1),
+        ("MOCRA_KAFKA_OPTIONS", "acks=all"),
+    ],
+)
+def test_settings_of_kafka_that_make_no_sense_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_kafka_items(Settings({**KAFKA, name: value}))
+    assert refused.value.subject == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
         ("MOCRA_PARQUET_DIR", ""),
         ("MOCRA_PARQUET_COMPRESSION", "zip"),
         ("MOCRA_PARQUET_ROW_GROUP", 0),

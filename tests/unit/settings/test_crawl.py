@@ -86,9 +86,10 @@ def test_a_wrong_setting_is_named(name: str, value: Any) -> None:
 
 
 def test_every_setting_is_checked_by_a_test_above() -> None:
-    """In this file, or in that of its area: ``test_<area>.py``; those of cron in its own folder."""
+    """In this file, or in that of its area: ``test_<area>.py``; some in folders of their own."""
     here = Path(__file__).parent
-    files = [*sorted(here.glob("test_*.py")), here.parent / "cron" / "test_options.py"]
+    others = ("cron/test_options.py", "pipelines/test_optional_sinks.py")
+    files = [*sorted(here.glob("test_*.py")), *(here.parent / name for name in others)]
     source = "\n".join(path.read_text(encoding="utf-8") for path in files)
     assert [name for name in NAMES if f'("{name}", ' not in source] == ["MOCRA_ENABLED", "MOCRA_FAST"]
 

@@ -47,6 +47,7 @@ def test_sources_are_read(value: Any, sources: list[Source]) -> None:
         ("MOCRA_SEEDS", {"redis": "a", "uri": "x"}, "option 'uri' is unknown"),
         ("MOCRA_SEEDS", ["stdin", "stdin"], "'stdin' is there twice"),
         ("MOCRA_SEEDS_REDIS", " ", "is not a URL"),
+        ("MOCRA_SEEDS_KAFKA", " ", "is not a URL"),
         ("MOCRA_SEEDS_POLL", 0, "is not a time in seconds"),
         ("MOCRA_SEEDS_IDLE", -1, "is not a time in seconds"),
     ],
