@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Seconds without an answer after which brokers are asked for the reason.
 QUIET = 5.0
 
+#: Brokers don't say that it is this.
+NO_KEY = ". It has no key: a compacted topic takes none without"
+
 #: What is sent: an object that stands for it, and what ``produce()`` takes.
 Outgoing = tuple[object, dict[str, Any]]
 
@@ -84,7 +87,7 @@ class Sender:
                 if _is_too_large(error):
                     large.append(at)
                 elif _is_of_message(error):
-                    refused[at] = shortened(error.str())
+                    refused[at] = shortened(error.str()) + ("" if "key" in batch[at][1] else NO_KEY)
                 else:
                     raise meaning(error, self._topic, self._setting, self._ears)
             if large and len(part) == 1:

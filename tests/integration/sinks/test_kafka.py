@@ -52,6 +52,18 @@ async def test_an_item_without_its_key_is_refused_alone(kafka: KafkaBroker) -> N
     assert [message.key() for message in kafka.messages(topic)] == [b'["u",1]']
 
 
+async def test_a_compacted_topic_takes_no_item_without_a_key(kafka: KafkaBroker) -> None:
+    topic = kafka.topic(cleanup_policy="compact")
+    async with opened(KafkaPipeline, **settings(kafka, topic)) as sink:
+        with pytest.raises(
+            ItemRefused, match=r"failed to validate record\. It has no key: a compacted topic"
+        ) as refused:
+            await sink.write(books(3))
+        assert set(refused.value.which or ()) == {0, 1, 2}
+    async with opened(KafkaPipeline, **settings(kafka, topic, KAFKA_ITEMS_KEY=["id"])) as sink:
+        await sink.write(books(3))
+
+
 async def test_of_a_batch_only_what_is_too_large_is_refused_and_nothing_is_sent_twice(kafka: KafkaBroker) -> None:
     """The broker takes 4,000 bytes at once: less than what the client puts together."""
     topic, told = kafka.topic(max_message_bytes="4000"), Told()
