@@ -84,7 +84,8 @@ class IRateLimiter(Interface):
         """Change a limit while the crawl runs; an empty change goes back to the settings.
         [a_change_holds_at_once] What is booked keeps its distance from what is booked after the
         change. [a_shorter_interval_spares_what_is_booked] A longer one, by whomever, opens no departure
-        that was not open. [a_longer_interval_is_no_burst] One that is ``adapted`` keeps to the limit's floor.
+        that was not open, [a_longer_interval_is_no_burst] nor does going back from it.
+        [an_interval_that_comes_back_is_kept] One that is ``adapted`` keeps to the limit's floor.
         [an_adaptation_keeps_the_floor] It never replaces an interval that people set, but applies
         when that has ended. [an_adaptation_waits_for_people] A change with ``lasts`` ends by itself, and so do
         the waits that it caused. [a_change_may_end_by_itself] Its longer interval has no burst.

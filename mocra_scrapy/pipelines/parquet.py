@@ -18,7 +18,7 @@ from mocra_scrapy.pipelines.appending import AppendedFile
 from mocra_scrapy.pipelines.batch import BatchPipeline, Place
 from mocra_scrapy.pipelines.jsonlines import PASSING
 from mocra_scrapy.pipelines.parquet_columns import Columns
-from mocra_scrapy.pipelines.parquet_files import PART, Spool, finish_left_spools
+from mocra_scrapy.pipelines.parquet_files import PART, Spool, finish_left_spools, spool_name
 from mocra_scrapy.pipelines.sink import StoredItem
 from mocra_scrapy.settings.sinks import ParquetOptions, read_parquet
 
@@ -143,12 +143,21 @@ class _Files:
             self._spool = None
         begun = self._spool is None
         if self._spool is None:
-            self._number += 1
-            self._spool = Spool(self._options, self._stem, self._number)
+            self._spool = Spool(self._options, self._next())
         self._spool.add(taken)
         if self._options.rotate_bytes and self._spool.size >= self._options.rotate_bytes:
             self.finish()
         return begun
+
+    def _next(self) -> str:
+        """A name that no file has: those of a worker that spilled are its own when its items are replayed."""
+        while True:
+            self._number += 1
+            name = f"{self._stem}-{self._number}.parquet"
+            if not any(
+                path.exists() for path in (self._options.folder / name, self._options.folder / spool_name(name))
+            ):
+                return name
 
     def finish(self) -> None:
         """The spool becomes a Parquet file, on the side; the next batch begins another one."""

@@ -34,11 +34,11 @@ GROUP = 128 * 2**20
 
 
 class Spool:
-    """Of one worker: batches on their way into one Parquet file."""
+    """Batches on their way into the Parquet file *name*."""
 
-    def __init__(self, options: ParquetOptions, stem: str, number: int) -> None:
+    def __init__(self, options: ParquetOptions, name: str) -> None:
         self._options = options
-        self._file = AppendedFile(options.folder / f"_{stem}-{number}.parquet{PART}")
+        self._file = AppendedFile(options.folder / spool_name(name))
         sync_folder(options.folder)
 
     @property
@@ -75,6 +75,11 @@ class Spool:
 
     def close(self) -> None:
         self._file.close()
+
+
+def spool_name(name: str) -> str:
+    """Of the spool that becomes *name*."""
+    return f"_{name}{PART}"
 
 
 def finish_left_spools(options: ParquetOptions) -> None:
@@ -143,11 +148,8 @@ def _finish(file: AppendedFile, options: ParquetOptions) -> Path | None:
         temporary = file.path.with_suffix(TEMPORARY)
         try:
             _write(file, schema, temporary, options)
-            descriptor = os.open(temporary, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with temporary.open("r+b") as whole:
+                os.fsync(whole.fileno())
             temporary.replace(final)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -154,7 +154,7 @@ async def _create(connection: AsyncConnection[Any], name: str, options: Postgres
 
     try:
         await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(columns)})".encode())
-    except psycopg.errors.UniqueViolation:
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject):
         pass  # another worker has created it in the same moment
     except psycopg.errors.UndefinedObject as error:
         raise ConfigurationError(

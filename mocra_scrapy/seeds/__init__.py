@@ -256,9 +256,8 @@ class SeedSources:
                 more = "; further ones are only counted (mocra/seeds/invalid)" if self._bad == LOGGED else ""
                 known = isinstance(error, (UnreadableSeed, MocraError))
                 logger.error(
-                    "Seed %s of %s can't be used and becomes a dead letter: %s%s",
-                    place,
-                    source,
+                    "%s can't be used and becomes a dead letter: %s%s",
+                    f"Seed {place} of {source}" if place else f"A seed of {source}",
                     redact(str(error)),
                     more,
                     exc_info=not known,

@@ -20,11 +20,13 @@ class Pile(Protocol):
 
     Attributes:
         name: for people.
-        is_over: whether nothing more will ever come.
     """
 
     name: str
-    is_over: bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all was given that will ever come."""
 
     async def take(self, want: int) -> tuple[list[tuple[int, bytes]], bool]:
         """Up to *want* seeds, each with a number, and whether others have some that are not stored yet."""

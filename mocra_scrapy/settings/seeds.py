@@ -43,7 +43,8 @@ class Source:
     @property
     def name(self) -> str:
         """For people, and for its position."""
-        return redact(f"{self.kind}:{self.address}") if self.address else self.kind
+        name = f"{self.kind}:{self.address}" if self.address else self.kind
+        return redact(f"{name} on {self.options['url']}" if "url" in self.options else name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,10 @@ class Feeder:
         self._outbox.place(source, position)
         self._status.kick()
 
+    def forget_places(self) -> None:
+        """See :meth:`mocra_scrapy.worker.outbox.Outbox.forget_places`."""
+        self._outbox.forget_places()
+
     async def stored(self) -> bool:
         mark, born = self._outbox.put, self._status.state.born
         while self._outbox.confirmed < mark:
@@ -110,6 +114,7 @@ class Feeding:
 
     async def begin(self) -> bool:
         """Read on from where the crawl stands; whether ``start()`` was exhausted in this run before."""
+        self._feeder.forget_places()  # of a crawl that is gone: its seeds are not in this one
         positions = await self._insist(lambda _: self._session.queue.positions())
         self._task = asyncio.create_task(self._sources.read(self._feeder, positions), name="mocra seeds")
         return bool(positions.get(START) == self._mark)

@@ -40,6 +40,10 @@ class Place:
     position: bytes
 
 
+#: In place of one that counts no more.
+NO_PLACE = Place("", b"")
+
+
 @dataclass(slots=True)
 class Batch:
     """A prefix of the outbox, sorted by kind."""
@@ -122,6 +126,10 @@ class Outbox:
         self.bytes += sum(len(push.entry.body) for push in pushes)
         self._append(Together(pushes, end))
 
+    def forget_places(self) -> None:
+        """What was said of sources until now, and no batch has taken yet, is of a reading that is over."""
+        self._ops = deque(NO_PLACE if isinstance(op, Place) else op for op in self._ops)
+
     def _append(self, op: Push | Together | Lease | Place | tuple[Burial, ...]) -> None:
         self._ops.append(op)
         self.put += 1
@@ -142,7 +150,8 @@ class Outbox:
                 batch.pushes.append(op)
                 size += len(op.entry.body)
             elif isinstance(op, Place):
-                batch.positions[op.source] = op.position
+                if op is not NO_PLACE:
+                    batch.positions[op.source] = op.position
             elif isinstance(op, Together):
                 if taken and taken + len(op.pushes) >= most:
                     break

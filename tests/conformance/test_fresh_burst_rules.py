@@ -65,6 +65,20 @@ async def test_a_longer_interval_is_no_burst(harness: Harness) -> None:
         assert all(near(wait, at) for wait, at in zip(got, (10, 1010, 2010), strict=True)), (name, got)
 
 
+@pytest.mark.parametrize("burst", [1, 2])
+@pytest.mark.parametrize("changes", [(150,), (150, 120), (150, 400)])
+async def test_an_interval_that_comes_back_is_kept(harness: Harness, changes: tuple[int, ...], burst: int) -> None:
+    """AutoThrottle, say, finds a longer one for a while. What is booked by then keeps its distance."""
+    limiter = harness.limiter(**ONE, limit=SlotLimit(interval=100, burst=burst))
+    booked = await waits(limiter, *["s"] * (burst + 2))
+    assert near(booked[-1], 200)
+    for interval in (*changes, 100):
+        await limiter.change("s", LimitChange(interval=interval, adapted=True))
+    (wait,) = await waits(limiter, "s")
+    assert near(wait, 300)
+    assert all(near(one, at) for one, at in zip(await waits(limiter, "s", "s"), (400, 500), strict=True))
+
+
 async def test_a_longer_interval_for_a_time_has_no_burst(harness: Harness) -> None:
     limiter = harness.limiter(**ONE, limit=SlotLimit(interval=10, burst=3))
     for name in ("used", "fresh"):

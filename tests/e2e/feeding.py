@@ -1,7 +1,7 @@
 """Many seeds through each kind of source while workers are killed: nothing is lost, and of sources with
 positions nothing comes twice.
 
-``python -m tests.e2e.feeding [--seeds 100000] [--kills 8] [--sources list,set,zset,stream,file,sitemap]``
+``python -m tests.e2e.feeding [--seeds 100000] [--kills 8] [--sources list,set,zset,stream,kafka,file,sitemap]``
 prints a line of JSON for each source; the exit code is 0 if all is well.
 
 Nothing is fetched (the site accepts no connection), so what is stored can be counted. Seeds of streams
@@ -22,13 +22,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.models import QueueOptions, QueueSize
 from tests.e2e.workers import Workers
+from tests.services import kafka_broker
+from tests.services.kafka_broker import KafkaBroker
 from tests.services.redis_server import RedisServer
 
 CHUNK = 2000
@@ -39,6 +41,7 @@ SOURCES = {
     "set": "redis:fed:set",
     "zset": "redis:fed:zset",
     "stream": "stream:fed:stream",
+    "kafka": "kafka:{topic}",
     "file": "file:{folder}/seeds.jsonl",
     "sitemap": "sitemap:{sitemaps}/index.xml",
 }
@@ -47,8 +50,11 @@ SOURCES = {
 class Producer:
     """Keeps pushing, a chunk at a time."""
 
-    def __init__(self, kind: str, count: int, site: str, server: RedisServer, folder: Path) -> None:
+    def __init__(
+        self, kind: str, count: int, site: str, server: RedisServer, folder: Path, broker: KafkaBroker | None
+    ) -> None:
         self.kind, self.count, self.pushed = kind, count, 0
+        self._broker, self.topic = broker, broker.topic(4) if broker is not None and kind == "kafka" else ""
         self._site, self._server, self._path = site, server, folder / "seeds.jsonl"
 
     def push(self) -> None:
@@ -66,11 +72,22 @@ class Producer:
             elif self.kind == "stream":
                 for seed in seeds:
                     pipeline.xadd("fed:stream", {"seed": seed})
+            elif self.kind == "kafka":
+                self._produce(seeds)
             elif self.kind == "file":
                 with self._path.open("a") as file:
                     file.write("".join(f"{seed}\n" for seed in seeds))
             pipeline.execute()
         self.pushed += len(urls)
+
+    def _produce(self, seeds: list[str]) -> None:
+        from confluent_kafka import Producer as KafkaProducer
+
+        assert self._broker is not None
+        producer = KafkaProducer({"bootstrap.servers": self._broker.bootstrap})
+        for seed in seeds:
+            producer.produce(self.topic, seed.encode())
+        assert producer.flush(60) == 0
 
 
 def sitemaps(count: int, site: str) -> type[http.server.BaseHTTPRequestHandler]:
@@ -114,7 +131,7 @@ def size_of(url: str, crawl: str) -> QueueSize:
     return asyncio.run(look())
 
 
-def feed(kind: str, count: int, kills: int, server: RedisServer) -> dict[str, Any]:
+def feed(kind: str, count: int, kills: int, server: RedisServer, broker: KafkaBroker | None) -> dict[str, Any]:
     """*count* seeds through one source; what came of it."""
     began, rng, killed = time.monotonic(), random.Random(kind), 0
     crawl = f"fed-{kind}"
@@ -123,9 +140,11 @@ def feed(kind: str, count: int, kills: int, server: RedisServer) -> dict[str, An
         (folder / "seeds.jsonl").touch()
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), sitemaps(count, site)) as files:
             threading.Thread(target=files.serve_forever, daemon=True).start()
-            place = SOURCES[kind].format(folder=folder, sitemaps=f"http://127.0.0.1:{files.server_address[1]}")
+            producer = Producer(kind, count, site, server, folder, broker)
+            sitemap = f"http://127.0.0.1:{files.server_address[1]}"
+            place = SOURCES[kind].format(folder=folder, sitemaps=sitemap, topic=producer.topic)
             workers = Workers(folder, server.url)
-            producer = Producer(kind, count, site, server, folder)
+            more = {} if broker is None else {"MOCRA_SEEDS_KAFKA": f"kafka://{broker.bootstrap}"}
 
             def start() -> None:
                 workers.start(
@@ -137,6 +156,7 @@ def feed(kind: str, count: int, kills: int, server: RedisServer) -> dict[str, An
                     MOCRA_LEASE=2,
                     MOCRA_SEEDS_POLL=0.05,
                     DOWNLOAD_TIMEOUT=100_000,
+                    **more,
                 )
 
             try:
@@ -195,17 +215,22 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=8)
     parser.add_argument("--sources", default=",".join(SOURCES))
     options = parser.parse_args()
-    is_well = True
-    with tempfile.TemporaryDirectory() as name:
-        server = RedisServer(Path(name) / "redis")
+    kinds, is_well = options.sources.split(","), True
+    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+        server, broker = RedisServer(Path(name) / "redis"), None
         server.start()
-        try:
-            for kind in options.sources.split(","):
-                result = feed(kind, options.seeds, options.kills, server)
-                is_well &= not (result["lost"] or result["twice"] or result["dead"])
-                print(json.dumps(result), flush=True)
-        finally:
-            server.stop()
+        opened.callback(server.stop)
+        if "kafka" in kinds and not kafka_broker.installed():
+            print(f"kafka is left out: {kafka_broker.HOW}", file=sys.stderr)
+            kinds.remove("kafka")
+        elif "kafka" in kinds:
+            broker = KafkaBroker(Path(name) / "kafka")
+            broker.join()
+            opened.callback(broker.leave)
+        for kind in kinds:
+            result = feed(kind, options.seeds, options.kills, server, broker)
+            is_well &= not (result["lost"] or result["twice"] or result["dead"])
+            print(json.dumps(result), flush=True)
     sys.exit(not is_well)
 
 

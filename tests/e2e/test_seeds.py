@@ -60,13 +60,13 @@ def test_what_is_pushed_while_a_worker_dies_is_stored_once(
     options = {"MOCRA_SEEDS": json.dumps(sources), "MOCRA_CLOSE": "never", "MOCRA_LEASE": 2, "MOCRA_SEEDS_POLL": 0.05}
     with site.stopped():
         first = workers.start("fed", site=site.url, **options)
-        eventually(lambda: "This worker seeds" in workers.log(0), 90, "the first one seeds")
+        eventually(lambda: "This worker seeds" in workers.log(0), 200, "the first one seeds")
         workers.start("fed", site=site.url, **options)
         push(150)
-        eventually(lambda: looked(workers.backend)[0].unfinished >= 200, 60, "some are stored")
+        eventually(lambda: looked(workers.backend)[0].unfinished >= 200, 200, "some are stored")
         first.kill()
         push(150)
-        eventually(lambda: "This worker seeds" in workers.log(1), 60, "the second one goes on")
+        eventually(lambda: "This worker seeds" in workers.log(1), 200, "the second one goes on")
         bad = [
             b'{"url": "http://a.test", "colour": 1}',
             b'{"url": "http://a.test", "callback": "unknown"}',
@@ -75,8 +75,8 @@ def test_what_is_pushed_while_a_worker_dies_is_stored_once(
         with redis_single.client() as client:
             client.rpush("fed:list", *bad)
         whole = 3 * 300 + 1  # and start()'s own, once
-        eventually(lambda: looked(workers.backend)[0].unfinished >= whole, 90, "all are stored")
-        eventually(lambda: len(looked(workers.backend)[1]) == len(bad), 60, "the others are dead letters")
+        eventually(lambda: looked(workers.backend)[0].unfinished >= whole, 200, "all are stored")
+        eventually(lambda: len(looked(workers.backend)[1]) == len(bad), 200, "the others are dead letters")
         size, letters = looked(workers.backend)
         assert size.unfinished == whole
     assert {letter.reason for letter in letters} == {"seed"}
@@ -85,6 +85,6 @@ def test_what_is_pushed_while_a_worker_dies_is_stored_once(
     assert "has no method 'unknown'" in said
     assert "5000000 bytes, more than MOCRA_ENTRY_MAX_BYTES" in said
     with redis_single.client() as client:
-        eventually(lambda: not client.exists("fed:list"), 30, "the list is empty")
+        eventually(lambda: not client.exists("fed:list"), 100, "the list is empty")
         held = "{fed:list}:mocra:taken:*"
-        eventually(lambda: not list(client.scan_iter(held)), 30, "nothing of it is held any more")
+        eventually(lambda: not list(client.scan_iter(held)), 100, "nothing of it is held any more")

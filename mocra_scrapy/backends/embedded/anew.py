@@ -70,7 +70,9 @@ def keep_distance(
     start, departed = max(now, held.get(name, now)), departs(last, origin.last)
     start = now if math.isinf(start) else start
     anew = shortened(last, max(start, departed) if limit.interval else start)
-    known = departed if limit.burst > 1 else 0.0
+    # By a longer interval than it was booked with, the last one would seem to depart earlier than it does.
+    is_longer = limit.interval * (1 - limit.jitter) > old.interval * (1 - old.jitter)
+    known = departed if limit.burst > 1 or (anew >= last and (is_longer or origin.last)) else 0.0
     if anew >= last:
         store(origins, name, origin._replace(last=known))
         return

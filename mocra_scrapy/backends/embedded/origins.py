@@ -36,8 +36,8 @@ class Origin(NamedTuple):
         span: with which ``tat`` was booked.
         before: ``tat`` as it was before a hold moved it; 0: there was none.
         pushed: where the hold moved it; 0: none did.
-        last: nobody who is booked departs later; 0: nobody knows. Only where there is a burst: a row
-            for each slot would be dear, and without one the wait is short.
+        last: nobody who is booked departs later; 0: nobody knows. Only where there is a burst, or the
+            interval has become longer since: a row for each slot would be dear, and ``tat`` tells it.
     """
 
     span: float = 0.0

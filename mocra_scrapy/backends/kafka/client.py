@@ -25,7 +25,7 @@ CLIENT = "mocra_scrapy"
 #: Seconds between two looks whether somebody still waits.
 LOOK = 0.1
 #: Seconds for an answer; and when no broker can be reached.
-PATIENCE, DOWN = 10.0, 1.0
+PATIENCE, DOWN = 15.0, 1.0
 
 _WHERE = re.compile(r"^(?:\S+/(?:bootstrap|\d+): )+")
 _AFTER = re.compile(r" \(after \d+ms in state \w+[^)]*\)")
@@ -102,7 +102,7 @@ class Ears:
         found = line.partition("]: ")[2]
         if "Disconnected" in found and "closed by peer" in found:
             self._trouble = (
-                f"{shortened(found)}; does it want another security.protocol in {OPTIONS}, as SASL_SSL or SSL?"
+                f"{shortened(found)}. Maybe it wants another security.protocol in {OPTIONS}, as SASL_SSL or SSL"
             )
 
 

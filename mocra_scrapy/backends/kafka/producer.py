@@ -4,7 +4,6 @@ thread calls it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from mocra_scrapy.backends.kafka.client import LOOK, Ears, check_topic, make_pro
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
-logger = logging.getLogger(__name__)
+#: Seconds without an answer after which brokers are asked for the reason.
+QUIET = 5.0
 
-#: Seconds without a broker after which a call is told to be hopeless for now.
-AWAY = 5.0
+#: Brokers don't say that it is this.
+NO_KEY = ". It has no key: a compacted topic takes none without"
 
 #: What is sent: an object that stands for it, and what ``produce()`` takes.
 Outgoing = tuple[object, dict[str, Any]]
@@ -87,7 +87,7 @@ class Sender:
                 if _is_too_large(error):
                     large.append(at)
                 elif _is_of_message(error):
-                    refused[at] = shortened(error.str())
+                    refused[at] = shortened(error.str()) + ("" if "key" in batch[at][1] else NO_KEY)
                 else:
                     raise meaning(error, self._topic, self._setting, self._ears)
             if large and len(part) == 1:
@@ -106,7 +106,8 @@ class Sender:
         """Send *part* of *batch*, and wait for the reports of all. Those that failed, with the error.
 
         Raises:
-            BackendUnavailable, ConfigurationError: nobody waits any longer, or no broker is there.
+            BackendUnavailable, ConfigurationError: nobody waits any longer; or no broker is there, the
+                topic is gone, or may not be written.
         """
         producer = self._ready(given_up)
         for at in part:
@@ -114,15 +115,16 @@ class Sender:
             if id(token) not in self._sent:
                 self._sent[id(token)] = self._produce(producer, token, message, given_up)
         waiting = [self._sent[id(batch[at][0])] for at in part]
-        there = time.monotonic()
+        heard = time.monotonic()
         while not all(sent.done for sent in waiting):
             before = len(producer)
             if producer.flush(LOOK) < before:
-                self._ears.clear()  # it was heard
-            if not self._ears.down:
-                there = time.monotonic()
-            if self._ears.refused is not None or given_up() or time.monotonic() - there > AWAY:
+                heard = time.monotonic()
+            if self._ears.refused is not None or given_up():
                 raise self._ears.unavailable()
+            if time.monotonic() - heard > QUIET:
+                self.check(given_up)  # the producer keeps to itself why it waits
+                heard = time.monotonic()
         failed = {at: sent.error for at, sent in zip(part, waiting, strict=True) if sent.error is not None}
         for at in failed:
             del self._sent[id(batch[at][0])]

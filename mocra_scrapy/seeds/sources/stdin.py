@@ -21,12 +21,17 @@ class StdinSource:
     name = "stdin"
 
     def __init__(self, longest: int, descriptor: int = 0) -> None:
-        self.is_over = False
+        self._ended = False
         self._longest, self._descriptor = longest, descriptor
         self._pieces: queue.Queue[bytes] = queue.Queue(AHEAD)
         self._rest = b""
         self._number = 0
         self._thread: threading.Thread | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, and all that came was given."""
+        return self._ended and not self._rest
 
     def _read(self) -> None:
         # Not sys.stdin: a thread that holds its lock when the interpreter ends brings that down.
@@ -44,25 +49,20 @@ class StdinSource:
             self._thread.start()
         lines: list[bytes] = []
         with contextlib.suppress(queue.Empty):
-            while not self.is_over and self._rest.count(b"\n") < want:
+            while not self._ended and self._rest.count(b"\n") < want:
                 piece = self._pieces.get_nowait()
-                self.is_over = not piece
+                self._ended = not piece
                 self._rest += piece
                 if len(self._rest) > self._longest and b"\n" not in self._rest:
                     break  # a line without end: it comes in parts, each of which is refused
         *whole, rest = self._rest.split(b"\n", want)
         lines += whole
-        if (self.is_over and b"\n" not in rest) or (not whole and len(rest) > self._longest):
+        if (self._ended and b"\n" not in rest) or (not whole and len(rest) > self._longest):
             lines, rest = [*lines, rest], b""
         self._rest = rest
         got = [(self._number + i, line) for i, line in enumerate(lines) if line.strip()]
         self._number += len(lines)
         return got, False
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all that came was given."""
-        return self.is_over and not self._rest
 
     async def stored(self, numbers: Sequence[int]) -> int:
         return len(numbers)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mocra_scrapy.backends.kafka import producer
 from mocra_scrapy.exceptions import ConfigurationError, ItemRefused, SinkUnavailable
 from mocra_scrapy.pipelines.kafka import KafkaPipeline
 from tests.integration.sinks.storing import Told, batcher, books, ids, opened, sink_of, stored
@@ -49,6 +50,18 @@ async def test_an_item_without_its_key_is_refused_alone(kafka: KafkaBroker) -> N
         assert set(refused.value.which or ()) == {1}
         await sink.write([stored({"url": "u", "id": 1})])
     assert [message.key() for message in kafka.messages(topic)] == [b'["u",1]']
+
+
+async def test_a_compacted_topic_takes_no_item_without_a_key(kafka: KafkaBroker) -> None:
+    topic = kafka.topic(cleanup_policy="compact")
+    async with opened(KafkaPipeline, **settings(kafka, topic)) as sink:
+        with pytest.raises(
+            ItemRefused, match=r"failed to validate record\. It has no key: a compacted topic"
+        ) as refused:
+            await sink.write(books(3))
+        assert set(refused.value.which or ()) == {0, 1, 2}
+    async with opened(KafkaPipeline, **settings(kafka, topic, KAFKA_ITEMS_KEY=["id"])) as sink:
+        await sink.write(books(3))
 
 
 async def test_of_a_batch_only_what_is_too_large_is_refused_and_nothing_is_sent_twice(kafka: KafkaBroker) -> None:
@@ -106,6 +119,31 @@ async def test_a_user_without_the_right_is_told_at_the_start(kafka: KafkaBroker)
     assert len(kafka.messages(topic)) == before + 1
 
 
+async def test_a_topic_that_is_deleted_under_a_crawl_is_told_and_may_come_back(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from confluent_kafka.admin import NewTopic
+
+    monkeypatch.setattr(producer, "QUIET", 0.2)
+    topic, admin, again, reason = kafka.topic(), kafka.admin(), books(1), ""
+    async with opened(KafkaPipeline, **settings(kafka, topic)) as sink:
+        await sink.write(books(1))
+        admin.delete_topics([topic])[topic].result(60)
+        while "there is no topic" not in reason:  # the broker takes messages until it hears of it
+            try:
+                await sink.write(again)
+            except (ConfigurationError, SinkUnavailable) as error:
+                reason = str(error)
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)
+        while reason:
+            try:
+                await sink.write(again)
+                reason = ""
+            except (ConfigurationError, SinkUnavailable):
+                continue
+    assert len(kafka.messages(topic)) == 1
+
+
 async def test_a_broker_that_is_not_there_is_named_with_the_reason() -> None:
     where = f"127.0.0.1:{free_port()}"
     sink = sink_of(KafkaPipeline, KAFKA_ITEMS_URL=f"kafka://{where}", KAFKA_ITEMS_TOPIC="items")
@@ -116,7 +154,7 @@ async def test_a_broker_that_is_not_there_is_named_with_the_reason() -> None:
 
 async def test_a_listener_that_wants_a_password_is_not_just_silent(kafka: KafkaBroker) -> None:
     sink = sink_of(KafkaPipeline, KAFKA_ITEMS_URL=f"kafka://{kafka.secure}", KAFKA_ITEMS_TOPIC="items")
-    with pytest.raises(SinkUnavailable, match=r"does it want another security.protocol in MOCRA_KAFKA_OPTIONS"):
+    with pytest.raises(SinkUnavailable, match=r"Maybe it wants another security.protocol in MOCRA_KAFKA_OPTIONS"):
         await sink.open()
     await sink.close()
 

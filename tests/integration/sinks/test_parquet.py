@@ -72,6 +72,15 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
+async def test_a_replay_for_a_worker_that_spilled_leaves_its_files_alone(folder: Path) -> None:
+    """It has the worker's name."""
+    for count in (3, 4):
+        async with opened(ParquetPipeline, **where(folder)) as sink:
+            await sink.write(books(count))
+    assert files(folder) == ["books-w1-1.parquet", "books-w1-2.parquet"]
+    assert len(rows(folder)) == 7
+
+
 async def test_a_crash_between_file_and_spool_makes_the_same_file_once_more(folder: Path) -> None:
     async with opened(ParquetPipeline, **where(folder)) as sink:
         await sink.write(books(5))

@@ -67,3 +67,6 @@ def test_defaults() -> None:
 
 def test_passwords_are_in_no_name() -> None:
     assert "hunter2" not in Source("file", "http://user:hunter2@host/x").name
+    there = Source("redis", "k", {"url": "redis://:hunter2@host"})
+    assert "hunter2" not in there.name
+    assert there.name != Source("redis", "k", {"url": "redis://other"}).name, "one key on two servers is two sources"

@@ -60,3 +60,23 @@ def test_small_requests_are_bounded_by_their_number() -> None:
     for n in range(100):
         cache.add(b"%d" % n, ONE)
         assert len(cache._new) + len(cache._old) <= 20
+
+
+def test_places_travel_behind_their_pushes_and_are_forgotten_with_their_reading() -> None:
+    outbox = Outbox()
+    outbox.push(Entry(b"1"), None)
+    outbox.place("file", b"old")
+    outbox.place("stream", b"old")
+    outbox.forget_places()
+    outbox.push(Entry(b"2"), None)
+    outbox.place("file", b"1")
+    outbox.push(Entry(b"3"), None)
+    outbox.place("file", b"2")
+    first = outbox.take(5, BATCH_BYTES)
+    assert ([push.entry.body for push in first.pushes], first.positions) == ([b"1", b"2"], {"file": b"1"})
+    outbox.confirm(first, positioned=True)
+    rest = outbox.take(BATCH, BATCH_BYTES)
+    assert ([push.entry.body for push in rest.pushes], rest.positions) == ([b"3"], {"file": b"2"})
+    assert bool(rest)
+    outbox.confirm(rest, positioned=False)
+    assert (outbox.misplaced, outbox.confirmed, len(outbox)) == (1, outbox.put, 0)

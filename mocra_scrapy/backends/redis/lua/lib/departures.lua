@@ -236,7 +236,9 @@ local departures = lazy.library(function()
 
         local departed, start = departs(tat, origin[4]), hold < math.huge and math.max(now_us, hold) or now_us
         local anew = shortened(tat, limit.interval > 0 and math.max(start, departed) or start)
-        local known = limit.burst > 1 and departed or 0
+        -- By a longer interval than it was booked with, the last one would seem to depart earlier than it does.
+        local is_longer = limit.interval * (1 - limit.jitter) > old.interval * (1 - old.jitter)
+        local known = (limit.burst > 1 or (anew >= tat and (is_longer or origin[4] > 0))) and departed or 0
         if anew >= tat then set_origin(name, origin[1], origin[2], origin[3], known); return end
         local before = origin[2] > 0 and shortened(origin[2], departs(origin[2], 0)) or 0
         local is_pushed = origin[3] == tat  -- nothing is booked behind the hold

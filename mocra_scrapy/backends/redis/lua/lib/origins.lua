@@ -1,8 +1,8 @@
 -- uses: lazy meta rules throttle
 -- Beside tat stands what it was made with, its origin {span, before, pushed, last}: the span, (burst - 1) * interval, of the
 -- limit by which it was booked, for a longer one opens nothing; of a hold, tat before it and where it moved tat, which is
--- taken back when it is lifted; and, where there is a burst, when the last one departs at the latest, for nobody waits for the
--- rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
+-- taken back when it is lifted; and, where there is a burst or a longer interval than before, when the last one departs at the
+-- latest, for nobody waits for the rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
 local origins = lazy.library(function()
     local now_us, ORIGINS, NONE = meta.now_us, throttle.ORIGINS, {0, 0, 0, 0}
     local rows, anew = {}, {}  -- name -> origin; names of which it has to be written
@@ -46,7 +46,7 @@ local origins = lazy.library(function()
         local stored, gone = {}, {}
         for name in pairs(anew) do
             local row = rows[name]
-            if row[1] > 0 or row[3] > 0 then stored[#stored + 1], stored[#stored + 2] = name, cmsgpack.pack(row)
+            if row[1] > 0 or row[3] > 0 or row[4] > 0 then stored[#stored + 1], stored[#stored + 2] = name, cmsgpack.pack(row)
             else gone[#gone + 1] = name end
         end
         meta.in_parts('HDEL', ORIGINS, gone)
