@@ -14,7 +14,7 @@ PYTEST := -m pytest -q --durations=15 --dist worksteal
 CORE = $$($(PYTHON_IN) -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
 # Whole crawls that go through the parts of Scrapy that changed between the oldest and the newest supported one.
 OLDEST_E2E := tests/e2e/test_promises.py tests/e2e/test_retries.py tests/e2e/test_failing_sites.py tests/e2e/test_ways.py \
-	tests/e2e/test_early_stop.py tests/e2e/test_dead_bodies.py \
+	tests/e2e/test_early_stop.py tests/e2e/test_dead_bodies.py tests/e2e/test_transactions.py \
 	tests/e2e/test_hanging_callbacks.py tests/e2e/test_feeds.py::test_all_that_feeds_can_do_is_as_in_scrapy \
 	tests/e2e/test_feeds.py::test_csv_loses_nothing tests/e2e/test_feeds.py::test_a_full_disk_is_told_and_its_pages_are_kept \
 	tests/e2e/test_feeds.py::test_a_workers_own_part_works_on_memory \

@@ -78,8 +78,13 @@ class SharedServer:
             else:
                 self.ports, self._block = block_of_ports(self.wanted)
                 self._write(None)
-                self.prepare()
-                self._start()
+                try:
+                    self.prepare()
+                    self._start()
+                except BaseException:
+                    self._end(self.as_crash)
+                    self._state.unlink()  # whoever asks next tries it once more
+                    raise
 
     def leave(self) -> None:
         """No longer be one of its users; the last one ends it."""
@@ -111,7 +116,7 @@ class SharedServer:
     def start(self) -> None:
         """Unless it runs."""
         with self._starting():
-            if not _alive(self.pid):
+            if not self.runs():
                 self._start()
 
     def stop(self) -> None:
@@ -127,6 +132,11 @@ class SharedServer:
         """``None``: it was never started."""
         pid: int | None = self._read()["pid"]
         return pid
+
+    def runs(self) -> bool:
+        """Whether it does, and not another process that was given its pid."""
+        state = self._read()
+        return state["pid"] is not None and _birth(state["pid"]) == state["birth"] is not None
 
     def log(self) -> str:
         """What it has said since it was started."""
@@ -150,7 +160,9 @@ class SharedServer:
 
     def _write(self, pid: int | None) -> None:
         assert self._block is not None
-        self._state.write_text(json.dumps({"ports": self.ports, "block": self._block.name, "pid": pid}))
+        birth = None if pid is None else _birth(pid)
+        known = {"ports": self.ports, "block": self._block.name, "pid": pid, "birth": birth}
+        self._state.write_text(json.dumps(known))
 
     def _start(self) -> None:
         """A shell starts it and goes: it is no child of this process, which may end before it."""
@@ -163,26 +175,26 @@ class SharedServer:
         self._write(pid)
 
         def up() -> bool:
-            if not _alive(pid):
+            if not self.runs():
                 raise RuntimeError(f"{self.folder.name} ended: {self.log()[-2000:]}")
             return self.answers()
 
         eventually(up, 120, f"{self.folder.name} answering")
 
     def _end(self, how: signal.Signals) -> None:
-        pid = self.pid
-        if not _alive(pid):
-            return
-        assert pid is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, how)
         until = time.monotonic() + 30
-        while _alive(pid):
+        self._signal(signal.SIGCONT)
+        self._signal(how)
+        while self.runs():
             if time.monotonic() > until:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                self._signal(signal.SIGKILL)
             time.sleep(0.01)
+
+    def _signal(self, which: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None and self.runs():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, which)
 
 
 class Turn:
@@ -211,8 +223,11 @@ def _locked(path: Path) -> IO[str]:
     return file
 
 
-def _alive(pid: int | None) -> bool:
-    """A zombie is not: whoever is its parent has not looked yet."""
+def _birth(pid: int) -> str | None:
+    """When a process began; ``None``: it has ended. A zombie has: whoever is its parent has not looked
+    yet.
+    """
     with contextlib.suppress(OSError, IndexError):
-        return pid is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    return None

@@ -60,11 +60,12 @@ async def test_another_worker_reads_on_where_one_was(kafka: KafkaBroker) -> None
     await second.close()
 
 
-async def test_what_is_wrong_is_told(kafka: KafkaBroker) -> None:
+async def test_what_is_wrong_is_told(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = source("nowhere", f"kafka://{kafka.bootstrap}")
     with pytest.raises(ConfigurationError, match="MOCRA_SEEDS: there is no topic 'nowhere'"):
         await missing.read(1)
     await missing.close()
+    monkeypatch.setattr("mocra_scrapy.backends.kafka.seed_topic.PATIENCE", 1.0)
     away = source("t", f"kafka://127.0.0.1:{free_port()}")
     with pytest.raises(BackendUnavailable, match="no broker of kafka://"):
         await away.read(1)
