@@ -154,6 +154,7 @@ def feed(kind: str, count: int, kills: int, server: RedisServer, broker: KafkaBr
                     MOCRA_SEEDS_AHEAD=10 * count,
                     MOCRA_CLOSE="never",
                     MOCRA_LEASE=2,
+                    MOCRA_MAX_DELIVERIES=2 * kills + 5,  # the same request may be out at each of them
                     MOCRA_SEEDS_POLL=0.05,
                     DOWNLOAD_TIMEOUT=100_000,
                     **more,
