@@ -141,7 +141,8 @@ def wrapped(data: bytes, source: str, place: str, most: int) -> bytes:
     bytes is cut, and says so.
     """
     kept = data if len(data) + len(ENVELOPE) + 1024 <= most else data[: min(KEPT, max(0, most - 1024))]
-    return ENVELOPE + bytes(msgpack.packb([source[:400], place[:400], len(data), kept]))
+    where = [text[:400].encode("utf-8", "backslashreplace").decode() for text in (source, place)]
+    return ENVELOPE + bytes(msgpack.packb([*where, len(data), kept]))
 
 
 def unwrapped(body: bytes) -> tuple[str, str, int, bytes] | None:

@@ -10,23 +10,13 @@ from mocra_scrapy.seeds import sitemaps
 from mocra_scrapy.seeds.sitemaps import Reading
 from tests.unit.seeds.test_sitemaps import Site, index, packed, pages_of, site_of, urls_in, urlset
 
+#: What a file says of its encoding; all but the last are no text, or none in which that can be said.
+ENCODINGS = "base64 rot13 hex zlib undefined idna punycode utf-16 unicode_escape raw_unicode_escape none iso-8859-1"
+
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "base64",
-        "rot13",
-        "hex",
-        "zlib",
-        "undefined",
-        "idna",
-        "punycode",
-        "utf-16",
-        "unicode_escape",
-        "raw_unicode_escape",
-        "none",
-        "iso-8859-1",
-    ],
+    ENCODINGS.split(" "),
 )
 def test_whatever_a_file_says_of_its_encoding_it_is_text(name: str) -> None:
     body = urlset("http://s.test/caf\\u00e9", "http://s.test/b").replace(b"UTF-8", name.encode())
