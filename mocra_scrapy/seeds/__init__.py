@@ -253,7 +253,7 @@ class SeedSources:
         spider = self._mocra.crawler.spider
         assert spider is not None
         try:
-            for i, request in enumerate(requests_of(spider, data)):
+            for i, request in enumerate(requests_of(spider, data, self._longest)):
                 feeder.give(request, None if name is None else _digest(name + b" %d" % i))
         except IgnoreRequest as error:  # a handler of request_scheduled
             logger.debug("Seed %s of %s is ignored: %s", place, source, error)

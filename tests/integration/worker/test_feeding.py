@@ -129,6 +129,7 @@ async def test_a_seed_that_cant_be_stored_does_not_stay_in_this_process() -> Non
 
 async def test_a_file_feeds_a_crawl_and_what_is_wrong_in_it_is_buried(tmp_path: Path) -> None:
     lines = [*(f"http://fed.test/{i}" for i in range(250)), '{"url": "http://fed.test/x", "colour": 1}', "nonsense"]
+    lines += ["http://[bad/", "http://127.0.0.1:99999/", "http://fed.test/" + "x" * 100_000]
     (tmp_path / "seeds").write_text("\n".join(lines))
     settings = {"MOCRA_SEEDS": f"file:{tmp_path}/seeds", "MOCRA_SEEDS_POLL": 0.01, "MOCRA_SEEDS_IDLE": 0}
     async with opened(**settings) as scheduler:
@@ -137,13 +138,13 @@ async def test_a_file_feeds_a_crawl_and_what_is_wrong_in_it_is_buried(tmp_path: 
         await eventually(lambda: scheduler.mocra.worker_state.sources is sources)
         await seed(scheduler, nothing)
         stats = scheduler.mocra.crawler.stats
-        assert stats.get_value("mocra/seeds/read") == 252
-        assert stats.get_value("mocra/seeds/invalid") == 2
+        assert stats.get_value("mocra/seeds/read") == 255
+        assert stats.get_value("mocra/seeds/invalid") == 5
         assert await seeding_of(scheduler) is Seeding.DONE
-        assert (await scheduler.mocra.queue.size()).unfinished == 252
+        assert (await scheduler.mocra.queue.size()).unfinished == 255
         while (request := scheduler.next_request()) is not None:
             scheduler.worker.deliveries.finished(request)
-        await eventually(lambda: stats.get_value("mocra/dead/seed") == 2)
+        await eventually(lambda: stats.get_value("mocra/dead/seed") == 5)
         await eventually(lambda: not len(scheduler.worker.outbox))
         letters = await scheduler.mocra.queue.dead()
         assert {letter.reason for letter in letters} == {"seed"}
