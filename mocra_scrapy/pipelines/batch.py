@@ -29,7 +29,7 @@ from mocra_scrapy.models.wording import counted
 from mocra_scrapy.pipelines.batcher import Batcher
 from mocra_scrapy.pipelines.items import Origins, stored_item
 from mocra_scrapy.pipelines.sink import Sink, StoredItem
-from mocra_scrapy.pipelines.spill import Spill, SpillHead
+from mocra_scrapy.pipelines.spill import Spill, SpillHead, path_of
 from mocra_scrapy.runtime import ATTRIBUTE
 from mocra_scrapy.settings.identity import one_off_command, worker_name
 from mocra_scrapy.settings.pipelines import read_store_options
@@ -82,7 +82,7 @@ class BatchPipeline:
         self._origins = Origins(crawler)
         self._spill: Spill | None = None
         if options.spill is not None:
-            head = SpillHead(self.kind, spider, crawl, worker, self.sink.name)
+            head = SpillHead(self.kind, spider, crawl, worker, self.sink.name, path_of(type(self)))
             self._spill = Spill(options.spill, head, options.spill_max)
         self._thread: ThreadPoolExecutor | None = None
         self._batcher: Batcher | None = None

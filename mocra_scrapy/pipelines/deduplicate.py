@@ -1,8 +1,9 @@
 """``DeduplicatePipeline``: of the items with the same key one goes on, whichever worker scraped it.
 
-The key belongs to the *page* that had it first. That is what makes it safe: a page whose worker died is
-fetched again, has its key still, and its item goes on once more, into a sink that may not have it yet.
-Were it the item's alone, a crash between this pipeline and the sink would lose it.
+The key belongs to the *page* that had it first: to one stored entry of the queue. That is what makes it
+safe: an entry whose worker died is handed out again, has its key still, and its item goes on once more, into
+a sink that may not have it yet. Were it the item's alone, a crash between this pipeline and the sink would
+lose it. Another entry of the same request, in this run or in a later one, is another page.
 
 ::
 
@@ -13,6 +14,7 @@ Were it the item's alone, a crash between this pipeline and the sink would lose 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -22,6 +24,7 @@ from weakref import WeakKeyDictionary
 from scrapy.exceptions import DropItem
 
 from mocra_scrapy.exceptions import SinkUnavailable
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.pipelines.batch import BatchPipeline, Place
 from mocra_scrapy.pipelines.items import as_json, fields_of
 from mocra_scrapy.pipelines.redis import redis_client, redis_errors
@@ -38,10 +41,15 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
     from mocra_scrapy.backends.redis.connection.client import RedisClient
+    from mocra_scrapy.worker.deliveries import Delivery
+
+logger = logging.getLogger(__name__)
 
 #: Bytes of a key's and of a page's digest. 80 bits: of a hundred million keys no two are alike, but with
 #: a chance of one in 240 million.
 KEY_BYTES, PAGE_BYTES = 10, 8
+#: Items after which, if all of them were without their key, the log says so; or at the end, if there were fewer.
+NOTICED = 100
 #: Hashes over which keys are spread, so that each is small: Redis stores those in a quarter of the room.
 BUCKETS = 16_384
 
@@ -66,6 +74,11 @@ class DeduplicatePipeline(BatchPipeline):
         super().__init__(crawler)
         self._spill = None
         self._unique = read_unique(crawler.settings)
+        mocra = getattr(crawler, ATTRIBUTE, None)
+        self._state = None if mocra is None else mocra.worker_state
+        if self._state is not None:
+            self._state.names_entries = True
+        self._without, self._keyed = 0, False
         self._said: WeakKeyDictionary[Request, set[bytes]] = WeakKeyDictionary()
 
     @classmethod
@@ -92,7 +105,11 @@ class DeduplicatePipeline(BatchPipeline):
         values = {name: fields.get(name) for name in self._unique.fields}
         if any(value is None for value in values.values()):
             self._stats.inc_value("mocra/unique/without_key")
+            self._without += 1
+            if self._without == NOTICED:
+                self._tell_if_useless()
             return item
+        self._keyed = True
         key = blake2b(as_json(values), digest_size=KEY_BYTES).digest()
         page = self._page(key)
         if page is None:
@@ -115,13 +132,41 @@ class DeduplicatePipeline(BatchPipeline):
         delivery = CURRENT.get()
         request = None if delivery is None else delivery.request
         fingerprinter = self.crawler.request_fingerprinter
-        if request is None or fingerprinter is None:
+        if delivery is None or request is None or fingerprinter is None:
             return b""
         said = self._said.setdefault(request, set())
         if key in said:
             return None
         said.add(key)
-        return fingerprinter.fingerprint(request)[:PAGE_BYTES]
+        return self._owner(delivery, fingerprinter.fingerprint)
+
+    def _owner(self, delivery: Delivery, fingerprint: Callable[[Request], bytes]) -> bytes:
+        """The same whenever this entry is handed out. What has no name, as an entry that a worker without this
+        pipeline stored, is known by its run and fingerprint; what is not stored by its parent, which makes it again.
+        """
+        way, name = [], b""
+        current: Delivery | None = delivery
+        while current is not None:
+            if current.request is not None:
+                way.append(fingerprint(current.request))
+            name = current.entry
+            current = None if name else current.parent
+        origin = name or b"run %d" % (0 if self._state is None else self._state.run)
+        return blake2b(b" ".join([origin, *way]), digest_size=PAGE_BYTES).digest()
+
+    async def close_spider(self) -> None:
+        if self._without < NOTICED:
+            self._tell_if_useless()
+        await super().close_spider()
+
+    def _tell_if_useless(self) -> None:
+        if self._without and not self._keyed:
+            logger.warning(
+                "No item is told apart so far: each of %s lacks a field of MOCRA_UNIQUE_ITEMS = %s, and goes on. Name"
+                " fields that items have",
+                counted(self._without, "item"),
+                list(self._unique.fields),
+            )
 
     def _dropped(self) -> None:
         self._stats.inc_value("mocra/unique/dropped")

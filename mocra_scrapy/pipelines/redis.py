@@ -110,13 +110,16 @@ class RedisSink:
             pipe.hset(options.key, mapping={self._id(item): text for item, text in zip(batch, texts, strict=True)})
 
     def _id(self, item: StoredItem) -> str:
-        """What it is known by: its one field, or several as a JSON list."""
+        """What it is known by: its one text, or all else as a JSON list. A text that looks like such a list is
+        written as one, too: no two values have the same name.
+        """
         values = [item.fields[name] for name in self._options.id]
-        if len(values) == 1 and isinstance(values[0], str):
+        if not (len(values) == 1 and isinstance(values[0], str)):
+            fields = json.loads(item.text)  # as JSON has them: dates, decimals
+            values = [fields[name] for name in self._options.id]
+        if len(values) == 1 and isinstance(values[0], str) and not values[0].startswith("["):
             return values[0]
-        fields = json.loads(item.text)  # as JSON has them: dates, decimals
-        shown = [fields[name] for name in self._options.id]
-        return shown[0] if len(shown) == 1 and isinstance(shown[0], str) else json.dumps(shown, sort_keys=True)
+        return json.dumps(values, sort_keys=True)
 
     def _check(self, batch: Sequence[StoredItem]) -> None:
         """What the server would close the connection for, or store under no name."""

@@ -21,7 +21,7 @@ from mocra_scrapy.pipelines.appending import AppendedFile, sync_folder
 from mocra_scrapy.pipelines.batch import BatchPipeline, Place, open_sink
 from mocra_scrapy.pipelines.patience import Patience
 from mocra_scrapy.pipelines.sink import Sink, StoredItem
-from mocra_scrapy.pipelines.spill import SUFFIX, VERSION, SpillHead, line_of, read_head, read_item
+from mocra_scrapy.pipelines.spill import SUFFIX, VERSION, SpillHead, line_of, path_of, read_head, read_item
 from mocra_scrapy.settings.pipelines import BatchOptions, StoreOptions
 
 if TYPE_CHECKING:
@@ -42,23 +42,21 @@ class Outcome:
 
 
 def pipeline_of(settings: BaseSettings, head: SpillHead) -> type[BatchPipeline]:
-    """The pipeline of the project that stores what *head* says.
+    """The pipeline of the project that spilled what *head* says.
 
     Raises:
-        ConfigurationError: there is none, or more than one.
+        ConfigurationError: it is not among them. Another one of the same kind may have another sink.
     """
-    found = []
     for path, order in settings.getdict("ITEM_PIPELINES").items():
         cls = load_object(path)
-        if order is not None and isinstance(cls, type) and issubclass(cls, BatchPipeline) and cls.kind == head.pipeline:
-            found.append(cls)
-    if len(found) != 1:
-        raise ConfigurationError(
-            "ITEM_PIPELINES",
-            f"{'none' if not found else 'more than one'} of its pipelines is of the kind {head.pipeline!r}",
-            "Name the one that the crawl had, with -s ITEM_PIPELINES='{\"…\": 300}' if need be",
-        )
-    return found[0]
+        if order is not None and isinstance(cls, type) and issubclass(cls, BatchPipeline) and path_of(cls) == head.path:
+            return cls
+    raise ConfigurationError(
+        "ITEM_PIPELINES",
+        f"none of its pipelines is {head.path}, which spilled these items",
+        f"Name it, with -s ITEM_PIPELINES='{{\"{head.path}\": 300}}' if need be; if the class has another name now,"
+        ' write that as "path" into the first line of the file',
+    )
 
 
 async def replay_file(path: Path, settings: BaseSettings, options: StoreOptions) -> Outcome:

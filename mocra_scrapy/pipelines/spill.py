@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,7 @@ class SpillHead:
         pipeline: its kind, as ``postgres``.
         spider, crawl, worker: whose items.
         sink: where they were to go, for people.
+        path: import path of the pipeline's class; two classes of one kind may have different sinks.
     """
 
     pipeline: str
@@ -37,6 +39,7 @@ class SpillHead:
     crawl: str
     worker: str
     sink: str
+    path: str
 
 
 class Spill:
@@ -47,8 +50,11 @@ class Spill:
     """
 
     def __init__(self, folder: Path, head: SpillHead, most: int) -> None:
-        safe = "".join(c if c.isalnum() or c in ".-" else "-" for c in f"{head.pipeline}-{head.crawl}-{head.worker}")
-        self.path = folder / f"{safe}{SUFFIX}"
+        names = f"{head.pipeline}-{head.crawl}-{head.worker}"
+        safe = "".join(c if c.isalnum() or c in ".-" else "-" for c in names)
+        # Classes of one kind have a file each, and so have names that are the same only when made safe.
+        digest = blake2b(f"{names}-{head.path}".encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+        self.path = folder / f"{safe}-{digest}{SUFFIX}"
         self._head, self._most = head, most
         self._file: AppendedFile | None = None
 
@@ -73,6 +79,11 @@ class Spill:
         """May be called twice."""
         if self._file is not None:
             self._file.close()
+
+
+def path_of(cls: type) -> str:
+    """The import path of a class, wherever else it can be imported from."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def line_of(item: StoredItem) -> bytes:

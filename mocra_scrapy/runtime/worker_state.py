@@ -49,12 +49,13 @@ class WorkerState:
         budgets: of a worker that is open.
         skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
         gate: slots of which one request goes out before the others.
+        names_entries: whether each stored entry gets a name, see :mod:`mocra_scrapy.worker.entry_names`.
         sources: what feeds the crawl beside ``start()``; ``None``: nothing does.
     """
 
     def __init__(self) -> None:
         self.paused = self.draining = self.stopping = False
-        self.wire_watched = False
+        self.wire_watched = self.names_entries = False
         self.budgets: Budgets | None = None
         self.skipped: Callable[[str, str, str, int], None] = _nobody
         self.gate = SlotGate()

@@ -66,9 +66,18 @@ class SettingsReader:
             ) from error
 
     def texts(self, name: str, what: str) -> list[str]:
-        """A list, or a text with commas in between, as Scrapy's own ``getlist``; *what* it is of."""
+        """A list, or a text with commas in between, as Scrapy's own ``getlist``; or the JSON of a list
+        (``-s``, the environment). *what* it is of.
+        """
         value = self.value(name)
         texts = value.split(",") if isinstance(value, str) and value else value or []
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                texts = json.loads(value)
+            except ValueError as error:
+                raise ConfigurationError(
+                    name, f"it is not valid JSON: {error}", 'Write ["one", "other"], or one,other'
+                ) from None
         if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in texts):
             raise ConfigurationError(name, f"{value!r} is not a list of {what}", "Set a list of texts")
         return [text.strip() for text in texts]

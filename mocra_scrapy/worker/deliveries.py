@@ -11,13 +11,13 @@ import math
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from copy import copy
 from typing import Any
 
 from scrapy import Request
 
 from mocra_scrapy.models import Departure, Lease
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES, take_failures
+from mocra_scrapy.worker.entry_names import take_name, twin_of
 from mocra_scrapy.worker.pushes import Children
 from mocra_scrapy.worker.slot_policy import Instant
 
@@ -46,7 +46,7 @@ class Delivery:
         records: what went wrong with single items of it, for dead letters that are only records;
             the first :data:`RECORDS`. *record_kinds*: the kinds of these.
         failed_items: how many did.
-        failures: what its entry carried of earlier failures.
+        failures: what its entry carried of earlier failures. *entry*: its name, empty: it has none.
         scraped: while its callback or errback runs: since when (monotonic), what it was called
             with, and the Deferred that stands for its end.
         since: when it was handed out (monotonic).
@@ -60,6 +60,7 @@ class Delivery:
         "answer",
         "departs",
         "ended",
+        "entry",
         "failed_items",
         "failures",
         "fault",
@@ -104,6 +105,7 @@ class Delivery:
         self.record_kinds: tuple[str, ...] = ()
         self.failed_items = 0
         self.failures = NO_FAILURES
+        self.entry = b""
         self.since = 0.0
         self.scraped: tuple[float, Any, Any] | None = None
         self.returned = False
@@ -147,16 +149,6 @@ NOT_BOOKED = Instant(-math.inf, None)
 #: pipelines, as they run in tasks that are started from ``next_request``'s context. Only a hint:
 #: order on the wire, not this, keeps children before their parent.
 CURRENT: ContextVar[Delivery | None] = ContextVar("mocra_delivery", default=None)
-
-
-def twin_of(request: Request) -> Request:
-    """Another object that stands for the same request. A class whose arguments ``copy()`` doesn't
-    know gets one that shares its ``meta``.
-    """
-    try:
-        return request.copy()
-    except Exception:
-        return copy(request)
 
 
 class Deliveries:
@@ -218,7 +210,7 @@ class Deliveries:
         delivery = Delivery(request, lease, parent)
         if lease is not None:
             delivery.names, delivery.departs = (lease.slot, *lease.scopes), departs
-        delivery.failures = take_failures(request)
+        delivery.failures, delivery.entry = take_failures(request), take_name(request)
         delivery.since = time.monotonic()
         self.by_id[id(request)] = delivery
         CURRENT.set(delivery)

@@ -11,6 +11,7 @@ from mocra_scrapy.engine.slot_delay import assigned_slot_dropped
 from mocra_scrapy.exceptions import MocraError, UnserializableRequest
 from mocra_scrapy.models import Entry
 from mocra_scrapy.worker.deliveries import CURRENT
+from mocra_scrapy.worker.entry_names import named, take_name, unnamed
 from mocra_scrapy.worker.inbox import Local
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Intake:
         transactions: Transactions,
     ) -> None:
         self._crawler = crawler
-        self._options = parts.options
+        self._options, self._state = parts.options, parts.state
         self._status = status
         self._engine = engine
         self._outbox = outbox
@@ -125,19 +126,25 @@ class Intake:
             again = budgets.comes_again(request, names)
             if not again and budgets.is_too_deep(request, names):
                 return False
+        if self._state.names_entries:
+            request = unnamed(request) if seed else named(unnamed(request))
         try:
             payload = self._codec.encode(request)
         except UnserializableRequest as error:
+            take_name(request)
             if seed and self._seeder.fed:
                 raise  # what came from a source must not hang on this process
             parent = self._seeder.delivery if seed else CURRENT.get()
             self._local.add(Local(request, slot, parent), error, delay)
             self._filter.remember(fingerprint)
             return True
+        name = self._seeder.fingerprint(fingerprint, payload) if seed else fingerprint
+        if self._state.names_entries and seed:  # the filter knows it by what it is without
+            request = named(request, None if name is None else b"%d %b" % (self._status.state.run, name))
+            payload = self._codec.encode(request)
         body = self._codec.pack(payload, request)
         scopes = self._policy.scopes_of(slot, request)
         start = self._options.start_queue and bool(request.meta.get("is_start_request"))
-        name = self._seeder.fingerprint(fingerprint, payload) if seed else fingerprint
         entry = Entry(body, slot, request.priority, name, start, delay, scopes, names, again)
         if not self.transactions.take(entry, request):
             self._outbox.push(entry, request)

@@ -51,6 +51,7 @@ class Found:
         """
         request = load_codec(self.chosen.codec, spider, self.chosen.entry_max_bytes).decode(self.letter.body)
         request.meta.pop("mocra_failures", None)
+        request.meta.pop("mocra_entry", None)
         return request, self.response.answering(request)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ async def make() -> AsyncIterator[Make]:
         pipeline = DeduplicatePipeline.from_crawler(crawler)
         if isinstance(pipeline.sink, KeysInRedis):
             pipeline.sink._run = lambda: run
+        pipeline._state = SimpleNamespace(run=run)  # type: ignore[assignment]
         await pipeline.open_spider()
         made.append(pipeline)
         return pipeline
@@ -48,9 +50,10 @@ async def make() -> AsyncIterator[Make]:
         await Mocra.from_crawler(pipeline.crawler).close()
 
 
-async def scrape(pipeline: DeduplicatePipeline, page: str, *keys: Any) -> list[Any]:
+async def scrape(pipeline: DeduplicatePipeline, page: str, *keys: Any, entry: bytes = b"") -> list[Any]:
     """The items of one page: those that went on."""
     delivery = Delivery(Request(f"http://a.test/{page}"), Lease("t", b""), None)
+    delivery.entry = entry
     token = CURRENT.set(delivery)
     try:
         items = [{"isbn": key, "page": page} for key in keys]
@@ -82,6 +85,24 @@ async def test_an_item_without_its_key_goes_on(url: str, make: Make) -> None:
     assert pipeline.crawler.stats.get_value("mocra/unique/without_key") == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("count", [3, 150])
+async def test_when_no_item_has_its_key_the_log_says_so_once(
+    make: Make, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    pipeline = await make("memory://", MOCRA_UNIQUE_ITEMS='["isnb"]')
+    await scrape(pipeline, "a", *range(count))
+    await pipeline.close_spider()
+    said = f"each of {min(count, 100)} items lacks a field of MOCRA_UNIQUE_ITEMS = ['isnb'], and goes on"
+    assert caplog.text.count(said) == caplog.text.count("No item is told apart") == 1
+
+
+async def test_one_item_with_its_key_is_enough(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = await make("memory://", MOCRA_UNIQUE_ITEMS='["isbn"]')
+    await scrape(pipeline, "a", 1, *[None] * 150)
+    await pipeline.close_spider()
+    assert "No item is told apart" not in caplog.text
+
+
 async def test_items_of_no_page_are_not_dropped_beside_one_another(url: str, make: Make) -> None:
     """Whoever seeds may be killed, and another one seeds again."""
     pipeline = await make(url)
@@ -106,6 +127,45 @@ async def test_workers_share_keys_and_crawls_do_not(redis_url: str, make: Make) 
 async def test_the_next_run_knows_them_if_it_is_to(redis_url: str, make: Make, over: str, left: list[int]) -> None:
     assert await scrape(await make(redis_url, run=1, MOCRA_UNIQUE_OVER=over), "a", 1) == [1]
     assert await scrape(await make(redis_url, run=2, MOCRA_UNIQUE_OVER=over), "b", 1, 2) == left
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("entries", [(b"", b""), (b"one", b"other")])
+async def test_the_same_page_of_the_next_run_is_another_one(
+    redis_url: str, make: Make, entries: tuple[bytes, bytes]
+) -> None:
+    first, second = [await make(redis_url, run=run, MOCRA_UNIQUE_OVER="crawl") for run in (1, 2)]
+    assert await scrape(first, "a", 1, 2, entry=entries[0]) == [1, 2]
+    assert await scrape(second, "a", 1, 2, 3, entry=entries[1]) == [3]
+
+
+@pytest.mark.redis
+async def test_an_entry_that_is_replayed_by_the_next_run_has_its_keys_still(redis_url: str, make: Make) -> None:
+    """Its item may never have been stored."""
+    first, second = [await make(redis_url, run=run, MOCRA_UNIQUE_OVER="crawl") for run in (1, 2)]
+    assert await scrape(first, "a", 1, entry=b"one") == [1]
+    assert await scrape(second, "a", 1, entry=b"one") == [1]
+
+
+async def test_another_entry_of_the_same_request_is_another_page(url: str, make: Make) -> None:
+    """It was yielded again, with dont_filter."""
+    pipeline = await make(url)
+    assert await scrape(pipeline, "a", 1, 2, entry=b"one") == [1, 2]
+    assert await scrape(pipeline, "a", 1, 2, 3, entry=b"other") == [3]
+    assert await scrape(pipeline, "a", 1, 2, 3, entry=b"one") == [1, 2], "its worker was killed"
+
+
+async def test_what_only_its_worker_knows_is_of_the_entry_that_made_it(url: str, make: Make) -> None:
+    pipeline = await make(url)
+    for entry, left in ((b"one", [1]), (b"other", []), (b"one", [1])):
+        parent = Delivery(Request("http://a.test/list"), Lease("t", b""), None)
+        parent.entry = entry
+        token = CURRENT.set(Delivery(Request("http://a.test/a"), None, parent))
+        try:
+            found = await asyncio.gather(pipeline.process_item({"isbn": 1}), return_exceptions=True)
+        finally:
+            CURRENT.reset(token)
+        assert [item["isbn"] for item in found if isinstance(item, dict)] == left
 
 
 @pytest.mark.redis

@@ -39,6 +39,17 @@ async def test_an_item_without_its_id_is_named(redis_url: str) -> None:
     await it.close()
 
 
+async def test_values_of_an_id_that_look_alike_are_told_apart(redis_url: str) -> None:
+    it = sink(redis_url, kind="hash", key="alike", id=["id"])
+    await it.open()
+    values = [1, "1", "[1]", True, "true", "True", "[true]", 1.5, "1.5", [1], '["[1]"]', ["[1]"]]
+    await it.write([stored_item({"id": value}, {}) for value in values])
+    await it.write([stored_item({"id": value}, {}) for value in values])
+    assert await it._client.raw.hlen("alike") == len(values)
+    assert await it._client.raw.hget("alike", "[1]") == b'{"id":1}'
+    await it.close()
+
+
 async def test_what_is_too_large_for_the_server_is_refused_before_it_hangs_up(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, "--proto-max-bulk-len", "1mb")
     server.start()

@@ -23,7 +23,7 @@ from mocra_scrapy.pipelines.jsonlines import JsonLinesPipeline, JsonLinesSink, z
 from mocra_scrapy.pipelines.sink import StoredItem
 from mocra_scrapy.pipelines.spill import Spill, SpillHead, read_head, read_item, spill_files
 
-HEAD = SpillHead("jsonlines", "books", "shop:books", "w1", "JSON Lines in items")
+HEAD = SpillHead("jsonlines", "books", "shop:books", "w1", "JSON Lines in items", "shop.Books")
 
 
 def item(n: int, size: int = 0) -> StoredItem:
@@ -258,7 +258,7 @@ def test_nothing_is_made_where_nothing_is_spilled(tmp_path: Path) -> None:
 def test_a_spill_folder_is_bounded_over_all_its_files(tmp_path: Path) -> None:
     one = Spill(tmp_path, HEAD, 1000)
     one.add([item(1, 500)])
-    other = Spill(tmp_path, SpillHead("jsonlines", "books", "shop:books", "w2", "x"), 1000)
+    other = Spill(tmp_path, SpillHead("jsonlines", "books", "shop:books", "w2", "x", "shop.Books"), 1000)
     with pytest.raises(SinkUnavailable, match=r"is full \(MOCRA_SPILL_MAX_BYTES = 1000\)"):
         other.add([item(2, 500)])
     one.close()

@@ -196,12 +196,33 @@ async def test_a_replay_that_cannot_be_leaves_the_file(
     fake.away = AWAY
     assert await in_thread(tmp_path, "replay") == 1
     assert "connection refused" in capsys.readouterr().err
-    for pipelines, told in (({}, "none of its"), ({FakePipeline: 1, OtherPipeline: 2}, "more than one of its")):
+    for pipelines in ({}, {OtherPipeline: 2}):
         assert await in_thread(tmp_path, "replay", ITEM_PIPELINES=pipelines) == 1
-        assert f"ITEM_PIPELINES: {told} pipelines is of the kind 'fake'" in capsys.readouterr().err
+        assert f"ITEM_PIPELINES: none of its pipelines is {__name__}.FakePipeline" in capsys.readouterr().err
     assert await in_thread(tmp_path, "replay", str(tmp_path / "nothing")) == 1
     assert "No such file" in capsys.readouterr().err
     assert file.read_bytes() == before
+
+
+async def test_two_pipelines_of_one_kind_have_a_file_each(
+    tmp_path: Path, fake: FakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = FakeSink()
+    monkeypatch.setattr(OtherPipeline, "made", other, raising=False)
+    crawler = crawler_of(tmp_path, MOCRA_BATCH_CLOSE=0.1)
+    both = [FakePipeline.from_crawler(crawler), OtherPipeline.from_crawler(crawler)]
+    tasks = []
+    for pipeline, sink in zip(both, (fake, other), strict=True):
+        await pipeline.open_spider()
+        sink.away = AWAY
+        tasks.append(asyncio.ensure_future(pipeline.process_item({"n": 1})))
+    await asyncio.sleep(0)
+    await asyncio.gather(*(pipeline.close_spider() for pipeline in both))
+    assert await asyncio.gather(*tasks) == [{"n": 1}] * 2
+    assert len(spill_files(tmp_path / "spill")) == 2
+    fake.away = other.away = None
+    assert await in_thread(tmp_path, "replay", ITEM_PIPELINES={FakePipeline: 1, OtherPipeline: 2}) == 0
+    assert (fake.stored, other.stored) == ([1], [1])
 
 
 async def test_a_file_that_is_still_written_is_left_alone(

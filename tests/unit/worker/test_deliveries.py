@@ -6,7 +6,8 @@ import pytest
 from scrapy import Request
 
 from mocra_scrapy.models import Lease
-from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Deliveries, Delivery, twin_of
+from mocra_scrapy.worker.deliveries import CURRENT, RECORDS, Deliveries, Delivery
+from mocra_scrapy.worker.entry_names import twin_of
 from mocra_scrapy.worker.slot_policy import Instant
 
 
