@@ -241,8 +241,9 @@ class SeedSources:
                 continue
             self._busy_at[source.name] = time.monotonic()
             for data, place in found:
-                name = f"seed {feeder.run} {source.name} {place}".encode("utf-8", "surrogatepass")
-                self._give(feeder, source.name, data, place, name)
+                name = f"seed {feeder.run} {source.name} {place} ".encode("utf-8", "surrogatepass")
+                # With what it is: at the same place of the file that took this one's place is another one.
+                self._give(feeder, source.name, data, place, name + data)
             feeder.place(source.name, source.position)
 
     # ------------------------------------------------------------------ one seed
