@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgpack
 from scrapy import Request
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 ENVELOPE = b"\x03mocra-seed:"
 #: Bytes that are kept of a seed that is too large to be stored.
 KEPT = 16 * 1024
+#: Characters of a URL: Scrapy takes a minute for one of some million, in which nothing else happens.
+LONGEST_URL = 65536
 #: Characters of a seed in a message.
 SHOWN = 200
 #: The spider's own word for what a seed means, called as scrapy-redis calls it.
@@ -62,17 +65,29 @@ def default_request(spider: Spider, data: bytes) -> Request:
         url = text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UnreadableSeed(f"it is not UTF-8 text: {error}") from None
-    return Request(_checked_url(url))
+    checked = _checked_url(url)
+    try:
+        return Request(checked)
+    except ValueError as error:
+        raise UnreadableSeed(f"it is no request: {error}") from None
 
 
 def _checked_url(url: str) -> str:
     if not url.lower().startswith(SCHEMES):
         what = "it is empty" if not url else f"{shown(url.encode('utf-8', 'surrogatepass'))!r} is no http(s) URL"
         raise UnreadableSeed(f"{what}: a seed is a URL, or a JSON object with a url")
+    if len(url) > LONGEST_URL:
+        raise UnreadableSeed(f"its URL has {len(url)} characters, more than {LONGEST_URL}")
     if any(character.isspace() or ord(character) < 32 for character in url):
         raise UnreadableSeed(
             f"the URL {shown(url.encode('utf-8', 'surrogatepass'))!r} has a blank or a control character"
         )
+    try:
+        _ = urlsplit(url).port  # Scrapy asks for it when it is too late
+    except ValueError as error:
+        raise UnreadableSeed(
+            f"the URL {shown(url.encode('utf-8', 'surrogatepass'))!r} can't be read: {error}"
+        ) from None
     return url
 
 
@@ -111,13 +126,15 @@ def _method(spider: Spider, name: str | None, role: str) -> Any:
     return method
 
 
-def requests_of(spider: Spider, data: bytes) -> list[Request]:
+def requests_of(spider: Spider, data: bytes, most: int | None = None) -> list[Request]:
     """The requests that *data* means, as the spider's own ``make_request_from_data`` says, where it
-    has one: that gives a request, several, or nothing.
+    has one: that gives a request, several, or nothing. *most*: bytes that a seed may have.
 
     Raises:
         UnreadableSeed: none, with the reason.
     """
+    if most is not None and len(data) > most:
+        raise UnreadableSeed(f"it has {len(data)} bytes, more than MOCRA_ENTRY_MAX_BYTES allows")
     hook = getattr(spider, HOOK, None)
     if hook is None:
         return [default_request(spider, data)]
@@ -141,7 +158,8 @@ def wrapped(data: bytes, source: str, place: str, most: int) -> bytes:
     bytes is cut, and says so.
     """
     kept = data if len(data) + len(ENVELOPE) + 1024 <= most else data[: min(KEPT, max(0, most - 1024))]
-    return ENVELOPE + bytes(msgpack.packb([source[:400], place[:400], len(data), kept]))
+    where = [text[:400].encode("utf-8", "backslashreplace").decode() for text in (source, place)]
+    return ENVELOPE + bytes(msgpack.packb([*where, len(data), kept]))
 
 
 def unwrapped(body: bytes) -> tuple[str, str, int, bytes] | None:

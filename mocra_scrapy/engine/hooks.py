@@ -173,9 +173,8 @@ class EngineHooks:
 
     def on_callback_output(self, room: Room, dropped: Dropped, hold: Hold) -> Output | None:
         """Have our :class:`Output` process what callbacks give; ``None``: somebody else does it."""
-        return Output.installed(
-            self._engine, room, dropped, hold, lambda: getattr(self._engine, "_start", None) is not None
-        )
+        engine = self._engine
+        return Output.installed(engine, room, dropped, hold, lambda: getattr(engine, "_start", None) is not None)
 
     def wrap_start(self, wrap: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]) -> bool:
         """Put *wrap* around what ``start()`` and the spider middlewares give. ``False``: there is
@@ -251,8 +250,8 @@ class EngineHooks:
         self.unheard = next(iter(heard), None) is None
 
     def wake(self) -> None:
-        """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is
-        idle. Nothing to do while it is being opened: it begins to ask by itself.
+        """Make the engine ask ``next_request`` and, when nothing is left, whether the spider is idle.
+        Nothing to do while it is being opened: it begins to ask by itself.
         """
         if self._slot is not None and self._slot.closing is None and self.running:
             self._slot.nextcall.schedule()
@@ -299,8 +298,9 @@ class EngineHooks:
 
     @property
     def running(self) -> bool:
-        """Whether the engine has begun: the spider and its pipelines are open."""
-        return bool(getattr(self._engine, "running", True))
+        """Whether the engine has begun: the spider and its pipelines are open. (That of a shell runs before.)"""
+        scraper = getattr(self._engine, "scraper", None)
+        return getattr(scraper, "slot", True) is not None and bool(getattr(self._engine, "running", True))
 
     @property
     def paused(self) -> bool:

@@ -73,6 +73,7 @@ class SeedSources:
             self._add(source)
         self._tasks: list[asyncio.Task[None]] = []
         self._busy_at: dict[str, float] = {}  # source -> when it last gave something (monotonic)
+        self._failing: set[str] = set()  # nobody knows what these have
         self._bad = 0
 
     def _add(self, source: Source) -> None:
@@ -118,7 +119,7 @@ class SeedSources:
             return
         for pile in self._piles:
             self._busy_at[pile.name] = time.monotonic()
-            self._tasks.append(asyncio.create_task(self._take(pile, feeder), name=f"mocra seeds {pile.name}"))
+            self._tasks.append(asyncio.create_task(self._take_on(pile, feeder), name=f"mocra seeds {pile.name}"))
             self._tasks.append(asyncio.create_task(self._keep_alive(pile), name="mocra seeds, alive"))
 
     async def close(self) -> None:
@@ -146,9 +147,14 @@ class SeedSources:
             raise DontCloseSpider
 
     def _is_quiet(self, name: str) -> bool:
-        return time.monotonic() - self._busy_at.get(name, 0.0) >= self._options.idle
+        """Whether it gave nothing for ``MOCRA_SEEDS_IDLE`` seconds in which it could have."""
+        return name not in self._failing and time.monotonic() - self._busy_at.get(name, 0.0) >= self._options.idle
 
     # ------------------------------------------------------------------ piles
+
+    async def _take_on(self, pile: Pile, feeder: Feeder) -> None:
+        """Whatever happens: a pile of which nobody takes would let the crawl end, or hang."""
+        await self._insist(pile.name, lambda: self._take(pile, feeder))
 
     async def _take(self, pile: Pile, feeder: Feeder) -> None:
         while await feeder.room():
@@ -189,10 +195,11 @@ class SeedSources:
         """See :class:`mocra_scrapy.runtime.feeding.Sources`."""
         misplaced, drained_at = feeder.misplaced, time.monotonic()
         for source in self._ordered:
-            await source.begin(positions.get(source.name), feeder.run)
             self._busy_at[source.name] = time.monotonic()
         tasks = {
-            source.name: asyncio.create_task(self._follow(source, feeder), name=f"mocra seeds {source.name}")
+            source.name: asyncio.create_task(
+                self._follow(source, feeder, positions.get(source.name)), name=f"mocra seeds {source.name}"
+            )
             for source in self._ordered
         }
         try:
@@ -223,7 +230,8 @@ class SeedSources:
             return True
         return not self._never and drained >= self._options.idle and all(map(self._is_quiet, endless))
 
-    async def _follow(self, source: Ordered, feeder: Feeder) -> None:
+    async def _follow(self, source: Ordered, feeder: Feeder, position: bytes | None) -> None:
+        await self._insist(source.name, lambda: source.begin(position, feeder.run))
         while await feeder.room():
             found: list[Found] = await self._insist(source.name, lambda: source.read(CHUNK))
             if not found:
@@ -233,8 +241,9 @@ class SeedSources:
                 continue
             self._busy_at[source.name] = time.monotonic()
             for data, place in found:
-                name = f"seed {feeder.run} {source.name} {place}".encode("utf-8", "surrogateescape")
-                self._give(feeder, source.name, data, place, name)
+                name = f"seed {feeder.run} {source.name} {place} ".encode("utf-8", "surrogatepass")
+                # With what it is: at the same place of the file that took this one's place is another one.
+                self._give(feeder, source.name, data, place, name + data)
             feeder.place(source.name, source.position)
 
     # ------------------------------------------------------------------ one seed
@@ -245,7 +254,7 @@ class SeedSources:
         spider = self._mocra.crawler.spider
         assert spider is not None
         try:
-            for i, request in enumerate(requests_of(spider, data)):
+            for i, request in enumerate(requests_of(spider, data, self._longest)):
                 feeder.give(request, None if name is None else _digest(name + b" %d" % i))
         except IgnoreRequest as error:  # a handler of request_scheduled
             logger.debug("Seed %s of %s is ignored: %s", place, source, error)
@@ -265,22 +274,27 @@ class SeedSources:
             feeder.give_as_it_is(wrapped(data, source, place, self._longest), name and _digest(name))
 
     async def _insist(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer of *call*, repeated until there is one, at growing distances."""
+        """The answer of *call*, repeated until there is one, at growing distances: whatever it raises, for
+        the crawl and the other sources go on, and nobody else would ask.
+        """
         pause, told = FIRST_PAUSE, ""
         while True:
             try:
                 answer = await call()
-            except MocraError as error:
+            except Exception as error:
+                self._failing.add(name)
                 self._stats.inc_value("mocra/seeds/errors")
-                text = redact(str(error))
+                known = isinstance(error, MocraError)
+                text = redact(str(error) if known else f"{type(error).__name__}: {error}")
                 if text != told:
                     told = text
-                    logger.error("%s gives no seeds, it is asked again: %s", name, text)
-                self._busy_at[name] = time.monotonic()  # nobody knows what it has
+                    logger.error("%s gives no seeds, it is asked again: %s", name, text, exc_info=not known)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                if told:
+                if name in self._failing:
+                    self._failing.discard(name)
+                    self._busy_at[name] = time.monotonic()
                     logger.info("%s gives seeds again", name)
                 return answer
 

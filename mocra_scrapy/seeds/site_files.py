@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 from scrapy import Request
-from scrapy.exceptions import IgnoreRequest
+from scrapy.exceptions import IgnoreRequest, NotSupported
 from scrapy.http.request import NO_CALLBACK
 from scrapy.utils.httpobj import urlparse_cached
 
-from mocra_scrapy.models.redaction import redact_error
+from mocra_scrapy.models.redaction import redact, redact_error
 from mocra_scrapy.politeness.robots import Answer, SharedRobots, origin_of
-from mocra_scrapy.seeds.sitemaps import MOST_BYTES
+from mocra_scrapy.seeds.sitemaps import MOST_BYTES, is_web
 
 if TYPE_CHECKING:
     from scrapy.http import Response
@@ -42,7 +42,13 @@ class SiteFiles:
         self._mocra, self._crawler = mocra, mocra.crawler
 
     async def fetch(self, url: str) -> bytes | None:
-        """The file *url*, up to the 50 MB of a sitemap; ``None``: the site does not give it."""
+        """The file *url*, up to the 50 MB of a sitemap; ``None``: the site does not give it.
+
+        A redirect leads to http and https only: Scrapy follows no other.
+        """
+        if not is_web(url):
+            logger.warning("%s can't be had: %s", redact(url), "it is no http(s) address")
+            return None
         for attempt in range(len(PAUSES) + 1):
             is_over = attempt == len(PAUSES)
             try:
@@ -54,6 +60,8 @@ class SiteFiles:
                 return None
             except Exception as error:
                 why = redact_error(f"{type(error).__name__}: {error}")
+                # The address is none, or the file too large: that does not pass.
+                is_over |= isinstance(error, (ValueError, OverflowError, NotSupported))
                 is_over |= type(error).__name__ == TOO_LARGE
             else:
                 if response.status == 200:
@@ -61,7 +69,7 @@ class SiteFiles:
                 why = f"status {response.status}"
                 is_over |= response.status < 500 and response.status not in (408, 429)
             if is_over:
-                logger.warning("%s can't be had: %s", url, why)
+                logger.warning("%s can't be had: %s", redact(url), why)
                 break
             await asyncio.sleep(PAUSES[attempt])
         return None

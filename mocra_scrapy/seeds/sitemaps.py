@@ -15,13 +15,15 @@ from datetime import datetime, timedelta, timezone
 from html import unescape
 from itertools import chain
 from typing import NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 #: Of one file, as the standard says: bytes before compression, and entries. What is more is not read.
 MOST_BYTES, MOST_ENTRIES = 50 * 2**20, 50_000
 #: Bytes that are parsed at once.
 PIECE = 65536
 GZIP = b"\x1f\x8b"
+#: Compressed files that may stand one behind the other in one.
+MOST_MEMBERS = 10_000
 #: Characters of an address, and of an entry with all that stands in it.
 LONGEST_URL, LONGEST_ENTRY = 8192, 256 * 1024
 
@@ -31,6 +33,8 @@ _MOMENT = re.compile(
 _OPENED = re.compile(r"<!--|<((?:[\w.-]+:)?)(url|sitemap)(?:\s[^<>]*)?/?>")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _DECLARED = re.compile(rb"\s*<\?xml[^>]{1,100}?encoding=[\"\']([\w.-]{1,40})")
+#: Those in which a declaration can be read as ASCII, and which are no text all the same.
+_NO_TEXT = frozenset({"unicode-escape", "raw-unicode-escape"})
 _SITEMAP_LINE = re.compile(rb"^\s*sitemap\s*:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -86,13 +90,13 @@ class Reading:
             yield piece
 
     def _xml(self, rest: str, texts: Iterator[str]) -> Iterator[SitemapEntry]:
-        is_empty = True
+        is_empty, unusable = True, 0
         for text in chain(texts, ("",)):
             scan = _Scan(self.url, rest)
             for entry in scan:
                 is_empty = False
                 yield entry
-            rest = scan.rest + text
+            rest, unusable = scan.rest + text, unusable + scan.unusable
             if len(rest) > LONGEST_ENTRY + PIECE:
                 self.problems.append(f"it has an entry of more than {LONGEST_ENTRY >> 10} kB")
                 return
@@ -100,7 +104,9 @@ class Reading:
         for entry in scan:
             is_empty = False
             yield entry
-        if is_empty:
+        if unusable + scan.unusable:
+            self.problems.append(f"{unusable + scan.unusable} of its addresses are none")
+        elif is_empty:
             self.problems.append("it has no entries: it is no sitemap, or an empty one")
 
     def _lines(self, rest: str, texts: Iterator[str]) -> Iterator[SitemapEntry]:
@@ -120,11 +126,12 @@ class _Scan:
 
     Attributes:
         rest: what may be the beginning of a further entry.
+        unusable: entries that were left out, because their address is none.
     """
 
     def __init__(self, url: str, text: str, *, is_whole: bool = False) -> None:
         self._url, self._text, self._is_whole = url, text, is_whole
-        self.rest = text
+        self.rest, self.unusable = text, 0
 
     def __iter__(self) -> Iterator[SitemapEntry]:
         text, at = self._text, 0
@@ -149,10 +156,12 @@ class _Scan:
     def _entry(self, block: str, space: str, name: str) -> SitemapEntry | None:
         block = _COMMENT.sub("", block) if "<!--" in block else block
         url = _part(block, f"{space}loc")
-        if not url or len(url) > LONGEST_URL:
+        if not url:
             return None
-        if not url.startswith(("http://", "https://")):
-            url = urljoin(self._url, url)
+        url = absolute(self._url, url)
+        if not url:
+            self.unusable += 1
+            return None
         return SitemapEntry(url, _part(block, f"{space}lastmod"), name == "sitemap")
 
 
@@ -170,14 +179,35 @@ def _part(block: str, name: str) -> str:
     return unescape(text) if "&" in text else text
 
 
+def absolute(base: str, url: str) -> str:
+    """The address that *url* means in a file at *base*; nothing: it is none, or too long."""
+    if len(url) > LONGEST_URL:
+        return ""
+    try:
+        urlsplit(url)
+        return url if url.startswith(("http://", "https://")) else urljoin(base, url)
+    except ValueError:
+        return ""
+
+
+def is_web(url: str) -> bool:
+    """Whether it may be fetched: what a site names must not open files of this machine."""
+    return url[:8].lower().startswith(("http://", "https://"))
+
+
 def _encoding(piece: bytes) -> str:
     if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     declared = _DECLARED.match(piece)
-    try:
-        return codecs.lookup(declared[1].decode("ascii")).name if declared else "utf-8"
-    except LookupError:
+    if declared is None:
         return "utf-8"
+    try:
+        # Python's "encodings" have also base64, zlib and such: what they raise depends on the text.
+        name = codecs.lookup(declared[1].decode("ascii")).name
+        is_text = codecs.getincrementaldecoder(name)("replace").decode(b"<?xml", True) == "<?xml"
+    except Exception:
+        return "utf-8"
+    return name if is_text and name.replace("_", "-") not in _NO_TEXT else "utf-8"
 
 
 def _cut(body: bytes) -> Iterator[bytes]:
@@ -185,12 +215,26 @@ def _cut(body: bytes) -> Iterator[bytes]:
 
 
 def _inflated(body: bytes, problems: list[str]) -> Iterator[bytes]:
-    """Piece by piece: of a decompression bomb no more is made than what is read."""
-    inflate, rest = zlib.decompressobj(zlib.MAX_WBITS | 16), body
+    """Piece by piece: of a decompression bomb no more is made than what is read. A file may be several
+    compressed ones, one behind the other; anything else behind them is padding.
+    """
+    inflate, members, at = zlib.decompressobj(zlib.MAX_WBITS | 16), 1, PIECE
+    rest = body[:PIECE]  # in pieces, too: what is left of it is copied each time
     try:
-        while rest and not inflate.eof:
+        while rest:
             yield inflate.decompress(rest, PIECE)
-            rest = inflate.unconsumed_tail
+            rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            if len(rest) < len(GZIP):
+                rest, at = rest + body[at : at + PIECE], at + PIECE
+            if not inflate.eof:
+                continue
+            if not rest.startswith(GZIP):
+                return
+            members += 1
+            if members > MOST_MEMBERS:
+                problems.append(f"it has more than {MOST_MEMBERS} compressed parts, the others are left out")
+                return
+            inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         if not inflate.eof:
             problems.append("its compressed data ends too early")
     except zlib.error as error:

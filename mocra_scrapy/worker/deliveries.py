@@ -54,6 +54,7 @@ class Delivery:
         departs: when it is to reach the wire, and what is booked for it; ``None``: it did, or may at
             any time.
         held: children that are stored with its acknowledgement only; ``None``: as they come.
+        undone: whether its own callback or errback failed, so that none of these may be stored.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Delivery:
         "sent",
         "settled",
         "since",
+        "undone",
         "waits_for",
     )
 
@@ -95,8 +97,7 @@ class Delivery:
         self.on_settled = on_settled
         self.fetches = 0
         self.waits_for = 0
-        self.ended = False
-        self.settled = False
+        self.ended = self.settled = self.sent = self.returned = self.undone = False
         self.fault: tuple[str, str] | None = None
         self.names: tuple[str, ...] = ()
         self.kind = ""
@@ -108,9 +109,7 @@ class Delivery:
         self.entry = b""
         self.since = 0.0
         self.scraped: tuple[float, Any, Any] | None = None
-        self.returned = False
         self.departs: Instant | None = None
-        self.sent = False
         self.held: Children | None = None
 
     @property

@@ -127,6 +127,7 @@ class Overdue:
         detail += f" It waits here, the last one is the innermost:\n{where}" if where else ""
         self._stats.inc_value("mocra/callback/timeouts")
         delivery.fail("callback_timeout", detail)
+        delivery.undone = True
         token = CURRENT.set(delivery)
         try:
             engine.failed(request, result, CallbackTimeout(detail))

@@ -19,11 +19,21 @@ class Push:
 
 @dataclass(slots=True)
 class Children:
-    """Pushes that wait for the end of their parent; ``is_too_large``: some were left out."""
+    """Pushes that wait for the end of their parent.
+
+    Attributes:
+        is_too_large: whether some were left out.
+        leaving: the request that leaves the callback at this moment. What anything else gives to the
+            engine meanwhile doesn't wait: the callback may wait for it.
+    """
 
     pushes: list[Push] = field(default_factory=list)
     bytes: int = 0
     is_too_large: bool = False
+    leaving: Request | None = None
+
+    def leave(self, request: Request | None) -> None:
+        self.leaving = request
 
     def add(self, push: Push) -> None:
         self.pushes.append(push)

@@ -167,9 +167,17 @@ class Seeder:
         finally:
             if feeding is not None and not is_through:
                 await feeding.end()
-        if feeding is not None and not await feeding.rest(self._may_seed, lambda: not self.delivery.waits_for):
+        if feeding is not None and not await self._rest(feeding):
             return
         await self._complete(born)
+
+    async def _rest(self, feeding: Feeding) -> bool:
+        """What :meth:`Feeding.rest` says. What it raises ends the crawl as an error of ``start()`` does."""
+        try:
+            return await feeding.rest(self._may_seed, lambda: not self.delivery.waits_for)
+        except Exception:
+            self._status.start_failed = True
+            raise
 
     def _feeding(self) -> Feeding | None:
         """``None``: nothing but ``start()`` feeds this crawl."""

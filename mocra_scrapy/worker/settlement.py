@@ -125,6 +125,7 @@ class Settlement:
     def spider_error(self, failure: Any) -> None:
         """An exception left a callback, an errback or a spider middleware."""
         if (delivery := _current()) is not None:
+            delivery.undone = True
             delivery.fail(
                 "callback", failure.getTraceback(), kind_of("callback", failure.value, failure.getTracebackObject())
             )
@@ -176,6 +177,7 @@ class Settlement:
         logger.error("Request %s can't be kept: %s", request, error, exc_info=not isinstance(error, MocraError))
         self._stats.inc_value("mocra/scheduler/enqueue_failed")
         if (delivery := _current()) is not None:
+            delivery.undone = delivery.undone or (delivery.held is not None and delivery.held.leaving is request)
             delivery.fail("child_lost", f"{request}\n{trace(error)}", kind_of("child_lost", error))
 
     # ------------------------------------------------------------------ what becomes of it
@@ -183,16 +185,17 @@ class Settlement:
     def settle(self, delivery: Delivery) -> None:
         """Put into the outbox what is to happen with *delivery*'s entry."""
         lease, fault, records = delivery.lease, delivery.fault, delivery.records
-        if delivery.held is not None and (fault is not None or delivery.returned):
+        if delivery.undone or delivery.returned:
             self._transactions.roll_back(delivery)
         if lease is None:
             if delivery.parent is None and (fault or records):
                 self._nowhere(delivery)
         elif delivery.returned:
             self._outbox.release([lease])
-        elif (fault is None and not records) or (
-            fault is not None and fault[0] == "callback" and self._retries and self._put_back(delivery, lease)
-        ):
+        elif fault is None and not records:
+            self._end(delivery, lease)
+        elif fault is not None and fault[0] == "callback" and self._retries and self._put_back(delivery, lease):
+            self._transactions.roll_back(delivery)  # it comes again, and yields all of it
             self._end(delivery, lease)
         else:
             self._bury(delivery, lease)
@@ -246,7 +249,8 @@ class Settlement:
         body = self._fresh(delivery, lease)
         if fault is not None:
             done = fault[0] == "callback" and self._options.on_error == "ack"
-            done = done and not self._transactions.is_meant(request)  # then nothing of it is kept
+            # Of a transactional one nothing is kept then; but what failed may be a child that stays here.
+            done = done and not (delivery.undone and self._transactions.is_meant(request))
             burials.append(Burial(lease, fault[0], bounded(fault[1]), done, body, kind=delivery.kind, **more))
         for at, record in enumerate(records):
             left = delivery.failed_items - RECORDS if at == RECORDS - 1 else 0

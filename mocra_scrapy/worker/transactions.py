@@ -9,7 +9,8 @@ children and acknowledgement     nothing or all: one call of the queue
 ===============================  ============================================================================
 
 A callback that fails leaves nothing but its dead letter, which is no record of a page that is done:
-a replay makes all of it.
+a replay makes all of it. Any other fault of its page (retries that are used up, a child that stays in
+this process and fails) undoes nothing: the dead letter and the children are stored together.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NOTHING = "Nothing of what"
 FIX = 'or give the request meta={"mocra_transactional": False}'
 
 
@@ -87,31 +89,42 @@ class Transactions:
         if delivery is None or delivery.lease is None or delivery.request is not request:
             return None  # nobody will be acknowledged
         self._any = True
-        delivery.held = delivery.held or Children()
-        return Held(self._most, lambda: self._too_many(delivery, request), self._undone)
+        held = delivery.held = delivery.held or Children()
+        return Held(
+            self._most,
+            lambda: self._too_many(delivery, request),
+            self._undone,
+            most_bytes=MOST_BYTES,
+            too_large=lambda: self._too_large(delivery, request),
+            leaving=held.leave,
+        )
 
     def take(self, entry: Entry, request: Request) -> bool:
         """Whether *entry* is held until the delivery in whose course we are is acknowledged."""
         if not self._any:
             return False
         delivery = CURRENT.get()
-        if delivery is None or delivery.settled or delivery.held is None:
+        if delivery is None or delivery.settled or delivery.held is None or delivery.held.leaving is not request:
             return False
         held, push = delivery.held, Push(replace(entry, parent=delivery.lease), request)
         if held.bytes + len(entry.body) <= MOST_BYTES:
             held.add(push)
         elif not held.is_too_large:
             held.is_too_large = True
-            told = f"its requests take more than {MOST_BYTES} bytes, and are to be stored with one call"
-            self._fail(delivery, delivery.request, f"{told}. Yield fewer or smaller ones, {FIX}")
+            self._too_large(delivery, delivery.request, what="None of the requests that")
         return True
+
+    def _too_large(self, delivery: Delivery, request: Request | None, what: str = NOTHING) -> None:
+        told = f"its requests take more than {MOST_BYTES} bytes, and are to be stored with one call"
+        self._fail(delivery, request, f"{told}. Yield fewer or smaller ones, {FIX}", what)
 
     def _too_many(self, delivery: Delivery, request: Request) -> None:
         told = f"requests and items, which are held until it is exhausted, than MOCRA_TRANSACTIONAL_MAX = {self._most}"
         self._fail(delivery, request, f"it has more {told}. Raise that, {FIX}")
 
-    def _fail(self, delivery: Delivery, request: Request | None, told: str) -> None:
-        logger.error("Nothing of what the callback of %s yielded was kept: %s", request, told)
+    def _fail(self, delivery: Delivery, request: Request | None, told: str, what: str = NOTHING) -> None:
+        logger.error("%s the callback of %s yielded was kept: %s", what, request, told)
+        delivery.undone = True
         delivery.fail("child_lost", f"{request}: {told}")
 
     def _undone(self, number: int) -> None:

@@ -103,6 +103,9 @@ def test_shell(project: Path, site: MockSite) -> None:
     done = scrapy(project, "shell", "--nolog", "-c", "response.css('title::text').get()", f"{site.url}/ok/1", cold=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "page"
+    done = scrapy(project, "shell", "-c", "response.status", f"{site.url}/ok/1")
+    assert "Traceback" not in done.stderr
+    assert " ERROR: " not in done.stderr
     both = f"fetch('{site.url}/ok/2'); print(response.url)\n"
     done = scrapy(project, "shell", "--nolog", f"{site.url}/ok/1", stdin=both)
     assert f"{site.url}/ok/2" in done.stdout

@@ -145,8 +145,9 @@ class Push:
     def _entries(self) -> Iterator[Entry]:
         for line in self._lines():
             try:
-                yield from [self._entry(request) for request in requests_of(self._spider, line)]
-            except (UnreadableSeed, UnserializableRequest, ConfigurationError) as error:
+                most = self._options.entry_max_bytes
+                yield from [self._entry(request) for request in requests_of(self._spider, line, most)]
+            except (UnreadableSeed, UnserializableRequest, ConfigurationError, ValueError) as error:  # of a URL, too
                 self.bad += 1
                 if self.bad <= TOLD:
                     print(f"Error: {shown(line)}: {error}", file=sys.stderr)

@@ -32,10 +32,16 @@ class RedisStreamSink:
     def __init__(self, options: SinkOptions, *, backend: str, prefix: str, redis_options: dict[str, object]) -> None:
         url = backend if options.url is None else options.url
         self.timeout = options.timeout
-        self._backend = open_backend(url, prefix=prefix, options=redis_options if options.url is None else None)
+        setting = f"MOCRA_EVENTS[{options.name!r}]['url']"
+        try:
+            self._backend = open_backend(url, prefix=prefix, options=redis_options if options.url is None else None)
+        except ConfigurationError as error:
+            if options.url is None:
+                raise
+            raise type(error)(setting, error.problem, error.fix) from error
         if not IEventStreams.providedBy(self._backend):
             raise ConfigurationError(
-                f"MOCRA_EVENTS[{options.name!r}]['url']",
+                setting,
                 f"{redact_url(url)!r} has no streams",
                 "Write the URL of a Redis: redis://localhost:6379/0",
             )

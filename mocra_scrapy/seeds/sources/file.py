@@ -36,25 +36,29 @@ class FileSource:
         self._path, self._longest = Path(path), longest
         self._at, self._run = 0, 0
         self._file: IO[bytes] | None = None
+        self._unended: tuple[int, int] | None = None  # where a line without an end begins, and the file's size
 
     def check(self) -> None:
-        """Raises ConfigurationError: there is no such file, and nobody waits for it."""
-        if not self.is_endless and not self._path.is_file():
+        """Raises ConfigurationError: there is no such file, and nobody waits for it; or it is no file."""
+        if self._path.exists():
+            self._check_kind()
+        elif not self.is_endless:
             raise ConfigurationError(
                 "MOCRA_SEEDS", f"{self.name!r}: there is no such file here", "Correct the path, or create the file"
             )
 
+    def _check_kind(self) -> None:
+        if not self._path.is_file():  # a pipe would block whoever opens it, and has no positions
+            raise ConfigurationError(
+                "MOCRA_SEEDS", f"{self.name!r} is no regular file", 'Name a file; a pipe can be given as "stdin"'
+            )
+
     @property
     def position(self) -> bytes:
-        return json.dumps({"run": self._run, "at": self._at, "head": self._head(min(self._at, HEAD))}).encode()
-
-    def _head(self, length: int) -> str:
-        """What tells a file from the one that took its place."""
-        try:
-            with self._path.open("rb") as file:
-                return f"{length}:{hashlib.blake2b(file.read(length), digest_size=8).hexdigest()}"
-        except OSError:
-            return ""
+        length = min(self._at, HEAD)
+        # Of the file that is read: another one may have its name by now.
+        head = "" if self._file is None else _head(os.pread(self._file.fileno(), length, 0))
+        return json.dumps({"run": self._run, "at": self._at, "head": head}).encode()
 
     async def begin(self, position: bytes | None, run: int) -> None:
         """A file that is read to its end is read again in the next run; one that grows is read on."""
@@ -76,10 +80,11 @@ class FileSource:
 
     def _is_same(self, at: int, head: str) -> bool:
         try:
-            size = self._path.stat().st_size
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                return size >= at and (not head or _head(file.read(int(head.partition(":")[0] or 0))) == head)
         except OSError:
             return False
-        return size >= at and (not head or self._head(int(head.partition(":")[0] or 0)) == head)
 
     async def read(self, want: int) -> list[Found]:
         return await asyncio.to_thread(self._read, want)
@@ -90,15 +95,22 @@ class FileSource:
                 self._open()
             assert self._file is not None
             self._file.seek(self._at)
-            return self._lines(self._file, want)
+            found = self._lines(self._file, want)
+            if not found and self._is_left():
+                self._file.seek(self._at)
+                found = self._lines(self._file, want, is_left=True)
         except OSError as error:
             raise ConfigurationError(
                 "MOCRA_SEEDS", f"{self.name!r} can't be read: {error.strerror}", "Correct the path or its rights"
             ) from None
+        return found
 
     def _open(self) -> None:
         if self._file is not None:
             self._file.close()
+            self._file = None
+        if self._path.exists():
+            self._check_kind()
         self._file = self._path.open("rb")
 
     def _was_replaced(self) -> bool:
@@ -117,7 +129,18 @@ class FileSource:
         self._at = 0
         return True
 
-    def _lines(self, file: IO[bytes], want: int) -> list[Found]:
+    def _is_left(self) -> bool:
+        """Another file has the name, and the last line of this one has not grown since the last look."""
+        assert self._file is not None
+        mine, before = os.fstat(self._file.fileno()), self._unended
+        self._unended = (self._at, mine.st_size)
+        try:
+            there = self._path.stat()
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino) and before == self._unended
+
+    def _lines(self, file: IO[bytes], want: int, *, is_left: bool = False) -> list[Found]:
         found: list[Found] = []
         bytes_read = 0
         while len(found) < want and bytes_read < MOST:
@@ -129,7 +152,7 @@ class FileSource:
                     length += len(more)
                 length += len(more)
                 is_whole = more.endswith(b"\n")
-            if not is_whole and (not line or self.is_endless):
+            if not is_whole and (not line or (self.is_endless and not is_left)):
                 self.is_over = not line and not self.is_endless
                 break  # the end; a line that grows is not whole yet
             place, self._at = str(self._at), self._at + length
@@ -142,3 +165,8 @@ class FileSource:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _head(data: bytes) -> str:
+    """What tells a file, by its first bytes, from the one that took its place."""
+    return f"{len(data)}:{hashlib.blake2b(data, digest_size=8).hexdigest()}"

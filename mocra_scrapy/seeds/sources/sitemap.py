@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import ConfigurationError, MocraError
 from mocra_scrapy.models.redaction import redact
-from mocra_scrapy.seeds.sitemaps import Reading, SitemapEntry, moment, sitemaps_in_robots
+from mocra_scrapy.seeds.sitemaps import Reading, SitemapEntry, absolute, is_web, moment, sitemaps_in_robots
 from mocra_scrapy.seeds.source import Found
 from mocra_scrapy.settings.checks import time_span
 
@@ -82,7 +82,7 @@ class SitemapSource:
     ) -> None:
         self.name, self.is_over = name, False
         self._url, self._fetch, self._robots, self._count = url, fetch, robots, count
-        if not url.startswith(("http://", "https://")):
+        if not is_web(url) or not _is_address(url):
             raise ConfigurationError("MOCRA_SEEDS", f"{name!r} is no http(s) address", "Write sitemap:https://…")
         self._since = _since(options.get("since"))
         self._include = _pattern(options.get("include"))
@@ -116,10 +116,12 @@ class SitemapSource:
         deadline = time.monotonic() + 1.0  # between two looks whether somebody else reads now
         while self._way and len(found) < want and time.monotonic() < deadline:
             level = self._way[-1]
-            if level.entries is None:
-                await self._open(level)
-            assert level.entries is not None
-            level.ahead = level.ahead or await asyncio.to_thread(deque, islice(level.entries, PART))
+            try:
+                await self._look_ahead(level)
+            except MocraError:
+                if not found:
+                    raise
+                break  # these are not to be lost for it; whoever asks again is told
             if not level.ahead:
                 self._way.pop()
                 self._tell(level)
@@ -127,6 +129,22 @@ class SitemapSource:
                 found += self._taken(level, level.ahead.popleft())
         self.is_over = not self._way
         return found
+
+    async def _look_ahead(self, level: Level) -> None:
+        """Parse some more of it. Whatever a file does to whoever reads it, the others are read."""
+        try:
+            if level.entries is None:
+                await self._open(level)
+            assert level.entries is not None
+            level.ahead = level.ahead or await asyncio.to_thread(deque, islice(level.entries, PART))
+        except MocraError:
+            raise
+        except Exception as error:
+            self._count("mocra/seeds/sitemap_failed")
+            logger.exception(
+                "The rest of sitemap %s is left out: %s (%s)", redact(level.url), type(error).__name__, self.name
+            )
+            level.entries = iter(())
 
     def _taken(self, level: Level, entry: SitemapEntry) -> list[Found]:
         level.done += 1
@@ -149,12 +167,16 @@ class SitemapSource:
         """The file *url* is read next, unless it was read before."""
         if hash(url) in self._known:
             return
+        if len(self._known) < REMEMBERED:
+            self._known.add(hash(url))
+        if not is_web(url):
+            self._count("mocra/seeds/sitemap_failed")
+            logger.error("Sitemap %s is left out: it is no http(s) address (%s)", redact(url), self.name)
+            return
         if len(self._way) >= DEPTH:
             self._count("mocra/seeds/sitemap_failed")
             logger.error("Sitemap %s is left out: it lies deeper than %d files (%s)", redact(url), DEPTH, self.name)
             return
-        if len(self._known) < REMEMBERED:
-            self._known.add(hash(url))
         self._way.append(Level(url))
 
     def _seed(self, entry: SitemapEntry, place: str) -> Found:
@@ -190,8 +212,9 @@ class SitemapSource:
     async def _of_robots(self, url: str) -> list[SitemapEntry]:
         root = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
         body = await self._robots(root + "robots.txt") or b""
-        urls = [urljoin(root, one) for one in sitemaps_in_robots(body)] or [root + "sitemap.xml"]
-        return [SitemapEntry(one, "", is_sitemap=True) for one in urls if one.startswith(("http://", "https://"))]
+        # What is no address stays as it is, and is told as any other that can't be fetched.
+        urls = [absolute(root, one) or one for one in sitemaps_in_robots(body)] or [root + "sitemap.xml"]
+        return [SitemapEntry(one, "", is_sitemap=True) for one in urls]
 
     def _tell(self, level: Level) -> None:
         problems = level.reading.problems if level.reading is not None else []
@@ -219,6 +242,13 @@ def _opened(reading: Reading | None, done: int) -> Iterator[SitemapEntry]:
     rest = [first, *entries]
     reading.body = b""
     return iter(rest)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _is_site(url: str) -> bool:

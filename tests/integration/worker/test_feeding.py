@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from scrapy import Request
+from scrapy.exceptions import DontCloseSpider
 
 from mocra_scrapy.exceptions import BackendUnavailable, UnserializableRequest
 from mocra_scrapy.models import Seeding
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.seeds import SeedSources
+from mocra_scrapy.seeds.source import Found
 from tests.integration.worker.scheduling import URLS, eventually, opened
 from tests.integration.worker.test_seeding import driven, seed, seeding_of, shared, three
 
@@ -127,6 +129,7 @@ async def test_a_seed_that_cant_be_stored_does_not_stay_in_this_process() -> Non
 
 async def test_a_file_feeds_a_crawl_and_what_is_wrong_in_it_is_buried(tmp_path: Path) -> None:
     lines = [*(f"http://fed.test/{i}" for i in range(250)), '{"url": "http://fed.test/x", "colour": 1}', "nonsense"]
+    lines += ["http://[bad/", "http://127.0.0.1:99999/", "http://fed.test/" + "x" * 100_000]
     (tmp_path / "seeds").write_text("\n".join(lines))
     settings = {"MOCRA_SEEDS": f"file:{tmp_path}/seeds", "MOCRA_SEEDS_POLL": 0.01, "MOCRA_SEEDS_IDLE": 0}
     async with opened(**settings) as scheduler:
@@ -135,13 +138,13 @@ async def test_a_file_feeds_a_crawl_and_what_is_wrong_in_it_is_buried(tmp_path: 
         await eventually(lambda: scheduler.mocra.worker_state.sources is sources)
         await seed(scheduler, nothing)
         stats = scheduler.mocra.crawler.stats
-        assert stats.get_value("mocra/seeds/read") == 252
-        assert stats.get_value("mocra/seeds/invalid") == 2
+        assert stats.get_value("mocra/seeds/read") == 255
+        assert stats.get_value("mocra/seeds/invalid") == 5
         assert await seeding_of(scheduler) is Seeding.DONE
-        assert (await scheduler.mocra.queue.size()).unfinished == 252
+        assert (await scheduler.mocra.queue.size()).unfinished == 255
         while (request := scheduler.next_request()) is not None:
             scheduler.worker.deliveries.finished(request)
-        await eventually(lambda: stats.get_value("mocra/dead/seed") == 2)
+        await eventually(lambda: stats.get_value("mocra/dead/seed") == 5)
         await eventually(lambda: not len(scheduler.worker.outbox))
         letters = await scheduler.mocra.queue.dead()
         assert {letter.reason for letter in letters} == {"seed"}
@@ -201,3 +204,99 @@ async def test_what_was_taken_is_given_until_it_is_stored(monkeypatch: pytest.Mo
         assert pile.told == [7, 8], "once they are stored, not before"
         stats = scheduler.mocra.crawler.stats
         assert stats.get_value("mocra/seeds/errors") == 2
+
+
+class Ordered:
+    """One seed, when it was asked often enough."""
+
+    name, is_over, is_endless, position = "stream:odd", False, False, b"1"
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    async def begin(self, position: bytes | None, run: int) -> None:
+        if self.errors:
+            raise self.errors.pop()
+
+    async def read(self, want: int) -> list[Found]:
+        if self.errors:
+            raise self.errors.pop()
+        found, self.is_over = [] if self.is_over else [Found(b"http://fed.test/odd", "1")], True
+        return found
+
+    async def close(self) -> None: ...
+
+
+async def test_whatever_a_source_raises_it_is_asked_again_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mocra_scrapy.seeds.FIRST_PAUSE", 0.0)
+    (tmp_path / "seeds").write_text("http://fed.test/1\n")
+    async with opened(MOCRA_SEEDS=f"file:{tmp_path}/seeds", MOCRA_SEEDS_POLL=0.01, MOCRA_SEEDS_IDLE=0) as scheduler:
+        await driven(scheduler)
+        sources = scheduler.mocra.component(SeedSources)
+        sources._ordered.append(Ordered(KeyError("x"), KeyError("x"), RuntimeError("y"), ValueError("z")))
+        await eventually(lambda: scheduler.mocra.worker_state.sources is sources)
+        await seed(scheduler, nothing)
+        assert await seeding_of(scheduler) is Seeding.DONE
+        assert (await scheduler.mocra.queue.size()).unfinished == 2
+        assert scheduler.mocra.crawler.stats.get_value("mocra/seeds/errors") == 4
+    assert caplog.text.count("RuntimeError: y") == 2, "the message and its traceback"
+    assert caplog.text.count("stream:odd gives no seeds") == 3, "the same error is told once"
+
+
+async def test_what_ends_the_sources_ends_the_crawl_like_an_error_of_start() -> None:
+    class Broken(Source):
+        async def read(self, feeder: Any, positions: Mapping[str, bytes]) -> bool:
+            raise RuntimeError("nobody thought of that")
+
+    async with opened() as scheduler:
+        await driven(scheduler)
+        scheduler.mocra.worker_state.sources = Broken()
+        with pytest.raises(RuntimeError, match="nobody thought"):
+            await seed(scheduler)
+        assert scheduler.worker.status.start_failed
+        assert await seeding_of(scheduler) is not Seeding.DONE
+
+
+async def test_a_source_that_fails_is_not_quiet() -> None:
+    """However long the pauses between two attempts are: what it has was not seen."""
+    async with opened(MOCRA_SEEDS="stdin", MOCRA_SEEDS_IDLE=0) as scheduler:
+        sources, may = scheduler.mocra.component(SeedSources), asyncio.Event()
+        attempts = [BackendUnavailable("away")]
+
+        async def asked() -> int:
+            if attempts:
+                raise attempts.pop()
+            await may.wait()
+            return 7
+
+        assert sources._is_quiet("stdin")
+        asking = asyncio.ensure_future(sources._insist("stdin", asked))
+        await eventually(lambda: not attempts)
+        await eventually(lambda: not sources._is_quiet("stdin"))
+        with pytest.raises(DontCloseSpider):
+            sources._on_idle()
+        may.set()
+        assert await asyncio.wait_for(asking, 30) == 7
+        assert sources._is_quiet("stdin"), "from then on it is waited for as ever"
+        sources._on_idle()
+
+
+async def test_a_pile_is_taken_from_whatever_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mocra_scrapy.seeds.FIRST_PAUSE", 0.0)
+
+    class Failing(Feeder):
+        failures = 2
+
+        async def room(self) -> bool:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise RuntimeError("nobody thought of that")
+            return True
+
+    async with opened(MOCRA_SEEDS="stdin", MOCRA_SEEDS_IDLE=0) as scheduler:
+        sources, pile, feeder = scheduler.mocra.component(SeedSources), Pile(), Failing()
+        await asyncio.wait_for(sources._take_on(pile, feeder), 30)  # type: ignore[arg-type]
+        assert pile.told == [7, 8]
+        assert sources._is_quiet(pile.name)

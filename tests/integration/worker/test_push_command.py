@@ -94,6 +94,26 @@ async def test_what_cant_be_used_is_named_and_the_rest_is_stored(
     assert "2 seeds could not be used" in told.err
 
 
+async def test_a_url_that_is_none_costs_itself(
+    redis_single: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = ["http://[bad/", "http://127.0.0.1:99999/", "http://a.test/" + "x" * 100_000]
+    assert await push(redis_single.url, *bad, "http://a.test/") == 1
+    told = capsys.readouterr()
+    assert "1 request stored" in told.out
+    assert "http://[bad/: the URL 'http://[bad/' can't be read" in told.err
+    assert "http://127.0.0.1:99999/: the URL" in told.err
+    assert "its URL has 100014 characters, more than 65536" in told.err
+    assert "3 seeds could not be used" in told.err
+
+    def fingerprint(self: Any, request: Request) -> bytes:
+        raise ValueError("no URL for it")
+
+    monkeypatch.setattr("scrapy.utils.request.RequestFingerprinter.fingerprint", fingerprint)
+    assert await push(redis_single.url, "http://b.test/") == 1
+    assert "http://b.test/: no URL for it" in capsys.readouterr().err
+
+
 async def test_the_spider_has_its_arguments_and_its_own_word(
     redis_single: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

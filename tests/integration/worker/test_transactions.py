@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
 from scrapy import Request, signals
+from scrapy.utils.asyncgen import as_async_generator
 
 from mocra_scrapy.coordination.queue_session import QueueSession
+from mocra_scrapy.engine.callback_output import Page
 from mocra_scrapy.scheduler import Scheduler
 from mocra_scrapy.worker import transactions
 from mocra_scrapy.worker.deliveries import CURRENT
@@ -17,12 +20,12 @@ from tests.integration.worker.scheduling import URLS, dequeue, drained, eventual
 LINKS = [f"http://foo.test/link/{n}" for n in range(4)]
 
 
-def yields(scheduler: Scheduler, request: Request, *links: Request) -> None:
+async def yields(scheduler: Scheduler, request: Request, *links: Request) -> None:
     """The callback of *request* is exhausted; it has yielded *links*."""
     assert scheduler.worker is not None
-    if scheduler.worker.intake.transactions.hold(request) is None:
-        raise AssertionError("it is not held")
-    for link in links:
+    held = scheduler.worker.intake.transactions.hold(request)
+    assert held is not None
+    async for link in held.whole(as_async_generator(links), Page(), lambda output: None):
         assert scheduler.enqueue_request(link)
 
 
@@ -54,7 +57,7 @@ async def test_children_are_stored_with_the_acknowledgement(monkeypatch: pytest.
         parent = await taken(scheduler, Request(URLS[0]))
         paused(scheduler)
         lease = scheduler.worker.deliveries.by_id[id(parent)].lease
-        yields(scheduler, parent, *(Request(url, dont_filter=url == LINKS[0]) for url in LINKS))
+        await yields(scheduler, parent, *(Request(url, dont_filter=url == LINKS[0]) for url in LINKS))
         assert not scheduler.enqueue_request(Request(LINKS[1])), "a duplicate on the page itself"
         await stored(scheduler)
         assert await links_of(scheduler) == []
@@ -73,7 +76,7 @@ async def test_a_callback_that_failed_leaves_its_letter_only(policy: str) -> Non
     async with opened(MOCRA_TRANSACTIONAL=True, MOCRA_ON_ERROR=policy, MOCRA_RETRY_BASE=1000) as scheduler:
         parent = await taken(scheduler, Request(URLS[0]))
         paused(scheduler)
-        yields(scheduler, parent, *map(Request, LINKS))
+        await yields(scheduler, parent, *map(Request, LINKS))
         tell(scheduler, signals.spider_error, failure=broken())
         scheduler.worker.deliveries.finished(parent)
         await stored(scheduler)
@@ -91,7 +94,7 @@ async def test_a_page_that_goes_back_leaves_nothing() -> None:
     async with opened(MOCRA_TRANSACTIONAL=True) as scheduler:
         parent = await taken(scheduler, Request(URLS[0]))
         paused(scheduler)
-        yields(scheduler, parent, *map(Request, LINKS))
+        await yields(scheduler, parent, *map(Request, LINKS))
         scheduler.worker.deliveries.by_id[id(parent)].returned = True
         scheduler.worker.deliveries.finished(parent)
         await stored(scheduler)
@@ -103,7 +106,7 @@ async def test_items_that_failed_leave_records_and_the_children_stay() -> None:
         parent = await taken(scheduler, Request(URLS[0]))
         paused(scheduler)
         tell(scheduler, signals.item_error, item={}, failure=broken())
-        yields(scheduler, parent, *map(Request, LINKS))
+        await yields(scheduler, parent, *map(Request, LINKS))
         scheduler.worker.deliveries.finished(parent)
         await stored(scheduler)
         assert await links_of(scheduler) == LINKS
@@ -115,7 +118,7 @@ async def test_a_page_that_others_took_over_leaves_nothing() -> None:
     async with opened(MOCRA_TRANSACTIONAL=True) as scheduler:
         parent = await taken(scheduler, Request(URLS[0]))
         paused(scheduler)
-        yields(scheduler, parent, *(Request(url, dont_filter=True) for url in LINKS[:2]), Request(LINKS[2]))
+        await yields(scheduler, parent, *(Request(url, dont_filter=True) for url in LINKS[:2]), Request(LINKS[2]))
         other = QueueSession(scheduler.mocra.queue, "other")
         await other.queue.join("other")
         assert await other.queue.declare_dead(scheduler.mocra.worker) == 1
@@ -155,18 +158,24 @@ async def test_single_requests_may_be_transactional_or_not(caplog: pytest.LogCap
         assert (await scheduler.mocra.queue.size()).unfinished == 2, "stored as it comes"
 
 
-async def test_children_that_are_too_large_together(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("large", "told"), [("body", "Nothing of what"), ("meta", "None of the requests that")])
+async def test_children_that_are_too_large_together(
+    large: str, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is seen before they are encoded keeps the items back; what is seen then can't any more."""
     monkeypatch.setattr(transactions, "MOST_BYTES", 1000)
     async with opened(MOCRA_TRANSACTIONAL=True, MOCRA_ON_ERROR="retry") as scheduler:
         parent = await taken(scheduler, Request(URLS[0]))
         paused(scheduler)
-        yields(scheduler, parent, *(Request(url, body=b"x" * 600) for url in LINKS))
+        given: dict[str, Any] = {"body": {"body": b"x" * 600}, "meta": {"meta": {"a": secrets.token_hex(600)}}}[large]
+        await yields(scheduler, parent, *(Request(url, **given) for url in LINKS))
         scheduler.worker.deliveries.finished(parent)
         await stored(scheduler)
         assert await links_of(scheduler) == []
         [letter] = await scheduler.mocra.queue.dead()
         assert (letter.reason, letter.done) == ("child_lost", False)
         assert "take more than 1000 bytes" in letter.detail
+        assert f"{told} the callback of <GET {URLS[0]}> yielded was kept" in caplog.text
         assert 'meta={"mocra_transactional": False}' in letter.detail
 
 
@@ -187,7 +196,7 @@ async def test_a_child_that_stays_here_keeps_the_others_waiting() -> None:
     """It can't be stored: a crash brings the parent back, and that makes all of them."""
     async with opened(MOCRA_TRANSACTIONAL=True) as scheduler:
         parent = await taken(scheduler, Request(URLS[0]))
-        yields(scheduler, parent, Request(LINKS[0]), Request(LINKS[1], callback=lambda response: None))
+        await yields(scheduler, parent, Request(LINKS[0]), Request(LINKS[1], callback=lambda response: None))
         scheduler.worker.deliveries.finished(parent)
         await stored(scheduler)
         assert await links_of(scheduler) == []
@@ -195,3 +204,92 @@ async def test_a_child_that_stays_here_keeps_the_others_waiting() -> None:
         assert child.url == LINKS[1]
         scheduler.worker.deliveries.finished(child)
         assert (await dequeue(scheduler)).url == LINKS[0]
+
+
+RETRIES = ("retry", "Given up after 2 retries: 500")
+
+
+async def test_what_an_errback_yields_is_stored_with_the_letter_of_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page failed; what is made of that did not."""
+    async with opened(MOCRA_TRANSACTIONAL=True) as scheduler:
+        calls: list[dict[str, Any]] = []
+        exchange = QueueSession.exchange
+
+        async def noted(self: QueueSession, **arguments: Any) -> Any:
+            calls.append(arguments)
+            return await exchange(self, **arguments)
+
+        monkeypatch.setattr(QueueSession, "exchange", noted)
+        parent = await taken(scheduler, Request(URLS[0]))
+        paused(scheduler)
+        scheduler.worker.deliveries.by_id[id(parent)].fail(*RETRIES)
+        await yields(scheduler, parent, *map(Request, LINKS))
+        scheduler.worker.deliveries.finished(parent)
+        await stored(scheduler)
+        assert await links_of(scheduler) == LINKS
+        assert [(letter.reason, letter.done) for letter in await scheduler.mocra.queue.dead()] == [("retry", False)]
+        assert [len(call["push"]) for call in calls if call["bury"]] == [4], "together"
+        assert scheduler.crawler.stats.get_value("mocra/transaction/rolled_back") is None
+
+
+async def test_an_errback_that_fails_leaves_nothing_whatever_its_page_failed_of() -> None:
+    async with opened(MOCRA_TRANSACTIONAL=True) as scheduler:
+        parent = await taken(scheduler, Request(URLS[0]))
+        paused(scheduler)
+        scheduler.worker.deliveries.by_id[id(parent)].fail(*RETRIES)
+        await yields(scheduler, parent, *map(Request, LINKS))
+        tell(scheduler, signals.spider_error, failure=broken())
+        scheduler.worker.deliveries.finished(parent)
+        await stored(scheduler)
+        assert await links_of(scheduler) == []
+        assert [letter.reason for letter in await scheduler.mocra.queue.dead()] == ["retry"]
+
+
+@pytest.mark.parametrize("policy", ["ack", "dead", "retry"])
+async def test_a_child_that_stays_here_and_fails_undoes_nothing(policy: str) -> None:
+    """Its parent went well, and gets its letter. One that is tried once more yields all of it again."""
+    async with opened(MOCRA_TRANSACTIONAL=True, MOCRA_ON_ERROR=policy, MOCRA_RETRY_BASE=1000) as scheduler:
+        parent = await taken(scheduler, Request(URLS[0]))
+        await yields(scheduler, parent, Request(LINKS[0]), Request(LINKS[1], callback=lambda response: None))
+        scheduler.worker.deliveries.finished(parent)
+        child = await eventually(scheduler.next_request)
+        assert child.url == LINKS[1]
+        paused(scheduler)
+        tell(scheduler, signals.spider_error, failure=broken())
+        scheduler.worker.deliveries.finished(child)
+        await stored(scheduler)
+        again = policy == "retry"
+        assert await links_of(scheduler) == ([] if again else LINKS[:1])
+        assert (await scheduler.mocra.queue.size()).delayed == again
+        found = [(letter.reason, letter.done) for letter in await scheduler.mocra.queue.dead()]
+        assert found == ([] if again else [("callback", policy == "ack")])
+        assert scheduler.enqueue_request(Request(LINKS[0])) == again
+
+
+async def test_what_a_callback_gives_to_the_engine_itself_does_not_wait() -> None:
+    """It may wait for what becomes of it, and would for ever."""
+    async with opened(MOCRA_TRANSACTIONAL=True) as scheduler:
+        parent = await taken(scheduler, Request(URLS[0]))
+        assert scheduler.worker.intake.transactions.hold(parent) is not None
+        assert scheduler.enqueue_request(Request(URLS[1]))
+        assert (await eventually(scheduler.next_request)).url == URLS[1]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_child_that_is_lost_takes_the_others_along(leaves: bool) -> None:
+    """All or nothing. One that did not leave the callback is none of them."""
+    async with opened(MOCRA_TRANSACTIONAL=True, MOCRA_REQUIRE_SERIALIZABLE=True) as scheduler:
+        parent = await taken(scheduler, Request(URLS[0]))
+        paused(scheduler)
+        lost = Request(LINKS[1], callback=lambda response: None)
+        held = scheduler.worker.intake.transactions.hold(parent)
+        assert held is not None
+        if not leaves:
+            assert not scheduler.enqueue_request(lost)
+        outputs = as_async_generator([Request(LINKS[0]), *([lost] if leaves else [])])
+        taken_in = [scheduler.enqueue_request(r) async for r in held.whole(outputs, Page(), lambda output: None)]
+        assert taken_in == ([True, False] if leaves else [True])
+        scheduler.worker.deliveries.finished(parent)
+        await stored(scheduler)
+        assert await links_of(scheduler) == ([] if leaves else LINKS[:1])
+        assert [letter.reason for letter in await scheduler.mocra.queue.dead()] == ["child_lost"]

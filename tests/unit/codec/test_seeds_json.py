@@ -76,6 +76,12 @@ def test_every_field_becomes_a_part_of_the_request() -> None:
         (b'{"url": "file:///etc/passwd"}', "is no http"),
         (b"http://a.test/\xff\xfe", "is not UTF-8"),
         (b"http://a.test/ b", "has a blank"),
+        (b"http://[bad/", "can't be read: Invalid IPv6 URL"),
+        (b'{"url": "http://[bad/"}', "can't be read: Invalid IPv6 URL"),
+        (b"http://127.0.0.1:99999/", "can't be read: Port out of range"),
+        (b"http://a.test:port/", "can't be read: Port could not be cast"),
+        (b"http://a.test/" + b"x" * 65536, "its URL has 65550 characters, more than 65536"),
+        (b'{"url": "http://a.test/' + b"x" * 65536 + b'"}', "its URL has 65550 characters, more than 65536"),
         (b"{", "it is no seed"),
         (b"{}", "missing required field `url`"),
         (b'{"url": ""}', "at `$.url`"),
@@ -96,6 +102,13 @@ def test_what_is_no_seed_says_why(data: bytes, problem: str) -> None:
     with pytest.raises(UnreadableSeed) as caught:
         requests_of(spider(), data)
     assert problem in str(caught.value)
+
+
+def test_a_seed_that_is_too_large_is_not_looked_at() -> None:
+    with pytest.raises(UnreadableSeed, match="it has 101 bytes, more than MOCRA_ENTRY_MAX_BYTES"):
+        requests_of(spider(_raises), b"x" * 101, 100)
+    (request,) = requests_of(spider(), b"http://a.test/".ljust(100, b"x"), 100)
+    assert len(request.url) == 100
 
 
 def test_the_spiders_own_word_counts() -> None:

@@ -19,9 +19,11 @@ from .test_callback_output import ASKED, PAGE, Stage, asynchronous, free
 class Whole:
     """A callback's output on its way, and what was said of it."""
 
-    def __init__(self, most: int = 100, **stage: Any) -> None:
+    def __init__(self, most: int = 100, most_bytes: int = 10_000, **stage: Any) -> None:
         self.stage = Stage(4, **stage)
-        self.too_many = 0
+        self.too_many = self.too_large = 0
+        self.left: list[str | None] = []
+        self._most_bytes = most_bytes
         self.undone: list[int] = []
         self.output = Output(
             self.stage.crawler.engine, self.stage, free, self.stage.late.append, hold=lambda _: self._held(most)
@@ -31,7 +33,20 @@ class Whole:
         def too_many() -> None:
             self.too_many += 1
 
-        return Held(most, too_many, self.undone.append)
+        def too_large() -> None:
+            self.too_large += 1
+
+        def leaving(request: Request | None) -> None:
+            self.left.append(request and request.url)
+
+        return Held(
+            most,
+            too_many,
+            self.undone.append,
+            most_bytes=self._most_bytes,
+            too_large=too_large,
+            leaving=leaving,
+        )
 
     async def handle(self, outputs: Any) -> list[Any]:
         await self.output.handle(outputs, ASKED, PAGE)
@@ -61,6 +76,7 @@ async def test_items_come_first_and_requests_when_they_are_done(kind: Any) -> No
     assert whole.stage.seen == []
     gate.set()
     assert await task == [{"n": 1}, {"n": 2}, one.url, two.url]
+    assert whole.left == [one.url, None, two.url, None]
     assert whole.undone == []
 
 
@@ -117,6 +133,19 @@ async def test_what_is_held_is_bounded(kind: Any) -> None:
     assert await whole.handle(kind(callback())) == []
     assert (whole.too_many, whole.undone, len(asked)) == (1, [6], 6)
     assert await Whole(most=5).handle(kind(links(5))) == [request.url for request in links(5)]
+
+
+@kinds
+async def test_its_bytes_are_bounded_before_an_item_goes_on(kind: Any) -> None:
+    def callback() -> Iterator[Any]:
+        yield {"n": 1}
+        for url in ("http://s.test/1", "http://s.test/2"):
+            yield Request(url, body=b"x" * 485)
+
+    whole = Whole(most_bytes=999)
+    assert await whole.handle(kind(callback())) == []
+    assert (whole.too_large, whole.too_many, whole.undone) == (1, 0, [3])
+    assert len(await Whole(most_bytes=1000).handle(kind(callback()))) == 3
 
 
 async def test_what_comes_after_the_time_out_is_dropped_and_not_held() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,6 +185,8 @@ def test_an_engine_that_is_being_opened_is_not_woken() -> None:
     slot = FakeSlot()
     assert "self.running = True" in SOURCE
     engine_with(slot, running=False).wake()
+    assert slot.told == []
+    engine_with(slot, running=True, scraper=SimpleNamespace(slot=None)).wake()  # as in a shell
     assert slot.told == []
     engine_with(slot, running=True).wake()
     assert slot.told == ["woken"]

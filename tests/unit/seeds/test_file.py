@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,47 @@ async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be read: No such file"):
         await file.read(1)
     source(tmp_path / "nowhere", follows=True).check()  # it may come
+
+
+async def test_who_takes_over_from_a_reader_of_a_rotated_file_reads_the_new_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "seeds"
+    path.write_bytes(b"".join(b"old %d\n" % i for i in range(10)))
+    first, second = source(path, follows=True), source(path, follows=True)
+    await first.begin(None, 1)
+    await first.read(4)
+    path.rename(path.with_suffix(".1"))
+    new = [b"new %d" % i for i in range(10)]
+    path.write_bytes(b"\n".join([*new, b""]))
+    assert [one.data for one in await first.read(3)] == [b"old 4", b"old 5", b"old 6"]
+    await second.begin(first.position, 1)
+    assert await all_of(second) == new
+    await first.close()
+    await second.close()
+
+
+async def test_a_line_that_nobody_ends_any_more_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "seeds"
+    path.write_bytes(b"a\nb")
+    file = source(path, follows=True)
+    await file.begin(None, 1)
+    assert await all_of(file) == [b"a"]
+    path.rename(path.with_suffix(".1"))
+    path.write_bytes(b"new\n")
+    with path.with_suffix(".1").open("ab") as late:  # whoever writes has not noticed yet
+        late.write(b"c")
+    assert await all_of(file) == [], "it grows"
+    found = [one for _ in range(3) for one in await file.read(3)]
+    assert [one.data for one in found] == [b"bc", b"new"]
+    await file.close()
+
+
+async def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for follows in (False, True):
+        with pytest.raises(ConfigurationError, match="is no regular file"):
+            source(path, follows=follows).check()
+    file = source(path, follows=True)
+    await file.begin(None, 1)
+    with pytest.raises(ConfigurationError, match="is no regular file"):
+        await file.read(1)

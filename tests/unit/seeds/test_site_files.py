@@ -54,6 +54,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         ([404], None, 1),
         ([IgnoreRequest("robots.txt")], None, 1),
         ([DownloadCancelledError("too large")], None, 1),
+        ([ValueError("invalid URL")], None, 1),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else type(value).__name__,
 )
@@ -62,6 +63,17 @@ async def test_what_passes_is_tried_again(answers: list[Any], body: bytes | None
     assert await files_of(engine).fetch("http://s.test/sitemap.xml") == body
     assert len(engine.asked) == attempts
     assert {request.meta["download_maxsize"] for request in engine.asked} == {MOST_BYTES}
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://s.test/x", "s3://b/x", "//[x", "http://[bad/"])
+async def test_what_is_no_address_of_the_web_is_never_asked_for(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(site_files, "PAUSES", ())  # a pause would be an error
+    engine = Engine(200, 200, 200, 200)
+    assert await files_of(engine).fetch(url) is None
+    assert not engine.asked
+    assert caplog.text.count("can't be had") == 1
 
 
 async def test_robots_txt_is_that_of_all_workers() -> None:

@@ -65,6 +65,11 @@ READ = ["http://s.test/", "http://s.test/a?x=1&y=2", "http://s.test/b"]
             ["http://s.test/1", "https://s.test/2", "http://s.test/3"],
         ),
         (packed(b"http://s.test/1\n"), ["http://s.test/1"]),
+        (
+            packed(b"http://s.test/1\n") + packed(b"") + packed(b"http://s.test/2\n"),
+            ["http://s.test/1", "http://s.test/2"],
+        ),
+        (packed(b"http://s.test/1\n") + b"\x00" * 500, ["http://s.test/1"]),
         (index("http://s.test/1.xml", "http://s.test/2.xml.gz"), ["http://s.test/1.xml", "http://s.test/2.xml.gz"]),
         (b"", []),
     ],
@@ -279,6 +284,8 @@ async def test_those_of_robots_txt_are_found() -> None:
         ({"include": "("}, "MOCRA_SEEDS['include']"),
         ({"callback": 7}, "MOCRA_SEEDS['callback']"),
         ({"url": "ftp://s.test"}, "MOCRA_SEEDS"),
+        ({"url": "http://[bad/"}, "MOCRA_SEEDS"),
+        ({"url": "http://s.test:99999/"}, "MOCRA_SEEDS"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], setting: str) -> None:
