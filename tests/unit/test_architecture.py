@@ -74,3 +74,13 @@ def test_the_tree_names_every_folder() -> None:
 def test_each_file_of_a_worker_is_described() -> None:
     for path in (CODE / "worker").glob("*.py"):
         assert path.name == "__init__.py" or f"``{path.name}``" in PAGE, path.name
+
+
+def test_nothing_is_left_of_a_merge() -> None:
+    """Neither its marks nor two tables in place of one."""
+    for path in CODE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"^(={7}|[<>|]{7}( .*)?)$", text, re.MULTILINE), path
+    for path in CODE.rglob("__init__.py"):
+        rows = re.findall(r"^(``[\w*/]+\.py``) ", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(rows) == len(set(rows)), path

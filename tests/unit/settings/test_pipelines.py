@@ -78,6 +78,8 @@ def test_a_sink_that_is_away_is_given_up_before_the_pages_are() -> None:
     [
         ("MOCRA_UNIQUE_ITEMS", []),
         ("MOCRA_UNIQUE_ITEMS", 3),
+        ("MOCRA_UNIQUE_ITEMS", '["url"'),
+        ("MOCRA_UNIQUE_ITEMS", "[3]"),
         ("MOCRA_UNIQUE_OVER", "day"),
         ("MOCRA_UNIQUE_TTL", 0),
     ],
@@ -145,3 +147,8 @@ def test_redis_items_need_a_server_and_a_hash_its_fields() -> None:
     refused(read, "MOCRA_REDIS_ITEMS_MAXLEN", {**by_url, "MOCRA_REDIS_ITEMS_MAXLEN": 5})
     options = read(Settings(by_url))
     assert (options.key, options.id, options.url) == ("shop:books:items", ("url", "shop"), "redis://localhost")
+
+
+@pytest.mark.parametrize("value", ['["url", "shop"]', ' [ "url" , "shop" ]', "url, shop", ["url", "shop"]])
+def test_a_list_is_what_the_command_line_can_say(value: Any) -> None:
+    assert read_unique(Settings({"MOCRA_UNIQUE_ITEMS": value, "MOCRA_UNIQUE_TTL": 1})).fields == ("url", "shop")
