@@ -14,7 +14,7 @@ from mocra_scrapy.interfaces import IBackend
 from mocra_scrapy.models import Entry, QueueOptions, RuleSet, SlotLimit
 from tests.integration.backends.redis_crawls import backend
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("nothing_stays_open")]
 
 FOREIGN = 8000  # keys of somebody else
 SHARDS = 3
@@ -34,12 +34,14 @@ async def test_the_names_of_a_server_are_passed_over_once(redis_url: str) -> Non
                 session = QueueSession(opened.request_queue(crawl, QueueOptions(shards=SHARDS)), "a")
                 await session.queue.join("a")
                 await session.push([Entry(b"%d" % n, f"slot {n}") for n in range(20)])
+                await session.queue.close()
             session = QueueSession(opened.request_queue("shop", QueueOptions(shards=SHARDS)), "b")
             before = scans(client)
             audit = await session.queue.audit()
             once = 2 * (2 * FOREIGN) // 500  # a table has up to twice as many places as keys
             assert 0 < scans(client) - before <= once < SHARDS * 2 * FOREIGN // 500
             assert (audit.settled, audit.differs, audit.pending, audit.found_pending) == (True, False, 20, 20)
+            await session.queue.close()
         finally:
             await opened.close()
 
