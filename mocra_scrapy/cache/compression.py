@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 import time
 from collections import deque
@@ -104,7 +105,7 @@ class Compression:
         self._missing: dict[int, float] = {}
         self._samples: deque[bytes] = deque(maxlen=SAMPLES)
         self._due = self._seen = 0
-        self._checked = -CHECK
+        self._checked = -math.inf
         self._task: asyncio.Task[None] | None = None
 
     async def pack(self, payload: bytes) -> bytes:
@@ -177,16 +178,17 @@ class Compression:
         """Train a dictionary when there is enough to learn from, and look now and then whether the one
         in use is still stored.
         """
+        wants = self._current is None and self._trains and len(payload) <= LONGEST
+        if wants:
+            self._samples.append(payload)
+            self._seen += 1
         if self._task is not None and not self._task.done():
             return
         now = time.monotonic()
-        if self._current is None and self._trains and len(payload) <= LONGEST:
-            self._samples.append(payload)
-            self._seen += 1
-            if self._seen >= max(SAMPLES, self._due):
-                self._due = 4 * self._seen
-                self._task = asyncio.create_task(self._train(), name="mocra cache dictionary")
-        if (self._task is None or self._task.done()) and now - self._checked >= CHECK:
+        if wants and self._seen >= max(SAMPLES, self._due):
+            self._due = 4 * self._seen
+            self._task = asyncio.create_task(self._train(), name="mocra cache dictionary")
+        elif now - self._checked >= CHECK:
             self._checked = now
             self._task = asyncio.create_task(self._keep_stored(), name="mocra cache dictionary")
 
