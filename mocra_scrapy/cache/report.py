@@ -19,7 +19,7 @@ class Report:
 
     Args:
         namespace: of which cache.
-        count: gets a stat's name behind ``mocra/cache/``, and how often.
+        count: gets a stat's name, and how often.
         misses: whether an outage is a miss, or an error for who asks.
 
     Attributes:
@@ -41,7 +41,7 @@ class Report:
 
     def unreadable(self, name: str, error: UnreadablePayload) -> None:
         """An entry that counts as missing: whoever computes it stores it anew."""
-        self.count("unreadable")
+        self.count("mocra/cache/unreadable")
         if not self._told_unreadable:
             self._told_unreadable = True
             logger.error(
@@ -53,7 +53,7 @@ class Report:
 
     def evicted(self, went: int, bounds: CacheBounds) -> None:
         """Entries that had to go before their end."""
-        self.count("evicted", went)
+        self.count("mocra/cache/evicted", went)
         if went and not self._told_full:
             self._told_full = True
             logger.warning(
@@ -70,7 +70,7 @@ class Report:
         Raises:
             BackendUnavailable: *error*, where that is no miss.
         """
-        self.count("unavailable")
+        self.count("mocra/cache/unavailable")
         if not self._misses:
             raise error
         if self._since is None:
@@ -81,7 +81,7 @@ class Report:
 
     def not_stored(self, name: str, error: BackendUnavailable) -> None:
         """What was computed is given to who asked, and to nobody else."""
-        self.count("unavailable")
+        self.count("mocra/cache/unavailable")
         logger.warning("Cache %r: %r was computed and could not be stored: %s", self._namespace, name, error)
 
     def back(self) -> None:

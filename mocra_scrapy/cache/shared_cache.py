@@ -36,7 +36,7 @@ class SharedCache:
         locks: for :meth:`get_or_compute`.
         options: see :class:`~mocra_scrapy.cache.options.CacheOptions`.
         holder: this worker's name.
-        count: is told of what happens: a stat's name behind ``mocra/cache/`` and how often.
+        count: is told of what happens: a stat's name, and how often.
 
     Each method raises :class:`~mocra_scrapy.exceptions.BackendUnavailable` when the backend does not
     answer, or is full. With ``on_outage="miss"``, :meth:`get`, :meth:`get_many` and
@@ -80,11 +80,11 @@ class SharedCache:
                 rest.append(name)
             else:
                 found[name] = _value_of(kept)
-        self._report.count("local_hits", len(found))
+        self._report.count("mocra/cache/local_hits", len(found))
         if rest:
             fetched = await self._fetch(rest)
-            self._report.count("hits", len(fetched))
-            self._report.count("misses", len(rest) - len(fetched))
+            self._report.count("mocra/cache/hits", len(fetched))
+            self._report.count("mocra/cache/misses", len(rest) - len(fetched))
             found.update(fetched)
         return found
 
@@ -233,7 +233,7 @@ class SharedCache:
             except BackendUnavailable as error:
                 self._report.gone(error)
         if found is None:  # away, and whoever asks wants a miss then
-            self._report.count("computed")
+            self._report.count("mocra/cache/computed")
             return await compute()
         value: T = found[0]
         return value
@@ -245,7 +245,7 @@ class SharedCache:
     async def _compute(
         self, name: str, compute: Callable[[], Awaitable[T]], ttl: float | None, held: Callable[[], bool]
     ) -> tuple[T]:
-        self._report.count("computed")
+        self._report.count("mocra/cache/computed")
         value = await compute()
         if held():  # else somebody else has taken over
             try:
@@ -276,7 +276,7 @@ class SharedCache:
     def _stored(self, count: int) -> None:
         """After a write: what it stored, and what had to go for it."""
         self._report.back()
-        self._report.count("stored", count)
+        self._report.count("mocra/cache/stored", count)
         went, self._evicted = self._cache.evicted - self._evicted, self._cache.evicted
         self._report.evicted(went, self.options.bounds)
 

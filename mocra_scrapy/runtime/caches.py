@@ -69,7 +69,7 @@ class Caches:
             self._locks(),
             options,
             holder=self._worker,
-            count=lambda stat, by: self._count(f"mocra/cache/{stat}", by),
+            count=self._count,
         )
         if self._opened:
             made.start()

@@ -54,7 +54,7 @@ class Stage:
             self.backend.shared_values(f"cache:{namespace}"),
             self.backend.locks(),
             options,
-            count=lambda stat, by: self.stats.update({stat: by}),
+            count=lambda stat, by: self.stats.update({stat.removeprefix("mocra/cache/"): by}),
         )
         self.made.append(made)
         return made
