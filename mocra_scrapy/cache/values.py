@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mocra_scrapy.codec.advice import OWN
 from mocra_scrapy.codec.values import ValuePacker, ValueReader, culprit
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
 
@@ -43,10 +44,10 @@ def pack_value(name: str, value: Any) -> bytes:
     try:
         return _packer.pack(value)
     except (UnserializableRequest, TypeError, ValueError, OverflowError, RecursionError):
-        problem = culprit(value, f"cache value {name!r}", _packer)
-        subject, _, reason = problem.partition(": ")
+        subject, _, reason = culprit(value, f"cache value {name!r}", _packer).partition(": ")
+        problem, _, fix = reason.rstrip(".").partition(". ")
         raise ConfigurationError(
-            subject, reason.rstrip(".").partition(". ")[0], "Store plain data: an item as ItemAdapter(item).asdict()"
+            subject, problem, fix if fix and fix != OWN else "Store plain data, an item as ItemAdapter(item).asdict()"
         ) from None
 
 

@@ -48,11 +48,8 @@ class Caches:
         known = self._known.get(namespace)
         if known is not None and not arguments:
             return known
-        merged = {**self._everywhere, **self._special.get(namespace, {}), **arguments}
         given = {**self._special.get(namespace, {}), **arguments}
-        if "max_bytes" in given and "max_value_bytes" not in given:
-            merged["max_value_bytes"] = min(merged["max_value_bytes"], int(given["max_bytes"]) // 16)
-        options = cache_options(namespace, merged)
+        options = cache_options(namespace, given, self._everywhere)
         if known is not None:
             if known.options != options:
                 raise ConfigurationError(
