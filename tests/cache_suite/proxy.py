@@ -7,6 +7,8 @@ engine, through its downloader middlewares.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -107,7 +109,10 @@ class Proxy(scrapy.Spider):
 
 
 def main(scope: str, origin: str) -> None:
-    process = AsyncCrawlerProcess(settings={**SETTINGS, "MOCRA_HTTPCACHE_SCOPE": scope, "ORIGIN": origin})
+    # CACHE_SUITE_SETTINGS: to run it with another policy, for the table of the guide.
+    other = json.loads(os.environ.get("CACHE_SUITE_SETTINGS", "{}"))
+    settings = {**SETTINGS, "MOCRA_HTTPCACHE_SCOPE": scope, "ORIGIN": origin, **other}
+    process = AsyncCrawlerProcess(settings=settings)
     process.crawl(Proxy)
     process.start()
 

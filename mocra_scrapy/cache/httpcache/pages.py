@@ -107,7 +107,7 @@ class SharedPages:
         """
         options = self._options
         variants = [self._decoded(one) for one in variants]
-        payload = pack(variants, options.keep)
+        payload = pack(variants, options.keep, self._clock())
         if body_bytes(variants) > options.entry_max_bytes * INFLATED:
             self._stats.inc_value("mocra/httpcache/too_large")
             return False

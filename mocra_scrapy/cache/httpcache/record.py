@@ -33,11 +33,11 @@ FRAME: Final = b"\x04"
 LEVEL: Final = 3
 
 
-def pack(variants: Sequence[Stored], ttl: float) -> bytes:
+def pack(variants: Sequence[Stored], ttl: float, now: float) -> bytes:
     """The responses of one URL, and for how many seconds they are stored: how old they are is worked
-    out from what is left of that, by the server's clock, so that no worker's clock has to be right.
+    out from what is left of that, by the server's clock, so that no worker's clock has to be right. What
+    is written down is how old they were *now*, when they are stored.
     """
-    latest = max((one.received for one in variants), default=0.0)
     rows = [
         [
             one.status,
@@ -45,7 +45,7 @@ def pack(variants: Sequence[Stored], ttl: float) -> bytes:
             one.answer.body,
             one.answer.url,
             dict(one.selecting),
-            latest - one.received,
+            max(0.0, now - one.received),
             one.took,
             dict(one.extra),
         ]
