@@ -15,6 +15,7 @@ from typing import Any
 import scrapy
 
 from benchmarks import (
+    cache,
     crawls,
     ends,
     httpcache,
@@ -34,6 +35,7 @@ PARTS = (
     "limits",
     "realsites",
     "storage",
+    "cache",
     "sinks",
     "httpcache",
     "wakeups",
@@ -71,6 +73,8 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return realsites.measure(quick)
     if part == "storage":
         return storage.main(quick)
+    if part == "cache":
+        return cache.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
     if part == "httpcache":
