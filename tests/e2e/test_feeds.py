@@ -115,7 +115,7 @@ def test_a_lost_record_empties_nothing(
     with own_redis.client() as client:
         client.flushall()
     workers.start("graph", site=site.url, **options)
-    eventually(lambda: "Crawled 0 pages" in workers.log(2))
+    workers.until_open(2)
     eventually(lambda: all("lost crawl" in workers.log(n) for n in (0, 1)))
     # What they write from now on is the new record's: another one that comes when they are gone empties nothing.
     for worker in workers.all[:2]:

@@ -59,8 +59,27 @@ class Workers:
             for _ in range(count):
                 self.start(spider, site=site.url, **arguments)
             for number in range(first, first + count):
-                # LogStats says so when the spider is open, and by then its scheduler has joined.
-                eventually(lambda number=number: "Crawled 0 pages" in self.log(number), 90, f"worker {number} is open")
+                self.until_open(number)
+
+    def until_open(self, number: int) -> None:
+        """Until that worker's spider is open.
+
+        Raises:
+            AssertionError: it ended, or takes for ever; with its log and where it stands.
+        """
+        worker = self.all[number]
+
+        def is_open_or_over() -> bool:
+            # LogStats says so when the spider is open, and by then its scheduler has joined.
+            return "Crawled 0 pages" in self.log(number) or worker.poll() is not None
+
+        try:
+            eventually(is_open_or_over, 90, f"worker {number} is open")
+        except TimeoutError as error:
+            worker.send_signal(signal.SIGUSR2)  # a warm one says which line it is at
+            time.sleep(1)
+            raise AssertionError(f"{error}\n{self.log(number)}") from error
+        assert "Crawled 0 pages" in self.log(number), f"worker {number} ended: {worker.poll()}\n{self.log(number)}"
 
     def wait(self, seconds: float = 120) -> list[int]:
         """Exit codes of all; those that don't end in time are killed and the test fails."""
