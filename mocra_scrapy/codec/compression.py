@@ -77,7 +77,7 @@ class Dictionary:
         try:
             size = zstd.get_frame_info(frame).decompressed_size
             if size is None or size > most:
-                raise UnreadablePayload(f"{size} bytes when decompressed, more than MOCRA_ENTRY_MAX_BYTES = {most}")
+                raise UnreadablePayload(f"{size} bytes when decompressed, more than the {most} that are allowed")
             decompressor = zstd.ZstdDecompressor(zstd_dict=self._dictionary)
             payload: bytes = decompressor.decompress(frame, size)
         except zstd.ZstdError as error:

@@ -138,6 +138,12 @@ MOCRA_PARQUET_ROTATE_BYTES = (
     268_435_456  # bytes of items, before compression, after which a file is finished; 0: at close
 )
 MOCRA_PARQUET_ROTATE_SECONDS = 3600.0  # s after which a file is finished; 0: at close
+MOCRA_CACHE_TTL = 86_400.0  # s that a value of mocra.cache(…) lasts for which nothing else is said
+MOCRA_CACHE_MAX_ENTRIES = 100_000  # entries of a namespace of it; what ends first makes room
+MOCRA_CACHE_MAX_BYTES = 268_435_456  # bytes of a namespace: names and values as they are stored (compressed)
+MOCRA_CACHE_MAX_VALUE_BYTES = 16_777_216  # bytes of one value, before compression
+MOCRA_CACHE_ON_OUTAGE = "raise"  # what a read is while the backend is away: "raise" | "miss"
+MOCRA_CACHES: dict[str, dict[str, object]] = {}  # namespace -> what is different there: {"prices": {"ttl": 60}}
 MOCRA_LEADER_ROLES: list[str] = []  # roles for which every worker stands, beside those that code asks for
 MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals

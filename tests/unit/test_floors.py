@@ -38,7 +38,8 @@ TABLE: dict[str, set[str]] = {
     # the rooms
     "engine": set(),
     "codec": {"interfaces", "settings"},
-    "runtime": {"interfaces", "coordination", "settings", "backends", "engine"},
+    "cache": {"interfaces", "coordination", "settings", "codec"},
+    "runtime": {"interfaces", "coordination", "settings", "backends", "engine", "cache"},
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
