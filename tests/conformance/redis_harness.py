@@ -234,6 +234,7 @@ class RedisHarness(Harness):
 
 class ClusterHarness(RedisHarness):
     shards = 3
+    stride = 9
 
     async def cut_off(self) -> None:
         for node in self.client.get_nodes():
