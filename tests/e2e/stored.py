@@ -170,7 +170,7 @@ def crawl(sink: str, folder: Path, pages: int, items: int, crowd: int = WORKERS)
             if victim is not None:
                 victim.kill()
             start()
-            codes = workers.wait(300)
+            codes = workers.wait()
         finally:
             workers.kill()
     report.kills = codes.count(-signal.SIGKILL)

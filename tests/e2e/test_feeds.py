@@ -135,7 +135,7 @@ def test_two_runs_wait_for_each_other(site: MockSite, workers: Workers, tmp_path
     second = workers.start(
         "list", site=site.url, paths="ok/2", FEEDS=feeds, MOCRA_CRAWL="second", MOCRA_LEASE=1, MOCRA_STOP_TIMEOUT=1
     )
-    assert second.wait(60) == 1
+    assert second.wait(300) == 1
     assert "another run has been writing it for 1 s" in workers.log(1)
     assert lines(path) == [{"url": f"{site.url}/ok/1"}]
     first.kill()
@@ -226,7 +226,7 @@ def test_a_place_that_cannot_be_written_stops_the_start(site: MockSite, workers:
     (tmp_path / "file").write_text("")
     for number, path in enumerate((tmp_path, tmp_path / "file" / "items.jsonl")):
         workers.start("graph", site=site.url, FEEDS=feed(path, format="jsonlines"))
-        assert workers.all[number].wait(60) == 1
+        assert workers.all[number].wait(300) == 1
         assert f"FEEDS '{path}': " in workers.log(number)
         assert "can't be written: " in workers.log(number)
         assert "name another file" in workers.log(number)

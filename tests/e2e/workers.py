@@ -74,14 +74,14 @@ class Workers:
             return "Crawled 0 pages" in self.log(number) or worker.poll() is not None
 
         try:
-            eventually(is_open_or_over, 90, f"worker {number} is open")
+            eventually(is_open_or_over, what=f"worker {number} is open")
         except TimeoutError as error:
             worker.send_signal(signal.SIGUSR2)  # a warm one says which line it is at
             time.sleep(1)
             raise AssertionError(f"{error}\n{self.log(number)}") from error
         assert "Crawled 0 pages" in self.log(number), f"worker {number} ended: {worker.poll()}\n{self.log(number)}"
 
-    def wait(self, seconds: float = 120) -> list[int]:
+    def wait(self, seconds: float = 300) -> list[int]:
         """Exit codes of all; those that don't end in time are killed and the test fails."""
         deadline = time.monotonic() + seconds
         try:
@@ -109,7 +109,7 @@ class Workers:
         found = [json.loads(line) for line in lines if line.endswith("}")]
         return [e for e in found if kind in (None, e["event"]) and pid in (None, e["pid"])]
 
-    def until(self, kind: str, count: int = 1, seconds: float = 90, **match: Any) -> dict[str, Any]:
+    def until(self, kind: str, count: int = 1, seconds: float = 180, **match: Any) -> dict[str, Any]:
         """Wait until *count* events of a kind were seen; the last of them."""
 
         def seen() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from mocra_scrapy.cron.state import ENDED
 from tests.integration.cron.bench import Bench, T, all_ended, outcomes
 
 #: A machine that is busy takes a minute for the start of two processes.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 async def test_a_launcher_that_never_starts_anything_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
