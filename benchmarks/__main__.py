@@ -14,9 +14,22 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, ends, limits, micro, profile, realsites, scale, sinks, storage, wakeups, workers
+from benchmarks import cache, crawls, ends, limits, micro, profile, realsites, scale, sinks, storage, wakeups, workers
 
-PARTS = ("micro", "limits", "realsites", "storage", "sinks", "wakeups", "ends", "scale", "profile", "workers", "crawls")
+PARTS = (
+    "micro",
+    "limits",
+    "realsites",
+    "storage",
+    "cache",
+    "sinks",
+    "wakeups",
+    "ends",
+    "scale",
+    "profile",
+    "workers",
+    "crawls",
+)
 
 
 def machine() -> str:
@@ -45,6 +58,8 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return realsites.measure(quick)
     if part == "storage":
         return storage.main(quick)
+    if part == "cache":
+        return cache.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
     if part == "wakeups":

@@ -28,11 +28,11 @@ MEMBERS = [f"{head}{i}" for i in range(6) for head in ("", "é", "{x} ")]
 SCORES = [0.0, -1.5, 1e-9, 3.0, 2**53 + 0.0, 1e300, 0.1 + 0.2]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_a_sorted_set_is_like_its_model(harness: Harness, seed: int) -> None:
     rng, model = random.Random(seed), Model()
     caches = [harness.cache(), harness.cache(second=True)]
-    for _ in range(120):
+    for step in range(80):
         cache = rng.choice(caches)
         some = rng.sample(MEMBERS, rng.randint(1, 5))
         verb = rng.choice(("add", "add", "remove", "members", "count"))
@@ -51,6 +51,8 @@ async def test_a_sorted_set_is_like_its_model(harness: Harness, seed: int) -> No
             skip, most, back = rng.randint(0, 3), rng.randint(1, 8), rng.random() < 0.5
             wanted = model.between(low, high)[:: -1 if back else 1][skip : skip + most]
             assert await cache.members("set", low, high, most=most, skip=skip, descending=back) == wanted
+        if step % 8:
+            continue
         names = {"set"} if model.scores else set()
         size = sum(len(n.encode()) for n in (*model.scores, *names))
         assert await cache.size() == CacheSize(len(model.scores), size)

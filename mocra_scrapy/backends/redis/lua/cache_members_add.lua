@@ -6,7 +6,7 @@ local entries, bytes = 0, left and 0 or #name
 for i = 5, #ARGV, 2 do
     if not redis.call('ZSCORE', key, ARGV[i + 1]) then entries, bytes = entries + 1, bytes + #ARGV[i + 1] end
 end
-redis.call('ZREM', cache.ENDS, entry)  -- it makes no room: it is what needs some
+cache.protect(entry)
 local went, more = cache.make_room(entries, bytes, limits)
 
 local function change(members, size)

@@ -5,7 +5,7 @@ for i = 5, #ARGV, 2 do
     local name, old = ARGV[i], -#ARGV[i]
     if redis.call('HEXISTS', cache.VALUES, name) == 1 then
         old = redis.call('HSTRLEN', cache.VALUES, name)
-        redis.call('ZREM', cache.ENDS, 'v' .. name)  -- it makes no room: it is what needs some
+        cache.protect('v' .. name)
     else entries = entries + 1 end
     bytes = bytes + #ARGV[i + 1] - old
 end

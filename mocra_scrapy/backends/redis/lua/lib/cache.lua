@@ -41,6 +41,10 @@ local cache = (function()
         if call('EXISTS', ENDS) == 0 then call('DEL', ABOUT) end
     end
 
+    -- What is to be stored makes no room: it is what needs some. The first command that writes, so a server whose memory is
+    -- full refuses it, and with it all.
+    local function protect(entry) call('ZADD', ENDS, 'XX', '+inf', entry) end
+
     local function is_full(entries, bytes, limits)
         return call('HLEN', VALUES) + count('members') + entries > limits.entries or count('bytes') + bytes > limits.bytes
     end
@@ -61,7 +65,7 @@ local cache = (function()
         local went = 0
         while is_full(entries, bytes, limits) do
             local first = call('ZRANGE', ENDS, 0, 0, 'WITHSCORES')
-            if not first[1] then break end
+            if not first[1] or first[2] == 'inf' then break end
             if went == STEP then return went, 1 end
             if tonumber(first[2]) > now then went = went + 1 end
             drop(first[1])
@@ -84,7 +88,7 @@ local cache = (function()
 
     return {
         VALUES = VALUES, ENDS = ENDS, NAMES = NAMES, SETS = SETS, ABOUT = ABOUT, left = left, key_of = key_of, grow = grow,
-        count = count, drop = drop, forget = forget, is_full = is_full, outlive = outlive, keep = keep, make_room = make_room,
-        store = store, tell = tell,
+        count = count, drop = drop, forget = forget, is_full = is_full, outlive = outlive, keep = keep, protect = protect,
+        make_room = make_room, store = store, tell = tell,
     }
 end)()
