@@ -230,7 +230,7 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         name, stored = self._leads.pop(request, None), False
         try:
             for asked, response in storage.taken():
-                entry = stored_of(response, asked.meta.get("download_latency", 0.0))
+                entry = stored_of(asked, response)
                 stored = await storage.pages.write(self._name(asked), [entry], personal="Cookie" in asked.headers)
         finally:
             if name is not None and self._flights is not None:

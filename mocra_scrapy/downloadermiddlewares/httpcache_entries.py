@@ -38,10 +38,11 @@ def response_of(answer: Answer, flags: Iterable[str]) -> Response:
     return cls(url=answer.url, status=answer.status, headers=headers, body=answer.body, flags=list(flags))
 
 
-def stored_of(response: Response, took: float) -> Stored:
+def stored_of(request: Request, response: Response) -> Stored:
     """*response* as Scrapy's policies have it stored: it is known by the request's fingerprint alone."""
-    now = time.time()
-    return Stored(answer_of(response), {}, now - took, now, took)
+    now, took = time.time(), float(request.meta.get("download_latency", 0.0))
+    asked = {"url": request.url, "method": request.method, "body": request.body}
+    return Stored(answer_of(response), {}, now - took, now, took, asked)
 
 
 class FoundResponses:

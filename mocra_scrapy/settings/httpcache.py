@@ -125,6 +125,11 @@ def names_ours(settings: BaseSettings) -> bool:
     return any(_is_ours(settings.get(name)) for name in ("HTTPCACHE_POLICY", "HTTPCACHE_STORAGE"))
 
 
+def policy_is_ours(settings: BaseSettings) -> bool:
+    """Whether entries are known by their URL and ``Vary``, not by fingerprints."""
+    return _is_ours(settings.get("HTTPCACHE_POLICY"))
+
+
 def _is_ours(value: object) -> bool:
     if isinstance(value, str):
         if value in (POLICY, STORAGE):

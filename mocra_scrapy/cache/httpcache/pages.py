@@ -48,12 +48,12 @@ def page_name(url: str) -> str:
     without looking at others.
     """
     url = urldefrag(url).url
-    return f"page:{urlsplit(url).netloc.rpartition('@')[2][:253]}:{_digest(url.encode('utf-8', 'surrogatepass'))}"
+    return f"page:{urlsplit(url).netloc.rpartition('@')[2][:253]}/{_digest(url.encode('utf-8', 'surrogatepass'))}"
 
 
 def print_name(url: str, fingerprint: bytes) -> str:
     """The same for Scrapy's policies, which know an entry by its request's fingerprint."""
-    return f"print:{urlsplit(url).netloc.rpartition('@')[2][:253]}:{fingerprint.hex()[:128]}"
+    return f"print:{urlsplit(url).netloc.rpartition('@')[2][:253]}/{fingerprint.hex()[:128]}"
 
 
 def _digest(data: bytes) -> str:
