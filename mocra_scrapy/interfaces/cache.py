@@ -85,7 +85,7 @@ class ICache(ISortedSets):
 
     async def get_many(names: Sequence[str]) -> Sequence[Cached | None]:
         """The same for many, in their order, in one round trip where the answer has less than 4 MiB;
-        more is fetched in parts, so that the server is never busy for long.
+        more, and large values, are fetched in parts, so that the server is never busy for long.
         [many_entries_come_in_order]
         """
 

@@ -11,7 +11,7 @@ from mocra_scrapy.exceptions import ConfigurationError
 LONGEST_TTL = 315_360_000.0
 #: Bytes of a name, in UTF-8, at most; bytes of a member of a sorted set.
 LONGEST_NAME = 1024
-#: Largest value that any namespace may take: the server is busy with one for about a millisecond a MiB.
+#: Largest value that any namespace may take: a process has it in memory, several times while it packs it.
 LARGEST_VALUE = 134_217_728
 #: The largest value is this part of a namespace at most: on a cluster a namespace has so many parts.
 PARTS = 16

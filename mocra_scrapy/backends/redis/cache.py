@@ -9,6 +9,7 @@ from zlib import crc32
 
 from zope.interface import implementer
 
+from mocra_scrapy.backends.redis.cache_pieces import PIECE, Pieces
 from mocra_scrapy.backends.redis.cache_sets import RedisSortedSets
 from mocra_scrapy.backends.redis.connection.channels import Channels
 from mocra_scrapy.backends.redis.connection.client import RedisClient
@@ -35,6 +36,8 @@ GET, SET, ADD, TOUCH, INCREMENT, DELETE, NAMES, TIDY, SIZE, CLEAR = (load_script
 #: them for two milliseconds.
 BYTES = 4_194_304
 NAMES_AT_ONCE = 1000
+#: Reads of a large value that is replaced again and again, before it counts as missing.
+TRIES = 5
 #: What a script says of a name that it did not look at.
 LATER = 0
 
@@ -58,9 +61,11 @@ class RedisCache(RedisSortedSets):
         self.evicted = 0
         self._client = client
         self._channels = channels
+        self._pieces = Pieces(client, prefix)
         parts = PARTS if client.target.kind == "cluster" else 1
         tag = f"+cache:{quote_name(namespace)}"
         self._keys = [[f"{prefix}:{{{tag}:{part}}}:values"] for part in range(parts)]
+        self._heads = [f"{prefix}:{{{tag}:{part}}}:" for part in range(parts)]
         self._limits = [str(limit) for limit in bounds.share(parts)]
         self._channel = f"{prefix}:{tag}"
 
@@ -112,8 +117,23 @@ class RedisCache(RedisSortedSets):
                 if answer == LATER:
                     later.append(one)
                 elif answer and answer[0] is not None:
-                    found[one[0]] = Cached(answer[0], int(answer[1]) / 1000)
+                    value = await self._whole(part, one[1], answer)
+                    if value is not None:
+                        found[one[0]] = Cached(value, int(answer[1]) / 1000)
             wanted = [*later, *wanted]
+
+    async def _whole(self, part: int, name: bytes, answer: Sequence[Any]) -> bytes | None:
+        """What an answer gives, its pieces fetched; ``None``: they are gone."""
+        for _ in range(TRIES):
+            if not answer or len(answer) < 3 or answer[2] is None:
+                break
+            value = await self._pieces.read(self._heads[part], answer[2].decode())
+            if value is not None:
+                return value
+            (answer,) = await self._run(GET, part, BYTES, name)  # it was replaced while its pieces were read
+        else:
+            return None
+        return answer[0] if answer else None
 
     async def names(self, prefix: str = "", after: str = "", most: int = 100) -> Sequence[str]:
         page(most)
@@ -147,9 +167,14 @@ class RedisCache(RedisSortedSets):
         )
 
     async def _store(self, part: int, pairs: Sequence[tuple[bytes, bytes]], lasts: int) -> None:
-        for some in self._batches(pairs):
+        for some in self._batches([pair for pair in pairs if len(pair[1]) <= PIECE]):
             flat = [text for pair in some for text in pair]
-            await self._made_room(part, await self._run(SET, part, *self._limits, self._channel, lasts, *flat))
+            await self._made_room(part, await self._run(SET, part, *self._limits, self._channel, lasts, "", *flat))
+        for name, value in pairs:
+            if len(value) > PIECE:
+                cut = await self._pieces.write(self._heads[part], value)
+                args = [*self._limits, self._channel, lasts, cut, name, b""]
+                await self._made_room(part, await self._run(SET, part, *args))
 
     def _batches(self, pairs: Sequence[tuple[bytes, bytes]]) -> Iterator[Sequence[tuple[bytes, bytes]]]:
         """*pairs* in parts that one call may bring: not so much that it would not fit in together."""
@@ -169,9 +194,14 @@ class RedisCache(RedisSortedSets):
     async def add(self, name: str, value: bytes, ttl: float) -> bool:
         stored, raw = stored_name(name), fits(name, value, self.bounds)
         part = self._part(stored)
-        answer = await self._run(ADD, part, *self._limits, self._channel, milliseconds(ttl), stored, raw)
+        lasts, cut = milliseconds(ttl), ""
+        if len(raw) > PIECE:
+            cut, raw = await self._pieces.write(self._heads[part], raw), b""
+        answer = await self._run(ADD, part, *self._limits, self._channel, lasts, cut, stored, raw)
         if answer:
             await self._made_room(part, answer)
+        elif cut:
+            await self._pieces.delete(self._heads[part], cut)
         return bool(answer)
 
     async def touch(self, name: str, ttl: float) -> bool:

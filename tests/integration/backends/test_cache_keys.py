@@ -117,10 +117,49 @@ async def test_a_call_is_one_round_trip_and_short(own_redis: RedisServer) -> Non
             server.config_resetstat()
             assert all(await cache.get_many([f"n{i}" for i in range(500)]))
             assert server.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
-            # 60 MiB: in parts of a few MiB, not in one.
-            large = {f"big{i}": b"x" * 3_000_000 for i in range(20)}
+            # 20 MB: in parts of a few MiB, not in one.
+            large = {f"big{i}": b"x" * 200_000 for i in range(100)}
             await cache.set_many(large, 60)
             server.config_resetstat()
             got = await cache.get_many(list(large))
-            assert [one and len(one.value) for one in got] == [3_000_000] * 20
-            assert 10 <= server.info("commandstats")["cmdstat_evalsha"]["calls"] <= 11
+            assert [one and len(one.value) for one in got] == [200_000] * 100
+            assert server.info("commandstats")["cmdstat_evalsha"]["calls"] == 5
+
+
+async def test_a_large_value_is_stored_in_pieces(own_redis: RedisServer) -> None:
+    """Each command takes a part of it, so the server serves others in between."""
+    async with opened(own_redis) as backend:
+        cache = backend.cache("d")
+        first, second = bytes(range(256)) * 4097, b"y" * 3_000_000
+        with redis.Redis.from_url(own_redis.url) as server:
+            await cache.set("a", first, 5)
+            pieces = server.keys("keys:{+cache:d:0}:piece:*")
+            assert sorted(map(server.strlen, pieces)) == [256, *[262_144] * 4]
+            assert all(4000 < server.pttl(key) <= 6000 for key in pieces)
+            await cache.touch("a", 1000)
+            assert all(990_000 < server.pttl(key) <= 1_001_000 for key in pieces)
+            assert (await cache.size()).bytes == len(first) + 1
+            await cache.set("a", second, 60)
+            assert not server.exists(*pieces)
+            assert len(server.keys("keys:{+cache:d:0}:piece:*")) == 12
+            assert not await cache.add("a", first, 60)
+            assert len(server.keys("keys:{+cache:d:0}:piece:*")) == 12, "what was refused is gone"
+            assert await cache.add("b", first, 60)
+            found = await cache.get_many(["a", "b", "c"])
+            assert [one and one.value for one in found] == [second, first, None]
+            # Replaced by a writer while its pieces are being read.
+            read = cache._pieces.read
+
+            async def overtaken(head: str, cut: str) -> bytes | None:
+                cache._pieces.read = read
+                await cache.set("a", b"small", 60)
+                value: bytes | None = await read(head, cut)
+                return value
+
+            cache._pieces.read = overtaken
+            assert (await cache.get("a")).value == b"small"
+            # Pieces that somebody deleted: a miss.
+            server.delete(server.keys("keys:{+cache:d:0}:piece:*")[0])
+            assert await cache.get("b") is None
+            await cache.clear()
+            assert not server.keys("keys:{+cache:d:*")

@@ -12,6 +12,6 @@ if cache.left('v' .. name) then
     return {number}
 end
 local went, more = cache.make_room(1, #name + #by, {entries = tonumber(ARGV[1]), bytes = tonumber(ARGV[2])})
-cache.store(name, by, tonumber(ARGV[4]))
+cache.store(name, by, tonumber(ARGV[4]), '')
 cache.tell(ARGV[3], name)
 return {by, went, more}

@@ -4,6 +4,7 @@
 local cache = (function()
     local call, text, now, prefix = redis.call, coordination.text, coordination.now, coordination.prefix
     local VALUES, ENDS, NAMES, SETS, ABOUT = KEYS[1], prefix .. 'ends', prefix .. 'names', prefix .. 'sets', prefix .. 'about'
+    local CUT = prefix .. 'cut'
     local GRACE = 1000  -- ms that the keys outlive the last entry
     local STEP = 500  -- entries that one call removes at most
 
@@ -13,11 +14,30 @@ local cache = (function()
 
     local function count(what) return tonumber(call('HGET', ABOUT, what) or 0) end
 
+    local function each_piece(cut, command, ...)  -- of a large value, which is stored in keys of its own
+        local id, pieces = string.match(cut, '^(%x+):(%d+):')
+        for n = 0, tonumber(pieces or 0) - 1 do call(command, prefix .. 'piece:' .. id .. ':' .. n, ...) end
+    end
+
+    local function size_of(name)
+        local cut = call('HGET', CUT, name)
+        return cut and tonumber(string.match(cut, '%d+$')) or call('HSTRLEN', VALUES, name)
+    end
+
+    local function drop_pieces(name)
+        local cut = call('HGET', CUT, name)
+        if cut then
+            each_piece(cut, 'UNLINK')
+            call('HDEL', CUT, name)
+        end
+    end
+
     local function drop(entry)  -- the entry and all that belongs to it
         local name = string.sub(entry, 2)
         call('ZREM', ENDS, entry)
         if string.sub(entry, 1, 1) == 'v' then
-            local size = call('HSTRLEN', VALUES, name)
+            local size = size_of(name)
+            drop_pieces(name)
             if call('HDEL', VALUES, name) == 1 then grow('bytes', -size - #name) end
             call('ZREM', NAMES, name)
         else
@@ -55,7 +75,9 @@ local cache = (function()
 
     local function keep(entry, ttl)
         call('ZADD', ENDS, text(now + ttl), entry)
-        for _, key in ipairs({VALUES, ENDS, NAMES, SETS, ABOUT}) do outlive(key, ttl) end
+        for _, key in ipairs({VALUES, ENDS, NAMES, SETS, ABOUT, CUT}) do outlive(key, ttl) end
+        local cut = string.sub(entry, 1, 1) == 'v' and call('HGET', CUT, string.sub(entry, 2))
+        if cut then each_piece(cut, 'PEXPIRE', text(ttl + GRACE)) end
     end
 
     -- Before `entries` and `bytes` come: what is over goes, then what ends first. -> how many went before their end, and 1
@@ -73,13 +95,15 @@ local cache = (function()
         return went, 0
     end
 
-    local function store(name, value, ttl)
-        local old = call('HSTRLEN', VALUES, name)
+    local function store(name, value, ttl, cut)
+        local old = size_of(name)
+        drop_pieces(name)
         if call('HSET', VALUES, name, value) == 1 then
             call('ZADD', NAMES, 0, name)
             old = -#name
         end
-        grow('bytes', #value - old)
+        if cut ~= '' then call('HSET', CUT, name, cut) end
+        grow('bytes', size_of(name) - old)
         keep('v' .. name, ttl)
     end
 
@@ -89,6 +113,6 @@ local cache = (function()
     return {
         VALUES = VALUES, ENDS = ENDS, NAMES = NAMES, SETS = SETS, ABOUT = ABOUT, left = left, key_of = key_of, grow = grow,
         count = count, drop = drop, forget = forget, is_full = is_full, outlive = outlive, keep = keep, protect = protect,
-        make_room = make_room, store = store, tell = tell,
+        make_room = make_room, store = store, tell = tell, CUT = CUT, size_of = size_of,
     }
 end)()

@@ -15,6 +15,8 @@
 --   … names                       zset    name of a value -> 0, for prefixes                    with its entries
 --   … sets                        hash    name of a sorted set -> its bytes                     with its entries
 --   … set                         zset    (set:<name>) member -> score                          with its entry
+--   … cut                         hash    name of a large value -> id:pieces:bytes              with its entry
+--   … piece                       string  (piece:<id>:<n>) a part of a large value              with its entry; a minute
 --   … about                       hash    bytes; members: of all sorted sets                    nothing is left
 --   {+workers} alive              zset    worker -> ms when it falls off the list               nobody is there
 --   {+workers} reports            hash    worker -> packed {crawl, facts}                       nobody is there
