@@ -215,7 +215,7 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
             elif found is not None:
                 self.stats.inc_value("mocra/httpcache/waited")
         if found is not None:
-            storage.found[request] = response_of(found.answer, flags=())
+            storage.found[request] = response_of(found.answer, (), found.extra)
             request.meta["cache_timestamp"] = found.received
         result = super().process_request(request)
         if result is not None and found is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgpack
 from scrapy import Request
-from scrapy.http import Headers, Response
+from scrapy.http import Headers, Response, TextResponse
 from scrapy.responsetypes import responsetypes
 
 from mocra_scrapy.cache.httpcache.fields import fields_of
@@ -31,18 +31,34 @@ def answer_of(response: Response) -> Answer:
     return Answer(response.status, fields_of(dict(dict.items(response.headers))), response.body, response.url)
 
 
-def response_of(answer: Answer, flags: Iterable[str]) -> Response:
+def extra_of(response: Response) -> dict[str, Any]:
+    """What is stored beside *response* so that it comes back as it was."""
+    extra: dict[str, Any] = {"protocol": response.protocol} if response.protocol else {}
+    declared = getattr(response, "_encoding", None)  # given, not inferred from the headers or the body
+    return {**extra, "encoding": declared} if declared else extra
+
+
+def response_of(answer: Answer, flags: Iterable[str], extra: Mapping[str, Any] | None = None) -> Response:
     """A response of the class that Scrapy gives it."""
-    headers = Headers(answer.fields)
+    headers, extra = Headers(answer.fields), extra or {}
     cls = responsetypes.from_args(headers=headers, url=answer.url, body=answer.body)
-    return cls(url=answer.url, status=answer.status, headers=headers, body=answer.body, flags=list(flags))
+    more = {"encoding": extra["encoding"]} if "encoding" in extra and issubclass(cls, TextResponse) else {}
+    return cls(
+        url=answer.url,
+        status=answer.status,
+        headers=headers,
+        body=answer.body,
+        flags=list(flags),
+        protocol=extra.get("protocol"),
+        **more,
+    )
 
 
 def stored_of(request: Request, response: Response) -> Stored:
     """*response* as Scrapy's policies have it stored: it is known by the request's fingerprint alone."""
     now, took = time.time(), float(request.meta.get("download_latency", 0.0))
     asked = {"url": request.url, "method": request.method, "body": request.body}
-    return Stored(answer_of(response), {}, now - took, now, took, asked)
+    return Stored(answer_of(response), {}, now - took, now, took, {**extra_of(response), **asked})
 
 
 class FoundResponses:
@@ -77,7 +93,8 @@ class StorageEntries:
     """
 
     def __init__(self, storage: Any, crawler: Crawler) -> None:
-        self._storage, self._crawler = storage, crawler
+        assert crawler.stats is not None
+        self._storage, self._crawler, self._stats = storage, crawler, crawler.stats
         self._told = False
 
     def name(self, url: str) -> str:
@@ -93,6 +110,7 @@ class StorageEntries:
             fields = msgpack.unpackb(base64.b64decode(beside[0])) if beside else {}
         except Exception as error:
             self._tell("read", error)
+            self._stats.inc_value("httpcache/retrieve_error")
             return []
         if fields.get("gone") or ("Vary" in response.headers and not beside):
             return []  # stored under another policy: nobody knows what selected it
@@ -122,8 +140,7 @@ class StorageEntries:
         return True
 
     def _tell(self, verb: str, error: Exception) -> None:
-        assert self._crawler.stats is not None
-        self._crawler.stats.inc_value("mocra/httpcache/unavailable")
+        self._stats.inc_value("mocra/httpcache/unavailable")
         level = logging.DEBUG if self._told else logging.WARNING
         self._told = True
-        logger.log(level, "HTTP cache: the storage could not %s: %s: %s", verb, type(error).__name__, error)
+        logger.log(level, "HTTP cache: the storage could not %s, treating it as a cache miss: %r", verb, error)

@@ -14,9 +14,9 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.cache.httpcache.fields import fields_of
-from mocra_scrapy.cache.httpcache.machine import Fetch, Missing, Serve, Validate
+from mocra_scrapy.cache.httpcache.machine import Fetch, Missing, PassBy, Serve, Validate
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask
-from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, response_of
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, extra_of, response_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -122,6 +122,9 @@ class Rfc9111:
             if passage.waited:
                 self._stats.inc_value("mocra/httpcache/waited")
         decision = passage.decision
+        one = None if isinstance(decision, (PassBy, Missing)) else decision.stored
+        if one is not None:
+            request.meta["cache_timestamp"] = one.received
         if isinstance(decision, Serve):
             return await self._hit(request, passage, decision)
         if isinstance(decision, (Fetch, Missing)):
@@ -140,7 +143,7 @@ class Rfc9111:
         if decision.stale:
             self._stats.inc_value("mocra/httpcache/stale")
         self._middleware.saved(decision.stored)
-        return response_of(decision.answer, STALE if decision.stale else CACHED)
+        return response_of(decision.answer, STALE if decision.stale else CACHED, decision.stored.extra)
 
     async def _offline(self, request: Request, ask: Ask) -> Response:
         answer = await self._pages.offline(ask)
@@ -175,8 +178,10 @@ class Rfc9111:
     # ------------------------------------------------------------------ on the way back
 
     async def _answered(self, request: Request, passage: Passage, response: Response) -> Response:
-        outcome, stored = await self._pages.answered(passage, answer_of(response))
+        outcome, stored = await self._pages.answered(passage, answer_of(response), **extra_of(response))
         stats = self._stats
+        if outcome.answer is None:
+            request.meta.pop("cache_timestamp", None)
         if isinstance(passage.decision, Fetch):
             stats.inc_value("httpcache/firsthand")
         elif isinstance(passage.decision, Validate) and not (outcome.validated or outcome.stale):

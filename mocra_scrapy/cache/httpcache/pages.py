@@ -94,6 +94,7 @@ class SharedPages:
             variants = await self._unpacked(found.value, found.expires_in)
         except UnreadablePayload as error:
             self._stats.inc_value("mocra/httpcache/unreadable")
+            self._stats.inc_value("httpcache/retrieve_error")
             self._tell("unreadable", "HTTP cache: an entry can't be read and counts as a miss (%s: %s)", name, error)
             return []
         oldest = self._clock() - self._options.keep

@@ -7,7 +7,12 @@ from typing import Final
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from mocra_scrapy.cache.httpcache.fields import HOP_BY_HOP, Fields, first, members
-from mocra_scrapy.cache.httpcache.freshness import HEURISTICALLY_CACHEABLE, explicit_lifetime, lifetime
+from mocra_scrapy.cache.httpcache.freshness import (
+    HEURISTICALLY_CACHEABLE,
+    explicit_lifetime,
+    lifetime,
+    must_be_validated,
+)
 from mocra_scrapy.cache.httpcache.messages import SAFE, Answer, Ask, Rules, Stored
 from mocra_scrapy.cache.httpcache.selecting import selecting_fields, varies_by
 
@@ -73,7 +78,9 @@ def _sharing_allows(stored: Stored, ask: Ask, rules: Rules) -> bool:
 
 
 def _says_so(stored: Stored, rules: Rules) -> bool:
-    """The last condition of §3, and whether the entry could be used: fresh, or once it is validated."""
+    """The last condition of §3, and whether the entry could be used: fresh, once it is validated, or where
+    its site fails.
+    """
     said, status = stored.directives(rules), stored.status
     cacheable = (
         any(name in said for name in (b"public", b"max-age"))
@@ -83,7 +90,9 @@ def _says_so(stored: Stored, rules: Rules) -> bool:
         or status in rules.negative
         or status in HEURISTICALLY_CACHEABLE
     )
-    return cacheable and (lifetime(stored, rules) > 0 or has_validator(stored.fields))
+    if not cacheable or lifetime(stored, rules) > 0 or has_validator(stored.fields):
+        return cacheable
+    return explicit_lifetime(stored, rules) is not None and not must_be_validated(stored, rules)
 
 
 def has_validator(fields: Fields) -> bool:

