@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import redis
 
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.redis import cache as redis_cache
 from mocra_scrapy.backends.redis.connection import client
 from mocra_scrapy.exceptions import BackendCorrupted, BackendUnavailable
 from mocra_scrapy.models import CacheBounds
@@ -124,6 +126,19 @@ async def test_a_call_is_one_round_trip_and_short(own_redis: RedisServer) -> Non
             got = await cache.get_many(list(large))
             assert [one and len(one.value) for one in got] == [200_000] * 100
             assert server.info("commandstats")["cmdstat_evalsha"]["calls"] == 5
+
+
+async def test_clearing_takes_bounded_steps(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_cache, "STEP", 10)
+    async with opened(own_redis) as backend:
+        cache = backend.cache("e")
+        long = "x" * 100  # a hash that Redis does not give as a whole
+        await asyncio.gather(*(cache.add_members(f"{i}{long}", {"a": 1}, 60) for i in range(100)))
+        with redis.Redis.from_url(own_redis.url) as server:
+            server.config_resetstat()
+            await cache.clear()
+            assert server.info("commandstats")["cmdstat_evalsha"]["calls"] > 3
+            assert not server.keys("keys:{+cache:e:*")
 
 
 async def test_a_large_value_is_stored_in_pieces(own_redis: RedisServer) -> None:

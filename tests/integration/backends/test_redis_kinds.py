@@ -236,10 +236,10 @@ async def test_a_silent_server_is_given_up_after_the_socket_timeout(own_redis: R
         queue, session = await started(on)
         own_redis.pause()
         try:
-            began = asyncio.get_running_loop().time()
+            watch = processes.Stopwatch()
             with pytest.raises(BackendUnavailable):
                 await session.push([Entry(b"1")])
-            assert asyncio.get_running_loop().time() - began < 4, "no blind retries"
+            assert watch.seconds() < 4, "no blind retries"
         finally:
             own_redis.resume()
         again = await insist(lambda _: session.exchange(push=[Entry(b"1")], repeat=True))
@@ -248,7 +248,6 @@ async def test_a_silent_server_is_given_up_after_the_socket_timeout(own_redis: R
         await queue.close()
 
 
-@pytest.mark.timeout(120)
 async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
     async with backend(sentinels.url, **FAST) as on:
         await a_whole_crawl(on)
@@ -257,8 +256,8 @@ async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
         held = list(await session.lease(5))
         with sentinels.replica.client() as replica, sentinels.master.client() as master:
             written = master.info("replication")["master_repl_offset"]
-            processes.eventually(lambda: replica.info("replication")["master_repl_offset"] >= written, 10)
-        sentinels.master.kill()
+            processes.eventually(lambda: replica.info("replication")["master_repl_offset"] >= written)
+        sentinels.fail_over()
         answer = await insist(lambda repeat: session.exchange(ack=held, want=100, repeat=repeat), 60)
         assert list(answer.acked) == [True] * 5
         assert len(answer.leases) == 15
