@@ -139,6 +139,14 @@ async def test_a_full_namespace_makes_room(harness: Harness) -> None:
     assert (len(await held(small)), small.evicted) == (16, 0)
     await small.set(names[16], bytes(4090), 100)
     assert (await held(small), small.evicted) == (names[1:], 1)
+    # What grows makes no room for itself, though it ends first.
+    grows = harness.cache("grows", max_bytes=65_536 * parts, max_value_bytes=4096)
+    names = harness.beside(32, "g")
+    for at, name in enumerate(names):
+        await grows.set(name, bytes(2000), 100 + at)
+    await grows.set(names[0], bytes(4090), 50)
+    assert (await held(grows), grows.evicted) == ([names[0], *names[2:]], 1)
+    assert (await grows.size()).bytes == 30 * 2006 + 4096
 
 
 async def test_what_had_to_go_is_counted(harness: Harness) -> None:
@@ -245,7 +253,7 @@ async def test_names_are_given_in_pages(harness: Harness) -> None:
         key=lambda n: n.encode("utf-8", "surrogateescape"),
     )
     await cache.set_many(dict.fromkeys(names, b""), 600)
-    await cache.set_many({f"b:{i}x": b"" for i in range(30)}, 60)
+    await cache.set_many({f"b:~{i}": b"" for i in range(30)}, 60)
     await cache.add_members("b:set", {"a": 1}, 600)
     await harness.advance(61)
 
