@@ -150,14 +150,22 @@ async def test_a_full_namespace_makes_room(harness: Harness) -> None:
 
 
 async def test_what_had_to_go_is_counted(harness: Harness) -> None:
-    cache = harness.cache(max_entries=700 * harness.cache_parts)
-    names = harness.beside(1400)
-    await cache.set_many(dict.fromkeys(names[:700], b""), 60)
+    parts = harness.cache_parts
+    cache = harness.cache(max_entries=1200 * parts)
+    names = harness.beside(1201)
+    await cache.set_many(dict.fromkeys(names[:1200], b""), 60)
     assert cache.evicted == 0
     # A writer with a smaller bound brings it down at once, though no call removes more than 500.
-    other = harness.cache(second=True, max_entries=10 * harness.cache_parts)
-    await other.set(names[700], b"", 90)
-    assert (other.evicted, cache.evicted, (await cache.size()).entries) == (691, 0, 10)
+    other = harness.cache(second=True, max_entries=10 * parts)
+    await other.set(names[1200], b"", 90)
+    assert (other.evicted, cache.evicted, (await cache.size()).entries) == (1191, 0, 10)
+    # What is over makes room, too, but did not have to go.
+    over = harness.cache("over", max_entries=40 * parts)
+    await over.set_many(dict.fromkeys(names[:30], b""), 5)
+    await over.set_many(dict.fromkeys(names[30:40], b""), 60)
+    await harness.advance(6)
+    await over.set_many(dict.fromkeys(names[40:70], b""), 60)
+    assert (over.evicted, await held(over)) == (0, names[30:70])
 
 
 async def test_a_value_too_large_is_refused(harness: Harness) -> None:
