@@ -14,7 +14,21 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import cache, crawls, ends, limits, micro, profile, realsites, scale, sinks, storage, wakeups, workers
+from benchmarks import (
+    cache,
+    crawls,
+    ends,
+    httpcache,
+    limits,
+    micro,
+    profile,
+    realsites,
+    scale,
+    sinks,
+    storage,
+    wakeups,
+    workers,
+)
 
 PARTS = (
     "micro",
@@ -23,6 +37,7 @@ PARTS = (
     "storage",
     "cache",
     "sinks",
+    "httpcache",
     "wakeups",
     "ends",
     "scale",
@@ -62,6 +77,8 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return cache.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
+    if part == "httpcache":
+        return httpcache.measure(quick)
     if part == "wakeups":
         return wakeups.main(quick)
     if part == "ends":
@@ -77,7 +94,7 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
 
 
 def text(part: str, found: Any) -> str:
-    if part == "scale":
+    if part in ("scale", "httpcache"):
         return "\n\n".join(table(rows) for rows in found.values())
     if part == "profile":
         lists = [

@@ -55,10 +55,12 @@ class Harness(ABC):
 
     Attributes:
         shards: over how many parts its queues are spread, unless a test says otherwise.
+        stride: of what a test does at each of many steps, each so-manieth is enough: the same scripts run elsewhere.
     """
 
     shards = 1
     cache_parts = 1  # of a namespace of the cache
+    stride = 1
 
     def __init__(self) -> None:
         self.backends: list[IBackend] = []

@@ -273,6 +273,7 @@ class RedisHarness(Harness):
 class ClusterHarness(RedisHarness):
     shards = 3
     cache_parts = 16
+    stride = 9
 
     async def cut_off(self) -> None:
         for node in self.client.get_nodes():

@@ -76,6 +76,7 @@ CLIENTS = {
     "confluent_kafka": ROOT / "backends" / "kafka",
     "psycopg": ROOT / "pipelines",
     "pyarrow": ROOT / "pipelines",
+    "warcio": ROOT / "cache" / "httpcache",
 }
 NO_NAMES = {"utils", "common", "helpers", "manager", "service", "misc", "base"}
 #: Lines of a file at most.
