@@ -12,12 +12,12 @@ from tests.e2e.chaos import CRAWL, run
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e, pytest.mark.chaos]
 
-PAGES, KILLS = 1000, 6
+PAGES, KILLS = 2000, 6
 
 
 @pytest.mark.parametrize("scheduler", ["mocra", "mocra-fast"])
 def test_nothing_is_lost_under_fire(scheduler: str, tmp_path: Path) -> None:
-    """1,000 pages, slow and failing ones among them; six SIGKILLs, a SIGSTOP longer than the lease,
+    """2,000 pages, slow and failing ones among them; six SIGKILLs, a SIGSTOP longer than the lease,
     a dead server.
     """
     need_redis()

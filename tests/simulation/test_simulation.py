@@ -24,13 +24,13 @@ def judge(schedules: list[Schedule], run: Callable[[Schedule], Failure | None]) 
             pytest.fail(f"{failure}\nshrunk: {smallest.what}\n{smallest.schedule.to_json()}", pytrace=False)
 
 
-@pytest.mark.parametrize("first", range(0, 200, CHUNK))
+@pytest.mark.parametrize("first", range(0, 500, CHUNK))
 def test_seeds_on_memory(first: int) -> None:
     judge([draw_schedule(seed) for seed in range(first, first + CHUNK)], simulate)
 
 
 @pytest.mark.redis
-@pytest.mark.parametrize("first", [0])
+@pytest.mark.parametrize("first", [0, 10])
 def test_seeds_on_redis(first: int, redis_url: str) -> None:
     schedules = [draw_schedule(seed, shards=3) for seed in range(first, first + 10)]
     judge(schedules, lambda schedule: simulate(schedule, redis_url))

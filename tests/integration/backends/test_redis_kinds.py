@@ -106,7 +106,7 @@ async def test_credentials_in_the_options(redis_tls: TlsRedis) -> None:
 async def test_a_certificate_of_a_stranger_is_refused(redis_tls: TlsRedis) -> None:
     opened = open_backend(f"rediss://app:x@127.0.0.1:{redis_tls.port}")
     with pytest.raises(ConfigurationError, match="its certificate is not trusted"):
-        await opened.open(60)
+        await opened.open(600)
     await opened.close()
 
 
@@ -116,7 +116,7 @@ async def test_a_wrong_password_is_told_at_once(redis_tls: TlsRedis, user: str, 
     opened = open_backend(f"rediss://{at}127.0.0.1:{redis_tls.port}?ssl_ca_certs={redis_tls.ca}")
     told = "refuses the user name or password" if user else "rediss://:PASSWORD@…"
     with pytest.raises(ConfigurationError, match=told) as raised:
-        await opened.open(60)
+        await opened.open(600)
     for secret in (PASSWORD, quote(PASSWORD, safe=""), ":wrong"):
         assert secret not in str(raised.value)
     await opened.close()
@@ -128,7 +128,7 @@ async def test_a_password_is_required(tmp_path: Path) -> None:
     try:
         opened = open_backend(f"redis://127.0.0.1:{server.port}")
         with pytest.raises(ConfigurationError, match="asks for a password, and there is none"):
-            await opened.open(60)
+            await opened.open(600)
         await opened.close()
         async with backend(f"redis://:secret@127.0.0.1:{server.port}") as on:
             await a_whole_crawl(on)

@@ -53,7 +53,7 @@ KEPT = {
 #: The same of sites with a Crawl-delay: what was leased before that was known kept its booking by a shorter interval.
 KEPT_OF_ROBOTS = (1, 5, 8, 15, 24)
 #: How many seeds, from 0 on, are tried on a real Redis here.
-REDIS_SEEDS = 3
+REDIS_SEEDS = 6
 
 pytestmark = pytest.mark.skipif(scrapy.version_info < (2, 15), reason="this Scrapy needs a reactor")
 
