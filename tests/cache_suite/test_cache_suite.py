@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ async def running(*command: str, cwd: Path, **environment: str) -> AsyncIterator
     try:
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # it has ended
+            process.kill()
         await process.communicate()
 
 
