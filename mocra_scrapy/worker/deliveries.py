@@ -212,6 +212,12 @@ class Deliveries:
             delivery.departs = NOT_BOOKED
         return True
 
+    def book_anew(self, slot: str) -> None:
+        """*slot* has a longer interval from now on than what of it has not left was booked with."""
+        for delivery in self.by_id.values():
+            if not delivery.sent and delivery.names[:1] == (slot,):
+                delivery.departs = (delivery.departs or NOT_BOOKED)._replace(at=-math.inf)
+
     def before_the_wire(self, name: str) -> int:
         """How many that count for *name* have not left for the site: middlewares have them, or they wait
         for robots.txt.
