@@ -37,6 +37,7 @@ PASSED_ON = {
     "control/live_settings.py": "an answer to the person who changes a setting, with the setting and the fix",
     "control/__init__.py": "an answer to the person who gives an order",
     "control/slots.py": "an answer to the person who changes a slot, with the slot and the fix",
+    "cache/httpcache/archives.py": "an answer to the person who exports or imports pages, with the file and the fix",
     "commands/": "an answer to what a person typed, with the argument and the fix",
     "coordination/locks.py": "besides LockLost and LockTimeout: an argument of a call in the reader's own code",
     "coordination/leadership.py": "arguments of a call in the reader's own code",
