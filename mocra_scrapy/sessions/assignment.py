@@ -19,6 +19,7 @@ from mocra_scrapy.sessions.component import Sessions
 from mocra_scrapy.sessions.login import MAKING
 from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed, Used
 from mocra_scrapy.sessions.sealing import WrongKey
+from mocra_scrapy.signals import worker_died
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -68,7 +69,19 @@ class Assignment:
         self._retried = set(settings.getlist("RETRY_HTTP_CODES")) if settings.getbool("RETRY_ENABLED") else set()
         self._retried = {int(status) for status in self._retried}
         if any(pool.options.concurrency for pool in self.sessions.pools.values()):
+            self._locks = mocra.backend.locks()
             mocra.crawler.signals.connect(self._watch_ends, signals.spider_opened)
+            mocra.crawler.signals.connect(self._free_permits, worker_died)
+
+    async def open(self) -> None:
+        """Nothing is known before a request asks."""
+
+    async def close(self) -> None:
+        """Others need not wait for what this worker held."""
+        for request, _ in list(self._held.values()):
+            self.let_go(request)
+        if self._released:
+            await asyncio.wait(self._released)
 
     @property
     def _engine(self) -> EngineHooks:
@@ -78,6 +91,20 @@ class Assignment:
 
     def _watch_ends(self) -> None:
         self._engine.on_finished(self.let_go)
+
+    def _permit_of(self, session: str) -> str:
+        return f"session:{self._mocra.crawl}:{session}"
+
+    async def _free_permits(self, worker: str) -> None:
+        """*worker* is known to be dead: what it held need not wait for its end."""
+        pools = [pool for pool in self.sessions.pools.values() if pool.options.concurrency]
+        for name in [self._permit_of(id) for pool in pools for id in pool.state.sessions]:
+            try:
+                for grant in await self._locks.holders(name):
+                    if grant.owner.startswith(f"{worker}/"):
+                        await self._locks.release(name, grant.owner, grant.number)
+            except BackendError as error:
+                logger.debug("Permits of %s: %s", worker, error)
 
     # ------------------------------------------------------------------ before it leaves
 
@@ -183,7 +210,7 @@ class Assignment:
 
     async def _permit(self, request: Request, pool: Pool, used: Used) -> None:
         lock = self._mocra.lock(
-            f"session:{self._mocra.crawl}:{used.id}",
+            self._permit_of(used.id),
             ttl=PERMIT,
             limit=pool.options.concurrency,
             timeout=pool.options.wait,

@@ -59,5 +59,5 @@ class Seal:
 
         try:
             return self._keys[which].decrypt(nonce, sealed, name.encode("utf-8", "surrogatepass"))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise WrongKey(f"session {name!r} was damaged, or stored under another name") from error
