@@ -14,9 +14,35 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, ends, limits, micro, profile, realsites, scale, sinks, storage, wakeups, workers
+from benchmarks import (
+    crawls,
+    ends,
+    limits,
+    micro,
+    profile,
+    realsites,
+    scale,
+    sessions,
+    sinks,
+    storage,
+    wakeups,
+    workers,
+)
 
-PARTS = ("micro", "limits", "realsites", "storage", "sinks", "wakeups", "ends", "scale", "profile", "workers", "crawls")
+PARTS = (
+    "micro",
+    "limits",
+    "realsites",
+    "storage",
+    "sinks",
+    "sessions",
+    "wakeups",
+    "ends",
+    "scale",
+    "profile",
+    "workers",
+    "crawls",
+)
 
 
 def machine() -> str:
@@ -47,6 +73,8 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return storage.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
+    if part == "sessions":
+        return sessions.measure(quick)
     if part == "wakeups":
         return wakeups.main(quick)
     if part == "ends":

@@ -14,7 +14,7 @@ from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.sessions.assignment import Assignment
 from mocra_scrapy.sessions.jar import is_public_suffix
 from mocra_scrapy.sessions.pool import NoSession
-from mocra_scrapy.sessions.store import Record
+from mocra_scrapy.sessions.record import Record
 from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES
 
@@ -75,7 +75,9 @@ class CookiesMiddleware(cookies.CookiesMiddleware):
         if not isinstance(found, Record):
             return found
         saved = self._equip(request, host, found)
-        return None if saved is None else await saved
+        if saved is not None:
+            await saved
+        return None
 
     def _later(self, request: Request, why: str) -> Request:
         """*request* once more, without a retry."""

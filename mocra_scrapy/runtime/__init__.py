@@ -206,8 +206,11 @@ class Mocra:
         """
         found = self.session_of(request)
         if found is None:
-            problem = "no sessions are kept" if self.find_session is None else f"{request} has none"
-            raise ConfigurationError("MOCRA_SESSIONS", problem, "Set MOCRA_SESSIONS = True, or a dict of pools")
+            raise ConfigurationError(
+                "MOCRA_SESSIONS",
+                f"no sessions are kept, or {request} has none",
+                "Set MOCRA_SESSIONS = True, or a dict of pools, and leave out dont_merge_cookies",
+            )
         return found
 
     def session_of(self, request: Request) -> Session | None:

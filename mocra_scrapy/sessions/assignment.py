@@ -17,7 +17,8 @@ from mocra_scrapy.exceptions import BackendError, LockError
 from mocra_scrapy.models.sessions import BAD, GOOD, VERDICTS
 from mocra_scrapy.sessions.component import Sessions
 from mocra_scrapy.sessions.login import MAKING
-from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed, Used
+from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed
+from mocra_scrapy.sessions.pool_state import Used
 from mocra_scrapy.sessions.sealing import WrongKey
 from mocra_scrapy.signals import worker_died
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from mocra_scrapy.coordination.locks import Lock
     from mocra_scrapy.runtime import Mocra
-    from mocra_scrapy.sessions.store import Record
+    from mocra_scrapy.sessions.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 MOST_WAITING = 500
 #: Seconds after which a session's permit is free when nothing is heard of its worker.
 PERMIT = 10.0
+#: Times that a session is read which others change all the while.
+TRIES = 3
 #: Seconds between two attempts while the backend does not answer.
 PAUSE = 0.5
 
@@ -127,7 +130,8 @@ class Assignment:
     def _choice(self, request: Request, host: str) -> Choice | None:
         """``None``: it has a session that no pool gives out, or the one that was given to it stays."""
         meta = request.meta
-        used, pinned = meta.get("mocra_session_used"), meta.get("mocra_session")
+        used: Any = meta.get("mocra_session_used")
+        pinned = meta.get("mocra_session")
         if pinned is not None:
             pool = self.sessions.pool_named(pinned)
             if pool is None or meta.get(MAKING):
@@ -189,10 +193,13 @@ class Assignment:
         try:
             if exact:  # whoever had it before has stored what it was answered
                 record.fresh_until = float("-inf")
-            while not self._store.is_fresh(record, request.meta.get("mocra_session_seen", 0)):
+            for _ in range(TRIES):
+                seen = request.meta.get("mocra_session_seen", 0)
+                if self._store.is_fresh(record, seen):
+                    break
                 await self._store.refresh(record)
-                if record.version < request.meta.get("mocra_session_seen", 0):
-                    request.meta.pop("mocra_session_seen")  # it was dropped since
+                if record.version < seen:
+                    del request.meta["mocra_session_seen"]  # it was dropped since
         except BaseException:
             self.let_go(request)
             raise

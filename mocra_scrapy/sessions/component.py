@@ -21,9 +21,11 @@ from mocra_scrapy.sessions.cookie_merge import DOMAIN_GIVEN, DOT, PATH_GIVEN, SE
 from mocra_scrapy.sessions.jar import cookie_of, site_of
 from mocra_scrapy.sessions.login import make
 from mocra_scrapy.sessions.policy import SessionPolicy
-from mocra_scrapy.sessions.pool import Pool, Used
+from mocra_scrapy.sessions.pool import Pool
+from mocra_scrapy.sessions.pool_state import Used
+from mocra_scrapy.sessions.record import Record
 from mocra_scrapy.sessions.sealing import Seal
-from mocra_scrapy.sessions.store import Record, SessionStore
+from mocra_scrapy.sessions.store import SessionStore
 from mocra_scrapy.settings.sessions import SessionOptions, read_sessions
 
 if TYPE_CHECKING:
@@ -162,9 +164,8 @@ class Sessions:
         return pool
 
     def _find_pool(self, host: str) -> Pool | None:
-        known = self._pool_of.get(host, False)
-        if known is not False:
-            return known
+        if host in self._pool_of:
+            return self._pool_of[host]
         if len(self._pool_of) > 10_000:
             self._pool_of.clear()
         parts = host.lower().split(".")

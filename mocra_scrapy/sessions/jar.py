@@ -107,7 +107,15 @@ def _alike(old: http.cookiejar.Cookie, new: http.cookiejar.Cookie) -> bool:
     """Whether nobody need be told: the end of a cookie that is renewed with each answer moves a little
     each time.
     """
-    if old.value != new.value or _flags(old) != _flags(new) or (old.expires is None) != (new.expires is None):
+    same = (
+        old.value == new.value
+        and (old.expires is None) == (new.expires is None)
+        and old.secure == new.secure
+        and old.domain_specified == new.domain_specified
+        and old.path_specified == new.path_specified
+        and old._rest == new._rest  # type: ignore[attr-defined]
+    )
+    if not same:
         return False
     if old.expires is None or new.expires is None:
         return True

@@ -16,7 +16,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendError, MocraError
 from mocra_scrapy.models.sessions import BAD, EXPIRED, GOOD, RETIRED
 from mocra_scrapy.models.wording import counted
-from mocra_scrapy.sessions.pool_state import LEASE, OVER, READY, Decision, Make, PoolState, Used
+from mocra_scrapy.sessions.pool_state import LEASE, OVER, READY, Decision, Entry, Make, PoolState, Used
 from mocra_scrapy.sessions.stored_pool import StoredPool
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Pool:
         self._worker, self._make, self._drop, self._count = worker, make, drop, count
         self._can_refresh, self._clock = can_refresh, clock
         self._left: dict[str, list[int]] = {}  # session -> [generation, uses taken and not used]
+        self._known, self._living = self.stored.state, 0
+        self._good: dict[str, Entry] = {}
         self._judged: set[Used] = set()  # of which the store is about to hear that they are no good
         self._in_use: dict[str, int] = {}  # session -> how often it was given here
         self.making: dict[str, asyncio.Task[None]] = {}
@@ -91,16 +93,26 @@ class Pool:
         """A session that can be had without asking anybody; ``None``: ask with :meth:`take`."""
         if not self.stored.is_fresh or self._closing:
             return None
-        if self.state.living < self.options.size and not only and len(self.making) < MAKING:
+        if self._known is not self.stored.state:
+            self._look()
+        if self._living < self.options.size and not only and len(self.making) < MAKING:
             return None
         return self._choose(avoid, only)
 
+    def _look(self) -> None:
+        """What a request needs of the pool's state, once for each state."""
+        self._known = state = self.stored.state
+        self._living = state.living
+        self._good = {id: entry for id, entry in state.sessions.items() if entry.status == READY}
+
     def _choose(self, avoid: str, only: str) -> Used | None:
         """Of those that are good as far as is known, the one that was given here least often."""
+        if self._known is not self.stored.state:
+            self._look()
         best, least, options = None, math.inf, self.options
         age = self.stored.now - options.max_age if options.max_age else -math.inf
-        for id, entry in self.state.sessions.items():
-            if entry.status != READY or entry.made <= age or (only and id != only):
+        for id, entry in self._good.items():
+            if entry.made <= age or (only and id != only):
                 continue
             if options.max_uses and self._left.get(id, [0, 0]) < [entry.generation, 1]:
                 continue
@@ -224,7 +236,7 @@ class Pool:
             ):
                 self._count("mocra/sessions/refreshed" if make.refresh else "mocra/sessions/made")
         except Exception:
-            logger.exception("Session %s", make.id)
+            logger.exception("Making session %s failed: a defect of mocra_scrapy", make.id)
         finally:
             await end_tasks([work])
             self.making.pop(make.id, None)

@@ -60,8 +60,9 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             name = await crawl_named(backend, settings, crawl)
             seal = Seal(read_keys(SettingsReader(settings).value("MOCRA_SECRET_KEY")))
             stored = Stored(backend, name, seal)
+            verbs = {"list": stored.listed, "show": stored.shown, "drop": stored.dropped}
             try:
-                code = await getattr(stored, options.what)(words, options)
+                code = await verbs[options.what](words, options)
             finally:
                 await stored.close()
 
@@ -104,7 +105,7 @@ class Stored:
 
     # ------------------------------------------------------------------ list, show
 
-    async def list(self, words: list[str], options: argparse.Namespace) -> int:
+    async def listed(self, words: list[str], options: argparse.Namespace) -> int:
         stored, entries = await self._all()
         names = sorted({*stored, *(id for id, entry in entries.items() if entry.status != OVER)})
         names = [name for name in names if not words or any(name.startswith(word) for word in words)]
@@ -115,7 +116,7 @@ class Stored:
             print(f"Crawl {self.crawl!r} has no sessions" + (" of that name" if words else ""))
         return FINE
 
-    async def show(self, words: list[str], options: argparse.Namespace) -> int:
+    async def shown(self, words: list[str], options: argparse.Namespace) -> int:
         stored, entries = await self._all()
         code = FINE
         for name in words:
@@ -162,7 +163,7 @@ class Stored:
 
     # ------------------------------------------------------------------ drop
 
-    async def drop(self, words: list[str], options: argparse.Namespace) -> int:
+    async def dropped(self, words: list[str], options: argparse.Namespace) -> int:
         stored, entries = await self._all()
         names = sorted({*stored, *entries}) if options.all else words
         code = FINE

@@ -61,6 +61,20 @@ def test_what_is_wrong_is_named_with_the_fix(value: Any, named: str) -> None:
         read(value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MOCRA_SESSIONS", "perhaps"),
+        ("MOCRA_SESSION_TTL", 5),
+        ("MOCRA_SECRET_KEY", "short"),
+    ],
+)
+def test_each_setting_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        read_sessions(Settings({name: value}))
+    assert caught.value.fix
+
+
 def test_a_key_is_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="base64") as caught:
         read(True, MOCRA_SECRET_KEY="s3cret")
