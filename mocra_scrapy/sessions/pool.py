@@ -16,7 +16,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendError, MocraError
 from mocra_scrapy.models.sessions import BAD, EXPIRED, GOOD, RETIRED
 from mocra_scrapy.models.wording import counted
-from mocra_scrapy.sessions.pool_state import LEASE, OVER, READY, Decision, Entry, Make, PoolState, Used
+from mocra_scrapy.sessions.pool_state import LEASE, OVER, USABLE, Decision, Entry, Make, PoolState, Used
 from mocra_scrapy.sessions.stored_pool import StoredPool
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Pool:
         self._worker, self._make, self._drop, self._count = worker, make, drop, count
         self._can_refresh, self._clock = can_refresh, clock
         self._left: dict[str, list[int]] = {}  # session -> [generation, uses taken and not used]
-        self._known, self._living = self.stored.state, 0
+        self._known, self._living, self._lapses = self.stored.state, 0, math.inf
         self._good: dict[str, Entry] = {}
         self._judged: set[Used] = set()  # of which the store is about to hear that they are no good
         self._in_use: dict[str, int] = {}  # session -> how often it was given here
@@ -95,7 +95,10 @@ class Pool:
             return None
         if self._known is not self.stored.state:
             self._look()
-        if self._living < self.options.size and not only and len(self.making) < MAKING:
+        if self.stored.now >= self._lapses:
+            return None  # a worker that made one is not heard of any more
+        # Where uses are counted, those that it has taken go first: another session may not be needed.
+        if self._living < self.options.size and not (only or self.options.max_uses) and len(self.making) < MAKING:
             return None
         return self._choose(avoid, only)
 
@@ -103,7 +106,8 @@ class Pool:
         """What a request needs of the pool's state, once for each state."""
         self._known = state = self.stored.state
         self._living = state.living
-        self._good = {id: entry for id, entry in state.sessions.items() if entry.status == READY}
+        self._lapses = min((entry.until for entry in state.sessions.values() if entry.owner), default=math.inf)
+        self._good = {id: entry for id, entry in state.sessions.items() if entry.status in USABLE}
 
     def _choose(self, avoid: str, only: str) -> Used | None:
         """Of those that are good as far as is known, the one that was given here least often."""
@@ -197,11 +201,12 @@ class Pool:
         if not self.stored.is_fresh or state.bad >= self.options.max_bad_inits:
             return True
         if only:
-            return only not in state.sessions or state.sessions[only].status in (READY, OVER)
+            return only not in state.sessions or state.sessions[only].status in (*USABLE, OVER)
         if may_make and state.living < self.options.size:
             return True
         now = self.stored.now
-        return any(entry.until <= now if entry.owner else entry.status == READY for entry in state.sessions.values())
+        options = self.options
+        return any(one.until <= now if one.owner else one.may_be_given(options) for one in state.sessions.values())
 
     def _step(self, state: PoolState, avoid: str, only: str, may_make: bool) -> Decision:
         id = f"{self.name}/{secrets.token_hex(5)}"
@@ -247,7 +252,7 @@ class Pool:
     def judge(self, used: Used, verdict: str) -> None:
         """An answer says so. Soon all know."""
         entry = self.state.sessions.get(used.id)
-        if entry is None or entry.status != READY or entry.generation != used.generation:
+        if entry is None or entry.status not in USABLE or entry.generation != used.generation:
             return  # nobody uses it any more
         if verdict == GOOD:
             if not entry.errors:
@@ -274,7 +279,7 @@ class Pool:
     def is_good(self, used: Used) -> bool:
         """Whether it may be used once more for a request that had it, as far as is known."""
         entry = self.state.sessions.get(used.id)
-        return entry is not None and entry.status == READY and entry.generation == used.generation
+        return entry is not None and entry.status in USABLE and entry.generation == used.generation
 
     def worker_died(self, worker: str) -> None:
         """What it made is free."""

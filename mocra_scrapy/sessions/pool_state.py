@@ -3,9 +3,11 @@
 ::
 
     (nothing) ──take──▶ new ──made──▶ good ──expired──▶ refresh ──made──▶ good …
-                         │ failed, or     │ errors, uses, age     │ failed
-                         ▼ worker died    ▼ used up                ▼ worker died
+                         │ failed, or     │ errors, age           │ failed, or
+                         ▼ worker died    ▼                       ▼ worker died
                          over            over                     over ──KEPT──▶ (gone, and what it held is deleted)
+
+    good ──all uses are taken──▶ spent: workers use what they took; another one is made; ──KEPT──▶ (gone)
 
 A worker changes it by compare-and-set, so each step is taken by one of them. What is *new* or in
 *refresh* belongs to one worker until ``until``, which it moves on while it lives. ``generation`` says
@@ -24,7 +26,9 @@ from mocra_scrapy.models.sessions import BAD, EXPIRED, GOOD
 if TYPE_CHECKING:
     from mocra_scrapy.settings.sessions import PoolOptions
 
-NEW, READY, REFRESH, OVER = "new", "good", "refresh", "over"
+NEW, READY, SPENT, REFRESH, OVER = "new", "good", "spent", "refresh", "over"
+#: Usable by who has uses of it.
+USABLE = (READY, SPENT)
 #: Seconds without a sign of life after which a session that is being made is another worker's to make.
 LEASE = 15.0
 #: Seconds that what a session held is kept after its end: requests may still be on their way with it.
@@ -53,6 +57,10 @@ class Entry:
     made: float = 0.0
     uses: int = 0
     errors: float = 0.0
+
+    def may_be_given(self, options: PoolOptions) -> bool:
+        """Whether there is a use of it that no worker has taken; also one that came back."""
+        return self.status in USABLE and not 0 < options.max_uses <= self.uses
 
 
 class Make(NamedTuple):
@@ -120,7 +128,7 @@ class PoolState:
     @property
     def living(self) -> int:
         """Sessions that count for the pool's size."""
-        return sum(entry.status != OVER for entry in self.sessions.values())
+        return sum(entry.status not in (SPENT, OVER) for entry in self.sessions.values())
 
     # ------------------------------------------------------------------ steps
 
@@ -128,21 +136,16 @@ class PoolState:
         """What ends by itself ends; of whom all is to be deleted."""
         drop = []
         for id, entry in list(self.sessions.items()):
-            if entry.status == READY and self._used_up(entry, now, options):
+            if entry.status in USABLE and options.max_age and entry.made + options.max_age <= now:
                 self._end(entry, now)
+            elif entry.status == READY and options.max_uses and entry.uses >= options.max_uses:
+                entry.status, entry.until = SPENT, now + KEPT
             elif entry.owner and entry.until <= now:
                 self._end(entry, now)  # its worker died: another session is made
-            elif entry.status == OVER and entry.until <= now:
+            elif entry.status in (SPENT, OVER) and entry.until <= now:
                 drop.append(id)
                 del self.sessions[id]
         return drop
-
-    @staticmethod
-    def _used_up(entry: Entry, now: float, options: PoolOptions) -> bool:
-        return bool(
-            (options.max_uses and entry.uses >= options.max_uses)
-            or (options.max_age and entry.made + options.max_age <= now)
-        )
 
     @staticmethod
     def _end(entry: Entry, now: float) -> None:
@@ -182,7 +185,7 @@ class PoolState:
         return Decision(self._grant(options, avoid, only), make, tuple(drop))
 
     def _grant(self, options: PoolOptions, avoid: str, only: str) -> Grant | None:
-        good = [id for id, entry in self.sessions.items() if entry.status == READY and only in ("", id)]
+        good = [id for id, entry in self.sessions.items() if entry.may_be_given(options) and only in ("", id)]
         if not good:
             return None
         id = min(good, key=lambda id: (id == avoid, self.sessions[id].uses))
@@ -219,7 +222,7 @@ class PoolState:
     ) -> Make | None:
         """An answer said *verdict* of a session; the refreshing of it, if that is this worker's now."""
         id, entry = used.id, self.sessions.get(used.id)
-        if entry is None or entry.status != READY or entry.generation != used.generation:
+        if entry is None or entry.status not in USABLE or entry.generation != used.generation:
             return None
         if verdict == GOOD:
             entry.errors = max(0.0, entry.errors - FORGIVEN)
@@ -227,7 +230,7 @@ class PoolState:
             entry.errors += 1
             if entry.errors >= options.max_errors:
                 self._end(entry, now)
-        elif verdict == EXPIRED and can_refresh:
+        elif verdict == EXPIRED and can_refresh and entry.status == READY:
             entry.status, entry.owner, entry.until = REFRESH, me, now + LEASE
             entry.generation += 1
             return Make(id, entry.generation, True)

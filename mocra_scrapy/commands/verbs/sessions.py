@@ -197,7 +197,7 @@ class Stored:
 def _line(facts: Mapping[str, Any]) -> str:
     parts = [facts["session"]]
     if facts["status"] is not None:
-        parts.append(f"{facts['status']}, {counted(facts['uses'], 'use')}, {facts['errors']:g} errors")
+        parts.append(f"{facts['status']}, {counted(facts['uses'], 'use')}, errors {facts['errors']:g}")
     if not facts["readable"]:
         parts.append("encrypted with a key that is not known here (MOCRA_SECRET_KEY), or damaged")
     elif facts["changed"] is not None:

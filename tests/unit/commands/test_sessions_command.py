@@ -63,7 +63,7 @@ def test_nothing_that_a_session_holds_is_shown(backend: MemoryBackend, capsys: p
     assert say("list", CRAWL) == say("show", CRAWL, "a.test/1") == say("show", CRAWL, "a.test/1", "--json") == 0
     said = capsys.readouterr().out
     assert "s3cret" not in said
-    for shown in ("good, 3 uses, 0 errors", "1 cookie", "proxy proxy-7", '"name": "sid"', "MOCRA_SECRET_KEY"):
+    for shown in ("good, 3 uses, errors 0", "1 cookie", "proxy proxy-7", '"name": "sid"', "MOCRA_SECRET_KEY"):
         assert shown in said
     known = rows(capsys)
     assert list(known) == ["a.test/1", "default@b.test"], "what is over is not listed"

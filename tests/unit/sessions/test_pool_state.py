@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mocra_scrapy.models.sessions import BAD, EXPIRED, GOOD
-from mocra_scrapy.sessions.pool_state import KEPT, LEASE, OVER, READY, REFRESH, Make, PoolState, Used
+from mocra_scrapy.sessions.pool_state import KEPT, LEASE, OVER, READY, REFRESH, USABLE, Make, PoolState, Used
 from mocra_scrapy.settings.sessions import PoolOptions
 
 
@@ -100,7 +100,7 @@ def test_after_any_interleaving(seed: int) -> None:
             used = cluster.held[me].pop()
             entry = cluster.state.sessions.get(used.id)
             before = None if entry is None else (entry.generation, entry.status)
-            if entry is not None and entry.generation == used.generation and entry.status == READY:
+            if entry is not None and entry.generation == used.generation and entry.status in USABLE:
                 cluster.uses[f"{used.id}/{used.generation}"] += 1
             verdict = rng.choice([GOOD, GOOD, GOOD, BAD, EXPIRED])
             make = cluster.state.judge(
@@ -109,7 +109,7 @@ def test_after_any_interleaving(seed: int) -> None:
             if make is not None:
                 assert before == (used.generation, READY)
                 cluster.workers[me][make.id] = make
-            elif entry is not None and before != (used.generation, READY):
+            elif entry is not None and before not in [(used.generation, status) for status in USABLE]:
                 assert (entry.generation, entry.status) == before
         elif deed < 0.95 and cluster.held[me]:
             used = cluster.held[me].pop()
