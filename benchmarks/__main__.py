@@ -15,8 +15,10 @@ from typing import Any
 import scrapy
 
 from benchmarks import (
+    cache,
     crawls,
     ends,
+    httpcache,
     limits,
     micro,
     profile,
@@ -34,8 +36,10 @@ PARTS = (
     "limits",
     "realsites",
     "storage",
+    "cache",
     "sinks",
     "sessions",
+    "httpcache",
     "wakeups",
     "ends",
     "scale",
@@ -71,10 +75,14 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return realsites.measure(quick)
     if part == "storage":
         return storage.main(quick)
+    if part == "cache":
+        return cache.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
     if part == "sessions":
         return sessions.measure(quick)
+    if part == "httpcache":
+        return httpcache.measure(quick)
     if part == "wakeups":
         return wakeups.main(quick)
     if part == "ends":
@@ -90,7 +98,7 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
 
 
 def text(part: str, found: Any) -> str:
-    if part == "scale":
+    if part in ("scale", "httpcache"):
         return "\n\n".join(table(rows) for rows in found.values())
     if part == "profile":
         lists = [
