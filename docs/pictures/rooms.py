@@ -101,6 +101,7 @@ BOXES = [
     Box("seeds", "rooms", D, 438, ROOM, note="what feeds a crawl"),
     Box("events", "rooms", E, 438, ROOM, note="what happens, told"),
     Box("cache", "rooms", D, 484, ROOM, note="values for a while"),
+    Box("sessions", "rooms", E, 484, ROOM, note="cookies, log-ins"),
     # The rules.
     Box("models", "rules", A, 574, NARROW, note="what crosses them"),
     Box("interfaces", "rules", B, 574, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),

@@ -16,6 +16,7 @@ from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.httpcache import place_httpcache
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
+from mocra_scrapy.addon.sessions import place_cookies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.engine.refusal import told_in_one_line
@@ -167,6 +168,7 @@ class Addon:
         read_max_age(read)
         place_httpcache(settings)
         place_autothrottle(settings)
+        place_cookies(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)

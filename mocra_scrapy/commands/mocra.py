@@ -30,6 +30,7 @@ VERBS = {
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
     "push": ("push", "put requests into a crawl: URLs or seeds in JSON"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),
+    "sessions": ("sessions", "list, show or drop the sessions of a crawl"),
     "skipped": ("skipped", "tell what a crawl found and did not crawl, why, and a few URLs of each slot"),
     "slots": ("slots", "show the limits of a crawl's slots, and change them while it runs"),
     "spill": ("spill", "list what could not be stored when a worker closed, or store it"),

@@ -50,6 +50,7 @@ PASSED_ON = {
     "worker/overdue.py": "never raised: what `spider_error` gets; the words are those of the dead letter, which have an entry",
     "runtime/joining.py": "besides living workers, which have an entry: what the server refused of a deletion",
     "pipelines/": "the reason within 'Items can't be stored', 'refused it' and 'is away while this worker closes', which have entries",
+    "models/sessions.py": "arguments of a call in the reader's own code",
     "feeds/plans.py": "why a format can't be shared; an entry says what all of them mean",
     "cron/config.py": "besides the missing file: file, line, what is wrong and the fix, as of a compiler",
     "cron/file_state.py": "besides the second runner: a folder, what the system said and the fix",

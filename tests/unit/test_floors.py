@@ -45,6 +45,7 @@ TABLE: dict[str, set[str]] = {
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
+    "sessions": {"interfaces", "coordination", "settings", "codec", "engine", "runtime"},
     "pipelines": {
         "interfaces",
         "settings",
