@@ -7,7 +7,8 @@ over them.
 ===================  =============================================================================
 ``store.py``         what is stored, by crawl
 ``wakeups.py``       workers that sleep
-``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``
+``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``,
+                     ``logged.py``
 ``limiter.py``       :class:`MemoryRateLimiter`
 ``breaker.py``       :class:`MemoryBreaker`
 ``stalls.py``        :class:`MemoryStalls`, slots that fail
