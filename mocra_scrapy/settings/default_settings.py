@@ -13,6 +13,9 @@ MOCRA_FAST = (
     False  # True: Scrapy settings that make a page cheaper where the project has none of its own, see docs/guides/speed
 )
 MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
+MOCRA_QUEUE_BACKEND: str | None = None  # where requests are, as kafka://host:9092; None: MOCRA_BACKEND
+MOCRA_STATE_BACKEND: str | None = None  # where leaders, locks and shared values are; None: MOCRA_BACKEND
+MOCRA_EVENTS_BACKEND: str | None = None  # where events go that MOCRA_EVENTS gives no place; None: MOCRA_BACKEND
 MOCRA_REDIS_OPTIONS: dict[
     str, object
 ] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…

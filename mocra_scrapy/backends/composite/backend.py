@@ -26,7 +26,11 @@ from mocra_scrapy.interfaces import (
     IWorkers,
 )
 from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models.backends import Abilities
 from mocra_scrapy.models.log import LogOptions
+
+#: Rules that are kept in part only, and what is so. The suite leaves these out, and the guide shows them.
+WITHOUT: dict[str, str] = {}
 
 
 @implementer(IBackend)
@@ -43,9 +47,14 @@ class KafkaBackend:
         setting: that gave the URL.
         clock: epoch seconds.
 
+    Attributes:
+        abilities: of Kafka, with what its queue has from *state*.
+
     Raises:
         ConfigurationError: the URL or an option is wrong, or the client library is missing.
     """
+
+    abilities = Abilities(limits=False, coordination=False, events=True, shared=True, durable=True, without=WITHOUT)
 
     def __init__(
         self,
@@ -64,6 +73,12 @@ class KafkaBackend:
         self.state, self.shared, self.durable = state, state.shared, True
         self._prefix, self._setting, self._clock = prefix, setting, clock
         self._options = log or LogOptions()
+
+    def __getattr__(self, name: str) -> Any:
+        """What only some backends have, as keys of seeds and streams of events: the state's."""
+        if name.startswith("_") or name == "state":
+            raise AttributeError(name)
+        return getattr(self.state, name)
 
     def log(self, crawl: str) -> Log:
         """The topics of *crawl*."""
