@@ -22,6 +22,7 @@ class LogOptions:
         is under way is settled.
     ahead: messages of one partition that are read ahead. *ahead_bytes*: of all partitions.
     weights: tier of priority -> how many messages it gets in each turn.
+    window: requests that are worked on at a time, in the state's backend; a few more may be there.
     trim: whether the beginning of the log, where all is finished, is deleted from time to time.
     """
 
@@ -37,4 +38,5 @@ class LogOptions:
     ahead: int = 1000
     ahead_bytes: int = 16 * 2**20
     weights: Mapping[str, int] = field(default_factory=lambda: {"high": 8, "normal": 4, "low": 1})
+    window: int = 10_000
     trim: bool = True

@@ -35,6 +35,7 @@ def read_kafka(settings: BaseSettings) -> LogOptions:
         revoke_timeout=read.number("MOCRA_KAFKA_REVOKE_TIMEOUT", 0, 300, "a time in seconds"),
         ahead=read.whole("MOCRA_KAFKA_AHEAD", 1, 1_000_000, "a number of requests"),
         ahead_bytes=read.whole("MOCRA_KAFKA_AHEAD_BYTES", 2**20, 2**30, "a size in bytes"),
+        window=read.whole("MOCRA_KAFKA_WINDOW", 100, 100_000_000, "a number of requests"),
     )
 
 

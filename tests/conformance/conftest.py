@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 
 from .harness import Harness
+from .kafka_harness import KafkaOverMemory
 from .memory_harness import MemoryHarness
 from .redis_harness import ClusterHarness, RedisHarness
 
@@ -18,11 +20,16 @@ KINDS = [
     *(pytest.param(kind, marks=[pytest.mark.redis, pytest.mark.other_server]) for kind in OTHERS),
 ]
 
+if os.environ.get("TESTS_KAFKA_SUITE"):  # a second for each test: part of `make soak`
+    KINDS += [pytest.param("kafka", marks=pytest.mark.kafka)]
+
 
 def make_harness(kind: str, request: pytest.FixtureRequest) -> Harness:
     """The harness *kind*; its server is started when a test first asks for it."""
     if kind == "memory":
         return MemoryHarness()
+    if kind == "kafka":
+        return KafkaOverMemory(request.getfixturevalue("kafka"))
     if kind == "cluster":
         return ClusterHarness(request.getfixturevalue("redis_cluster"))
     if kind == "redis":

@@ -13,14 +13,13 @@ from scrapy.commands import ScrapyCommand
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.backends import scheme_of
+from mocra_scrapy.settings.backends import read_backends
 from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import IBackend
     from mocra_scrapy.models import Audit, CrawlState
-
-#: Settings that may say that the queue is on Kafka.
-PLACES = ("MOCRA_QUEUE_BACKEND", "MOCRA_BACKEND")
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
@@ -61,12 +60,12 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
 def _topics(command: ScrapyCommand, options: argparse.Namespace) -> int:
     """Of a queue on Kafka; the exit code."""
     assert command.settings is not None
-    if not any(str(command.settings.get(place) or "").startswith("kafka:") for place in PLACES):
-        return FINE
     from mocra_scrapy.backends.kafka.admin import Admin
     from mocra_scrapy.commands.verbs import kafka
 
     try:
+        if scheme_of(read_backends(command.settings).queue) != "kafka":
+            return FINE
         log = kafka.log_of(command.settings, options.crawl)
         lines, code = ([], FINE) if log is None else kafka.told(Admin(log.address), log)
     except MocraError as error:

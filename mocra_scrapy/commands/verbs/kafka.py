@@ -15,17 +15,15 @@ from mocra_scrapy.backends.kafka.client import need_client
 from mocra_scrapy.backends.kafka.log_names import Log, LogNames
 from mocra_scrapy.backends.kafka.topics import CREATE, Difference, TopicFacts, compare, create_log, look_at_log
 from mocra_scrapy.exceptions import ConfigurationError, MocraError
+from mocra_scrapy.models.backends import scheme_of
 from mocra_scrapy.models.wording import counted
+from mocra_scrapy.settings.backends import QUEUE, read_backends
 from mocra_scrapy.settings.identity import settings_project
-from mocra_scrapy.settings.kafka import read_kafka
-from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 FINE, WRONG = 0, 1
-#: Settings that may say where the log is, the first one that says anything holds.
-PLACES = ("MOCRA_QUEUE_BACKEND", "MOCRA_BACKEND")
 
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
@@ -44,7 +42,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             log = log_of(command.settings, options.crawl)
             if log is None:
                 raise ConfigurationError(
-                    PLACES[0], "this crawl has no queue on Kafka", 'Set it, as "kafka://localhost:9092"'
+                    QUEUE, "this crawl has no queue on Kafka", 'Set it, as "kafka://localhost:9092"'
                 )
             admin = Admin(log.address)
             if options.action == "create-topics":
@@ -70,15 +68,14 @@ def log_of(settings: BaseSettings, name: str) -> Log | None:
     if project is not None and spider in loader.list():
         loader.load(spider).update_settings(settings)
     crawl = settings.get("MOCRA_CRAWL") or (name if project is None or ":" in name else f"{project}:{name}")
-    read = SettingsReader(settings)
-    place = next((place for place in PLACES if settings.get(place)), PLACES[-1])
-    url = str(settings.get(place) or read.value(PLACES[-1]))
-    if url.partition("://")[0].lower() != "kafka":
+    choice = read_backends(settings)
+    if scheme_of(choice.queue) != "kafka":
         return None
+    place = choice.queue_setting
     need_client(place, "it")
-    address = read_address(place, url, read.mapping("MOCRA_KAFKA_OPTIONS"), takes_prefix=True)
-    prefix = read.text("MOCRA_KEY_PREFIX", "a text") if address.prefix is None else address.prefix
-    return Log(address, LogNames(prefix, crawl), read_kafka(settings), place)
+    address = read_address(place, choice.queue, choice.kafka, takes_prefix=True)
+    names = LogNames(choice.prefix if address.prefix is None else address.prefix, crawl)
+    return Log(address, names, choice.log, place)
 
 
 def _create(admin: Admin, log: Log, dry_run: bool) -> int:

@@ -48,6 +48,7 @@ def test_all_may_be_said() -> None:
         ("MOCRA_KAFKA_SESSION_TIMEOUT", 0, "not a time in seconds"),
         ("MOCRA_KAFKA_REVOKE_TIMEOUT", -1, "not a time in seconds"),
         ("MOCRA_KAFKA_CREATE_TOPICS", "perhaps", "neither true nor false"),
+        ("MOCRA_KAFKA_WINDOW", 1, "not a number of requests"),
         ("MOCRA_KAFKA_AHEAD", 0, "not a number of requests"),
         ("MOCRA_KAFKA_AHEAD_BYTES", 1000, "not a size in bytes"),
     ],

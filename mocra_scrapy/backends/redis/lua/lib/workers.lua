@@ -18,6 +18,14 @@ local workers = (function()
         return out
     end
 
+    local function held_by(worker)  -- how many entries, those in transit included
+        local n = 0
+        for _, field in ipairs(call('HKEYS', key_of(worker))) do
+            if string.find(field, TOKEN) or string.byte(field) == 126 then n = n + 1 end
+        end
+        return n
+    end
+
     -- Where nobody called for so long that some would be taken for dead, it was the server that was away, or its clock was set
     -- ahead. Nobody died of it: all may be silent for longer, by as much.
     local function sit_out(lease)
@@ -76,6 +84,7 @@ local workers = (function()
 
     return {
         ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, tokens_of = tokens_of,
+        held_by = held_by,
         renew = renew, ends_at = ends_at, give_back = give_back, set_free = set_free, forget = forget,
         wake_all = wake_all,
     }
