@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.models.backends import BackendChoice, scheme_of
+from mocra_scrapy.models.log import LogOptions
 from mocra_scrapy.models.redaction import redact_url
+from mocra_scrapy.settings.kafka import read_kafka
 from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def read_backends(settings: BaseSettings) -> BackendChoice:
         read.text("MOCRA_KEY_PREFIX", "a text"),
         read.mapping("MOCRA_REDIS_OPTIONS"),
         read.mapping("MOCRA_KAFKA_OPTIONS"),
+        read_kafka(settings) if scheme_of(queue) == "kafka" else LogOptions(),
     )
 
 

@@ -39,7 +39,7 @@ class KafkaBackend:
     *state*, which this backend opens and closes.
 
     Args:
-        url: ``kafka://host:9092,host:9092``.
+        url: ``kafka://host:9092,host:9092``, perhaps with ``/prefix``.
         state: see :class:`~mocra_scrapy.interfaces.ILoggedQueue`: its queue is the window.
         prefix: what topics and the group begin with.
         options: ``MOCRA_KAFKA_OPTIONS``.
@@ -68,10 +68,11 @@ class KafkaBackend:
         clock: Callable[[], float] = time.time,
     ) -> None:
         need_client(setting, "kafka://")
-        self._address = read_address(setting, url, options or {})
+        self._address = read_address(setting, url, options or {}, takes_prefix=True)
         self.url = f"kafka://{self._address.bootstrap}"
         self.state, self.shared, self.durable = state, state.shared, True
-        self._prefix, self._setting, self._clock = prefix, setting, clock
+        self._prefix = prefix if self._address.prefix is None else self._address.prefix
+        self._setting, self._clock = setting, clock
         self._options = log or LogOptions()
 
     def __getattr__(self, name: str) -> Any:

@@ -12,6 +12,7 @@ says something:
 ``again``     ``1``: no budget counts it as new
 ``run``       the run of the crawl, and ``born`` its record
 ``due``       epoch seconds before which it is not to be handed out
+``filtered``  its fingerprint, where somebody may want the filter to forget it
 ============  ====================================================================================
 
 Anybody may write to a topic: what is read is untrusted.
@@ -61,6 +62,8 @@ def message_of(outgoing: Outgoing, now: float) -> dict[str, Any]:
     due = now + entry.delay if outgoing.due is None and entry.delay > 0 else outgoing.due
     if due is not None:
         headers.append(("due", repr(due).encode()))
+    if outgoing.fingerprint is not None:
+        headers.append(("filtered", outgoing.fingerprint))
     return {"value": entry.body, "key": entry.slot.encode("utf-8", "surrogatepass"), "headers": headers}
 
 
@@ -71,8 +74,8 @@ def read_message(place: LogPartition, raw: Raw, now: float) -> LogRecord | Unrea
         entry = _entry(raw, found, now)
         run, born = _whole(found.get("run", b"0")), _whole(found.get("born", b"0"))
     except (ValueError, RecursionError) as error:  # not UTF-8, no JSON: ValueErrors as well
-        return Unreadable(place, raw.offset, str(error), raw.value or b"")
-    return LogRecord(place, raw.offset, entry, run, born, raw.size)
+        return Unreadable(place, raw.offset, str(error), raw.value or b"", (raw.key or b"").decode(errors="replace"))
+    return LogRecord(place, raw.offset, entry, run, born, raw.size, found.get("filtered"))
 
 
 def _entry(raw: Raw, found: Mapping[str, bytes], now: float) -> Entry:

@@ -22,6 +22,7 @@ class Outgoing:
         token: stands for it as long as the writer knows it: writing the same one again only waits.
         run, born: the crawl's record in whose course it was made.
         due: epoch seconds before which it is not to be handed out; ``None``: *entry*'s delay, from now.
+        fingerprint: goes with it; *entry*'s own does not, because what is in the log has passed the filter.
     """
 
     token: Hashable
@@ -29,6 +30,7 @@ class Outgoing:
     run: int = 0
     born: int = 0
     due: float | None = None
+    fingerprint: bytes | None = None
 
 
 class Written(NamedTuple):
@@ -124,6 +126,7 @@ class LogRecord:
     Attributes:
         entry: with what is left of its delay, and without its fingerprint.
         size: bytes of the message.
+        fingerprint: as it was given to the writer.
     """
 
     partition: LogPartition
@@ -132,16 +135,18 @@ class LogRecord:
     run: int = 0
     born: int = 0
     size: int = 0
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A message that is none of ours, or damaged."""
+    """A message that is none of ours, or damaged. *slot*: its key, as far as it is one."""
 
     partition: LogPartition
     offset: int
     reason: str
     value: bytes = field(repr=False)
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

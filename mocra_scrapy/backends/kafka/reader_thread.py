@@ -46,6 +46,7 @@ class ReaderThread:
         self._committing: list[tuple[dict[LogPartition, Commit], Committed]] = []
         self._paused: set[LogPartition] = set()
         self._begun: set[LogPartition] = set()
+        self._stuck: set[LogPartition] = set()
         self._later: dict[LogPartition, Start] = {}
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name="mocra kafka reader", daemon=True)
@@ -81,7 +82,13 @@ class ReaderThread:
             self._ahead.begin(partition, start)
             place = self._place(partition, self._ahead.expected(partition) or 0)
             try:
-                consumer.seek(place)
+                if partition in self._stuck:
+                    # A client whose offset was out of range does not seek any more.
+                    consumer.incremental_unassign([place])
+                    consumer.incremental_assign([place])
+                    self._stuck.discard(partition)
+                else:
+                    consumer.seek(place)
             except KafkaException as error:
                 logger.debug("Partition %s can't be sought yet: %s", partition, error)
                 self._ahead.drop((partition,))
@@ -158,6 +165,7 @@ class ReaderThread:
             self._paused.clear()
             self._begun.clear()
             self._later.clear()
+            self._stuck.clear()
             committing, self._committing = self._committing, []
             for ours, done in committing:
                 done(dict.fromkeys(ours, "the client ended"))
@@ -183,6 +191,7 @@ class ReaderThread:
     def _balance(self, consumer: Consumer, members: Membership) -> None:
         """Pause what is full, go on with what is not."""
         self._begun &= members.owned
+        self._stuck &= members.owned
         self._paused &= self._begun
         full = self._ahead.full() & self._begun
         for partitions, change in ((full - self._paused, consumer.pause), (self._paused - full, consumer.resume)):
@@ -231,6 +240,7 @@ class ReaderThread:
         elif code in (Codes._AUTO_OFFSET_RESET, Codes.OFFSET_OUT_OF_RANGE) and topic is not None:
             partition = self._names.partition(topic, message.partition() or 0)
             position = self._ahead.expected(partition)
+            self._stuck.add(partition)
             if position is not None and partition in self._begun:
                 self._ahead.drop((partition,))
                 self._begun.discard(partition)
@@ -259,7 +269,8 @@ class ReaderThread:
         classic = {
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(self._options.session_timeout * 1000),
-            "heartbeat.interval.ms": max(100, int(self._options.session_timeout * 100)),
+            # Members hear of a rebalance by their next heartbeat.
+            "heartbeat.interval.ms": max(100, min(1000, int(self._options.session_timeout * 100))),
         }
         ours: dict[str, Any] = {
             "group.id": self._names.group,
