@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two commits, between two looks where nothing happens, and after a failure.
 PACE, IDLE, AGAIN = 0.5, 2.0, 1.0
+#: Seconds between two looks at what is finished where partitions wait for it.
+SOON = 0.05
+#: Requests in the window below which it is fed at once.
+LOW = 100
 #: Messages of one feed; notes of one partition that are asked for at once.
 PART, NOTES = 500, 2000
 #: Messages that others fed, from which on they are skipped rather than read.
@@ -60,7 +64,7 @@ class Feeder:
         self._pending: list[LogBatch] = []  # taken, perhaps not fed yet
         self._state = LogState()
         self._kicked = asyncio.Event()
-        self._looked = 0.0
+        self._looked = self._collected = 0.0
         self._told = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -96,7 +100,7 @@ class Feeder:
         """So much is in the window now."""
         before, room = self._readings.room, self._log.options.window - size.pending
         self._readings.room = room
-        if before <= 0 < room or (not size.pending and self._backlog.size):
+        if before <= 0 < room or (size.pending < LOW and self._backlog.size):
             self._kicked.set()
 
     def begin_anew(self) -> None:
@@ -154,6 +158,8 @@ class Feeder:
         if not self._pending:
             limits = self._readings.limits()
             self._pending = self._reader.take(PART, [partition for partition, n in limits.items() if not n], limits)
+            if not self._pending and not all(limits.values()) and time.monotonic() - self._collected >= SOON:
+                await self._collect(self._readings)  # they wait for what is finished meanwhile
         fed = bool(self._pending)
         if fed:
             await self._feed(self._pending)
@@ -199,7 +205,9 @@ class Feeder:
             await asyncio.wait_for(self._collect(mine), patience)
             commits = self._readings.commits(mine)
         except (MocraError, asyncio.TimeoutError) as error:
-            logger.warning("What is finished was not committed before others read on: %s", error or "no time was left")
+            logger.warning(
+                "What is finished was not committed before others read on: %s", str(error) or "no time was left"
+            )
         self._drop(news.partitions)
         self._reader.release(news.partitions, commits)
 
@@ -319,6 +327,7 @@ class Feeder:
         await self._window.feed(confirm=self._readings.confirmed(done))
 
     async def _collect(self, partitions: Iterable[LogPartition]) -> None:
+        self._collected = time.monotonic()
         names = [str(partition) for partition in partitions if partition in self._readings]
         if names:
             self._take_in(await self._window.feed(collect=names, most=NOTES))
