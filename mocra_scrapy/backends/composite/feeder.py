@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.composite.backlog import Backlog
 from mocra_scrapy.backends.composite.beginnings import begin
+from mocra_scrapy.backends.composite.gaps import tell_gap, tell_grown
 from mocra_scrapy.backends.composite.partitions import Reading, Readings
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_reader import LogReader
@@ -32,7 +33,6 @@ from mocra_scrapy.backends.kafka.offsets import Finished, Runs
 from mocra_scrapy.exceptions import BackendUnavailable, MocraError
 from mocra_scrapy.interfaces import ILoggedQueue
 from mocra_scrapy.models import Entry, Fed, Feed, LogState, QueueSize
-from mocra_scrapy.models.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -182,14 +182,7 @@ class Feeder:
         elif isinstance(news, Truncated):
             await self._gone({news.partition: news.gap}, is_stopped=True)
         elif isinstance(news, Grown):
-            logger.warning(
-                "Crawl %r: tier %s of its log has %d partitions now, it had %d. Requests of a slot may be in two of them"
-                " until those that were there are done",
-                crawl,
-                news.tier,
-                news.now,
-                news.before,
-            )
+            tell_grown(crawl, news)
             await begin(self._window, self._reader.lookup, crawl)
         elif isinstance(news, Trouble):
             logger.warning("The log of crawl %r can't be read for now: %s", crawl, news.error)
@@ -245,34 +238,13 @@ class Feeder:
 
     async def _gone(self, gaps: Mapping[LogPartition, Gap], *, is_stopped: bool = False) -> None:
         """The log does not have what is to be read. *is_stopped*: it has to be begun anew."""
-        crawl = self._log.names.crawl
         for partition, gap in gaps.items():
-            topic = self._log.names.topic(partition.tier)
+            tell_gap(self._log.names, partition, gap)
             if gap.kind == "deleted":
-                logger.error(
-                    "Crawl %r: %s of topic %s, partition %d, were deleted before anybody read them (%d to %d): they are"
-                    " lost. Raise retention.ms of the topic, see scrapy mocra check",
-                    crawl,
-                    counted(gap.first - gap.position, "request"),
-                    topic,
-                    partition.number,
-                    gap.position,
-                    gap.first - 1,
-                )
                 await self._feed([LogBatch(partition, gap.position, gap.first, ())])
                 reading = self._readings.get(partition)
                 if is_stopped and reading is not None:
                     await self._reader.begin({partition: Start(gap.first, reading.skip)})
-            elif gap.kind == "beyond":
-                logger.error(
-                    "Crawl %r: topic %s, partition %d, ends at %d, and was read up to %d: it was truncated or made anew."
-                    " Nothing of it is read. If it is meant to be as it is, start over: scrapy mocra reset",
-                    crawl,
-                    topic,
-                    partition.number,
-                    gap.end,
-                    gap.position,
-                )
 
     # ------------------------------------------------------------------ into the window
 
