@@ -30,7 +30,7 @@ from mocra_scrapy.backends.kafka.log_values import (
     Truncated,
 )
 from mocra_scrapy.backends.kafka.offsets import Finished, Runs
-from mocra_scrapy.exceptions import BackendUnavailable, MocraError
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.interfaces import ILoggedQueue
 from mocra_scrapy.models import Entry, Fed, Feed, LogState, QueueSize
 
@@ -120,13 +120,11 @@ class Feeder:
             try:
                 busy = await self._turn()
                 self._told = ""
-            except BackendUnavailable as error:
-                busy = False
-                self._tell_once("The log of crawl %r waits: %s", error)
-                await asyncio.sleep(AGAIN)
             except MocraError as error:
                 busy = False
-                self._tell_once("The log of crawl %r can't be read: %s", error)
+                if str(error) != self._told:  # once for each reason
+                    self._told = str(error)
+                    logger.warning("The log of crawl %r is not fed for now: %s", self._log.names.crawl, error)
                 await asyncio.sleep(AGAIN)
             except Exception:
                 busy = False
@@ -134,11 +132,6 @@ class Feeder:
                 await asyncio.sleep(AGAIN)
             if not busy:
                 await self._rest()
-
-    def _tell_once(self, text: str, error: MocraError) -> None:
-        if str(error) != self._told:
-            self._told = str(error)
-            logger.warning(text, self._log.names.crawl, error)
 
     async def _rest(self) -> None:
         """Until there is something to do, or is to be looked at."""
