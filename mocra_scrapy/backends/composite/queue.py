@@ -181,8 +181,10 @@ class KafkaRequestQueue(Window):
         return replace(size, pending=size.pending + left) if left else size
 
     async def size(self) -> QueueSize:
-        known, ends, size = await self.window.log_state(), await self._lookup.ends(), await self.window.size()
-        return replace(size, pending=size.pending + unread(ends, known.positions)) if known.log_run else size
+        known, size = await self.window.log_state(), await self.window.size()
+        if not known.positions:  # it never began, and may have no topics
+            return size
+        return replace(size, pending=size.pending + unread(await self._lookup.ends(), known.positions))
 
     # ------------------------------------------------------------------ the end
 
