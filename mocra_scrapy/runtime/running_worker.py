@@ -85,9 +85,10 @@ class RunningWorker(Protocol):
 
 
 class Budgets(Protocol):
-    """What a worker counts for ``MOCRA_BUDGETS``."""
+    """What a worker counts for ``MOCRA_BUDGETS``. *is_on*: whether there are any."""
 
     rules: BudgetRules
+    is_on: bool
 
     def change(self, rules: BudgetRules) -> None:
         """*rules* hold from now on."""
