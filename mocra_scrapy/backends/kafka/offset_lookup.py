@@ -15,6 +15,7 @@ from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Marks
 from mocra_scrapy.backends.kafka.metadata import decode
 from mocra_scrapy.backends.kafka.offsets import Runs
+from mocra_scrapy.backends.kafka.reading_trouble import meaning_of_reading
 
 if TYPE_CHECKING:
     from confluent_kafka import TopicPartition
@@ -60,8 +61,8 @@ class OffsetLookup:
 
         def ask() -> dict[LogPartition, Marks]:
             wanted = self._all(0.0) if some is None else some
-            committed = self._committed(wanted)  # first: what is committed then is not beyond the end
             first = self._offsets(wanted, newest=False)
+            committed = self._committed(wanted)  # before the end: what is committed then is not beyond it
             end = self._offsets(wanted, newest=True)
             return {
                 partition: self._marks(partition, first[partition], end[partition], *committed[partition])
@@ -149,25 +150,25 @@ class OffsetLookup:
         return {self._names.partition(place.topic, place.partition): answer for place, answer in answers.items()}
 
     def _committed(self, some: Collection[LogPartition]) -> dict[LogPartition, tuple[int | None, str | None]]:
-        from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+        """By a consumer that joins no group. An AdminClient would do, but librdkafka (2.16) crashes the
+        process when ``list_consumer_group_offsets`` meets a group whose coordinator has just changed.
+        """
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-        group = self._names.group
-        asked = [TopicPartition(self._names.topic(partition.tier), partition.number) for partition in some]
-        answers = self._admin.ask(
-            lambda client: client.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, asked)], request_timeout=PATIENCE
-            )
-        )
+        group, ears = self._names.group, self._admin.ears
         found: dict[LogPartition, tuple[int | None, str | None]] = dict.fromkeys(some, (None, None))
+        asked = [TopicPartition(self._names.topic(partition.tier), partition.number) for partition in some]
+        consumer = Consumer({**ears.config(), "group.id": group, "enable.auto.commit": False})
         try:
-            places = answers[group].result().topic_partitions
+            for place in consumer.committed(asked, PATIENCE):
+                if place.error is not None:
+                    raise meaning(place.error, place.topic, self._setting, ears)
+                if place.offset >= 0:
+                    found[self._names.partition(place.topic, place.partition)] = (place.offset, place.metadata)
         except KafkaException as error:
-            raise meaning(error.args[0], f"{group} (group)", self._setting, self._admin.ears) from error
-        for place in places:
-            if place.error is not None:
-                raise meaning(place.error, place.topic, self._setting, self._admin.ears)
-            if place.offset >= 0:
-                found[self._names.partition(place.topic, place.partition)] = (place.offset, place.metadata)
+            raise meaning_of_reading(error.args[0], "", self._setting, ears) from error
+        finally:
+            consumer.close()
         return found
 
     def _marks(
