@@ -20,7 +20,17 @@ from confluent_kafka.admin import (
 from mocra_scrapy.backends.kafka import log_reader
 from mocra_scrapy.backends.kafka.admin import Admin
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
-from mocra_scrapy.backends.kafka.log_values import Gap, Grown, Lost, Outgoing, Recovered, Start, Trouble, Truncated
+from mocra_scrapy.backends.kafka.log_values import (
+    Commit,
+    Gap,
+    Grown,
+    Lost,
+    Outgoing,
+    Recovered,
+    Start,
+    Trouble,
+    Truncated,
+)
 from mocra_scrapy.backends.kafka.log_writer import LogWriter
 from mocra_scrapy.backends.kafka.metadata import encode
 from mocra_scrapy.backends.kafka.offset_lookup import OffsetLookup
@@ -249,3 +259,50 @@ async def test_a_member_that_stood_still_loses_its_partitions_and_comes_back(kaf
         await member.until_it_owns(count_of(log))
         await fill(writer, 10, 10)
         assert await member.until_it_has(20) == list(range(20))
+
+
+async def test_over_tls_with_the_rights_that_the_guide_grants(kafka: KafkaBroker) -> None:
+    """SCRAM, and ACLs for the crawl's topics and group; another user may do nothing there."""
+    plain = log_on(kafka.bootstrap, partitions=1)
+    await asyncio.to_thread(create_log, Admin(plain.address), plain)
+    granted = [
+        (ResourceType.TOPIC, operation)
+        for operation in (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+    ]
+    granted += [(ResourceType.GROUP, AclOperation.READ), (ResourceType.GROUP, AclOperation.DESCRIBE)]
+    rules = [
+        AclBinding(
+            kind,
+            plain.names.group,
+            ResourcePatternType.PREFIXED,
+            "User:alice",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        for kind, operation in granted
+    ]
+    admin = kafka.admin()
+    for done in admin.create_acls(rules).values():
+        done.result(60)
+    log = log_on(kafka.tls, kafka.login("alice"), crawl=plain.names.crawl, partitions=1, create=False)
+    deadline = time.monotonic() + LIMIT
+    while True:  # rights are known a moment later
+        try:
+            await (writer := LogWriter(log)).open()
+            break
+        except ConfigurationError:
+            assert time.monotonic() < deadline
+    await writer.close()
+    async with writing(log) as writer, reading(log) as member:
+        await fill(writer, 10)
+        assert await member.until_it_has(10) == list(range(10))
+        assert await member.reader.commit({PLACE: Commit(10)}) == {}
+    theirs = log_on(kafka.tls, kafka.login("bob"), crawl=plain.names.crawl, partitions=1, create=False)
+    with pytest.raises(ConfigurationError, match=r"this user may not|there is no topic"):
+        await LogWriter(theirs).open()
+    with pytest.raises(ConfigurationError, match=r"MOCRA_KAFKA_OPTIONS: .*[Aa]uthentication"):
+        await LogWriter(log_on(kafka.tls, kafka.login("alice", "wrong"))).open()
+    no_ca = {name: value for name, value in kafka.login("alice").items() if name != "ssl.ca.location"}
+    with pytest.raises(ConfigurationError, match=r"MOCRA_KAFKA_OPTIONS: .*certificate"):
+        await LogWriter(log_on(kafka.tls, no_ca)).open()
