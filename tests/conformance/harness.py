@@ -52,9 +52,10 @@ class Harness(ABC):
 
     Attributes:
         shards: over how many parts its queues are spread, unless a test says otherwise.
+        is_late: whether what is pushed may become leasable a moment later.
     """
 
-    shards = 1
+    shards, is_late = 1, False
 
     def __init__(self) -> None:
         self.backends: list[IBackend] = []
