@@ -286,6 +286,23 @@ class SlotGivenUp(Event):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUsed(Event):
+    """What the HTTP cache did for a worker, when it ends; not where it was not asked. ``stale`` are part
+    of the hits, ``validated`` pages were asked for and found unchanged. Bytes are of bodies; of
+    ``stored_bytes`` as they are stored.
+    """
+
+    name: ClassVar[str] = "cache.used"
+    hits: int
+    misses: int
+    validated: int
+    stale: int
+    stored_bytes: int
+    saved_bytes: int
+    saved_seconds: float
+
+
 def _kinds(cls: type[Event]) -> dict[str, type[Event]]:
     found = {cls.name: cls} if cls.name else {}
     for kind in cls.__subclasses__():
