@@ -31,6 +31,7 @@ PARTS = {
     "cache-suite": ["pytest", "-q", "tests/cache_suite"],
     "refusals": ["pytest", "-q", "tests/conformance/test_refusal_rules.py"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
+    "conformance-kafka": ["pytest", "-q", "-n", "3", "-k", "kafka", "tests/conformance"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
 }
@@ -38,6 +39,7 @@ PARTS = {
 #: What a part is told beside.
 ENVIRONMENT = {
     "cache-suite": {"CACHE_SUITE": "private,shared"},
+    "conformance-kafka": {"TESTS_KAFKA_SUITE": "1"},
     "cron-leaders": {"CHAOS_INSTANTS": "200"},
     "refusals": {"STRIDE": "1"},
 }

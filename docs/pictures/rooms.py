@@ -60,7 +60,7 @@ BANDS = [
 #: Boxes that hold others; their name stands in the lower left corner.
 HOUSES = [
     Box("worker", "rooms", A - 12, 272, 564, 248, "the inside of one process"),
-    Box("backends", "backends", A - 12, 708, 564, 108, "open_backend makes one of them of a URL"),
+    Box("backends", "backends", A - 12, 708, E + ROOM - A + 24, 108, "open_by_role makes one of them of URLs"),
 ]
 
 BOXES = [
@@ -116,7 +116,8 @@ BOXES = [
     Box("memory", "backends", B, 724, 118, note="in-process"),
     Box("queue", "queue", 346, 724, 90, note="of a crawl", step=5),
     Box("redis", "backends", 452, 724, 118, note="Lua scripts"),
-    Box("kafka", "backends", D, 724, ROOM, note="items go there"),
+    Box("kafka", "backends", D, 724, ROOM, note="a log, and items"),
+    Box("composite", "backends", E, 724, ROOM, note="a log over a queue"),
 ]
 
 #: x of the lines: done, coming in, going out; down to the queue and back.

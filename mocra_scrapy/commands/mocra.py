@@ -27,6 +27,7 @@ VERBS = {
     "check": ("check", "compare what is counted of a crawl with what is stored of it, and repair it"),
     "dead": ("dead", "list, show, parse, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
+    "kafka": ("kafka", "create the topics of a crawl's log on Kafka, or compare them with what it needs"),
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
     "push": ("push", "put requests into a crawl: URLs or seeds in JSON"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),

@@ -13,6 +13,9 @@ MOCRA_FAST = (
     False  # True: Scrapy settings that make a page cheaper where the project has none of its own, see docs/guides/speed
 )
 MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
+MOCRA_QUEUE_BACKEND: str | None = None  # where requests are, as kafka://host:9092; None: MOCRA_BACKEND
+MOCRA_STATE_BACKEND: str | None = None  # where leaders, locks and shared values are; None: MOCRA_BACKEND
+MOCRA_EVENTS_BACKEND: str | None = None  # where events go that MOCRA_EVENTS gives no place; None: MOCRA_BACKEND
 MOCRA_REDIS_OPTIONS: dict[
     str, object
 ] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
@@ -140,6 +143,17 @@ MOCRA_REDIS_ITEMS_KIND = "stream"  # "stream" | "list" | "hash"
 MOCRA_REDIS_ITEMS_MAXLEN = 0  # entries of the stream or list, about; the oldest go first; 0: without limit
 MOCRA_REDIS_ITEMS_ID: list[str] = []  # fields by which an item is known in a hash
 MOCRA_KAFKA_OPTIONS: dict[str, object] = {}  # options of librdkafka, for every client of Kafka
+MOCRA_KAFKA_PARTITIONS = 12  # of each topic of a crawl's log: so many workers at most read at a time
+MOCRA_KAFKA_REPLICATION = 3  # copies of each partition
+MOCRA_KAFKA_MIN_INSYNC: int | None = None  # copies written before a request counts as stored; None: one less than that
+MOCRA_KAFKA_RETENTION: float | None = None  # s for which messages are kept at least, read or not; None: without limit
+MOCRA_KAFKA_CREATE_TOPICS = False  # True: the first worker creates topics that are missing
+MOCRA_KAFKA_GROUP_PROTOCOL = "classic"  # "classic" (cooperative-sticky) | "consumer" (KIP-848, brokers from 4.0 on)
+MOCRA_KAFKA_SESSION_TIMEOUT = 30.0  # s without a sign of life after which a worker's partitions go to others
+MOCRA_KAFKA_REVOKE_TIMEOUT = 5.0  # s for which a partition that goes to another worker is held back to be settled
+MOCRA_KAFKA_WINDOW = 10_000  # requests that are worked on at a time, in the state's backend, about
+MOCRA_KAFKA_AHEAD = 1000  # requests of each partition that are read ahead
+MOCRA_KAFKA_AHEAD_BYTES = 16_777_216  # bytes of all of them in a worker, about
 MOCRA_KAFKA_ITEMS_URL: str | None = None  # kafka://host:port,host:port of KafkaPipeline
 MOCRA_KAFKA_ITEMS_TOPIC: str | None = None  # its topic, which must be there
 MOCRA_KAFKA_ITEMS_KEY: list[str] = []  # fields that make a message's key; none: no key

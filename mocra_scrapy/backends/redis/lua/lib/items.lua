@@ -14,6 +14,7 @@ local items = (function()
     end
 
     local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
+    local ORIGIN = 30  -- what the last part of a tag begins with that is no name, see log.lua
 
     local function is_tagged(item)
         local sent = string.byte(item)
@@ -175,7 +176,8 @@ local items = (function()
             local length, names, number = struct.unpack('>H', string.sub(item, at + 1, at + 2)), {}, nil
             if length == 0 then return nil end
             for part in string.gmatch(string.sub(item, at + 3, at + 2 + length), '[^\31]*') do
-                if not number then number = part elseif part ~= '' then names[#names + 1] = part end
+                if not number then number = part
+            elseif part ~= '' and string.byte(part) ~= ORIGIN then names[#names + 1] = part end
             end
             return number, names
         end

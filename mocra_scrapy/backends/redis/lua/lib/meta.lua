@@ -29,8 +29,15 @@
 --   delayed          zset    '<14 hex digits>' .. placed item -> due, ms              empty
 --   workers          zset    worker -> end of its lease, ms                           it leaves or dies; an hour after
 --                                                                                     the end
---   w:<worker>       hash    token -> placed item; call: its last call, see           it leaves or dies; an hour after
---                            exchange.lua; suspect: token of the one it holds;        the end
+--   log              hash    run: for which it was said where a log begins; moves:    reset; all but moves: a record
+--                            entries that went into it; from:<partition>: where that  that is begun anew
+--                            is; at:<partition>: up to where it was fed
+--   done:<partition> set     offsets of it that are finished, '<n>' or '<first>-<n>'  told and confirmed; a later run
+--                            up to but for n; see log.lua                             begins its log
+--   w:<worker>       hash    token -> placed item; '~' and token -> ms when it is     it leaves or dies; an hour after
+--                            due, ':', placed item, of what is in transit, see        the end
+--                            transit.lua; call: its last call, see exchange.lua;
+--                            suspect: token of the one it holds;
 --                            robbed: set when something was taken from it; fades: set
 --                            while it has a time limit; mail:
 --                            packed {permits: name -> how many to come down to,
