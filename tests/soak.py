@@ -22,6 +22,7 @@ PARTS = {
     "simulation": ["tests.simulation", "--seeds", "10000"],
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
     "politeness-simulation": ["tests.simulation.politeness", "--seeds", "2000", "--shrink"],
+    "politeness-simulation-robots": ["tests.simulation.politeness", "--robots", "--seeds", "2000"],
     "politeness-simulation-redis": ["tests.simulation.politeness", "--backend", "redis", "--seeds", "400", "--shrink"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
     "stored-items": ["tests.e2e.stored"],

@@ -106,7 +106,7 @@ class FeedbackMiddleware:
             self._state.not_sent(request)
             return response
         slot, kind = self._slot_of(request), kind_of_status(response.status)
-        if (budgets := self._state.budgets) is not None and budgets.rules:
+        if (budgets := self._state.budgets) is not None and budgets.is_on:
             budgets.spent(request, slot, len(response.body), failed=bool(kind))
         self._tell(slot, kind, sent_at)
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
@@ -149,7 +149,7 @@ class FeedbackMiddleware:
             self._tell(name, kind, sent_at)
             return
         slot = self._slot_of(request)
-        if (budgets := self._state.budgets) is not None and budgets.rules:
+        if (budgets := self._state.budgets) is not None and budgets.is_on:
             budgets.spent(request, slot, 0, failed=True)
         self._tell(slot, kind, sent_at)
         self._stalls.failed(slot, sent_at, 0.0, f"{kind}: {str(exception)[:100]}")

@@ -9,6 +9,7 @@ that has those that are worked on.
 ``feeder.py``        what was read of the log goes into the window, what is finished is committed
 ``partitions.py``    how far a partition is: fed, finished, committed
 ``beginnings.py``    where a run begins in the log
+``gaps.py``          what is told where the log does not have what is to be read
 ``backlog.py``       how much is in the log that is not in the window
 ===================  =============================================================================
 """

@@ -88,7 +88,7 @@ class KafkaBackend:
     async def open(self, timeout: float = 15.0) -> ServerReport:
         report = await self.state.open(timeout)
         facts = {"requests": self.url, "state": self.state.url, **report.facts}
-        return ServerReport(facts, report.warnings)
+        return ServerReport(facts, [f"{self.state.url}: {warning}" for warning in report.warnings])
 
     def request_queue(self, crawl: str, options: QueueOptions) -> IRequestQueue:
         window = self.state.request_queue(crawl, options)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.composite.backlog import Backlog
 from mocra_scrapy.backends.composite.beginnings import begin
+from mocra_scrapy.backends.composite.gaps import tell_gap, tell_grown
 from mocra_scrapy.backends.composite.partitions import Reading, Readings
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_reader import LogReader
@@ -29,15 +30,18 @@ from mocra_scrapy.backends.kafka.log_values import (
     Truncated,
 )
 from mocra_scrapy.backends.kafka.offsets import Finished, Runs
-from mocra_scrapy.exceptions import BackendUnavailable, MocraError
+from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.interfaces import ILoggedQueue
 from mocra_scrapy.models import Entry, Fed, Feed, LogState, QueueSize
-from mocra_scrapy.models.wording import counted
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two commits, between two looks where nothing happens, and after a failure.
 PACE, IDLE, AGAIN = 0.5, 2.0, 1.0
+#: Seconds between two looks at what is finished where partitions wait for it.
+SOON = 0.05
+#: Requests in the window below which it is fed at once.
+LOW = 100
 #: Messages of one feed; notes of one partition that are asked for at once.
 PART, NOTES = 500, 2000
 #: Messages that others fed, from which on they are skipped rather than read.
@@ -60,7 +64,7 @@ class Feeder:
         self._pending: list[LogBatch] = []  # taken, perhaps not fed yet
         self._state = LogState()
         self._kicked = asyncio.Event()
-        self._looked = 0.0
+        self._looked = self._collected = 0.0
         self._told = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -96,7 +100,7 @@ class Feeder:
         """So much is in the window now."""
         before, room = self._readings.room, self._log.options.window - size.pending
         self._readings.room = room
-        if before <= 0 < room or (not size.pending and self._backlog.size):
+        if before <= 0 < room or (size.pending < LOW and self._backlog.size):
             self._kicked.set()
 
     def begin_anew(self) -> None:
@@ -116,13 +120,11 @@ class Feeder:
             try:
                 busy = await self._turn()
                 self._told = ""
-            except BackendUnavailable as error:
-                busy = False
-                self._tell_once("The log of crawl %r waits: %s", error)
-                await asyncio.sleep(AGAIN)
             except MocraError as error:
                 busy = False
-                self._tell_once("The log of crawl %r can't be read: %s", error)
+                if str(error) != self._told:  # once for each reason
+                    self._told = str(error)
+                    logger.warning("The log of crawl %r is not fed for now: %s", self._log.names.crawl, error)
                 await asyncio.sleep(AGAIN)
             except Exception:
                 busy = False
@@ -130,11 +132,6 @@ class Feeder:
                 await asyncio.sleep(AGAIN)
             if not busy:
                 await self._rest()
-
-    def _tell_once(self, text: str, error: MocraError) -> None:
-        if str(error) != self._told:
-            self._told = str(error)
-            logger.warning(text, self._log.names.crawl, error)
 
     async def _rest(self) -> None:
         """Until there is something to do, or is to be looked at."""
@@ -154,6 +151,8 @@ class Feeder:
         if not self._pending:
             limits = self._readings.limits()
             self._pending = self._reader.take(PART, [partition for partition, n in limits.items() if not n], limits)
+            if not self._pending and not all(limits.values()) and time.monotonic() - self._collected >= SOON:
+                await self._collect(self._readings)  # they wait for what is finished meanwhile
         fed = bool(self._pending)
         if fed:
             await self._feed(self._pending)
@@ -176,14 +175,7 @@ class Feeder:
         elif isinstance(news, Truncated):
             await self._gone({news.partition: news.gap}, is_stopped=True)
         elif isinstance(news, Grown):
-            logger.warning(
-                "Crawl %r: tier %s of its log has %d partitions now, it had %d. Requests of a slot may be in two of them"
-                " until those that were there are done",
-                crawl,
-                news.tier,
-                news.now,
-                news.before,
-            )
+            tell_grown(crawl, news)
             await begin(self._window, self._reader.lookup, crawl)
         elif isinstance(news, Trouble):
             logger.warning("The log of crawl %r can't be read for now: %s", crawl, news.error)
@@ -199,7 +191,9 @@ class Feeder:
             await asyncio.wait_for(self._collect(mine), patience)
             commits = self._readings.commits(mine)
         except (MocraError, asyncio.TimeoutError) as error:
-            logger.warning("What is finished was not committed before others read on: %s", error or "no time was left")
+            logger.warning(
+                "What is finished was not committed before others read on: %s", str(error) or "no time was left"
+            )
         self._drop(news.partitions)
         self._reader.release(news.partitions, commits)
 
@@ -237,34 +231,13 @@ class Feeder:
 
     async def _gone(self, gaps: Mapping[LogPartition, Gap], *, is_stopped: bool = False) -> None:
         """The log does not have what is to be read. *is_stopped*: it has to be begun anew."""
-        crawl = self._log.names.crawl
         for partition, gap in gaps.items():
-            topic = self._log.names.topic(partition.tier)
+            tell_gap(self._log.names, partition, gap)
             if gap.kind == "deleted":
-                logger.error(
-                    "Crawl %r: %s of topic %s, partition %d, were deleted before anybody read them (%d to %d): they are"
-                    " lost. Raise retention.ms of the topic, see scrapy mocra check",
-                    crawl,
-                    counted(gap.first - gap.position, "request"),
-                    topic,
-                    partition.number,
-                    gap.position,
-                    gap.first - 1,
-                )
                 await self._feed([LogBatch(partition, gap.position, gap.first, ())])
                 reading = self._readings.get(partition)
                 if is_stopped and reading is not None:
                     await self._reader.begin({partition: Start(gap.first, reading.skip)})
-            elif gap.kind == "beyond":
-                logger.error(
-                    "Crawl %r: topic %s, partition %d, ends at %d, and was read up to %d: it was truncated or made anew."
-                    " Nothing of it is read. If it is meant to be as it is, start over: scrapy mocra reset",
-                    crawl,
-                    topic,
-                    partition.number,
-                    gap.end,
-                    gap.position,
-                )
 
     # ------------------------------------------------------------------ into the window
 
@@ -319,6 +292,7 @@ class Feeder:
         await self._window.feed(confirm=self._readings.confirmed(done))
 
     async def _collect(self, partitions: Iterable[LogPartition]) -> None:
+        self._collected = time.monotonic()
         names = [str(partition) for partition in partitions if partition in self._readings]
         if names:
             self._take_in(await self._window.feed(collect=names, most=NOTES))

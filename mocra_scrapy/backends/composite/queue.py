@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from zope.interface import implementer
 
@@ -33,7 +34,6 @@ from mocra_scrapy.models import (
     Finish,
     Job,
     Lease,
-    LogState,
     LogTurn,
     QueueSize,
     WorkerInfo,
@@ -42,8 +42,9 @@ from mocra_scrapy.models.wording import counted
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 PLAIN = LogTurn()
-#: Seconds to find out where a run begins; between two attempts.
+#: Seconds for what has to be done before a worker begins; between two attempts.
 PATIENCE, AGAIN = 15.0, 0.2
 
 
@@ -84,7 +85,7 @@ class KafkaRequestQueue(Window):
         async with self._opening:
             if self._feeder is None:
                 feeder = Feeder(self.window, self._log, self._backlog, self._clock)
-                await feeder.start()
+                await patiently(feeder.start)
                 self._feeder = feeder
         self._joined.add(worker)
         return state
@@ -92,28 +93,17 @@ class KafkaRequestQueue(Window):
     async def _open(self) -> None:
         async with self._opening:
             if not self._is_open:
-                await self._writer.open()
+                await patiently(self._writer.open)
                 self._is_open = True
 
     async def _begin(self, state: CrawlState) -> None:
         if self._began != (state.run, state.born):
             self._backlog.clear()
-            known = await self._where_it_begins()
+            known = await patiently(lambda: begin(self.window, self._lookup, self._log.names.crawl))
             self._backlog.fed(known.positions)
             self._began = state.run, state.born
             if self._feeder is not None:
                 self._feeder.begin_anew()
-
-    async def _where_it_begins(self) -> LogState:
-        """Brokers that were just started don't know at once who has the group."""
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return await begin(self.window, self._lookup, self._log.names.crawl)
-            except BackendUnavailable:
-                if time.monotonic() > until:
-                    raise
-            await asyncio.sleep(AGAIN)
 
     async def close_worker(self, worker: str) -> int:
         self._calls.pop(worker, None)
@@ -181,8 +171,10 @@ class KafkaRequestQueue(Window):
         return replace(size, pending=size.pending + left) if left else size
 
     async def size(self) -> QueueSize:
-        known, ends, size = await self.window.log_state(), await self._lookup.ends(), await self.window.size()
-        return replace(size, pending=size.pending + unread(ends, known.positions)) if known.log_run else size
+        known, size = await self.window.log_state(), await self.window.size()
+        if not known.positions:  # it never began, and may have no topics
+            return size
+        return replace(size, pending=size.pending + unread(await self._lookup.ends(), known.positions))
 
     # ------------------------------------------------------------------ the end
 
@@ -230,3 +222,17 @@ class KafkaRequestQueue(Window):
         self._is_open = False
         await self._writer.close()
         await self.window.close()
+
+
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """What *work* gives: brokers that were just started don't know at once who has the group, nor all topics
+    that were just created.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await work()
+        except BackendUnavailable:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(AGAIN)
