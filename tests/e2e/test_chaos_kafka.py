@@ -20,7 +20,7 @@ def test_nothing_is_lost_under_fire(kafka: KafkaBroker, tmp_path: Path) -> None:
     need_redis()
     report, chaos = run(
         tmp_path,
-        pages=400,
+        pages=250,
         seed=int(os.environ.get("CHAOS_SEED", "7")),
         protocol="classic",
         fire=Fire(kills=1, pauses=1, visits=1, brokers=0),
