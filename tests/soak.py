@@ -31,12 +31,17 @@ PARTS = {
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
+    "conformance-kafka": ["pytest", "-q", "-n", "3", "-k", "kafka", "tests/conformance"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
 }
 
 #: What a part is told beside.
-ENVIRONMENT = {"cron-leaders": {"CHAOS_INSTANTS": "200"}, "kafka-brokers": {"KAFKA_BROKERS": "3"}}
+ENVIRONMENT = {
+    "cron-leaders": {"CHAOS_INSTANTS": "200"},
+    "kafka-brokers": {"KAFKA_BROKERS": "3"},
+    "conformance-kafka": {"TESTS_KAFKA_SUITE": "1"},
+}
 
 
 def run(part: str) -> tuple[int, float, list[dict[str, Any]]]:

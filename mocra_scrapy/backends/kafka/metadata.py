@@ -107,6 +107,8 @@ def _checked(text: str, topic: str, partition: int, offset: int) -> bytes:
         raw = base64.b64decode(text[1:].encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise ValueError("it is damaged, or not ours") from None
+    if base64.b64encode(raw).decode("ascii") != text[1:]:  # base64 has bits that say nothing
+        raise ValueError("it is damaged, or not ours")
     if raw[:4] != _checksum(topic, partition, offset, raw[4:]):
         raise ValueError("its checksum is wrong: it is damaged, or of another offset")
     return raw[4:]

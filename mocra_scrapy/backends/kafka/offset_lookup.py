@@ -4,27 +4,25 @@ for whoever takes a partition over.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy._tasks import in_a_thread
 from mocra_scrapy.backends.kafka.admin import Admin
-from mocra_scrapy.backends.kafka.client import DOWN, PATIENCE, Ears, meaning, no_option
+from mocra_scrapy.backends.kafka.client import PATIENCE, meaning
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Marks
 from mocra_scrapy.backends.kafka.metadata import decode
 from mocra_scrapy.backends.kafka.offsets import Runs
+from mocra_scrapy.backends.kafka.reading_trouble import meaning_of_reading
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import TopicPartition
 
 T = TypeVar("T")
 #: Seconds for which the numbers of partitions are remembered.
 FRESH = 30.0
-#: Seconds of one question for what is committed, and before it is asked again.
-SLICE, AGAIN = 2.0, 0.1
 
 
 class OffsetLookup:
@@ -37,9 +35,6 @@ class OffsetLookup:
 
     def __init__(self, log: Log) -> None:
         self._admin, self._names, self._setting = Admin(log.address), log.names, log.setting
-        self._ears = Ears(log.address)
-        self._consumer: Consumer | None = None
-        self._making = threading.Lock()
         self._counts: dict[str, int] = {}
         self._counted = float("-inf")
 
@@ -155,46 +150,26 @@ class OffsetLookup:
         return {self._names.partition(place.topic, place.partition): answer for place, answer in answers.items()}
 
     def _committed(self, some: Collection[LogPartition]) -> dict[LogPartition, tuple[int | None, str | None]]:
-        from confluent_kafka import KafkaException, TopicPartition
-
-        asked = [TopicPartition(self._names.topic(partition.tier), partition.number) for partition in some]
-        found: dict[LogPartition, tuple[int | None, str | None]] = dict.fromkeys(some, (None, None))
-        if not asked:
-            return found
-        client, began = self._group(), time.monotonic()
-        while True:
-            try:
-                places = client.committed(asked, timeout=SLICE)
-                break
-            except KafkaException as error:
-                if self._ears.refused is not None or error.args[0].code() not in _not_yet():
-                    raise meaning(error.args[0], f"{self._names.group} (group)", self._setting, self._ears) from error
-                waited = time.monotonic() - began
-                if waited > PATIENCE or (self._ears.down and waited > DOWN):
-                    raise self._ears.unavailable() from error
-            time.sleep(AGAIN)
-        for place in places:
-            if place.error is not None:
-                raise meaning(place.error, place.topic, self._setting, self._ears)
-            if place.offset >= 0:
-                found[self._names.partition(place.topic, place.partition)] = (place.offset, place.metadata)
-        return found
-
-    def _group(self) -> Consumer:
-        """A client that knows the group, and is no member. An AdminClient can't be asked: where a coordinator
-        answers that it is not ready or not the one, librdkafka takes it for a consumer, and the process dies.
+        """By a consumer that joins no group. An AdminClient would do, but librdkafka (2.16) crashes the
+        process when ``list_consumer_group_offsets`` meets a group whose coordinator has just changed.
         """
-        from confluent_kafka import Consumer, KafkaException
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-        with self._making:
-            self._ears.clear()
-            if self._consumer is None:
-                ours = {"group.id": self._names.group, "enable.auto.commit": False}
-                try:
-                    self._consumer = Consumer({**self._ears.config(), **ours})
-                except (KafkaException, TypeError, ValueError) as error:
-                    raise no_option(error) from error
-            return self._consumer
+        group, ears = self._names.group, self._admin.ears
+        found: dict[LogPartition, tuple[int | None, str | None]] = dict.fromkeys(some, (None, None))
+        asked = [TopicPartition(self._names.topic(partition.tier), partition.number) for partition in some]
+        consumer = Consumer({**ears.config(), "group.id": group, "enable.auto.commit": False})
+        try:
+            for place in consumer.committed(asked, PATIENCE):
+                if place.error is not None:
+                    raise meaning(place.error, place.topic, self._setting, ears)
+                if place.offset >= 0:
+                    found[self._names.partition(place.topic, place.partition)] = (place.offset, place.metadata)
+        except KafkaException as error:
+            raise meaning_of_reading(error.args[0], "", self._setting, ears) from error
+        finally:
+            consumer.close()
+        return found
 
     def _marks(
         self, partition: LogPartition, first: int, end: int, committed: int | None, metadata: str | None
@@ -206,20 +181,3 @@ class OffsetLookup:
         if committed > end:  # of a topic that was there before
             return Marks(first, end, committed, Runs(), f"offset {committed} is beyond the end of the log, {end}")
         return Marks(first, end, committed, finished, problem)
-
-
-def _not_yet() -> frozenset[int]:
-    """Answers after which the question is worth repeating."""
-    from confluent_kafka import KafkaError as Codes
-
-    return frozenset(
-        {
-            Codes._TIMED_OUT,
-            Codes._WAIT_COORD,
-            Codes._TRANSPORT,
-            Codes._ALL_BROKERS_DOWN,
-            Codes.COORDINATOR_LOAD_IN_PROGRESS,
-            Codes.COORDINATOR_NOT_AVAILABLE,
-            Codes.NOT_COORDINATOR,
-        }
-    )
