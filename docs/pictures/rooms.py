@@ -98,8 +98,9 @@ BOXES = [
     Box("cron", "rooms", E, 386, ROOM, note="schedules"),
     Box("feeds", "rooms", D, 434, ROOM, note="items in files"),
     Box("pipelines", "rooms", E, 434, ROOM, note="items in batches"),
-    Box("seeds", "rooms", D, 482, ROOM, note="what feeds a crawl"),
-    Box("events", "rooms", E, 482, ROOM, note="what happens, told"),
+    Box("seeds", "rooms", D, 482, 84, note="feeds a crawl"),
+    Box("proxies", "rooms", D + 90, 482, 90, note="a choice of two"),
+    Box("events", "rooms", D + 186, 482, 84, note="told"),
     # The rules.
     Box("models", "rules", A, 574, NARROW, note="what crosses them"),
     Box("interfaces", "rules", B, 574, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),

@@ -15,6 +15,7 @@ from mocra_scrapy.addon.autothrottle import place_autothrottle
 from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
+from mocra_scrapy.addon.proxies import place_proxies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.engine.refusal import told_in_one_line
@@ -175,4 +176,5 @@ class Addon:
             backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
             outlives = backend.shared or backend.durable
             place_events(settings)
+            place_proxies(settings)
         place_feed_exporter(settings, outlives=outlives)

@@ -27,6 +27,7 @@ VERBS = {
     "dead": ("dead", "list, show, parse, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
+    "proxies": ("proxies", "show how the proxies of a pool do; take one out or bring it back"),
     "push": ("push", "put requests into a crawl: URLs or seeds in JSON"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),
     "skipped": ("skipped", "tell what a crawl found and did not crawl, why, and a few URLs of each slot"),

@@ -286,6 +286,33 @@ class SlotGivenUp(Event):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyOut(Event):
+    """A proxy is out for ``site``, or (empty) for all, and why. ``proxy`` is its identity."""
+
+    name: ClassVar[str] = "proxy.out"
+    proxy: str
+    site: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyBack(Event):
+    """It is back."""
+
+    name: ClassVar[str] = "proxy.back"
+    proxy: str
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySiteDown(Event):
+    """A site fails through all proxies; none is blamed for it."""
+
+    name: ClassVar[str] = "proxy.site_down"
+    slot: str
+
+
 def _kinds(cls: type[Event]) -> dict[str, type[Event]]:
     found = {cls.name: cls} if cls.name else {}
     for kind in cls.__subclasses__():

@@ -24,6 +24,7 @@ from mocra_scrapy.interfaces.events import IEventStream, IEventStreams
 from mocra_scrapy.interfaces.immediate import IImmediateQueue
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
+from mocra_scrapy.interfaces.proxies import IProxies, IProxyPools
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
 from mocra_scrapy.interfaces.stalls import IStalls
@@ -42,6 +43,8 @@ __all__ = [
     "IEventStreams",
     "IImmediateQueue",
     "ILocks",
+    "IProxies",
+    "IProxyPools",
     "IRateLimiter",
     "IRequestQueue",
     "IShared",

@@ -34,6 +34,16 @@ from mocra_scrapy.models.coordination import (
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.job import Argument, CrawlRecord, Job
+from mocra_scrapy.models.proxies import (
+    Binding,
+    PermitWish,
+    ProxyAnswer,
+    ProxyRecord,
+    ProxyReport,
+    ProxyRules,
+    ProxyTurn,
+    ProxyUse,
+)
 from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
@@ -80,6 +90,7 @@ __all__ = [
     "Argument",
     "Attempts",
     "Audit",
+    "Binding",
     "Booking",
     "Bounds",
     "BreakerChange",
@@ -103,6 +114,13 @@ __all__ = [
     "LetterFilter",
     "LimitChange",
     "Outcome",
+    "PermitWish",
+    "ProxyAnswer",
+    "ProxyRecord",
+    "ProxyReport",
+    "ProxyRules",
+    "ProxyTurn",
+    "ProxyUse",
     "QueueOptions",
     "QueueSize",
     "Quota",

@@ -16,6 +16,7 @@ over them.
 ``shared.py``        :class:`MemoryShared`, named values
 ``workers.py``       :class:`MemoryWorkers`, who is there
 ``events.py``        :class:`MemoryEventStream`, the newest events
+``proxies.py``       :class:`MemoryProxies`, what is known of proxies
 ===================  =============================================================================
 """
 
@@ -32,6 +33,7 @@ from mocra_scrapy.backends.memory.election import MemoryElection
 from mocra_scrapy.backends.memory.events import MemoryEventStream
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import MemoryLocks
+from mocra_scrapy.backends.memory.proxies import MemoryProxies
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared
 from mocra_scrapy.backends.memory.stalls import MemoryStalls
@@ -45,18 +47,20 @@ from mocra_scrapy.interfaces import (
     IEventStream,
     IEventStreams,
     ILocks,
+    IProxies,
+    IProxyPools,
     IRateLimiter,
     IRequestQueue,
     IShared,
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models import BreakerRules, ProxyRules, QueueOptions, ServerReport, StallRules
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
 
-@implementer(IBackend, IEventStreams)
+@implementer(IBackend, IEventStreams, IProxyPools)
 class MemoryBackend:
     """Everything in this process; gone with it.
 
@@ -125,6 +129,9 @@ class MemoryBackend:
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return MemoryEventStream(self._store, name, keep)
+
+    def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        return MemoryProxies(self._store, pool, rules, self._clock)
 
     async def crawls(self) -> Sequence[str]:
         return sorted(name for name, crawl in self._store.items() if crawl.run)

@@ -16,6 +16,7 @@ from mocra_scrapy.backends.redis.election import RedisElection
 from mocra_scrapy.backends.redis.events import RedisEventStream
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
+from mocra_scrapy.backends.redis.proxies import RedisProxies
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 from mocra_scrapy.backends.redis.shared import RedisShared
@@ -28,16 +29,18 @@ from mocra_scrapy.interfaces import (
     IEventStream,
     IEventStreams,
     ILocks,
+    IProxies,
+    IProxyPools,
     IRateLimiter,
     IRequestQueue,
     IShared,
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models import BreakerRules, ProxyRules, QueueOptions, ServerReport, StallRules
 
 
-@implementer(IBackend, IEventStreams)
+@implementer(IBackend, IEventStreams, IProxyPools)
 class RedisBackend:
     """See :class:`~mocra_scrapy.interfaces.IBackend`.
 
@@ -97,6 +100,9 @@ class RedisBackend:
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return RedisEventStream(self._client, self._prefix, name, keep)
+
+    def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        return RedisProxies(self._client, self._prefix, pool, rules)
 
     async def crawls(self) -> Sequence[str]:
         """By their records; a bounded number of keys at a time."""
