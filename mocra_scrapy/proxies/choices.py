@@ -166,10 +166,11 @@ class Choices:
                 yield member
         if found or not members:
             return
-        for _ in range(2):
-            some = self._seen_for(group, site, wish, now)
-            if some:
-                yield some[int(chance() * len(some))]
+        some = self._seen_for(group, site, wish, now)
+        for _ in range(DRAWS if some else 0):
+            member = some[int(chance() * len(some))]
+            if member.is_in(site, now) and member.has_permit():
+                yield member
 
     def _seen_for(self, group: Group, site: str, wish: Wish, now: float) -> list[Member]:
         """All that may be taken, as they were a moment ago."""
@@ -179,8 +180,6 @@ class Choices:
             self._seen[wish, site] = (now + BELIEVED, some)
             if len(self._seen) > SIGHTS:
                 self._seen.popitem(last=False)
-        elif some:
-            some[:] = [member for member in some if member.is_in(site, now) and member.has_permit()]
         return some
 
     def _probe_for(self, site: str, wish: Wish, now: float) -> Member | None:

@@ -82,7 +82,7 @@ class Proxies:
         assert stats is not None
         self.options, self._mocra, self._stats = options, mocra, stats
         self.pool = pool_name(mocra, options.pool)
-        self.store = mocra.backend.proxies(self.pool, options.rules)  # type: ignore[attr-defined]
+        self.store = mocra.backend.proxies(self.pool, options.rules)
         self.choices = Choices()
         self._supply = Supply(options, crawler, self.choices, stats)
         wants = Wants(self.choices, min(64, max(4, crawler.settings.getint("CONCURRENT_REQUESTS"))))

@@ -106,10 +106,17 @@ def refuses_credentials(request: Request, response: Response) -> bool:
     return (
         response.status == 401
         and b"Proxy-Authorization" in request.headers
-        and (
-            b"Proxy-Authenticate" in response.headers or b"tinyproxy" in (response.headers.get("Server") or b"").lower()
-        )
+        and (b"Proxy-Authenticate" in response.headers or _is_tinyproxy(response))
     )
+
+
+def is_of_the_proxy_itself(response: Response) -> bool:
+    """Whether squid or tinyproxy say that they made it, not the site."""
+    return b"X-Squid-Error" in response.headers or _is_tinyproxy(response)
+
+
+def _is_tinyproxy(response: Response) -> bool:
+    return (response.headers.get("Server") or b"").lower().startswith(b"tinyproxy")
 
 
 class ProxyPolicy:
@@ -132,6 +139,8 @@ class ProxyPolicy:
         """What can be said without the body."""
         if refuses_credentials(request, response):
             return CREDENTIALS
+        if response.status >= 400 and is_of_the_proxy_itself(response):
+            return PROXY if response.status < 500 else DOUBT
         if response.status in self.statuses:
             return BAN
         return DOUBT if response.status in (502, 503, 504) else GOOD

@@ -87,7 +87,7 @@ class Wants:
 
     def _one_more(self, wanted: dict[Member, int], wish: Wish, site: str, member: Member | None, now: float) -> None:
         """For one that waits: of the one that it must have, or of one that has room."""
-        some = [member] if member is not None else self._sample(self._choices.group(wish).all, 32)
+        some: list[Member] = self._sample(self._choices.group(wish).all, 32) if member is None else [member]
         for one in some:
             number = wanted.get(one, one.in_use)
             if one.cap and number < one.cap and not one.is_gone and one.denied <= now and one.is_in(site, now):
@@ -118,7 +118,7 @@ class Wants:
 
     def probes(self) -> list[tuple[Member, str]]:
         """Records that are out whose time is over, and of which this worker would try one."""
-        now, found = self._choices.clock(), []
+        now, found = self._choices.clock(), list[tuple[Member, str]]()
         room = PROBES - len(self._choices.probes())
         for key in list(self._out)[:CANDIDATES]:
             if len(found) >= room:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import ProxyRules
-from mocra_scrapy.models.redaction import redact
+from mocra_scrapy.models.redaction import redact_url
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
 
@@ -56,7 +56,9 @@ class ProviderOptions:
     @property
     def name(self) -> str:
         """For people."""
-        return redact(f"{self.kind}:{self.source}") if isinstance(self.source, str) and self.source else self.kind
+        if self.kind == "gateway" or not isinstance(self.source, str) or not self.source:
+            return self.kind
+        return f"{self.kind}:{redact_url(self.source)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class FarmProxy:
         self.most = max(self.most, self.now)
         try:
             await self._answer(head, reader, writer)
-        except (OSError, ConnectionError):
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self.now -= 1
@@ -117,13 +117,20 @@ class FarmProxy:
             path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
             kept = [line for line in lines[1:] if line and not line.lower().startswith(("proxy-", "connection:"))]
             out.write("\r\n".join([f"{method} {path} HTTP/1.1", *kept, "Connection: close", "", ""]).encode("latin-1"))
-            answer = await theirs.read(-1)
+            answer = await _answer_of(theirs)
             if self.fault == "cut":
                 cut = answer.find(b"\r\n\r\n") + 4
                 answer = answer[: cut + max(1, (len(answer) - cut) // 2)]
             writer.write(answer)
         finally:
             out.close()
+
+
+async def _answer_of(reader: asyncio.StreamReader) -> bytes:
+    """One answer, as long as it says that it is."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), None)
+    return head + (await reader.read(-1) if length is None else await reader.readexactly(length))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -58,7 +58,7 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         async def use(backend: IBackend) -> None:
             if not IProxyPools.providedBy(backend):
                 raise NotSupported("MOCRA_BACKEND", f"{backend.url} has no proxy pools", "Use a Redis URL")
-            proxies: IProxies = backend.proxies(pool, ProxyRules())  # type: ignore[attr-defined]
+            proxies: IProxies = backend.proxies(pool, ProxyRules())
             done.append(await _do(proxies, action, words, options, pool))
 
         return with_backend(command, use) or done[0]

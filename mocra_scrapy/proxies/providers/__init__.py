@@ -9,7 +9,7 @@ texts, dicts with ``url`` or :class:`~mocra_scrapy.proxies.proxy.Proxy`. It is m
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scrapy.utils.misc import load_object
@@ -39,7 +39,7 @@ class Provider(Protocol):
         """All that there are now. Whatever it raises is told, and the last ones stay."""
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[ProviderOptions], Provider]] = {
     "list": ListProvider,
     "file": FileProvider,
     "environment": EnvironmentProvider,

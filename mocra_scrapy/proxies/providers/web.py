@@ -28,6 +28,7 @@ class _SameHost(HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> Any:  # noqa: PLR0917
         if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
+            fp.close()
             raise ListUnavailable(f"status {code}: it leads to another host")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
