@@ -22,18 +22,25 @@ PARTS = {
     "simulation": ["tests.simulation", "--seeds", "10000"],
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
     "politeness-simulation": ["tests.simulation.politeness", "--seeds", "2000", "--shrink"],
+    "politeness-simulation-robots": ["tests.simulation.politeness", "--robots", "--seeds", "2000"],
     "politeness-simulation-redis": ["tests.simulation.politeness", "--backend", "redis", "--seeds", "400", "--shrink"],
     "cron-simulation": ["tests.simulation.cron_simulation", "--schedules", "10000"],
     "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
+    "cache-suite": ["pytest", "-q", "tests/cache_suite"],
+    "refusals": ["pytest", "-q", "tests/conformance/test_refusal_rules.py"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
 }
 
 #: What a part is told beside.
-ENVIRONMENT = {"cron-leaders": {"CHAOS_INSTANTS": "200"}}
+ENVIRONMENT = {
+    "cache-suite": {"CACHE_SUITE": "private,shared"},
+    "cron-leaders": {"CHAOS_INSTANTS": "200"},
+    "refusals": {"STRIDE": "1"},
+}
 
 
 def run(part: str) -> tuple[int, float, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from scrapy.utils.misc import load_object
 from mocra_scrapy.addon.autothrottle import place_autothrottle
 from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
+from mocra_scrapy.addon.httpcache import place_httpcache
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.proxies import place_proxies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
@@ -165,6 +166,7 @@ class Addon:
         read_traps(settings)
         read_batch_options(settings)
         read_max_age(read)
+        place_httpcache(settings)
         place_autothrottle(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VERBS = {
     "breaker": ("breaker", "show which slots of a crawl are open; open or close one"),
     "budgets": ("budgets", "tell what a crawl has had of its budgets; change them while it runs"),
+    "cache": ("cache", "show, delete, export or import the pages of the HTTP cache"),
     "check": ("check", "compare what is counted of a crawl with what is stored of it, and repair it"),
     "dead": ("dead", "list, show, parse, replay, purge or export dead letters"),
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),

@@ -108,7 +108,7 @@ class FeedbackMiddleware:
         slot, kind = self._slot_of(request), kind_of_status(response.status)
         of_proxy = self._outcomes.is_of_proxy
         is_of_proxy = of_proxy is not None and of_proxy(request)
-        if (budgets := self._state.budgets) is not None and budgets.rules:
+        if (budgets := self._state.budgets) is not None and budgets.is_on:
             budgets.spent(request, slot, len(response.body), failed=bool(kind))
         if not is_of_proxy:
             self._tell(slot, kind, sent_at)
@@ -154,7 +154,7 @@ class FeedbackMiddleware:
             self._tell(name, kind, sent_at)
             return
         slot = self._slot_of(request)
-        if (budgets := self._state.budgets) is not None and budgets.rules:
+        if (budgets := self._state.budgets) is not None and budgets.is_on:
             budgets.spent(request, slot, 0, failed=True)
         self._tell(slot, kind, sent_at)
         self._stalls.failed(slot, sent_at, 0.0, f"{kind}: {str(exception)[:100]}")

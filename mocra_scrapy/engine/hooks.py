@@ -34,10 +34,10 @@ from urllib.parse import urlsplit
 from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
-from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.http import Response
 
 from mocra_scrapy.engine.callback_output import Dropped, Hold, Output, Room, wrapping_output
+from mocra_scrapy.engine.idle import EngineSignals
 from mocra_scrapy.engine.slot_delay import watch_slots
 from mocra_scrapy.models import slot_name
 
@@ -106,19 +106,8 @@ class EngineHooks:
         A handler among the others would not know what those behind it say, and the end of a run is
         for the whole cluster.
         """
-        manager = self._crawler.signals
-        send, ours = manager.send_catch_log, object()
-        manager.connect(decide, ours)
-
-        def send_catch_log(signal: Any = None, *args: Any, **kwargs: Any) -> list[tuple[Any, Any]]:
-            results = send(signal, *args, **kwargs)
-            if signal is signals.spider_idle:
-                said = [getattr(result, "value", None) for _, result in results]
-                held = any(isinstance(error, (DontCloseSpider, CloseSpider)) for error in said)
-                results = [*results, *send(ours, held=held, dont_log=(DontCloseSpider, CloseSpider))]
-            return results
-
-        manager.send_catch_log = send_catch_log  # type: ignore[method-assign]
+        if self._engine is not None:
+            self._engine.signals = EngineSignals(self._crawler.signals, decide)
 
     def on_closing(self, closing: Callable[[], None]) -> None:
         """Call *closing* when the engine begins to close the spider, before it waits for requests

@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from mocra_scrapy.settings.events import EventOptions
 
 
+#: Field of ``cache.used`` -> the stat that has it.
+CACHE_STATS = {
+    "hits": "httpcache/hit",
+    "misses": "httpcache/miss",
+    "validated": "httpcache/revalidate",
+    "stale": "mocra/httpcache/stale",
+    "stored_bytes": "mocra/httpcache/stored_bytes",
+    "saved_bytes": "mocra/httpcache/saved_bytes",
+    "saved_seconds": "mocra/httpcache/saved_seconds",
+}
+
+
 class CrawlEvents:
     """Of one crawler. Begins when its spider is opened, and ends when it is closed.
 
@@ -102,8 +114,14 @@ class CrawlEvents:
             for name in ("response_received_count", "item_scraped_count", "log_count/ERROR")
         )
         seconds = round(time.monotonic() - self._began, 3)
+        self._cache_used()
         self.bus.emit(records.WorkerClosed(reason, pages, items, errors, seconds))
         await self.bus.close()
+
+    def _cache_used(self) -> None:
+        found = {name: self._stats.get_value(stat, 0) for name, stat in CACHE_STATS.items()}
+        if (found["hits"] or found["misses"] or found["validated"]) and self.bus.listening(records.CacheUsed):
+            self.bus.emit(records.CacheUsed(**found))
 
     def _finished(self) -> None:
         self.bus.emit(records.CrawlFinished())

@@ -16,6 +16,7 @@ show what a rule is for: the race that it decides, step by step.
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
 from mocra_scrapy.interfaces.budgets import IBudgets
+from mocra_scrapy.interfaces.cache import ICache, ISortedSets
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
@@ -35,6 +36,7 @@ __all__ = [
     "IBackend",
     "IBreaker",
     "IBudgets",
+    "ICache",
     "ICrawlRecord",
     "IDeadLetters",
     "IDictionaries",
@@ -48,6 +50,7 @@ __all__ = [
     "IRateLimiter",
     "IRequestQueue",
     "IShared",
+    "ISortedSets",
     "IStalls",
     "IThrottleRules",
     "IWorkers",

@@ -19,6 +19,7 @@ from mocra_scrapy.models.breaker import (
     tally,
 )
 from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
+from mocra_scrapy.models.cache import CacheBounds, Cached, CacheSize
 from mocra_scrapy.models.coordination import (
     Grant,
     ServerReport,
@@ -100,6 +101,9 @@ __all__ = [
     "BudgetState",
     "Budgeting",
     "Burial",
+    "CacheBounds",
+    "CacheSize",
+    "Cached",
     "Circuit",
     "CrawlRecord",
     "CrawlState",

@@ -43,6 +43,7 @@ class CrawlDelays:
         self.wanted = self._feedback.options.cluster and self._longest > 0
         self.has_source = False
         self._asked: dict[str, dict[str, float]] = {}  # slot -> origin -> seconds
+        self._told: dict[str, tuple[int, float]] = {}  # slot -> the run in which it was told last, seconds
 
     async def open(self) -> None:
         """Nothing is told before a robots.txt is read."""
@@ -66,13 +67,19 @@ class CrawlDelays:
         if seconds:
             self._stats.inc_value("mocra/throttle/crawl_delays")
         if slot not in self._asked and len(self._asked) >= MOST:
-            del self._asked[next(iter(self._asked))]
+            oldest = next(iter(self._asked))
+            del self._asked[oldest]
+            self._told.pop(oldest, None)
         asked = self._asked.setdefault(slot, {})
         asked[origin] = min(seconds, self._longest)
         least = max(asked.values())
         await self._feedback.keep_distance(slot, least, "Crawl-delay in robots.txt")
+        run = self._state.run
+        told_run, told = self._told.get(slot, (run, 0.0))
+        self._told[slot] = run, least
         if least:
-            self._state.has_interval(slot)
+            # What is booked by a shorter one would leave too soon: with a quota, which books without any, all at once.
+            self._state.has_interval(slot, longer=told_run != run or least > told)
 
     def _seconds(self, parser: Any, request: Request) -> float | None:
         """What *parser* says to us; 0: nothing, ``None``: nothing that makes sense."""

@@ -75,8 +75,8 @@ class Wants:
                 keeps = max(keeps, member.granted)
             wanted[member] = keeps
             free += max(0, keeps - member.in_use)
-        for wish, site, member in waiting:
-            self._one_more(wanted, wish, site, member, now)
+        for wish, site, bound_to in waiting:
+            self._one_more(wanted, wish, site, bound_to, now)
         for member, site in self._choices.probes():
             if member.cap and not member.has_permit():
                 wanted[member] = max(wanted.get(member, 0), min(member.cap, member.in_use + 1))

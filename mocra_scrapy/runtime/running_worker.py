@@ -86,6 +86,7 @@ class Budgets(Protocol):
     """What a worker counts for ``MOCRA_BUDGETS``."""
 
     rules: BudgetRules
+    is_on: bool  #: whether there are any
 
     def change(self, rules: BudgetRules) -> None:
         """*rules* hold from now on."""

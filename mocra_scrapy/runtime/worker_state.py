@@ -178,10 +178,10 @@ class WorkerState:
         """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.waited`."""
         return self.wire_watched and self._worker is not None and self._worker.waited(request)
 
-    def has_interval(self, slot: str) -> None:
+    def has_interval(self, slot: str, *, longer: bool) -> None:
         """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.has_interval`."""
         if self._worker is not None:
-            self._worker.has_interval(slot)
+            self._worker.has_interval(slot, longer=longer)
 
     def send_back(self, request: Request) -> bool:
         """See :meth:`~mocra_scrapy.runtime.running_worker.RunningWorker.send_back`."""

@@ -54,13 +54,14 @@ STATS = {
 
 
 class BudgetBook:
-    """Of one worker. Where no budgets are set (:attr:`rules` is false) nobody asks it anything.
+    """Of one worker. Where no budgets are set (:attr:`is_on`) nobody asks it anything.
 
     Args:
         in_flight: ``id()`` of a request -> its delivery, of those that the queue handed out.
 
     Attributes:
         rules: as they are now, with what was changed while the crawl runs.
+        is_on: whether there are any: asked several times for each page.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class BudgetBook:
         stats: StatsCollector,
     ) -> None:
         self.rules: BudgetRules = parts.live_options().budgets
+        self.is_on = bool(self.rules)
         self._shown = Secrets(parts.options.secret_params).url
         self._state, self._crawl = parts.state, parts.crawl
         self._in_flight, self._filter, self._codec, self._stats = in_flight, filter, codec, stats
@@ -85,7 +87,7 @@ class BudgetBook:
         """*rules* hold from now on, also for what other workers have stored."""
         self._filter.forget()  # what was withdrawn here or elsewhere may come in again
         self._untold = list(dict.fromkeys([*self._untold, *rules.known, *self.rules.known]))
-        self.rules, self._told_at = rules, time.time()
+        self.rules, self.is_on, self._told_at = rules, bool(rules), time.time()
 
     # ------------------------------------------------------------------ what counts for what
 

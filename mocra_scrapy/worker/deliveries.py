@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from scrapy import Request
 
 from mocra_scrapy.models import Departure, Lease
-from mocra_scrapy.worker.earlier_failures import NO_FAILURES, take_failures
-from mocra_scrapy.worker.entry_names import take_name, twin_of
+from mocra_scrapy.worker.earlier_failures import META_FAILURES, NO_FAILURES, take_failures
+from mocra_scrapy.worker.entry_names import META_ENTRY, take_name, twin_of
 from mocra_scrapy.worker.pushes import Children
 from mocra_scrapy.worker.slot_policy import Instant
 
@@ -57,32 +57,20 @@ class Delivery:
         undone: whether its own callback or errback failed, so that none of these may be stored.
     """
 
-    __slots__ = (
-        "answer",
-        "departs",
-        "ended",
-        "entry",
-        "failed_items",
-        "failures",
-        "fault",
-        "fetches",
-        "held",
-        "kind",
-        "lease",
-        "names",
-        "on_settled",
-        "parent",
-        "record_kinds",
-        "records",
-        "request",
-        "returned",
-        "scraped",
-        "sent",
-        "settled",
-        "since",
-        "undone",
-        "waits_for",
-    )
+    # What most of them never have is the class's: one is made for each page.
+    fetches = waits_for = failed_items = 0
+    ended = settled = sent = returned = undone = False
+    fault: tuple[str, str] | None = None
+    names: tuple[str, ...] = ()
+    kind = ""
+    answer: Any = None
+    records: Sequence[str] = ()
+    record_kinds: tuple[str, ...] = ()
+    failures = NO_FAILURES
+    entry = b""
+    scraped: tuple[float, Any, Any] | None = None
+    departs: Instant | None = None
+    held: Children | None = None
 
     def __init__(
         self,
@@ -92,25 +80,7 @@ class Delivery:
         on_settled: Callable[[], None] | None = None,
     ) -> None:
         self.request = request  # a strong reference keeps id(request) unique while it is in flight
-        self.lease = lease
-        self.parent = parent
-        self.on_settled = on_settled
-        self.fetches = 0
-        self.waits_for = 0
-        self.ended = self.settled = self.sent = self.returned = self.undone = False
-        self.fault: tuple[str, str] | None = None
-        self.names: tuple[str, ...] = ()
-        self.kind = ""
-        self.answer: Any = None
-        self.records: list[str] = []
-        self.record_kinds: tuple[str, ...] = ()
-        self.failed_items = 0
-        self.failures = NO_FAILURES
-        self.entry = b""
-        self.since = 0.0
-        self.scraped: tuple[float, Any, Any] | None = None
-        self.departs: Instant | None = None
-        self.held: Children | None = None
+        self.lease, self.parent, self.on_settled, self.since = lease, parent, on_settled, 0.0
 
     @property
     def result(self) -> Any:
@@ -137,7 +107,7 @@ class Delivery:
         """An item of it failed. The first :data:`RECORDS` are kept, all are counted."""
         self.failed_items += 1
         if len(self.records) < RECORDS:
-            self.records.append(text)
+            self.records = [*self.records, text]
             self.record_kinds += (kind,)
 
 
@@ -209,7 +179,11 @@ class Deliveries:
         delivery = Delivery(request, lease, parent)
         if lease is not None:
             delivery.names, delivery.departs = (lease.slot, *lease.scopes), departs
-        delivery.failures, delivery.entry = take_failures(request), take_name(request)
+        carried = request.meta
+        if META_FAILURES in carried:
+            delivery.failures = take_failures(request)
+        if META_ENTRY in carried:
+            delivery.entry = take_name(request)
         delivery.since = time.monotonic()
         self.by_id[id(request)] = delivery
         CURRENT.set(delivery)
@@ -237,6 +211,12 @@ class Deliveries:
         if delivery.departs is None:
             delivery.departs = NOT_BOOKED
         return True
+
+    def book_anew(self, slot: str) -> None:
+        """*slot* has a longer interval from now on than what of it has not left was booked with."""
+        for delivery in self.by_id.values():
+            if not delivery.sent and delivery.names[:1] == (slot,):
+                delivery.departs = (delivery.departs or NOT_BOOKED)._replace(at=-math.inf)
 
     def before_the_wire(self, name: str) -> int:
         """How many that count for *name* have not left for the site: middlewares have them, or they wait

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -133,7 +134,7 @@ class Departures:
         """
         names, instant = delivery.names, delivery.departs
         assert instant is not None
-        if instant is not NOT_BOOKED:
+        if instant.at > -math.inf:
             self._stats.inc_value("mocra/throttle/late")
         while not self._permits.any_held(names):
             # What waits in front of us, a robots.txt, may have taken it meanwhile.
@@ -147,6 +148,8 @@ class Departures:
             if not booking.booked:
                 break
             at = self._store.instant(booking.wait, booking.departure, booking.shard, asked)
+            if delivery.departs is not None:  # its slot got a longer interval meanwhile
+                at = -math.inf
             delivery.departs = instant = Instant(at, booking.departure)
             self._passed(delivery)
             if (wait := at - time.monotonic()) > 0:

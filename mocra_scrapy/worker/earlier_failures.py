@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from scrapy import Request
 
 
+META_FAILURES = "mocra_failures"
+
+
 class Failures(NamedTuple):
     """What went wrong before, carried by the stored request in ``meta["mocra_failures"]`` and taken
     out when it is handed out.
@@ -52,7 +55,7 @@ NO_FAILURES = Failures()
 
 def take_failures(request: Request) -> Failures:
     """What *request* carries; nobody but us sees it. Foreign values count for nothing."""
-    carried = request.meta.pop("mocra_failures", None)
+    carried = request.meta.pop(META_FAILURES, None)
     if carried is None:
         return NO_FAILURES
     try:

@@ -87,13 +87,17 @@ def answer_early(crawler: Crawler, engine: EngineHooks, filter: ClusterFilter) -
     telling = any(settings.getbool(name) for name in ("DEPTH_STATS_VERBOSE", "DUPEFILTER_DEBUG"))
     if ours is None or foreign or telling or settings.getint("DEPTH_LIMIT") or stats is None:
         return
-    recent = filter.recent
-    if not isinstance(recent.fingerprint, KnownLinks):
+    recent, links, seen = filter.recent, filter.recent.fingerprint, filter.recent.recent
+    if not isinstance(links, KnownLinks):
         return
     counts_depth = any(type(mw) is DepthMiddleware for mw in middlewares)
 
     def known_link(request: Request) -> bool:
-        if not engine.unheard or not filter.is_seen(request):
+        if not engine.unheard or request.dont_filter:
+            return False
+        # Ten of them come with each page: those that were met before need no more than this.
+        met = links.newest.get(request.url) in seen and request.method == "GET" and not request.body
+        if (not met or "verbatim_url" in request.meta) and not filter.is_seen(request):
             return False
         if not recent.told:
             recent.tell(request, crawler.spider)

@@ -251,7 +251,7 @@ class ExchangeLoop:
     def _begin(self, options: Options, want: int, most: int, most_bytes: int) -> Call:
         batch = self._outbox.take(most, most_bytes)
         bounds = self._policy.bounds(want, self._inbox)
-        if self._budgets.rules:
+        if self._budgets.is_on:
             bounds = self._budgets.say(bounds, batch)
         self._woken = self._status.wants_permits = False
         self._last = time.monotonic()

@@ -5,6 +5,7 @@ hold.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -81,6 +82,7 @@ class Inbox:
         self.next_at: float | None = None
         self.departs: Instant | None = None
         self.paced: dict[str, float] = {}
+        self._longer: dict[str, float] = {}  # slot -> since when it has a longer interval, until that is known of
 
     def __len__(self) -> int:
         return self.leased + self.local
@@ -105,6 +107,8 @@ class Inbox:
         policy, store, now = self._policy, self._store, self._clock()
         if len(self.paced) > MANY:
             self.paced.clear()
+        if self._longer:  # what was asked for after that is booked by it
+            self._longer = {slot: since for slot, since in self._longer.items() if since > store.asked}
         for lease in leases:
             key = (lease.slot, *lease.scopes)
             waiting = self._leases.get(key)
@@ -115,6 +119,8 @@ class Inbox:
             waiting.append(lease)
             if policy.is_paced(lease):
                 at = store.instant(lease.wait, lease.departure, lease.shard)
+                if lease.slot in self._longer:
+                    at = -math.inf  # it goes back
                 self._at[name_of(lease)] = Instant(at, lease.departure)
                 if lease.departure is not None:
                     self.paced[lease.slot] = now
@@ -204,10 +210,14 @@ class Inbox:
         late_ones = {name for name, instant in self._at.items() if instant.at < end}
         return self._give_back(lambda lease: name_of(lease) in late_ones) if late_ones else 0
 
-    def has_interval(self, slot: str) -> None:
-        """*slot* has an interval from now on: what was leased without one goes back."""
+    def has_interval(self, slot: str, *, longer: bool) -> None:
+        """*slot* has an interval from now on: what was leased without one goes back. *longer*: than it had;
+        so does what was booked by that.
+        """
         self.paced[slot] = self._clock()
-        self._give_back(lambda lease: lease.slot == slot and name_of(lease) not in self._at)
+        if longer:
+            self._longer[slot] = self.paced[slot]
+        self._give_back(lambda lease: lease.slot == slot and (longer or name_of(lease) not in self._at))
 
     def give_back_of(self, names: Collection[str]) -> None:
         """What belongs to one of these slots or scopes: they are held, and it would keep others

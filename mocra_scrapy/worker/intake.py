@@ -117,11 +117,11 @@ class Intake:
         if seen:
             return False
         budgets, again = self.budgets, False
-        if budgets.rules:
+        if budgets.is_on:
             budgets.name_seed(request, is_seed=seed)
         assigned_slot_dropped(request)  # of a redirect or a copied meta: the host that is asked counts
         delay, slot, names = self._delays.take(request), self._engine.slot_of(request), NO_NAMES
-        if budgets.rules:
+        if budgets.is_on:
             names, again = budgets.names_of(request, slot), False
             again = budgets.comes_again(request, names)
             if not again and budgets.is_too_deep(request, names):

@@ -31,7 +31,7 @@ class RecentFingerprints:
         self._new: set[bytes] = set()
         self._old: set[bytes] = set()
 
-    def __contains__(self, fingerprint: bytes) -> bool:
+    def __contains__(self, fingerprint: bytes | None) -> bool:
         if self._ttl is not None and self._clock() - self._born >= self._ttl / 2:
             self._turn_over()
         return fingerprint in self._new or fingerprint in self._old
@@ -66,27 +66,30 @@ class KnownLinks:
     Only for Scrapy's own fingerprinter, of which it is known what it looks at: method, URL, body,
     and ``meta["verbatim_url"]``. For any other one :func:`fingerprint_function` uses that one as it
     is.
+
+    Attributes:
+        newest: URL -> fingerprint, of plain requests: ``GET``, without a body and ``verbatim_url``.
     """
 
     def __init__(self, fingerprint: Callable[[Request], bytes], size: int) -> None:
         self._fingerprint = fingerprint
         self._size = size
-        self._new: dict[str, bytes] = {}
+        self.newest: dict[str, bytes] = {}
         self._old: dict[str, bytes] = {}
 
     def __call__(self, request: Request) -> bytes:
         if request.method != "GET" or request.body or "verbatim_url" in request.meta:
             return self._fingerprint(request)
         url = request.url
-        known = self._new.get(url)
+        known = self.newest.get(url)
         if known is not None:
             return known
         known = self._old.get(url)
         if known is None:
             known = self._fingerprint(request)
-        if len(self._new) >= self._size:
-            self._new, self._old = {}, self._new
-        self._new[url] = known
+        if len(self.newest) >= self._size:
+            self.newest, self._old = {}, self.newest
+        self.newest[url] = known
         return known
 
 

@@ -97,8 +97,10 @@ class Running:
         elif not self._status.closing:
             asyncio.get_running_loop().call_later(LOOK, self.close_spider, reason)
 
-    def has_interval(self, slot: str) -> None:
-        self._inbox.has_interval(slot)
+    def has_interval(self, slot: str, *, longer: bool) -> None:
+        self._inbox.has_interval(slot, longer=longer)
+        if longer:
+            self._deliveries.book_anew(slot)
         self.look_again()
 
     def send_back(self, request: Request) -> bool:

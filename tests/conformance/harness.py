@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
+from zlib import crc32
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     IEventStream,
     ILocks,
@@ -24,7 +27,16 @@ from mocra_scrapy.interfaces import (
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, Entry, Lease, ProxyRules, QueueOptions, RuleSet, StallRules
+from mocra_scrapy.models import (
+    BreakerRules,
+    CacheBounds,
+    Entry,
+    Lease,
+    ProxyRules,
+    QueueOptions,
+    RuleSet,
+    StallRules,
+)
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"
@@ -53,15 +65,18 @@ class Harness(ABC):
 
     Attributes:
         shards: over how many parts its queues are spread, unless a test says otherwise.
+        stride: of what a test does at each of many steps, each so-manieth is enough: the same scripts run elsewhere.
     """
 
     shards = 1
+    cache_parts = 1  # of a namespace of the cache
+    stride = 1
 
     def __init__(self) -> None:
         self.backends: list[IBackend] = []
         self.queues: list[IRequestQueue] = []
         self.crawls = {CRAWL}
-        self.coordinated: list[ILocks | IShared] = []
+        self.coordinated: list[ICache | ILocks | IShared] = []
 
     async def start(self) -> None:
         self.backends = [self.make_backend(), self.second_backend()]
@@ -185,6 +200,25 @@ class Harness(ABC):
         self.coordinates(f"+shared:{namespace}")
         self.coordinated.append(shared := self.backends[second].shared_values(namespace))
         return shared
+
+    def cache(self, namespace: str = "place", second: bool = False, **bounds: int) -> ICache:
+        for part in range(self.cache_parts):
+            self.coordinates(f"+cache:{namespace}:{part}")
+        self.coordinated.append(cache := self.backends[second].cache(namespace, CacheBounds(**bounds)))
+        return cache
+
+    def beside(self, count: int, head: str = "n") -> list[str]:
+        """Names that share their part of a namespace, and its bounds, in order."""
+        names = (f"{head}{i:05d}" for i in itertools.count())
+        return list(itertools.islice((n for n in names if crc32(n.encode()) % self.cache_parts == 0), count))
+
+    @contextlib.contextmanager
+    def standing_clock(self) -> Iterator[Callable[[int], None]]:
+        """While this lasts the clock of entries stands still, but for the milliseconds that it is
+        moved by.
+        """
+        raise NotImplementedError
+        yield
 
     def registry(self, second: bool = False) -> IWorkers:
         self.coordinates("+workers")

@@ -38,7 +38,8 @@ TABLE: dict[str, set[str]] = {
     # the rooms
     "engine": set(),
     "codec": {"interfaces", "settings"},
-    "runtime": {"interfaces", "coordination", "settings", "backends", "engine"},
+    "cache": {"interfaces", "coordination", "settings", "codec"},
+    "runtime": {"interfaces", "coordination", "settings", "backends", "engine", "cache"},
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
@@ -76,6 +77,7 @@ CLIENTS = {
     "confluent_kafka": ROOT / "backends" / "kafka",
     "psycopg": ROOT / "pipelines",
     "pyarrow": ROOT / "pipelines",
+    "warcio": ROOT / "cache" / "httpcache",
 }
 NO_NAMES = {"utils", "common", "helpers", "manager", "service", "misc", "base"}
 #: Lines of a file at most.

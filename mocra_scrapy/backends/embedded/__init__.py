@@ -18,5 +18,6 @@ workers.
 ``wakeups.py``               who is to be woken
 ``runs.py``                  how a run begins, is seeded and ends
 ``exchange.py``              a worker's whole turn
+``cache.py``                 one namespace of the cache
 ===========================  ====================================================================
 """

@@ -14,6 +14,7 @@ over them.
 ``election.py``      :class:`MemoryElection`, roles
 ``locks.py``         :class:`MemoryLocks`
 ``shared.py``        :class:`MemoryShared`, named values
+``cache.py``         :class:`MemoryCache`, entries that end
 ``workers.py``       :class:`MemoryWorkers`, who is there
 ``events.py``        :class:`MemoryEventStream`, the newest events
 ``proxies.py``       :class:`MemoryProxies`, what is known of proxies
@@ -29,6 +30,7 @@ from weakref import WeakValueDictionary
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
+from mocra_scrapy.backends.memory.cache import MemoryCache
 from mocra_scrapy.backends.memory.election import MemoryElection
 from mocra_scrapy.backends.memory.events import MemoryEventStream
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
@@ -43,6 +45,7 @@ from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     IEventStream,
     IEventStreams,
@@ -55,7 +58,8 @@ from mocra_scrapy.interfaces import (
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, ProxyRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
+from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
@@ -123,6 +127,9 @@ class MemoryBackend:
 
     def shared_values(self, namespace: str) -> IShared:
         return MemoryShared(self._store, namespace, self._clock, self._wall)
+
+    def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        return MemoryCache(self._store, namespace, bounds, self._clock)
 
     def worker_registry(self) -> IWorkers:
         return MemoryWorkers(self._store, self._clock)

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.breaker import RedisBreaker
+from mocra_scrapy.backends.redis.cache import RedisCache
 from mocra_scrapy.backends.redis.connection.channels import Channels
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.server_check import check_server
@@ -25,6 +26,7 @@ from mocra_scrapy.backends.redis.workers import RedisWorkers
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     IEventStream,
     IEventStreams,
@@ -37,7 +39,8 @@ from mocra_scrapy.interfaces import (
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, ProxyRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
+from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 
 
 @implementer(IBackend, IEventStreams, IProxyPools)
@@ -86,6 +89,9 @@ class RedisBackend:
 
     def shared_values(self, namespace: str) -> IShared:
         return RedisShared(self._client, self._prefix, namespace, self._channels)
+
+    def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        return RedisCache(self._client, self._prefix, namespace, bounds, self._channels)
 
     def worker_registry(self) -> IWorkers:
         return RedisWorkers(self._client, self._prefix)

@@ -12,6 +12,7 @@ pauses; pages that are redirected, cached, ignored, slow, that fetch files, and 
 ``simulate.py``      one schedule from begin to end
 ``judge.py``         never more than burst + rate x time, nor while held; at least 95 % of the rate, where there
                      is work
+``crawl_delay.py``   the same of sites with a Crawl-delay, from the first page on (``--robots``)
 ``mistakes.py``      what it must see
 ===================  ===============================================================================
 

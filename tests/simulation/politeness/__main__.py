@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.simulation.__main__ import server
 from tests.simulation.shrink import shrink
 
-from .mistakes import MISTAKES, planted
+from .crawl_delay import draw_robots
+from .mistakes import BY_ROBOTS, MISTAKES, planted
 from .schedule import Schedule, draw_schedule
 from .simulate import Failure, simulate
 from .smaller import smaller_than
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, nargs="+", help="these only")
+    parser.add_argument("--robots", action="store_true", help="sites with a Crawl-delay that workers learn of")
     parser.add_argument("--file", type=Path, help="a schedule that was written")
     parser.add_argument("--stop", type=int, default=5, help="failures after which to give up")
     parser.add_argument("--shrink", action="store_true", help="take away from what failed as long as it fails")
@@ -45,7 +47,7 @@ def main() -> int:
         if options.file is not None:
             schedules: Iterator[Schedule] = iter([Schedule.from_json(options.file.read_text("utf-8"))])
         else:
-            schedules = map(draw_schedule, seeds)
+            schedules = map(draw_robots if options.robots else draw_schedule, seeds)
         return 1 if _run(schedules, url, options) else 0
 
 
@@ -79,7 +81,7 @@ def _look_for_mistakes(names: list[str], seeds: range | list[int], url: str | No
         failure: Failure | None = None
         for number in [int(seed)] if seed else seeds:
             with planted(name) if name else nullcontext():
-                failure = simulate(draw_schedule(number), url)
+                failure = simulate((draw_robots if name in BY_ROBOTS else draw_schedule)(number), url)
             if failure is not None:
                 break
         print(f"{name}: {failure or 'NOT SEEN'}", flush=True)

@@ -13,10 +13,13 @@ from typing import Any
 from mocra_scrapy.backends.embedded import freed, rules, throttle
 from mocra_scrapy.backends.embedded.origins import Origin
 from mocra_scrapy.models import UNLIMITED, Booking
-from mocra_scrapy.worker import bypass, departures, inbox, intake, store_clock
+from mocra_scrapy.worker import bypass, deliveries, departures, inbox, intake, store_clock
 
 #: Name -> where it is planted, the attribute, and what makes the wrong one from the right one.
 MISTAKES: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {}
+
+#: Those of them that are seen where sites have a Crawl-delay.
+BY_ROBOTS = frozenset({"what_waited_keeps_its_booking", "what_is_leased_keeps_its_booking"})
 
 
 def mistake(place: Any, attribute: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
@@ -171,3 +174,13 @@ def a_resumption_is_a_burst(right: Any) -> Any:
 @mistake(rules.Rules, "limit_of")
 def scopes_do_not_count(right: Any) -> Any:
     return lambda self, name: UNLIMITED if name.startswith("@") else right(self, name)
+
+
+@mistake(deliveries.Deliveries, "book_anew")
+def what_waited_keeps_its_booking(right: Any) -> Any:
+    return lambda self, slot: None
+
+
+@mistake(inbox.Inbox, "has_interval")
+def what_is_leased_keeps_its_booking(right: Any) -> Any:
+    return lambda self, slot, *, longer: right(self, slot, longer=False)

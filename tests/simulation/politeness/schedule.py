@@ -40,6 +40,7 @@ class Setup:
     response: seconds that an answer takes on average.
     latency: seconds of the way to the store.
     workers: the set of rules of each worker that is there from the start.
+    crawl_delay: what each site's robots.txt asks for, in seconds; 0: nobody reads it.
     """
 
     rules: tuple[tuple[Rule, ...], ...]
@@ -49,6 +50,7 @@ class Setup:
     response: float = 0.3
     latency: float = 0.002
     pages: int = 150
+    crawl_delay: float = 0.0
 
 
 @dataclass(frozen=True)

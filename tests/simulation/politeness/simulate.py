@@ -13,6 +13,7 @@ from typing import Any
 from mocra_scrapy.models import LimitChange
 from tests.simulation.virtual_time import Process
 
+from .crawl_delay import crawl_delay_holds
 from .judge import Broken, Judge
 from .schedule import HOSTS, LENGTH, Event, Schedule
 from .site import SITES, Sites, crawler_of
@@ -122,7 +123,10 @@ class Simulation:
             self.tell(
                 f"{host}: {len(seen)} visits, {self.judge.use_of(host)}, {self.world.store.pending(host)} pending"
             )
-        self.judge.over(self.sites, self.now)
+        if self.schedule.setup.crawl_delay:
+            crawl_delay_holds(self.schedule.setup, self.sites)
+        else:
+            self.judge.over(self.sites, self.now)
 
     def _look(self) -> None:
         able = {name for name, p in self.processes.items() if not (p.dead or p.left or p.frozen_until > self.now)}

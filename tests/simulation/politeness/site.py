@@ -21,6 +21,8 @@ from tests.simulation.virtual_time import CURRENT, Process
 from .schedule import HOSTS, LEASE, Setup
 from .world import CLOCK, stand_still
 
+ROBOTS = "robots.txt"
+
 
 def draw(*parts: object) -> float:
     """A number from 0 to 1 that depends on nothing but *parts*."""
@@ -60,7 +62,7 @@ class Sites:
     async def answer(self, request: scrapy.Request) -> Response:
         process = CURRENT.get()
         assert process is not None
-        host, manner, number = request.url.split("/")[2:5]
+        host, manner, *rest = request.url.split("/")[2:5]
         visit = Visit(CLOCK.loop.now, host, process.name, manner)
         self.visits.append(visit)
         self._open[id(visit)] = process, visit
@@ -76,9 +78,11 @@ class Sites:
             now = CLOCK.loop.now
             self.held.append((host, now, now + wait))
             return Response(request.url, status=429, headers={"Retry-After": f"{wait:g}"})
+        if manner == ROBOTS:
+            return Response(request.url, body=b"User-agent: *\nCrawl-delay: %g" % self._setup.crawl_delay)
         if manner == "redirect":
             other = HOSTS[(HOSTS.index(host) + 1) % len(HOSTS)]
-            return Response(request.url, status=302, headers={"Location": f"http://{other}/ok/r{number}"})
+            return Response(request.url, status=302, headers={"Location": f"http://{other}/ok/r{rest[0]}"})
         return HtmlResponse(request.url, body=b"<p>page</p>")
 
     def was_told_late(self, at: float) -> bool:
@@ -192,6 +196,7 @@ def settings_of(setup: Setup, number: int) -> dict[str, Any]:
         "MOCRA_COMPRESSION": "off",
         "DOWNLOAD_HANDLERS": {"http": Handler},
         "DOWNLOADER_MIDDLEWARES": {Between: 900},
+        "ROBOTSTXT_OBEY": setup.crawl_delay > 0,
         "CONCURRENT_REQUESTS": 32,
         "LOG_ENABLED": False,
         "LOGSTATS_INTERVAL": 0,

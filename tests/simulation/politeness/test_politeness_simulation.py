@@ -34,6 +34,8 @@ SEEN_BY = {
     "scopes_do_not_count": 1,
     "a_resumption_is_a_burst": 164,
     "a_longer_interval_is_a_burst": 100,
+    "what_waited_keeps_its_booking": 1,
+    "what_is_leased_keeps_its_booking": 1,
 }
 #: Seeds that once failed -> what was wrong.
 KEPT = {
@@ -48,6 +50,8 @@ KEPT = {
     1020: "the judge forgot that pages have their permits while they dawdle",
     1273: "the judge did not know that after a silence of all nobody is taken for dead at once",
 }
+#: The same of sites with a Crawl-delay: what was leased before that was known kept its booking by a shorter interval.
+KEPT_OF_ROBOTS = (1, 5, 8, 15, 24)
 #: How many seeds, from 0 on, are tried on a real Redis here.
 REDIS_SEEDS = 6
 
@@ -64,6 +68,11 @@ def simulated(*arguments: str) -> str:
 def test_sites_never_see_too_much_and_rates_are_used() -> None:
     seeds = sorted({*range(4), *KEPT})
     assert f"{len(seeds)} schedules" in simulated("--seed", *map(str, seeds))
+
+
+def test_a_crawl_delay_holds_from_the_first_page_on() -> None:
+    seeds = map(str, KEPT_OF_ROBOTS)
+    assert f"{len(KEPT_OF_ROBOTS)} schedules" in simulated("--robots", "--seed", *seeds)
 
 
 @pytest.mark.redis

@@ -209,6 +209,29 @@ async def test_the_longest_crawl_delay_of_a_slot_holds(stage: Stage, monkeypatch
     assert len(delays._asked) == 2
 
 
+async def test_what_is_booked_by_a_shorter_interval_hears_of_a_longer_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run begins with the settings' interval, so the same is longer there."""
+    delays, heard, run = CrawlDelays(stage.mocra()), [], 1
+
+    class State:
+        @property
+        def run(self) -> int:
+            return run
+
+        def has_interval(self, slot: str, *, longer: bool) -> None:
+            heard.append(longer)
+
+    monkeypatch.setattr(delays, "_state", State())
+    for delay, url in ((2, SITE), (2, SITE), (1, f"{SITE}:81"), (3, f"{SITE}:81"), (0, f"{SITE}:81")):
+        await delays.hear(Parser(delay), Request(url), "a.test")
+    assert heard == [True, False, False, True, False]
+    run = 2
+    await delays.hear(Parser(2), Request(SITE), "a.test")
+    assert heard[5:] == [True]
+
+
 async def test_crawl_delay_waits_for_the_backend(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     mocra = stage.mocra()
     delays = CrawlDelays(mocra)

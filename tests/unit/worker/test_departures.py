@@ -59,7 +59,8 @@ class Desk:
         self.state = SimpleNamespace(wire_watched=True, gate=SlotGate(), look_again=self._wake)
         parts: Any = SimpleNamespace(options=options, limiter=SimpleNamespace(reserve=self._reserve), state=self.state)
         self.policy, self.outbox = Policy(), Outbox()
-        self.inbox = Inbox(self.outbox, self.policy, lambda: self.now)
+        self.store = StoreClock(lambda: self.now)
+        self.inbox = Inbox(self.outbox, self.policy, lambda: self.now, self.store)
         self.woken = 0
         status: Any = SimpleNamespace(dry=True, kick=lambda: None)
         self.status = status
@@ -260,7 +261,7 @@ def test_what_was_leased_before_a_slot_had_an_interval_goes_back(monkeypatch: py
     desk = Desk(monkeypatch)
     unpaced = [Lease(name, name.encode(), slot) for name, slot in (("a", "s"), ("b", "s"), ("c", "t"))]
     desk.inbox.add([*unpaced, lease("d", 1)])
-    desk.inbox.has_interval("s")
+    desk.inbox.has_interval("s", longer=False)
     assert [desk.inbox.held_in(slot) for slot in "st"] == [1, 1]
     assert "s" in desk.inbox.paced
     desk.inbox.add([Lease("e", b"e", "s")])
@@ -268,6 +269,48 @@ def test_what_was_leased_before_a_slot_had_an_interval_goes_back(monkeypatch: py
     desk.now = 10.0
     desk.inbox.add([Lease("f", b"f", "s")])
     assert "s" not in desk.inbox.paced, "it has none any more"
+
+
+def test_what_was_booked_by_a_shorter_interval_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does what an exchange brings that was on its way meanwhile."""
+    desk = Desk(monkeypatch)
+    desk.inbox.add([lease("a", 1), lease("b", 2), lease("x", 1, "other")])
+    desk.now = 0.5
+    desk.inbox.has_interval("s", longer=True)
+    assert [desk.inbox.held_in("s"), desk.inbox.held_in("other")] == [0, 1]
+    assert desk.policy.given_back == [1, 2]
+    desk.store.asked = 0.4
+    desk.inbox.add([lease("a", 0.5), lease("y", 0.5, "other")])
+    assert desk.inbox.give_back_missed(module.MISSED) == 1
+    assert desk.policy.given_back == [1, 2, 0.5]
+    desk.store.asked = 0.5
+    desk.inbox.add([lease("a", 0.5)])
+    assert desk.inbox.give_back_missed(module.MISSED) == 0, "whoever is asked now knows it"
+    assert desk.inbox.held_in("s") == 1
+
+
+async def test_what_is_out_and_was_booked_by_a_shorter_interval_is_booked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, [Booking(0.3, True, departure(7)), Booking(0.4, True, departure(8))])
+    request, delivery = desk.out(lease("a", 0))
+    other, its = desk.out(lease("b", 0, "other"))
+    desk.deliveries.book_anew("s")
+    assert desk.departures.check(other, its) is None, "of another slot"
+
+    async def grows_once_more(wishes: Any) -> list[Booking]:
+        desk.deliveries.book_anew("s")
+        desk.departures._parts.limiter.reserve = desk._reserve
+        return await desk._reserve(wishes)
+
+    desk.departures._parts.limiter.reserve = grows_once_more
+    waiting = desk.departures.check(request, delivery)
+    assert waiting is not None
+    assert await waiting is None
+    assert [wish.instead for wish in desk.wishes] == [departure(0), departure(7)], "each in place of the one before"
+    assert round(desk.now, 2) == 0.4
+    desk.deliveries.book_anew("s")
+    assert (delivery.departs, delivery.sent) == (None, True), "it has left"
+    desk.deliveries.finished(request)
+    assert desk.policy.given_back == []
 
 
 def test_what_nobody_used_goes_to_who_departs_later(monkeypatch: pytest.MonkeyPatch) -> None:

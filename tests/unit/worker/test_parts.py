@@ -240,7 +240,7 @@ def test_a_fault_of_a_child_is_its_parents() -> None:
     current = CURRENT.get()
     assert current is not None
     current.fail("child_lost", "why")
-    current.records.append("an item")
+    current.record("an item")
     box.deliveries.finished(child)
     box.deliveries.finished(parent_request)
     assert parent.fault == ("child_lost", "<GET http://s.test/x>, made by this request\nwhy")
@@ -356,7 +356,7 @@ def test_a_remembered_fingerprint_is_scrapys(asked: list[tuple[str, str, bytes, 
         for path, method, body, meta in asked:
             one = Request(f"http://s.test/{path}", method=method, body=body, meta=dict(meta))
             assert links(one) == fingerprint(one)
-            assert len(links._new) <= 3
+            assert len(links.newest) <= 3
 
 
 def test_only_scrapys_own_fingerprinter_is_remembered() -> None:

@@ -37,7 +37,8 @@ local leasing = (function()
         if lazy.is_made(permits) then
             for name in pairs(permits.yielded) do pass_over(name) end
         end
-        withdraws, leasing.any_stalled = asked.budgets ~= nil, redis.call('EXISTS', meta.prefix .. 'stalled') == 1
+        withdraws = asked.budgets ~= nil
+        leasing.any_stalled = not meta.is_quiet and redis.call('EXISTS', meta.prefix .. 'stalled') == 1
     end
 
     leasing = {

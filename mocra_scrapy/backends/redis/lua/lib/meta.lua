@@ -31,7 +31,8 @@
 --                                                                                     the end
 --   w:<worker>       hash    token -> placed item; call: its last call, see           it leaves or dies; an hour after
 --                            exchange.lua; suspect: token of the one it holds;        the end
---                            robbed: set when something was taken from it; mail:
+--                            robbed: set when something was taken from it; fades: set
+--                            while it has a time limit; mail:
 --                            packed {permits: name -> how many to come down to,
 --                            holds: name -> us before which nothing departs}
 --   last:<worker>    string  packed {call, robbed} of a worker that died              an hour later, or it leaves
@@ -175,6 +176,8 @@ local meta = (function()
         heard = heard, steps = steps, born = stored[13], freed = stored[14], rules = stored[15], filter_old = stored[16],
         filter_doomed = stored[17],
         ahead = stored[5] + steps,  -- ms by which all this is ahead of the server's clock
+        -- Set by exchange.lua: there is none of stalled, suspect, delayed, dead and waiting. One question in place of six.
+        is_quiet = false,
     }
     return meta
 end)()

@@ -7,6 +7,7 @@ local permits = lazy.library(function()
     local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
     local stored = throttle.stored[PERMITS]  -- name -> what is stored, of those that were read
     local known = {}  -- name -> see of()
+    local permits  -- what it returns
     local lives = {}  -- worker -> whether its lease goes on
 
     local function is_alive(worker)
@@ -62,19 +63,6 @@ local permits = lazy.library(function()
         return cap, fair
     end
 
-    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
-        local has_more = false
-        for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
-        if not has_more then return end
-        call('HSET', prefix .. 'ask:' .. name, me, text(now))
-        call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
-        call('ZADD', ASKING, text(now), name)
-        call('PEXPIRE', ASKING, ASKED)
-        for holder, n in pairs(of(name, me).others) do
-            if n > fair then mailbox.ask_to_come_down(holder, name, fair) end
-        end
-    end
-
     local function is_taken(name, me)  -- whether there is none left
         local concurrency = throttle.limit_of(name).concurrency
         return concurrency > 0 and of(name, me).total >= concurrency
@@ -90,7 +78,7 @@ local permits = lazy.library(function()
             if here <= 0 then
                 local taken = is_taken(name, me) and name or nil
                 if cap >= fair then return 0, nil, taken end
-                if not silently then ask(name, me, fair) end
+                if not silently then permits.ask(name, me, fair) end
                 return 0, name, taken
             end
             room = math.min(room, here)
@@ -107,14 +95,6 @@ local permits = lazy.library(function()
     end
 
     local yielded = {}  -- names of which permits were given back because others asked: these come first
-    local function give_wanted(names, me, loads, crowded)  -- for what comes from elsewhere than the queue
-        for _, name in ipairs(names) do
-            local _, crowd = room_for({name}, me, loads)
-            if crowd then crowded[#crowded + 1] = crowd end
-            grant({name}, me, loads)
-        end
-    end
-
     local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
@@ -166,33 +146,60 @@ local permits = lazy.library(function()
         end
         meta.in_parts('HSET', PERMITS, set)
         meta.in_parts('HDEL', PERMITS, gone)
-        return math.max(missed, turns.open(freed)), confirmed
-    end
-
-    -- A limit is lower than before, of one name or (nil) of all: those who have more than there are now are asked to come down,
-    -- and those that get none to give back what waits -> whom to wake.
-    local function come_down(only)
-        local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
-        for i = 1, #flat, 2 do
-            local name = flat[i]
-            local most, all, total = throttle.limit_of(name).concurrency, {}, 0
-            for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
-            if most > 0 and total > most then
-                table.sort(all)
-                for place, holder in ipairs(all) do
-                    local n = math.floor(most / #all) + (place <= most % #all and 1 or 0)
-                    mailbox.ask_to_come_down(holder, name, n)
-                    told[#told + 1] = holder
-                end
-            end
-        end
-        return told
+        local opened = #freed > 0 and turns.first_parked() and turns.open(freed) or 0
+        return math.max(missed, opened), confirmed
     end
 
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
-    return {
+    permits = {
         holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        give_wanted = give_wanted, save = save, keep = keep, yielded = yielded, come_down = come_down,
+        save = save, keep = keep, yielded = yielded,
     }
+    return lazy.with_rest(permits, function()  -- what few calls need
+        local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
+            local has_more = false
+            for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
+            if not has_more then return end
+            call('HSET', prefix .. 'ask:' .. name, me, text(now))
+            call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
+            call('ZADD', ASKING, text(now), name)
+            call('PEXPIRE', ASKING, ASKED)
+            for holder, n in pairs(of(name, me).others) do
+                if n > fair then mailbox.ask_to_come_down(holder, name, fair) end
+            end
+        end
+
+        local function give_wanted(names, me, loads, crowded)  -- for what comes from elsewhere than the queue
+            for _, name in ipairs(names) do
+                local _, crowd = room_for({name}, me, loads)
+                if crowd then crowded[#crowded + 1] = crowd end
+                grant({name}, me, loads)
+            end
+        end
+
+        -- A limit is lower than before, of one name or (nil) of all: those who have more than there are now are asked to come
+        -- down, and those that get none to give back what waits -> whom to wake.
+        local function come_down(only)
+            local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
+            for i = 1, #flat, 2 do
+                local name = flat[i]
+                local most, all, total = throttle.limit_of(name).concurrency, {}, 0
+                for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
+                if most > 0 and total > most then
+                    table.sort(all)
+                    for place, holder in ipairs(all) do
+                        local n = math.floor(most / #all) + (place <= most % #all and 1 or 0)
+                        mailbox.ask_to_come_down(holder, name, n)
+                        told[#told + 1] = holder
+                    end
+                end
+            end
+            return told
+        end
+
+        return {
+            ask = ask, give_wanted = give_wanted, come_down = come_down,
+        }
+    end)
 end)
