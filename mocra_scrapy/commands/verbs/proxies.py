@@ -15,6 +15,7 @@ from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.interfaces import IProxyPools
 from mocra_scrapy.models import ProxyRecord, ProxyRules
 from mocra_scrapy.models.proxies import BY_HAND
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ async def _list(
     for one in records:
         if one.proxy and one.site and one.is_half_open:
             out_at.setdefault(one.proxy, []).append(one.site)
-    shown = [one for one in records if one.proxy == only] if only else [one for one in records if not one.site]
+    whole = {one.proxy: ProxyRecord(one.proxy, "") for one in records if one.proxy}  # some only have failed at a site
+    whole.update({one.proxy: one for one in records if one.proxy and not one.site})
+    shown = [one for one in records if one.proxy == only] if only else list(whole.values())
     if options.out:
         shown = [one for one in shown if one.is_half_open or one.proxy in out_at]
     for one in shown:
@@ -151,10 +154,12 @@ def line_of(one: ProxyRecord, facts: Mapping[str, Any], with_site: bool) -> str:
     name = f"{one.proxy} at {one.site or 'all sites'}" if with_site else one.proxy
     told = [f"{name}: {facts['state']}"]
     if one.is_half_open:
-        told.append(f"for {in_words(one.wait)} ({one.why})" if one.wait > 0 else f"({one.why}), its probe decides")
+        told[0] += f" for {in_words(one.wait)} ({one.why})" if one.wait > 0 else f" ({one.why}), its probe decides"
     told.append(f"{one.success:.0%} succeed" + (f" in {one.latency:.2f} s" if one.latency else ""))
     if facts["permits"] and not one.site:
-        told.append(f"{sum(facts['permits'].values())} permits at {len(facts['permits'])} workers")
+        told.append(
+            f"{counted(sum(facts['permits'].values()), 'permit')} at {counted(len(facts['permits']), 'worker')}"
+        )
     if facts["out_at"] and not one.site and not with_site:
         sites = facts["out_at"]
         told.append(f"out for {', '.join(sites[:3])}" + (f" and {len(sites) - 3} more sites" if len(sites) > 3 else ""))
