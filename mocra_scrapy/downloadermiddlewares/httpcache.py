@@ -157,6 +157,17 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
             pages = PageCache(self.policy.machine, entries, parts.flights, self.options.wait)
             self._rfc9111 = Rfc9111(self, pages, self.options.ignored_schemes)
 
+    def spider_opened(self, spider: Spider) -> None:
+        if self._flights is not None:
+            EngineHooks(self.crawler).on_finished(self._finished)
+        super().spider_opened(spider)
+
+    def _finished(self, request: Request) -> None:
+        if self._rfc9111 is not None:
+            self._rfc9111.finished(request)
+        elif (name := self._leads.pop(request, None)) is not None and self._flights is not None:
+            self._flights.leave(name, stored=False)
+
     def spider_closed(self, spider: Spider) -> None:
         if self._rfc9111 is not None:
             self._rfc9111.close()

@@ -38,13 +38,15 @@ def extra_of(response: Response) -> dict[str, Any]:
     return {**extra, "encoding": declared} if declared else extra
 
 
-def response_of(answer: Answer, flags: Iterable[str], extra: Mapping[str, Any] | None = None) -> Response:
-    """A response of the class that Scrapy gives it."""
-    headers, extra = Headers(answer.fields), extra or {}
-    cls = responsetypes.from_args(headers=headers, url=answer.url, body=answer.body)
+def response_of(
+    answer: Answer, flags: Iterable[str], extra: Mapping[str, Any] | None = None, url: str | None = None
+) -> Response:
+    """A response of the class that Scrapy gives it. *url*: in place of the stored one."""
+    headers, extra, url = Headers(answer.fields), extra or {}, url or answer.url
+    cls = responsetypes.from_args(headers=headers, url=url, body=answer.body)
     more = {"encoding": extra["encoding"]} if "encoding" in extra and issubclass(cls, TextResponse) else {}
     return cls(
-        url=answer.url,
+        url=url,
         status=answer.status,
         headers=headers,
         body=answer.body,
@@ -131,7 +133,7 @@ class StorageEntries:
 
     def _store(self, name: str, answer: Answer, beside: dict[str, Any]) -> bool:
         packed = base64.b64encode(msgpack.packb(beside))
-        marked = replace(answer, fields={**answer.fields, BESIDE: [packed]})
+        marked = replace(answer, fields={**answer.fields, BESIDE.lower(): [packed]})  # in place of a site's own
         try:
             self._storage.store_response(self._crawler.spider, Request(name), response_of(marked, ()))
         except Exception as error:

@@ -97,7 +97,12 @@ class Rfc9111:
         if answer is None:
             return None
         self._stats.inc_value("httpcache/errorrecovery")
-        return response_of(answer, STALE)
+        return response_of(answer, STALE, url=request.url)
+
+    def finished(self, request: Request) -> None:
+        """The engine let go of *request*. It may not have been answered: it went back into the queue."""
+        if request in self._under_way and (passage := self._ended(request)) is not None:
+            self._pages.given_up(passage)
 
     def close(self) -> None:
         """End what is done behind the scenes."""
@@ -122,6 +127,9 @@ class Rfc9111:
             if passage.waited:
                 self._stats.inc_value("mocra/httpcache/waited")
         decision = passage.decision
+        if isinstance(decision, Serve) and decision.answer.status >= 400 and request.meta.get("retry_times"):
+            # Nobody retries to be told the same: an error that is fresh is for others.
+            decision = passage.decision = Fetch()
         one = None if isinstance(decision, (PassBy, Missing)) else decision.stored
         if one is not None:
             request.meta["cache_timestamp"] = one.received
@@ -143,7 +151,7 @@ class Rfc9111:
         if decision.stale:
             self._stats.inc_value("mocra/httpcache/stale")
         self._middleware.saved(decision.stored)
-        return response_of(decision.answer, STALE if decision.stale else CACHED, decision.stored.extra)
+        return response_of(decision.answer, STALE if decision.stale else CACHED, decision.stored.extra, request.url)
 
     async def _offline(self, request: Request, ask: Ask) -> Response:
         answer = await self._pages.offline(ask)
@@ -152,7 +160,7 @@ class Rfc9111:
             self._stats.inc_value("httpcache/ignore")
             raise IgnoreRequest(f"Ignored request not in cache: {request}")
         self._stats.inc_value("httpcache/hit")
-        return response_of(answer, CACHED)
+        return response_of(answer, CACHED, url=request.url)
 
     async def _validate_behind(self, request: Request, passage: Passage) -> None:
         if len(self._behind) >= MOST_BEHIND or (validation := await self._pages.validation(passage)) is None:
@@ -192,7 +200,9 @@ class Rfc9111:
             stats.inc_value("httpcache/errorrecovery")
         elif request.method == "GET":
             stats.inc_value("httpcache/store" if stored else "httpcache/uncacheable")
-        return response if outcome.answer is None else response_of(outcome.answer, STALE if outcome.stale else CACHED)
+        if outcome.answer is None:
+            return response
+        return response_of(outcome.answer, STALE if outcome.stale else CACHED, url=request.url)
 
 
 def _replace(request: Request, fields: Mapping[bytes, bytes]) -> None:

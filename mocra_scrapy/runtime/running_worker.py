@@ -73,8 +73,10 @@ class RunningWorker(Protocol):
         looked at where it leaves.
         """
 
-    def has_interval(self, slot: str) -> None:
-        """*slot* has an interval from now on, which what was leased before does not know."""
+    def has_interval(self, slot: str, *, longer: bool) -> None:
+        """*slot* has an interval from now on, which what was leased before does not know. *longer*: than
+        what was booked before knows: that is booked anew where it leaves.
+        """
 
     def send_back(self, request: Request) -> bool:
         """Whether *request* goes back into the queue as it was, when who asks returns it: it was handed

@@ -139,17 +139,33 @@ async def test_a_full_namespace_makes_room(harness: Harness) -> None:
     assert (len(await held(small)), small.evicted) == (16, 0)
     await small.set(names[16], bytes(4090), 100)
     assert (await held(small), small.evicted) == (names[1:], 1)
+    # What grows makes no room for itself, though it ends first.
+    grows = harness.cache("grows", max_bytes=65_536 * parts, max_value_bytes=4096)
+    names = harness.beside(32, "g")
+    for at, name in enumerate(names):
+        await grows.set(name, bytes(2000), 100 + at)
+    await grows.set(names[0], bytes(4090), 50)
+    assert (await held(grows), grows.evicted) == ([names[0], *names[2:]], 1)
+    assert (await grows.size()).bytes == 30 * 2006 + 4096
 
 
 async def test_what_had_to_go_is_counted(harness: Harness) -> None:
-    cache = harness.cache(max_entries=700 * harness.cache_parts)
-    names = harness.beside(1400)
-    await cache.set_many(dict.fromkeys(names[:700], b""), 60)
+    parts = harness.cache_parts
+    cache = harness.cache(max_entries=1200 * parts)
+    names = harness.beside(1201)
+    await cache.set_many(dict.fromkeys(names[:1200], b""), 60)
     assert cache.evicted == 0
     # A writer with a smaller bound brings it down at once, though no call removes more than 500.
-    other = harness.cache(second=True, max_entries=10 * harness.cache_parts)
-    await other.set(names[700], b"", 90)
-    assert (other.evicted, cache.evicted, (await cache.size()).entries) == (691, 0, 10)
+    other = harness.cache(second=True, max_entries=10 * parts)
+    await other.set(names[1200], b"", 90)
+    assert (other.evicted, cache.evicted, (await cache.size()).entries) == (1191, 0, 10)
+    # What is over makes room, too, but did not have to go.
+    over = harness.cache("over", max_entries=40 * parts)
+    await over.set_many(dict.fromkeys(names[:30], b""), 5)
+    await over.set_many(dict.fromkeys(names[30:40], b""), 60)
+    await harness.advance(6)
+    await over.set_many(dict.fromkeys(names[40:70], b""), 60)
+    assert (over.evicted, await held(over)) == (0, names[30:70])
 
 
 async def test_a_value_too_large_is_refused(harness: Harness) -> None:
@@ -245,7 +261,7 @@ async def test_names_are_given_in_pages(harness: Harness) -> None:
         key=lambda n: n.encode("utf-8", "surrogateescape"),
     )
     await cache.set_many(dict.fromkeys(names, b""), 600)
-    await cache.set_many({f"b:{i}x": b"" for i in range(30)}, 60)
+    await cache.set_many({f"b:~{i}": b"" for i in range(30)}, 60)
     await cache.add_members("b:set", {"a": 1}, 600)
     await harness.advance(61)
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from mocra_scrapy._tasks import end_tasks, in_a_thread
 from mocra_scrapy.codec.compression import Dictionary, train
@@ -22,6 +24,8 @@ NAME: Final = "dictionary"
 TTL: Final = 315_360_000.0
 #: Entries after which it is trained; bytes of each that are looked at, and of the result.
 SAMPLES, LONGEST, SIZE = 200, 65_536, 65_536
+#: Seconds between two looks whether it is still there.
+CHECK = 30.0
 
 
 class PageDictionary:
@@ -38,22 +42,28 @@ class PageDictionary:
         self.current: Dictionary | None = None
         self.known: dict[int, Dictionary] = {}
         self._samples: list[bytes] = []
-        self._asked = False
+        self._checked = 0.0  # when it was last looked whether it is there, monotonic
         self._task: asyncio.Task[None] | None = None
 
     def learn(self, payload: bytes) -> None:
         """*payload* is about to be stored: what it is trained with, until there is one."""
-        if self.current is not None or self._task is not None:
+        if self._task is not None:
             return
-        if not self._asked:
-            self._asked = True
-            self._task = asyncio.ensure_future(self._look())
-            self._task.add_done_callback(self._idle)
+        if self.current is not None:
+            if time.monotonic() - self._checked > CHECK:
+                self._begin(self._keep(self.current))
+            return
         self._samples.append(payload[:LONGEST])
-        if len(self._samples) >= SAMPLES and self._task is None:
-            self._task = asyncio.ensure_future(self._train(self._samples))
-            self._task.add_done_callback(self._idle)
-            self._samples = []
+        if self._checked == 0.0:
+            self._begin(self._look())
+        elif len(self._samples) >= SAMPLES:
+            samples, self._samples = self._samples, []
+            self._begin(self._train(samples))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._checked = time.monotonic()
+        self._task = asyncio.ensure_future(work)
+        self._task.add_done_callback(self._idle)
 
     def _idle(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -65,6 +75,11 @@ class PageDictionary:
         found = await self._cache.get(NAME)
         if found is not None:
             self._use(found.value)
+
+    async def _keep(self, current: Dictionary) -> None:
+        """Somebody may have deleted it: what is written from now on would be read by nobody else."""
+        if not await self._cache.touch(NAME, TTL) and not await self._cache.add(NAME, current.content, TTL):
+            await self._look()  # another one is there by now
 
     async def _train(self, samples: list[bytes]) -> None:
         made = await in_a_thread(lambda: train(samples, None, SIZE), "mocra page dictionary")

@@ -128,7 +128,9 @@ async def test_a_call_is_one_round_trip_and_short(own_redis: RedisServer) -> Non
             assert server.info("commandstats")["cmdstat_evalsha"]["calls"] == 5
 
 
-async def test_clearing_takes_bounded_steps(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clearing_and_making_room_take_bounded_steps(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redis_cache, "STEP", 10)
     async with opened(own_redis) as backend:
         cache = backend.cache("e")
@@ -139,6 +141,10 @@ async def test_clearing_takes_bounded_steps(own_redis: RedisServer, monkeypatch:
             await cache.clear()
             assert server.info("commandstats")["cmdstat_evalsha"]["calls"] > 3
             assert not server.keys("keys:{+cache:e:*")
+            await cache.set_many({f"n{i}": b"" for i in range(1200)}, 60)
+            server.config_resetstat()
+            await backend.cache("e", CacheBounds(max_entries=10)).set("new", b"", 90)
+            assert server.info("commandstats")["cmdstat_evalsha"]["calls"] == 3, "500 go, 500, and the rest"
 
 
 async def test_a_large_value_is_stored_in_pieces(own_redis: RedisServer) -> None:

@@ -135,6 +135,11 @@ async def test_a_dictionary_is_trained_once_for_the_scope(worker: MakeWorker, mo
     third = await worker("c")
     assert await third.pages.read("q7") == [], "without it, a miss"
     assert third.stats["mocra/httpcache/unreadable"] == 1
+    monkeypatch.setattr(page_dictionary, "CHECK", 0.0)
+    while await one.cache.get(page_dictionary.NAME) is None:
+        await one.pages.write("q8", [stored(body=bodies[8])])
+        await asyncio.sleep(0.001)
+    assert await third.pages.read("q8"), "who writes with it stores it again"
 
 
 async def test_what_is_of_somebody_is_no_sample() -> None:

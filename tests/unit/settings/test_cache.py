@@ -27,24 +27,25 @@ def mocra(**settings: Any) -> Mocra:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("name", "value", "words"),
     [
-        ({"MOCRA_CACHE_TTL": 0}, "MOCRA_CACHE_TTL"),
-        ({"MOCRA_CACHE_MAX_ENTRIES": "many"}, "MOCRA_CACHE_MAX_ENTRIES"),
-        ({"MOCRA_CACHE_MAX_BYTES": 1000}, "MOCRA_CACHE_MAX_BYTES"),
-        ({"MOCRA_CACHE_MAX_BYTES": 1_000_000}, "a sixteenth of MOCRA_CACHE_MAX_BYTES = 1000000. Set 62500 at most"),
-        ({"MOCRA_CACHE_ON_OUTAGE": "shout"}, "Set one of 'raise', 'miss'"),
-        ({"MOCRA_CACHES": ["prices"]}, "MOCRA_CACHES"),
-        ({"MOCRA_CACHES": "{"}, "MOCRA_CACHES"),
-        ({"MOCRA_CACHES": {"prices": 60}}, r"MOCRA_CACHES\['prices'\]: 60 is not a dict"),
-        ({"MOCRA_CACHES": {"prices": {"tll": 60}}}, "'tll' is unknown. Known are ttl"),
+        ("MOCRA_CACHE_TTL", 0, "MOCRA_CACHE_TTL"),
+        ("MOCRA_CACHE_MAX_ENTRIES", "many", "MOCRA_CACHE_MAX_ENTRIES"),
+        ("MOCRA_CACHE_MAX_BYTES", 1000, "MOCRA_CACHE_MAX_BYTES"),
+        ("MOCRA_CACHE_MAX_BYTES", 1_000_000, "a sixteenth of MOCRA_CACHE_MAX_BYTES = 1000000. Set 62500 at most"),
+        ("MOCRA_CACHE_MAX_VALUE_BYTES", 0, "MOCRA_CACHE_MAX_VALUE_BYTES"),
+        ("MOCRA_CACHE_ON_OUTAGE", "shout", "Set one of 'raise', 'miss'"),
+        ("MOCRA_CACHES", ["prices"], "MOCRA_CACHES"),
+        ("MOCRA_CACHES", "{", "MOCRA_CACHES"),
+        ("MOCRA_CACHES", {"prices": 60}, r"MOCRA_CACHES\['prices'\]: 60 is not a dict"),
+        ("MOCRA_CACHES", {"prices": {"tll": 60}}, "'tll' is unknown. Known are ttl"),
     ],
 )
-def test_wrong_settings_stop_the_start(settings: dict[str, Any], words: str) -> None:
+def test_wrong_settings_stop_the_start(name: str, value: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        read_caches(Settings(settings))
+        read_caches(Settings({name: value}))
     with pytest.raises(ConfigurationError, match=words):
-        mocra(**settings)
+        mocra(**{name: value})
 
 
 def test_arguments_go_before_namespaces_and_those_before_all() -> None:
