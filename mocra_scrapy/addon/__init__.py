@@ -16,6 +16,7 @@ from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.httpcache import place_httpcache
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
+from mocra_scrapy.addon.proxies import place_proxies
 from mocra_scrapy.addon.sessions import place_cookies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends.by_role import open_by_role
@@ -179,4 +180,5 @@ class Addon:
             backend = open_by_role(options.backends)
             outlives = backend.shared or backend.durable
             place_events(settings)
+            place_proxies(settings)
         place_feed_exporter(settings, outlives=outlives)

@@ -29,6 +29,7 @@ VERBS = {
     "control": ("control", "pause, resume, drain or stop a crawl or one worker; change live settings"),
     "kafka": ("kafka", "create the topics of a crawl's log on Kafka, or compare them with what it needs"),
     "site": ("site", "serve something to crawl on this machine: Python's own documentation"),
+    "proxies": ("proxies", "show how the proxies of a pool do; take one out or bring it back"),
     "push": ("push", "put requests into a crawl: URLs or seeds in JSON"),
     "reset": ("reset", "delete all that is stored of a crawl, so that it begins anew"),
     "sessions": ("sessions", "list, show or drop the sessions of a crawl"),

@@ -52,6 +52,8 @@ PASSED_ON = {
     "backends/embedded/runs.py": "the same words as of Redis, which have an entry",
     "worker/overdue.py": "never raised: what `spider_error` gets; the words are those of the dead letter, which have an entry",
     "runtime/joining.py": "besides living workers, which have an entry: what the server refused of a deletion",
+    "proxies/providers/": "as settings: it names the provider, what is wrong with it and the fix",
+    "backends/redis/proxies.py": "the same words as of other damaged keys, which have an entry",
     "pipelines/": "the reason within 'Items can't be stored', 'refused it' and 'is away while this worker closes', which have entries",
     "models/sessions.py": "arguments of a call in the reader's own code",
     "feeds/plans.py": "why a format can't be shared; an entry says what all of them mean",

@@ -57,6 +57,7 @@ TABLE: dict[str, set[str]] = {
         "backends.redis",
         "backends.kafka",
     },
+    "proxies": {"interfaces", "settings", "engine", "runtime", "politeness"},
     "seeds": {"settings", "codec", "runtime", "backends", "backends.kafka", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
