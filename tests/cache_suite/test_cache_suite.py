@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.services import policy
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -37,10 +39,9 @@ def node() -> str:
     """Node.js 18 or later, which has ``fetch``."""
     found = shutil.which("node") or shutil.which("nodejs")
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout if found else ""
-    if found is None or not version or int(version.lstrip("v").partition(".")[0]) < 18:
-        if os.environ.get("MOCRA_REQUIRE_SERVICES") == "1":
-            pytest.fail("Node.js 18 or later is missing: run `make setup`, or install nodejs")
-        pytest.skip("Node.js 18 or later is missing: run `make setup`, or install nodejs")
+    there = bool(version) and int(version.lstrip("v").partition(".")[0]) >= 18
+    policy.need("Node.js 18 or later", there, "apt-get install nodejs")
+    assert found is not None
     return found
 
 
