@@ -34,7 +34,7 @@ T = TypeVar("T")
 Aside = AbstractContextManager[object]
 
 #: Seconds after which a claim that nobody renews ends, and between two renewals.
-CLAIM, RENEW = 10.0, 3.0
+CLAIM, RENEW = 20.0, 3.0
 #: Seconds for which a claim stays after its page was stored.
 LINGER = 1.0
 #: Seconds between two looks of who waits for another worker: the first, and the longest.

@@ -11,7 +11,7 @@ from mocra_scrapy.cache.httpcache import flights
 from mocra_scrapy.cache.httpcache.machine import Serve
 from mocra_scrapy.cache.httpcache.messages import Answer
 from tests.integration.httpcache.conftest import MakeWorker, Worker
-from tests.unit.cache.httpcache.exchanges import answer, ask
+from tests.unit.cache.httpcache.exchanges import URL, answer, ask
 
 
 class Site:
@@ -31,8 +31,11 @@ class Site:
         return outcome.answer or self.said
 
 
-async def test_four_workers_ask_a_hundred_times_and_the_site_sees_one(worker: MakeWorker) -> None:
-    workers = [await worker(f"w{n}") for n in range(4)]
+async def test_four_workers_ask_a_hundred_times_and_the_site_sees_one(
+    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flights, "CLAIM", 300.0)
+    workers = [await worker(f"w{n}", wait=300.0) for n in range(4)]
     site = Site(answer(cache_control="max-age=60"), asyncio.Event())
     tasks = [asyncio.ensure_future(site.seen_through(one)) for one in workers * 25]
     while sum(len(one.flights) + one.flights.waiting for one in workers) < 100:
@@ -45,7 +48,10 @@ async def test_four_workers_ask_a_hundred_times_and_the_site_sees_one(worker: Ma
     assert sum(one.flights.waiting for one in workers) == 0
 
 
-async def test_who_looked_just_before_it_was_stored_does_not_ask(worker: MakeWorker) -> None:
+async def test_who_looked_just_before_it_was_stored_does_not_ask(
+    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flights, "LINGER", 300.0)
     one, other = await worker("a"), await worker("b")
     late = asyncio.Event()
     read = other.pages.read
@@ -68,9 +74,9 @@ async def test_who_looked_just_before_it_was_stored_does_not_ask(worker: MakeWor
 
 async def test_when_who_asks_is_killed_another_one_does(worker: MakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed: it renews nothing, and says nothing."""
-    monkeypatch.setattr(flights, "CLAIM", 0.3)
+    monkeypatch.setattr(flights, "CLAIM", 300.0)
     monkeypatch.setattr(flights, "RENEW", 0.05)
-    one, *others = [await worker(f"w{n}") for n in range(4)]
+    one, *others = [await worker(f"w{n}", wait=300.0) for n in range(4)]
     never, site = asyncio.Event(), Site(answer(cache_control="max-age=60"))
     killed = asyncio.ensure_future(Site(answer(), never).seen_through(one))
     while not len(one.flights):
@@ -78,9 +84,15 @@ async def test_when_who_asks_is_killed_another_one_does(worker: MakeWorker, monk
     tasks = [asyncio.ensure_future(site.seen_through(other)) for other in others * 5]
     while sum(other.flights.waiting for other in others) < 15:
         await asyncio.sleep(0.01)
-    assert site.asked == 0, "it lives: its claim is renewed"
+    name = one.pages.name(URL)
+    await others[0].claims.touch(name, 100.0)
+    while (claim := await others[0].claims.get(name)) is not None and claim.expires_in < 200:
+        await asyncio.sleep(0.01)
+    assert claim is not None, "it is renewed while its worker lives"
+    assert site.asked == 0
     assert one.flights._renewing is not None
     one.flights._renewing.cancel()
+    await others[0].claims.touch(name, 0.001)  # so much time went by
     await asyncio.gather(*tasks)
     assert site.asked == 1
     never.set()
@@ -102,7 +114,7 @@ async def test_waiting_has_an_end(worker: MakeWorker) -> None:
 
 
 async def test_nobody_waits_for_what_can_not_be_stored(worker: MakeWorker) -> None:
-    one = await worker()
+    one = await worker(wait=300.0)
     holds = asyncio.Event()
     site = Site(answer(cache_control="no-store"), holds)
     first = asyncio.ensure_future(site.seen_through(one))
@@ -123,7 +135,7 @@ async def test_nobody_waits_for_what_can_not_be_stored(worker: MakeWorker) -> No
 
 
 async def test_a_failure_lets_the_next_one_ask(worker: MakeWorker) -> None:
-    one = await worker()
+    one = await worker(wait=300.0)
     passage = await one.web.begin(ask())
     assert passage.leads
     site = Site(answer(cache_control="max-age=60"))

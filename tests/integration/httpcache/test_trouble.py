@@ -51,7 +51,10 @@ async def test_a_server_that_is_away_is_a_miss_and_one_line(
         assert not one.pages._told, "the next time it is told again"
 
 
-async def test_after_trouble_nothing_is_asked_for_a_while(worker: MakeWorker, redis_single: RedisServer) -> None:
+async def test_after_trouble_nothing_is_asked_for_a_while(
+    worker: MakeWorker, redis_single: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAUSE", 300.0)
     with FaultProxy(redis_single.port) as proxy:
         one = await worker(url=f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=1&socket_connect_timeout=1")
         proxy.refuse = True
