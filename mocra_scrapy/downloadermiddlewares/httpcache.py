@@ -13,9 +13,17 @@ from scrapy.downloadermiddlewares import httpcache
 
 from mocra_scrapy.cache.httpcache.flights import Flights
 from mocra_scrapy.cache.httpcache.machine import Machine
-from mocra_scrapy.cache.httpcache.page_cache import Entries, PageCache, rules_of
+from mocra_scrapy.cache.httpcache.page_cache import Entries, PageCache, is_personal, rules_of
 from mocra_scrapy.cache.httpcache.pages import SharedPages, print_name
-from mocra_scrapy.downloadermiddlewares.httpcache_entries import FoundResponses, StorageEntries, response_of, stored_of
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import (
+    FoundResponses,
+    SharingPolicy,
+    StorageEntries,
+    ask_of,
+    response_of,
+    stored_of,
+    user_of,
+)
 from mocra_scrapy.downloadermiddlewares.httpcache_rfc9111 import Rfc9111
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import ConfigurationError
@@ -156,6 +164,8 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
             entries: Entries = parts.pages if ours else StorageEntries(self.storage, crawler)
             pages = PageCache(self.policy.machine, entries, parts.flights, self.options.wait)
             self._rfc9111 = Rfc9111(self, pages, self.options.ignored_schemes)
+        elif self.options.shared:
+            self.policy = SharingPolicy(self.policy, rules_of(self.options))
 
     def spider_opened(self, spider: Spider) -> None:
         if self._flights is not None:
@@ -241,8 +251,9 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         name, stored = self._leads.pop(request, None), False
         try:
             for asked, response in storage.taken():
-                entry = stored_of(asked, response)
-                stored = await storage.pages.write(self._name(asked), [entry], personal="Cookie" in asked.headers)
+                entry = stored_of(asked, response, rules_of(self.options))
+                personal = is_personal(ask_of(asked, shared=self.options.shared), entry.answer)
+                stored = await storage.pages.write(self._name(asked), [entry], personal=personal)
         finally:
             if name is not None and self._flights is not None:
                 self._flights.leave(name, stored=stored, useless=not stored)
@@ -251,7 +262,8 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
     def _name(self, request: Request) -> str:
         fingerprinter = self.crawler.request_fingerprinter
         assert fingerprinter is not None
-        return print_name(request.url, fingerprinter.fingerprint(request))
+        user = "" if self.options.shared else user_of(request)
+        return print_name(request.url, fingerprinter.fingerprint(request), user)
 
     # ------------------------------------------------------------------ for both
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag
 from weakref import WeakKeyDictionary
 
 import msgpack
@@ -16,7 +18,8 @@ from scrapy.http import Headers, Response, TextResponse
 from scrapy.responsetypes import responsetypes
 
 from mocra_scrapy.cache.httpcache.fields import fields_of
-from mocra_scrapy.cache.httpcache.messages import Answer, Stored
+from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Rules, Stored
+from mocra_scrapy.cache.httpcache.storing import cleaned, sharing_allows
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -29,6 +32,20 @@ BESIDE = b"X-Mocra-Httpcache"
 
 def answer_of(response: Response) -> Answer:
     return Answer(response.status, fields_of(dict(dict.items(response.headers))), response.body, response.url)
+
+
+def ask_of(request: Request, *, shared: bool) -> Ask:
+    """*request* as the cache sees it. In a private cache each cookie jar, and each session that a request
+    is bound to, is a user of its own.
+    """
+    user = "" if shared else user_of(request)
+    return Ask(request.method.encode("latin-1"), request.url, fields_of(dict(dict.items(request.headers))), user)
+
+
+def user_of(request: Request) -> str:
+    """What ``meta`` says of whose cookies go with *request*; ``""``: nothing."""
+    named = [request.meta.get(key) for key in ("cookiejar", "mocra_session")]
+    return "" if named == [None, None] else repr(named)
 
 
 def extra_of(response: Response) -> dict[str, Any]:
@@ -56,11 +73,33 @@ def response_of(
     )
 
 
-def stored_of(request: Request, response: Response) -> Stored:
-    """*response* as Scrapy's policies have it stored: it is known by the request's fingerprint alone."""
+def stored_of(request: Request, response: Response, rules: Rules | None = None) -> Stored:
+    """*response* as Scrapy's policies have it stored: it is known by the request's fingerprint alone.
+    *rules*: what a shared cache leaves out of it, is.
+    """
     now, took = time.time(), float(request.meta.get("download_latency", 0.0))
     asked = {"url": request.url, "method": request.method, "body": request.body}
-    return Stored(answer_of(response), {}, now - took, now, took, {**extra_of(response), **asked})
+    one = Stored(answer_of(response), {}, now - took, now, took, {**extra_of(response), **asked})
+    return cleaned(one, rules) if rules is not None and rules.shared else one
+
+
+class SharingPolicy:
+    """One of Scrapy's policies, which know nothing of caches that several users have: what these may not
+    store, it does not store either.
+    """
+
+    def __init__(self, policy: Any, rules: Rules) -> None:
+        self._policy, self._rules = policy, rules
+
+    def should_cache_response(self, response: Response, request: Request) -> bool:
+        """See :mod:`scrapy.extensions.httpcache`."""
+        if not self._policy.should_cache_response(response, request):
+            return False
+        one = Stored(answer_of(response), {}, 0.0, 0.0)
+        return sharing_allows(one, ask_of(request, shared=True), self._rules)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
 
 
 class FoundResponses:
@@ -99,8 +138,13 @@ class StorageEntries:
         self._storage, self._crawler, self._stats = storage, crawler, crawler.stats
         self._told = False
 
-    def name(self, url: str) -> str:
-        return url
+    def name(self, url: str, user: str = "") -> str:
+        """A URL: these storages know nothing else. One with a *user* is a page that no site has."""
+        if not user:
+            return url
+        url = urldefrag(url).url
+        digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{url}{'&' if '?' in url else '?'}mocra-user={digest}"
 
     async def read(self, name: str) -> list[Stored]:
         request = Request(name)

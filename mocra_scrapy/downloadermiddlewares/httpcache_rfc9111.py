@@ -13,10 +13,9 @@ from scrapy.http.request import NO_CALLBACK
 from scrapy.utils.httpobj import urlparse_cached
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.cache.httpcache.fields import fields_of
 from mocra_scrapy.cache.httpcache.machine import Fetch, Missing, PassBy, Serve, Validate
-from mocra_scrapy.cache.httpcache.messages import Answer, Ask
-from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, extra_of, response_of
+from mocra_scrapy.cache.httpcache.messages import Answer
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, ask_of, extra_of, response_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from scrapy.statscollectors import StatsCollector
 
-    from mocra_scrapy.cache.httpcache.messages import Stored
+    from mocra_scrapy.cache.httpcache.messages import Ask, Stored
     from mocra_scrapy.cache.httpcache.page_cache import PageCache, Passage
 
 logger = logging.getLogger(__name__)
@@ -120,7 +119,7 @@ class Rfc9111:
     async def _begin(self, request: Request) -> Response | None:
         passage = self._under_way.get(request)  # of a validation behind the scenes
         if passage is None:
-            ask = Ask(request.method.encode("latin-1"), request.url, fields_of(dict(dict.items(request.headers))))
+            ask = ask_of(request, shared=self._pages.machine.rules.shared)
             if self._middleware.ignore_missing:
                 return await self._offline(request, ask)
             passage = await self._pages.begin(ask, lambda: self._middleware.aside(request))

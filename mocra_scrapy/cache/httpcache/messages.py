@@ -45,11 +45,16 @@ class Rules:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request, as it would leave for the site."""
+    """A request, as it would leave for the site.
+
+    Attributes:
+        user: who of several users of a private cache asks; ``""``: the only one.
+    """
 
     method: bytes
     url: str
     fields: Fields
+    user: str = ""
 
     @cached_property
     def directives(self) -> Directives:

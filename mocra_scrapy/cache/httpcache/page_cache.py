@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Entries(Protocol):
     """Where responses are stored. No method raises because of trouble there: it is a miss then."""
 
-    def name(self, url: str) -> str:
-        """What the entry of *url* is called."""
+    def name(self, url: str, user: str = "") -> str:
+        """What the entry of *url* is called that *user* has."""
 
     async def read(self, name: str) -> list[Stored]:
         """The responses stored under *name*."""
@@ -96,13 +96,13 @@ class PageCache:
         """What is stored, however old."""
         if ask.method not in (b"GET", b"HEAD"):
             return None
-        return self.machine.offline(ask, await self.entries.read(self.entries.name(ask.url)), self._clock())
+        return self.machine.offline(ask, await self.entries.read(self.entries.name(ask.url, ask.user)), self._clock())
 
     async def begin(self, ask: Ask, aside: Callable[[], Aside] = nullcontext) -> Passage:
         """What to do with *ask*. Where another one asks for the same, its answer is waited for, within
         *aside*.
         """
-        name = self.entries.name(ask.url)
+        name = self.entries.name(ask.url, ask.user)
         stored = await self.entries.read(name) if ask.method in (b"GET", b"HEAD") else []
         passage = Passage(ask, name, self.machine.begin(ask, stored, self._clock()), stored)
         if self._flights is not None and self._may_be_shared(passage):
@@ -153,11 +153,12 @@ class PageCache:
                     ask, passage.decision, answer, requested=passage.left, received=max(now, passage.left)
                 )
             if outcome.invalidate:
-                await self.entries.remove([self.entries.name(url) for url in outcome.invalidate])
+                users = {"", ask.user}  # others' copies are others' caches
+                await self.entries.remove([self.entries.name(url, u) for url in outcome.invalidate for u in users])
             if outcome.store is not None:
                 new = with_extra(outcome.store, **extra) if extra else outcome.store
                 stored = await self.entries.write(
-                    passage.name, with_variant(passage.stored, new), personal=_is_personal(ask, answer)
+                    passage.name, with_variant(passage.stored, new), personal=is_personal(ask, answer)
                 )
             elif outcome.drop:
                 await self._drop(passage)
@@ -189,5 +190,6 @@ class PageCache:
             self._flights.leave(passage.name, stored=stored, useless=not stored)
 
 
-def _is_personal(ask: Ask, answer: Answer) -> bool:
+def is_personal(ask: Ask, answer: Answer) -> bool:
+    """Whether *answer* may have been made for somebody: no dictionary learns from it."""
     return b"cookie" in ask.fields or b"authorization" in ask.fields or b"set-cookie" in answer.fields

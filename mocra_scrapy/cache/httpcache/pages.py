@@ -43,21 +43,29 @@ class Counting(Protocol):
     def inc_value(self, key: str, count: int = 1, start: int = 0) -> None: ...
 
 
-def page_name(url: str) -> str:
-    """The name of the entry of *url*. It begins with the host, so that a site's entries are found
-    without looking at others.
+def page_name(url: str, user: str = "") -> str:
+    """The name of the entry of *url* that *user* has. It begins with the host, so that a site's entries
+    are found without looking at others; and those of all users begin with what it is without one.
     """
     url = urldefrag(url).url
-    return f"page:{urlsplit(url).netloc.rpartition('@')[2][:253]}/{_digest(url.encode('utf-8', 'surrogatepass'))}"
+    return f"page:{_host(url)}/{_digest(url)}{_of(user)}"
 
 
-def print_name(url: str, fingerprint: bytes) -> str:
+def print_name(url: str, fingerprint: bytes, user: str = "") -> str:
     """The same for Scrapy's policies, which know an entry by its request's fingerprint."""
-    return f"print:{urlsplit(url).netloc.rpartition('@')[2][:253]}/{fingerprint.hex()[:128]}"
+    return f"print:{_host(url)}/{fingerprint.hex()[:128]}{_of(user)}"
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2][:253].lower()
+
+
+def _of(user: str) -> str:
+    return f"~{_digest(user)}" if user else ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class SharedPages:
@@ -81,9 +89,9 @@ class SharedPages:
         self._away_until = 0.0  # monotonic
         self._told: set[str] = set()
 
-    def name(self, url: str) -> str:
+    def name(self, url: str, user: str = "") -> str:
         """See :func:`page_name`."""
-        return page_name(url)
+        return page_name(url, user)
 
     async def read(self, name: str) -> list[Stored]:
         """The responses stored under *name*; none where they can't be had."""

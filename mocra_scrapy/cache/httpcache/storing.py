@@ -30,7 +30,7 @@ def may_store(stored: Stored, ask: Ask, rules: Rules) -> bool:
         _method_allows(stored, ask, rules)
         and _status_allows(stored, rules)
         and _directives_allow(stored, ask, rules)
-        and (not rules.shared or _sharing_allows(stored, ask, rules))
+        and sharing_allows(stored, ask, rules)
         and varies_by(stored.fields) is not None  # §4.1: no request would ever match
         and (rules.always_store or _says_so(stored, rules))
     )
@@ -64,8 +64,10 @@ def same_place(stored: Stored, ask: Ask) -> bool:
     return place is not None and urljoin(ask.url, place.decode("latin-1")) == urldefrag(ask.url).url
 
 
-def _sharing_allows(stored: Stored, ask: Ask, rules: Rules) -> bool:
-    """What a shared cache may store. §3, §3.5, §7.3"""
+def sharing_allows(stored: Stored, ask: Ask, rules: Rules) -> bool:
+    """Whether several users may have it, where they do. It holds for all policies. §3, §3.5, §7.3"""
+    if not rules.shared:
+        return True
     said = stored.directives(rules)
     if b"private" in said and not said.listed(b"private"):  # §5.2.2.7
         return False
@@ -74,7 +76,7 @@ def _sharing_allows(stored: Stored, ask: Ask, rules: Rules) -> bool:
     # Beyond the RFC: what was made for somebody who is logged in, or begins a session, is stored
     # only where the site itself says for how long.
     personal = b"cookie" in ask.fields or b"set-cookie" in stored.fields
-    return not personal or rules.always_store or b"public" in said or bool(explicit_lifetime(stored, rules))
+    return not personal or b"public" in said or bool(explicit_lifetime(stored, rules))
 
 
 def _says_so(stored: Stored, rules: Rules) -> bool:
@@ -105,7 +107,12 @@ def kept(ask: Ask, answer: Answer, rules: Rules, *, requested: float, received: 
     """
     names = varies_by(answer.fields) or frozenset()
     stored = Stored(answer, selecting_fields(names, ask.fields), requested, received, max(0.0, received - requested))
-    said = stored.directives(rules)
+    return cleaned(stored, rules)
+
+
+def cleaned(stored: Stored, rules: Rules) -> Stored:
+    """*stored* without what :func:`kept` leaves out."""
+    said, answer = stored.directives(rules), stored.answer
     dropped = {*HOP_BY_HOP, *(name.lower() for name in members(answer.fields.get(b"connection", ())))}
     dropped.update(said.listed(b"no-cache"))
     if rules.shared:

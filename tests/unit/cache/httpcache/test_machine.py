@@ -216,7 +216,10 @@ def test_always_store_means_what_may_be_stored() -> None:
     shared.get(answer(cache_control="private, max-age=10"))
     shared.get(answer(), ask(authorization="me"))
     assert not shared.stored
-    shared.get(answer(set_cookie="a=b"), ask(cookie="c=d"))
+    shared.get(answer(set_cookie="a=b"))
+    shared.get(answer(etag='"1"'), ask(cookie="c=d"))
+    assert not shared.stored, "nor what was made for somebody"
+    shared.get(answer(set_cookie="a=b", cache_control="max-age=10"), ask(cookie="c=d"))
     assert shared.stored
 
 

@@ -248,3 +248,68 @@ async def test_our_storage_below_scrapys_policies(desk: Callable[..., Desk]) -> 
     assert await done(one.middleware.process_request(failed)) is None
     one.middleware._finished(failed)
     assert len(one.middleware._flights) == 0
+
+
+DUMMY = {"HTTPCACHE_POLICY": "scrapy.extensions.httpcache.DummyPolicy"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "stored"),
+    [
+        ({}, {}, True),
+        ({}, {"cache_control": "private"}, False),
+        ({"Authorization": "me"}, {}, False),
+        ({"Authorization": "me"}, {"cache_control": "public"}, True),
+        ({"Cookie": "a=1"}, {}, False),
+        ({"Cookie": "a=1"}, {"cache_control": "max-age=9"}, True),
+        ({}, {"set_cookie": "a=1"}, False),
+    ],
+)
+async def test_scrapys_policies_share_what_may_be_shared(
+    asked: dict[str, str], said: dict[str, str], stored: bool, desk: Callable[..., Desk]
+) -> None:
+    for scope, expected in (("spider", stored), ("crawl", True)):
+        one = desk(MOCRA_HTTPCACHE_SCOPE=scope, **DUMMY)
+        await one.fetch(page(**said), Request(URL, headers=asked))
+        counted = (one.stat("httpcache/store"), one.stat("httpcache/uncacheable"))
+        assert counted == ((1, 0) if expected else (0, 1)), scope
+        got = await one.fetch(page(b"new"), Request(URL, headers=asked))
+        assert (got.body == b"page") == expected
+
+
+async def test_scrapys_policies_leave_out_fields_that_are_private(desk: Callable[..., Desk]) -> None:
+    one = desk(**DUMMY)
+    await one.fetch(page(cache_control='private="x-a"', x_a="1", x_b="2"))
+    hit = await one.fetch(None)
+    assert (hit.headers.get("X-A"), hit.headers["X-B"]) == (None, b"2")
+
+
+async def test_no_dictionary_learns_from_what_scrapys_policies_store_for_somebody(desk: Callable[..., Desk]) -> None:
+    one = desk(MOCRA_HTTPCACHE_SCOPE="crawl", **DUMMY)
+    learned: list[object] = []
+    one.middleware.storage.pages.dictionary.learn = lambda *payload: learned.append(payload)
+    await one.fetch(page(), Request(URL, headers={"Authorization": "me"}))
+    await one.fetch(page(set_cookie="a=1"), Request("http://a.test/2"))
+    await one.fetch(page(), Request("http://a.test/3", headers={"Cookie": "a=1"}))
+    assert not learned
+    await one.fetch(page(), Request("http://a.test/4"))
+    assert len(learned) == 1
+
+
+@pytest.mark.parametrize("other", [{}, DUMMY, {"HTTPCACHE_STORAGE": FILES}])
+async def test_each_cookie_jar_of_a_crawl_has_its_own_pages(
+    other: dict[str, str], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    one = desk(MOCRA_HTTPCACHE_SCOPE="crawl", HTTPCACHE_DIR=str(tmp_path), **other)
+    users = [{}, {"cookiejar": 1}, {"cookiejar": "1"}, {"mocra_session": "s"}, {"cookiejar": 1, "mocra_session": "s"}]
+    for n, meta in enumerate(users):
+        await one.fetch(page(b"%d" % n, cache_control="max-age=60"), Request(URL, meta=meta))
+    for n, meta in enumerate(users):
+        assert (await one.fetch(None, Request(URL, meta=meta))).body == b"%d" % n
+    if not other:
+        await one.fetch(page(), Request(URL, method="DELETE", meta={"cookiejar": 1}))
+        assert (await one.fetch(page(b"new"), Request(URL, meta={"cookiejar": 1}))).body == b"new"
+        assert (await one.fetch(None, Request(URL, meta={"cookiejar": "1"}))).body == b"2"
+    shared = desk(**other, HTTPCACHE_DIR=str(tmp_path / "shared"))
+    await shared.fetch(page(cache_control="max-age=60"), Request(URL, meta={"cookiejar": 1}))
+    assert await shared.fetch(None, Request(URL, meta={"cookiejar": 2})), "what may be shared is"
