@@ -4,11 +4,12 @@ is wanted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mocra_scrapy.cache.httpcache.messages import Stored
+from mocra_scrapy.cache.httpcache.page_dictionary import NAME as DICTIONARY
 
 if TYPE_CHECKING:
     from mocra_scrapy.cache.httpcache.pages import SharedPages
@@ -62,6 +63,31 @@ async def entries_of(cache: ICache, pages: SharedPages, site: str = "") -> Async
                 yield name, await pages.read(name)
 
 
-async def purge(cache: ICache, site: str) -> int:
-    """Delete the entries of *site*; how many there were."""
-    return sum([await cache.delete(names) async for names in names_of(cache, site)])
+async def names_with(cache: ICache, name: str) -> list[str]:
+    """*name*, and the same page's of all users, see :func:`~mocra_scrapy.cache.httpcache.pages.page_name`."""
+    found, after = [name], ""
+    while of := list(await cache.names(f"{name}~", after, PAGE)):
+        found += of
+        after = of[-1]
+    return found
+
+
+async def purge(cache: ICache, pages: SharedPages, site: str = "", names: Sequence[str] = ()) -> int:
+    """Delete the entries of *site*, these *names* and those of their users, or everything; how many there
+    were. No piece of them stays in the compression dictionary: it is deleted, after what needs it was
+    written without.
+    """
+    if site:
+        gone = sum([await cache.delete(found) async for found in names_of(cache, site)])
+    elif names:
+        gone = sum([await cache.delete(await names_with(cache, name)) for name in names])
+    else:
+        await cache.delete([DICTIONARY])
+        gone = (await cache.size()).entries
+        await cache.clear()
+        return gone
+    async for found in names_of(cache):
+        for name in found:
+            await pages.write_plainly(name)
+    await cache.delete([DICTIONARY])
+    return gone

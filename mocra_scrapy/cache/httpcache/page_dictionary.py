@@ -1,5 +1,6 @@
 """The compression dictionary of one scope: trained once, of its own first pages, and kept for as long as
-its entries.
+its entries. It holds pieces of these pages as they are: whoever deletes pages deletes it as well, and no
+worker brings it back.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ NAME: Final = "dictionary"
 TTL: Final = 315_360_000.0
 #: Entries after which it is trained; bytes of each that are looked at, and of the result.
 SAMPLES, LONGEST, SIZE = 200, 65_536, 65_536
-#: Seconds between two looks whether it is still there.
+#: Entries that are looked for at once.
+BATCH = 20
+#: Seconds between two looks whether it is still there: for so long a worker may write with one that was
+#: deleted, which others can't read.
 CHECK = 30.0
 
 
@@ -41,19 +45,19 @@ class PageDictionary:
         self._cache = cache
         self.current: Dictionary | None = None
         self.known: dict[int, Dictionary] = {}
-        self._samples: list[bytes] = []
+        self._samples: list[tuple[str, bytes]] = []  # name of the entry, and what is looked at of it
         self._checked = 0.0  # when it was last looked whether it is there, monotonic
         self._task: asyncio.Task[None] | None = None
 
-    def learn(self, payload: bytes) -> None:
-        """*payload* is about to be stored: what it is trained with, until there is one."""
+    def learn(self, name: str, payload: bytes) -> None:
+        """*payload* is about to be stored as *name*: what it is trained with, until there is one."""
         if self._task is not None:
             return
         if self.current is not None:
             if time.monotonic() - self._checked > CHECK:
                 self._begin(self._keep(self.current))
             return
-        self._samples.append(payload[:LONGEST])
+        self._samples.append((name, payload[:LONGEST]))
         if self._checked == 0.0:
             self._begin(self._look())
         elif len(self._samples) >= SAMPLES:
@@ -77,19 +81,34 @@ class PageDictionary:
             self._use(found.value)
 
     async def _keep(self, current: Dictionary) -> None:
-        """Somebody may have deleted it: what is written from now on would be read by nobody else."""
-        if not await self._cache.touch(NAME, TTL) and not await self._cache.add(NAME, current.content, TTL):
-            await self._look()  # another one is there by now
+        """Somebody may have deleted it, for what is in it: another one is made of what comes from now on."""
+        if await self._cache.touch(NAME, TTL):
+            return
+        if self.current is current:
+            self.current, self._samples = None, []
+        await self._look()  # another one may be there by now
 
-    async def _train(self, samples: list[bytes]) -> None:
-        made = await in_a_thread(lambda: train(samples, None, SIZE), "mocra page dictionary")
+    async def _train(self, samples: list[tuple[str, bytes]]) -> None:
+        there = await self._there(samples)
+        contents = [content for name, content in samples if name in there]
+        made = await in_a_thread(lambda: train(contents, None, SIZE), "mocra page dictionary")
         if made is None:
             return  # they have nothing in common
+        if not there <= await self._there(samples):
+            return  # some were deleted meanwhile
         # Stored before anything is written with it, and never replaced.
         if await self._cache.add(NAME, made.content, TTL):
             self._use(made.content)
         else:
             await self._look()
+
+    async def _there(self, samples: list[tuple[str, bytes]]) -> set[str]:
+        """Which of *samples* are still stored: nothing is made of pages that were deleted."""
+        names, found = list(dict(samples)), set()
+        for begin in range(0, len(names), BATCH):
+            batch = names[begin : begin + BATCH]
+            found.update(name for name, one in zip(batch, await self._cache.get_many(batch), strict=True) if one)
+        return found
 
     def _use(self, content: bytes) -> None:
         try:

@@ -121,7 +121,7 @@ class SharedPages:
             self._stats.inc_value("mocra/httpcache/too_large")
             return False
         if not personal:
-            self.dictionary.learn(payload)
+            self.dictionary.learn(name, payload)
         dictionary = self.dictionary.current
         if len(payload) > LARGE:
             value = await asyncio.to_thread(compressed, payload, None)
@@ -139,6 +139,28 @@ class SharedPages:
     async def _set(self, name: str, value: bytes) -> bool:
         await self._cache.set(name, value, self._options.keep)
         return True
+
+    async def write_plainly(self, name: str) -> None:
+        """Write the entry so that it needs no dictionary; nothing where it does not, or can't be read.
+
+        Raises:
+            BackendUnavailable: the backend does not answer.
+        """
+        found = await self._cache.get(name)
+        if found is None or (identity := dictionary_of(found.value)) is None:
+            return
+        dictionary = self.dictionary.known.get(identity) or await self.dictionary.find(identity)
+        if dictionary is None:
+            return
+        try:
+            payload = dictionary.decompress(found.value, self._options.entry_max_bytes * INFLATED + 1_048_576)
+        except UnreadablePayload:
+            return  # a miss before and after
+        value = compressed(payload, None)
+        if len(value) + len(name) <= self._options.entry_max_bytes:
+            await self._cache.set(name, value, found.expires_in)
+        else:
+            await self._cache.delete([name])  # a miss, as nobody could read it
 
     async def remove(self, names: Sequence[str]) -> None:
         """They are not to be used any more."""

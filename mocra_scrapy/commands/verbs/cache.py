@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from scrapy.commands import ScrapyCommand
 from scrapy.http import Request
@@ -54,8 +55,12 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
         parser.add_argument("what", choices=WORDS)
         parser.add_argument("spider", help="a spider of the project; for a crawl's own cache that of MOCRA_CRAWL")
         parser.add_argument("where", nargs="?", default="", metavar="URL|FILE", help="look: a page; import: a file")
-        parser.add_argument("--url", default="", help="purge: only this page")
-        parser.add_argument("--site", default="", metavar="HOST", help="purge, export: only pages of this host")
+        parser.add_argument("--url", help="purge: only this page, of all cookie jars")
+        parser.add_argument(
+            "--site",
+            metavar="HOST[:PORT]",
+            help="purge, export: only pages of this host, as look shows it: without a port those whose URLs have none",
+        )
         parser.add_argument("--output", metavar="FILE", help="export: ….warc, ….warc.gz or ….har; must not exist")
         parser.add_argument("--yes", action="store_true", help="purge: don't ask")
         parser.add_argument(
@@ -85,7 +90,33 @@ def _senseless(options: argparse.Namespace) -> str:
         return "which file? scrapy mocra cache import SPIDER pages.warc.gz"
     if options.where and options.what in ("purge", "export"):
         return f"{options.where!r} means nothing after {options.what}: use --url, --site or --output"
-    return ""
+    return _senseless_choice(options) or (_wrong_url(options.where) if options.what == "look" else "")
+
+
+def _senseless_choice(options: argparse.Namespace) -> str:
+    """What is wrong with ``--url`` and ``--site``: neither may be passed over, for less would be chosen than
+    everything.
+    """
+    url, site = options.url, options.site
+    if url is not None and options.what != "purge":
+        return f"--url means nothing after {options.what}: it is for purge"
+    if site is not None and options.what not in ("purge", "export"):
+        return f"--site means nothing after {options.what}: it is for purge and export"
+    if url is not None and site is not None:
+        return "--url and --site don't go together: a page, or all pages of a host"
+    if url is not None and not url.strip():
+        return "--url is empty: give a page, or leave it out for everything"
+    if site is not None and (not site.strip() or any(c in site for c in "/@ ")):
+        return f"--site {site!r} is no host: write it as look shows it (example.com, example.com:8080)"
+    return _wrong_url(url or "")
+
+
+def _wrong_url(url: str) -> str:
+    """What is wrong with *url*; nothing, where there is none."""
+    try:
+        return "" if not url or urlsplit(Request(url).url).netloc else f"{url!r} is no URL: it has no host"
+    except ValueError as error:
+        return f"{url!r} is no URL: {error}. Write it as in http://example.com/page"
 
 
 def _settings_of(settings: BaseSettings, spider: str) -> BaseSettings:
@@ -157,7 +188,7 @@ async def _look(one: _Cache, options: argparse.Namespace) -> int:
 
 async def _look_at(one: _Cache, options: argparse.Namespace) -> int:
     url, now, rules = options.where, time.time(), rules_of(one.options)
-    names = (page_name(url), print_name(url, _fingerprint(one.settings, Request(url))))
+    names = [name for page in _names(one, url) for name in await listing.names_with(one.cache, page)]
     variants = [stored for name in names for stored in await one.pages.read(name)]
     if not variants:
         print(f"Nothing is stored of {url} in scope {one.scope}", file=sys.stderr)
@@ -174,6 +205,12 @@ async def _look_at(one: _Cache, options: argparse.Namespace) -> int:
         }
         print(json.dumps(facts, ensure_ascii=False) if options.json else _told(facts, left))
     return 0
+
+
+def _names(one: _Cache, url: str) -> tuple[str, str]:
+    """Of the page at *url*, under our policy and under Scrapy's."""
+    request = Request(url)
+    return page_name(request.url), print_name(request.url, _fingerprint(one.settings, request))
 
 
 def _told(facts: dict[str, Any], left: float) -> str:
@@ -194,14 +231,8 @@ async def _purge(one: _Cache, options: argparse.Namespace) -> int:
         if (await asyncio.to_thread(sys.stdin.readline)).strip().lower() not in ("y", "yes"):
             print("Nothing was deleted")
             return 1
-    if options.url:
-        names = [page_name(options.url), print_name(options.url, _fingerprint(one.settings, Request(options.url)))]
-        gone = await one.cache.delete(names)
-    elif options.site:
-        gone = await listing.purge(one.cache, options.site)
-    else:
-        gone = (await one.cache.size()).entries
-        await one.cache.clear()
+    names = _names(one, options.url) if options.url else ()
+    gone = await listing.purge(one.cache, one.pages, (options.site or "").lower(), names)
     print(f"Deleted: {counted(gone, 'entry')}")
     return 0
 
@@ -212,7 +243,7 @@ async def _purge(one: _Cache, options: argparse.Namespace) -> int:
 async def _export(one: _Cache, options: argparse.Namespace) -> int:
     path, pages = Path(options.output), 0
     with HarWriter(path) if is_har(path) else WarcWriter(path) as writer:
-        async for _, variants in listing.entries_of(one.cache, one.pages, options.site):
+        async for _, variants in listing.entries_of(one.cache, one.pages, (options.site or "").lower()):
             for stored in variants:
                 extra = stored.extra
                 fields = {name: [value] for name, value in stored.selecting.items() if value is not None}

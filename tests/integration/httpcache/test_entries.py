@@ -6,10 +6,12 @@ import asyncio
 import gzip
 import logging
 import random
+from typing import Any
 
 import pytest
 
 from mocra_scrapy.cache.httpcache import page_dictionary
+from mocra_scrapy.cache.httpcache.listing import purge
 from mocra_scrapy.cache.httpcache.messages import Answer, Stored
 from mocra_scrapy.cache.httpcache.page_dictionary import PageDictionary
 from mocra_scrapy.cache.httpcache.pages import SharedPages
@@ -136,10 +138,79 @@ async def test_a_dictionary_is_trained_once_for_the_scope(worker: MakeWorker, mo
     assert await third.pages.read("q7") == [], "without it, a miss"
     assert third.stats["mocra/httpcache/unreadable"] == 1
     monkeypatch.setattr(page_dictionary, "CHECK", 0.0)
-    while await one.cache.get(page_dictionary.NAME) is None:
+    monkeypatch.setattr(page_dictionary, "SAMPLES", 1000)
+    while one.pages.dictionary.current is not None:
         await one.pages.write("q8", [stored(body=bodies[8])])
         await asyncio.sleep(0.001)
-    assert await third.pages.read("q8"), "who writes with it stores it again"
+    assert await one.cache.get(page_dictionary.NAME) is None, "nobody brings it back"
+    await one.pages.write("q8", [stored(body=bodies[8])])
+    assert await third.pages.read("q8"), "what is written from now on can be read"
+
+
+async def trained(one: Worker, bodies: list[bytes]) -> None:
+    """Store *bodies*, twice; the second time with a dictionary."""
+    for n, body in enumerate(bodies):
+        await one.pages.write(f"page:a.test/p{n}", [stored(body=body)])
+    while one.pages.dictionary.current is None:
+        await asyncio.sleep(0.01)
+    for n, body in enumerate(bodies):
+        await one.pages.write(f"page:b.test/q{n}", [stored(body=body)])
+    assert await one.cache.get(page_dictionary.NAME)
+
+
+@pytest.mark.parametrize("what", [{}, {"site": "a.test"}, {"names": ["page:a.test/p7"]}])
+async def test_no_piece_of_a_deleted_page_stays_in_the_dictionary(
+    what: dict[str, Any], worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_dictionary, "SAMPLES", 60)
+    monkeypatch.setattr(page_dictionary, "SIZE", 4096)
+    one, other = await worker("a"), await worker("b")
+    bodies = pages_of_a_site(60)
+    await trained(one, bodies)
+    gone = await purge(other.cache, other.pages, **what)
+    assert gone == (60 if what.get("site") else 1 if what else 120)
+    third = await worker("c")
+    assert await third.cache.get(page_dictionary.NAME) is None
+    assert await third.pages.read("page:a.test/p7") == []
+    for n, body in enumerate(bodies if what else []):
+        (got,) = await third.pages.read(f"page:b.test/q{n}")
+        assert got.answer.body == body, "what needed it was written without"
+        assert got.received == pytest.approx(NOW, abs=120), "and is as old as before"
+    assert third.stats["mocra/httpcache/unreadable"] == 0
+    monkeypatch.setattr(page_dictionary, "CHECK", 0.0)
+    while one.pages.dictionary.current is not None:
+        await one.pages.write("page:c.test/r", [stored(body=bodies[7])])
+        await asyncio.sleep(0.001)
+    assert await one.cache.get(page_dictionary.NAME) is None
+
+
+async def test_no_dictionary_is_made_of_deleted_pages(worker: MakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_dictionary, "SAMPLES", 61)
+    monkeypatch.setattr(page_dictionary, "SIZE", 4096)
+    seen: list[int] = []
+
+    def train(samples: list[bytes], *_: object) -> None:
+        seen.append(len(samples))
+
+    monkeypatch.setattr(page_dictionary, "train", train)
+    one = await worker()
+    bodies = pages_of_a_site(60)
+    for n, body in enumerate(bodies):
+        await one.pages.write(f"page:a.test/p{n}", [stored(body=body)])
+    await one.cache.delete([f"page:a.test/p{n}" for n in range(50)])
+    while not seen:
+        await one.pages.write("page:a.test/p59", [stored(body=bodies[59])])
+        await asyncio.sleep(0.001)
+    assert 10 <= seen[0] <= 20, "of those that are still there"
+
+
+async def test_a_page_is_deleted_for_all_users(worker: MakeWorker) -> None:
+    one = await worker()
+    for user in ("", "me", "you"):
+        await one.pages.write(one.pages.name(URL, user), [stored()])
+    await one.pages.write(one.pages.name(f"{URL}2"), [stored()])
+    assert await purge(one.cache, one.pages, names=[one.pages.name(URL)]) == 3
+    assert await one.pages.read(one.pages.name(f"{URL}2"))
 
 
 async def test_what_is_of_somebody_is_no_sample() -> None:
@@ -149,7 +220,7 @@ async def test_what_is_of_somebody_is_no_sample() -> None:
         def __init__(self) -> None:
             self.current = None
 
-        def learn(self, payload: bytes) -> None:
+        def learn(self, name: str, payload: bytes) -> None:
             learned.append(payload)
 
     class Nowhere:

@@ -55,11 +55,28 @@ def store(backend: MemoryBackend, *urls: str, scope: str = "spider:shop:books", 
         (["export", "books"], "into which file"),
         (["import", "books"], "which file"),
         (["purge", "books", "http://a.test/"], "use --url"),
+        (["purge", "books", "--yes", "--url", ""], "--url is empty"),
+        (["purge", "books", "--yes", "--site", ""], "is no host"),
+        (["purge", "books", "--yes", "--site", " "], "is no host"),
+        (["purge", "books", "--yes", "--site", "http://a.test"], "is no host"),
+        (["purge", "books", "--yes", "--site", "a.test", "--url", "http://a.test/"], "don't go together"),
+        (["purge", "books", "--yes", "--url", "foo"], "'foo' is no URL"),
+        (["purge", "books", "--yes", "--url", "http:///x"], "is no URL"),
+        (["look", "books", "foo"], "'foo' is no URL"),
+        (["look", "books", "http://[bad/"], "is no URL"),
+        (["look", "books", "--site", "a.test"], "--site means nothing"),
+        (["export", "books", "--output", "x.har", "--url", "http://a.test/"], "--url means nothing"),
+        (["export", "books", "--output", "x.har", "--site", ""], "is no host"),
     ],
 )
-def test_what_makes_no_sense_is_refused(line: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_makes_no_sense_is_refused(
+    line: list[str], says: str, backend: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(backend, "http://a.test/1")
     assert say(*line) == 2
     assert says in capsys.readouterr().err
+    assert say("look", "books") == 0
+    assert "1 entry" in capsys.readouterr().out, "nothing was deleted"
 
 
 def test_look(backend: MemoryBackend, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +106,7 @@ def test_purge(backend: MemoryBackend, capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=lambda: "n\n"))
     assert say("purge", "books") == 1
     assert "Nothing was deleted" in capsys.readouterr().out
-    for line, gone in ((["--url", "http://a.test/1"], 1), (["--site", "a.test"], 1), ([], 2)):
+    for line, gone in ((["--url", "http://a.test/1"], 1), (["--site", "A.test"], 1), ([], 2)):
         assert say("purge", "books", "--yes", *line) == 0
         assert f"Deleted: {gone} " in capsys.readouterr().out
 
