@@ -19,6 +19,7 @@ from scrapy.responsetypes import responsetypes
 
 from mocra_scrapy.cache.httpcache.fields import fields_of
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Rules, Stored
+from mocra_scrapy.cache.httpcache.page_cache import asked_with
 from mocra_scrapy.cache.httpcache.storing import cleaned, sharing_allows
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def stored_of(request: Request, response: Response, rules: Rules | None = None) 
     *rules*: what a shared cache leaves out of it, is.
     """
     now, took = time.time(), float(request.meta.get("download_latency", 0.0))
-    asked = {"url": request.url, "method": request.method, "body": request.body}
+    asked: dict[str, object] = {"url": request.url, "method": request.method, "body": request.body}
+    asked |= asked_with(ask_of(request, shared=True))
     one = Stored(answer_of(response), {}, now - took, now, took, {**extra_of(response), **asked})
     return cleaned(one, rules) if rules is not None and rules.shared else one
 

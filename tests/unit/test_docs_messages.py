@@ -41,6 +41,7 @@ PASSED_ON = {
     "control/__init__.py": "an answer to the person who gives an order",
     "control/slots.py": "an answer to the person who changes a slot, with the slot and the fix",
     "cache/httpcache/archives.py": "an answer to the person who exports or imports pages, with the file and the fix",
+    "cache/httpcache/archive_reading.py": "as archives.py; and what is told of an entry, within a line that has the file and the entry",
     "commands/": "an answer to what a person typed, with the argument and the fix",
     "coordination/locks.py": "besides LockLost and LockTimeout: an argument of a call in the reader's own code",
     "coordination/leadership.py": "arguments of a call in the reader's own code",

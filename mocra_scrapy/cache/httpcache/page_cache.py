@@ -156,6 +156,7 @@ class PageCache:
                 users = {"", ask.user}  # others' copies are others' caches
                 await self.entries.remove([self.entries.name(url, u) for url in outcome.invalidate for u in users])
             if outcome.store is not None:
+                extra = {**extra, **asked_with(ask)}
                 new = with_extra(outcome.store, **extra) if extra else outcome.store
                 stored = await self.entries.write(
                     passage.name, with_variant(passage.stored, new), personal=is_personal(ask, answer)
@@ -193,3 +194,9 @@ class PageCache:
 def is_personal(ask: Ask, answer: Answer) -> bool:
     """Whether *answer* may have been made for somebody: no dictionary learns from it."""
     return b"cookie" in ask.fields or b"authorization" in ask.fields or b"set-cookie" in answer.fields
+
+
+def asked_with(ask: Ask) -> dict[str, object]:
+    """What is kept beside the answer to *ask*, so that it is known for whom it was made: no values."""
+    names = [name for name in (b"authorization", b"cookie") if name in ask.fields]
+    return {"asked_with": names} if names else {}

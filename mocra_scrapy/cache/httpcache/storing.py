@@ -36,6 +36,28 @@ def may_store(stored: Stored, ask: Ask, rules: Rules) -> bool:
     )
 
 
+def why_not(stored: Stored, ask: Ask, rules: Rules) -> str:
+    """Why *stored*, which somebody wants to put into the cache, may not be stored; ``""``: it may,
+    whatever it says of its freshness.
+    """
+    if ask.method != b"GET":
+        return "no answers to GET"
+    if not _status_allows(stored, rules):
+        return f"status {stored.status}"
+    if not _directives_allow(stored, ask, rules):
+        return "no-store"
+    return why_not_shared(stored, ask, rules)
+
+
+def why_not_shared(stored: Stored, ask: Ask, rules: Rules) -> str:
+    """The same for what holds for all policies."""
+    if stored.status in (206, 304) or stored.status < 200:
+        return f"status {stored.status}"
+    if sharing_allows(stored, ask, rules):
+        return ""
+    return "made for one user (private, Authorization, Cookie or Set-Cookie), and the scope is shared"
+
+
 def _status_allows(stored: Stored, rules: Rules) -> bool:
     status = stored.status
     if status in (206, 304) or (b"content-range" in stored.fields and status != 200):

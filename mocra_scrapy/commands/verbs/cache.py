@@ -7,9 +7,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,29 +14,22 @@ from urllib.parse import urlsplit
 from scrapy.commands import ScrapyCommand
 from scrapy.http import Request
 from scrapy.spiderloader import get_spider_loader
-from scrapy.utils.misc import build_from_crawler, load_object
 
 from mocra_scrapy.cache.httpcache import listing
-from mocra_scrapy.cache.httpcache.archives import ArchivedPage, HarWriter, WarcWriter, is_har, read_archive
+from mocra_scrapy.cache.httpcache.archives import ArchivedPage, HarWriter, WarcWriter, is_har
 from mocra_scrapy.cache.httpcache.freshness import current_age, lifetime
-from mocra_scrapy.cache.httpcache.messages import Ask, Stored
+from mocra_scrapy.cache.httpcache.messages import Ask
 from mocra_scrapy.cache.httpcache.page_cache import rules_of
-from mocra_scrapy.cache.httpcache.pages import SharedPages, page_name, print_name
-from mocra_scrapy.cache.httpcache.record import with_extra
-from mocra_scrapy.cache.httpcache.selecting import with_variant
-from mocra_scrapy.commands.verbs.backend_session import opened_backend
+from mocra_scrapy.commands.verbs.cache_import import import_pages
+from mocra_scrapy.commands.verbs.cache_scope import CacheOfScope, names_of, opened_cache
 from mocra_scrapy.commands.verbs.verb import positive
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.runtime.figures import duration, size
-from mocra_scrapy.settings.crawl import read_options
-from mocra_scrapy.settings.httpcache import policy_is_ours, read_httpcache
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
-    from mocra_scrapy.interfaces import ICache
-    from mocra_scrapy.settings.httpcache import HttpCacheOptions
 
 WORDS = ("look", "purge", "export", "import")
 NO_SENSE = 2
@@ -128,47 +118,19 @@ def _settings_of(settings: BaseSettings, spider: str) -> BaseSettings:
     return chosen
 
 
-@dataclass
-class _Cache:
-    settings: BaseSettings
-    options: HttpCacheOptions
-    scope: str
-    cache: ICache
-    pages: SharedPages
-
-
-class _Uncounted:
-    def inc_value(self, key: str, count: int = 1, start: int = 0) -> None:
-        """A command has no stats."""
-
-
-@asynccontextmanager
-async def _opened(settings: BaseSettings, spider: str) -> AsyncIterator[_Cache]:
-    crawl, options = read_options(settings, spider), read_httpcache(settings)
-    async with opened_backend(crawl) as (backend, _):
-        scope = options.namespace(crawl.crawl, crawl.project, spider)
-        cache = backend.cache(f"http:{scope}", options.bounds)
-        pages = SharedPages(cache, options, _Uncounted())
-        try:
-            yield _Cache(settings, options, scope, cache, pages)
-        finally:
-            await pages.dictionary.close()
-            await cache.close()
-
-
 async def _run(options: argparse.Namespace, settings: BaseSettings) -> int:
-    async with _opened(settings, options.spider) as one:
+    async with opened_cache(settings, options.spider) as one:
         if options.what == "look":
             return await (_look_at(one, options) if options.where else _look(one, options))
         if options.what == "purge":
             return await _purge(one, options)
-        return await (_export(one, options) if options.what == "export" else _import(one, options))
+        return await (_export(one, options) if options.what == "export" else import_pages(one, options.where))
 
 
 # ------------------------------------------------------------------ look
 
 
-async def _look(one: _Cache, options: argparse.Namespace) -> int:
+async def _look(one: CacheOfScope, options: argparse.Namespace) -> int:
     found, there = await listing.sites(one.cache, options.lines + 1), await one.cache.size()
     if options.json:
         for site in found[: options.lines]:
@@ -186,9 +148,9 @@ async def _look(one: _Cache, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _look_at(one: _Cache, options: argparse.Namespace) -> int:
+async def _look_at(one: CacheOfScope, options: argparse.Namespace) -> int:
     url, now, rules = options.where, time.time(), rules_of(one.options)
-    names = [name for page in _names(one, url) for name in await listing.names_with(one.cache, page)]
+    names = [name for page in names_of(one, url) for name in await listing.names_with(one.cache, page)]
     variants = [stored for name in names for stored in await one.pages.read(name)]
     if not variants:
         print(f"Nothing is stored of {url} in scope {one.scope}", file=sys.stderr)
@@ -207,12 +169,6 @@ async def _look_at(one: _Cache, options: argparse.Namespace) -> int:
     return 0
 
 
-def _names(one: _Cache, url: str) -> tuple[str, str]:
-    """Of the page at *url*, under our policy and under Scrapy's."""
-    request = Request(url)
-    return page_name(request.url), print_name(request.url, _fingerprint(one.settings, request))
-
-
 def _told(facts: dict[str, Any], left: float) -> str:
     fresh = f"fresh for {duration(left)} more" if left > 0 else f"stale since {duration(-left)}"
     lines = [f"{facts['status']}, {size(facts['bytes'])}, {duration(facts['age'])} old, {fresh}"]
@@ -224,14 +180,14 @@ def _told(facts: dict[str, Any], left: float) -> str:
 # ------------------------------------------------------------------ purge
 
 
-async def _purge(one: _Cache, options: argparse.Namespace) -> int:
+async def _purge(one: CacheOfScope, options: argparse.Namespace) -> int:
     what = options.url or (f"all pages of {options.site}" if options.site else f"everything in scope {one.scope}")
     if not options.yes:
         print(f"Delete {what}? [y/N] ", end="", flush=True)
         if (await asyncio.to_thread(sys.stdin.readline)).strip().lower() not in ("y", "yes"):
             print("Nothing was deleted")
             return 1
-    names = _names(one, options.url) if options.url else ()
+    names = names_of(one, options.url) if options.url else ()
     gone = await listing.purge(one.cache, one.pages, (options.site or "").lower(), names)
     print(f"Deleted: {counted(gone, 'entry')}")
     return 0
@@ -240,64 +196,31 @@ async def _purge(one: _Cache, options: argparse.Namespace) -> int:
 # ------------------------------------------------------------------ export, import
 
 
-async def _export(one: _Cache, options: argparse.Namespace) -> int:
-    path, pages = Path(options.output), 0
+async def _export(one: CacheOfScope, options: argparse.Namespace) -> int:
+    path, pages, left_out = Path(options.output), 0, 0
     with HarWriter(path) if is_har(path) else WarcWriter(path) as writer:
-        async for _, variants in listing.entries_of(one.cache, one.pages, (options.site or "").lower()):
+        async for name, variants in listing.entries_of(one.cache, one.pages, (options.site or "").lower()):
+            if "~" in name:
+                left_out += 1
+                continue
             for stored in variants:
                 extra = stored.extra
                 fields = {name: [value] for name, value in stored.selecting.items() if value is not None}
+                for known in _names(extra.get("asked_with")):
+                    fields.setdefault(known, [b"(left out)"])  # who imports it knows for whom it was made
                 method, url = str(extra.get("method", "GET")), str(extra.get("url", stored.answer.url))
                 body = extra.get("body", b"")
                 asked = Ask(method.encode(), url, fields)
                 writer.write(ArchivedPage(asked, stored, body if isinstance(body, bytes) else b""))
                 pages += 1
     print(f"{path}: {counted(pages, 'page')}")
-    return 0
-
-
-async def _import(one: _Cache, options: argparse.Namespace) -> int:
-    done = varies = left_out = 0
-    ours = policy_is_ours(one.settings)
-    for page in read_archive(Path(options.where)):
-        ask, variant = page.ask, page.variant
-        if variant is None:
-            varies += 1
-        elif not (ours and ask.method != b"GET") and await _stored(one, page, variant, ours):
-            done += 1
-        else:
-            left_out += 1
-    print(f"{options.where}: {counted(done, 'page')} stored in scope {one.scope}")
-    if varies:
-        print(f"{counted(varies, 'page')} left out: they vary by what the file does not tell", file=sys.stderr)
     if left_out:
         print(
-            f"{counted(left_out, 'page')} left out: too large, too old (MOCRA_HTTPCACHE_KEEP), or no answers to GET",
+            f"{counted(left_out, 'entry')} of cookie jars or sessions left out: a file does not say whose a page is",
             file=sys.stderr,
         )
     return 0
 
 
-async def _stored(one: _Cache, page: ArchivedPage, variant: Stored, ours: bool) -> bool:
-    if time.time() - variant.received >= one.options.keep:
-        return False
-    if ours:
-        name = page_name(page.ask.url)
-        return await one.pages.write(name, with_variant(await one.pages.read(name), variant), personal=True)
-    method = page.ask.method.decode("latin-1")
-    request = Request(page.ask.url, method=method, body=page.body)
-    kept = with_extra(variant, url=request.url, method=method, body=page.body)
-    return await one.pages.write(print_name(request.url, _fingerprint(one.settings, request)), [kept], personal=True)
-
-
-def _fingerprint(settings: BaseSettings, request: Request) -> bytes:
-    """By the project's own fingerprinter. (One that wants a crawler gets none.)"""
-
-    class Crawler:
-        pass
-
-    crawler: Any = Crawler()
-    crawler.settings = settings
-    cls = load_object(settings["REQUEST_FINGERPRINTER_CLASS"])
-    found: bytes = build_from_crawler(cls, crawler).fingerprint(request)
-    return found
+def _names(kept: object) -> list[bytes]:
+    return [name for name in kept if isinstance(name, bytes)] if isinstance(kept, list) else []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
-from mocra_scrapy.cache.httpcache.archives import ArchivedPage, HarWriter, WarcWriter, read_archive
+from mocra_scrapy.cache.httpcache.archive_reading import Unread, read_archive
+from mocra_scrapy.cache.httpcache.archives import ArchivedPage, HarWriter, WarcWriter
 from mocra_scrapy.exceptions import ConfigurationError
 from tests.unit.cache.httpcache.exchanges import NOW, ask, stored
 
@@ -61,7 +63,10 @@ def test_a_browsers_har(tmp_path: Path) -> None:
     broken = {"request": {"method": "GET", "url": "http://a.test/x"}, "response": {"status": 0}}
     path = tmp_path / "browser.har"
     path.write_text(json.dumps({"log": {"entries": [broken, entry]}}), encoding="utf-8-sig")
-    (page,) = read_archive(path)
+    unread, page = read_archive(path)
+    assert isinstance(unread, Unread)
+    assert (unread.number, unread.url, unread.why) == (1, "http://a.test/x", "there is no 'content'")
+    assert isinstance(page, ArchivedPage)
     assert page.variant is not None
     assert page.variant.answer.body == "täxt".encode()
     assert page.variant.fields == {b"etag": [b'"1"']}, "its coding is undone, so it does not vary by that"
@@ -90,6 +95,11 @@ def test_what_varies_by_what_nobody_knows_is_no_page(tmp_path: Path) -> None:
         ("a.har", b"no json", "is no HAR"),
         ("a.har", b'{"log": {}}', "is no HAR"),
         ("a.har", b"[]", "is no HAR"),
+        ("a.har", b'{"log": {"entries": null}}', "is no HAR"),
+        ("a.har", b'{"log": {"entries": "abc"}}', "is no HAR"),
+        ("a.har", b'{"log": {"entries": [{"a": ', "cut off"),
+        ("a.har", b"[" * 200_000, "is no HAR"),
+        ("a.har", b"\xff\xfe", "is no HAR"),
         ("a.warc", b"no archive at all\r\n\r\n", "is no WARC"),
     ],
 )
@@ -105,3 +115,60 @@ def test_without_warcio_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigurationError, match=r"mocra-scrapy\[warc\]"):
         WarcWriter(tmp_path / "a.warc")
     assert not (tmp_path / "a.warc").exists()
+
+
+def record(http: bytes = b"HTTP/1.1 200 OK\r\n\r\npage", **head: str | None) -> bytes:
+    lines = {
+        "WARC-Type": "response",
+        "WARC-Target-URI": "http://a.test/",
+        "WARC-Date": "2030-01-01T00:00:00Z",
+        "Content-Type": "application/http; msgtype=response",
+        "Content-Length": str(len(http)),
+        **{name.replace("_", "-"): value for name, value in head.items()},
+    }
+    said = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
+    return f"WARC/1.0\r\n{said}\r\n".encode() + http + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (record(WARC_Target_URI=None), "no WARC-Target-URI"),
+        (record(WARC_Date=None), "no WARC-Date"),
+        (record(WARC_Date="foo"), "foo"),
+        (record(b"HTTP/1.1 abc OK\r\n\r\n"), "status is no number"),
+        (record(b"no http"), ""),
+        (record(WARC_Truncated="length"), "a part of the page"),
+        (record(Mocra_Selecting="{"), "property name"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_record_that_is_odd_is_told_and_the_next_one_read(odd: bytes, why: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.warc"
+    pieces = [record(), odd, record()]
+    path.write_bytes(b"".join(map(gzip.compress, pieces) if packed else pieces))
+    first, unread, last = read_archive(path)
+    assert isinstance(unread, Unread)
+    assert (unread.number, unread.cut) == (2, False)
+    assert why in unread.why
+    for page in (first, last):
+        assert isinstance(page, ArchivedPage)
+        assert page.variant is not None
+        assert page.variant.answer.body == b"page"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_wherever_a_file_ends_a_part_of_a_page_is_none(packed: bool, tmp_path: Path) -> None:
+    path, one, two = tmp_path / "a.warc", record(), record(b"HTTP/1.1 200 OK\r\n\r\n" + b"another page" * 20)
+    if packed:
+        one, two = gzip.compress(one), gzip.compress(two)
+    for end in range(1, len(two) - (8 if packed else 4)):
+        path.write_bytes(one + two[:end])
+        page, *more = read_archive(path)
+        assert isinstance(page, ArchivedPage)
+        assert isinstance(more[-1], Unread), end
+        assert more[-1].cut, end
+        for whole in more[:-1]:
+            assert isinstance(whole, ArchivedPage), end
+            assert whole.variant is not None
+            assert whole.variant.answer.body == b"another page" * 20
