@@ -232,7 +232,12 @@ def _har_page(entry: dict[str, Any]) -> ArchivedPage:
         fields = {**fields, **_selected(entry["_selecting"])}
     asked = Ask(request["method"].encode("latin-1"), request["url"], fields)
     sent = (request.get("postData") or {}).get("text") or ""
-    headers = _fields([(one["name"], one["value"]) for one in response["headers"]])
+    # Browsers write several lines of a field as one value.
+    headers = _fields(
+        [(one["name"], line) for one in response["headers"] for line in one["value"].splitlines() or [""]]
+    )
+    if not 0 <= int(response["status"]) <= 999:
+        raise ValueError(f"its status is {response['status']}")
     answer = Answer(int(response["status"]), headers, body, request["url"])
     return archived(asked, answer, begun + took, took, sent.encode("latin-1", "replace"), known=True)
 

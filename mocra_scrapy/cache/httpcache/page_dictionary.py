@@ -104,7 +104,8 @@ class PageDictionary:
 
     async def _there(self, samples: list[tuple[str, bytes]]) -> set[str]:
         """Which of *samples* are still stored: nothing is made of pages that were deleted."""
-        names, found = list(dict(samples)), set()
+        names = list(dict(samples))
+        found: set[str] = set()
         for begin in range(0, len(names), BATCH):
             batch = names[begin : begin + BATCH]
             found.update(name for name, one in zip(batch, await self._cache.get_many(batch), strict=True) if one)

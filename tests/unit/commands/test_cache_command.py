@@ -268,6 +268,7 @@ def test_entries_that_are_odd_are_told_and_the_others_imported(
         but(request={**request, "headers": None}),
         but(request={**request, "method": 5}),
         but(response={**response, "status": "ok"}),
+        but(response={**response, "status": 99999}),
         but(response={**response, "headers": [7]}),
         but(response={**response, "content": None}),
         but(response={**response, "content": {"text": "?", "encoding": "base64"}}),

@@ -56,6 +56,7 @@ def test_a_browsers_har(tmp_path: Path) -> None:
                 {"name": "content-encoding", "value": "br"},
                 {"name": "Vary", "value": "Accept-Encoding"},
                 {"name": "ETag", "value": '"1"'},
+                {"name": "Set-Cookie", "value": "a=1\nb=2"},
             ],
             "content": {"text": "täxt", "mimeType": "text/plain"},
         },
@@ -69,7 +70,9 @@ def test_a_browsers_har(tmp_path: Path) -> None:
     assert isinstance(page, ArchivedPage)
     assert page.variant is not None
     assert page.variant.answer.body == "täxt".encode()
-    assert page.variant.fields == {b"etag": [b'"1"']}, "its coding is undone, so it does not vary by that"
+    assert page.variant.fields == {b"etag": [b'"1"'], b"set-cookie": [b"a=1", b"b=2"]}, (
+        "its coding is undone, so it does not vary by that"
+    )
     assert (page.variant.received, page.variant.took) == (NOW + 0.25, 0.25)
 
 
