@@ -36,6 +36,16 @@ from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, Dead
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.job import Argument, CrawlRecord, Job
 from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets
+from mocra_scrapy.models.proxies import (
+    Binding,
+    PermitWish,
+    ProxyAnswer,
+    ProxyRecord,
+    ProxyReport,
+    ProxyRules,
+    ProxyTurn,
+    ProxyUse,
+)
 from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
@@ -83,6 +93,7 @@ __all__ = [
     "Argument",
     "Attempts",
     "Audit",
+    "Binding",
     "Booking",
     "Bounds",
     "BreakerChange",
@@ -115,6 +126,13 @@ __all__ = [
     "LogTurn",
     "Offsets",
     "Outcome",
+    "PermitWish",
+    "ProxyAnswer",
+    "ProxyRecord",
+    "ProxyReport",
+    "ProxyRules",
+    "ProxyTurn",
+    "ProxyUse",
     "QueueOptions",
     "QueueSize",
     "Quota",

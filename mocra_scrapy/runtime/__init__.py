@@ -34,8 +34,9 @@ from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import one_off_command, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from scrapy import Request
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.cache.shared_cache import SharedCache
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.coordination.shared_values import Shared
     from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
     from mocra_scrapy.models import CrawlState, Term
+    from mocra_scrapy.models.sessions import Session
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Mocra:
         queue_session: the same for this worker, with numbered calls.
         limiter: limits of slots.
         worker_state: what this worker was asked to do: pause, drain, stop.
+        find_session: set by what keeps sessions; ``None``: nothing does.
         joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
@@ -87,6 +90,7 @@ class Mocra:
         self._cache_settings = read_caches(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
+        self.find_session: Callable[[Request], Session | None] | None = None
         choice = BackendChoice() if self.one_off else self.options.backends
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -197,6 +201,26 @@ class Mocra:
         *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
+
+    def session(self, request: Request) -> Session:
+        """The session that *request* goes, or went, out with; of a response its request's. See
+        :class:`~mocra_scrapy.models.sessions.Session`.
+
+        Raises:
+            ConfigurationError: no sessions are kept, or it has none (``dont_merge_cookies``).
+        """
+        found = self.session_of(request)
+        if found is None:
+            raise ConfigurationError(
+                "MOCRA_SESSIONS",
+                f"no sessions are kept, or {request} has none",
+                "Set MOCRA_SESSIONS = True, or a dict of pools, and leave out dont_merge_cookies",
+            )
+        return found
+
+    def session_of(self, request: Request) -> Session | None:
+        """The same; ``None`` where there is none."""
+        return None if self.find_session is None else self.find_session(request)
 
     def cache(self, namespace: str, **arguments: Any) -> SharedCache:
         """Values that all workers of all crawls on this backend share for a while, by namespace. See

@@ -46,6 +46,7 @@ TABLE: dict[str, set[str]] = {
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
+    "sessions": {"interfaces", "coordination", "settings", "codec", "engine", "runtime"},
     "pipelines": {
         "interfaces",
         "settings",
@@ -56,6 +57,7 @@ TABLE: dict[str, set[str]] = {
         "backends.redis",
         "backends.kafka",
     },
+    "proxies": {"interfaces", "settings", "engine", "runtime", "politeness"},
     "seeds": {"settings", "codec", "runtime", "backends", "backends.kafka", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }

@@ -1,8 +1,11 @@
-"""A log with three copies: the leader of its partitions and the coordinator of its group die."""
+"""A log with three copies: the broker that has its group dies. With ``KAFKA_BROKERS=3`` (``make soak``) the
+leader of its partition as well, and each of them comes back.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 
@@ -18,6 +21,7 @@ from tests.services.kafka_cluster import KafkaCluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.other_server]
 PLACE = LogPartition("normal", 0)
+FULL = os.environ.get("KAFKA_BROKERS") == "3"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,9 @@ async def test_brokers_die_and_nothing_acknowledged_is_lost_or_doubled(cluster: 
         await write(100)
         await member.until_it_has(100)
         await insist(member, {PLACE: Commit(50)})
-        for victim in (cluster.leader(topic), cluster.coordinator(log.names.group)):
+        find_leader = [lambda: cluster.leader(topic)] if FULL else []
+        for find in (*find_leader, lambda: cluster.coordinator(log.names.group)):
+            victim = await asyncio.to_thread(find)
             # It dies while messages are on their way to it.
             writes = asyncio.ensure_future(write(300))
             await asyncio.sleep(0)
@@ -74,10 +80,11 @@ async def test_brokers_die_and_nothing_acknowledged_is_lost_or_doubled(cluster: 
             await writes
             await member.until_it_has(written)
             await insist(member, {PLACE: Commit(written - 10)})
-            await asyncio.to_thread(cluster.start_again, victim)
-            deadline = time.monotonic() + LIMIT
-            while not await asyncio.to_thread(cluster.in_sync, topic):
-                assert time.monotonic() < deadline
+            if FULL:
+                await asyncio.to_thread(cluster.start_again, victim)
+                deadline = time.monotonic() + LIMIT
+                while not await asyncio.to_thread(cluster.in_sync, topic):
+                    assert time.monotonic() < deadline
         assert member.numbers == list(range(written))
         await member.until_it_owns(count_of(log))
         mark = (await member.reader.lookup.marks([PLACE]))[PLACE]

@@ -79,15 +79,11 @@ local function answer()
     local size, mine, held, tried = sizes(asked.dead_ttl), nil, nil, {}
     if asked.throttled then
         mine = {}
+        local is_any_changed = leases.count > 0 and throttle.is_there(throttle.LIVE)
         for _, group in ipairs(leases.groups) do
-            local slot, _, some = unpack(group)
-            if some then
-                for _, name in ipairs(throttle.names_of(slot)) do mine[name] = permits.of(name, worker).mine end
-            end
-        end
-        for _, group in ipairs(leases.groups) do
-            local slot = throttle.names_of(group[1])[1]
-            if group[3] and throttle.limit_of(slot).is_tried then tried[#tried + 1] = slot end
+            local names = group[3] and throttle.names_of(group[1]) or {}
+            for _, name in ipairs(names) do mine[name] = permits.of(name, worker).mine end
+            if is_any_changed and names[1] and throttle.limit_of(names[1]).is_tried then tried[#tried + 1] = names[1] end
         end
         for _, name in ipairs(asked.wanted or {}) do mine[name] = permits.of(name, worker).mine end
         for name, n in pairs(mail.permits) do mine[name] = n end
