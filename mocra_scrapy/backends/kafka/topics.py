@@ -81,7 +81,7 @@ def compare(facts: TopicFacts, options: LogOptions) -> list[Difference]:
     if facts.partitions < options.partitions:
         differs(
             f"it has {facts.partitions} partitions, MOCRA_KAFKA_PARTITIONS is {options.partitions}: no more than"
-            f" {facts.partitions} workers read at a time",
+            f" {counted(facts.partitions, 'worker')} can read at a time",
             f"kafka-topics.sh --alter --topic {facts.name} --partitions {options.partitions}",
         )
     if facts.replication < options.replication:
