@@ -180,7 +180,7 @@ class Pool:
         decision = await self.stored.change(lambda state: self._step(state, avoid, only, may_make))
         if decision.drop:
             self._in_background(self._drop(decision.drop))
-        if decision.make is not None:
+        if decision.make is not None and not self._closing:
             self._begin(decision.make)
         if decision.over:
             raise PoolClosed(

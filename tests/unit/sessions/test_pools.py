@@ -163,6 +163,7 @@ async def test_session_rotated_on_retry(stage: Stage, on_retry: str) -> None:
     one = await stage.visitor(shop, **pool("Logs", size=3, on_retry=on_retry))
     for _ in range(4):
         await one.get(f"{SHOP}/fill")
+    await until(lambda: one.stats.get_value("mocra/sessions/made") == 3)
     for _ in range(6):
         request: Any = (await one.get(f"{SHOP}/page")).request
         again = request.replace(meta={**request.meta, "retry_times": 1})  # as a retry middleware does
