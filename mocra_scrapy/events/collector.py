@@ -54,7 +54,7 @@ class CrawlEvents:
         self._mocra, self._stats = mocra, stats
         self._run = 0
         own = mocra.own_options
-        sinks = sinks_of(options, backend=own.backend, prefix=own.key_prefix, redis_options=dict(own.redis_options))
+        sinks = sinks_of(options, backend=options.server, prefix=own.key_prefix, redis_options=dict(own.redis_options))
         source = Source(mocra.worker, mocra.job.project, mocra.crawl, mocra.job.spider)
         self.bus = EventBus(options, sinks, source, count=stats.inc_value, run=self._run_now)
         self._began = time.monotonic()
@@ -84,6 +84,9 @@ class CrawlEvents:
             (records.SlotHeld, self._held, signals.slot_held),
             (records.SlotSlowed, self._slowed, signals.slot_slowed),
             (records.SlotGivenUp, self._given_up, signals.slot_given_up),
+            (records.ProxyOut, self._proxy_out, signals.proxy_out),
+            (records.ProxyBack, self._proxy_back, signals.proxy_back),
+            (records.ProxySiteDown, self._proxy_site_down, signals.proxy_site_down),
         ]
         for kind, handler, signal in wanted:
             if self.bus.listening(kind):
@@ -202,6 +205,17 @@ class CrawlEvents:
 
     def _given_up(self, slot: str, why: str) -> None:
         self.bus.emit(records.SlotGivenUp(slot, why))
+
+    # ------------------------------------------------------------------ proxies
+
+    def _proxy_out(self, proxy: str, site: str, why: str) -> None:
+        self.bus.emit(records.ProxyOut(proxy, site, why))
+
+    def _proxy_back(self, proxy: str, site: str) -> None:
+        self.bus.emit(records.ProxyBack(proxy, site))
+
+    def _proxy_site_down(self, site: str) -> None:
+        self.bus.emit(records.ProxySiteDown(site))
 
 
 def _url(response: Response | None) -> str:

@@ -12,7 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import is_asyncio_available
 
 from mocra_scrapy import signals
-from mocra_scrapy.backends import open_backend, redact_url
+from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
@@ -21,6 +21,7 @@ from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.models import Job
+from mocra_scrapy.models.backends import BackendChoice
 from mocra_scrapy.runtime.caches import Caches
 from mocra_scrapy.runtime.components import Components, P, Sharing
 from mocra_scrapy.runtime.deaths import Deaths
@@ -90,14 +91,14 @@ class Mocra:
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
         self.find_session: Callable[[Request], Session | None] | None = None
-        url = "memory://" if self.one_off else self.options.backend
+        choice = BackendChoice() if self.one_off else self.options.backends
         self.crawl = self.options.crawl
         self.worker = worker_name()
-        self.backend: IBackend = open_backend(url, prefix=self.options.key_prefix, options=self.options.redis_options)
+        self.backend: IBackend = open_by_role(choice)
         if crawler.settings.get("JOBDIR") and not self.backend.durable and not self.one_off:
             raise ConfigurationError(
-                "MOCRA_BACKEND",
-                f"{redact_url(url)!r} keeps nothing on disk, but JOBDIR asks for a crawl that can be resumed",
+                choice.queue_setting,
+                f"{self.backend.url!r} keeps nothing on disk, but JOBDIR asks for a crawl that can be resumed",
                 "Set MOCRA_BACKEND to a Redis URL, or take out JOBDIR, or keep Scrapy's scheduler with MOCRA_ENABLED = False",
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)

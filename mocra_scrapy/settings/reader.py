@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 #: Settings that the environment may give: where a project runs, and what no file should have.
-FROM_ENVIRONMENT = ("MOCRA_BACKEND", "MOCRA_SECRET_KEY")
+FROM_ENVIRONMENT = (
+    "MOCRA_BACKEND",
+    "MOCRA_QUEUE_BACKEND",
+    "MOCRA_STATE_BACKEND",
+    "MOCRA_EVENTS_BACKEND",
+    "MOCRA_SECRET_KEY",
+)
 
 
 def default_of(name: str) -> Any:

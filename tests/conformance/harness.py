@@ -20,13 +20,23 @@ from mocra_scrapy.interfaces import (
     IElection,
     IEventStream,
     ILocks,
+    IProxies,
     IRateLimiter,
     IRequestQueue,
     IShared,
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, CacheBounds, Entry, Lease, QueueOptions, RuleSet, StallRules
+from mocra_scrapy.models import (
+    BreakerRules,
+    CacheBounds,
+    Entry,
+    Lease,
+    ProxyRules,
+    QueueOptions,
+    RuleSet,
+    StallRules,
+)
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"
@@ -55,12 +65,14 @@ class Harness(ABC):
 
     Attributes:
         shards: over how many parts its queues are spread, unless a test says otherwise.
+        is_late: whether what is pushed may become leasable a moment later.
         stride: of what a test does at each of many steps, each so-manieth is enough: the same scripts run elsewhere.
     """
 
     shards = 1
     cache_parts = 1  # of a namespace of the cache
     stride = 1
+    is_late = False
 
     def __init__(self) -> None:
         self.backends: list[IBackend] = []
@@ -217,6 +229,11 @@ class Harness(ABC):
     def events(self, name: str, second: bool = False, keep: int = 1000) -> IEventStream:
         stream: IEventStream = self.backends[second].event_stream(self.stream_name(name), keep)  # type: ignore[attr-defined]
         return stream
+
+    def proxies(self, rules: ProxyRules = ProxyRules(), pool: str = "pool", second: bool = False) -> IProxies:  # noqa: B008
+        self.coordinates(f"+proxies:{pool}")
+        proxies: IProxies = self.backends[second].proxies(pool, rules)  # type: ignore[attr-defined]
+        return proxies
 
     def stream_name(self, name: str) -> str:
         """What a stream is called on the server."""

@@ -34,7 +34,8 @@ TABLE: dict[str, set[str]] = {
     "backends.memory": {"interfaces", "backends.embedded"},
     "backends.redis": {"interfaces"},
     "backends.kafka": set(),
-    "backends": {"interfaces", "backends.memory", "backends.redis"},
+    "backends.composite": {"interfaces", "backends.kafka"},
+    "backends": {"interfaces", "backends.memory", "backends.redis", "backends.composite"},
     # the rooms
     "engine": set(),
     "codec": {"interfaces", "settings"},
@@ -56,6 +57,7 @@ TABLE: dict[str, set[str]] = {
         "backends.redis",
         "backends.kafka",
     },
+    "proxies": {"interfaces", "settings", "engine", "runtime", "politeness"},
     "seeds": {"settings", "codec", "runtime", "backends", "backends.kafka", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }

@@ -7,7 +7,8 @@ over them.
 ===================  =============================================================================
 ``store.py``         what is stored, by crawl
 ``wakeups.py``       workers that sleep
-``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``
+``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``,
+                     ``logged.py``
 ``limiter.py``       :class:`MemoryRateLimiter`
 ``breaker.py``       :class:`MemoryBreaker`
 ``stalls.py``        :class:`MemoryStalls`, slots that fail
@@ -17,6 +18,7 @@ over them.
 ``cache.py``         :class:`MemoryCache`, entries that end
 ``workers.py``       :class:`MemoryWorkers`, who is there
 ``events.py``        :class:`MemoryEventStream`, the newest events
+``proxies.py``       :class:`MemoryProxies`, what is known of proxies
 ===================  =============================================================================
 """
 
@@ -34,6 +36,7 @@ from mocra_scrapy.backends.memory.election import MemoryElection
 from mocra_scrapy.backends.memory.events import MemoryEventStream
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import MemoryLocks
+from mocra_scrapy.backends.memory.proxies import MemoryProxies
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared
 from mocra_scrapy.backends.memory.stalls import MemoryStalls
@@ -48,6 +51,8 @@ from mocra_scrapy.interfaces import (
     IEventStream,
     IEventStreams,
     ILocks,
+    IProxies,
+    IProxyPools,
     IRateLimiter,
     IRequestQueue,
     IShared,
@@ -55,12 +60,13 @@ from mocra_scrapy.interfaces import (
     IWorkers,
 )
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
-from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models.backends import Abilities
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
 
-@implementer(IBackend, IEventStreams)
+@implementer(IBackend, IEventStreams, IProxyPools)
 class MemoryBackend:
     """Everything in this process; gone with it.
 
@@ -74,8 +80,8 @@ class MemoryBackend:
     Not for several threads: whoever shares a name shares an event loop's thread.
     """
 
-    shared = False
-    durable = False
+    abilities = Abilities(events=True, window=True)
+    shared, durable = abilities.shared, abilities.durable
 
     def __init__(
         self,
@@ -132,6 +138,9 @@ class MemoryBackend:
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return MemoryEventStream(self._store, name, keep)
+
+    def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        return MemoryProxies(self._store, pool, rules, self._clock)
 
     async def crawls(self) -> Sequence[str]:
         return sorted(name for name, crawl in self._store.items() if crawl.run)

@@ -17,6 +17,7 @@ from mocra_scrapy.backends.redis.election import RedisElection
 from mocra_scrapy.backends.redis.events import RedisEventStream
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
+from mocra_scrapy.backends.redis.proxies import RedisProxies
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 from mocra_scrapy.backends.redis.shared import RedisShared
@@ -30,6 +31,8 @@ from mocra_scrapy.interfaces import (
     IEventStream,
     IEventStreams,
     ILocks,
+    IProxies,
+    IProxyPools,
     IRateLimiter,
     IRequestQueue,
     IShared,
@@ -37,10 +40,11 @@ from mocra_scrapy.interfaces import (
     IWorkers,
 )
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
-from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models.backends import Abilities
 
 
-@implementer(IBackend, IEventStreams)
+@implementer(IBackend, IEventStreams, IProxyPools)
 class RedisBackend:
     """See :class:`~mocra_scrapy.interfaces.IBackend`.
 
@@ -51,8 +55,8 @@ class RedisBackend:
         redacted: the URL without secrets, for logs.
     """
 
-    shared = True
-    durable = True
+    abilities = Abilities(events=True, window=True, shared=True, durable=True)
+    shared, durable = abilities.shared, abilities.durable
 
     def __init__(self, url: str, *, prefix: str, options: Mapping[str, object], redacted: str) -> None:
         self.url = redacted
@@ -103,6 +107,9 @@ class RedisBackend:
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return RedisEventStream(self._client, self._prefix, name, keep)
+
+    def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        return RedisProxies(self._client, self._prefix, pool, rules)
 
     async def crawls(self) -> Sequence[str]:
         """By their records; a bounded number of keys at a time."""

@@ -20,6 +20,14 @@
 --   … about                       hash    bytes; members: of all sorted sets                    nothing is left
 --   {+workers} alive              zset    worker -> ms when it falls off the list               nobody is there
 --   {+workers} reports            hash    worker -> packed {crawl, facts}                       nobody is there
+--   {+proxies:<pool>} health       hash    proxy, NUL, site -> packed record; NUL, site -> how the   a week after the last turn
+--                                         site does: see proxies.lua
+--   {+proxies:<pool>} changed      zset    name in health -> version of its last change            a week after the last turn
+--   {+proxies:<pool>} pool         hash    version; refresh; short: ms; call:<worker>: number      a week after the last turn
+--   {+proxies:<pool>} held         hash    worker -> packed {proxy -> permits}                     it left or died
+--   {+proxies:<pool>} taken        hash    proxy -> permits that all workers hold                  nobody holds one
+--   {+proxies:<pool>} bound        hash    sticky key -> proxy                                     it is not used any more
+--   {+proxies:<pool>} bound_until  zset    sticky key -> ms                                        it is not used any more
 --   … skew                        string  ms added to the server's clock (tests move time)      the test ends
 --
 -- numbers and versions: microseconds of the server's clock, or one more than the last: so they grow also over a deletion by
