@@ -115,7 +115,7 @@ def read_proxies(settings: BaseSettings) -> ProxyOptions | None:
             cool_down_max=longest,
             sticky=read.number("MOCRA_PROXY_STICKY", 1, 604_800, "a time in seconds"),
         ),
-        read.value("MOCRA_SECRET_KEY") or None,
+        read.text("MOCRA_SECRET_KEY", "32 bytes in base64") if read.value("MOCRA_SECRET_KEY") else None,
     )
 
 
