@@ -8,7 +8,9 @@ OLDEST_IN := .venv-oldest/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.pycache
 unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for processes most of the time: more of them at once than there are cores.
-JOBS ?= 3
+JOBS ?= 4
+# Beside `newest`, which takes longer.
+JOBS_BESIDE ?= 2
 PYTEST := -m pytest -q --durations=15 --dist worksteal
 # Python's own measuring of lines (3.12 and later) costs a quarter of the tracer's.
 CORE = $$($(PYTHON_IN) -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
@@ -61,7 +63,7 @@ CRON_ON_OLDEST := tests/simulation/test_cron_simulation.py::test_what_must_hold_
 # are those of memory here, and the workers', the integration tests' and the crawls' backend is Redis; crawls, but for
 # OLDEST_E2E, meet the same Scrapy by the same hooks; long series of random examples find the same in any Python.
 oldest: setup ## what may differ on the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) $(PYTEST) -n $(JOBS) -m "not alone and not other_server and not slow" -k "not cluster and not random_turns and not (conformance and redis)" tests/unit tests/conformance tests/integration $(CRON_ON_OLDEST) $(OLDEST_E2E)
+	$(OLDEST_IN) $(PYTEST) -n $(JOBS_BESIDE) -m "not alone and not other_server and not slow" -k "not cluster and not random_turns and not (conformance and redis)" tests/unit tests/conformance tests/integration $(CRON_ON_OLDEST) $(OLDEST_E2E)
 
 soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="chaos" for some of them
 	$(PYTHON_IN) -m tests.soak $(SOAK)

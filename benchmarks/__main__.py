@@ -14,9 +14,39 @@ from typing import Any
 
 import scrapy
 
-from benchmarks import crawls, ends, limits, micro, profile, realsites, scale, sinks, storage, wakeups, workers
+from benchmarks import (
+    cache,
+    crawls,
+    ends,
+    httpcache,
+    limits,
+    micro,
+    profile,
+    realsites,
+    scale,
+    sessions,
+    sinks,
+    storage,
+    wakeups,
+    workers,
+)
 
-PARTS = ("micro", "limits", "realsites", "storage", "sinks", "wakeups", "ends", "scale", "profile", "workers", "crawls")
+PARTS = (
+    "micro",
+    "limits",
+    "realsites",
+    "storage",
+    "cache",
+    "sinks",
+    "sessions",
+    "httpcache",
+    "wakeups",
+    "ends",
+    "scale",
+    "profile",
+    "workers",
+    "crawls",
+)
 
 
 def machine() -> str:
@@ -45,8 +75,14 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return realsites.measure(quick)
     if part == "storage":
         return storage.main(quick)
+    if part == "cache":
+        return cache.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
+    if part == "sessions":
+        return sessions.measure(quick)
+    if part == "httpcache":
+        return httpcache.measure(quick)
     if part == "wakeups":
         return wakeups.main(quick)
     if part == "ends":
@@ -62,7 +98,7 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
 
 
 def text(part: str, found: Any) -> str:
-    if part == "scale":
+    if part in ("scale", "httpcache"):
         return "\n\n".join(table(rows) for rows in found.values())
     if part == "profile":
         lists = [

@@ -15,6 +15,9 @@ from scrapy.utils.request import RequestFingerprinter
 from benchmarks.realsites import microseconds
 from mocra_scrapy.codec.compression import Dictionary, train
 from mocra_scrapy.codec.requests import load_codec
+from mocra_scrapy.proxies.choices import Choices
+from mocra_scrapy.proxies.members import ANY, Member
+from mocra_scrapy.proxies.proxy import parse_proxy
 from mocra_scrapy.worker.recent_fingerprints import KnownLinks, RecentFingerprints
 
 COUNT = 5000
@@ -68,11 +71,30 @@ def links(some: list[Request]) -> dict[str, Callable[[], object]]:
     }
 
 
+def proxies() -> dict[str, Callable[[], object]]:
+    """The choice among 10,000 proxies: all are in, nine in ten are out at the site."""
+
+    def pool(out: int) -> Choices:
+        choices = Choices(lambda: 1.0)  # what was found stays as it is
+        members = [Member(f"p{n}", parse_proxy(f"10.0.{n // 256}.{n % 256}:80"), 0) for n in range(10_000)]
+        for n, member in enumerate(members):
+            if n % 10 < out:
+                member.at("site").until = 1e9
+        choices.replace(members)
+        return choices
+
+    full, poor = pool(0), pool(9)
+    return {
+        "proxies: a choice among 10,000": lambda: [full.choose("site", ANY) for _ in range(COUNT)],
+        "proxies: the same, nine in ten are out": lambda: [poor.choose("site", ANY) for _ in range(COUNT)],
+    }
+
+
 def measure() -> list[dict[str, Any]]:
     """Rows of step and µs. Those of the rate limiter are the server's:
     ``python -m benchmarks limits``.
     """
     spider = MicroSpider()
     some = requests(spider)
-    steps = {**codec(spider, some), **links(some)}
+    steps = {**codec(spider, some), **links(some), **proxies()}
     return [{"step": name, "us": microseconds(work, COUNT)} for name, work in steps.items()]

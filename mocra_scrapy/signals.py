@@ -71,6 +71,18 @@ sink_available = object()
 #: replay``. Arguments: ``spider``, ``sink``, ``path`` (str), ``items`` (int).
 items_spilled = object()
 
+#: A proxy of the pool is out: it failed too often in a row, or refused our credentials. Sent on the
+#: worker whose report it was. Arguments: ``spider``, ``proxy`` (str, its identity), ``site`` (str, a
+#: slot; empty: for all), ``why`` (str: ``proxy``, ``credentials``, ``doubt`` or ``ban``).
+proxy_out = object()
+
+#: It is back: its probe succeeded, or its site was at fault. Arguments: ``spider``, ``proxy``, ``site``.
+proxy_back = object()
+
+#: A site fails through so many proxies that work elsewhere that no proxy is blamed for it.
+#: Arguments: ``spider``, ``site``.
+proxy_site_down = object()
+
 #: This worker leads a role. Arguments: ``spider``, ``role`` (str), ``term``
 #: (:class:`~mocra_scrapy.models.Term`).
 leader_elected = object()

@@ -30,6 +30,8 @@ PARTS = {
     "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
+    "cache-suite": ["pytest", "-q", "tests/cache_suite"],
+    "refusals": ["pytest", "-q", "tests/conformance/test_refusal_rules.py"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "conformance-kafka": ["pytest", "-q", "-n", "3", "-k", "kafka", "tests/conformance"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
@@ -38,9 +40,11 @@ PARTS = {
 
 #: What a part is told beside.
 ENVIRONMENT = {
+    "cache-suite": {"CACHE_SUITE": "private,shared"},
+    "conformance-kafka": {"TESTS_KAFKA_SUITE": "1"},
     "cron-leaders": {"CHAOS_INSTANTS": "200"},
     "kafka-brokers": {"KAFKA_BROKERS": "3"},
-    "conformance-kafka": {"TESTS_KAFKA_SUITE": "1"},
+    "refusals": {"STRIDE": "1"},
 }
 
 

@@ -53,6 +53,7 @@ fi
 [ "$only" != setup ] || exit 0
 
 cd "$folder/source"
+cp "$root/tests/scrapy_suite/our_httpcache.py" tests/test_our_httpcache.py # its tests of the HTTP cache, with ours
 files=
 for pattern in $(awk -v only="$only" '/^tests/ && (only == "" || $2 == only) { print $1 }' "$root/tests/scrapy_suite/files.txt"); do
     for file in $pattern; do

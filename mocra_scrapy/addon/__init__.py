@@ -14,7 +14,10 @@ from scrapy.utils.misc import load_object
 from mocra_scrapy.addon.autothrottle import place_autothrottle
 from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
+from mocra_scrapy.addon.httpcache import place_httpcache
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
+from mocra_scrapy.addon.proxies import place_proxies
+from mocra_scrapy.addon.sessions import place_cookies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
 from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.engine.refusal import told_in_one_line
@@ -164,7 +167,9 @@ class Addon:
         read_traps(settings)
         read_batch_options(settings)
         read_max_age(read)
+        place_httpcache(settings)
         place_autothrottle(settings)
+        place_cookies(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
@@ -175,4 +180,5 @@ class Addon:
             backend = open_by_role(options.backends)
             outlives = backend.shared or backend.durable
             place_events(settings)
+            place_proxies(settings)
         place_feed_exporter(settings, outlives=outlives)

@@ -12,6 +12,7 @@ from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     ILocks,
     IRateLimiter,
@@ -20,7 +21,8 @@ from mocra_scrapy.interfaces import (
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
+from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
 from mocra_scrapy.models.backends import Abilities, BackendChoice, scheme_of
 
 
@@ -115,6 +117,9 @@ class BackendByRole:
 
     def shared_values(self, namespace: str) -> IShared:
         return self.state.shared_values(namespace)
+
+    def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        return self.state.cache(namespace, bounds)
 
     def worker_registry(self) -> IWorkers:
         return self.state.worker_registry()

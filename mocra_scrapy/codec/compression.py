@@ -77,7 +77,7 @@ class Dictionary:
         try:
             size = zstd.get_frame_info(frame).decompressed_size
             if size is None or size > most:
-                raise UnreadablePayload(f"{size} bytes when decompressed, more than MOCRA_ENTRY_MAX_BYTES = {most}")
+                raise UnreadablePayload(f"{size} bytes when decompressed, more than the {most} that are allowed")
             decompressor = zstd.ZstdDecompressor(zstd_dict=self._dictionary)
             payload: bytes = decompressor.decompress(frame, size)
         except zstd.ZstdError as error:
@@ -94,9 +94,9 @@ def wanted(stored: bytes) -> int | None:
     return int.from_bytes(stored[1:3], "big")
 
 
-def train(samples: Sequence[bytes], current: Dictionary | None) -> Dictionary | None:
-    """A dictionary that makes payloads like *samples* smaller by a tenth than *current* does;
-    ``None``: none does.
+def train(samples: Sequence[bytes], current: Dictionary | None, size: int = SIZE) -> Dictionary | None:
+    """A dictionary of *size* bytes that makes payloads like *samples* smaller by a tenth than *current*
+    does; ``None``: none does.
 
     Takes 10 to 30 ms; gives the interpreter free meanwhile, so that a thread doing this doesn't
     hold up the event loop.
@@ -104,11 +104,11 @@ def train(samples: Sequence[bytes], current: Dictionary | None) -> Dictionary | 
     learned = [sample for i, sample in enumerate(samples) if i % 4]
     held_back = samples[::4]  # judged by what it did not see
     try:
-        made = Dictionary(zstd.train_dict(learned, SIZE).dict_content)
+        made = Dictionary(zstd.train_dict(learned, size).dict_content)
     except (ValueError, zstd.ZstdError):
         return None  # too few or too much alike
-    size = sum(len(sample if current is None else current.compress(sample)) for sample in held_back)
-    return made if sum(len(made.compress(sample)) for sample in held_back) <= WORTH * size else None
+    before = sum(len(sample if current is None else current.compress(sample)) for sample in held_back)
+    return made if sum(len(made.compress(sample)) for sample in held_back) <= WORTH * before else None
 
 
 class PayloadReader:

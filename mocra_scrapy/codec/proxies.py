@@ -7,6 +7,8 @@ from urllib.request import getproxies
 
 from mocra_scrapy.models.redaction import without_user_info
 
+#: Where a request carries the proxy that the pool chose for it, and how often it was tried.
+OF_POOL = "_mocra_proxy"
 #: What HttpProxyMiddleware puts into ``meta`` for a proxy of the environment (``http_proxy``).
 FROM_ENVIRONMENT = frozenset({"proxy", "_auth_proxy", "_scheme_proxy"})
 
@@ -15,8 +17,11 @@ def without_credentials(meta: dict[str, Any]) -> dict[str, Any]:
     """*meta* with the proxy's address but not its user name and password.
 
     A proxy that HttpProxyMiddleware took from the environment is left out whole: whoever fetches
-    the request next asks its own environment, and has the password, too.
+    the request next asks its own environment, and has the password, too. So is one that the pool
+    chose: it chooses anew.
     """
+    if OF_POOL in meta:
+        return {key: value for key, value in meta.items() if key not in FROM_ENVIRONMENT and key != OF_POOL}
     proxy = meta.get("proxy")
     # The mark alone says nothing: meta that was copied from a response has it, too, beside a proxy
     # of the spider's own.

@@ -106,14 +106,19 @@ class FeedbackMiddleware:
             self._state.not_sent(request)
             return response
         slot, kind = self._slot_of(request), kind_of_status(response.status)
+        of_proxy = self._outcomes.is_of_proxy
+        is_of_proxy = of_proxy is not None and of_proxy(request)
         if (budgets := self._state.budgets) is not None and budgets.is_on:
             budgets.spent(request, slot, len(response.body), failed=bool(kind))
-        self._tell(slot, kind, sent_at)
+        if not is_of_proxy:
+            self._tell(slot, kind, sent_at)
         if self._proxies and (proxy := request.meta.get("proxy")) and (name := proxy_name(str(proxy))) in self._proxies:
             del self._proxies[name]
             self._tell(name, "", sent_at)
         held = self._advertised.seen(slot, response) if self.options.cluster else 0.0
-        if kind in ("http_429", "http_5xx"):
+        if is_of_proxy:
+            pass  # neither clock of the site goes on or begins anew
+        elif kind in ("http_429", "http_5xx"):
             header = response.headers.get("Retry-After") if self.options.cluster else None  # else nobody is held
             wait = retry_after(header, time.time(), self.options.retry_after)
             self._stalls.failed(slot, sent_at, held if wait is None else wait, f"status {response.status}")
@@ -139,7 +144,7 @@ class FeedbackMiddleware:
             self._state.not_sent(request)
             return
         kind = kind_of_exception(exception)
-        if not kind:
+        if not kind or (self._outcomes.is_of_proxy is not None and self._outcomes.is_of_proxy(request)):
             return
         proxy = request.meta.get("proxy")
         if proxy and kind in CONNECTING:

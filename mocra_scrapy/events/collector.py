@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from mocra_scrapy.settings.events import EventOptions
 
 
+#: Field of ``cache.used`` -> the stat that has it.
+CACHE_STATS = {
+    "hits": "httpcache/hit",
+    "misses": "httpcache/miss",
+    "validated": "httpcache/revalidate",
+    "stale": "mocra/httpcache/stale",
+    "stored_bytes": "mocra/httpcache/stored_bytes",
+    "saved_bytes": "mocra/httpcache/saved_bytes",
+    "saved_seconds": "mocra/httpcache/saved_seconds",
+}
+
+
 class CrawlEvents:
     """Of one crawler. Begins when its spider is opened, and ends when it is closed.
 
@@ -72,6 +84,9 @@ class CrawlEvents:
             (records.SlotHeld, self._held, signals.slot_held),
             (records.SlotSlowed, self._slowed, signals.slot_slowed),
             (records.SlotGivenUp, self._given_up, signals.slot_given_up),
+            (records.ProxyOut, self._proxy_out, signals.proxy_out),
+            (records.ProxyBack, self._proxy_back, signals.proxy_back),
+            (records.ProxySiteDown, self._proxy_site_down, signals.proxy_site_down),
         ]
         for kind, handler, signal in wanted:
             if self.bus.listening(kind):
@@ -99,8 +114,14 @@ class CrawlEvents:
             for name in ("response_received_count", "item_scraped_count", "log_count/ERROR")
         )
         seconds = round(time.monotonic() - self._began, 3)
+        self._cache_used()
         self.bus.emit(records.WorkerClosed(reason, pages, items, errors, seconds))
         await self.bus.close()
+
+    def _cache_used(self) -> None:
+        found = {name: self._stats.get_value(stat, 0) for name, stat in CACHE_STATS.items()}
+        if (found["hits"] or found["misses"] or found["validated"]) and self.bus.listening(records.CacheUsed):
+            self.bus.emit(records.CacheUsed(**found))
 
     def _finished(self) -> None:
         self.bus.emit(records.CrawlFinished())
@@ -184,6 +205,17 @@ class CrawlEvents:
 
     def _given_up(self, slot: str, why: str) -> None:
         self.bus.emit(records.SlotGivenUp(slot, why))
+
+    # ------------------------------------------------------------------ proxies
+
+    def _proxy_out(self, proxy: str, site: str, why: str) -> None:
+        self.bus.emit(records.ProxyOut(proxy, site, why))
+
+    def _proxy_back(self, proxy: str, site: str) -> None:
+        self.bus.emit(records.ProxyBack(proxy, site))
+
+    def _proxy_site_down(self, site: str) -> None:
+        self.bus.emit(records.ProxySiteDown(site))
 
 
 def _url(response: Response | None) -> str:

@@ -16,6 +16,7 @@ show what a rule is for: the race that it decides, step by step.
 from mocra_scrapy.interfaces.backend import IBackend
 from mocra_scrapy.interfaces.breaker import IBreaker
 from mocra_scrapy.interfaces.budgets import IBudgets
+from mocra_scrapy.interfaces.cache import ICache, ISortedSets
 from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
 from mocra_scrapy.interfaces.dead_letters import IDeadLetters
 from mocra_scrapy.interfaces.dictionaries import IDictionaries
@@ -25,6 +26,7 @@ from mocra_scrapy.interfaces.immediate import IImmediateQueue
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
 from mocra_scrapy.interfaces.logged import ILoggedQueue
+from mocra_scrapy.interfaces.proxies import IProxies, IProxyPools
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
 from mocra_scrapy.interfaces.stalls import IStalls
@@ -35,6 +37,7 @@ __all__ = [
     "IBackend",
     "IBreaker",
     "IBudgets",
+    "ICache",
     "ICrawlRecord",
     "IDeadLetters",
     "IDictionaries",
@@ -44,9 +47,12 @@ __all__ = [
     "IImmediateQueue",
     "ILocks",
     "ILoggedQueue",
+    "IProxies",
+    "IProxyPools",
     "IRateLimiter",
     "IRequestQueue",
     "IShared",
+    "ISortedSets",
     "IStalls",
     "IThrottleRules",
     "IWorkers",

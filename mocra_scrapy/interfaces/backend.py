@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from zope.interface import Attribute, Interface
 
 from mocra_scrapy.interfaces.breaker import IBreaker
+from mocra_scrapy.interfaces.cache import ICache
 from mocra_scrapy.interfaces.election import IElection
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
@@ -15,7 +16,9 @@ from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
 from mocra_scrapy.interfaces.stalls import IStalls
 from mocra_scrapy.interfaces.workers import IWorkers
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
+
+CACHE_BOUNDS = CacheBounds()
 
 
 class IBackend(Interface):
@@ -61,6 +64,11 @@ class IBackend(Interface):
 
     def shared_values(namespace: str) -> IShared:
         """The named values of *namespace*. No I/O."""
+
+    def cache(namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        """The entries of *namespace*. No I/O. Several calls with the same name share the stored
+        state; who writes makes room by its own *bounds*.
+        """
 
     def worker_registry() -> IWorkers:
         """Who is there. No I/O."""

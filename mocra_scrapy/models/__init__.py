@@ -19,6 +19,7 @@ from mocra_scrapy.models.breaker import (
     tally,
 )
 from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
+from mocra_scrapy.models.cache import CacheBounds, Cached, CacheSize
 from mocra_scrapy.models.coordination import (
     Grant,
     ServerReport,
@@ -35,6 +36,16 @@ from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, Dead
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.job import Argument, CrawlRecord, Job
 from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets
+from mocra_scrapy.models.proxies import (
+    Binding,
+    PermitWish,
+    ProxyAnswer,
+    ProxyRecord,
+    ProxyReport,
+    ProxyRules,
+    ProxyTurn,
+    ProxyUse,
+)
 from mocra_scrapy.models.queue import (
     LEASED_BYTES,
     MAX_PRIORITY,
@@ -82,6 +93,7 @@ __all__ = [
     "Argument",
     "Attempts",
     "Audit",
+    "Binding",
     "Booking",
     "Bounds",
     "BreakerChange",
@@ -91,6 +103,9 @@ __all__ = [
     "BudgetState",
     "Budgeting",
     "Burial",
+    "CacheBounds",
+    "CacheSize",
+    "Cached",
     "Circuit",
     "CrawlRecord",
     "CrawlState",
@@ -111,6 +126,13 @@ __all__ = [
     "LogTurn",
     "Offsets",
     "Outcome",
+    "PermitWish",
+    "ProxyAnswer",
+    "ProxyRecord",
+    "ProxyReport",
+    "ProxyRules",
+    "ProxyTurn",
+    "ProxyUse",
     "QueueOptions",
     "QueueSize",
     "Quota",

@@ -117,7 +117,7 @@ def kind_of_exception(error: BaseException) -> str:
     """Of what a download raised. Empty: it says nothing of the site (cancelled, a scheme nobody
     knows, a request that was ignored).
     """
-    for one in _with_causes(error):
+    for one in with_causes(error):
         kind = _kind_of_class(type(one))
         if kind is not None:
             return kind
@@ -138,7 +138,7 @@ def _kind_of_class(cls: type[BaseException]) -> str | None:
     return None
 
 
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
+def with_causes(error: BaseException) -> Iterator[BaseException]:
     """It, what caused it, and what Twisted's wrappers carry: a few of them, the nearest first."""
     waiting, seen = [error], 0
     while waiting and seen < 10:

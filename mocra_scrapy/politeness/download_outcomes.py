@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scrapy import Request
+
     from mocra_scrapy.runtime import Mocra
 
 #: Called with the slot, the kind of failure (empty: none) and the seconds since the request was
@@ -18,10 +20,13 @@ class DownloadOutcomes:
 
     Attributes:
         has_source: whether anybody posts.
+        is_of_proxy: whether what came of a request says nothing of its site; ``None``: no proxy is
+            of a pool.
     """
 
     def __init__(self, mocra: Mocra) -> None:
         self.has_source = False
+        self.is_of_proxy: Callable[[Request], bool] | None = None
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:

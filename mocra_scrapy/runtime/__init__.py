@@ -22,24 +22,29 @@ from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.models import Job
 from mocra_scrapy.models.backends import BackendChoice
+from mocra_scrapy.runtime.caches import Caches
 from mocra_scrapy.runtime.components import Components, P, Sharing
 from mocra_scrapy.runtime.deaths import Deaths
 from mocra_scrapy.runtime.joining import join
 from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
+from mocra_scrapy.settings.cache import read_caches
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import one_off_command, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from mocra_scrapy.cache.shared_cache import SharedCache
     from mocra_scrapy.coordination.leadership import Candidate
     from mocra_scrapy.coordination.shared_values import Shared
     from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
     from mocra_scrapy.models import CrawlState, Term
+    from mocra_scrapy.models.sessions import Session
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +69,7 @@ class Mocra:
         queue_session: the same for this worker, with numbered calls.
         limiter: limits of slots.
         worker_state: what this worker was asked to do: pause, drain, stop.
+        find_session: set by what keeps sessions; ``None``: nothing does.
         joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
@@ -81,8 +87,10 @@ class Mocra:
         self.own_options = self.options
         self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
+        self._cache_settings = read_caches(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
+        self.find_session: Callable[[Request], Session | None] | None = None
         choice = BackendChoice() if self.one_off else self.options.backends
         self.crawl = self.options.crawl
         self.worker = worker_name()
@@ -194,6 +202,38 @@ class Mocra:
         """
         return self._sharing().space(namespace).value(name, default)
 
+    def session(self, request: Request) -> Session:
+        """The session that *request* goes, or went, out with; of a response its request's. See
+        :class:`~mocra_scrapy.models.sessions.Session`.
+
+        Raises:
+            ConfigurationError: no sessions are kept, or it has none (``dont_merge_cookies``).
+        """
+        found = self.session_of(request)
+        if found is None:
+            raise ConfigurationError(
+                "MOCRA_SESSIONS",
+                f"no sessions are kept, or {request} has none",
+                "Set MOCRA_SESSIONS = True, or a dict of pools, and leave out dont_merge_cookies",
+            )
+        return found
+
+    def session_of(self, request: Request) -> Session | None:
+        """The same; ``None`` where there is none."""
+        return None if self.find_session is None else self.find_session(request)
+
+    def cache(self, namespace: str, **arguments: Any) -> SharedCache:
+        """Values that all workers of all crawls on this backend share for a while, by namespace. See
+        :class:`~mocra_scrapy.cache.shared_cache.SharedCache`. Arguments: ``ttl``, ``max_entries``,
+        ``max_bytes``, ``max_value_bytes``, ``local_entries``, ``local_bytes``, ``local_age``,
+        ``on_outage``, ``train``; they go before the settings.
+        """
+        return self._components.get(Caches, self._caches).cache(namespace, arguments)
+
+    def _caches(self) -> Caches:
+        locks = self._sharing()
+        return Caches(self.backend, self.worker, lambda: locks.locks, self._cache_settings, self._count)
+
     def _deaths(self) -> Deaths:
         return Deaths(
             self.queue,
@@ -206,9 +246,9 @@ class Mocra:
             died=lambda worker, held: self._tell(signals.worker_died, worker=worker, held=held),
         )
 
-    def _count(self, stat: str) -> None:
+    def _count(self, stat: str, by: int = 1) -> None:
         if self.crawler.stats is not None:
-            self.crawler.stats.inc_value(stat)
+            self.crawler.stats.inc_value(stat, by)
 
     def _tell(self, signal: object, **arguments: Any) -> None:
         self.crawler.signals.send_catch_log(signal, spider=self.crawler.spider, **arguments)

@@ -88,7 +88,7 @@ class Budgets(Protocol):
     """What a worker counts for ``MOCRA_BUDGETS``. *is_on*: whether there are any."""
 
     rules: BudgetRules
-    is_on: bool
+    is_on: bool  #: whether there are any
 
     def change(self, rules: BudgetRules) -> None:
         """*rules* hold from now on."""

@@ -93,6 +93,34 @@ MOCRA_THROTTLE_FEEDBACK_CALM = 5.0  # s after a slot was slowed down in which it
 MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt is kept between two requests of a slot
 MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
 MOCRA_ROBOTS_MAX_AGE = 86_400.0  # s for which all workers use a robots.txt that one of them fetched (ROBOTSTXT_OBEY)
+MOCRA_SESSIONS: object = False  # True: all workers share cookies | a dict: pools of sessions by site, too
+MOCRA_SESSION_TTL = 604_800.0  # s that a session is kept after its last change (7 days)
+MOCRA_SECRET_KEY: str | None = None  # 32 bytes in base64 with which what sessions hold is encrypted; None: it isn't
+MOCRA_HTTPCACHE_SCOPE = "spider"  # whose the shared HTTP cache is: "crawl" (private) | "spider" | "all" (both shared)
+MOCRA_HTTPCACHE_MAX_BYTES = 1_073_741_824  # bytes of all its entries, as they are stored (1 GiB)
+MOCRA_HTTPCACHE_ENTRY_MAX_BYTES = 16_777_216  # bytes of one entry, as it is stored; a larger page is not stored
+MOCRA_HTTPCACHE_KEEP = 2_592_000.0  # s for which an entry is kept, fresh or not, at most (30 days)
+MOCRA_HTTPCACHE_HEURISTIC = (
+    0.1  # part of its age since Last-Modified for which a page is fresh that doesn't say; 0: not
+)
+MOCRA_HTTPCACHE_HEURISTIC_MAX = 86_400.0  # s that this comes to, at most
+MOCRA_HTTPCACHE_NEGATIVE: dict[object, object] = {}  # status of an error that doesn't say -> s for which it is fresh
+MOCRA_HTTPCACHE_STALE_IF_ERROR = 86_400.0  # s for which a stale page stands for a site that fails, if it doesn't say
+MOCRA_HTTPCACHE_WAIT = 30.0  # s that a request waits for another one's answer to the same, at most; 0: not at all
+MOCRA_PROXIES: object = None  # where proxies come from: a list of them, "file:PATH", "text:URL", …; None: no pool
+MOCRA_PROXY_POOL: str | None = None  # crawls of one pool share what is known of its proxies; None: the project's name
+MOCRA_PROXY_ON_EMPTY = "wait"  # without a proxy: "wait" in the queue | "close" the crawl | "direct": without one
+MOCRA_PROXY_CONCURRENCY = 0  # requests of all workers through one proxy at a time; 0: any number
+MOCRA_PROXY_FAILURES = 3  # failures in a row with which a proxy is out, at a site or as a whole
+MOCRA_PROXY_COOL_DOWN = 30.0  # s for which it is out before it is probed; doubled each time
+MOCRA_PROXY_BAN_COOL_DOWN = 300.0  # the same where its site refused it
+MOCRA_PROXY_COOL_DOWN_MAX = 3600.0  # s for which it is out, at most; at once where it refuses our credentials
+MOCRA_PROXY_BAN_STATUSES = [403, 429]  # answers with which a site refuses a proxy
+MOCRA_PROXY_BAN_BODIES: list[str] = []  # regular expressions; a page in which one is found is no page, but a refusal
+MOCRA_PROXY_POLICY: object = None  # class that judges answers and failures; None: by status, body and exception
+MOCRA_PROXY_TRIES = 5  # further proxies that a page gets before its failure counts as a usual one
+MOCRA_PROXY_REFRESH = 300.0  # s between two readings of what proxies come from, by all workers; 0: only at the start
+MOCRA_PROXY_STICKY = 1800.0  # s for which a sticky key keeps its proxy after its last use
 MOCRA_BREAKER: object = None  # when a failing slot is held and a failing crawl stopped: "mocra" | "share" | a dict
 MOCRA_TRAPS: object = False  # links that look like a trap are not followed; True: usual rules; a dict: other ones
 MOCRA_HEARTBEAT = 10.0  # s between two reports of a worker about itself
@@ -152,6 +180,12 @@ MOCRA_PARQUET_ROTATE_BYTES = (
     268_435_456  # bytes of items, before compression, after which a file is finished; 0: at close
 )
 MOCRA_PARQUET_ROTATE_SECONDS = 3600.0  # s after which a file is finished; 0: at close
+MOCRA_CACHE_TTL = 86_400.0  # s that a value of mocra.cache(…) lasts for which nothing else is said
+MOCRA_CACHE_MAX_ENTRIES = 100_000  # entries of a namespace of it; what ends first makes room
+MOCRA_CACHE_MAX_BYTES = 268_435_456  # bytes of a namespace: names and values as they are stored (compressed)
+MOCRA_CACHE_MAX_VALUE_BYTES = 16_777_216  # bytes of one value, before compression
+MOCRA_CACHE_ON_OUTAGE = "raise"  # what a read is while the backend is away: "raise" | "miss"
+MOCRA_CACHES: dict[str, dict[str, object]] = {}  # namespace -> what is different there: {"prices": {"ttl": 60}}
 MOCRA_LEADER_ROLES: list[str] = []  # roles for which every worker stands, beside those that code asks for
 MOCRA_LEADER_LEASE = 15.0  # s for which a role is taken
 MOCRA_LEADER_RENEW = 5.0  # s between two renewals

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 
-#: Settings that the environment may give: they say where a project runs, not what it does.
-FROM_ENVIRONMENT = ("MOCRA_BACKEND", "MOCRA_QUEUE_BACKEND", "MOCRA_STATE_BACKEND", "MOCRA_EVENTS_BACKEND")
+#: Settings that the environment may give: where a project runs, and what no file should have.
+FROM_ENVIRONMENT = (
+    "MOCRA_BACKEND",
+    "MOCRA_QUEUE_BACKEND",
+    "MOCRA_STATE_BACKEND",
+    "MOCRA_EVENTS_BACKEND",
+    "MOCRA_SECRET_KEY",
+)
 
 
 def default_of(name: str) -> Any:

@@ -16,6 +16,9 @@ from .redis_harness import ClusterHarness, RedisHarness
 
 SERVERS = ["redis", "cluster"]
 OTHERS = ["redis-6.2", "valkey"]
+#: On another server the same scripts run: of what a test does at each of many steps, each so-manieth is enough there.
+#: `make soak` does all.
+STRIDE = int(os.environ.get("STRIDE", "7"))
 KINDS = [
     "memory",
     *(pytest.param(kind, marks=pytest.mark.redis) for kind in SERVERS),
@@ -38,7 +41,9 @@ def make_harness(kind: str, request: pytest.FixtureRequest) -> Harness:
         return ClusterHarness(request.getfixturevalue("redis_cluster"))
     if kind == "redis":
         return RedisHarness(request.getfixturevalue("redis_url"))
-    return RedisHarness(request.getfixturevalue("other_server")(kind).url)
+    other = RedisHarness(request.getfixturevalue("other_server")(kind).url)
+    other.stride = STRIDE
+    return other
 
 
 def why_not(kind: str, request: pytest.FixtureRequest) -> str:

@@ -6,24 +6,37 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
+from zlib import crc32
 
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     IEventStream,
     ILocks,
+    IProxies,
     IRateLimiter,
     IRequestQueue,
     IShared,
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, Entry, Lease, QueueOptions, RuleSet, StallRules
+from mocra_scrapy.models import (
+    BreakerRules,
+    CacheBounds,
+    Entry,
+    Lease,
+    ProxyRules,
+    QueueOptions,
+    RuleSet,
+    StallRules,
+)
 
 LEASE = 60.0  # s, of every queue here: far more than a test takes, so that only a moved clock ends one
 CRAWL = "crawl"
@@ -52,15 +65,20 @@ class Harness(ABC):
 
     Attributes:
         shards: over how many parts its queues are spread, unless a test says otherwise.
+        is_late: whether what is pushed may become leasable a moment later.
+        stride: of what a test does at each of many steps, each so-manieth is enough: the same scripts run elsewhere.
     """
 
     shards = 1
+    cache_parts = 1  # of a namespace of the cache
+    stride = 1
+    is_late = False
 
     def __init__(self) -> None:
         self.backends: list[IBackend] = []
         self.queues: list[IRequestQueue] = []
         self.crawls = {CRAWL}
-        self.coordinated: list[ILocks | IShared] = []
+        self.coordinated: list[ICache | ILocks | IShared] = []
 
     async def start(self) -> None:
         self.backends = [self.make_backend(), self.second_backend()]
@@ -185,6 +203,25 @@ class Harness(ABC):
         self.coordinated.append(shared := self.backends[second].shared_values(namespace))
         return shared
 
+    def cache(self, namespace: str = "place", second: bool = False, **bounds: int) -> ICache:
+        for part in range(self.cache_parts):
+            self.coordinates(f"+cache:{namespace}:{part}")
+        self.coordinated.append(cache := self.backends[second].cache(namespace, CacheBounds(**bounds)))
+        return cache
+
+    def beside(self, count: int, head: str = "n") -> list[str]:
+        """Names that share their part of a namespace, and its bounds, in order."""
+        names = (f"{head}{i:05d}" for i in itertools.count())
+        return list(itertools.islice((n for n in names if crc32(n.encode()) % self.cache_parts == 0), count))
+
+    @contextlib.contextmanager
+    def standing_clock(self) -> Iterator[Callable[[int], None]]:
+        """While this lasts the clock of entries stands still, but for the milliseconds that it is
+        moved by.
+        """
+        raise NotImplementedError
+        yield
+
     def registry(self, second: bool = False) -> IWorkers:
         self.coordinates("+workers")
         return self.backends[second].worker_registry()
@@ -192,6 +229,11 @@ class Harness(ABC):
     def events(self, name: str, second: bool = False, keep: int = 1000) -> IEventStream:
         stream: IEventStream = self.backends[second].event_stream(self.stream_name(name), keep)  # type: ignore[attr-defined]
         return stream
+
+    def proxies(self, rules: ProxyRules = ProxyRules(), pool: str = "pool", second: bool = False) -> IProxies:  # noqa: B008
+        self.coordinates(f"+proxies:{pool}")
+        proxies: IProxies = self.backends[second].proxies(pool, rules)  # type: ignore[attr-defined]
+        return proxies
 
     def stream_name(self, name: str) -> str:
         """What a stream is called on the server."""

@@ -19,7 +19,7 @@ class OnKafka:
     """
 
     broker: KafkaBroker
-    passed = 0.0
+    passed, is_late = 0.0, True
 
     def over(self, state: IBackend) -> IBackend:
         log = LogOptions(partitions=2, replication=1, min_insync=1, create=True, session_timeout=6.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mocra_scrapy.backends.memory import MemoryBackend
@@ -69,12 +69,23 @@ class MemoryHarness(Harness):
 
     async def wipe(self) -> None:
         store = self.store
-        for part in (store.roles, store.locks, store.namespaces, store.workers):
+        for part in (store.roles, store.locks, store.namespaces, store.workers, store.caches):
             part.clear()
 
     async def lose_record(self) -> None:
         stored: Any = self.store[CRAWL]
         stored.run, stored.seeding, stored.seeder = 0, Seeding.OPEN, ""
+
+    @contextlib.contextmanager
+    def standing_clock(self) -> Iterator[Callable[[int], None]]:
+        began, moved = self.now, 0
+
+        def move(ms: int) -> None:
+            nonlocal moved
+            moved += ms
+            self.now = began + moved / 1000
+
+        yield move
 
     async def cut_off(self) -> None:
         """Nothing can be cut in one process."""

@@ -39,6 +39,19 @@ end)()
 """
 
 
+#: In front of a script: the server's clock says this.
+STANDING = """
+local redis = (function()
+    local real = redis
+    local function call(command, ...)
+        if command == 'TIME' then return {'SECONDS', 'MICROS'} end
+        return real.call(command, ...)
+    end
+    return setmetatable({call = call}, {__index = real})
+end)()
+"""
+
+
 class RedisHarness(Harness):
     """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
     script adds to the clock.
@@ -118,6 +131,31 @@ class RedisHarness(Harness):
         finally:
             shards._client.delete = kept
         return True
+
+    @contextlib.contextmanager
+    def standing_clock(self) -> Iterator[Callable[[int], None]]:
+        now = time.time_ns() // 1_000_000
+        clients: list[Any] = [backend._client for backend in self.backends]  # type: ignore[attr-defined]
+        kept = [client.run for client in clients]
+
+        def standing(run: Any) -> Any:
+            async def stand(script: Script, *args: Any) -> Any:
+                text = STANDING.replace("SECONDS", str(now // 1000)).replace("MICROS", str(now % 1000 * 1000))
+                return await run(Script(script.name, text + script.text), *args)
+
+            return stand
+
+        def move(ms: int) -> None:
+            nonlocal now
+            now += ms
+
+        for client, run in zip(clients, kept, strict=True):
+            client.run = standing(run)
+        try:
+            yield move
+        finally:
+            for client, run in zip(clients, kept, strict=True):
+                client.run = run
 
     async def cut_off(self) -> None:
         self.client.client_kill_filter(_type="pubsub")
@@ -234,6 +272,8 @@ class RedisHarness(Harness):
 
 class ClusterHarness(RedisHarness):
     shards = 3
+    cache_parts = 16
+    stride = 9
 
     async def cut_off(self) -> None:
         for node in self.client.get_nodes():

@@ -311,8 +311,7 @@ async def test_half_a_call_is_none(harness: Harness, stage: Any) -> None:
     queue, number = rough.worker.queue, rough.worker.call
     before = await snapshot(queue)
     bring_back = harness.keep(crawl)
-    # A cluster runs the same scripts: some steps of them are enough there.
-    for step in range(1, MANY, 1 if harness.shards == 1 else 9):
+    for step in range(1, MANY, harness.stride):
         if step > 1:
             bring_back()
             rough.worker.call = number
@@ -338,7 +337,7 @@ async def test_half_a_call_is_none(harness: Harness, stage: Any) -> None:
 @pytest.mark.parametrize("options", [{}, {"limit": SlotLimit(concurrency=8)}], ids=["plain", "limits"])
 async def test_a_call_may_be_large(harness: Harness, options: dict[str, Any]) -> None:
     a = await harness.worker("a", **options)
-    number = 20_000 if harness.shards == 1 else 9_500  # nodes that think for 2 s count as dead in these tests
+    number = 20_000 if harness.shards == 1 else 9_500  # Lua unpacks 8,000 at once
     many = [Entry(b"%d" % i, "one slot", i % 2, fp(i)) for i in range(number - 1000)]
     many += [Entry(b"%d" % i, f"slot {i}", 0, fp(i)) for i in range(number - 1000, number)]
     assert all(await a.push(many))

@@ -94,7 +94,7 @@ class Chaos:
             for moment, deed in zip(moments, deeds, strict=True):
                 if self.reach(moment):
                     deed()
-            self.report.exit_codes = [worker.wait(120) for worker in self.alive]
+            self.report.exit_codes = [worker.wait(300) for worker in self.alive]
         finally:
             self.workers.kill()
         self.report.seconds = round(time.monotonic() - began, 1)
@@ -106,7 +106,7 @@ class Chaos:
         def there() -> bool:
             return len(self.site.arrivals()) >= pages or all(worker.poll() is not None for worker in self.alive)
 
-        eventually(there, 120, f"{pages} fetched pages")
+        eventually(there, 300, f"{pages} fetched pages")
         return any(worker.poll() is None for worker in self.alive)
 
     def victim(self) -> AnyProcess:

@@ -80,13 +80,13 @@ class Runners:
 
         return asyncio.run(read())
 
-    def until(self, condition: Any, seconds: float = 120, what: str = "") -> None:
+    def until(self, condition: Any, seconds: float = 300, what: str = "") -> None:
         try:
             eventually(condition, seconds, what)
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from error
 
-    def until_ended(self, job: str, outcome: str, seconds: float = 120) -> dict[str, Any]:
+    def until_ended(self, job: str, outcome: str, seconds: float = 300) -> dict[str, Any]:
         """The first run of *job* that ended so."""
         found: list[dict[str, Any]] = []
 
@@ -120,7 +120,7 @@ class Runners:
             ]
             return bool(found)
 
-        self.until(look, 30, "a leader")
+        self.until(look, what="a leader")
         return found[0]
 
     def kill(self) -> None:
@@ -130,7 +130,7 @@ class Runners:
                 process.terminate()
         for process in self.all:
             try:
-                process.wait(20)
+                process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -160,7 +160,8 @@ class Stage:
                 await self.until(mark, lambda: mark in self.said() or launcher.returncode is not None)
             await self.soon(0.3 if mark else span)
             if end == "crawl":
-                os.kill(self.crawl(), signal.SIGTERM)
+                if crawl := self.crawl():  # it may have ended, and 0 would be all of our own group
+                    os.kill(crawl, signal.SIGTERM)
             else:
                 await store.change("slow", lambda state: cancel(state, RUN, (), time.time()))
         code = await asyncio.wait_for(launcher.wait(), PATIENCE)

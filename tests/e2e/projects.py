@@ -52,14 +52,14 @@ def rewrite(file: Path, *replacements: tuple[str, str], more: str = "") -> None:
 
 
 def scrapy(
-    project: Path, *arguments: str, seconds: float = 120, stdin: str = "", cold: bool = False
+    project: Path, *arguments: str, seconds: float = 300, stdin: str = "", cold: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run one command of Scrapy in *project*, to its end. See :mod:`tests.services.warm` for *cold*."""
     return run([sys.executable, "-m", "scrapy", *arguments], project, seconds, stdin, cold)
 
 
 def run(
-    command: Sequence[str], folder: Path, seconds: float = 120, stdin: str = "", cold: bool = False
+    command: Sequence[str], folder: Path, seconds: float = 300, stdin: str = "", cold: bool = False
 ) -> subprocess.CompletedProcess[str]:
     short = {"mocra", "cron"} & set(command) and "once" not in command  # no crawl comes of it
     return warm.run(command, folder, seconds, None if short else unmeasured(), stdin, cold)

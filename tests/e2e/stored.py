@@ -162,7 +162,7 @@ def crawl(sink: str, folder: Path, pages: int, items: int, crowd: int = WORKERS)
             with site.stopped():  # until all are there
                 for n in range(crowd):
                     start()
-                    eventually(lambda n=n: "Crawled 0 pages" in workers.log(n), 90, f"worker {n} is open")
+                    workers.until_open(n)
             eventually(lambda: any(worker.poll() is not None for worker in workers.all), 300, "a worker's death")
             start()
             fetched(0.5)
@@ -170,7 +170,7 @@ def crawl(sink: str, folder: Path, pages: int, items: int, crowd: int = WORKERS)
             if victim is not None:
                 victim.kill()
             start()
-            codes = workers.wait(300)
+            codes = workers.wait()
         finally:
             workers.kill()
     report.kills = codes.count(-signal.SIGKILL)

@@ -123,7 +123,7 @@ def test_a_callback_that_is_gone_makes_dead_letters(
         first = workers.start("shop", site=site.url, CONCURRENT_REQUESTS=2)
         eventually(lambda: "This worker seeds" in workers.log() and len(site.arrivals()) >= 3)
         first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        assert first.wait(300) == 0
     finally:
         workers.kill()
     fetched = len(site.arrivals())

@@ -32,7 +32,7 @@ def test_pages_are_exact_over_deaths_and_late_workers(
     with site.stopped():
         workers.all[0].kill()
         workers.start("graph", site=site.url, **more)
-        eventually(lambda: "Crawled 0 pages" in workers.log(2), 90, "the late worker is open")
+        workers.until_open(2)
         looked = scrapy(
             PROJECT, "mocra", "budgets", "--json", "--crawl", "crawling:graph", "-s", f"MOCRA_BACKEND={redis_url}"
         )

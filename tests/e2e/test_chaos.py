@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e, pytest.mark.chaos]
 PAGES, KILLS = 2000, 6
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scheduler", ["mocra", "mocra-fast"])
 def test_nothing_is_lost_under_fire(scheduler: str, tmp_path: Path) -> None:
     """2,000 pages, slow and failing ones among them; six SIGKILLs, a SIGSTOP longer than the lease,

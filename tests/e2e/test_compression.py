@@ -21,9 +21,9 @@ def test_workers_share_a_dictionary(workers: Workers, redis_url: str) -> None:
     with MockSite(pages=1400) as site, redis.Redis.from_url(redis_url) as server:
         for _ in range(2):
             workers.start("graph", site=site.url, **settings)
-        eventually(lambda: len(site.arrivals()) > 800, 60, "800 pages")
+        eventually(lambda: len(site.arrivals()) > 800, what="800 pages")
         items = [item for key in server.scan_iter("packed:*:q:*") for item in server.lrange(key, 0, 20)]
-        assert workers.wait(120) == [0, 0]
+        assert workers.wait() == [0, 0]
         assert workers.log(0).count("Traceback") == workers.log(1).count("Traceback") == 0
         stats = workers.stats()
         made = {key.decode() for key in server.scan_iter("packed:*:dictionaries")}

@@ -51,7 +51,7 @@ def quiet(site: MockSite, seconds: float) -> int:
             seen, since = now, time.monotonic()
         return time.monotonic() - since > seconds
 
-    eventually(nothing_new, 30, "silence")
+    eventually(nothing_new, what="silence")
     return seen
 
 
@@ -72,14 +72,14 @@ def test_pause_and_resume(site: MockSite, workers: Workers) -> None:
         workers.start("graph", site=site.url, **SLOW)
     workers.until("opened", 2)  # an order is for those who are there
     eventually(lambda: arrived(site) > 10)
-    told = Stopwatch(*(worker.pid for worker in workers.all))
+    told = Stopwatch(site.pid, *(worker.pid for worker in workers.all))
     tell(workers, lambda control: control.pause())
     eventually(lambda: state_of(workers) == ["paused", "paused"])
     quiet(site, 1.0)
     assert arrived(site) < site.pages
     assert max(at for times in site.arrivals().values() for at in times) < told.began + told.waited() + 1.5
     workers.all[0].terminate()
-    assert workers.all[0].wait(20) == 0
+    assert workers.all[0].wait(300) == 0
     third = workers.start("graph", site=site.url, **SLOW)
     workers.until("opened", 3)
     eventually(lambda: state_of(workers) == ["paused", "paused"])
@@ -87,7 +87,7 @@ def test_pause_and_resume(site: MockSite, workers: Workers) -> None:
     assert quiet(site, 0.5) == paused_at, "a paused crawl that is started again stays paused"
     assert tell(workers, lambda control: control.paused()) == ["*"]
     tell(workers, lambda control: control.resume())
-    assert third.wait(60) == 0
+    assert third.wait(300) == 0
     workers.wait()
     assert set(site.arrivals()) == {f"/page/{n}" for n in range(site.pages)}
     assert "mocra/queue/redelivered" not in workers.stats()
@@ -107,9 +107,9 @@ def test_one_worker_is_paused_drained_and_stopped(site: MockSite, workers: Worke
     tell(workers, lambda control: control.pause(first))
     eventually(lambda: state_of(workers) == ["paused", "running", "running"])
     tell(workers, lambda control: control.drain(second))
-    assert workers.all[1].wait(20) == 0
+    assert workers.all[1].wait(300) == 0
     tell(workers, lambda control: control.stop(third))
-    assert workers.all[2].wait(20) == 0
+    assert workers.all[2].wait(300) == 0
     assert [e["reason"] for e in workers.events("closed")] == ["mocra_drained", "mocra_stopped"]
     assert workers.all[0].poll() is None
     assert tell(workers, lambda control: control.paused()) == [first]
@@ -131,11 +131,9 @@ def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Wor
         workers.start("graph", site=site.url, **SLOW)
     workers.until("opened", 2)  # an order is for those who are there
     eventually(lambda: arrived(site) > 10)
-    told = time.monotonic()
     tell(workers, lambda control: control.stop())
-    assert workers.wait(20) == [0, 0]
-    assert time.monotonic() - told < 10
-    assert arrived(site) < site.pages
+    assert workers.wait() == [0, 0]
+    assert arrived(site) < site.pages, "nobody waits for the rest"
     workers.start("graph", site=site.url)
     workers.wait()
     assert [e["reason"] for e in workers.events("closed")] == ["mocra_stopped", "mocra_stopped", "finished"]
@@ -144,7 +142,7 @@ def test_a_whole_crawl_is_stopped_and_started_again(site: MockSite, workers: Wor
     hanging = workers.start("seeds", site=site.url, seeds=20, _hold_at=10, **SLOW)
     eventually(lambda: site.count("/ok/9"))
     tell(workers, lambda control: control.drain(), "crawling:seeds")
-    assert hanging.wait(20) == 0
+    assert hanging.wait(300) == 0
     assert workers.events("closed")[-1]["reason"] == "mocra_drained"
 
 
@@ -153,8 +151,8 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
     and ignored.
     """
     options = {**SLOW, "CONCURRENT_REQUESTS": 1, "DOWNLOAD_DELAY": 0, "CONCURRENT_REQUESTS_PER_DOMAIN": 50}
-    paths = ",".join(f"slow/3/{n}" for n in range(12))
-    workers.start("list", site=site.url, paths=paths, **options)
+    site.gate(12)  # none of them is answered before all are asked for
+    workers.start("list", site=site.url, paths=",".join(f"ok/{n}" for n in range(12)), **options)
     eventually(lambda: arrived(site) == 1)
     for name, value, match in (
         ("CONCURRENT_REQUESTS", 0, "whole number from 1"),
@@ -175,7 +173,7 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
 
     tell(workers, junk, "crawling:list")
     assert tell(workers, change, "crawling:list")["CONCURRENT_REQUESTS"] == 12
-    eventually(lambda: arrived(site) == 12, 10)
+    eventually(lambda: arrived(site) == 12)
     workers.wait()
     log = workers.log()
     assert "DEBUG: Crawled (200)" in log
@@ -183,7 +181,7 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
     assert "Traceback" not in log
     # They stay for whoever comes next, until they are reset.
     workers.start("list", site=site.url, paths="ok/1", **options)
-    assert workers.all[1].wait(30) == 0
+    assert workers.all[1].wait(300) == 0
     assert "Setting CONCURRENT_REQUESTS is 12 now" in workers.log(1)
     tell(workers, lambda control: control.reset("CONCURRENT_REQUESTS"), "crawling:list")
     assert "CONCURRENT_REQUESTS" not in tell(workers, lambda control: control.settings(), "crawling:list")
@@ -210,6 +208,6 @@ def test_workers_tell_who_they_are(site: MockSite, workers: Workers) -> None:
     assert 0 <= facts["loop_lag"] < 5
     killed.kill()
     killed.wait()
-    eventually(lambda: len(reports()) == 1, 20, "the dead one vanishes")
+    eventually(lambda: len(reports()) == 1, what="the dead one vanishes")
     workers.kill()
-    eventually(lambda: reports() == {}, 20)
+    eventually(lambda: reports() == {})

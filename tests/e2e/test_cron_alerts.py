@@ -21,7 +21,7 @@ from mocra_scrapy.cron.state import JobState
 from tests.e2e.cron_runners import Runners
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 YEARLY = 'schedule = "0 0 1 1 *"\n'
 GOOD, BAD = 'success = "exit_code == 0"\n', 'success = "exit_code == 1"\n'
 
@@ -143,7 +143,7 @@ def test_webhooks_that_hang_are_in_nobodys_way(hook: Hook, runners_of: Callable[
     trigger(runners, "good")
     runners.until_ended("good", "succeeded")
     runner.terminate()
-    assert runner.wait(20) == 0, "it waits for a webhook"
+    assert runner.wait(90) == 0, "it waits for a webhook"
     assert {run["alert"] for run in runners.history() if run["outcome"] == "failed"} == {"due:on_failure"}
     hook.open.set()
     hook.got.clear()

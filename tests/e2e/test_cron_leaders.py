@@ -49,7 +49,7 @@ def runners(tmp_path: Path, redis_url: str, every: int) -> Iterator[Runners]:
 def test_every_instant_has_exactly_one_start(runners: Runners, every: int) -> None:
     for _ in range(3):
         runners.light_runner()
-    runners.until(lambda: len(runners.started()) >= 2, 60, "two starts")
+    runners.until(lambda: len(runners.started()) >= 2, what="two starts")
     # Just before an instant, right at it, between the intent and the start, and while the launcher
     # claims.
     for kills, fraction in enumerate(cycle((-0.03, 0.0, 0.03, 0.25))):
@@ -61,7 +61,7 @@ def test_every_instant_has_exactly_one_start(runners: Runners, every: int) -> No
         leader.wait()
         runners.light_runner()
         seen = len(runners.started())
-        runners.until(lambda seen=seen: len(runners.started()) > seen, 60, "a start under the next leader")
+        runners.until(lambda seen=seen: len(runners.started()) > seen, what="a start under the next leader")
     # Paused for longer than its lease: it wakes up believing nothing, and what it still sends is
     # refused.
     leader = runners.leader()
@@ -69,7 +69,7 @@ def test_every_instant_has_exactly_one_start(runners: Runners, every: int) -> No
     leader.send_signal(signal.SIGSTOP)
     other = runners.leader(but=leader)
     seen = len(runners.started())
-    runners.until(lambda: len(runners.started()) > seen, 60, "a start under the next leader")
+    runners.until(lambda: len(runners.started()) > seen, what="a start under the next leader")
     leader.send_signal(signal.SIGCONT)
     seen = len(runners.started())
     runners.until(lambda: len(runners.started()) > seen + 2, 240, "starts with both awake")
@@ -77,7 +77,7 @@ def test_every_instant_has_exactly_one_start(runners: Runners, every: int) -> No
     for process in runners.all:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(90)
     runs = []
 
     def all_ended() -> bool:
@@ -89,7 +89,7 @@ def test_every_instant_has_exactly_one_start(runners: Runners, every: int) -> No
         last = runners.light_runner()
         runners.until(all_ended_but_the_newest(runners), 240, "old intents started")
         last.terminate()
-        last.wait(30)
+        last.wait(90)
     starts = Counter(runners.started())
     assert {run for run, count in starts.items() if count > 1} == set()
     runs = runners.history("tick")

@@ -14,7 +14,7 @@ from tests.e2e.cron_runners import Runners
 from tests.e2e.projects import ONE_LINE, scrapy, write_project
 from tests.services.redis_server import RedisServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 JOBS = '[jobs.tick]\nspider = "x"\nschedule = "* * * * * *"\nconcurrency = "allow"\n'
 
 

@@ -30,7 +30,7 @@ def letters(workers: Workers, spider: str, *arguments: str) -> list[dict[str, An
 
 
 def crawl(workers: Workers, spider: str, site: MockSite, environment: dict[str, str] | None = None, **more: Any) -> int:
-    return workers.start(spider, environment, site=site.url, **{**QUICK, **more}).wait(60)
+    return workers.start(spider, environment, site=site.url, **{**QUICK, **more}).wait(300)
 
 
 def test_what_retry_gives_up(site: MockSite, workers: Workers) -> None:
@@ -126,7 +126,7 @@ def test_mended_in_time(site: MockSite, workers: Workers, tmp_path: Path) -> Non
     )
     workers.until("item")
     (tmp_path / "mended").touch()
-    assert worker.wait(60) == 0
+    assert worker.wait(300) == 0
     assert site.count("/ok/parent") in (1, 2, 3)
     assert site.count("/ok/late") == 1
     assert letters(workers, "faulty") == []
@@ -236,11 +236,11 @@ def test_a_replay_ends_although_all_fails_again(site: MockSite, workers: Workers
     paths = " ".join(f"moods/503/{n}" for n in range(450))
     options = {"RETRY_TIMES": 0, "MOCRA_CLOSE": "never", "MOCRA_THROTTLE_FEEDBACK_STATUSES": ""}
     worker = workers.start("moods", site=site.url, **{**QUICK, **options, "paths": paths})
-    eventually(lambda: "450 dead letters" in dead(workers, "list", "moods", "--limit", "1").stdout, 60)
+    eventually(lambda: "450 dead letters" in dead(workers, "list", "moods", "--limit", "1").stdout)
     assert dead(workers, "replay", "moods", "--all").stdout.startswith("450 dead letters are back")
-    eventually(lambda: "450 dead letters" in dead(workers, "list", "moods", "--limit", "1").stdout, 60)
+    eventually(lambda: "450 dead letters" in dead(workers, "list", "moods", "--limit", "1").stdout)
     worker.terminate()
-    assert worker.wait(60) == 0
+    assert worker.wait(300) == 0
     assert sum(len(times) for times in site.arrivals().values()) == 900
 
 

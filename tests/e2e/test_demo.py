@@ -37,7 +37,7 @@ def test_the_demo_loses_nothing_when_one_is_killed(redis_url: str, tmp_path: Pat
         assert demo.wait(180) == 0, said.read_text()
     finally:
         demo.terminate()
-        demo.wait(30)
+        demo.wait(90)
     text = said.read_text()
     assert f"crawl: process {told[1]} was killed" in text
     items = [json.loads(line) for line in (out / "items.jsonl").read_text().splitlines()]

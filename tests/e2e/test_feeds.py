@@ -115,7 +115,7 @@ def test_a_lost_record_empties_nothing(
     with own_redis.client() as client:
         client.flushall()
     workers.start("graph", site=site.url, **options)
-    eventually(lambda: "Crawled 0 pages" in workers.log(2))
+    workers.until_open(2)
     eventually(lambda: all("lost crawl" in workers.log(n) for n in (0, 1)))
     # What they write from now on is the new record's: another one that comes when they are gone empties nothing.
     for worker in workers.all[:2]:
@@ -135,7 +135,7 @@ def test_two_runs_wait_for_each_other(site: MockSite, workers: Workers, tmp_path
     second = workers.start(
         "list", site=site.url, paths="ok/2", FEEDS=feeds, MOCRA_CRAWL="second", MOCRA_LEASE=1, MOCRA_STOP_TIMEOUT=1
     )
-    assert second.wait(60) == 1
+    assert second.wait(300) == 1
     assert "another run has been writing it for 1 s" in workers.log(1)
     assert lines(path) == [{"url": f"{site.url}/ok/1"}]
     first.kill()
@@ -226,7 +226,7 @@ def test_a_place_that_cannot_be_written_stops_the_start(site: MockSite, workers:
     (tmp_path / "file").write_text("")
     for number, path in enumerate((tmp_path, tmp_path / "file" / "items.jsonl")):
         workers.start("graph", site=site.url, FEEDS=feed(path, format="jsonlines"))
-        assert workers.all[number].wait(60) == 1
+        assert workers.all[number].wait(300) == 1
         assert f"FEEDS '{path}': " in workers.log(number)
         assert "can't be written: " in workers.log(number)
         assert "name another file" in workers.log(number)

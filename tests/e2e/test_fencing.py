@@ -23,7 +23,7 @@ import pytest
 from tests.e2e.contender import TIMES
 from tests.services import warm
 from tests.services.faultproxy import FaultProxy
-from tests.services.processes import eventually, unmeasured
+from tests.services.processes import Stopwatch, eventually, unmeasured
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
@@ -58,7 +58,7 @@ class Crowd:
         found = (e for e in self.events("effect") if e["accepted"] and all(e[k] == v for k, v in match.items()))
         return sorted(found, key=lambda e: int(e["version"]))
 
-    def leads(self, after: float = 0.0, but: int = 0, seconds: float = 20) -> dict[str, Any]:
+    def leads(self, after: float = 0.0, but: int = 0, seconds: float = 60) -> dict[str, Any]:
         """The first effect later than *after* with a number greater than *but*, by one who believes
         in it.
         """
@@ -80,6 +80,10 @@ class Crowd:
     def who(self) -> dict[str, Any]:
         """The last one whose effect was accepted, and who believes."""
         return self.leads(time.monotonic())
+
+    def watch(self, server: RedisServer) -> Stopwatch:
+        """What others take of the machine from now on."""
+        return Stopwatch(server.pid, *(process.pid for process in self.all.values()))
 
     def send(self, name: str, number: signal.Signals) -> None:
         os.kill(self.all[name].pid, number)
@@ -111,7 +115,6 @@ def overtaken(crowd: Crowd, begin: float, end: float) -> list[tuple[Any, Any]]:
     return found
 
 
-@pytest.mark.timeout(150)
 def test_no_stale_term_has_an_effect(crowd: tuple[Crowd, FaultProxy], own_redis: RedisServer) -> None:
     people, proxy = crowd
     began = time.monotonic()
@@ -120,18 +123,18 @@ def test_no_stale_term_has_an_effect(crowd: tuple[Crowd, FaultProxy], own_redis:
     # Stopped for longer than the lease: another one leads; the stopped one wakes up, and all that
     # it still writes is refused.
     people.send(first["name"], signal.SIGSTOP)
-    stopped = time.monotonic()
+    stopped, watch = time.monotonic(), people.watch(own_redis)
     second = people.leads(stopped, first["number"])
     assert second["name"] != first["name"]
-    assert second["at"] - stopped < TIMES["lease"] + 1.25 * TIMES["retry"] + SLACK
+    assert second["at"] - stopped < TIMES["lease"] + 1.25 * TIMES["retry"] + SLACK + watch.waited()
     people.send(first["name"], signal.SIGCONT)
-    eventually(lambda: [e for e in people.events("effect") if e["name"] == first["name"] and not e["accepted"]], 20)
+    eventually(lambda: [e for e in people.events("effect") if e["name"] == first["name"] and not e["accepted"]])
 
     # Killed.
     people.send(people.who()["name"], signal.SIGKILL)
-    killed = time.monotonic()
+    killed, watch = time.monotonic(), people.watch(own_redis)
     third = people.leads(killed, second["number"])
-    assert third["at"] - killed < TIMES["lease"] + 1.25 * TIMES["retry"] + SLACK
+    assert third["at"] - killed < TIMES["lease"] + 1.25 * TIMES["retry"] + SLACK + watch.waited()
 
     # The server is stopped, then killed; it keeps what it was told.
     own_redis.pause()
@@ -147,7 +150,7 @@ def test_no_stale_term_has_an_effect(crowd: tuple[Crowd, FaultProxy], own_redis:
     # Answers get lost, again and again.
     for _ in range(20):
         proxy.cut_after = 0
-        eventually(lambda: proxy.cut_after is None, 5)
+        eventually(lambda: proxy.cut_after is None)
     proxy.heal()
     sixth = people.leads(time.monotonic())
     assert overtaken(people, began, time.monotonic()) == []

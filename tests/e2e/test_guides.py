@@ -24,7 +24,7 @@ from tests.mocksite import ROOT, MockSite
 from tests.services.processes import eventually, unmeasured
 
 # Each is a dozen of crawls, one after the other.
-pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.timeout(1200)]
 
 BLOCK = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:   .*\n|\n)+)", re.MULTILINE)
 

@@ -45,7 +45,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(180)
 def test_no_process_starves(redis_url: str, tmp_path: Path) -> None:
     """It was 1,043 grants to one process and 1 to another."""
     file, there = tmp_path / "grants", tmp_path / "there"

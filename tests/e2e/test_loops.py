@@ -30,7 +30,7 @@ def test_a_crawl_is_interrupted_killed_and_finished(loop: str, site: MockSite, w
     first = workers.start("graph", **options)
     eventually(lambda: len(site.arrivals()) > 20)
     first.send_signal(signal.SIGTERM)
-    assert first.wait(30) == 0
+    assert first.wait(300) == 0
     victim = workers.start("graph", **options)
     eventually(lambda: len(site.arrivals()) > 60)
     victim.kill()

@@ -51,7 +51,7 @@ def test_a_crawl_whose_state_is_lost_begins_anew(
     workers.together(2, site, "graph", CONCURRENT_REQUESTS=2, DOWNLOAD_DELAY=0.05, MOCRA_LEASE=5, MOCRA_PREFETCH=2)
     eventually(lambda: len(site.arrivals()) > 30)
     lose(server)
-    assert workers.wait(60) == [0, 0]
+    assert workers.wait() == [0, 0]
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
     for number in (0, 1):
         assert "ERROR: The backend has lost crawl" in workers.log(number)
@@ -59,7 +59,7 @@ def test_a_crawl_whose_state_is_lost_begins_anew(
     assert len(workers.events("finished")) == 1
     # Nothing of it is in the way of the next one.
     workers.start("graph", site=site.url)
-    workers.wait(60)
+    workers.wait()
     assert workers.events("closed")[-1]["stats"]["scheduler/enqueued"] >= site.pages
 
 
@@ -73,7 +73,7 @@ def test_a_later_start_meets_no_orphaned_filter(
     delete_record(server)
     site.reset()
     workers.start("graph", site=site.url, MOCRA_LEASE=1)
-    workers.wait(60)
+    workers.wait()
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
 
 
@@ -92,7 +92,7 @@ def test_a_crawl_ends_whose_lists_were_deleted(
         assert lists
         client.delete(*lists)
     check = [sys.executable, "-m", "scrapy", "mocra", "check", "graph", "--json", "-s", f"MOCRA_BACKEND={server.url}"]
-    told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
     assert told.returncode == 1, told.stderr
     facts = json.loads(told.stdout)
     assert facts["differs"]
@@ -100,9 +100,9 @@ def test_a_crawl_ends_whose_lists_were_deleted(
     assert facts["pending"] > facts["found_pending"] == 0
     for worker in workers.all:
         worker.send_signal(signal.SIGCONT)
-    assert workers.wait(60) == [0, 0]
+    assert workers.wait() == [0, 0]
     assert "have been corrected" in workers.log(0) + workers.log(1)
-    told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
     assert (told.returncode, json.loads(told.stdout)["differs"]) == (0, False)
 
 
@@ -117,13 +117,13 @@ def test_a_filter_of_the_projects_own_loses_no_page(
     workers.start("graph", site=site.url, CONCURRENT_REQUESTS=2, MOCRA_LEASE=5, **own)
     eventually(lambda: len(site.arrivals()) > 30)
     flush(server)
-    assert workers.wait(60) == [0]
+    assert workers.wait() == [0]
     (closed,) = workers.events("closed")
     assert closed["reason"] == "mocra_state_lost"
     assert "DUPEFILTER_CLASS: it is a filter of the project's own" in workers.log(0)
     assert "Traceback" not in workers.log(0)
     site.reset()
     workers.start("graph", site=site.url, MOCRA_LEASE=5, **own)
-    workers.wait(60)
+    workers.wait()
     assert {f"/page/{n}" for n in range(site.pages)} <= set(site.arrivals())
     assert workers.events("closed")[-1]["reason"] == "finished"

@@ -47,7 +47,7 @@ def test_p03_filter_and_store_are_one_step(
     workers = workers_on(own_redis.url)
     workers.start("graph", site=site.url, first="page/0", MOCRA_LEASE=2)
     for fetched in (10, 40, 80):
-        eventually(lambda n=fetched: len(site.arrivals()) >= n, 30)
+        eventually(lambda n=fetched: len(site.arrivals()) >= n)
         own_redis.kill()
         own_redis.start()
     workers.wait()
@@ -129,7 +129,7 @@ def test_p07_an_interrupted_run_resumes_and_a_finished_one_begins_afresh(site: M
     first = workers.start("graph", site=site.url, DOWNLOAD_DELAY=0.02)
     eventually(lambda: len(site.arrivals()) > 30)
     first.send_signal(signal.SIGTERM)
-    first.wait(30)
+    first.wait(300)
     before = len(site.arrivals())
     assert before < site.pages
     workers.start("graph", site=site.url)
@@ -148,7 +148,7 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
     fetched twice for it.
     """
     seeder = workers.start("seeds", site=site.url, seeds=300, _hold_at=150, MOCRA_LEASE=1)
-    eventually(lambda: len(site.arrivals()) == 150, 30)
+    eventually(lambda: len(site.arrivals()) == 150)
     workers.start("seeds", site=site.url, seeds=300, MOCRA_LEASE=1)
     workers.until("opened", 2)
     assert len(site.arrivals()) == 150, "the other one seeds while this one lives"
@@ -170,7 +170,7 @@ def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers, re
     eventually(lambda: "shutting down gracefully" in workers.log())
     told = Stopwatch(leaving.pid, redis_single.pid)
     with redis_of(workers) as client:
-        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, 30, "the inbox handed back")
+        eventually(lambda: client.hlen(held_by(client, leaving.pid)) <= 4 + 1, what="the inbox handed back")
     assert told.seconds() < 1
     workers.start("list", site=site.url, paths=paths)
     eventually(lambda: len(site.arrivals()) == 24)

@@ -42,7 +42,7 @@ def run(
 
     eventually(lambda: there() == 3 * hosts, 60, "pages of all hosts are there")
     say(workers, lambda limiter: limiter.resume("@all"))
-    assert workers.wait(120) == [0, 0]
+    assert workers.wait() == [0, 0]
     return Bookings(workers)
 
 

@@ -47,7 +47,6 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> float
     return watch.seconds()
 
 
-@pytest.mark.timeout(120)
 async def test_four_processes_count_to_four_thousand(redis_url: str) -> None:
     backend = open_backend(redis_url)
     watchers = [SharedSpace(backend.shared_values("place"), refresh=1000) for _ in range(3)]

@@ -64,7 +64,7 @@ def test_a_sink_that_restarts_and_one_that_is_away_at_the_end(
         with site.stopped():
             worker = workers.start("shelf", site=site.url, items=5, **settings, MOCRA_CRAWL=name)
             number = len(workers.all) - 1
-            eventually(lambda: "Crawled 0 pages" in workers.log(number), what="the worker is open")
+            workers.until_open(number)
             own_redis.kill()
         eventually(lambda: "Items can't be stored" in workers.log(number), what="the worker notices")
         return worker

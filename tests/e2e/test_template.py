@@ -158,7 +158,7 @@ def served(folder: Path, *arguments: str) -> Iterator[str]:
         eventually(lambda: "Ctrl-C ends it" in said.read_text())
         yield said.read_text().partition(" ")[0]
         site.terminate()
-        assert site.wait(30) == 0
+        assert site.wait(90) == 0
     finally:
         site.kill()
         site.wait()

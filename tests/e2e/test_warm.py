@@ -92,11 +92,11 @@ def test_it_is_stopped_killed_and_kept_until_it_is_waited_for(tmp_path: Path) ->
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
     process.send_signal(signal.SIGSTOP)
-    eventually(lambda: state() == "T", 10)
+    eventually(lambda: state() == "T")
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: state() == "Z", 10)  # its pid is nobody else's yet
-    assert process.wait(10) == process.poll() == -signal.SIGKILL
-    eventually(lambda: not stat.exists(), 10)
+    eventually(lambda: state() == "Z")  # its pid is nobody else's yet
+    assert process.wait(90) == process.poll() == -signal.SIGKILL
+    eventually(lambda: not stat.exists())
     process.kill()  # nobody is hit
 
 
@@ -124,7 +124,7 @@ sys.stdin.read()
         child = Path(f"/proc/{int(owner.stdout.readline())}")
         assert child.exists()
         owner.kill()
-    eventually(lambda: not child.exists(), 10)
+    eventually(lambda: not child.exists())
 
 
 def test_it_is_measured_when_it_is_told_so(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.services import warm
 from tests.services.processes import unmeasured
 
 #: Seconds for all of the table on one backend; 10 on a machine with nothing else to do.
-LONG = 400
+LONG = 1200
 # The first test of each process waits for all three backends.
 pytestmark = [pytest.mark.e2e, pytest.mark.redis, pytest.mark.timeout(3 * LONG)]
 

@@ -59,10 +59,29 @@ class Workers:
             for _ in range(count):
                 self.start(spider, site=site.url, **arguments)
             for number in range(first, first + count):
-                # LogStats says so when the spider is open, and by then its scheduler has joined.
-                eventually(lambda number=number: "Crawled 0 pages" in self.log(number), 90, f"worker {number} is open")
+                self.until_open(number)
 
-    def wait(self, seconds: float = 120) -> list[int]:
+    def until_open(self, number: int) -> None:
+        """Until that worker's spider is open.
+
+        Raises:
+            AssertionError: it ended, or takes for ever; with its log and where it stands.
+        """
+        worker = self.all[number]
+
+        def is_open_or_over() -> bool:
+            # LogStats says so when the spider is open, and by then its scheduler has joined.
+            return "Crawled 0 pages" in self.log(number) or worker.poll() is not None
+
+        try:
+            eventually(is_open_or_over, what=f"worker {number} is open")
+        except TimeoutError as error:
+            worker.send_signal(signal.SIGUSR2)  # a warm one says which line it is at
+            time.sleep(1)
+            raise AssertionError(f"{error}\n{self.log(number)}") from error
+        assert "Crawled 0 pages" in self.log(number), f"worker {number} ended: {worker.poll()}\n{self.log(number)}"
+
+    def wait(self, seconds: float = 300) -> list[int]:
         """Exit codes of all; those that don't end in time are killed and the test fails."""
         deadline = time.monotonic() + seconds
         try:
@@ -90,7 +109,7 @@ class Workers:
         found = [json.loads(line) for line in lines if line.endswith("}")]
         return [e for e in found if kind in (None, e["event"]) and pid in (None, e["pid"])]
 
-    def until(self, kind: str, count: int = 1, seconds: float = 90, **match: Any) -> dict[str, Any]:
+    def until(self, kind: str, count: int = 1, seconds: float = 180, **match: Any) -> dict[str, Any]:
         """Wait until *count* events of a kind were seen; the last of them."""
 
         def seen() -> list[dict[str, Any]]:

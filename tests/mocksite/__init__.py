@@ -43,6 +43,11 @@ class MockSite:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """For a :class:`~tests.services.processes.Stopwatch`: a site that waits for a processor counts late."""
+        return self._process.pid
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Nothing is answered meanwhile, nor counted."""
@@ -53,7 +58,7 @@ class MockSite:
             os.kill(self._process.pid, signal.SIGCONT)
 
     def _get(self, path: str) -> bytes:
-        with urlopen(self.url + path, timeout=10) as answer:
+        with urlopen(self.url + path, timeout=60) as answer:
             body: bytes = answer.read()
             return body
 

@@ -11,6 +11,7 @@ prints its address.
                the first one on; then they begin anew
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
 ``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
+``/cached/<fresh>/<seconds>/<any>``  a page that takes its time, and is fresh for so many seconds
 ``/_peaks``  JSON: group -> the most of them at once
 ``/sick/<any>``  answers 500 until ``/_repair`` is fetched
 ``/feed/<n>.xml``, ``/feed/<n>.csv``  rows with the paths of n pages; ``/feed/<n>.sitemap`` a sitemap of them
@@ -92,6 +93,10 @@ class Site:
             return 200, html([]), ""
         if kind == "slow":
             await asyncio.sleep(float(rest.split("/")[0]))
+        elif kind == "cached":
+            fresh, seconds, _ = rest.split("/", 2)
+            await asyncio.sleep(float(seconds))
+            return 200, html([]), f"Cache-Control: max-age={fresh}\r\n"
         elif kind == "status":
             return int(rest.split("/")[0]), "as you like", ""
         elif kind == "redirect":

@@ -97,7 +97,7 @@ def _free(port: int) -> bool:
         return True
 
 
-def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str = "") -> None:
+def eventually(condition: Callable[[], object], seconds: float = 180.0, what: str = "") -> None:
     """Poll *condition* until it holds.
 
     Raises:

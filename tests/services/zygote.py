@@ -15,6 +15,7 @@ pid is nobody else's until then. When FD ends, its owner has died: all children 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import io
@@ -187,6 +188,7 @@ def become(order: dict[str, Any], path: list[str]) -> None:
             new = io.TextIOWrapper(raw, like.encoding, like.errors, write_through=True)
             setattr(sys, name, new)
             setattr(sys, f"__{name}__", new)
+    faulthandler.register(signal.SIGUSR2)  # for tests that ask where it hangs
     sys.path[:] = [order["folder"], *absolute(environment.get("PYTHONPATH", "")), *path]
     importlib.invalidate_caches()
     sys.orig_argv[:] = command

@@ -14,7 +14,7 @@ import pytest
 from tests.simulation.cron_mistakes import IN_FILES, MISTAKES, seen_by
 from tests.simulation.cron_simulation import World, simulate
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 SCHEDULES = 500
 IN_A_FILE = 30
 

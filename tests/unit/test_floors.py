@@ -39,12 +39,14 @@ TABLE: dict[str, set[str]] = {
     # the rooms
     "engine": set(),
     "codec": {"interfaces", "settings"},
-    "runtime": {"interfaces", "coordination", "settings", "backends", "engine"},
+    "cache": {"interfaces", "coordination", "settings", "codec"},
+    "runtime": {"interfaces", "coordination", "settings", "backends", "engine", "cache"},
     "politeness": {"settings", "runtime", "engine", "codec", "interfaces"},
     "worker": {"interfaces", "coordination", "settings", "engine", "codec", "runtime.worker_state"},
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
+    "sessions": {"interfaces", "coordination", "settings", "codec", "engine", "runtime"},
     "pipelines": {
         "interfaces",
         "settings",
@@ -55,6 +57,7 @@ TABLE: dict[str, set[str]] = {
         "backends.redis",
         "backends.kafka",
     },
+    "proxies": {"interfaces", "settings", "engine", "runtime", "politeness"},
     "seeds": {"settings", "codec", "runtime", "backends", "backends.kafka", "politeness"},
     "cron": {"interfaces", "coordination", "settings", "backends"},
 }
@@ -76,6 +79,7 @@ CLIENTS = {
     "confluent_kafka": ROOT / "backends" / "kafka",
     "psycopg": ROOT / "pipelines",
     "pyarrow": ROOT / "pipelines",
+    "warcio": ROOT / "cache" / "httpcache",
 }
 NO_NAMES = {"utils", "common", "helpers", "manager", "service", "misc", "base"}
 #: Lines of a file at most.

@@ -16,6 +16,7 @@ from mocra_scrapy.exceptions import NotSupported
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     ILocks,
     ILoggedQueue,
@@ -25,7 +26,8 @@ from mocra_scrapy.interfaces import (
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
+from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
 from mocra_scrapy.models.backends import Abilities
 from mocra_scrapy.models.log import LogOptions
 
@@ -122,6 +124,9 @@ class KafkaBackend:
 
     def shared_values(self, namespace: str) -> IShared:
         return self.state.shared_values(namespace)
+
+    def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        return self.state.cache(namespace, bounds)
 
     def worker_registry(self) -> IWorkers:
         return self.state.worker_registry()

@@ -29,7 +29,7 @@ from mocra_scrapy.backends.kafka.log_values import (
     Trouble,
     Truncated,
 )
-from mocra_scrapy.backends.kafka.offsets import Finished, Runs
+from mocra_scrapy.backends.kafka.offsets import Finished
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.interfaces import ILoggedQueue
 from mocra_scrapy.models import Entry, Fed, Feed, LogState, QueueSize
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two commits, between two looks where nothing happens, and after a failure.
 PACE, IDLE, AGAIN = 0.5, 2.0, 1.0
+#: Seconds between two deletions of what is finished at the beginning of the log.
+TRIM = 60.0
 #: Seconds between two looks at what is finished where partitions wait for it.
 SOON = 0.05
 #: Requests in the window below which it is fed at once.
@@ -65,6 +67,7 @@ class Feeder:
         self._state = LogState()
         self._kicked = asyncio.Event()
         self._looked = self._collected = 0.0
+        self._trimmed = time.monotonic()
         self._told = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -242,21 +245,21 @@ class Feeder:
     # ------------------------------------------------------------------ into the window
 
     async def _feed(self, batches: Collection[LogBatch]) -> None:
-        news = [batch for batch in batches if batch.next > self._position(batch.partition)]
-        if not news:
-            return
-        fed_now = [self._feed_of(batch) for batch in news]
-        fed = await self._window.feed(fed_now)
-        self._take_in(fed)
-        self._readings.are_fed(fed_now)
+        news = [self._feed_of(batch) for batch in batches if batch.next > self._position(batch.partition)]
+        positions: Mapping[str, int | None] = {}
+        if news:
+            fed = await self._window.feed(news)
+            self._take_in(fed)
+            self._readings.are_fed(news)
+            positions = fed.positions
         far = {}
         for batch in batches:
-            position = fed.positions.get(str(batch.partition))
+            reading = self._readings.get(batch.partition)
+            position = positions.get(str(batch.partition), self._position(batch.partition))
             if position is None:  # nobody said where it begins: the record is gone
                 self._marks.setdefault(batch.partition, Marks(0, 0))
-            elif position > batch.next + FAR or position < batch.start:
-                reading = self._readings.get(batch.partition)
-                far[batch.partition] = Start(position, Runs() if reading is None else reading.skip)
+            elif reading is not None and (position > batch.next + FAR or position < batch.start):
+                far[batch.partition] = Start(position, reading.skip)
         if far:
             await self._gone(await self._reader.begin(far))
 
@@ -290,6 +293,10 @@ class Feeder:
         reasons = await self._reader.commit(commits)
         done = {partition: commit for partition, commit in commits.items() if partition not in reasons}
         await self._window.feed(confirm=self._readings.confirmed(done))
+        if self._log.options.trim and time.monotonic() - self._trimmed >= TRIM:
+            self._trimmed = time.monotonic()
+            # Best effort: a user may lack the right, and then the topics' retention decides.
+            await self._reader.lookup.trim({partition: commit.offset for partition, commit in done.items()})
 
     async def _collect(self, partitions: Iterable[LogPartition]) -> None:
         self._collected = time.monotonic()

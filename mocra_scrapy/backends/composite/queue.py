@@ -42,6 +42,8 @@ from mocra_scrapy.models.wording import counted
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between two looks at what others fed.
+LOOK = 0.2
 T = TypeVar("T")
 PLAIN = LogTurn()
 #: Seconds for what has to be done before a worker begins; between two attempts.
@@ -73,6 +75,7 @@ class KafkaRequestQueue(Window):
         self._calls: dict[str, Call] = {}
         self._joined: set[str] = set()
         self._opening = asyncio.Lock()
+        self._looked = 0.0
         self._is_open = False
         self._began: tuple[int, int] | None = None  # run and record of which it is known where they begin
 
@@ -153,6 +156,8 @@ class KafkaRequestQueue(Window):
         )
         self._storing.settled(known, log)
         self._heard(answer.size)
+        if not answer.size.unfinished and self._backlog.size:
+            await self._look_again()
         if self._joined and (answer.state.run, answer.state.born) != self._began and answer.state.run:
             await self._begin(answer.state)  # somebody began another run
         if known.held is not None:
@@ -165,6 +170,12 @@ class KafkaRequestQueue(Window):
         self._storing.room = most - size.pending
         if self._feeder is not None:
             self._feeder.window_is(size)
+
+    async def _look_again(self) -> None:
+        """The window is empty, and the log is not, as it seems: others may have fed what they read."""
+        if time.monotonic() - self._looked > LOOK:
+            self._looked = time.monotonic()
+            self._backlog.fed((await self.window.log_state()).positions)
 
     def _with_backlog(self, size: QueueSize) -> QueueSize:
         left = self._backlog.size

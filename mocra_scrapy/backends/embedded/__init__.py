@@ -20,5 +20,6 @@ workers.
 ``exchange.py``              a worker's whole turn; ``reclaiming.py``: what dead workers held
 ``logged_exchange.py``       the same where a log keeps the requests; ``feeding.py``: what comes from it;
                              ``log.py``: what is known of it
+``cache.py``                 one namespace of the cache
 ===========================  ====================================================================
 """

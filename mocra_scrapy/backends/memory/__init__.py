@@ -15,8 +15,10 @@ over them.
 ``election.py``      :class:`MemoryElection`, roles
 ``locks.py``         :class:`MemoryLocks`
 ``shared.py``        :class:`MemoryShared`, named values
+``cache.py``         :class:`MemoryCache`, entries that end
 ``workers.py``       :class:`MemoryWorkers`, who is there
 ``events.py``        :class:`MemoryEventStream`, the newest events
+``proxies.py``       :class:`MemoryProxies`, what is known of proxies
 ===================  =============================================================================
 """
 
@@ -29,10 +31,12 @@ from weakref import WeakValueDictionary
 from zope.interface import implementer
 
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
+from mocra_scrapy.backends.memory.cache import MemoryCache
 from mocra_scrapy.backends.memory.election import MemoryElection
 from mocra_scrapy.backends.memory.events import MemoryEventStream
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import MemoryLocks
+from mocra_scrapy.backends.memory.proxies import MemoryProxies
 from mocra_scrapy.backends.memory.queue import MemoryRequestQueue
 from mocra_scrapy.backends.memory.shared import MemoryShared
 from mocra_scrapy.backends.memory.stalls import MemoryStalls
@@ -42,23 +46,27 @@ from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     IEventStream,
     IEventStreams,
     ILocks,
+    IProxies,
+    IProxyPools,
     IRateLimiter,
     IRequestQueue,
     IShared,
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
+from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 from mocra_scrapy.models.backends import Abilities
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
 
-@implementer(IBackend, IEventStreams)
+@implementer(IBackend, IEventStreams, IProxyPools)
 class MemoryBackend:
     """Everything in this process; gone with it.
 
@@ -122,11 +130,17 @@ class MemoryBackend:
     def shared_values(self, namespace: str) -> IShared:
         return MemoryShared(self._store, namespace, self._clock, self._wall)
 
+    def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        return MemoryCache(self._store, namespace, bounds, self._clock)
+
     def worker_registry(self) -> IWorkers:
         return MemoryWorkers(self._store, self._clock)
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return MemoryEventStream(self._store, name, keep)
+
+    def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        return MemoryProxies(self._store, pool, rules, self._clock)
 
     async def crawls(self) -> Sequence[str]:
         return sorted(name for name, crawl in self._store.items() if crawl.run)

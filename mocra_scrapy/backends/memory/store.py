@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
+from mocra_scrapy.backends.embedded.proxies import StoredProxies
+from mocra_scrapy.backends.memory.cache import Watched
 from mocra_scrapy.backends.memory.election import StoredRole
 from mocra_scrapy.backends.memory.events import StoredStream
 from mocra_scrapy.backends.memory.locks import Lock
@@ -23,13 +25,15 @@ class MemoryCrawl(StoredCrawl):
 class Store(dict[str, MemoryCrawl]):
     """Crawls by name, and what coordination stores. Lives as long as a backend or tool holds it."""
 
-    __slots__ = ("__weakref__", "locks", "namespaces", "roles", "streams", "workers")
+    __slots__ = ("__weakref__", "caches", "locks", "namespaces", "proxies", "roles", "streams", "workers")
 
     def __init__(self) -> None:
         super().__init__()
         self.roles: dict[str, StoredRole] = {}
         self.locks: dict[str, Lock] = {}
         self.namespaces: dict[str, Namespace] = {}
+        self.caches: dict[str, Watched] = {}
+        self.proxies: dict[str, StoredProxies] = {}
         self.streams: dict[str, StoredStream] = {}
         self.workers: dict[str, Heartbeat] = {}
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from zope.interface import implementer
 
 from mocra_scrapy.backends.redis.breaker import RedisBreaker
+from mocra_scrapy.backends.redis.cache import RedisCache
 from mocra_scrapy.backends.redis.connection.channels import Channels
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.server_check import check_server
@@ -16,6 +17,7 @@ from mocra_scrapy.backends.redis.election import RedisElection
 from mocra_scrapy.backends.redis.events import RedisEventStream
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
+from mocra_scrapy.backends.redis.proxies import RedisProxies
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
 from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 from mocra_scrapy.backends.redis.shared import RedisShared
@@ -24,21 +26,25 @@ from mocra_scrapy.backends.redis.workers import RedisWorkers
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
+    ICache,
     IElection,
     IEventStream,
     IEventStreams,
     ILocks,
+    IProxies,
+    IProxyPools,
     IRateLimiter,
     IRequestQueue,
     IShared,
     IStalls,
     IWorkers,
 )
-from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
+from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 from mocra_scrapy.models.backends import Abilities
 
 
-@implementer(IBackend, IEventStreams)
+@implementer(IBackend, IEventStreams, IProxyPools)
 class RedisBackend:
     """See :class:`~mocra_scrapy.interfaces.IBackend`.
 
@@ -85,6 +91,9 @@ class RedisBackend:
     def shared_values(self, namespace: str) -> IShared:
         return RedisShared(self._client, self._prefix, namespace, self._channels)
 
+    def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        return RedisCache(self._client, self._prefix, namespace, bounds, self._channels)
+
     def worker_registry(self) -> IWorkers:
         return RedisWorkers(self._client, self._prefix)
 
@@ -98,6 +107,9 @@ class RedisBackend:
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
         return RedisEventStream(self._client, self._prefix, name, keep)
+
+    def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        return RedisProxies(self._client, self._prefix, pool, rules)
 
     async def crawls(self) -> Sequence[str]:
         """By their records; a bounded number of keys at a time."""

@@ -35,7 +35,7 @@ COMMON = {
     "MOCRA_IDLE_POLL": 0.5,
 }
 #: A way that takes longer hangs; it is closed and its reason says so.
-LONGEST = 60
+LONGEST = 300
 #: What is told of the stats: these, and all that begin like those that end with a slash.
 STATS = (
     "scheduler/enqueued",
@@ -72,7 +72,7 @@ class Told(logging.Handler):
 
 
 def fetch(url: str) -> bytes:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=60) as answer:
         body: bytes = answer.read()
         return body
 
@@ -121,7 +121,7 @@ async def crawl(runner: AsyncCrawlerRunner, way: type[Way], backend: str, site: 
     done, _ = await asyncio.wait([running], timeout=LONGEST)
     if not done:
         await crawler.engine.close_async(reason="hangs")  # type: ignore[union-attr]
-    await asyncio.wait([running], timeout=10)
+    await asyncio.wait([running], timeout=60)
     logging.getLogger().removeHandler(told)
     port = site.rpartition(":")[2]
     arrivals = json.loads((await asyncio.to_thread(fetch, f"{site}/_arrivals")).decode().replace(f":{port}/", ":PORT/"))

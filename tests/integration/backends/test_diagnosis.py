@@ -20,7 +20,7 @@ from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from tests.services.processes import free_port
 from tests.services.redis_server import RedisServer, TlsRedis
 
-LONG = 60.0  # s that a server would be waited for
+LONG = 600.0  # s that a server would be waited for
 
 
 async def refusal(url: str, **options: object) -> str:

@@ -106,7 +106,7 @@ async def test_credentials_in_the_options(redis_tls: TlsRedis) -> None:
 async def test_a_certificate_of_a_stranger_is_refused(redis_tls: TlsRedis) -> None:
     opened = open_backend(f"rediss://app:x@127.0.0.1:{redis_tls.port}")
     with pytest.raises(ConfigurationError, match="its certificate is not trusted"):
-        await opened.open(60)
+        await opened.open(600)
     await opened.close()
 
 
@@ -116,7 +116,7 @@ async def test_a_wrong_password_is_told_at_once(redis_tls: TlsRedis, user: str, 
     opened = open_backend(f"rediss://{at}127.0.0.1:{redis_tls.port}?ssl_ca_certs={redis_tls.ca}")
     told = "refuses the user name or password" if user else "rediss://:PASSWORD@…"
     with pytest.raises(ConfigurationError, match=told) as raised:
-        await opened.open(60)
+        await opened.open(600)
     for secret in (PASSWORD, quote(PASSWORD, safe=""), ":wrong"):
         assert secret not in str(raised.value)
     await opened.close()
@@ -128,7 +128,7 @@ async def test_a_password_is_required(tmp_path: Path) -> None:
     try:
         opened = open_backend(f"redis://127.0.0.1:{server.port}")
         with pytest.raises(ConfigurationError, match="asks for a password, and there is none"):
-            await opened.open(60)
+            await opened.open(600)
         await opened.close()
         async with backend(f"redis://:secret@127.0.0.1:{server.port}") as on:
             await a_whole_crawl(on)
@@ -236,10 +236,10 @@ async def test_a_silent_server_is_given_up_after_the_socket_timeout(own_redis: R
         queue, session = await started(on)
         own_redis.pause()
         try:
-            began = asyncio.get_running_loop().time()
+            watch = processes.Stopwatch()
             with pytest.raises(BackendUnavailable):
                 await session.push([Entry(b"1")])
-            assert asyncio.get_running_loop().time() - began < 4, "no blind retries"
+            assert watch.seconds() < 4, "no blind retries"
         finally:
             own_redis.resume()
         again = await insist(lambda _: session.exchange(push=[Entry(b"1")], repeat=True))
@@ -248,7 +248,6 @@ async def test_a_silent_server_is_given_up_after_the_socket_timeout(own_redis: R
         await queue.close()
 
 
-@pytest.mark.timeout(120)
 async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
     async with backend(sentinels.url, **FAST) as on:
         await a_whole_crawl(on)
@@ -257,8 +256,8 @@ async def test_sentinel_failover(sentinels: SentinelGroup) -> None:
         held = list(await session.lease(5))
         with sentinels.replica.client() as replica, sentinels.master.client() as master:
             written = master.info("replication")["master_repl_offset"]
-            processes.eventually(lambda: replica.info("replication")["master_repl_offset"] >= written, 10)
-        sentinels.master.kill()
+            processes.eventually(lambda: replica.info("replication")["master_repl_offset"] >= written)
+        sentinels.fail_over()
         answer = await insist(lambda repeat: session.exchange(ack=held, want=100, repeat=repeat), 60)
         assert list(answer.acked) == [True] * 5
         assert len(answer.leases) == 15

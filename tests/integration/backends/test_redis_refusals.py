@@ -147,7 +147,7 @@ async def test_a_fail_over_behind_one_address_is_followed(own_redis: RedisServer
             session = await joined(opened)
             await session.push(pages(1))
             b.replicaof("127.0.0.1", str(old.port))
-            eventually(lambda: b.info("replication")["master_link_status"] == "up", 20, "the replica's link")
+            eventually(lambda: b.info("replication")["master_link_status"] == "up", what="the replica's link")
             b.replicaof("NO", "ONE")
             proxy.target = new.port  # for connections to come, as behind a name or a virtual address
             a.replicaof("127.0.0.1", str(new.port))

@@ -13,7 +13,7 @@ from mocra_scrapy.cron.state import JobState, Run
 from tests.integration.cron.bench import Bench, T, all_ended, outcomes
 
 #: A machine that is busy takes a minute for the start of two processes.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 async def test_an_instant_is_started_and_a_restart_does_not_forget_it(bench: Bench) -> None:

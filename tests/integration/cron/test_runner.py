@@ -20,7 +20,7 @@ from mocra_scrapy.exceptions import ConfigurationError
 from tests.integration.cron.bench import Bench, T, all_ended, outcomes
 
 #: A machine that is busy takes a minute for the start of two processes.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 async def test_files_of_runs_that_nobody_remembers_are_deleted(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from tests.integration.sinks.storing import Told, batcher, books, ids, opened, s
 from tests.services.kafka_broker import KafkaBroker
 from tests.services.processes import free_port
 
-pytestmark = [pytest.mark.kafka, pytest.mark.other_server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.other_server, pytest.mark.timeout(1200)]
 
 
 def settings(kafka: KafkaBroker, topic: str, **more: Any) -> dict[str, Any]:

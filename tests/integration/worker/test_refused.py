@@ -33,12 +33,12 @@ async def test_a_backend_that_refuses_stops_the_worker(
         monkeypatch.setattr(queue, "close_worker", refuse)
         monkeypatch.setattr(worker.handler._engine, "close_spider", closed.append)
         assert scheduler.enqueue_request(Request("http://foo.test/a"))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not closed:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
         began = time.monotonic()
-    assert time.monotonic() - began < 10, "it waits for answers that won't come"
+    assert time.monotonic() - began < 25, "it waits for answers that won't come"
     assert closed == ["mocra_error"]
     (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.CRITICAL]
     assert "keeps refusing" in told
@@ -55,7 +55,7 @@ async def test_a_slot_that_is_no_text_is_named_by_its_text(slot: Any) -> None:
         assert worker is not None
         assert worker.engine.slot_of(Request("http://foo.test/", meta={"download_slot": slot})) == str(slot)
         assert scheduler.enqueue_request(Request("http://foo.test/", meta={"download_slot": slot}))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (request := scheduler.next_request()) is None:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)

@@ -231,13 +231,13 @@ async def test_a_callback_waits_while_too_much_is_not_stored(monkeypatch: pytest
         monkeypatch.setattr(session, "exchange", away)
         for n in range(10):
             scheduler.enqueue_request(Request(f"http://foo.test/{n}"))
-        await asyncio.wait_for(scheduler.worker.intake.room(), 5)
+        await asyncio.wait_for(scheduler.worker.intake.room(), 60)
         scheduler.enqueue_request(Request("http://foo.test/10"))
         waiting = asyncio.ensure_future(scheduler.worker.intake.room())
         await eventually(lambda: scheduler.worker.status and scheduler.worker.status.away_since)
         assert not waiting.done()
         monkeypatch.setattr(session, "exchange", exchange)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         assert len(scheduler.worker.outbox) <= 10
         monkeypatch.setattr(session, "exchange", away)
         for n in range(20, 40):
@@ -245,7 +245,7 @@ async def test_a_callback_waits_while_too_much_is_not_stored(monkeypatch: pytest
         waiting = asyncio.ensure_future(scheduler.worker.intake.room())
         await asyncio.sleep(0)
         scheduler.worker.on_closing()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         monkeypatch.setattr(session, "exchange", exchange)
 
 

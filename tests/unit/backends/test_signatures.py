@@ -11,6 +11,7 @@ from zope.interface.interface import Method
 
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.backends.memory.breaker import MemoryBreaker
+from mocra_scrapy.backends.memory.cache import MemoryCache
 from mocra_scrapy.backends.memory.election import MemoryElection
 from mocra_scrapy.backends.memory.limiter import MemoryRateLimiter
 from mocra_scrapy.backends.memory.locks import MemoryLocks
@@ -20,6 +21,7 @@ from mocra_scrapy.backends.memory.stalls import MemoryStalls
 from mocra_scrapy.backends.memory.workers import MemoryWorkers
 from mocra_scrapy.backends.redis.backend import RedisBackend
 from mocra_scrapy.backends.redis.breaker import RedisBreaker
+from mocra_scrapy.backends.redis.cache import RedisCache
 from mocra_scrapy.backends.redis.election import RedisElection
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
@@ -31,6 +33,7 @@ from mocra_scrapy.backends.redis.workers import RedisWorkers
 MEMORY: list[type] = [
     MemoryBackend,
     MemoryBreaker,
+    MemoryCache,
     MemoryElection,
     MemoryLocks,
     MemoryRateLimiter,
@@ -42,6 +45,7 @@ MEMORY: list[type] = [
 REDIS: list[type] = [
     RedisBackend,
     RedisBreaker,
+    RedisCache,
     RedisElection,
     RedisLocks,
     RedisRateLimiter,

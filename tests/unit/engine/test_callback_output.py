@@ -139,7 +139,7 @@ async def test_an_item_does_not_wait_for_what_the_callback_waits_for(handle: Han
 
     async def waits_for_its_own_item() -> AsyncIterator[Any]:
         yield {"n": 1}
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 60)
         yield Request("http://s.test/after")
 
     stage = Stage(100, first)

@@ -129,6 +129,19 @@ async def test_the_beginning_and_the_end() -> None:
     assert sink.closed == 1
 
 
+async def test_what_the_cache_did_is_told_at_the_end() -> None:
+    heard, sink = Heard(), ListSink()
+    heard.events.bus = EventBus(Stage().options, [sink], SOURCE, count=lambda *_: None)
+    heard.send(scrapy_signals.spider_opened)
+    stats = heard.crawler.stats
+    for n, name in enumerate(collector.CACHE_STATS.values(), 1):
+        stats.set_value(name, n)
+    await heard.crawler.signals.send_catch_log_async(
+        scrapy_signals.spider_closed, spider=heard.crawler.spider, reason="finished"
+    )
+    assert sink.names == ["crawl.began", "worker.opened", "cache.used", "worker.closed"]
+
+
 def test_every_event_is_made_somewhere() -> None:
     text = Path(collector.__file__).read_text() + Path(of_cron.__file__).read_text()
     made = set(re.findall(r"records\.(\w+)\(", text)) | {kind.__name__ for _, kind in of_cron.KINDS}

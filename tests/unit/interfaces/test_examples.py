@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from zope.interface.interface import InterfaceClass
 
-from mocra_scrapy.interfaces import IElection, ILocks, IRateLimiter, IRequestQueue, IShared
+from mocra_scrapy.interfaces import ICache, IElection, ILocks, IRateLimiter, IRequestQueue, IShared
 
-WITH_EXAMPLE = [IRequestQueue, IElection, ILocks, IShared, IRateLimiter]
+WITH_EXAMPLE = [IRequestQueue, IElection, ILocks, IShared, ICache, IRateLimiter]
 #: Contract -> the method whose docstring has the timeline; "": the contract's own.
 TIMELINES = [(IElection, ""), (IShared, "put"), (IRequestQueue, "exchange"), (IRequestQueue, "claim_seeding")]
 BLOCK = re.compile(r"::\n\n((?:    .*\n|\n)+)")

@@ -158,7 +158,7 @@ async def test_a_page_that_has_not_left_lends_its_permit(desk: Any) -> None:
         one.policy.on_leased(lease)
         one.policy.on_started(lease)
     one.before_the_wire = 1
-    robots = await asyncio.wait_for(one.depart(), 10)
+    robots = await asyncio.wait_for(one.depart(), 60)
     second = asyncio.ensure_future(one.depart("another"))
 
     async def leave() -> None:
@@ -171,7 +171,7 @@ async def test_a_page_that_has_not_left_lends_its_permit(desk: Any) -> None:
     assert not second.done(), "it is lent once"
     assert not page.done(), "the page waits until it has its permit back"
     one.bypass.left(robots)
-    await asyncio.wait_for(page, 10)
+    await asyncio.wait_for(page, 60)
     for _ in range(20):
         await asyncio.wait([asyncio.ensure_future(_nothing())])
     assert not second.done()
@@ -192,7 +192,7 @@ async def test_robots_txt_goes_with_the_departure_of_the_page_that_waits_for_it(
     one.policy.on_started(leases[0])
     one.lent, one.before_the_wire = [leases[0].departure], 1
     one.gate.close("s.test")
-    robots = await asyncio.wait_for(one.depart(), 10)
+    robots = await asyncio.wait_for(one.depart(), 60)
     assert one.now < 1010
     one.bypass.left(robots)
     one.gate.open("s.test")

@@ -145,7 +145,7 @@ async def test_local_requests_wait_in_order_of_their_time() -> None:
     for name, seconds in (("c", 0.03), ("a", 0.0), ("b", 0.01), ("never", 1e9)):
         waiting.add(Local(Request("http://s.test/"), name, None), seconds)
     assert len(waiting) == 4
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 60)
     assert due == ["a", "b", "c"]
     assert len(waiting) == 1
     waiting.stop()

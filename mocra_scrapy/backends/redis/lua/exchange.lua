@@ -27,7 +27,8 @@ items.bound(asked.bytes)
 
 -- What the worker's hash says: call, its last one {number, done, leases, before: {number, done} of each earlier step of that
 -- call}; suspect, the one that it holds; robbed: whether something was taken from it; asked: ms when it last
--- asked for permits of what is parked. before: of this call's earlier steps.
+-- asked for permits of what is parked; fades: set while it has a time limit, see finish_tidy.lua. before: of this call's
+-- earlier steps.
 local own, mail
 -- The part of the answer that a repeat can't find out again: stored, acked, released, buried, kept, lost, reclaimed, given_up,
 -- crowded as they are told; departs: see limited.lua; holds: name -> us. What says nothing is missing.
@@ -36,8 +37,10 @@ local first_end  -- ms when the first lease of a worker ends, where it is known
 local events = 0  -- entries, and permits that others ask for, that became free by this call
 
 local function read_own()
-    local last_call, suspect, robbed, packed, ms = unpack(call('HMGET', key, 'call', 'suspect', 'robbed', 'mail', 'asked'))
-    own = {call = last_call and cmsgpack.unpack(last_call), suspect = suspect, robbed = robbed, mail = packed}
+    local stored = call('HMGET', key, 'call', 'suspect', 'robbed', 'mail', 'asked', 'fades')
+    local last_call, suspect, robbed, packed, ms, fades = unpack(stored)
+    last_call = last_call and cmsgpack.unpack(last_call)
+    own = {call = last_call, suspect = suspect, robbed = robbed, mail = packed, fades = fades}
     asked.asked_at = tonumber(ms or 0)
     if not own.call then  -- its first call, or it was declared dead
         local last = call('GET', workers.last_of(worker))
@@ -76,15 +79,11 @@ local function answer()
     local size, mine, held, tried = sizes(asked.dead_ttl), nil, nil, {}
     if asked.throttled then
         mine = {}
+        local is_any_changed = leases.count > 0 and throttle.is_there(throttle.LIVE)
         for _, group in ipairs(leases.groups) do
-            local slot, _, some = unpack(group)
-            if some then
-                for _, name in ipairs(throttle.names_of(slot)) do mine[name] = permits.of(name, worker).mine end
-            end
-        end
-        for _, group in ipairs(leases.groups) do
-            local slot = throttle.names_of(group[1])[1]
-            if group[3] and throttle.limit_of(slot).is_tried then tried[#tried + 1] = slot end
+            local names = group[3] and throttle.names_of(group[1]) or {}
+            for _, name in ipairs(names) do mine[name] = permits.of(name, worker).mine end
+            if is_any_changed and names[1] and throttle.limit_of(names[1]).is_tried then tried[#tried + 1] = names[1] end
         end
         for _, name in ipairs(asked.wanted or {}) do mine[name] = permits.of(name, worker).mine end
         for name, n in pairs(mail.permits) do mine[name] = n end
@@ -138,8 +137,9 @@ local function renew()  -- everything the worker holds; what has to be done now 
         note('HSET', key, 'robbed', 1)
     end
     filter.rotate(asked.seen_ttl)
-    local oldest = text(now - asked.dead_ttl)
-    if asked.dead_ttl > 0 and call('ZCOUNT', DEAD_AT, '-inf', oldest) > 0 then dead_letters.expire(asked.dead_ttl) end
+    if asked.dead_ttl > 0 and not meta.is_quiet and call('ZCOUNT', DEAD_AT, '-inf', text(now - asked.dead_ttl)) > 0 then
+        dead_letters.expire(asked.dead_ttl)
+    end
     if not asked.throttled then return end
     for _, one in ipairs(asked.unused or {}) do
         local names, booking = unpack(one)
@@ -180,6 +180,7 @@ local function push()  -- with lifo to the front, but for those of start()
                 elseif delay > 0 and not stalled.why_of(slot) then
                     local member = string.format('%014x', meta.seq) .. items.place(rank, slot, item)
                     call('ZADD', DELAYED, text(now + delay), member)
+                    meta.is_quiet = false
                     note('ZREM', DELAYED, member)
                 else new[#new + 1] = item end
                 flags[#flags + 1] = '1'
@@ -194,6 +195,7 @@ local function push()  -- with lifo to the front, but for those of start()
 end
 
 local function promote()  -- what has become due, a limited number a call
+    if meta.is_quiet then return end
     local MOST_DUE = 100
     local due = call('ZRANGEBYSCORE', DELAYED, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, MOST_DUE)
     for i = 1, #due, 2 do
@@ -233,7 +235,7 @@ local function lease()
     asked.want = math.min(asked.want, 65535)  -- a token has four digits for the place in its call
     leasing.begin(asked)
     if leasing.any_stalled then stalled.sweep(asked) end
-    local suspect = not own.suspect and call('LINDEX', workers.SUSPECT, 0)
+    local suspect = not own.suspect and not meta.is_quiet and call('LINDEX', workers.SUSPECT, 0)
     if suspect then suspects.lease(asked, suspect) end
     if asked.throttled then limited.lease(asked) else unlimited.lease(asked) end
     if #leasing.departs > 0 then done.departs = leasing.departs end
@@ -245,7 +247,7 @@ end
 local function wake()  -- those who wait, as many as find something; it may be lost
     local WAITING = workers.WAITING
     if leases.count == 0 and asked.want > 0 then call('ZADD', WAITING, text(now), worker)
-    elseif call('ZCARD', WAITING) == 0 then return
+    elseif meta.is_quiet or call('ZCARD', WAITING) == 0 then return
     elseif leases.count > 0 then call('ZREM', WAITING, worker) end
     if meta.pending == 0 or events == 0 then return end
     local names, popped = {}, call('ZPOPMIN', WAITING, math.min(meta.pending, events))
@@ -257,7 +259,9 @@ end
 
 local function remember()
     leases.set('call', cmsgpack.pack({number = asked.number, done = done, leases = leases.count, before = own.before}))
-    if meta.leased + leases.count > 0 or meta.pending > 0 or events > 0 then  -- the run goes on, see finish_tidy.lua
+    local goes_on = meta.leased + leases.count > 0 or meta.pending > 0 or events > 0  -- the run, see finish_tidy.lua
+    if (own.fades or own.is_new) and goes_on then
+        call('HDEL', key, 'fades')
         call('PERSIST', key)
         call('PERSIST', workers.ALIVE)
     end
@@ -269,6 +273,7 @@ local function remember()
 end
 
 return journal.whole(function()
+    meta.is_quiet = call('EXISTS', meta.prefix .. 'stalled', workers.SUSPECT, DELAYED, DEAD_AT, workers.WAITING) == 0
     read_own()
     local told = repeated()
     if told then return told end

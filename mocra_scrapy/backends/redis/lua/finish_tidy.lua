@@ -6,7 +6,8 @@ if pending + delayed + leased > 0 or (meta.run ~= 0 and meta.run ~= run) then re
 call('DEL', workers.WAITING)
 -- Workers that were killed at the end: nobody may come to clean up after them. Whoever works on takes the time limit off.
 for _, worker in ipairs(call('ZRANGE', workers.ALIVE, 0, 199)) do
-    call('PEXPIRE', workers.key_of(worker), meta.AFTERGLOW)
+    local key = workers.key_of(worker)
+    if call('PEXPIRE', key, meta.AFTERGLOW) == 1 then call('HSET', key, 'fades', 1) end
 end
 call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
 rules.fade()

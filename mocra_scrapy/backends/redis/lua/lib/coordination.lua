@@ -9,8 +9,25 @@
 --   {+lock:<name>} line           zset    owner -> us when it began to wait                     an hour after the last wait
 --   {+shared:<namespace>} values  hash    name -> packed {version, fence, value or false, ends} the last value is deleted or over
 --   {+shared:<namespace>} ends    zset    name -> ms when the value is gone by itself           the last of these is
+--   {+cache:<namespace>:<part>} values  hash  name -> value of the cache                         its entries are deleted, over,
+--   … ends                        zset    'v' name of a value or 's' name of a sorted set -> ms made room; a second after the
+--                                         when it is gone                                       last would have ended
+--   … names                       zset    name of a value -> 0, for prefixes                    with its entries
+--   … sets                        hash    name of a sorted set -> its bytes                     with its entries
+--   … set                         zset    (set:<name>) member -> score                          with its entry
+--   … cut                         hash    name of a large value -> id:pieces:bytes              with its entry
+--   … piece                       string  (piece:<id>:<n>) a part of a large value              with its entry; a minute
+--   … about                       hash    bytes; members: of all sorted sets                    nothing is left
 --   {+workers} alive              zset    worker -> ms when it falls off the list               nobody is there
 --   {+workers} reports            hash    worker -> packed {crawl, facts}                       nobody is there
+--   {+proxies:<pool>} health       hash    proxy, NUL, site -> packed record; NUL, site -> how the   a week after the last turn
+--                                         site does: see proxies.lua
+--   {+proxies:<pool>} changed      zset    name in health -> version of its last change            a week after the last turn
+--   {+proxies:<pool>} pool         hash    version; refresh; short: ms; call:<worker>: number      a week after the last turn
+--   {+proxies:<pool>} held         hash    worker -> packed {proxy -> permits}                     it left or died
+--   {+proxies:<pool>} taken        hash    proxy -> permits that all workers hold                  nobody holds one
+--   {+proxies:<pool>} bound        hash    sticky key -> proxy                                     it is not used any more
+--   {+proxies:<pool>} bound_until  zset    sticky key -> ms                                        it is not used any more
 --   … skew                        string  ms added to the server's clock (tests move time)      the test ends
 --
 -- numbers and versions: microseconds of the server's clock, or one more than the last: so they grow also over a deletion by

@@ -1,4 +1,4 @@
--- uses: journal meta
+-- uses: lazy journal meta
 -- The crawl's record, on shard 0. Read once: what a call to Redis costs is mostly the call.
 local crawl = (function()
     local call, key = redis.call, meta.prefix .. 'crawl'
@@ -28,27 +28,30 @@ local crawl = (function()
         end
     end
 
-    local function seed(stage, worker)
-        local was = read()
-        call('HSET', key, 'seeding', stage, 'seeder', worker)
-        journal.note('HSET', key, 'seeding', was.seeding, 'seeder', was.seeder)
-        record = nil
-    end
-
-    local function vacate_seeding(worker)  -- a seeder that dies or leaves lets another one go on
-        if read().seeding == 'claimed' and record.seeder == worker then seed('open', '') end
-    end
-
-    local function move(worker, positions)  -- of sources; whether it is this worker that says them
-        if read().seeding ~= 'claimed' or record.seeder ~= worker then return false end
-        for name, position in pairs(positions) do
-            local field = 'at:' .. name
-            local was = call('HGET', key, field)
-            if position == '' then call('HDEL', key, field) else call('HSET', key, field, position) end
-            if was then journal.note('HSET', key, field, was) else journal.note('HDEL', key, field) end
+    local crawl = {key = key, read = read, state = state, reopen = reopen}
+    return lazy.with_rest(crawl, function()  -- what its seeder says
+        local function seed(stage, worker)
+            local was = read()
+            call('HSET', key, 'seeding', stage, 'seeder', worker)
+            journal.note('HSET', key, 'seeding', was.seeding, 'seeder', was.seeder)
+            record = nil
         end
-        return true
-    end
 
-    return {key = key, move = move, read = read, state = state, reopen = reopen, seed = seed, vacate_seeding = vacate_seeding}
+        local function vacate_seeding(worker)  -- a seeder that dies or leaves lets another one go on
+            if read().seeding == 'claimed' and record.seeder == worker then seed('open', '') end
+        end
+
+        local function move(worker, positions)  -- of sources; whether it is this worker that says them
+            if read().seeding ~= 'claimed' or record.seeder ~= worker then return false end
+            for name, position in pairs(positions) do
+                local field = 'at:' .. name
+                local was = call('HGET', key, field)
+                if position == '' then call('HDEL', key, field) else call('HSET', key, field, position) end
+                if was then journal.note('HSET', key, field, was) else journal.note('HDEL', key, field) end
+            end
+            return true
+        end
+
+        return {seed = seed, vacate_seeding = vacate_seeding, move = move}
+    end)
 end)()

@@ -36,6 +36,7 @@ local dead_letters = lazy.library(function()
         local lost = items.first_lost(item) or -1
         local letter = {slot, rank, count, lost, body or items.body(item), reason, detail, worker, now, more, delivery or id}
         call('HSET', DEAD, id, cmsgpack.pack(letter))
+        meta.is_quiet = false
         journal.note('HDEL', DEAD, id)
         call('ZADD', DEAD_AT, text(now), id)
         journal.note('ZREM', DEAD_AT, id)

@@ -20,6 +20,7 @@ local departures = lazy.library(function()
     local any_freed = is_there(FREED)
     local origin_of, set_origin, grown, tat_by = origins.of, origins.set, origins.grown, origins.tat_by
     local seeded = false
+    local departures  -- what it returns
 
     local function score(scores, key, name)
         local at = scores[name]
@@ -113,8 +114,9 @@ local departures = lazy.library(function()
         return before, tats[name]
     end
 
-    local function assign(names, at, is_trial)  -- one departure -> the booking
-        local booking, factor, is_counted = {at}, nil, nil
+    -- One departure -> the booking, and what was drawn for it. factor: this is drawn already.
+    local function assign(names, at, is_trial, factor)
+        local booking, is_counted = {at}, nil
         for _, name in ipairs(names) do
             local limit, before, end_ = limit_of(name), 0, 0
             if limit.interval > 0 then
@@ -131,142 +133,64 @@ local departures = lazy.library(function()
             end
         end
         booking[#booking + 1] = is_counted
-        return booking
+        return booking, factor
     end
 
-    local function book(names, at) return assign(names, at) end
+    local planned  -- {names; bookings; factors: what was drawn for each; used: how many of them; state: before these}
 
-    local function fits(names, most, horizon)  -- how many may depart until then
-        local saved, were, came, n = {}, {}, {}, 0
+    local function state_of(names)
+        local state = {}
         for _, name in ipairs(names) do
-            came[name] = origin_of(name)
-            saved[name], were[name] = tats[name] or score(tats, TAT, name), any_freed and freed_of(name) or nil
+            local row = any_freed and freed_of(name) or nil
+            state[name] = {tats[name] or score(tats, TAT, name), row, origin_of(name)}
+        end
+        return state
+    end
+
+    local function restore(state)
+        for name, was in pairs(state) do
+            tats[name], freed[name] = was[1], was[2]
+            origins.restore(name, was[3])
+        end
+    end
+
+    local function book(names, at)  -- one departure, as early as may be where no instant is said -> the booking
+        if not planned then return (assign(names, at or departure(names))) end
+        planned.used = planned.used + 1
+        return planned.bookings[planned.used]
+    end
+
+    local function end_plan()  -- what was not used of it was never booked
+        local plan = planned
+        planned = nil
+        if plan and plan.used < #plan.bookings then
+            restore(plan.state)
+            for i = 1, plan.used do assign(plan.names, plan.bookings[i][1], true, plan.factors[i]) end
+        end
+    end
+
+    -- How many may depart until then. is_plan: they are booked with it, and book() gives one after the other, until end_plan();
+    -- but for those that quotas count, for these say more of each when they know of the one before.
+    local function fits(names, most, horizon, is_plan)
+        local state, bookings, factors, n = state_of(names), {}, {}, 0
+        for _, name in ipairs(names) do
             local limits = limit_of(name).quotas
-            if limits then most = quotas.room(name, limits, most, horizon) end
+            if limits then most, is_plan = quotas.room(name, limits, most, horizon), false end
         end
         while n < most do
             local at = departure(names)
             if at > horizon then break end
-            assign(names, at, true)
             n = n + 1
+            bookings[n], factors[n] = assign(names, at, true)
         end
-        for name, tat in pairs(saved) do tats[name], freed[name] = tat, were[name]; origins.restore(name, came[name]) end
+        if is_plan and n > 0 then planned = {names = names, bookings = bookings, factors = factors, used = 0, state = state}
+        else restore(state) end
         return n
-    end
-
-    local function free(name, at, before, end_)  -- this stretch, which ends at tat or before, is nobody's
-        local tat, row = score(tats, TAT, name), freed_of(name) or {0}
-        if end_ < tat then
-            if end_ <= now_us then return end
-            local out, i = {row[1]}, 2
-            while i <= #row and row[i] <= at do i = i + 3 end
-            local all = {unpack(row)}
-            for j, value in ipairs({at, before, end_}) do table.insert(all, i + j - 1, value) end
-            for j = math.max(2, #all - 3 * MOST_KEPT + 1), #all, 3 do
-                if all[j + 2] > now_us then
-                    for k = j, j + 2 do out[#out + 1] = all[k] end
-                end
-            end
-            set_freed(name, out)
-            return
-        end
-        tat = before
-        local i = 2
-        while i <= #row do
-            if row[i + 2] == tat then
-                tat, row, i = row[i + 1], without(row, i), 2
-                set_freed(name, row)
-            else i = i + 3 end
-        end
-        journal.note('ZADD', TAT, text(tats[name]), name)  -- a second time it would be another one's
-        tats[name], moved[name] = tat, true
-    end
-
-    local function floor_of(name)  -- tat was set anew since what was booked before
-        local row = freed_of(name)
-        return row and row[1] or 0
-    end
-
-    local function take_back(names, booking)  -- it did not depart
-        local at = booking[1]
-        for i, name in ipairs(names) do
-            local before, end_ = booking[2 * i], booking[2 * i + 1]
-            local tat = end_ > 0 and score(tats, TAT, name) or 0
-            if tat > 0 and end_ <= tat and math.max(at, before) >= floor_of(name) then free(name, at, before, end_) end
-            local limits = booking[2 * #names + 2] and limit_of(name).quotas
-            if limits then quotas.take_back(name, limits, at) end
-        end
-    end
-
-    local function set_anew(name, at)  -- tat is at, earlier than it was: what was booked is not taken back
-        local tat, row = score(tats, TAT, name), freed_of(name) or {0}
-        set_freed(name, {math.max(row[1], tat)})
-        tats[name], moved[name] = at, true
-    end
-
-    local function push(name, til)  -- a hold: one at a time after it, without a burst
-        local origin, tat, span = origin_of(name), score(tats, TAT, name), limit_of(name).span
-        local before, pushed = grown(origin, tat, span), til + span
-        if pushed > before then
-            -- Behind another hold, with nothing booked behind that.
-            if tat > 0 and origin[3] == tat then before = grown(origin, origin[2], span) end
-            set_origin(name, span, before, pushed, limit_of(name).burst > 1 and til or 0)
-            tats[name], moved[name] = pushed, true
-        end
-    end
-
-    local function take_back_push(name)  -- the hold is lifted
-        local span, before, pushed = unpack(origin_of(name))
-        if pushed > 0 then set_origin(name, span, 0, 0, 0) end
-        if pushed > 0 and pushed <= score(tats, TAT, name) then free(name, 0, before, pushed) end
-    end
-
-    -- Another limit is in force. What a longer interval booked must not outlast its change; but what is booked and has not
-    -- departed keeps its distance.
-    local function keep_distance(name, old)
-        local limit, tat, hold = limit_of(name), score(tats, TAT, name), score(held, HOLD, name)
-        if tat == 0 then return end
-        local origin, span = origin_of(name), limit.span
-
-        local function departs(us, known)  -- nobody who is booked before us departs later
-            return math.max(now_us, known > 0 and known or math.floor(us - old.interval * (1 - old.jitter)))
-        end
-
-        local function shortened(us, start) return math.min(grown(origin, us, span), start + limit.burst * limit.interval) end
-
-        local departed, start = departs(tat, origin[4]), hold < math.huge and math.max(now_us, hold) or now_us
-        local anew = shortened(tat, limit.interval > 0 and math.max(start, departed) or start)
-        -- By a longer interval than it was booked with, the last one would seem to depart earlier than it does.
-        local is_longer = limit.interval * (1 - limit.jitter) > old.interval * (1 - old.jitter)
-        local known = (limit.burst > 1 or (anew >= tat and (is_longer or origin[4] > 0))) and departed or 0
-        if anew >= tat then set_origin(name, origin[1], origin[2], origin[3], known); return end
-        local before = origin[2] > 0 and shortened(origin[2], departs(origin[2], 0)) or 0
-        local is_pushed = origin[3] == tat  -- nothing is booked behind the hold
-        set_anew(name, anew)
-        if is_pushed then set_origin(name, span, before, anew, known) else set_origin(name, span, 0, 0, known) end
-    end
-
-    local function save_freed()
-        local set, gone, last = {}, {}, 0
-        for name in pairs(freed_anew) do
-            local row = freed[name]
-            if row and (#row > 1 or row[1] > now_us) then
-                set[#set + 1], set[#set + 2] = name, cmsgpack.pack(row)
-                last = math.max(last, row[1])
-                for i = 4, #row, 3 do last = math.max(last, row[i]) end
-            else gone[#gone + 1] = name end
-        end
-        meta.in_parts('HDEL', FREED, gone)
-        if #set == 0 then return end
-        meta.in_parts('HSET', FREED, set)
-        -- All of it is over by then, also what was there before.
-        last = math.max(call('PTTL', FREED), math.ceil((last - now_us) / 1000) + 1000)
-        call('PEXPIRE', FREED, text(last))
     end
 
     local function save()
         if lazy.is_made(quotas) then quotas.save() end
-        if next(freed_anew) then save_freed() end
+        if next(freed_anew) then departures.save_freed() end
         origins.save()
         if not next(moved) then return end
         local args = {}
@@ -282,8 +206,123 @@ local departures = lazy.library(function()
         end
     end
 
-    return {
-        departure = departure, book = book, fits = fits, take_back = take_back, set_anew = set_anew, push = push,
-        take_back_push = take_back_push, keep_distance = keep_distance, save = save,
+    departures = {
+        departure = departure, fits = fits, end_plan = end_plan, save = save, book = book,
     }
+    return lazy.with_rest(departures, function()  -- of what was booked and is not used, of holds, of limits that changed
+        local function free(name, at, before, end_)  -- this stretch, which ends at tat or before, is nobody's
+            local tat, row = score(tats, TAT, name), freed_of(name) or {0}
+            if end_ < tat then
+                if end_ <= now_us then return end
+                local out, i = {row[1]}, 2
+                while i <= #row and row[i] <= at do i = i + 3 end
+                local all = {unpack(row)}
+                for j, value in ipairs({at, before, end_}) do table.insert(all, i + j - 1, value) end
+                for j = math.max(2, #all - 3 * MOST_KEPT + 1), #all, 3 do
+                    if all[j + 2] > now_us then
+                        for k = j, j + 2 do out[#out + 1] = all[k] end
+                    end
+                end
+                set_freed(name, out)
+                return
+            end
+            tat = before
+            local i = 2
+            while i <= #row do
+                if row[i + 2] == tat then
+                    tat, row, i = row[i + 1], without(row, i), 2
+                    set_freed(name, row)
+                else i = i + 3 end
+            end
+            journal.note('ZADD', TAT, text(tats[name]), name)  -- a second time it would be another one's
+            tats[name], moved[name] = tat, true
+        end
+
+        local function floor_of(name)  -- tat was set anew since what was booked before
+            local row = freed_of(name)
+            return row and row[1] or 0
+        end
+
+        local function take_back(names, booking)  -- it did not depart
+            local at = booking[1]
+            for i, name in ipairs(names) do
+                local before, end_ = booking[2 * i], booking[2 * i + 1]
+                local tat = end_ > 0 and score(tats, TAT, name) or 0
+                if tat > 0 and end_ <= tat and math.max(at, before) >= floor_of(name) then free(name, at, before, end_) end
+                local limits = booking[2 * #names + 2] and limit_of(name).quotas
+                if limits then quotas.take_back(name, limits, at) end
+            end
+        end
+
+        local function set_anew(name, at)  -- tat is at, earlier than it was: what was booked is not taken back
+            local tat, row = score(tats, TAT, name), freed_of(name) or {0}
+            set_freed(name, {math.max(row[1], tat)})
+            tats[name], moved[name] = at, true
+        end
+
+        local function push(name, til)  -- a hold: one at a time after it, without a burst
+            local origin, tat, span = origin_of(name), score(tats, TAT, name), limit_of(name).span
+            local before, pushed = grown(origin, tat, span), til + span
+            if pushed > before then
+                -- Behind another hold, with nothing booked behind that.
+                if tat > 0 and origin[3] == tat then before = grown(origin, origin[2], span) end
+                set_origin(name, span, before, pushed, limit_of(name).burst > 1 and til or 0)
+                tats[name], moved[name] = pushed, true
+            end
+        end
+
+        local function take_back_push(name)  -- the hold is lifted
+            local span, before, pushed = unpack(origin_of(name))
+            if pushed > 0 then set_origin(name, span, 0, 0, 0) end
+            if pushed > 0 and pushed <= score(tats, TAT, name) then free(name, 0, before, pushed) end
+        end
+
+        -- Another limit is in force. What a longer interval booked must not outlast its change; but what is booked and has not
+        -- departed keeps its distance.
+        local function keep_distance(name, old)
+            local limit, tat, hold = limit_of(name), score(tats, TAT, name), score(held, HOLD, name)
+            if tat == 0 then return end
+            local origin, span = origin_of(name), limit.span
+
+            local function departs(us, known)  -- nobody who is booked before us departs later
+                return math.max(now_us, known > 0 and known or math.floor(us - old.interval * (1 - old.jitter)))
+            end
+
+            local function shortened(us, start) return math.min(grown(origin, us, span), start + limit.burst * limit.interval) end
+
+            local departed, start = departs(tat, origin[4]), hold < math.huge and math.max(now_us, hold) or now_us
+            local anew = shortened(tat, limit.interval > 0 and math.max(start, departed) or start)
+            -- By a longer interval than it was booked with, the last one would seem to depart earlier than it does.
+            local is_longer = limit.interval * (1 - limit.jitter) > old.interval * (1 - old.jitter)
+            local known = (limit.burst > 1 or (anew >= tat and (is_longer or origin[4] > 0))) and departed or 0
+            if anew >= tat then set_origin(name, origin[1], origin[2], origin[3], known); return end
+            local before = origin[2] > 0 and shortened(origin[2], departs(origin[2], 0)) or 0
+            local is_pushed = origin[3] == tat  -- nothing is booked behind the hold
+            set_anew(name, anew)
+            if is_pushed then set_origin(name, span, before, anew, known) else set_origin(name, span, 0, 0, known) end
+        end
+
+        local function save_freed()
+            local set, gone, last = {}, {}, 0
+            for name in pairs(freed_anew) do
+                local row = freed[name]
+                if row and (#row > 1 or row[1] > now_us) then
+                    set[#set + 1], set[#set + 2] = name, cmsgpack.pack(row)
+                    last = math.max(last, row[1])
+                    for i = 4, #row, 3 do last = math.max(last, row[i]) end
+                else gone[#gone + 1] = name end
+            end
+            meta.in_parts('HDEL', FREED, gone)
+            if #set == 0 then return end
+            meta.in_parts('HSET', FREED, set)
+            -- All of it is over by then, also what was there before.
+            last = math.max(call('PTTL', FREED), math.ceil((last - now_us) / 1000) + 1000)
+            call('PEXPIRE', FREED, text(last))
+        end
+
+        return {
+            take_back = take_back, set_anew = set_anew, push = push, take_back_push = take_back_push,
+            keep_distance = keep_distance, save_freed = save_freed,
+        }
+    end)
 end)

@@ -1,11 +1,11 @@
--- uses: journal meta turns
+-- uses: lazy journal meta turns
 -- Items: how an entry is stored, and the lists of a slot.
 local items = (function()
     local call, text, prefix = redis.call, meta.text, meta.prefix
     local note = journal.note
     local put_in = {}  -- key, how it is taken back, how many: flat, for there are many of them
 
-    local function place(rank, slot, item) return text(rank) .. ':' .. #slot .. ':' .. slot .. item end
+    local function place(rank, slot, item) return text(rank) .. ':' .. text(#slot) .. ':' .. slot .. item end
 
     local function unplace(placed)  -- -> rank, slot, item
         local rank, length, at = string.match(placed, '^(-?%d+):(%d+):()')
@@ -13,20 +13,13 @@ local items = (function()
         return tonumber(rank), string.sub(placed, at, stop - 1), string.sub(placed, stop)
     end
 
-    local function deliveries(item) return string.byte(item, 1) or 0 end
-
-    local function first_lost(item)  -- ms when it was first taken from a dead worker, or nil
-        if deliveries(item) == 0 or #item < 9 then return nil end
-        return (struct.unpack('>d', string.sub(item, 2, 9)))
-    end
-
-    local function raw_body(item)  -- with its tag
-        if deliveries(item) == 0 or #item < 9 then return string.sub(item, 2) end
-        return string.sub(item, 10)
-    end
-
     local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
     local ORIGIN = 30  -- what the last part of a tag begins with that is no name, see log.lua
+
+    local function is_tagged(item)
+        local sent = string.byte(item)
+        return string.byte(item, (not sent or sent == 0) and 2 or 10) == TAGGED
+    end
 
     -- A body as it is stored; tag: '<"-" where it came again><number of its fingerprint, if any>\31<name>\31<name>...'
     -- of the budgets that it counts for, or nil.
@@ -35,43 +28,7 @@ local items = (function()
         return string.char(TAGGED) .. struct.pack('>H', #(tag or '')) .. (tag or '') .. body
     end
 
-    local function body(item)
-        local raw = raw_body(item)
-        if string.byte(raw, 1) ~= TAGGED or #raw < 3 then return raw end
-        return string.sub(raw, 4 + struct.unpack('>H', string.sub(raw, 2, 3)))
-    end
-
-    local function is_tagged(item)
-        local sent = string.byte(item)
-        return string.byte(item, (not sent or sent == 0) and 2 or 10) == TAGGED
-    end
-
-    local function tag(item)  -- -> the number, the names; or nil
-        local at = deliveries(item) == 0 and 2 or 10
-        if string.byte(item, at) ~= TAGGED then return nil end
-        local length, names, number = struct.unpack('>H', string.sub(item, at + 1, at + 2)), {}, nil
-        if length == 0 then return nil end
-        for part in string.gmatch(string.sub(item, at + 3, at + 2 + length), '[^\31]*') do
-            if not number then number = part
-            elseif part ~= '' and string.byte(part) ~= ORIGIN then names[#names + 1] = part end
-        end
-        return number, names
-    end
-
-    local function redelivered(item, when)  -- the item after one more hand-out that was lost
-        local n = math.min(deliveries(item) + 1, 255)
-        return string.char(n) .. struct.pack('>d', first_lost(item) or when) .. raw_body(item)
-    end
-
     local function list_key(rank, slot) return prefix .. 'q:' .. text(rank) .. ':' .. slot end
-
-    local function length(list)  -- how many entries are in it
-        local n = 0
-        for _, rank in ipairs({0, 1, unpack(call('ZRANGE', prefix .. 'i:' .. list, 0, 99))}) do
-            n = n + call('LLEN', list_key(tonumber(rank), list))
-        end
-        return n
-    end
 
     -- The ranks 0 and 1 (priority 0, of start() or not) are looked for in any case: nearly all requests have them, so a
     -- slot with no others needs no index, neither a key more nor a call to keep it.
@@ -80,6 +37,13 @@ local items = (function()
     local function take_back()  -- what was put; it was put before anything was taken
         for i = #put_in, 1, -3 do redis.pcall(put_in[i - 1], put_in[i - 2], put_in[i]) end
     end
+
+    -- Most crawls have no other ranks than 0 and 1, and most lists have more than is taken: what is to be known of each list
+    -- is asked of all at once, and of each only where that is not enough.
+    local none_ranked = false  -- of the slots that expect() was told last
+    local taken, last_lists = {}, {}  -- slots of which it has to be found out whether they have more; their list of 1 or 0
+
+    local function has_more(slot) return call('EXISTS', list_key(1, slot), list_key(0, slot)) > 0 end
 
     -- Stores items of one slot and rank. front: at the end from which the next one is taken, the last of them first in
     -- line.
@@ -92,6 +56,7 @@ local items = (function()
         if length == #some then
             turns.enter(slot)
             if is_indexed(rank) then
+                none_ranked = false
                 local index = prefix .. 'i:' .. slot
                 if call('ZADD', index, text(-rank), text(rank)) == 1 then note('ZREM', index, text(rank)) end
             end
@@ -109,8 +74,6 @@ local items = (function()
 
     local function is_full() return full or stopped end
 
-    local function stop() stopped = true end
-
     local function push_back(key, some, from)  -- to the head of a list: some[from] is the next one then
         local PART = 4000
         for stop = #some, from, -PART do
@@ -125,10 +88,13 @@ local items = (function()
         return math.min(n, math.max(1, math.ceil((most_bytes - bytes) / (bytes / count))))
     end
 
+    local last_rank, last_key  -- the list from which was taken last
+
     local function pop(rank, slot, n, hand)  -- -> how many; less than n: its list is empty, or the answer is full
         local key, given = list_key(rank, slot), 0
+        last_rank, last_key = rank, key
         while given < n do
-            local asked = likely(n - given)
+            local asked = n == 1 and 1 or likely(n - given)
             local got = call('LPOP', key, text(asked))
             if not got then return given end
             note(push_back, key, got, 1)
@@ -140,7 +106,7 @@ local items = (function()
                     return given
                 end
                 if hand(slot, rank, item) ~= false then  -- else it is gone
-                    spend(item)
+                    bytes, count = bytes + #item, count + 1
                     given = given + 1
                 end
             end
@@ -150,13 +116,13 @@ local items = (function()
     end
 
     -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps the index exact; its
-    -- next turn is the caller's. -> how many; whether it has more
-    local function take(slot, n, hand)
-        if is_full() then return 0, true end
+    -- next turn is the caller's. -> how many; whether it has more: nil, if it is one of many, until find_out()
+    local function take(slot, n, hand, is_one_of_many)
+        if full or stopped then return 0, true end
         local index, left = prefix .. 'i:' .. slot, n
-        local best = tonumber(call('ZRANGE', index, '0', '0')[1] or nil)
+        local best = not (is_one_of_many and none_ranked) and tonumber(call('ZRANGE', index, '0', '0')[1] or nil) or nil
         local tried = false  -- 0 and 1
-        while left > 0 and not is_full() do
+        while left > 0 and not (full or stopped) do
             if best and (best > 1 or tried) then
                 left = left - pop(best, slot, left, hand)
                 -- Its list is empty: the next of the index may stand above 0 and 1, or below.
@@ -168,20 +134,102 @@ local items = (function()
             elseif tried then break
             else
                 left = left - pop(1, slot, left, hand)
-                if left > 0 and not is_full() then left = left - pop(0, slot, left, hand) end
+                if left > 0 and not (full or stopped) then left = left - pop(0, slot, left, hand) end
                 tried = true
             end
         end
         meta.pending = math.max(0, meta.pending - (n - left))
-        local is_empty = not full
-            and ((left > 0 and not stopped) or (not best and call('EXISTS', list_key(1, slot), list_key(0, slot)) == 0))
-        return n - left, not is_empty
+        if full then return n - left, true end
+        if left > 0 and not stopped then return n - left, false end
+        if best then return n - left, true end
+        if not is_one_of_many or left > 0 or is_indexed(last_rank) then return n - left, has_more(slot) end
+        taken[#taken + 1], last_lists[#last_lists + 1] = slot, last_key
+        return n, nil
     end
 
-    return {
-        place = place, unplace = unplace, deliveries = deliveries, first_lost = first_lost, body = body,
-        redelivered = redelivered, list_key = list_key, length = length,
-        put = put, take = take, bound = bound, spend = spend, is_full = is_full,
-        stop = stop, wrap = wrap, is_tagged = is_tagged, tag = tag,
+    local items = {
+        place = place, unplace = unplace, list_key = list_key, put = put, take = take, bound = bound, spend = spend,
+        is_full = is_full, is_tagged = is_tagged, wrap = wrap,
     }
+    return lazy.with_rest(items, function()  -- what few calls need, or of many slots at once
+        local function deliveries(item) return string.byte(item, 1) or 0 end
+
+        local function first_lost(item)  -- ms when it was first taken from a dead worker, or nil
+            if deliveries(item) == 0 or #item < 9 then return nil end
+            return (struct.unpack('>d', string.sub(item, 2, 9)))
+        end
+
+        local function raw_body(item)  -- with its tag
+            if deliveries(item) == 0 or #item < 9 then return string.sub(item, 2) end
+            return string.sub(item, 10)
+        end
+
+        local function body(item)
+            local raw = raw_body(item)
+            if string.byte(raw, 1) ~= TAGGED or #raw < 3 then return raw end
+            return string.sub(raw, 4 + struct.unpack('>H', string.sub(raw, 2, 3)))
+        end
+
+        local function tag(item)  -- -> the number, the names; or nil
+            local at = deliveries(item) == 0 and 2 or 10
+            if string.byte(item, at) ~= TAGGED then return nil end
+            local length, names, number = struct.unpack('>H', string.sub(item, at + 1, at + 2)), {}, nil
+            if length == 0 then return nil end
+            for part in string.gmatch(string.sub(item, at + 3, at + 2 + length), '[^\31]*') do
+                if not number then number = part
+            elseif part ~= '' and string.byte(part) ~= ORIGIN then names[#names + 1] = part end
+            end
+            return number, names
+        end
+
+        local function redelivered(item, when)  -- the item after one more hand-out that was lost
+            local n = math.min(deliveries(item) + 1, 255)
+            return string.char(n) .. struct.pack('>d', first_lost(item) or when) .. raw_body(item)
+        end
+
+        local function length(list)  -- how many entries are in it
+            local n = 0
+            for _, rank in ipairs({0, 1, unpack(call('ZRANGE', prefix .. 'i:' .. list, 0, 99))}) do
+                n = n + call('LLEN', list_key(tonumber(rank), list))
+            end
+            return n
+        end
+
+        local function count_of(keys)  -- how many of them exist
+            local n = 0
+            for i = 1, #keys, 4000 do n = n + call('EXISTS', unpack(keys, i, math.min(i + 3999, #keys))) end
+            return n
+        end
+
+        local function expect(slots)  -- take(..., true) comes for these
+            local indexes = {}
+            for i, slot in ipairs(slots) do indexes[i] = prefix .. 'i:' .. slot end
+            none_ranked = count_of(indexes) == 0
+        end
+
+        local function find_out()  -- of what take(..., true) did not know: slots that have more, slots that have not
+            local some, starts, more, gone = taken, {}, {}, {}
+            local n = count_of(last_lists)
+            if n == 0 then
+                for i, slot in ipairs(some) do starts[i] = list_key(0, slot) end
+            end
+            if n == #some then more = some
+            elseif n == 0 and count_of(starts) == 0 then gone = some
+            else
+                for _, slot in ipairs(some) do
+                    local here = has_more(slot) and more or gone
+                    here[#here + 1] = slot
+                end
+            end
+            taken, last_lists = {}, {}
+            return more, gone
+        end
+
+        local function stop() stopped = true end
+
+        return {
+            deliveries = deliveries, first_lost = first_lost, body = body, redelivered = redelivered,
+            length = length, stop = stop, tag = tag, expect = expect, find_out = find_out,
+        }
+    end)
 end)()

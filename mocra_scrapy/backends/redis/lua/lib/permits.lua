@@ -7,6 +7,7 @@ local permits = lazy.library(function()
     local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
     local stored = throttle.stored[PERMITS]  -- name -> what is stored, of those that were read
     local known = {}  -- name -> see of()
+    local permits  -- what it returns
     local lives = {}  -- worker -> whether its lease goes on
 
     local function is_alive(worker)
@@ -52,27 +53,14 @@ local permits = lazy.library(function()
         return p
     end
 
-    local function share(name, me)  -- permits that it may have now, its fair share
-        local p, concurrency = of(name, me), throttle.limit_of(name).concurrency
+    local function share(name, p)  -- permits that it may have now, its fair share. p: see of
+        local concurrency = throttle.limit_of(name).concurrency
         if concurrency == 0 then concurrency = MANY end
         if p.parties == 1 then return concurrency, concurrency end  -- nobody else is there
         local fair = math.max(1, math.floor(concurrency / p.parties))
         local cap = p.mine + math.max(0, concurrency - p.total)
         if p.asking > 0 then cap = math.max(p.mine, math.min(cap, fair)) end
         return cap, fair
-    end
-
-    local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
-        local has_more = false
-        for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
-        if not has_more then return end
-        call('HSET', prefix .. 'ask:' .. name, me, text(now))
-        call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
-        call('ZADD', ASKING, text(now), name)
-        call('PEXPIRE', ASKING, ASKED)
-        for holder, n in pairs(of(name, me).others) do
-            if n > fair then mailbox.ask_to_come_down(holder, name, fair) end
-        end
     end
 
     local function is_taken(name, me)  -- whether there is none left
@@ -84,37 +72,30 @@ local permits = lazy.library(function()
     -- `silently`; the name of which nobody can have more.
     local function room_for(names, me, loads, silently)
         local each, room = throttle.is_paced(names) and 1 or 2, MANY
-        for _, name in ipairs(names) do
-            local cap, fair = share(name, me)
+        for i = 1, #names do
+            local name = names[i]
+            local cap, fair = share(name, known[name] or of(name, me))
             local here = each * cap - (loads[name] or 0)
             if here <= 0 then
                 local taken = is_taken(name, me) and name or nil
                 if cap >= fair then return 0, nil, taken end
-                if not silently then ask(name, me, fair) end
+                if not silently then permits.ask(name, me, fair) end
                 return 0, name, taken
             end
-            room = math.min(room, here)
+            if here < room then room = here end
         end
         return room
     end
 
     local function grant(names, me, loads)
         for _, name in ipairs(names) do
-            local p, cap = of(name, me), share(name, me)
-            local wanted = math.min(cap, loads[name] or 0)
+            local p, wanted = known[name] or of(name, me), loads[name] or 0
+            if wanted > p.mine then wanted = math.min(wanted, (share(name, p))) end
             if wanted > p.mine then p.total, p.mine = p.total + wanted - p.mine, wanted end
         end
     end
 
     local yielded = {}  -- names of which permits were given back because others asked: these come first
-    local function give_wanted(names, me, loads, crowded)  -- for what comes from elsewhere than the queue
-        for _, name in ipairs(names) do
-            local _, crowd = room_for({name}, me, loads)
-            if crowd then crowded[#crowded + 1] = crowd end
-            grant({name}, me, loads)
-        end
-    end
-
     local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
@@ -132,12 +113,12 @@ local permits = lazy.library(function()
     end
 
     local function save(me)
-        local set = {}
+        local set, asks = {}, is_there(ASKING)
         for name, p in pairs(known) do
             if p.mine > p.stored then
                 set[#set + 1] = name
-                set[#set + 1] = pack_holders(p.others, me, p.mine)
-                if is_there(ASKING) then call('HDEL', prefix .. 'ask:' .. name, me) end
+                set[#set + 1] = next(p.others) and pack_holders(p.others, me, p.mine) or single[p.mine] or alone(me, p.mine)
+                if asks then call('HDEL', prefix .. 'ask:' .. name, me) end
             end
         end
         meta.in_parts('HSET', PERMITS, set)
@@ -148,17 +129,22 @@ local permits = lazy.library(function()
         local names, freed, missed, confirmed, set, gone = {}, {}, 0, 0, {}, {}
         for name in pairs(numbers) do names[#names + 1] = name end
         if #names == 0 or not is_there(PERMITS) then return 0, 0 end
+        local asks, mine_alone = is_there(ASKING), alone(me, 1)
         for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
             local name = names[i]
             local n = numbers[name]
             stored[name] = raw
-            local holders = n == 0 and raw == alone(me, 1) and {[me] = 1} or holders_of(name)
-            if n < (holders[me] or 0) then
-                holders[me] = nil
-                local packed = pack_holders(holders, me, n)
+            local is_all = n == 0 and raw == mine_alone  -- as most often, where requests go one at a time
+            local holders = not is_all and holders_of(name)
+            if is_all or n < (holders[me] or 0) then
+                local packed
+                if not is_all then
+                    holders[me] = nil
+                    packed = pack_holders(holders, me, n)
+                end
                 if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
                 stored[name], freed[#freed + 1] = packed or false, name
-                if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
+                if asks and call('ZSCORE', ASKING, name) then missed = missed + 1 end
             end
             if mail.permits[name] and n <= mail.permits[name] then
                 mail.permits[name], yielded[name], confirmed = nil, true, confirmed + 1
@@ -166,33 +152,60 @@ local permits = lazy.library(function()
         end
         meta.in_parts('HSET', PERMITS, set)
         meta.in_parts('HDEL', PERMITS, gone)
-        return math.max(missed, turns.open(freed)), confirmed
-    end
-
-    -- A limit is lower than before, of one name or (nil) of all: those who have more than there are now are asked to come down,
-    -- and those that get none to give back what waits -> whom to wake.
-    local function come_down(only)
-        local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
-        for i = 1, #flat, 2 do
-            local name = flat[i]
-            local most, all, total = throttle.limit_of(name).concurrency, {}, 0
-            for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
-            if most > 0 and total > most then
-                table.sort(all)
-                for place, holder in ipairs(all) do
-                    local n = math.floor(most / #all) + (place <= most % #all and 1 or 0)
-                    mailbox.ask_to_come_down(holder, name, n)
-                    told[#told + 1] = holder
-                end
-            end
-        end
-        return told
+        local opened = #freed > 0 and turns.first_parked() and turns.open(freed) or 0
+        return math.max(missed, opened), confirmed
     end
 
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
-    return {
+    permits = {
         holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        give_wanted = give_wanted, save = save, keep = keep, yielded = yielded, come_down = come_down,
+        save = save, keep = keep, yielded = yielded,
     }
+    return lazy.with_rest(permits, function()  -- what few calls need
+        local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
+            local has_more = false
+            for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
+            if not has_more then return end
+            call('HSET', prefix .. 'ask:' .. name, me, text(now))
+            call('PEXPIRE', prefix .. 'ask:' .. name, ASKED)
+            call('ZADD', ASKING, text(now), name)
+            call('PEXPIRE', ASKING, ASKED)
+            for holder, n in pairs(of(name, me).others) do
+                if n > fair then mailbox.ask_to_come_down(holder, name, fair) end
+            end
+        end
+
+        local function give_wanted(names, me, loads, crowded)  -- for what comes from elsewhere than the queue
+            for _, name in ipairs(names) do
+                local _, crowd = room_for({name}, me, loads)
+                if crowd then crowded[#crowded + 1] = crowd end
+                grant({name}, me, loads)
+            end
+        end
+
+        -- A limit is lower than before, of one name or (nil) of all: those who have more than there are now are asked to come
+        -- down, and those that get none to give back what waits -> whom to wake.
+        local function come_down(only)
+            local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
+            for i = 1, #flat, 2 do
+                local name = flat[i]
+                local most, all, total = throttle.limit_of(name).concurrency, {}, 0
+                for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
+                if most > 0 and total > most then
+                    table.sort(all)
+                    for place, holder in ipairs(all) do
+                        local n = math.floor(most / #all) + (place <= most % #all and 1 or 0)
+                        mailbox.ask_to_come_down(holder, name, n)
+                        told[#told + 1] = holder
+                    end
+                end
+            end
+            return told
+        end
+
+        return {
+            ask = ask, give_wanted = give_wanted, come_down = come_down,
+        }
+    end)
 end)

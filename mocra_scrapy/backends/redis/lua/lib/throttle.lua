@@ -21,6 +21,8 @@ local throttle = lazy.library(function()
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
+    local throttle  -- what it returns
+
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
     local exists = {}  -- key -> whether it is there
     local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}  -- hash -> name -> what it holds, or false
@@ -32,6 +34,12 @@ local throttle = lazy.library(function()
     local split = {}  -- list -> names
 
     local function is_scope(name) return string.byte(name) == 64 end
+
+    -- Of these there is seldom any, so all of them are asked for at once.
+    local SELDOM = {LIVE, HOLD, FREED, prefix .. 'asking'}
+    if call('EXISTS', unpack(SELDOM)) == 0 then
+        for i = 1, #SELDOM do exists[SELDOM[i]] = false end
+    end
 
     local function is_there(key)  -- asked once a call
         local there = exists[key]
@@ -88,76 +96,23 @@ local throttle = lazy.library(function()
             stored[set.key] = stored[set.key] or {}  -- it may have come with this call
             packed = field(set.key, name)
         end
-        packed = packed and cmsgpack.unpack(packed) or (not is_scope(name) and rules.matching(set, name))
+        packed = packed and cmsgpack.unpack(packed) or (set.patterns and not is_scope(name) and rules.matching(set, name))
         if packed then return rules.open_limit(packed) end
         return is_scope(name) and rules.UNLIMITED or set.limit
-    end
-
-    local function change_of(name)
-        local packed = field(LIVE, name)
-        local change = packed and cmsgpack.unpack(packed) or {}
-        if change.ends and change.ends <= now then
-            for _, part in ipairs({'burst', 'concurrency', 'ends'}) do change[part] = nil end
-            change.interval, change.adapted, change.found = change.found, change.found and 1, nil
-        end
-        return change
-    end
-
-    local function set_change(name, change)
-        local is_slowed, is_tried = (change.slowed_to or 0) > 0, (change.trying_until or 0) > now
-        is_tried = is_tried or (change.ramp_from or 0) + (change.ramp or 0) > now
-        local is_changed = change.interval or change.burst or change.concurrency or change.least or change.quotas
-        if is_changed or is_slowed or is_tried then
-            call('HSET', LIVE, name, cmsgpack.pack(change))
-        else call('HDEL', LIVE, name) end
-        exists[LIVE], in_force[name], stored[LIVE][name] = nil, nil, nil
-    end
-
-    local function space(limit, least)  -- so many us between two departures, whatever is drawn by jitter
-        limit.interval = math.max(limit.interval, least)
-        if limit.interval > 0 then limit.jitter = math.min(limit.jitter, 1 - least / limit.interval) end
-    end
-
-    local function apply(change, limit)
-        local least, by_people = change.least or 0, change.interval and not change.adapted
-        local usual = math.max(change.found and math.max(change.found, limit.floor) or limit.interval, least)
-        for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
-        if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
-        if change.quotas then limit.quotas = #change.quotas > 0 and change.quotas or nil end
-        space(limit, by_people and limit.interval or least)
-        -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
-        if change.ends and change.interval then
-            limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000))
-            if limit.interval > usual then limit.burst = 1 end  -- the rest of a burst would wait for longer
-        end
-        if (change.slowed_to or 0) > 0 then
-            local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
-            if left > math.max(limit.interval, change.floor / 2) then
-                limit.interval, limit.burst, limit.slowed = left, 1, true
-            end
-        end
-        local ramped = (now - (change.ramp_from or 0)) / (change.ramp or 1)
-        if ramped < 1 then
-            ramped = math.max(0.1, ramped)
-            local concurrency = limit.concurrency > 0 and limit.concurrency or RAMPED
-            limit.burst, limit.interval = 1, math.floor(limit.interval / ramped)
-            limit.concurrency = math.max(1, math.floor(concurrency * ramped))
-        end
-        if (change.trying_until or 0) > now then
-            limit.burst, limit.concurrency, limit.is_tried, limit.usual = 1, 1, true, limit.interval
-            limit.interval = math.max(limit.interval, PROBE)
-        end
     end
 
     local function limit_of(name)
         local limit = in_force[name]
         if limit then return limit end
-        for _, set in ipairs(rules.open().sets) do limit = rules.strictest(limit, limit_in(set, name)) end
+        for _, set in ipairs(rules.open().sets) do
+            local its = limit_in(set, name)
+            limit = limit and rules.strictest(limit, its) or its
+        end
         limit = limit or rules.UNLIMITED
         if is_there(LIVE) and field(LIVE, name) then
             local changed = {}
             for part, value in pairs(limit) do changed[part] = value end
-            apply(change_of(name), changed)
+            throttle.apply(throttle.change_of(name), changed)
             limit = changed
         end
         limit.span = (limit.burst - 1) * limit.interval  -- us that tat may be ahead of a departure
@@ -173,10 +128,79 @@ local throttle = lazy.library(function()
         return false
     end
 
-    return {
+    -- Whether names have nothing to do with time: no interval, no quota, nothing that was booked, no hold.
+    local function is_free(names)
+        for _, name in ipairs(names) do
+            local limit = limit_of(name)
+            if limit.interval > 0 or limit.quotas or tats[name] ~= 0 or held[name] ~= 0 then return false end
+        end
+        return true
+    end
+
+    throttle = {
         LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS, QUOTA = QUOTA,
-        stored = stored, tats = tats, held = held,
-        is_scope = is_scope, is_there = is_there, names_of = names_of, fetch = fetch, field = field,
-        limit_of = limit_of, change_of = change_of, set_change = set_change, is_paced = is_paced,
+        stored = stored, tats = tats, held = held, is_scope = is_scope, is_there = is_there, names_of = names_of,
+        fetch = fetch, field = field, limit_of = limit_of, is_paced = is_paced, is_free = is_free,
     }
+    return lazy.with_rest(throttle, function()  -- of limits that were changed
+        local function change_of(name)
+            local packed = field(LIVE, name)
+            local change = packed and cmsgpack.unpack(packed) or {}
+            if change.ends and change.ends <= now then
+                for _, part in ipairs({'burst', 'concurrency', 'ends'}) do change[part] = nil end
+                change.interval, change.adapted, change.found = change.found, change.found and 1, nil
+            end
+            return change
+        end
+
+        local function set_change(name, change)
+            local is_slowed, is_tried = (change.slowed_to or 0) > 0, (change.trying_until or 0) > now
+            is_tried = is_tried or (change.ramp_from or 0) + (change.ramp or 0) > now
+            local is_changed = change.interval or change.burst or change.concurrency or change.least or change.quotas
+            if is_changed or is_slowed or is_tried then
+                call('HSET', LIVE, name, cmsgpack.pack(change))
+            else call('HDEL', LIVE, name) end
+            exists[LIVE], in_force[name], stored[LIVE][name] = nil, nil, nil
+        end
+
+        local function space(limit, least)  -- so many us between two departures, whatever is drawn by jitter
+            limit.interval = math.max(limit.interval, least)
+            if limit.interval > 0 then limit.jitter = math.min(limit.jitter, 1 - least / limit.interval) end
+        end
+
+        local function apply(change, limit)
+            local least, by_people = change.least or 0, change.interval and not change.adapted
+            local usual = math.max(change.found and math.max(change.found, limit.floor) or limit.interval, least)
+            for _, part in ipairs({'interval', 'burst', 'concurrency'}) do limit[part] = change[part] or limit[part] end
+            if change.adapted then limit.interval = math.max(limit.interval, limit.floor) end
+            if change.quotas then limit.quotas = #change.quotas > 0 and change.quotas or nil end
+            space(limit, by_people and limit.interval or least)
+            -- A longer interval ends with its change: nobody waits for the rest of one that is no longer in force.
+            if change.ends and change.interval then
+                limit.interval = math.min(limit.interval, math.max(usual, (change.ends - now) * 1000))
+                if limit.interval > usual then limit.burst = 1 end  -- the rest of a burst would wait for longer
+            end
+            if (change.slowed_to or 0) > 0 then
+                local left = change.slowed_to * (1 - change.recovery) ^ ((now - change.slowed_at) / 60000)
+                if left > math.max(limit.interval, change.floor / 2) then
+                    limit.interval, limit.burst, limit.slowed = left, 1, true
+                end
+            end
+            local ramped = (now - (change.ramp_from or 0)) / (change.ramp or 1)
+            if ramped < 1 then
+                ramped = math.max(0.1, ramped)
+                local concurrency = limit.concurrency > 0 and limit.concurrency or RAMPED
+                limit.burst, limit.interval = 1, math.floor(limit.interval / ramped)
+                limit.concurrency = math.max(1, math.floor(concurrency * ramped))
+            end
+            if (change.trying_until or 0) > now then
+                limit.burst, limit.concurrency, limit.is_tried, limit.usual = 1, 1, true, limit.interval
+                limit.interval = math.max(limit.interval, PROBE)
+            end
+        end
+
+        return {
+            change_of = change_of, set_change = set_change, apply = apply,
+        }
+    end)
 end)

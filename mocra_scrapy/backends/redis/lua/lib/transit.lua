@@ -11,6 +11,7 @@ local transit = lazy.library(function()
         if due > meta.now and not stalled.why_of(slot) then
             local member = string.format('%014x', meta.seq) .. items.place(rank, slot, item)
             call('ZADD', DELAYED, text(due), member)
+            meta.is_quiet = false
             note('ZREM', DELAYED, member)
             return 0
         end

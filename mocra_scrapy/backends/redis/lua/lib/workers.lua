@@ -1,30 +1,12 @@
--- uses: journal meta items budgets
+-- uses: lazy journal meta items budgets
 -- What workers hold, and who waits for a wake-up.
 local workers = (function()
     local call, prefix, text = redis.call, meta.prefix, meta.text
     local ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
-    local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'  -- other fields of a worker's hash look different
 
     local function key_of(worker) return prefix .. 'w:' .. worker end
 
     local function last_of(worker) return prefix .. 'last:' .. worker end
-
-    local function tokens_of(worker)  -- of all that it holds, newest first: put to the front in this order the oldest is next
-        local out = {}
-        for _, token in ipairs(call('HKEYS', key_of(worker))) do
-            if string.find(token, TOKEN) then out[#out + 1] = token end
-        end
-        table.sort(out, function(a, b) return a > b end)
-        return out
-    end
-
-    local function held_by(worker)  -- how many entries, those in transit included
-        local n = 0
-        for _, field in ipairs(call('HKEYS', key_of(worker))) do
-            if string.find(field, TOKEN) or string.byte(field) == 126 then n = n + 1 end
-        end
-        return n
-    end
 
     -- Where nobody called for so long that some would be taken for dead, it was the server that was away, or its clock was set
     -- ahead. Nobody died of it: all may be silent for longer, by as much.
@@ -48,44 +30,68 @@ local workers = (function()
         return tonumber(call('ZSCORE', ALIVE, worker) or nil)
     end
 
-    local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
-        local rank, slot, item = items.unplace(placed)
-        if items.is_tagged(item) then budgets.wait(item, 1) end
-        if items.deliveries(item) >= isolate_after then
-            call('LPUSH', SUSPECT, placed)
-            journal.note('LPOP', SUSPECT)
-            meta.pending = meta.pending + 1
-        else
-            items.put(rank, slot, {item}, true)
-        end
-        meta.leased = math.max(0, meta.leased - 1)
-    end
-
-    -- Somebody left or is dead: whatever waits for want of permits may have some of its, see turns.lua. On a shard on which
-    -- nothing waits it leaves no trace.
-    local function set_free()
-        if meta.pending > 0 then meta.freed = meta.now_us end
-    end
-
-    local function forget(worker)
-        local ends = ends_at(worker)
-        call('ZREM', ALIVE, worker)
-        if ends then journal.note('ZADD', ALIVE, text(ends), worker) end
-        call('ZREM', WAITING, worker)
-        set_free()
-    end
-
-    local function wake_all(channel)  -- where anybody waits. It may be lost, so it never fails
-        if redis.pcall('ZCARD', WAITING) ~= 0 then
-            redis.pcall('DEL', WAITING)
-            redis.pcall('PUBLISH', channel, '*')
-        end
-    end
-
-    return {
-        ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, tokens_of = tokens_of,
-        held_by = held_by,
-        renew = renew, ends_at = ends_at, give_back = give_back, set_free = set_free, forget = forget,
-        wake_all = wake_all,
+    local workers = {
+        ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, renew = renew,
+        ends_at = ends_at,
     }
+    return lazy.with_rest(workers, function()  -- of what they held
+        local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'  -- other fields of a worker's hash look different
+
+        local function tokens_of(worker)  -- of all that it holds, newest first: put to the front in this order the oldest is next
+            local out = {}
+            for _, token in ipairs(call('HKEYS', key_of(worker))) do
+                if string.find(token, TOKEN) then out[#out + 1] = token end
+            end
+            table.sort(out, function(a, b) return a > b end)
+            return out
+        end
+
+        local function held_by(worker)  -- how many entries, those in transit included
+            local n = 0
+            for _, field in ipairs(call('HKEYS', key_of(worker))) do
+                if string.find(field, TOKEN) or string.byte(field) == 126 then n = n + 1 end
+            end
+            return n
+        end
+
+        local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
+            local rank, slot, item = items.unplace(placed)
+            if items.is_tagged(item) then budgets.wait(item, 1) end
+            if items.deliveries(item) >= isolate_after then
+                call('LPUSH', SUSPECT, placed)
+                meta.is_quiet = false
+                journal.note('LPOP', SUSPECT)
+                meta.pending = meta.pending + 1
+            else
+                items.put(rank, slot, {item}, true)
+            end
+            meta.leased = math.max(0, meta.leased - 1)
+        end
+
+        -- Somebody left or is dead: whatever waits for want of permits may have some of its, see turns.lua. On a shard on which
+        -- nothing waits it leaves no trace.
+        local function set_free()
+            if meta.pending > 0 then meta.freed = meta.now_us end
+        end
+
+        local function forget(worker)
+            local ends = ends_at(worker)
+            call('ZREM', ALIVE, worker)
+            if ends then journal.note('ZADD', ALIVE, text(ends), worker) end
+            call('ZREM', WAITING, worker)
+            set_free()
+        end
+
+        local function wake_all(channel)  -- where anybody waits. It may be lost, so it never fails
+            if redis.pcall('ZCARD', WAITING) ~= 0 then
+                redis.pcall('DEL', WAITING)
+                redis.pcall('PUBLISH', channel, '*')
+            end
+        end
+
+        return {
+            tokens_of = tokens_of, held_by = held_by, give_back = give_back,
+            set_free = set_free, forget = forget, wake_all = wake_all,
+        }
+    end)
 end)()

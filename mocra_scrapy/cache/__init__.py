@@ -1,0 +1,1 @@
+"""Values that crawls share for a while."""

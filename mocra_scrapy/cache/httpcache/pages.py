@@ -1,0 +1,230 @@
+"""``SharedPages``: the entries of one scope on the backend. What goes wrong with them is a miss, with
+one line in the log, and never the crawl's trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import logging
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from urllib.parse import urldefrag, urlsplit
+
+from mocra_scrapy.cache.httpcache.fields import first
+from mocra_scrapy.cache.httpcache.messages import Stored
+from mocra_scrapy.cache.httpcache.page_dictionary import PageDictionary
+from mocra_scrapy.cache.httpcache.record import body_bytes, compressed, decompressed, dictionary_of, pack, unpack
+from mocra_scrapy.exceptions import MocraError, UnreadablePayload
+
+if TYPE_CHECKING:
+    from mocra_scrapy.interfaces import ICache
+    from mocra_scrapy.settings.httpcache import HttpCacheOptions
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds for which nothing is asked of a backend that did not answer, and that one call may take.
+PAUSE, LONGEST = 2.0, 5.0
+#: Bytes of a body above which it is compressed in a thread.
+LARGE = 262_144
+#: What a decoded body may have, for each byte of ``MOCRA_HTTPCACHE_ENTRY_MAX_BYTES``.
+INFLATED = 16
+
+
+class Counting(Protocol):
+    """The part of Scrapy's stats that is used here."""
+
+    def inc_value(self, key: str, count: int = 1, start: int = 0) -> None: ...
+
+
+def page_name(url: str) -> str:
+    """The name of the entry of *url*. It begins with the host, so that a site's entries are found
+    without looking at others.
+    """
+    url = urldefrag(url).url
+    return f"page:{urlsplit(url).netloc.rpartition('@')[2][:253]}/{_digest(url.encode('utf-8', 'surrogatepass'))}"
+
+
+def print_name(url: str, fingerprint: bytes) -> str:
+    """The same for Scrapy's policies, which know an entry by its request's fingerprint."""
+    return f"print:{urlsplit(url).netloc.rpartition('@')[2][:253]}/{fingerprint.hex()[:128]}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+class SharedPages:
+    """The entries of one scope.
+
+    Args:
+        cache: where they are.
+        stats: counts what is stored, and what can't be read.
+        clock: seconds since 1970. It may be wrong: what counts is the server's, see
+            :func:`~mocra_scrapy.cache.httpcache.record.pack`.
+
+    Attributes:
+        dictionary: what their bodies are compressed with.
+    """
+
+    def __init__(
+        self, cache: ICache, options: HttpCacheOptions, stats: Counting, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._cache, self._options, self._stats, self._clock = cache, options, stats, clock
+        self.dictionary = PageDictionary(cache)
+        self._away_until = 0.0  # monotonic
+        self._told: set[str] = set()
+
+    def name(self, url: str) -> str:
+        """See :func:`page_name`."""
+        return page_name(url)
+
+    async def read(self, name: str) -> list[Stored]:
+        """The responses stored under *name*; none where they can't be had."""
+        found = await self._asked(self._cache.get(name), "read")
+        if found is None:
+            return []
+        try:
+            variants = await self._unpacked(found.value, found.expires_in)
+        except UnreadablePayload as error:
+            self._stats.inc_value("mocra/httpcache/unreadable")
+            self._stats.inc_value("httpcache/retrieve_error")
+            self._tell("unreadable", "HTTP cache: an entry can't be read and counts as a miss (%s: %s)", name, error)
+            return []
+        oldest = self._clock() - self._options.keep
+        return [one for one in variants if one.received > oldest]
+
+    async def write(self, name: str, variants: Sequence[Stored], *, personal: bool = False) -> bool:
+        """Store *variants* in the place of what was there; whether it was done.
+
+        Args:
+            personal: made for somebody: no dictionary learns from it.
+        """
+        options = self._options
+        variants = [self._decoded(one) for one in variants]
+        payload = pack(variants, options.keep, self._clock())
+        if body_bytes(variants) > options.entry_max_bytes * INFLATED:
+            self._stats.inc_value("mocra/httpcache/too_large")
+            return False
+        if not personal:
+            self.dictionary.learn(payload)
+        dictionary = self.dictionary.current
+        if len(payload) > LARGE:
+            value = await asyncio.to_thread(compressed, payload, None)
+        else:
+            value = compressed(payload, dictionary)
+        if len(value) + len(name) > options.entry_max_bytes:
+            self._stats.inc_value("mocra/httpcache/too_large")
+            return False
+        done = await self._asked(self._set(name, value), "store") is True
+        if done:
+            self._stats.inc_value("mocra/httpcache/stored_bytes", len(value))
+            self._stats.inc_value("mocra/httpcache/body_bytes", body_bytes(variants))
+        return done
+
+    async def _set(self, name: str, value: bytes) -> bool:
+        await self._cache.set(name, value, self._options.keep)
+        return True
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """They are not to be used any more."""
+        await self._asked(self._cache.delete(names), "remove")
+
+    # ------------------------------------------------------------------ bytes
+
+    async def _unpacked(self, value: bytes, expires_in: float) -> list[Stored]:
+        identity, dictionary = dictionary_of(value), None
+        if identity is not None:
+            dictionary = self.dictionary.known.get(identity) or await self._asked(
+                self.dictionary.find(identity), "read"
+            )
+        most = self._options.entry_max_bytes * INFLATED + 1_048_576
+        if len(value) > LARGE:
+            payload = await asyncio.to_thread(decompressed, value, dictionary, most)
+        else:
+            payload = decompressed(value, dictionary, most)
+        return unpack(payload, expires_in, self._clock())
+
+    def _decoded(self, one: Stored) -> Stored:
+        """Without gzip: what is compressed already is compressed no further. What the spider sees is the
+        same, for Scrapy decodes it behind the cache anyway.
+        """
+        fields, body = one.fields, one.answer.body
+        coding = fields.get(b"content-encoding")
+        if (
+            not self._options.decoding
+            or coding is None
+            or [c.strip().lower() for c in coding] not in ([b"gzip"], [b"x-gzip"])
+        ):
+            return one
+        most = self._options.entry_max_bytes * INFLATED
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            plain = inflate.decompress(body, most)
+        except zlib.error:
+            return one
+        if not inflate.eof or inflate.unused_data:
+            return one
+        kept = {name: lines for name, lines in fields.items() if name not in (b"content-encoding", b"content-length")}
+        extra = {**one.extra, "coding": "gzip"}
+        if (length := first(fields, b"content-length")) is not None:
+            extra["length"] = length
+        return replace(one, answer=replace(one.answer, fields=kept, body=plain), extra=extra)
+
+    # ------------------------------------------------------------------ trouble
+
+    async def _asked(self, call: Awaitable[T], verb: str) -> T | None:
+        """What *call* answers; ``None`` where the backend does not, or not in time."""
+        if time.monotonic() < self._away_until:
+            close = getattr(call, "close", None)
+            if close is not None:
+                close()  # never awaited
+            return None
+        task = asyncio.ensure_future(call)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=LONGEST)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            task.add_done_callback(_looked_at)
+            self._away(verb, f"no answer within {LONGEST:g} s")
+            return None
+        try:
+            answer = task.result()
+        except MocraError as error:
+            self._away(verb, error)
+            return None
+        self._told.discard("away")
+        return answer
+
+    def _away(self, verb: str, error: object) -> None:
+        self._away_until = time.monotonic() + PAUSE
+        self._stats.inc_value("mocra/httpcache/unavailable")
+        self._tell("away", "HTTP cache: pages are fetched as if it were empty, for it can't %s: %s", verb, error)
+
+    def _tell(self, what: str, text: str, *args: object) -> None:
+        """Once, until it went well again."""
+        level = logging.DEBUG if what in self._told else logging.WARNING
+        self._told.add(what)
+        logger.log(level, text, *args)
+
+
+def _looked_at(task: asyncio.Future[T]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def encoded_again(stored: Stored) -> Stored:
+    """*stored* with the body as its site sent it, for who needs those very bytes."""
+    if stored.extra.get("coding") != "gzip":
+        return stored
+    body = gzip.compress(stored.answer.body, mtime=0)
+    fields = {**stored.fields, b"content-encoding": [b"gzip"], b"content-length": [b"%d" % len(body)]}
+    return replace(stored, answer=replace(stored.answer, fields=fields, body=body))

@@ -1,0 +1,378 @@
+"""IProxies: what all workers know together of the proxies of one pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mocra_scrapy.interfaces import IProxies
+from mocra_scrapy.models import (
+    Binding,
+    PermitWish,
+    ProxyAnswer,
+    ProxyRecord,
+    ProxyReport,
+    ProxyRules,
+    ProxyTurn,
+)
+from mocra_scrapy.models.proxies import OF_PROXY, OF_SITE, SHORT
+
+from .harness import Harness
+
+RULES = ProxyRules(failures=3, cool_down=30.0, ban_cool_down=300.0, cool_down_max=3600.0, several=3, site_down=60.0)
+
+
+class Worker:
+    """Numbers its turns, and knows what it was told."""
+
+    def __init__(self, proxies: IProxies, name: str = "w1") -> None:
+        self.proxies, self.name, self.number = proxies, name, 0
+        self.known: dict[tuple[str, str], ProxyRecord] = {}
+        self.version = 0
+
+    async def turn(self, *reports: ProxyReport, **more: Any) -> ProxyAnswer:
+        self.number += 1
+        turn = ProxyTurn(self.name, self.number, more.pop("lease", 30.0), reports, since=self.version, **more)
+        answer = await self.proxies.turn(turn)
+        self.version = answer.version
+        self.known.update({(one.proxy, one.site): one for one in answer.records})
+        return answer
+
+    async def fails(self, proxy: str, site: str, times: int = 1, kind: str = "doubt", probe: int = 0) -> ProxyAnswer:
+        return await self.turn(ProxyReport(proxy, site, bad=times, kind=kind, probe=probe))
+
+    async def works(self, proxy: str, site: str, probe: int = 0) -> ProxyAnswer:
+        return await self.turn(ProxyReport(proxy, site, good=1, latency=0.5, probe=probe))
+
+    def is_out(self, proxy: str, site: str) -> bool:
+        record = self.known.get((proxy, site))
+        return record is not None and record.is_half_open
+
+
+def worker(harness: Harness, name: str = "w1", second: bool = False, rules: ProxyRules = RULES) -> Worker:
+    return Worker(harness.proxies(rules, second=second), name)
+
+
+async def test_a_proxy_that_fails_in_a_row_is_out(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await one.fails("p", "a", 2)
+    await two.works("p", "a")
+    answer = await one.fails("p", "a", 2)
+    assert list(answer.out) == []
+    assert not one.is_out("p", "a")
+    answer = await two.fails("p", "a")
+    assert list(answer.out) == [("p", "a")]
+    await one.turn()
+    assert one.is_out("p", "a")
+    assert two.is_out("p", "a")
+    record = one.known["p", "a"]
+    assert 29 < record.wait <= 30
+    assert record.times == 1
+    assert record.why == "doubt"
+    assert 0 <= record.success < 0.6
+    assert record.latency == pytest.approx(0.5)
+    # Within one report: what came before its last success does not count.
+    await one.turn(ProxyReport("q", "a", good=5, bad=5, row=2, kind="doubt", latency=0.1))
+    assert not one.is_out("q", "a")
+    assert one.known["q", "a"].row == 2
+
+
+async def test_own_failures_count_for_all_sites(harness: Harness) -> None:
+    one = worker(harness)
+    assert list((await one.fails("p", "a", 3, "proxy")).out) == [("p", "")]
+    assert one.is_out("p", "")
+    assert not one.is_out("p", "a")
+
+
+async def test_failures_at_several_sites_count_for_all(harness: Harness) -> None:
+    one = worker(harness)
+    await one.fails("p", "a", 2)
+    assert list((await one.fails("p", "b")).out) == [("p", "")]
+    await one.fails("q", "c", 3)  # at one site only
+    assert one.is_out("q", "c")
+    assert not one.is_out("q", "")
+
+
+async def test_refused_credentials_count_at_once(harness: Harness) -> None:
+    one = worker(harness)
+    assert list((await one.fails("p", "a", 1, "credentials")).out) == [("p", "")]
+    assert 3599 < one.known["p", ""].wait <= 3600
+
+
+async def test_a_ban_counts_for_its_site(harness: Harness) -> None:
+    one = worker(harness)
+    assert list((await one.fails("p", "a", 3, "ban")).out) == [("p", "a")]
+    await one.fails("p", "b", 2, "ban")
+    assert not one.is_out("p", "")
+    assert 299 < one.known["p", "a"].wait <= 300
+
+
+async def test_one_worker_probes(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await one.fails("p", "a", 3)
+    assert list((await one.turn(probes=[("p", "a"), ("p", ""), ("q", "a")])).probes) == [False, False, False]
+    await harness.advance(31)
+    assert list((await two.turn(probes=[("p", "a")], lease=1000.0)).probes) == [True]
+    assert list((await one.turn(probes=[("p", "a")])).probes) == [False]
+    assert list((await two.turn(probes=[("p", "a")], lease=1000.0)).probes) == [True]  # its own
+    await harness.advance(RULES.probe + 1)  # nobody told
+    assert list((await one.turn(probes=[("p", "a")])).probes) == [True]
+
+
+async def test_a_dead_workers_probe_is_anothers(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await one.fails("p", "a", 3)
+    await harness.advance(31)
+    assert list((await one.turn(probes=[("p", "a")], lease=10.0)).probes) == [True]
+    await harness.advance(9)
+    assert list((await two.turn(probes=[("p", "a")])).probes) == [False]
+    await harness.advance(2)
+    assert list((await two.turn(probes=[("p", "a")])).probes) == [True]
+    await two.turn(ProxyReport("p", "a", probe=OF_SITE))  # it was not used
+    assert list((await one.turn(probes=[("p", "a")])).probes) == [True]
+
+
+async def test_a_probe_decides(harness: Harness) -> None:
+    one = worker(harness)
+    await one.fails("p", "a", 3)
+    await one.works("p", "a")
+    assert one.is_out("p", "a")  # sent before it was out
+    await harness.advance(31)
+    assert list((await one.turn(probes=[("p", "a")])).probes) == [True]
+    await one.fails("p", "a", 1, probe=OF_SITE)
+    assert one.is_out("p", "a")
+    assert 59 < one.known["p", "a"].wait <= 60
+    await one.fails("p", "a", 5)
+    assert one.known["p", "a"].wait <= 60
+    await harness.advance(61)
+    assert list((await one.turn(probes=[("p", "a")])).probes) == [True]
+    assert list((await one.works("p", "a", OF_SITE)).back) == [("p", "a")]
+    assert not one.is_out("p", "a")
+    # As a whole: a site that refuses it was reached.
+    await one.fails("q", "a", 3, "proxy")
+    await harness.advance(31)
+    assert list((await one.turn(probes=[("q", "")])).probes) == [True]
+    assert list((await one.fails("q", "a", 1, "ban", OF_PROXY)).back) == [("q", "")]
+    assert 0 <= one.known["q", ""].success <= 1
+
+
+async def test_a_site_that_is_down_punishes_nobody(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    answer = await one.fails("p", "a", 3)
+    assert list(answer.out) == [("p", "a")]
+    await two.fails("q", "a")
+    await two.fails("r", "a")
+    await harness.advance(1)
+    for proxy in "pqr":
+        await one.works(proxy, "b")
+    answer = await one.fails("q", "a")
+    assert list(answer.down) == ["a"]
+    assert list(answer.back) == [("p", "a")]
+    assert 59 < one.known["", "a"].wait <= 60
+    await two.turn()
+    assert not two.is_out("p", "a")
+    assert two.known["", "a"].wait > 0
+    for proxy in "pqrst":
+        answer = await two.fails(proxy, "a", 5)
+        assert list(answer.out) == []
+        assert list(answer.down) == []
+    # What it did before the outage was its own fault.
+    await one.fails("x", "c", 3)
+    await one.works("y", "c")
+    await harness.advance(1)
+    for proxy in "xyzw":
+        await one.fails(proxy, "c")
+    await harness.advance(1)
+    for proxy in "xyzw":
+        await one.works(proxy, "b")
+    await one.fails("y", "c")
+    assert one.known["", "c"].wait > 0
+    assert one.is_out("x", "c")
+
+
+async def test_without_proof_it_takes_more_proxies(harness: Harness) -> None:
+    one = worker(harness)
+    for i in range(8):
+        assert list((await one.fails(f"p{i}", "a", 1)).down) == []
+    assert list((await one.fails("p8", "a", 1)).down) == ["a"]
+    for i in range(8):
+        assert list((await one.fails(f"p{i}", "c", 1, "ban")).down) == []
+        await harness.advance(1)
+        await one.works(f"p{i}", "b")  # a site that refuses is there: no proof
+    assert list((await one.fails("p8", "c", 1, "ban")).down) == ["c"]
+
+
+async def test_a_success_ends_a_sites_outage(harness: Harness) -> None:
+    one = worker(harness)
+    for i in range(9):
+        await one.fails(f"p{i}", "a")
+    assert one.known["", "a"].wait > 0
+    await one.works("p0", "a")
+    assert one.known["", "a"].wait == 0
+    assert list((await one.fails("p1", "a", 3)).out) == [("p1", "a")]
+    # It also ends when nobody hears of failures any more.
+    for i in range(9):
+        await one.fails(f"p{i}", "e")
+    await harness.advance(RULES.site_down + 1)
+    assert list((await one.fails("p1", "e")).down) == ["e"]  # still nothing succeeded
+
+
+async def permits(of: Worker, *wishes: tuple[str, int, int], **more: Any) -> list[int]:
+    answer = await of.turn(permits=[PermitWish(*wish) for wish in wishes], **more)
+    return [answer.granted[proxy] for proxy, _, _ in wishes]
+
+
+async def test_a_cap_holds_over_all_workers(harness: Harness) -> None:
+    one, two, three = (worker(harness, f"w{i}", second=bool(i % 2)) for i in range(3))
+    assert await permits(one, ("p", 3, 4), ("q", 1, 1)) == [3, 1]
+    assert await permits(two, ("p", 3, 4), ("q", 1, 1)) == [1, 0]
+    assert await permits(three, ("p", 1, 4)) == [0]
+    assert await permits(one, ("p", 1, 4)) == [1]  # gives back two, and q
+    assert await permits(three, ("p", 5, 4), ("q", 2, 1)) == [2, 1]
+    use = await one.proxies.use()
+    assert use.permits == {"p": {"w0": 1, "w1": 1, "w2": 2}, "q": {"w2": 1}}
+    assert await permits(three, ("p", 5, 1)) == [0]  # the cap is less now
+
+
+async def test_permits_are_told_as_a_whole(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    for _ in range(3):
+        assert await permits(one, ("p", 2, 3)) == [2]
+    assert await permits(two, ("p", 3, 3)) == [1]
+
+
+async def test_a_dead_workers_permits_are_free(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    assert await permits(one, ("p", 3, 3), lease=10.0) == [3]
+    await harness.advance(9)
+    assert await permits(two, ("p", 3, 3)) == [0]
+    await harness.advance(2)
+    assert await permits(two, ("p", 3, 3)) == [3]
+    assert (await two.proxies.use()).permits == {"p": {"w2": 3}}
+    assert await permits(one, ("p", 3, 3)) == [0]  # it was only asleep
+
+
+async def test_an_overtaken_turn_changes_nothing(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await permits(one, ("p", 1, 3))
+    await permits(one, ("p", 2, 3))
+    late = ProxyTurn("w1", 1, 30.0, [ProxyReport("p", "a", bad=9, kind="proxy")], [PermitWish("p", 3, 3)])
+    assert (await one.proxies.turn(late)).stale
+    assert await permits(two, ("p", 3, 3)) == [1]
+    assert not two.is_out("p", "")
+
+
+async def test_everybody_hears_of_a_shortage(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    assert not (await one.turn(permits=[PermitWish("p", 2, 2)])).is_short
+    assert (await two.turn(permits=[PermitWish("p", 1, 2)])).is_short
+    assert (await one.turn(permits=[PermitWish("p", 2, 2)])).is_short
+    await harness.advance(SHORT + 1)
+    assert not (await one.turn(permits=[PermitWish("p", 2, 2)])).is_short
+    assert not (await one.turn(permits=[PermitWish("q", 5, 2)])).is_short  # more than its cap: nobody is short
+
+
+async def bound(of: Worker, key: str, proxy: str, instead: str = "") -> str:
+    return (await of.turn(bindings=[Binding(key, proxy, instead)])).bound[key]
+
+
+async def test_a_sticky_key_has_one_proxy(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    assert await bound(one, "k", "p") == "p"
+    assert await bound(two, "k", "q") == "p"
+    assert await bound(two, "other", "q") == "q"
+
+
+async def test_a_lost_proxy_is_replaced_once(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await bound(one, "k", "p")
+    assert await bound(one, "k", "q", "p") == "q"
+    assert await bound(two, "k", "r", "p") == "q"
+    assert await bound(one, "k", "q", "p") == "q"
+
+
+async def test_unused_bindings_end(harness: Harness) -> None:
+    one = worker(harness)
+    await bound(one, "k", "p")
+    await harness.advance(RULES.sticky - 10)
+    assert await bound(one, "k", "q") == "p"
+    await harness.advance(RULES.sticky - 10)
+    assert await bound(one, "k", "q") == "p"
+    await harness.advance(RULES.sticky + 1)
+    assert await bound(one, "k", "q") == "q"
+
+
+async def test_changes_are_told_once(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await one.works("p", "a")
+    answer = await two.turn()
+    assert {(one.proxy, one.site) for one in answer.records} == {("p", "a"), ("p", "")}
+    assert list((await two.turn()).records) == []
+    await one.works("q", "a")
+    assert {one.proxy for one in (await two.turn()).records} == {"q"}
+
+
+async def test_who_leaves_holds_nothing(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    await permits(one, ("p", 2, 2))
+    await one.proxies.leave("w1")
+    await one.proxies.leave("w1")
+    assert await permits(two, ("p", 2, 2)) == [2]
+    assert (await two.proxies.use()).permits == {"p": {"w2": 2}}
+
+
+async def test_records_are_read_in_pages(harness: Harness) -> None:
+    one = worker(harness)
+    await one.turn(*(ProxyReport(f"p{i}", "a", good=1) for i in range(1100)))
+    seen: set[tuple[str, str]] = set()
+    version, calls = 0, 0
+    while True:
+        records, version = await one.proxies.look(version)
+        if not records:
+            break
+        seen |= {(one.proxy, one.site) for one in records}
+        calls += 1
+    assert len(seen) == 2200
+    assert calls == 2
+    late = worker(harness, "w2", second=True)
+    assert (await late.turn()).more
+    assert not (await late.turn()).more
+    assert set(late.known) == seen
+
+
+async def test_permits_are_listed(harness: Harness) -> None:
+    one = worker(harness)
+    await permits(one, ("p", 2, 2), lease=10.0)
+    assert (await one.proxies.use()).permits == {"p": {"w1": 2}}
+    await harness.advance(11)
+    assert (await one.proxies.use()).permits == {}
+
+
+async def test_a_person_takes_a_proxy_out(harness: Harness) -> None:
+    one = worker(harness)
+    await one.proxies.take_out("p", 100.0)
+    await one.turn()
+    assert one.is_out("p", "")
+    assert one.known["p", ""].why == "hand"
+    assert 99 < one.known["p", ""].wait <= 100
+    await one.works("p", "a")
+    assert one.is_out("p", "")
+
+
+async def test_a_person_brings_a_proxy_back(harness: Harness) -> None:
+    one = worker(harness)
+    await one.fails("p", "a", 3)
+    assert not await one.proxies.bring_back("p")
+    assert await one.proxies.bring_back("p", "a")
+    await one.turn()
+    assert not one.is_out("p", "a")
+    assert one.known["p", "a"].times == 0
+
+
+async def test_everybody_hears_of_a_refresh(harness: Harness) -> None:
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    before = (await one.turn()).refresh
+    number = await two.proxies.refresh()
+    assert number > before
+    assert (await one.turn()).refresh == (await two.turn()).refresh == number

@@ -1,0 +1,138 @@
+"""The proxy pool with real proxies and with some that misbehave, real workers and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mocra_scrapy.backends import open_backend
+from mocra_scrapy.models import ProxyRecord, ProxyRules
+from mocra_scrapy.proxies.proxy import parse_proxy
+from tests.e2e.workers import Workers
+from tests.mocksite import MockSite
+from tests.services import policy
+from tests.services.processes import eventually, free_port
+from tests.services.proxy_farm import ProxyFarm
+from tests.services.real_proxies import HOW, RealProxies, missing
+from tests.services.redis_server import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.e2e]
+
+PASSWORDS = [f"planted{n:02}secret" for n in range(30)]
+CAP = 4
+#: Those that a busy machine doesn't imitate, as it does with proxies that hang or are slow.
+SPOILT = ("refuse", "407", "502", "captcha", "401", "cut", "refuse", "502")
+
+
+def records(url: str) -> dict[tuple[str, str], ProxyRecord]:
+    """What all workers know."""
+
+    async def look() -> dict[tuple[str, str], ProxyRecord]:
+        backend = open_backend(url)
+        await backend.open()
+        try:
+            found, version = {}, 0
+            proxies = backend.proxies("pool", ProxyRules())  # type: ignore[attr-defined]
+            while True:
+                some, version = await proxies.look(version)
+                if not some:
+                    return found
+                found.update({(one.proxy, one.site): one for one in some})
+        finally:
+            await backend.close()
+
+    return asyncio.run(look())
+
+
+def stored(redis: RedisServer) -> bytes:
+    """Everything that the server has, uncompressed."""
+    readers: dict[bytes, Any] = {
+        b"hash": lambda client, key: client.hgetall(key),
+        b"string": lambda client, key: client.get(key),
+        b"list": lambda client, key: client.lrange(key, 0, -1),
+        b"set": lambda client, key: client.smembers(key),
+        b"zset": lambda client, key: client.zrange(key, 0, -1),
+        b"stream": lambda client, key: client.xrange(key),
+    }
+    with redis.client() as client:
+        return b"\n".join(key + repr(readers[client.type(key)](client, key)).encode() for key in client.scan_iter())
+
+
+def test_planted_passwords_are_nowhere(workers_on: Any, own_redis: RedisServer, site: MockSite, tmp_path: Path) -> None:
+    """Three workers, twenty proxies of which eight go bad and four recover, two sites of which one is
+    down, and one worker is killed.
+    """
+    policy.need("proxies", not missing(), HOW)
+    workers: Workers = workers_on(own_redis.url)
+    done, folder = tmp_path / "done", tmp_path / "proxies"
+    dead = f"http://localhost:{free_port()}"
+    with RealProxies(folder, PASSWORDS[18]) as real, ProxyFarm(18, PASSWORDS) as farm:
+        urls = [proxy.url for proxy in farm.proxies] + [real.urls["squid"], real.urls["tinyproxy"]]
+        unused = [{"url": f"http://{word}:{word}@127.0.0.1:9", "expires": 1} for word in PASSWORDS[19:]]
+        settings = {
+            "MOCRA_PROXIES": json.dumps([*urls, *unused]),
+            "MOCRA_PROXY_POOL": "pool",
+            "MOCRA_PROXY_CONCURRENCY": CAP,
+            "MOCRA_PROXY_BAN_BODIES": "captcha",
+            "MOCRA_PROXY_COOL_DOWN": 0.5,
+            "MOCRA_PROXY_BAN_COOL_DOWN": 0.5,
+            "MOCRA_PROXY_COOL_DOWN_MAX": 4,
+            "MOCRA_PROXY_TRIES": 30,
+            "MOCRA_PROXY_FAILURES": 1,
+            "RETRY_TIMES": 5,
+            "MOCRA_RETRY_BASE": 0,
+            "MOCRA_COMPRESSION": "off",
+            "MOCRA_LEASE": 5,
+            "MOCRA_EVENTS": json.dumps({"redis": {"url": own_redis.url, "stream": "news"}}),
+            "LOG_LEVEL": "DEBUG",
+            "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
+        }
+        key = None
+        names = [parse_proxy(url).identity(key) for url in urls]
+        for _ in range(3):
+            workers.start("proxied", site=site.url, dead=dead, until=done, **settings)
+        eventually(lambda: sum(bool(proxy.seen) for proxy in farm.proxies) >= 15, 60, "proxies are used")
+        for number, fault in enumerate(SPOILT):
+            farm.spoil(number, fault)
+        workers.all[0].kill()
+
+        def out() -> set[str]:
+            return {proxy for (proxy, _), one in records(own_redis.url).items() if one.times}
+
+        eventually(lambda: set(names[:8]) <= out(), 60, f"the bad ones are out: {names[:8]}")
+        for number in range(4):
+            farm.spoil(number, "")
+        eventually(
+            lambda: (
+                not any(one.is_half_open for (proxy, _), one in records(own_redis.url).items() if proxy in names[:4])
+            ),
+            60,
+            "those that recovered are back",
+        )
+        known = records(own_redis.url)
+        done.touch()
+        assert workers.wait()[1:] == [0, 0]
+        for (proxy, where), one in known.items():
+            assert proxy in names[:8] or not one.is_half_open or where == "localhost", one
+        assert max(proxy.most for proxy in farm.proxies) <= CAP
+        assert len({place for proxy in farm.proxies for place in proxy.seen}) == 2
+        arrived = {path for path in site.arrivals() if re.fullmatch(r"/ok/\d+", path)}
+        assert len(arrived) == 40
+        stats = workers.stats()
+        assert stats["mocra/proxy/refused"] >= 1
+        assert stats["mocra/proxy/probes"] >= 4
+
+        everything = stored(own_redis) + b"".join(
+            file.read_bytes() for file in workers.folder.rglob("*") if file.is_file()
+        )
+        assert b"proxy.out" in everything
+        assert names[8].encode() in everything
+        for password in PASSWORDS:
+            assert password.encode() not in everything, password
+    shutil.rmtree(folder, ignore_errors=True)

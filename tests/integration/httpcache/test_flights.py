@@ -1,0 +1,137 @@
+"""One page is asked for once, whoever wants it; and who asks may die."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from mocra_scrapy.cache.httpcache import flights
+from mocra_scrapy.cache.httpcache.machine import Serve
+from mocra_scrapy.cache.httpcache.messages import Answer
+from tests.integration.httpcache.conftest import MakeWorker, Worker
+from tests.unit.cache.httpcache.exchanges import answer, ask
+
+
+class Site:
+    """Counts who asks."""
+
+    def __init__(self, said: Answer, holds: asyncio.Event | None = None) -> None:
+        self.said, self.holds, self.asked = said, holds, 0
+
+    async def seen_through(self, one: Worker) -> Answer:
+        passage = await one.web.begin(ask())
+        if isinstance(passage.decision, Serve):
+            return passage.decision.answer
+        self.asked += 1
+        if self.holds is not None:
+            await self.holds.wait()
+        outcome, _ = await one.web.answered(passage, self.said)
+        return outcome.answer or self.said
+
+
+async def test_four_workers_ask_a_hundred_times_and_the_site_sees_one(worker: MakeWorker) -> None:
+    workers = [await worker(f"w{n}") for n in range(4)]
+    site = Site(answer(cache_control="max-age=60"), asyncio.Event())
+    tasks = [asyncio.ensure_future(site.seen_through(one)) for one in workers * 25]
+    while sum(len(one.flights) + one.flights.waiting for one in workers) < 100:
+        await asyncio.sleep(0.01)
+    assert site.asked == 1
+    assert site.holds is not None
+    site.holds.set()
+    assert {got.body for got in await asyncio.gather(*tasks)} == {b"page"}
+    assert site.asked == 1
+    assert sum(one.flights.waiting for one in workers) == 0
+
+
+async def test_who_looked_just_before_it_was_stored_does_not_ask(worker: MakeWorker) -> None:
+    one, other = await worker("a"), await worker("b")
+    late = asyncio.Event()
+    read = other.pages.read
+
+    async def slowly(name: str) -> list[object]:
+        found = await read(name)
+        if not late.is_set():
+            await late.wait()
+        return found  # type: ignore[return-value]
+
+    other.pages.read = slowly  # type: ignore[method-assign, assignment]
+    site = Site(answer(cache_control="max-age=60"))
+    second = asyncio.ensure_future(site.seen_through(other))
+    await asyncio.sleep(0)
+    await site.seen_through(one)
+    late.set()
+    await second
+    assert site.asked == 1
+
+
+async def test_when_who_asks_is_killed_another_one_does(worker: MakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed: it renews nothing, and says nothing."""
+    monkeypatch.setattr(flights, "CLAIM", 0.3)
+    monkeypatch.setattr(flights, "RENEW", 0.05)
+    one, *others = [await worker(f"w{n}") for n in range(4)]
+    never, site = asyncio.Event(), Site(answer(cache_control="max-age=60"))
+    killed = asyncio.ensure_future(Site(answer(), never).seen_through(one))
+    while not len(one.flights):
+        await asyncio.sleep(0.01)
+    tasks = [asyncio.ensure_future(site.seen_through(other)) for other in others * 5]
+    while sum(other.flights.waiting for other in others) < 15:
+        await asyncio.sleep(0.01)
+    assert site.asked == 0, "it lives: its claim is renewed"
+    assert one.flights._renewing is not None
+    one.flights._renewing.cancel()
+    await asyncio.gather(*tasks)
+    assert site.asked == 1
+    never.set()
+    await killed
+
+
+async def test_waiting_has_an_end(worker: MakeWorker) -> None:
+    one, other = await worker("a", wait=0.2), await worker("b", wait=0.2)
+    holds = asyncio.Event()
+    slow = asyncio.ensure_future(Site(answer(), holds).seen_through(one))
+    while not len(one.flights):
+        await asyncio.sleep(0.01)
+    impatient, began = Site(answer()), time.monotonic()
+    await asyncio.gather(impatient.seen_through(one), impatient.seen_through(other))
+    assert impatient.asked == 2
+    assert time.monotonic() - began >= 0.19
+    holds.set()
+    await slow
+
+
+async def test_nobody_waits_for_what_can_not_be_stored(worker: MakeWorker) -> None:
+    one = await worker()
+    holds = asyncio.Event()
+    site = Site(answer(cache_control="no-store"), holds)
+    first = asyncio.ensure_future(site.seen_through(one))
+    while not len(one.flights):
+        await asyncio.sleep(0.01)
+    rest = [asyncio.ensure_future(site.seen_through(one)) for _ in range(5)]
+    while one.flights.waiting < 5:
+        await asyncio.sleep(0.01)
+    holds.set()
+    await asyncio.gather(first, *rest)
+    assert site.asked == 6
+    holds.clear()
+    again = [asyncio.ensure_future(site.seen_through(one)) for _ in range(5)]
+    while site.asked < 11:
+        await asyncio.sleep(0.01)
+    holds.set()
+    await asyncio.gather(*again)
+
+
+async def test_a_failure_lets_the_next_one_ask(worker: MakeWorker) -> None:
+    one = await worker()
+    passage = await one.web.begin(ask())
+    assert passage.leads
+    site = Site(answer(cache_control="max-age=60"))
+    waits = [asyncio.ensure_future(site.seen_through(one)) for _ in range(5)]
+    while one.flights.waiting < 5:
+        await asyncio.sleep(0.01)
+    assert one.web.failed(passage) is None
+    await asyncio.gather(*waits)
+    assert site.asked == 1
+    assert not len(one.flights)
+    assert await one.claims.get(passage.name) is not None, "for who looked just before"

@@ -1,0 +1,254 @@
+"""The pool in Scrapy's chain of middlewares: where a request goes that has no proxy, or a bad one."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, cast
+
+import pytest
+from scrapy import Request
+from scrapy.http import HtmlResponse, Response
+from scrapy.utils.test import get_crawler
+
+from mocra_scrapy.codec.proxies import without_credentials
+from mocra_scrapy.downloadermiddlewares import httpproxy
+from mocra_scrapy.downloadermiddlewares.httpproxy import (
+    HttpProxyMiddleware,
+    ProxyBodyMiddleware,
+    ProxyChoiceMiddleware,
+)
+from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models.proxies import CREDENTIALS
+from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
+from mocra_scrapy.proxies.component import Proxies
+from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
+from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.worker.earlier_failures import NO_FAILURES
+
+URLS = [f"http://user:planted{n}@127.0.0.1:{8000 + n}" for n in range(3)]
+
+
+class Delivery:
+    """As much of one as is asked for."""
+
+    failures = NO_FAILURES
+
+
+class Chain:
+    """The three middlewares of one crawler, without the others."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.crawler = get_crawler(
+            settings_dict={"MOCRA_PROXIES": URLS, "MOCRA_BYPASS_MAX_WAIT": 0.01, "MOCRA_PROXY_REFRESH": 0, **settings}
+        )
+        self.crawler.spider = self.crawler.spidercls.from_crawler(self.crawler, name="s")
+        self.mocra = Mocra.from_crawler(self.crawler)
+        self.choice = ProxyChoiceMiddleware(self.crawler)
+        self.outer, self.inner = HttpProxyMiddleware(self.crawler), ProxyBodyMiddleware(self.crawler)
+        self.pool = self.mocra.component(Proxies)
+        self.putting_off = self.mocra.component(PuttingOff)
+
+    async def out(self, request: Request) -> Any:
+        """The way to the site; what comes of it is a request that is to wait, or nothing."""
+        for middleware in (self.outer, self.choice):
+            answer = middleware.process_request(request)
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            if answer is not None:
+                return answer
+        return None
+
+    def back(self, request: Request, response: Response) -> Any:
+        response.request = request
+        answer: Any = self.choice.process_response(request, response)
+        for middleware in (self.outer, self.inner):
+            if isinstance(answer, Request):
+                break
+            answer = middleware.process_response(request, answer)
+        return answer
+
+    def failed(self, request: Request, exception: Exception) -> Any:
+        self.choice.process_exception(request, exception)
+        return self.outer.process_exception(request, exception)
+
+    def stat(self, name: str) -> int:
+        assert self.crawler.stats is not None
+        return cast("int", self.crawler.stats.get_value(f"mocra/proxy/{name}", 0))
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Any]:
+    made: list[Chain] = []
+
+    async def new(**settings: Any) -> Chain:
+        chain = Chain(**settings)
+        made.append(chain)
+        await chain.mocra.backend.open()
+        await chain.pool.open()
+        return chain
+
+    yield new
+    for chain in made:
+        await chain.pool.close()
+
+
+async def test_a_request_goes_through_a_proxy_and_comes_back_without_its_password(make: Any) -> None:
+    chain = await make()
+    request = Request("http://a.example/", meta={"depth": 1})
+    assert await chain.out(request) is None
+    assert request.meta["proxy"].startswith("http://127.0.0.1:800")
+    assert request.headers[b"Proxy-Authorization"].startswith(b"Basic ")
+    assert chain.pool.fetches.in_flight == 1
+    answer = chain.back(request, HtmlResponse("http://a.example/", body=b"a page"))
+    assert answer.body == b"a page"
+    assert chain.pool.fetches.in_flight == 0
+    assert b"Proxy-Authorization" not in request.headers
+    assert "planted" not in repr((request.meta, request.headers, request.to_dict()))
+    # What is stored of it knows no proxy at all, and who fetches it again chooses anew.
+    assert without_credentials(request.meta) == {"depth": 1, "download_slot": "a.example"} or without_credentials(
+        request.meta
+    ) == {"depth": 1}
+    assert await chain.out(request.copy()) is None
+
+
+async def test_a_proxy_of_the_requests_own_is_left_alone(make: Any) -> None:
+    chain = await make()
+    own = Request("http://a.example/", meta={"proxy": "http://u:p@h:1"})
+    assert await chain.out(own) is None
+    assert own.meta["proxy"] == "http://h:1"
+    for meta in ({"proxy": None}, {"mocra_proxy": False}):
+        direct = Request("http://a.example/", meta=meta)
+        assert await chain.out(direct) is None
+        assert not direct.meta.get("proxy")
+        assert b"Proxy-Authorization" not in direct.headers
+    with pytest.raises(ConfigurationError, match="mocra_proxy"):
+        await chain.out(Request("http://a.example/", meta={"mocra_proxy": {"color": "red"}}))
+
+
+@pytest.mark.parametrize("body", [b"solve this captcha", gzip.compress(b"solve this captcha")], ids=["plain", "gzip"])
+async def test_what_a_proxy_spoilt_goes_through_another_one(make: Any, body: bytes) -> None:
+    chain = await make(MOCRA_PROXY_BAN_BODIES=["captcha"], MOCRA_PROXY_TRIES=1)
+    request = Request("http://a.example/")
+    await chain.out(request)
+    headers = {"Content-Encoding": "gzip"} if body[:2] == b"\x1f\x8b" else {}
+    response = Response("http://a.example/", body=body, headers=headers)
+    if headers:  # HttpCompressionMiddleware stands between the outer and the inner one
+        seen = chain.choice.process_response(request, response)
+        assert chain.outer.process_response(request, seen) is response
+        again = chain.inner.process_response(request, Response("http://a.example/", body=gzip.decompress(body)))
+    else:
+        again = chain.back(request, response)
+    assert isinstance(again, Request)
+    assert again.dont_filter
+    assert again.meta["mocra_proxy_tries"] == 1
+    assert "dont_cache" not in again.meta
+    await chain.out(again)
+    assert isinstance(chain.back(again, Response("http://a.example/", body=b"captcha")), Response)
+    assert (chain.stat("banned"), chain.stat("retried"), chain.stat("given_up")) == (2, 1, 1)
+
+
+async def test_a_failure_of_the_proxy_says_nothing_of_the_site(make: Any) -> None:
+    chain = await make()
+    is_of_proxy = chain.mocra.component(DownloadOutcomes).is_of_proxy
+    assert is_of_proxy is not None
+    for status, said in ((200, False), (404, False), (407, True), (403, True), (502, True)):
+        request = Request("http://a.example/")
+        await chain.out(request)
+        chain.back(request, Response("http://a.example/", status))
+        assert is_of_proxy(request) == said, status
+    request = Request("http://a.example/")
+    await chain.out(request)
+    assert isinstance(chain.failed(request, ConnectionRefusedError()), Request)
+    assert is_of_proxy(request)
+    # Once the site is known to be down its failures are its own.
+    chain.pool._turns.down["a.example"] = chain.pool.choices.clock() + 60
+    request = Request("http://a.example/")
+    await chain.out(request)
+    assert chain.back(request, Response("http://a.example/", 502)).status == 502
+    assert not is_of_proxy(request)
+
+
+def all_out(chain: Chain) -> None:
+    for member in chain.pool.choices.members.values():
+        member.whole.until = chain.pool.choices.clock() + 20
+        chain.pool.choices.changed(member)
+
+
+async def test_who_waits_goes_back_into_the_queue(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = await make()
+    all_out(chain)
+    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: Delivery())
+    request = Request("http://a.example/")
+    again = await chain.out(request)
+    assert isinstance(again, Request)
+    assert again.dont_filter
+    assert 18 < again.meta["mocra_delay"] <= 21
+    assert "proxy" not in request.meta
+    assert chain.stat("put_off") == 1
+    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: None)  # robots.txt: somebody waits for it
+    with pytest.raises(NoProxy, match="MOCRA_BYPASS_MAX_WAIT"):
+        await chain.out(Request("http://a.example/robots.txt"))
+
+
+async def test_the_crawl_may_end_or_go_on_without_a_proxy(make: Any) -> None:
+    direct = await make(MOCRA_PROXY_ON_EMPTY="direct")
+    all_out(direct)
+    request = Request("http://a.example/")
+    assert await direct.out(request) is None
+    assert "proxy" not in request.meta
+    assert direct.stat("direct") >= 1
+    close = await make(MOCRA_PROXY_ON_EMPTY="close")
+    all_out(close)
+    closed: list[str] = []
+    close.putting_off._engine = cast(
+        "Any", type("Engine", (), {"close_spider": lambda self, reason: closed.append(reason)})()
+    )
+    with pytest.raises(NoProxy, match="close"):
+        await close.out(Request("http://a.example/"))
+    assert closed == ["mocra_no_proxies"]
+
+
+async def test_tags_and_countries_are_asked_for(make: Any) -> None:
+    urls = [{"url": URLS[0], "tags": ["a"], "country": "de"}, {"url": URLS[1], "tags": ["a", "b"]}]
+    chain = await make(MOCRA_PROXIES=urls)
+    for wish, port in (({"tags": "b"}, 8001), ({"country": "DE"}, 8000), ({"tags": ["a"], "country": "de"}, 8000)):
+        request = Request("http://a.example/", meta={"mocra_proxy": wish})
+        await chain.out(request)
+        assert request.meta["proxy"].endswith(f":{port}"), wish
+
+
+class Session:
+    """As sessions have it."""
+
+    id, pool, sticky, proxy = "7", "site", True, ""
+    retired = ""
+
+    def bind_proxy(self, identity: str) -> None:
+        self.proxy = identity
+
+    def retire(self, why: str) -> None:
+        self.retired = why
+
+
+async def test_a_session_keeps_its_proxy_and_dies_with_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = await make()
+    session = Session()
+    chain.pool.fetches._session_of = lambda _: session
+    seen = set()
+    for _ in range(10):
+        request = Request("http://a.example/")
+        assert await chain.out(request) is None
+        seen.add(request.meta["proxy"])
+        chain.back(request, HtmlResponse("http://a.example/", body=b"x"))
+    assert len(seen) == 1
+    member = chain.pool.choices.members[session.proxy]
+    assert member.proxy.address in seen
+    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: Delivery())
+    member.whole.until, member.whole.why = chain.pool.choices.clock() + 20, "doubt"
+    chain.pool.choices.changed(member)
+    assert isinstance(await chain.out(Request("http://a.example/")), Request), "it waits for its proxy"
+    assert not session.retired
+    member.whole.why = CREDENTIALS
+    assert isinstance(await chain.out(Request("http://a.example/")), Request)
+    assert session.retired
