@@ -24,6 +24,7 @@ from benchmarks import (
     profile,
     realsites,
     scale,
+    sessions,
     sinks,
     storage,
     wakeups,
@@ -37,6 +38,7 @@ PARTS = (
     "storage",
     "cache",
     "sinks",
+    "sessions",
     "httpcache",
     "wakeups",
     "ends",
@@ -77,6 +79,8 @@ def run(part: str, arguments: argparse.Namespace) -> Any:
         return cache.main(quick)
     if part == "sinks":
         return sinks.measure(quick)
+    if part == "sessions":
+        return sessions.measure(quick)
     if part == "httpcache":
         return httpcache.measure(quick)
     if part == "wakeups":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TARGET = Path(__file__).parents[1] / "_static" / "rooms.svg"
-WIDTH, HEIGHT = 900, 840
+WIDTH, HEIGHT = 900, 886
 
 
 class Band(NamedTuple):
@@ -52,15 +52,15 @@ NARROW, MIDDLE, WIDE, ROOM = 150, 156, 172, 128
 BANDS = [
     Band("Scrapy", "outside", 12, 84),
     Band("4 · what Scrapy loads", "shells", 100, 232),
-    Band("3 · the rooms", "rooms", 248, 532),
-    Band("2 · the rules", "rules", 548, 680),
-    Band("1 · the backends", "backends", 696, 828),
+    Band("3 · the rooms", "rooms", 248, 578),
+    Band("2 · the rules", "rules", 594, 726),
+    Band("1 · the backends", "backends", 742, 874),
 ]
 
 #: Boxes that hold others; their name stands in the lower left corner.
 HOUSES = [
     Box("worker", "rooms", A - 12, 272, 564, 248, "the inside of one process"),
-    Box("backends", "backends", A - 12, 708, 564, 108, "open_backend makes one of them of a URL"),
+    Box("backends", "backends", A - 12, 754, E + ROOM - A + 24, 108, "open_by_role makes one of them of URLs"),
 ]
 
 BOXES = [
@@ -101,22 +101,24 @@ BOXES = [
     Box("seeds", "rooms", D, 438, ROOM, note="what feeds a crawl"),
     Box("events", "rooms", E, 438, ROOM, note="what happens, told"),
     Box("cache", "rooms", D, 484, ROOM, note="values for a while"),
-    Box("proxies", "rooms", E, 484, ROOM, note="a choice of two"),
+    Box("sessions", "rooms", E, 484, ROOM, note="cookies, log-ins"),
+    Box("proxies", "rooms", D, 530, ROOM, note="a choice of two"),
     # The rules.
-    Box("models", "rules", A, 574, NARROW, note="what crosses them"),
-    Box("interfaces", "rules", B, 574, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),
-    Box("coordination", "rules", D, 574, ROOM, note="leaders, locks"),
-    Box("settings", "rules", E, 574, ROOM, note="read and checked"),
-    Box("exceptions", "rules", A, 628, NARROW),
-    Box("signals", "rules", B, 628, MIDDLE),
-    Box("_tasks", "rules", C + 16, 628, WIDE - 16),
-    Box("_version", "rules", D, 628, ROOM),
+    Box("models", "rules", A, 620, NARROW, note="what crosses them"),
+    Box("interfaces", "rules", B, 620, C + WIDE - B, note="IRequestQueue.exchange, IElection, ILocks, …"),
+    Box("coordination", "rules", D, 620, ROOM, note="leaders, locks"),
+    Box("settings", "rules", E, 620, ROOM, note="read and checked"),
+    Box("exceptions", "rules", A, 674, NARROW),
+    Box("signals", "rules", B, 674, MIDDLE),
+    Box("_tasks", "rules", C + 16, 674, WIDE - 16),
+    Box("_version", "rules", D, 674, ROOM),
     # The backends.
-    Box("embedded", "backends", A, 724, NARROW, note="the rules, without I/O"),
-    Box("memory", "backends", B, 724, 118, note="in-process"),
-    Box("queue", "queue", 346, 724, 90, note="of a crawl", step=5),
-    Box("redis", "backends", 452, 724, 118, note="Lua scripts"),
-    Box("kafka", "backends", D, 724, ROOM, note="items go there"),
+    Box("embedded", "backends", A, 770, NARROW, note="the rules, without I/O"),
+    Box("memory", "backends", B, 770, 118, note="in-process"),
+    Box("queue", "queue", 346, 770, 90, note="of a crawl", step=5),
+    Box("redis", "backends", 452, 770, 118, note="Lua scripts"),
+    Box("kafka", "backends", D, 770, ROOM, note="a log, and items"),
+    Box("composite", "backends", E, 770, ROOM, note="a log over a queue"),
 ]
 
 #: x of the lines: done, coming in, going out; down to the queue and back.
@@ -126,8 +128,8 @@ ARROWS = [
     Arrow(f"M{IN} 70 L{IN} 290"),  # yielded
     Arrow(f"M{IN} 332 L{IN} 348"),
     Arrow(f"M{IN} 390 L{IN} 412"),
-    Arrow(f"M{DOWN} 454 L{DOWN} 724"),  # exchanged
-    Arrow(f"M{UP} 724 L{UP} 454"),
+    Arrow(f"M{DOWN} 454 L{DOWN} 770"),  # exchanged
+    Arrow(f"M{UP} 770 L{UP} 454"),
     Arrow(f"M{OUT} 412 L{OUT} 390"),
     Arrow(f"M{OUT} 348 L{OUT} 332"),
     Arrow(f"M{OUT} 290 L{OUT} 70"),  # handed out
@@ -141,12 +143,12 @@ ARROWS = [
 WORDS = [
     (DONE - 76, 194, "the engine"),
     (DONE - 76, 209, "lets go of it"),
-    (D + 44, 764, "a request's way"),
-    (D, 788, "imports go down, never up"),
+    (D + 44, 810, "a request's way"),
+    (D, 834, "imports go down, never up"),
 ]
 #: The first step has no box of its own: it is where the callback yields.
 YIELD = (IN, 70, 1)
-LEGEND = Arrow(f"M{D} 760 L{D + 36} 760")
+LEGEND = Arrow(f"M{D} 806 L{D + 36} 806")
 
 STYLE = """
 .rooms { display: block; width: 100%; height: auto; max-width: 900px; margin: 1rem auto;

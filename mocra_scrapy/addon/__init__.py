@@ -17,8 +17,9 @@ from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.httpcache import place_httpcache
 from mocra_scrapy.addon.other_schedulers import OURS, other_scheduler, replace_scrapy_redis
 from mocra_scrapy.addon.proxies import place_proxies
+from mocra_scrapy.addon.sessions import place_cookies
 from mocra_scrapy.addon.unknown_settings import warn_of_unknown
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
@@ -168,6 +169,7 @@ class Addon:
         read_max_age(read)
         place_httpcache(settings)
         place_autothrottle(settings)
+        place_cookies(settings)
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
@@ -175,7 +177,7 @@ class Addon:
         outlives = False
         if not one_off_command():
             # No I/O: checks the URL.
-            backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+            backend = open_by_role(options.backends)
             outlives = backend.shared or backend.durable
             place_events(settings)
             place_proxies(settings)

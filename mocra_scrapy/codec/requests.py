@@ -30,6 +30,7 @@ from scrapy.utils.request import request_from_dict
 from mocra_scrapy.codec.advice import name_of
 from mocra_scrapy.codec.item_classes import ItemClasses, is_item_class
 from mocra_scrapy.codec.proxies import without_credentials
+from mocra_scrapy.codec.session_headers import GIVEN, without_given
 from mocra_scrapy.codec.spider_objects import SpiderObjects
 from mocra_scrapy.codec.values import ValuePacker, ValueReader, culprit
 from mocra_scrapy.exceptions import ConfigurationError, UnreadablePayload, UnserializableRequest
@@ -157,16 +158,18 @@ class RequestCodec:
         plain = type(request) is Request
         if request.method != "GET" or not plain:
             fields[METHOD] = request.method
+        meta: dict[str, Any] = request.meta
         if request.headers:
             headers = {k: v for k, v in dict.items(request.headers) if k != b"Proxy-Authorization"}
+            if GIVEN in meta:
+                headers, meta = without_given(headers, meta)
             if headers:
                 fields[HEADERS] = headers
         if request.body:
             fields[BODY] = request.body
         if request.cookies:
             fields[COOKIES] = request.cookies
-        if request.meta:
-            meta = request.meta
+        if meta:
             fields[META] = meta if "proxy" not in meta and "_auth_proxy" not in meta else without_credentials(meta)
         if request.encoding != "utf-8":
             fields[ENCODING] = request.encoding
@@ -249,6 +252,8 @@ class PickleCodec:
             fields = request.to_dict(spider=self._spider)
             fields["headers"] = {k: v for k, v in fields["headers"].items() if k != b"Proxy-Authorization"}
             fields["meta"] = without_credentials(fields["meta"])
+            if GIVEN in fields["meta"]:
+                fields["headers"], fields["meta"] = without_given(fields["headers"], fields["meta"])
             if fields["callback"] is NO_CALLBACK:
                 fields["callback"] = None
             payload = bytes([PICKLE]) + pickle.dumps(fields, protocol=4)

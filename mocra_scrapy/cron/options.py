@@ -68,7 +68,7 @@ def read_cron_options(settings: BaseSettings, file: str | None = None) -> CronOp
         source = source.copy_to_dict()
     return CronOptions(
         address=Address(
-            url=common.backend,
+            url=common.backends.state,
             prefix=common.key_prefix,
             name=name,
             folder=str(project / read.text("MOCRA_CRON_DIR", "a folder")),

@@ -208,7 +208,13 @@ class RobotsTxtMiddleware(robotstxt.RobotsTxtMiddleware):
             f"{origin}/robots.txt",
             priority=self.DOWNLOAD_PRIORITY,
             # Not at once: the next attempt comes when the site says, or by back-off.
-            meta={"dont_obey_robotstxt": True, "dont_retry": True, "redirect_ttl": REDIRECTS, "allow_offsite": True},
+            meta={
+                "dont_obey_robotstxt": True,
+                "dont_retry": True,
+                "redirect_ttl": REDIRECTS,
+                "allow_offsite": True,
+                "mocra_session_pool": False,
+            },
             callback=NO_CALLBACK,
             cb_kwargs={HOPS: hops},
         )

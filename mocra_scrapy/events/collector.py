@@ -54,7 +54,7 @@ class CrawlEvents:
         self._mocra, self._stats = mocra, stats
         self._run = 0
         own = mocra.own_options
-        sinks = sinks_of(options, backend=own.backend, prefix=own.key_prefix, redis_options=dict(own.redis_options))
+        sinks = sinks_of(options, backend=options.server, prefix=own.key_prefix, redis_options=dict(own.redis_options))
         source = Source(mocra.worker, mocra.job.project, mocra.crawl, mocra.job.spider)
         self.bus = EventBus(options, sinks, source, count=stats.inc_value, run=self._run_now)
         self._began = time.monotonic()

@@ -59,7 +59,7 @@ async def cron_events(
     read = SettingsReader(settings)
     sinks = sinks_of(
         options,
-        backend=read.text("MOCRA_BACKEND", "a URL"),
+        backend=options.server,
         prefix=read.text("MOCRA_KEY_PREFIX", "a prefix"),
         redis_options=read.mapping("MOCRA_REDIS_OPTIONS"),
     )

@@ -18,6 +18,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.depth_limit import count_too_deep
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.redaction import redact_url
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.politeness.not_crawled import examples
 from mocra_scrapy.politeness.skipped import SkippedRequests, SkippedTables
@@ -196,8 +197,9 @@ class Summary:
         settings, spider = mocra.settings, str(getattr(mocra.crawler.spidercls, "name", ""))
         by_spider = settings.get("MOCRA_CRAWL") is None and mocra.crawl.endswith(f":{spider}")
         words = [str(spider)] if by_spider else ["--crawl", mocra.crawl]
-        if (settings.getpriority("MOCRA_BACKEND") or 0) >= SETTINGS_PRIORITIES["spider"]:
-            words += ["-s", f"MOCRA_BACKEND={mocra.backend.url}"]  # the command reads the project's
+        for name in ("MOCRA_BACKEND", "MOCRA_QUEUE_BACKEND", "MOCRA_STATE_BACKEND"):
+            if (settings.getpriority(name) or 0) >= SETTINGS_PRIORITIES["spider"] and settings.get(name):
+                words += ["-s", f"{name}={redact_url(settings.get(name))}"]  # the command reads the project's
         return shlex.join(words)
 
 

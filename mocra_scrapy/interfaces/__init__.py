@@ -25,6 +25,7 @@ from mocra_scrapy.interfaces.events import IEventStream, IEventStreams
 from mocra_scrapy.interfaces.immediate import IImmediateQueue
 from mocra_scrapy.interfaces.limiter import IRateLimiter
 from mocra_scrapy.interfaces.locks import ILocks
+from mocra_scrapy.interfaces.logged import ILoggedQueue
 from mocra_scrapy.interfaces.proxies import IProxies, IProxyPools
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.interfaces.shared import IShared
@@ -45,6 +46,7 @@ __all__ = [
     "IEventStreams",
     "IImmediateQueue",
     "ILocks",
+    "ILoggedQueue",
     "IProxies",
     "IProxyPools",
     "IRateLimiter",

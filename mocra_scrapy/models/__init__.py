@@ -35,6 +35,7 @@ from mocra_scrapy.models.coordination import (
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.job import Argument, CrawlRecord, Job
+from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets
 from mocra_scrapy.models.proxies import (
     Binding,
     PermitWish,
@@ -83,6 +84,7 @@ __all__ = [
     "LONGEST",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
+    "NOTHING_FINISHED",
     "NOWHERE",
     "NO_LIMITS",
     "REASONS",
@@ -111,12 +113,18 @@ __all__ = [
     "Departure",
     "Entry",
     "Exchange",
+    "Fed",
+    "Feed",
     "Finish",
     "Grant",
     "Job",
     "Lease",
     "LetterFilter",
     "LimitChange",
+    "LogAnswer",
+    "LogState",
+    "LogTurn",
+    "Offsets",
     "Outcome",
     "PermitWish",
     "ProxyAnswer",

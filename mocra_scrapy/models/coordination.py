@@ -104,7 +104,25 @@ def robots_namespace(crawl: str) -> str:
     return f"robots:{crawl}"
 
 
+def sessions_namespace(crawl: str) -> str:
+    """Where the sessions of *crawl* stand among the shared values: what each holds, and nothing else."""
+    return f"sessions:{crawl}"
+
+
+def pools_namespace(crawl: str) -> str:
+    """Where the pools of sessions of *crawl* stand among the shared values, without what sessions hold."""
+    return f"session_pools:{crawl}"
+
+
 def namespaces_of(crawl: str) -> tuple[str, ...]:
     """All of *crawl*."""
-    every = (control_namespace, totals_namespace, skipped_namespace, slots_namespace, robots_namespace)
+    every = (
+        control_namespace,
+        totals_namespace,
+        skipped_namespace,
+        slots_namespace,
+        robots_namespace,
+        sessions_namespace,
+        pools_namespace,
+    )
     return tuple(namespace(crawl) for namespace in every)

@@ -91,7 +91,7 @@ class DeduplicatePipeline(BatchPipeline):
         options = read_unique(crawler.settings)
         if mocra is None or not mocra.backend.shared or mocra.one_off:
             return KeysInProcess()
-        client = redis_client(mocra.options.backend, mocra.options.redis_options, mocra.options.key_prefix)
+        client = redis_client(mocra.options.backends.server, mocra.options.redis_options, mocra.options.key_prefix)
         return KeysInRedis(client, mocra.options.key_prefix, place.crawl, options, lambda: mocra.worker_state.run)
 
     async def process_item(self, item: Any) -> Any:

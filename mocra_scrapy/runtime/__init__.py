@@ -12,7 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.asyncio import is_asyncio_available
 
 from mocra_scrapy import signals
-from mocra_scrapy.backends import open_backend, redact_url
+from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.coordination.locks import Lock
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.coordination.roles import Roles
@@ -21,6 +21,7 @@ from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.engine.spider_attributes import download_delay_of
 from mocra_scrapy.exceptions import ConfigurationError, NotSupported
 from mocra_scrapy.models import Job
+from mocra_scrapy.models.backends import BackendChoice
 from mocra_scrapy.runtime.caches import Caches
 from mocra_scrapy.runtime.components import Components, P, Sharing
 from mocra_scrapy.runtime.deaths import Deaths
@@ -33,8 +34,9 @@ from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import one_off_command, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from scrapy import Request
     from scrapy.crawler import Crawler
 
     from mocra_scrapy.cache.shared_cache import SharedCache
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.coordination.shared_values import Shared
     from mocra_scrapy.interfaces import IBackend, IRateLimiter, IRequestQueue
     from mocra_scrapy.models import CrawlState, Term
+    from mocra_scrapy.models.sessions import Session
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Mocra:
         queue_session: the same for this worker, with numbered calls.
         limiter: limits of slots.
         worker_state: what this worker was asked to do: pause, drain, stop.
+        find_session: set by what keeps sessions; ``None``: nothing does.
         joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
@@ -86,14 +90,15 @@ class Mocra:
         self._cache_settings = read_caches(crawler.settings)
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
-        url = "memory://" if self.one_off else self.options.backend
+        self.find_session: Callable[[Request], Session | None] | None = None
+        choice = BackendChoice() if self.one_off else self.options.backends
         self.crawl = self.options.crawl
         self.worker = worker_name()
-        self.backend: IBackend = open_backend(url, prefix=self.options.key_prefix, options=self.options.redis_options)
+        self.backend: IBackend = open_by_role(choice)
         if crawler.settings.get("JOBDIR") and not self.backend.durable and not self.one_off:
             raise ConfigurationError(
-                "MOCRA_BACKEND",
-                f"{redact_url(url)!r} keeps nothing on disk, but JOBDIR asks for a crawl that can be resumed",
+                choice.queue_setting,
+                f"{self.backend.url!r} keeps nothing on disk, but JOBDIR asks for a crawl that can be resumed",
                 "Set MOCRA_BACKEND to a Redis URL, or take out JOBDIR, or keep Scrapy's scheduler with MOCRA_ENABLED = False",
             )
         self.queue: IRequestQueue = self.backend.request_queue(self.crawl, self.options.queue)
@@ -196,6 +201,26 @@ class Mocra:
         *namespace*. See :class:`~mocra_scrapy.coordination.shared_values.Shared`.
         """
         return self._sharing().space(namespace).value(name, default)
+
+    def session(self, request: Request) -> Session:
+        """The session that *request* goes, or went, out with; of a response its request's. See
+        :class:`~mocra_scrapy.models.sessions.Session`.
+
+        Raises:
+            ConfigurationError: no sessions are kept, or it has none (``dont_merge_cookies``).
+        """
+        found = self.session_of(request)
+        if found is None:
+            raise ConfigurationError(
+                "MOCRA_SESSIONS",
+                f"no sessions are kept, or {request} has none",
+                "Set MOCRA_SESSIONS = True, or a dict of pools, and leave out dont_merge_cookies",
+            )
+        return found
+
+    def session_of(self, request: Request) -> Session | None:
+        """The same; ``None`` where there is none."""
+        return None if self.find_session is None else self.find_session(request)
 
     def cache(self, namespace: str, **arguments: Any) -> SharedCache:
         """Values that all workers of all crawls on this backend share for a while, by namespace. See

@@ -85,7 +85,7 @@ class RunningWorker(Protocol):
 
 
 class Budgets(Protocol):
-    """What a worker counts for ``MOCRA_BUDGETS``."""
+    """What a worker counts for ``MOCRA_BUDGETS``. *is_on*: whether there are any."""
 
     rules: BudgetRules
     is_on: bool  #: whether there are any

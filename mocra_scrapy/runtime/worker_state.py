@@ -50,6 +50,7 @@ class WorkerState:
         skipped: called with a reason, a slot, a URL or nothing, and how many requests were not crawled.
         gate: slots of which one request goes out before the others.
         names_entries: whether each stored entry gets a name, see :mod:`mocra_scrapy.worker.entry_names`.
+        on_intake: called with each request that a callback yielded, before it is stored; ``None``: nobody is.
         sources: what feeds the crawl beside ``start()``; ``None``: nothing does.
     """
 
@@ -58,6 +59,7 @@ class WorkerState:
         self.wire_watched = self.names_entries = False
         self.budgets: Budgets | None = None
         self.skipped: Callable[[str, str, str, int], None] = _nobody
+        self.on_intake: Callable[[Request], None] | None = None
         self.gate = SlotGate()
         self.sources: Sources | None = None
         self._worker: RunningWorker | None = None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import QueueOptions
+from mocra_scrapy.models.backends import BackendChoice
+from mocra_scrapy.settings.backends import read_backends
 from mocra_scrapy.settings.budgets import BudgetRules, read_budgets
 from mocra_scrapy.settings.identity import project_name
 from mocra_scrapy.settings.reader import SettingsReader
@@ -30,7 +32,7 @@ class Options:
     uses.
     """
 
-    backend: str
+    backends: BackendChoice
     redis_options: Mapping[str, Any]
     key_prefix: str
     project: str
@@ -121,7 +123,7 @@ def read_options(
         concurrency = 256  # Scrapy 2.18: 0 is "no limit"; what is leased ahead still needs one
     prefetch, project = read.value("MOCRA_PREFETCH"), project_name(settings, module)
     return Options(
-        backend=read.text("MOCRA_BACKEND", "a URL"),
+        backends=read_backends(settings),
         redis_options=read.mapping("MOCRA_REDIS_OPTIONS"),
         key_prefix=read.text("MOCRA_KEY_PREFIX", "a text"),
         project=project,

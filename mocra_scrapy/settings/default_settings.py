@@ -13,6 +13,9 @@ MOCRA_FAST = (
     False  # True: Scrapy settings that make a page cheaper where the project has none of its own, see docs/guides/speed
 )
 MOCRA_BACKEND = "memory://"  # memory:// | redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// …
+MOCRA_QUEUE_BACKEND: str | None = None  # where requests are, as kafka://host:9092; None: MOCRA_BACKEND
+MOCRA_STATE_BACKEND: str | None = None  # where leaders, locks and shared values are; None: MOCRA_BACKEND
+MOCRA_EVENTS_BACKEND: str | None = None  # where events go that MOCRA_EVENTS gives no place; None: MOCRA_BACKEND
 MOCRA_REDIS_OPTIONS: dict[
     str, object
 ] = {}  # more arguments for the Redis client: ssl_ca_certs, username, socket_timeout…
@@ -90,6 +93,9 @@ MOCRA_THROTTLE_FEEDBACK_CALM = 5.0  # s after a slot was slowed down in which it
 MOCRA_THROTTLE_CRAWL_DELAY = True  # whether Crawl-delay of robots.txt is kept between two requests of a slot
 MOCRA_THROTTLE_CRAWL_DELAY_MAX = 60.0  # s of Crawl-delay, at most
 MOCRA_ROBOTS_MAX_AGE = 86_400.0  # s for which all workers use a robots.txt that one of them fetched (ROBOTSTXT_OBEY)
+MOCRA_SESSIONS: object = False  # True: all workers share cookies | a dict: pools of sessions by site, too
+MOCRA_SESSION_TTL = 604_800.0  # s that a session is kept after its last change (7 days)
+MOCRA_SECRET_KEY: str | None = None  # 32 bytes in base64 with which what sessions hold is encrypted; None: it isn't
 MOCRA_HTTPCACHE_SCOPE = "spider"  # whose the shared HTTP cache is: "crawl" (private) | "spider" | "all" (both shared)
 MOCRA_HTTPCACHE_MAX_BYTES = 1_073_741_824  # bytes of all its entries, as they are stored (1 GiB)
 MOCRA_HTTPCACHE_ENTRY_MAX_BYTES = 16_777_216  # bytes of one entry, as it is stored; a larger page is not stored
@@ -101,7 +107,6 @@ MOCRA_HTTPCACHE_HEURISTIC_MAX = 86_400.0  # s that this comes to, at most
 MOCRA_HTTPCACHE_NEGATIVE: dict[object, object] = {}  # status of an error that doesn't say -> s for which it is fresh
 MOCRA_HTTPCACHE_STALE_IF_ERROR = 86_400.0  # s for which a stale page stands for a site that fails, if it doesn't say
 MOCRA_HTTPCACHE_WAIT = 30.0  # s that a request waits for another one's answer to the same, at most; 0: not at all
-MOCRA_SECRET_KEY: str | None = None  # 32 bytes in base64 with which what sessions hold is encrypted; None: it isn't
 MOCRA_PROXIES: object = None  # where proxies come from: a list of them, "file:PATH", "text:URL", …; None: no pool
 MOCRA_PROXY_POOL: str | None = None  # crawls of one pool share what is known of its proxies; None: the project's name
 MOCRA_PROXY_ON_EMPTY = "wait"  # without a proxy: "wait" in the queue | "close" the crawl | "direct": without one
@@ -152,6 +157,17 @@ MOCRA_REDIS_ITEMS_KIND = "stream"  # "stream" | "list" | "hash"
 MOCRA_REDIS_ITEMS_MAXLEN = 0  # entries of the stream or list, about; the oldest go first; 0: without limit
 MOCRA_REDIS_ITEMS_ID: list[str] = []  # fields by which an item is known in a hash
 MOCRA_KAFKA_OPTIONS: dict[str, object] = {}  # options of librdkafka, for every client of Kafka
+MOCRA_KAFKA_PARTITIONS = 12  # of each topic of a crawl's log: so many workers at most read at a time
+MOCRA_KAFKA_REPLICATION = 3  # copies of each partition
+MOCRA_KAFKA_MIN_INSYNC: int | None = None  # copies written before a request counts as stored; None: one less than that
+MOCRA_KAFKA_RETENTION: float | None = None  # s for which messages are kept at least, read or not; None: without limit
+MOCRA_KAFKA_CREATE_TOPICS = False  # True: the first worker creates topics that are missing
+MOCRA_KAFKA_GROUP_PROTOCOL = "classic"  # "classic" (cooperative-sticky) | "consumer" (KIP-848, brokers from 4.0 on)
+MOCRA_KAFKA_SESSION_TIMEOUT = 30.0  # s without a sign of life after which a worker's partitions go to others
+MOCRA_KAFKA_REVOKE_TIMEOUT = 5.0  # s for which a partition that goes to another worker is held back to be settled
+MOCRA_KAFKA_WINDOW = 10_000  # requests that are worked on at a time, in the state's backend, about
+MOCRA_KAFKA_AHEAD = 1000  # requests of each partition that are read ahead
+MOCRA_KAFKA_AHEAD_BYTES = 16_777_216  # bytes of all of them in a worker, about
 MOCRA_KAFKA_ITEMS_URL: str | None = None  # kafka://host:port,host:port of KafkaPipeline
 MOCRA_KAFKA_ITEMS_TOPIC: str | None = None  # its topic, which must be there
 MOCRA_KAFKA_ITEMS_KEY: list[str] = []  # fields that make a message's key; none: no key

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.models.backends import BackendChoice
 from mocra_scrapy.models.redaction import redact_url
+from mocra_scrapy.settings.backends import read_backends
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
 from mocra_scrapy.settings.webhooks import EXAMPLE, read_webhook, text_of
@@ -35,7 +37,7 @@ class SinkOptions:
         name: as the project calls it: its kind, or ``kind:anything``.
         events: patterns of the kinds of events that it gets.
         level: of the log.
-        url: of a webhook, of Kafka; of the server with the stream, ``None``: ``MOCRA_BACKEND``.
+        url: of a webhook, of Kafka; of the server with the stream, ``None``: ``EventOptions.server``.
         stream: its key; ``None``: ``events`` behind ``MOCRA_KEY_PREFIX``. *keep*: records in it.
         topic: of Kafka.
         secret: signs what a webhook gets; empty: nothing is signed.
@@ -65,6 +67,7 @@ class EventOptions:
         sample: pattern of kinds -> part of such events that is told. *sample_bulk*: in place of it, part
             of what there may be one of for each page.
         kafka: ``MOCRA_KAFKA_OPTIONS``.
+        server: URL of what has the stream of a sink that names none.
     """
 
     sinks: tuple[SinkOptions, ...]
@@ -73,6 +76,7 @@ class EventOptions:
     queue_max: int
     stop_timeout: float
     kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    server: str = field(default="memory://", repr=False)
 
 
 def read_events(settings: BaseSettings) -> EventOptions | None:
@@ -83,11 +87,14 @@ def read_events(settings: BaseSettings) -> EventOptions | None:
     """
     read = SettingsReader(settings)
     value = _sinks(read.value(NAME))
+    choice = read_backends(settings)
+    if not value and read.value(NAME) is None and choice.events is not None:
+        value = {"kafka" if choice.brokers == choice.events else "redis": None}
     if not value:
         return None
-    sinks = tuple(_sink(name, options) for name, options in value.items())
+    sinks = tuple(_sink(name, options, choice) for name, options in value.items())
     if any(sink.kind == "redis" and sink.url is None for sink in sinks):
-        _needs_server(read.text("MOCRA_BACKEND", "a URL"))
+        _needs_server(choice.stream)
     sample, bulk = _sample(read)
     return EventOptions(
         sinks,
@@ -95,7 +102,8 @@ def read_events(settings: BaseSettings) -> EventOptions | None:
         bulk,
         queue_max=read.whole("MOCRA_EVENTS_QUEUE_MAX", 10, 1_000_000, "a number of records"),
         stop_timeout=read.number("MOCRA_EVENTS_STOP_TIMEOUT", 0, 600, "a time in seconds"),
-        kafka=read.mapping("MOCRA_KAFKA_OPTIONS"),
+        kafka=choice.kafka,
+        server=choice.stream,
     )
 
 
@@ -126,7 +134,7 @@ def _sinks(value: Any) -> dict[str, Any]:
     return {name: options for name, options in value.items() if options is not False}
 
 
-def _sink(name: Any, given: Any) -> SinkOptions:
+def _sink(name: Any, given: Any, choice: BackendChoice) -> SinkOptions:
     kind = str(name).partition(":")[0]
     subject = f"{NAME}[{name!r}]"
     if kind not in KINDS:
@@ -137,6 +145,8 @@ def _sink(name: Any, given: Any) -> SinkOptions:
     if isinstance(given, str) and kind in ("webhook", "redis"):
         given = {"url": given}
     given = {} if given in (None, True) else given
+    if kind == "kafka" and isinstance(given, Mapping) and choice.brokers is not None:
+        given = {"url": choice.brokers, "topic": f"{choice.prefix}-events", **given}
     if not isinstance(given, Mapping):
         raise ConfigurationError(subject, f"{given!r} is no dict of options", EXAMPLE)
     for key in given:

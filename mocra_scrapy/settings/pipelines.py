@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.settings.backends import read_backends
 from mocra_scrapy.settings.reader import SettingsReader
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def read_redis_items(settings: BaseSettings, crawl: str) -> RedisItemsOptions:
             "a hash needs the fields by which an item is known" if kind == "hash" else f"a {kind} has no use for it",
             'Set it, as ["url"], with MOCRA_REDIS_ITEMS_KIND = "hash" and only then',
         )
-    url = read.value("MOCRA_REDIS_ITEMS_URL") or read.value("MOCRA_BACKEND")
+    url = read.value("MOCRA_REDIS_ITEMS_URL") or read_backends(settings).server
     if not isinstance(url, str) or url.startswith("memory:"):
         raise ConfigurationError(
             "MOCRA_REDIS_ITEMS_URL", "RedisPipeline needs a server", 'Set it: "redis://localhost:6379/0"'

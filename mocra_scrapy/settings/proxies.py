@@ -13,6 +13,7 @@ from mocra_scrapy.models import ProxyRules
 from mocra_scrapy.models.redaction import redact_url
 from mocra_scrapy.settings.checks import setting_number
 from mocra_scrapy.settings.reader import SettingsReader
+from mocra_scrapy.settings.sessions import read_keys
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -115,8 +116,17 @@ def read_proxies(settings: BaseSettings) -> ProxyOptions | None:
             cool_down_max=longest,
             sticky=read.number("MOCRA_PROXY_STICKY", 1, 604_800, "a time in seconds"),
         ),
-        read.text("MOCRA_SECRET_KEY", "32 bytes in base64") if read.value("MOCRA_SECRET_KEY") else None,
+        _first_key(read.value("MOCRA_SECRET_KEY")),
     )
+
+
+def _first_key(value: object) -> str | None:
+    """With which identities are keyed: of several, the one that encrypts sessions.
+
+    Raises:
+        ConfigurationError: one of them is none.
+    """
+    return str(value).split(",")[0].strip() if read_keys(value) else None
 
 
 def _statuses(read: SettingsReader) -> list[int]:

@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 
-#: A setting that the environment may give: it says where a project runs, not what it does.
-FROM_ENVIRONMENT = "MOCRA_BACKEND"
+#: Settings that the environment may give: where a project runs, and what no file should have.
+FROM_ENVIRONMENT = (
+    "MOCRA_BACKEND",
+    "MOCRA_QUEUE_BACKEND",
+    "MOCRA_STATE_BACKEND",
+    "MOCRA_EVENTS_BACKEND",
+    "MOCRA_SECRET_KEY",
+)
 
 
 def default_of(name: str) -> Any:
     """What *name* is where nothing sets it."""
     default = getattr(default_settings, name)
-    return os.environ.get(name) or default if name == FROM_ENVIRONMENT else default
+    return os.environ.get(name) or default if name in FROM_ENVIRONMENT else default
 
 
 class SettingsReader:

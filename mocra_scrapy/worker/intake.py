@@ -128,6 +128,8 @@ class Intake:
                 return False
         if self._state.names_entries:
             request = unnamed(request) if seed else named(unnamed(request))
+        if self._state.on_intake is not None and not seed:
+            self._state.on_intake(request)
         try:
             payload = self._codec.encode(request)
         except UnserializableRequest as error:

@@ -30,7 +30,7 @@ SERVER = HERE / "http-cache-tests" / "test-engine" / "server"
 GUIDE = ROOT / "docs" / "guides" / "cache-pages.rst"
 FAILURES = tomllib.loads((HERE / "failures.toml").read_text(encoding="utf-8"))
 #: s for a whole run: it takes 80 on a machine that does nothing else.
-PATIENCE = 600.0
+PATIENCE = 1500.0
 
 
 def node() -> str:

@@ -65,12 +65,14 @@ class Harness(ABC):
 
     Attributes:
         shards: over how many parts its queues are spread, unless a test says otherwise.
+        is_late: whether what is pushed may become leasable a moment later.
         stride: of what a test does at each of many steps, each so-manieth is enough: the same scripts run elsewhere.
     """
 
     shards = 1
     cache_parts = 1  # of a namespace of the cache
     stride = 1
+    is_late = False
 
     def __init__(self) -> None:
         self.backends: list[IBackend] = []

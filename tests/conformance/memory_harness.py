@@ -28,9 +28,13 @@ class MemoryHarness(Harness):
 
     second_backend = make_backend
 
+    @property
+    def store(self) -> Any:
+        return self.backends[0]._store  # type: ignore[attr-defined]
+
     async def advance(self, seconds: float) -> None:
         self.now += seconds
-        for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
+        for crawl in self.store.values():
             crawl.heard += seconds if crawl.heard else 0.0
 
     async def turn_clock(self, seconds: float) -> None:
@@ -38,7 +42,7 @@ class MemoryHarness(Harness):
 
     async def residue(self, *, keep_seen: bool = False) -> set[str]:
         left = set()
-        for crawl in self.backends[0]._store.values():  # type: ignore[attr-defined]
+        for crawl in self.store.values():
             parts = {"slots", "suspects", "delayed", "workers", "seen"} - ({"seen"} if keep_seen else set())
             left |= {part for part in parts if len(getattr(crawl, part))}
             left |= {f"slot {name}" for name in crawl.slots._lists}
@@ -64,12 +68,12 @@ class MemoryHarness(Harness):
         return False
 
     async def wipe(self) -> None:
-        store: Any = self.backends[0]._store  # type: ignore[attr-defined]
+        store = self.store
         for part in (store.roles, store.locks, store.namespaces, store.workers, store.caches):
             part.clear()
 
     async def lose_record(self) -> None:
-        stored: Any = self.backends[0]._store[CRAWL]  # type: ignore[attr-defined]
+        stored: Any = self.store[CRAWL]
         stored.run, stored.seeding, stored.seeder = 0, Seeding.OPEN, ""
 
     @contextlib.contextmanager

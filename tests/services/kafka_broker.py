@@ -13,21 +13,31 @@ from typing import Any
 from uuid import uuid4
 
 from tests.services.processes import eventually
+from tests.services.redis_server import certificates
 from tests.services.shared import SharedServer
 
 JARS = Path(__file__).parents[2] / ".kafka"
 HOW = "Java 17 or newer, then tools/setup.sh test, which needs mvn"
 JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
+#: ``\\`` joins lines, as in any Java properties.
 CONFIGURATION = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},SASL_SSL://127.0.0.1:{tls},\
+CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,\
+SASL_SSL:SASL_SSL
 sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-256
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/node.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/ca.crt
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
 user_alice="{password}" user_bob="{password}";
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -63,6 +73,17 @@ def java() -> str:
     return f"{home}/bin/java" if home else "java"
 
 
+def in_java() -> list[str]:
+    """A command line, but for what is to run."""
+    return [java(), *JVM, "-cp", f"{JARS}/*"]
+
+
+def format_storage(configuration: Path, *more: str) -> None:
+    """What is done once for each node."""
+    tool = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", str(configuration), *more]
+    subprocess.run([*in_java(), *tool], cwd=configuration.parent, check=True, capture_output=True)
+
+
 def installed() -> bool:
     """Jars, and a Java; an old one says so itself when it starts."""
     return (JARS / ".stamp").is_file() and shutil.which(java()) is not None
@@ -70,10 +91,11 @@ def installed() -> bool:
 
 class KafkaBroker(SharedServer):
     """Without a password at :attr:`bootstrap`, where everybody may do everything; with one at
-    :attr:`secure`, for ``alice`` and ``bob``, who may do what no ACL forbids.
+    :attr:`secure`, for ``alice`` and ``bob``, who may do what no ACL forbids; for the same over TLS, with
+    SCRAM, at :attr:`tls`.
     """
 
-    wanted = 3
+    wanted = 4
     PASSWORD = "alice-secret"
 
     @property
@@ -83,6 +105,20 @@ class KafkaBroker(SharedServer):
     @property
     def secure(self) -> str:
         return f"127.0.0.1:{self.ports[2]}"
+
+    @property
+    def tls(self) -> str:
+        return f"127.0.0.1:{self.ports[3]}"
+
+    def login(self, user: str, password: str = PASSWORD) -> dict[str, str]:
+        """Options of a client that comes to :attr:`tls`."""
+        return {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-256",
+            "sasl.username": user,
+            "sasl.password": password,
+            "ssl.ca.location": str(self.folder / "ca.crt"),
+        }
 
     def admin(self) -> Any:
         from confluent_kafka.admin import AdminClient
@@ -133,21 +169,27 @@ class KafkaBroker(SharedServer):
     # ------------------------------------------------------------------ what is started
 
     def prepare(self) -> None:
-        plain, controller, sasl = self.ports
+        plain, controller, sasl, tls = self.ports
         text = CONFIGURATION.format(
-            plain=plain, controller=controller, sasl=sasl, data=self.folder / "data", password=self.PASSWORD
+            plain=plain,
+            controller=controller,
+            sasl=sasl,
+            tls=tls,
+            data=self.folder / "data",
+            folder=self.folder,
+            password=self.PASSWORD,
+        )
+        certificates(self.folder)
+        (self.folder / "node.pem").write_text(
+            (self.folder / "srv.key").read_text() + (self.folder / "srv.crt").read_text()
         )
         configuration = self.folder / "server.properties"
         configuration.write_text(text)
-        tool = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", str(configuration)]
-        subprocess.run([*self._java(), *tool], cwd=self.folder, check=True, capture_output=True)
+        scram = [f"SCRAM-SHA-256=[name={user},password={self.PASSWORD}]" for user in ("alice", "bob")]
+        format_storage(configuration, *(word for one in scram for word in ("-S", one)))
 
     def command(self) -> Sequence[str]:
-        return [*self._java(), "kafka.Kafka", str(self.folder / "server.properties")]
-
-    @staticmethod
-    def _java() -> list[str]:
-        return [java(), *JVM, "-cp", f"{JARS}/*"]
+        return [*in_java(), "kafka.Kafka", str(self.folder / "server.properties")]
 
     def answers(self) -> bool:
         """It says so once for each start, but a port answers earlier than it serves."""

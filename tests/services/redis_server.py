@@ -91,7 +91,7 @@ class TlsRedis(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.ca = folder / "ca.crt"
-        self._certificates(folder)
+        certificates(folder)
         (folder / "users.acl").write_text(self.ACL.format(password=PASSWORD))
         files = {"cert-file": "srv.crt", "key-file": "srv.key", "ca-cert-file": "ca.crt"}
         tls = [part for name, file in files.items() for part in (f"--tls-{name}", str(folder / file))]
@@ -103,22 +103,6 @@ class TlsRedis(Server):
 
     def _up(self) -> bool:
         return _answers(port=self.port, ssl=True, ssl_ca_certs=str(self.ca), username="admin", password=PASSWORD)
-
-    @staticmethod
-    def _certificates(folder: Path) -> None:
-        # The extensions that strict verification (Python 3.13) asks for.
-        (folder / "ext").write_text(
-            "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
-            "keyUsage=critical,digitalSignature,keyEncipherment\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-        )
-        new, usage = ["-newkey", "rsa:2048", "-nodes"], ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-        ca, sign = ["-keyout", "ca.key", "-out", "ca.crt"], ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
-        for command in (
-            ["req", "-x509", *new, "-days", "30", "-subj", "/CN=test-ca", *usage, *ca],
-            ["req", *new, "-subj", "/CN=localhost", "-keyout", "srv.key", "-out", "srv.csr"],
-            ["x509", "-req", "-in", "srv.csr", *sign, "-days", "30", "-extfile", "ext", "-out", "srv.crt"],
-        ):
-            subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
 
 
 class SentinelGroup:
@@ -206,3 +190,20 @@ class RedisCluster:
     def stop(self) -> None:
         for node in self.nodes:
             node.kill()
+
+
+def certificates(folder: Path) -> None:
+    """``ca.crt``, and ``srv.crt`` and ``srv.key`` that it signed, for this machine."""
+    # The extensions that strict verification (Python 3.13) asks for.
+    (folder / "ext").write_text(
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
+        "keyUsage=critical,digitalSignature,keyEncipherment\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
+    new, usage = ["-newkey", "rsa:2048", "-nodes"], ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    ca, sign = ["-keyout", "ca.key", "-out", "ca.crt"], ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
+    for command in (
+        ["req", "-x509", *new, "-days", "30", "-subj", "/CN=test-ca", *usage, *ca],
+        ["req", *new, "-subj", "/CN=localhost", "-keyout", "srv.key", "-out", "srv.csr"],
+        ["x509", "-req", "-in", "srv.csr", *sign, "-days", "30", "-extfile", "ext", "-out", "srv.crt"],
+    ):
+        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)

@@ -19,7 +19,7 @@ from scrapy.commands import ScrapyCommand
 from scrapy.settings import Settings
 from scrapy.settings import default_settings as scrapys_settings
 
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.commands import cron, mocra
 from mocra_scrapy.cron.config import Source, load_jobs
 from mocra_scrapy.settings import default_settings
@@ -94,7 +94,7 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
             values = {name: value for name, value in names.items() if name.isupper()}
             assert [name for name in values if not is_setting(name)] == [], f"{page.name}:\n{code}"
             options = read_options(Settings(values), "docs")
-            open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+            open_by_role(options.backends)
         else:
             strict = f"import warnings\nwarnings.simplefilter('error')\n{code}"
             done = warm.run([sys.executable, "-c", strict], tmp_path, 150)

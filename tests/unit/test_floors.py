@@ -34,7 +34,8 @@ TABLE: dict[str, set[str]] = {
     "backends.memory": {"interfaces", "backends.embedded"},
     "backends.redis": {"interfaces"},
     "backends.kafka": set(),
-    "backends": {"interfaces", "backends.memory", "backends.redis"},
+    "backends.composite": {"interfaces", "backends.kafka"},
+    "backends": {"interfaces", "backends.memory", "backends.redis", "backends.composite"},
     # the rooms
     "engine": set(),
     "codec": {"interfaces", "settings"},
@@ -45,6 +46,7 @@ TABLE: dict[str, set[str]] = {
     "control": {"interfaces", "runtime", "settings", "coordination"},
     "events": {"interfaces", "settings", "backends", "backends.kafka", "runtime"},
     "feeds": {"runtime"},
+    "sessions": {"interfaces", "coordination", "settings", "codec", "engine", "runtime"},
     "pipelines": {
         "interfaces",
         "settings",

@@ -17,7 +17,9 @@ workers.
 ``circuits.py``              what the breaker knows; ``judging.py``: its rules
 ``wakeups.py``               who is to be woken
 ``runs.py``                  how a run begins, is seeded and ends
-``exchange.py``              a worker's whole turn
+``exchange.py``              a worker's whole turn; ``reclaiming.py``: what dead workers held
+``logged_exchange.py``       the same where a log keeps the requests; ``feeding.py``: what comes from it;
+                             ``log.py``: what is known of it
 ``cache.py``                 one namespace of the cache
 ===========================  ====================================================================
 """

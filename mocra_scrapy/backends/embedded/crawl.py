@@ -19,6 +19,7 @@ from mocra_scrapy.backends.embedded.circuits import Circuits
 from mocra_scrapy.backends.embedded.dead_letters import DeadLetterTable
 from mocra_scrapy.backends.embedded.dictionaries import Dictionaries
 from mocra_scrapy.backends.embedded.fingerprints import FingerprintFilter
+from mocra_scrapy.backends.embedded.log import Log
 from mocra_scrapy.backends.embedded.slots import Item, Slots, item_of
 from mocra_scrapy.backends.embedded.stalls import Stalls
 from mocra_scrapy.backends.embedded.throttle import Throttle
@@ -29,8 +30,6 @@ from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 #: Entries that one call promotes, reclaims, or looks at among the suspects, at most.
 BUDGET = 100
-#: Seconds for which the last call of a worker that died is remembered, in case that it repeats it.
-REMEMBER = 3600.0
 
 T = TypeVar("T")
 
@@ -57,7 +56,8 @@ class StoredCrawl:
         self.begun = 0.0  # by the wall's clock
         self.seen = FingerprintFilter()
         self.budgets = Budgets({}, self.seen.discard)
-        self.slots = Slots(self.budgets.withdraw)
+        self.log = Log()
+        self.slots = Slots(self.withdraw)
         self.throttle = Throttle.in_memory()
         self.circuits = Circuits()
         self.stalls = Stalls()
@@ -76,7 +76,7 @@ class StoredCrawl:
         return CrawlState(self.run, self.finished, self.seeding, born=self.born if self.run else 0)
 
     def size(self) -> QueueSize:
-        leased = sum(len(worker.held) for worker in self.workers.values())
+        leased = sum(worker.holds for worker in self.workers.values())
         return QueueSize(self.pending, len(self.delayed), leased, len(self.dead), len(self.seen))
 
     @property
@@ -89,7 +89,7 @@ class StoredCrawl:
         """
         if self.stalls.doomed:
             return 0.0
-        instants = [worker.expires for worker in self.workers.values() if worker.held]
+        instants = [worker.expires for worker in self.workers.values() if worker.holds]
         if self.delayed:
             instants.append(self.delayed[0][0])
         released = self.slots.turns.next_release()
@@ -149,17 +149,18 @@ class StoredCrawl:
             return None
         worker.expires = now - 0.001  # as others see it: the past
         self.wakeups.wake_hungry()
-        return len(worker.held)
+        return worker.holds
 
-    def leave(self, name: str, isolate_after: int) -> int:
+    def leave(self, name: str, options: QueueOptions, now: float) -> int:
         """*name* signs off; how many entries it gave back."""
         worker = self.workers.get(name)
         given = 0
         if worker is not None:
-            given = len(worker.held)
+            given = worker.holds
             while worker.held:
-                self.give_back(worker.held.popitem()[1], isolate_after)
-            self._forget(worker)
+                self.give_back(worker.held.popitem()[1], options.isolate_after)
+            self.end_transit(worker, given, now, options)
+            self.forget_worker(worker)
         self.dead_workers.pop(name, None)
         if given or (worker is not None and self.pending):
             self.wakeups.wake_hungry()  # permits of its are free, too
@@ -177,7 +178,7 @@ class StoredCrawl:
             if worker.expires < now:
                 self.throttle.rules.forget(worker.name)
 
-    def _forget(self, worker: Worker) -> None:
+    def forget_worker(self, worker: Worker) -> None:
         del self.workers[worker.name]
         self.throttle.forget(worker.name)
         self.slots.turns.open_all()
@@ -195,6 +196,28 @@ class StoredCrawl:
     def put_delayed(self, item: Item, due: float) -> None:
         if not self.stalls.takes(item):
             heappush(self.delayed, (due, next(self._numbers), item))
+
+    def line_up(self, item: Item, due: float, now: float, lifo: bool) -> bool:
+        """Line *item* up as one that comes for the first time, at *due*; whether it may be had now."""
+        if due > now:
+            self.put_delayed(item, due)
+        else:
+            self.put_new(item, lifo)
+        return due <= now
+
+    def end_transit(self, worker: Worker, most: int, now: float, options: QueueOptions) -> int:
+        """Line up what *worker* has on its way to a log, *most* at most; how many."""
+        tokens = list(worker.transit)[: max(0, most)]
+        for token in tokens:
+            self.line_up(*worker.transit.pop(token), now, options.lifo)
+        return len(tokens)
+
+    def withdraw(self, item: Item) -> bool:
+        """Whether *item*, which waited, is gone now: a budget of it is used up that no waiting mends."""
+        is_gone = self.budgets.withdraw(item)
+        if is_gone:
+            self.log.note(item)
+        return is_gone
 
     def give_back(self, item: Item, isolate_after: int) -> None:
         """Put *item* first in line; a suspect to where suspects wait."""
@@ -228,7 +251,7 @@ class StoredCrawl:
         """Whether nothing of *slot* is stored, as far as can be told without a search: what is
         delayed may be of it.
         """
-        held = any(item.list_name == slot for worker in self.workers.values() for item in worker.held.values())
+        held = any(item.list_name == slot for worker in self.workers.values() for item in worker.items())
         return not (held or self.delayed or self.slots.knows(slot) or self.throttle.permits.get(slot))
 
     def give_up(self, slot: str, why: str, now: float) -> None:
@@ -258,6 +281,7 @@ class StoredCrawl:
         while doomed and number < most:
             item = doomed.popleft()
             self.budgets.waits(item, -1)
+            self.log.note(item)
             why = self.stalls.given_up[names_of(item.list_name)[0]]
             self.dead.add(item, ("stalled", why), "", now=now, wall=wall, most=max_dead, hand_outs=item.lost)
             number += 1
@@ -271,55 +295,13 @@ class StoredCrawl:
             promoted += 1
         return promoted
 
-    def reclaim(self, now: float, wall: float, options: QueueOptions) -> tuple[int, int]:
-        """Take from dead workers what they hold, :data:`BUDGET` entries at most: how many went
-        back, how many were given up.
-
-        A worker of which something is left stays the owner of the rest until that is taken, too.
-        """
-        while self.dead_workers and next(iter(self.dead_workers.values()))[0] <= now:
-            self.dead_workers.popitem(last=False)
-        back = up = 0
-        for worker in sorted((w for w in self.workers.values() if w.expires < now), key=lambda w: w.expires):
-            while worker.held and back + up < BUDGET:
-                token = next(reversed(worker.held))  # newest first, so that the oldest ends up first in line
-                item = worker.drop(token)
-                assert item is not None
-                worker.lost = True
-                if self._lost_with(worker.name, item, now, wall, options):
-                    back += 1
-                else:
-                    up += 1
-            if worker.held:
-                break
-            self._forget(worker)
-            if worker.lost or worker.last is not None:
-                self.dead_workers[worker.name] = (now + REMEMBER, worker)
-        return back, up
-
-    def _lost_with(self, name: str, item: Item, now: float, wall: float, options: QueueOptions) -> bool:
-        """Count one more hand-out of *item* that was lost; whether it goes on (``False``: it is a
-        dead letter).
-        """
-        if item.first is None:
-            item.first = wall
-        hand_outs = item.lost + 1
-        if hand_outs >= options.max_deliveries:
-            subject = "1 worker died while it" if hand_outs == 1 else f"{hand_outs} workers died while they"
-            detail = f"{subject} held it, the last one: {name}"
-            self.dead.add(item, ("deliveries", detail), name, now=now, wall=wall, most=options.max_dead)
-            return False
-        item.lost = hand_outs
-        self.give_back(item, options.isolate_after)
-        return True
-
     def take_suspect(self, allowed: Callable[[str], T | None]) -> tuple[Item, T] | None:
         """The next suspect of a list that *allowed* lets go, and what that answered. Those passed
         over go to the end of their line.
         """
         for _ in range(min(BUDGET, len(self.suspects))):
             item = self.suspects.popleft()
-            if self.budgets.withdraw(item):
+            if self.withdraw(item):
                 continue
             answer = allowed(item.list_name)
             if answer is not None:

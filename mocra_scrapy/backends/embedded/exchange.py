@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from mocra_scrapy.backends.embedded.crawl import StoredCrawl
 from mocra_scrapy.backends.embedded.permits import come_down
+from mocra_scrapy.backends.embedded.reclaiming import reclaim
 from mocra_scrapy.backends.embedded.runs import move
 from mocra_scrapy.backends.embedded.slots import Item, Room, item_of
 from mocra_scrapy.backends.embedded.stalls import MOST
@@ -43,15 +44,16 @@ def exchange(
     want: int = 0,
     bounds: Bounds = UNBOUNDED,
     positions: Mapping[str, bytes] = NOWHERE,
+    turn: Turn | None = None,
 ) -> Exchange:
-    """The call number *call* of *worker*, or its answer once more.
+    """The call number *call* of *worker*, or its answer once more. *turn*: of another kind than usual.
 
     Raises:
         ValueError: the number is smaller than the last one; nothing was changed but the worker's
             lease.
     """
     numbers = [None if entry.fingerprint is None else fingerprint_number(entry.fingerprint) for entry in push]
-    turn = _Turn(crawl, options, worker, now, wall)
+    turn = turn or Turn(crawl, options, worker, now, wall)
     if turn.is_repeated(call):
         return turn.answer()
     turn.begin(call)
@@ -68,7 +70,7 @@ def exchange(
     return turn.answer()
 
 
-class _Turn:
+class Turn:
     """One call, in steps. Those that free something for others answer how much: entries, and
     permits that others ask for.
     """
@@ -123,14 +125,16 @@ class _Turn:
             done.stored.append(new)
             if new and entry.budgets:
                 crawl.budgets.accept(entry.budgets, again=entry.again)
-            if new and entry.delay > 0:
-                crawl.put_delayed(item_of(entry, number), self._now + entry.delay)
-            elif new:
-                crawl.put_new(item_of(entry, number), self._options.lifo)
-                ready += 1
+            if new:
+                ready += self._store(entry, number)
         if any(done.stored):
             crawl.reopen()
         return ready
+
+    def _store(self, entry: Entry, number: int | None) -> bool:
+        """What is new; whether it may be had now."""
+        due = self._now + entry.delay if entry.delay > 0 else self._now
+        return self._crawl.line_up(item_of(entry, number), due, self._now, self._options.lifo)
 
     def move(self, positions: Mapping[str, bytes]) -> None:
         """Of sources that were read so far."""
@@ -188,7 +192,7 @@ class _Turn:
         """Delays that are over, workers that are dead."""
         done = self._done
         promoted = self._crawl.promote(self._now, self._options.lifo)
-        done.reclaimed, done.given_up = self._crawl.reclaim(self._now, self._wall, self._options)
+        done.reclaimed, done.given_up = reclaim(self._crawl, self._now, self._wall, self._options)
         return promoted + done.reclaimed
 
     def bury_stalled(self, want: int) -> None:

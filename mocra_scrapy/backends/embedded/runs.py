@@ -54,6 +54,7 @@ def _begin(crawl: StoredCrawl, options: QueueOptions) -> None:
     if not crawl.run:
         crawl.born += 1
         crawl.positions.clear()
+        crawl.log.clear()
     crawl.budgets.clear()
     if not (crawl.run and options.keep_seen):
         crawl.seen.clear()  # without a record it is nobody's

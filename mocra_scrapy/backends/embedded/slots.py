@@ -55,6 +55,20 @@ class Item:
         return not self.rank & 1
 
 
+class LoggedItem(Item):
+    """An entry that came from a log: its *origin* is a partition and an offset."""
+
+    __slots__ = ("origin",)
+    origin: tuple[str, int]
+
+
+def logged_item(item: Item, origin: tuple[str, int]) -> LoggedItem:
+    """*item*, new, as one that came from a log."""
+    logged = LoggedItem(item.body, item.list_name, item.rank)
+    logged.origin, logged.budgets = origin, item.budgets
+    return logged
+
+
 def item_of(entry: Entry, number: int | None = None) -> Item:
     """*entry* as it is stored, without its delay; *number*: of its fingerprint."""
     item = Item(entry.body, list_of(entry), rank_of(entry))

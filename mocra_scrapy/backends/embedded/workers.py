@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mocra_scrapy.backends.embedded.slots import Item
@@ -21,6 +22,8 @@ class Answered:
         more: whether the next call finds something at once.
         lost, reclaimed, given_up, stalled, refused, withdrawn, positioned, stale: as in
             :class:`~mocra_scrapy.models.Exchange`.
+        transit: for each push its token in transit; ``moved``, ``taken``, ``lined_up``: as ``moved``,
+            ``taken`` and ``kept`` in :class:`~mocra_scrapy.models.LogAnswer`.
     """
 
     call: int
@@ -42,6 +45,10 @@ class Answered:
     withdrawn: list[Withdrawn] = field(default_factory=list)
     positioned: bool = False
     stale: set[int] = field(default_factory=set)
+    transit: list[str | None] = field(default_factory=list)
+    moved: list[bool] = field(default_factory=list)
+    taken: list[bool] = field(default_factory=list)
+    lined_up: list[bool] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -53,6 +60,7 @@ class Worker:
         held: what it holds by token, the oldest hand-out first.
         suspect: token of the suspect among these.
         lost: something was taken from it since its last call.
+        transit: what it has on its way to a log, by token, and when that is due; the oldest first.
         last: its last call.
         asked: when it last asked for permits of what is parked.
     """
@@ -62,8 +70,20 @@ class Worker:
     held: dict[str, Item] = field(default_factory=dict)
     suspect: str | None = None
     lost: bool = False
+    transit: dict[str, tuple[Item, float]] = field(default_factory=dict)
     last: Answered | None = None
     asked: float = -math.inf
+
+    @property
+    def holds(self) -> int:
+        """How many entries it holds, those in transit included."""
+        return len(self.held) + len(self.transit)
+
+    def items(self) -> Iterator[Item]:
+        """All of these."""
+        yield from self.held.values()
+        for item, _ in self.transit.values():
+            yield item
 
     def drop(self, token: str) -> Item | None:
         """Take *token* from it; ``None``: it does not hold it (any more)."""

@@ -19,8 +19,16 @@ REFUSED = {
     "metadata.broker.list": "the URL says where the brokers are",
     "transactional.id": "batches are no transactions",
     "delivery.report.only.error": "an item is stored when its delivery was reported",
-    "group.id": "no group is joined here",
-    "enable.auto.commit": "no group is joined here",
+    "group.id": "a crawl's workers have a group of their own, and nobody else joins one",
+    "group.instance.id": "all workers have the same settings, and no two may have the same name",
+    "group.protocol": "MOCRA_KAFKA_GROUP_PROTOCOL says it",
+    "partition.assignment.strategy": "MOCRA_KAFKA_GROUP_PROTOCOL says it",
+    "session.timeout.ms": "MOCRA_KAFKA_SESSION_TIMEOUT says it",
+    "heartbeat.interval.ms": "MOCRA_KAFKA_SESSION_TIMEOUT says it",
+    "enable.auto.commit": "an offset is committed when all before it is finished",
+    "enable.auto.offset.store": "an offset is committed when all before it is finished",
+    "auto.offset.reset": "what is not there any more is told, and not passed over",
+    "enable.partition.eof": "the end of a crawl is found by it",
     "plugin.library.paths": "it loads foreign code",
 }
 #: What may be said as well, and must have one of these values.
@@ -37,15 +45,18 @@ class KafkaAddress:
     bootstrap: brokers to ask first, as ``host:port,host:port``.
     options: for the client; may hold a password, so they are never shown.
     subject: the setting that gave the URL.
+    prefix: what names of topics and groups begin with; ``None``: the URL has none.
     """
 
     bootstrap: str
     options: Mapping[str, Any]
     subject: str
+    prefix: str | None = None
 
 
-def read_address(subject: str, url: str, options: Mapping[str, Any]) -> KafkaAddress:
-    """``kafka://host:port,host:port``, given by setting *subject*.
+def read_address(subject: str, url: str, options: Mapping[str, Any], *, takes_prefix: bool = False) -> KafkaAddress:
+    """``kafka://host:port,host:port``, given by setting *subject*; where it *takes_prefix*, followed by
+    ``/prefix``.
 
     Raises:
         ConfigurationError: it is none, or an option can't be.
@@ -60,10 +71,17 @@ def read_address(subject: str, url: str, options: Mapping[str, Any]) -> KafkaAdd
             f'Set {OPTIONS} = {{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": …,'
             ' "sasl.password": …}',
         )
-    hosts = [_host(subject, host.strip()) for host in rest.rstrip("/").split(",")]
+    place, prefix = rest.rstrip("/"), None
+    if takes_prefix and "/" in place:
+        place, _, prefix = place.partition("/")
+        if "/" in prefix or "?" in prefix or not prefix:
+            raise ConfigurationError(
+                subject, f"{prefix!r} is no prefix", f"Write kafka://host:9092/prefix, and options into {OPTIONS}"
+            )
+    hosts = [_host(subject, host.strip()) for host in place.split(",")]
     for name, value in options.items():
         _check_option(name, value)
-    return KafkaAddress(",".join(hosts), dict(options), subject)
+    return KafkaAddress(",".join(hosts), dict(options), subject, prefix)
 
 
 def _host(subject: str, host: str) -> str:

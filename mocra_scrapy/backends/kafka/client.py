@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.backends.kafka.address import OPTIONS, KafkaAddress
@@ -46,13 +45,14 @@ class Ears:
 
     Attributes:
         down: no broker can be reached, as it seems.
+        fatal: why the client does nothing any more.
     """
 
     def __init__(self, address: KafkaAddress) -> None:
         self._address = address
         self._refused: ConfigurationError | None = None
         self._trouble = ""
-        self.down = False
+        self.down, self.fatal = False, ""
 
     def clear(self) -> None:
         """What was heard is of the past."""
@@ -74,11 +74,12 @@ class Ears:
     def config(self) -> dict[str, Any]:
         """For a client that is listened to."""
         # Nothing of librdkafka's goes to standard error: an outage would be a line a second.
-        heard = {"error_cb": self._error, "logger": self, "log_level": 6}
+        heard = {"error_cb": self.error, "logger": self, "log_level": 6}
         ours = {"client.id": CLIENT, "reconnect.backoff.max.ms": 1000}
         return {**ours, **self._address.options, "bootstrap.servers": self._address.bootstrap, **heard}
 
-    def _error(self, error: KafkaError) -> None:
+    def error(self, error: KafkaError) -> None:
+        """What a client says of itself."""
         from confluent_kafka import KafkaError as Codes
 
         text = shortened(error.str())
@@ -92,6 +93,8 @@ class Ears:
             )
         elif error.code() == Codes._ALL_BROKERS_DOWN:
             self.down = True
+        elif error.fatal():
+            self.fatal = text
         else:
             self._trouble = text
 
@@ -111,8 +114,9 @@ def shortened(text: str) -> str:
     return _AFTER.sub("", _WHERE.sub("", text)).strip()
 
 
-def make_producer(address: KafkaAddress, ears: Ears) -> Producer:
+def make_producer(address: KafkaAddress, ears: Ears, given: Mapping[str, Any] | None = None) -> Producer:
     """One whose messages are stored by all in-sync replicas, and not twice by what it repeats itself.
+    *given*: more options, where the project has none.
 
     Raises:
         ConfigurationError: librdkafka does not take an option; names it.
@@ -121,47 +125,9 @@ def make_producer(address: KafkaAddress, ears: Ears) -> Producer:
 
     promised = {"enable.idempotence": True, "acks": "all"}
     try:
-        return Producer({**ears.config(), **promised})
+        return Producer({**(given or {}), **ears.config(), **promised})
     except (KafkaException, TypeError, ValueError) as error:
-        raise _no_option(error) from error
-
-
-def check_topic(address: KafkaAddress, ears: Ears, topic: str, setting: str, stopped: Callable[[], bool]) -> int:
-    """How many partitions *topic* has, which may be written. Nobody creates it by asking.
-
-    Args:
-        setting: that names the topic.
-        stopped: whether nobody waits for it any longer.
-
-    Raises:
-        ConfigurationError: there is no such topic, it may not be written, the password is wrong.
-        BackendUnavailable: no broker answers.
-    """
-    from confluent_kafka import KafkaException, TopicCollection
-    from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
-
-    ears.clear()
-    try:
-        admin = AdminClient(ears.config())
-    except (KafkaException, TypeError, ValueError) as error:
-        raise _no_option(error) from error
-    asked = admin.describe_topics(
-        TopicCollection([topic]), include_authorized_operations=True, request_timeout=PATIENCE
-    )
-    answer, began = asked[topic], time.monotonic()
-    while not answer.done():
-        admin.poll(LOOK)
-        waited = time.monotonic() - began
-        if ears.refused is not None or stopped() or waited > PATIENCE or (ears.down and waited > DOWN):
-            raise ears.unavailable()
-    try:
-        found = answer.result()
-    except KafkaException as error:
-        raise meaning(error.args[0], topic, setting, ears) from error
-    allowed = found.authorized_operations
-    if allowed is not None and AclOperation.WRITE not in allowed:
-        raise _not_allowed(topic, setting)
-    return len(found.partitions)
+        raise no_option(error) from error
 
 
 def meaning(error: KafkaError, topic: str, setting: str, ears: Ears) -> MocraError:
@@ -176,7 +142,7 @@ def meaning(error: KafkaError, topic: str, setting: str, ears: Ears) -> MocraErr
             "Create it, with the partitions and the replication that you want: kafka-topics.sh --create",
         )
     if code in (Codes.TOPIC_AUTHORIZATION_FAILED, Codes.CLUSTER_AUTHORIZATION_FAILED):
-        return _not_allowed(topic, setting)
+        return not_allowed(topic, setting)
     if code in (Codes.TOPIC_EXCEPTION, Codes.POLICY_VIOLATION):
         return ConfigurationError(setting, f"topic {topic!r}: {shortened(error.str())}", "Name another topic")
     unavailable = ears.unavailable()
@@ -185,13 +151,13 @@ def meaning(error: KafkaError, topic: str, setting: str, ears: Ears) -> MocraErr
     return BackendUnavailable(f"topic {topic!r}: {shortened(error.str())}")
 
 
-def _not_allowed(topic: str, setting: str) -> ConfigurationError:
+def not_allowed(topic: str, setting: str) -> ConfigurationError:
     return ConfigurationError(
         setting, f"this user may not write to topic {topic!r}", "Grant it WRITE and DESCRIBE: kafka-acls.sh --producer"
     )
 
 
-def _no_option(error: Exception) -> ConfigurationError:
+def no_option(error: Exception) -> ConfigurationError:
     found = error.args[0] if error.args else error
     text = found.str() if hasattr(found, "str") else str(found)
     return ConfigurationError(OPTIONS, shortened(text).rstrip("."), "librdkafka's CONFIGURATION.md has its options")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.backends.kafka.address import OPTIONS, KafkaAddress
-from mocra_scrapy.backends.kafka.client import LOOK, Ears, check_topic, make_producer, meaning, shortened
+from mocra_scrapy.backends.kafka.admin import check_topic
+from mocra_scrapy.backends.kafka.client import LOOK, Ears, make_producer, meaning, shortened
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer

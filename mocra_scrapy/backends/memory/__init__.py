@@ -7,7 +7,8 @@ over them.
 ===================  =============================================================================
 ``store.py``         what is stored, by crawl
 ``wakeups.py``       workers that sleep
-``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``
+``queue.py``         :class:`MemoryRequestQueue`; its parts ``dead_letters.py``, ``dictionaries.py``,
+                     ``logged.py``
 ``limiter.py``       :class:`MemoryRateLimiter`
 ``breaker.py``       :class:`MemoryBreaker`
 ``stalls.py``        :class:`MemoryStalls`, slots that fail
@@ -60,6 +61,7 @@ from mocra_scrapy.interfaces import (
 )
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
 from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models.backends import Abilities
 
 _named: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
 
@@ -78,8 +80,8 @@ class MemoryBackend:
     Not for several threads: whoever shares a name shares an event loop's thread.
     """
 
-    shared = False
-    durable = False
+    abilities = Abilities(events=True, window=True)
+    shared, durable = abilities.shared, abilities.durable
 
     def __init__(
         self,

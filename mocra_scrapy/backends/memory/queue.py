@@ -13,8 +13,9 @@ from mocra_scrapy.backends.embedded import runs
 from mocra_scrapy.backends.embedded.exchange import exchange
 from mocra_scrapy.backends.memory.dead_letters import MemoryDeadLetters
 from mocra_scrapy.backends.memory.dictionaries import MemoryDictionaries
+from mocra_scrapy.backends.memory.logged import MemoryLog
 from mocra_scrapy.backends.memory.store import MemoryCrawl
-from mocra_scrapy.interfaces import IImmediateQueue
+from mocra_scrapy.interfaces import IImmediateQueue, ILoggedQueue
 from mocra_scrapy.models import (
     NOWHERE,
     UNBOUNDED,
@@ -37,8 +38,8 @@ from mocra_scrapy.models import (
 from mocra_scrapy.models.entries import fingerprint_number, names_of
 
 
-@implementer(IImmediateQueue)
-class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
+@implementer(IImmediateQueue, ILoggedQueue)
+class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries, MemoryLog):
     """One crawl's queue.
 
     Args:
@@ -70,7 +71,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         return runs.join(self._crawl, self.options, worker, now=self._clock(), wall=self._wall(), job=job)
 
     async def close_worker(self, worker: str) -> int:
-        return self._crawl.leave(worker, self.options.isolate_after)
+        return self._crawl.leave(worker, self.options, self._clock())
 
     async def declare_dead(self, worker: str) -> int | None:
         return self._crawl.declare_dead(worker, self._clock())
@@ -178,7 +179,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
     async def workers(self) -> Sequence[WorkerInfo]:
         now = self._clock()
         everybody = sorted(self._crawl.workers.values(), key=lambda worker: worker.name)
-        return [WorkerInfo(worker.name, worker.expires - now, len(worker.held)) for worker in everybody]
+        return [WorkerInfo(worker.name, worker.expires - now, worker.holds) for worker in everybody]
 
     async def peek(self, limit: int = 10) -> Sequence[Entry]:
         items = islice(chain(self._crawl.slots, self._crawl.suspects), max(0, limit))
@@ -194,7 +195,7 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries):
         alive = [] if force else self._crawl.living(now, by)
         if not alive:
             self._crawl.clear()
-        return [WorkerInfo(worker.name, worker.expires - now, len(worker.held)) for worker in alive]
+        return [WorkerInfo(worker.name, worker.expires - now, worker.holds) for worker in alive]
 
     async def clear(self) -> None:
         self._crawl.clear()

@@ -41,6 +41,7 @@ from mocra_scrapy.interfaces import (
 )
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
 from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models.backends import Abilities
 
 
 @implementer(IBackend, IEventStreams, IProxyPools)
@@ -54,8 +55,8 @@ class RedisBackend:
         redacted: the URL without secrets, for logs.
     """
 
-    shared = True
-    durable = True
+    abilities = Abilities(events=True, window=True, shared=True, durable=True)
+    shared, durable = abilities.shared, abilities.durable
 
     def __init__(self, url: str, *, prefix: str, options: Mapping[str, object], redacted: str) -> None:
         self.url = redacted

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mocra_scrapy.models import Budgeting, BudgetLimits, BudgetState, Exchange, Withdrawn
+from mocra_scrapy.models import Budgeting, BudgetLimits, BudgetState, Exchange, LogAnswer, Withdrawn
 from mocra_scrapy.models.budgets import COUNTED
 
 #: What a push is answered with that the first of :data:`~mocra_scrapy.models.budgets.COUNTED` refused.
@@ -29,9 +29,11 @@ class ShardBudgeting(Budgeting):
 
 @dataclass(frozen=True, slots=True)
 class BlockAnswer(Exchange):
-    """An answer of one of several shards that has something to say of blocks.
+    """An answer of one of several shards that has something to say of blocks, or one where a log keeps
+    the requests.
 
     Attributes:
+        log: what it says of transit.
         waiting: places of pushes that were neither stored nor refused.
         needed: name, number of these that count for it, and how it stands on this shard.
         used_up: name -> what the other shards have to learn.
@@ -40,6 +42,7 @@ class BlockAnswer(Exchange):
     waiting: Sequence[int] = ()
     needed: Sequence[Any] = ()
     used_up: Mapping[bytes, Any] = field(default_factory=dict)
+    log: LogAnswer | None = None
 
 
 def pack_budgeting(said: Budgeting) -> Mapping[str, Any]:

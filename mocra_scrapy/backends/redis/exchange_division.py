@@ -9,87 +9,21 @@ from dataclasses import dataclass, field, replace
 
 from mocra_scrapy.backends.redis.budget_blocks import BudgetBlocks
 from mocra_scrapy.backends.redis.budgets_wire import BlockAnswer
+from mocra_scrapy.backends.redis.exchange_parts import (
+    Part,
+    divide,
+    gather_flags,
+    gather_log,
+    gather_refused,
+    gather_stale,
+)
 from mocra_scrapy.backends.redis.exchange_wire import STEPS, ShardTurn
+from mocra_scrapy.backends.redis.log_wire import joined_log, log_of, logged
 from mocra_scrapy.backends.redis.shards import Shards, gather_all
-from mocra_scrapy.models import LEASED_BYTES, Bounds, Budgeting, Entry, Exchange, Lease, QueueSize
+from mocra_scrapy.models import LEASED_BYTES, Bounds, Budgeting, Exchange, Lease, LogAnswer, LogTurn, QueueSize
 
 #: Asks one shard: worker, number of the script's call, shard, what it is asked.
 Ask = Callable[[str, int, int, ShardTurn], Awaitable[Exchange]]
-
-
-@dataclass(slots=True)
-class Part:
-    """What one shard is asked; ``at`` lists remember where each piece stood in the caller's
-    sequences.
-    """
-
-    turn: ShardTurn
-    push_at: list[int] = field(default_factory=list)
-    ack_at: list[int] = field(default_factory=list)
-    release_at: list[int] = field(default_factory=list)
-    bury_at: list[int] = field(default_factory=list)
-
-
-def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
-    """What each shard has to store and to settle. Shard 0 always takes part: the crawl's record is
-    there.
-    """
-    places: dict[int, tuple[list[int], list[int], list[int], list[int]]] = {0: ([], [], [], [])}
-
-    def places_of(shard: int) -> tuple[list[int], list[int], list[int], list[int]]:
-        return places.setdefault(shard, ([], [], [], []))
-
-    for i, entry in enumerate(turn.push):
-        places_of(shards.of(entry.slot))[0].append(i)
-    for which, leases in ((1, turn.ack), (2, turn.release), (3, [burial.lease for burial in turn.bury])):
-        for i, lease in enumerate(leases):
-            places_of(lease.shard)[which].append(i)
-    parts = {
-        shard: Part(
-            ShardTurn(
-                [_on(shard, turn.push[i]) for i in at[0]],
-                [turn.ack[i] for i in at[1]],
-                [turn.release[i] for i in at[2]],
-                [turn.bury[i] for i in at[3]],
-            ),
-            *at,
-        )
-        for shard, at in places.items()
-    }
-    parts[0].turn.positions = turn.positions
-    return parts
-
-
-def _on(shard: int, entry: Entry) -> Entry:
-    """What *shard* is told of *entry*: whose parent is on another one it can't know."""
-    return entry if entry.parent is None or entry.parent.shard == shard else replace(entry, parent=None)
-
-
-def gather_flags(parts: Mapping[int, Part], answers: Mapping[int, Exchange], turn: ShardTurn) -> list[list[bool]]:
-    """Stored, acked, released, buried, kept: in the order in which they were given to :func:`divide`."""
-    flags = [[False] * len(given) for given in (turn.push, turn.ack, turn.release, turn.bury, turn.bury)]
-    for shard, part in parts.items():
-        answer = answers[shard]
-        for out, at, got in (
-            (flags[0], part.push_at, answer.stored),
-            (flags[1], part.ack_at, answer.acked),
-            (flags[2], part.release_at, answer.released),
-            (flags[3], part.bury_at, answer.buried),
-            (flags[4], part.bury_at, answer.kept),
-        ):
-            for i, flag in zip(at, got, strict=True):
-                out[i] = flag
-    return flags
-
-
-def gather_refused(parts: Mapping[int, Part], answers: Mapping[int, Exchange]) -> Mapping[int, str]:
-    """Which pushes a budget refused, by their places in what was given to :func:`divide`."""
-    return {part.push_at[i]: which for shard, part in parts.items() for i, which in answers[shard].refused.items()}
-
-
-def gather_stale(parts: Mapping[int, Part], answers: Mapping[int, Exchange]) -> frozenset[int]:
-    """Which pushes had lost their parent, in the same way."""
-    return frozenset(part.push_at[i] for shard, part in parts.items() for i in answers[shard].stale)
 
 
 @dataclass(slots=True)
@@ -145,7 +79,7 @@ class DividedExchanges:
             named += [self._blocks.home(name) for name in (*said.spent, *said.changed)]
             await self._blocks.tell_changes(said)
         for shard in (*holding, *known.shares, *named):
-            parts.setdefault(shard, Part(ShardTurn()))
+            parts.setdefault(shard, Part(ShardTurn(log=None if turn.log is None else LogTurn())))
         for shard, part in parts.items():
             part.turn.want = known.shares.get(shard, 0)
             part.turn.most_bytes = LEASED_BYTES // max(1, len(known.shares))
@@ -162,7 +96,8 @@ class DividedExchanges:
         first: dict[int, Exchange] = {}
         waits = said is not None and self._blocks.may_wait(turn.push)
         if waits or (going and pushing and len(pushing | going) > 1):
-            pushes = {s: ShardTurn(push=parts[s].turn.push, bounds=parts[s].turn.bounds) for s in pushing}
+            hold = turn.log and LogTurn(turn.log.hold)
+            pushes = {s: ShardTurn(push=parts[s].turn.push, bounds=parts[s].turn.bounds, log=hold) for s in pushing}
             first = await self._pushed(known, worker, pushes, said, heard)
             for s in pushing:
                 parts[s].turn.push = ()
@@ -178,7 +113,8 @@ class DividedExchanges:
         known.answers.clear()
         merged = self._merged(gather_flags(parts, answers, turn), answers)
         refused, stale = gather_refused(parts, answers), gather_stale(parts, answers)
-        return replace(merged, refused=refused, stale=stale) if refused or stale else merged
+        merged = replace(merged, refused=refused, stale=stale) if refused or stale else merged
+        return merged if turn.log is None else logged(merged, gather_log(parts, answers, turn, turn.log))
 
     async def _pushed(
         self,
@@ -201,7 +137,10 @@ class DividedExchanges:
             needed = {s: one.needed for s, (one, _) in waiting.items()}
             entries = {s: [pushes[s].push[i] for i in places] for s, (_, places) in waiting.items()}
             told = await self._blocks.drawn(needed, entries, said, is_last=step == STEPS - 2)
-            again = {s: ShardTurn(push=some, bounds=Bounds(budgets=told[s])) for s, some in entries.items()}
+            again = {
+                s: ShardTurn(push=some, bounds=Bounds(budgets=told[s]), log=pushes[s].log)
+                for s, some in entries.items()
+            }
             late = await self._ask_all(known, worker, first + step, again)
             heard += late.values()
             for s, now in late.items():
@@ -236,6 +175,9 @@ class DividedExchanges:
             answer = await self._ask(worker, number, shard, turn)
             known.answers[number, shard] = answer
             settled = sum(answer.acked) + sum(answer.released) + sum(answer.buried)
+            if turn.log is not None:
+                log = log_of(answer)
+                settled += sum(log.moved) + sum(log.kept) - sum(lease is not None for lease in log.transit)
             held = self._held.setdefault(worker, {})
             held[shard] = max(0, held.get(shard, 0) + len(answer.leases) - settled)
             self._sizes[shard] = answer.size
@@ -281,12 +223,18 @@ def _filled(before: Exchange, places: Sequence[int], now: Exchange) -> Exchange:
         stored[place] = is_stored
     refused.update({places[i]: which for i, which in now.refused.items()})
     stale = before.stale.union(places[i] for i in now.stale)
-    return replace(_joined(before, now), stored=stored, refused=refused, stale=stale)
+    both = replace(_joined(before, now), stored=stored, refused=refused, stale=stale)
+    if log_of(now).transit:
+        transit = list(log_of(before).transit)
+        for place, lease in zip(places, log_of(now).transit, strict=True):
+            transit[place] = lease
+        both = logged(both, LogAnswer(transit))
+    return both
 
 
 def _joined(first: Exchange, second: Exchange) -> Exchange:
     """The answers of one shard to the two steps of a call."""
-    return replace(
+    both = replace(
         second,
         stored=first.stored,
         lost=first.lost or second.lost,
@@ -300,3 +248,4 @@ def _joined(first: Exchange, second: Exchange) -> Exchange:
         stale=first.stale,
         withdrawn=(*first.withdrawn, *second.withdrawn),
     )
+    return logged(both, joined_log(first, second)) if isinstance(second, BlockAnswer) and second.log else both

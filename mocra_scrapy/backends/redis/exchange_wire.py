@@ -18,6 +18,7 @@ from typing import Any
 import msgpack
 
 from mocra_scrapy.backends.redis.budgets_wire import open_refused, open_withdrawn, pack_budgeting, with_blocks
+from mocra_scrapy.backends.redis.log_wire import ORIGIN, pack_log, with_log
 from mocra_scrapy.backends.redis.rules_wire import packed
 from mocra_scrapy.exceptions import BackendCorrupted
 from mocra_scrapy.models import (
@@ -32,6 +33,7 @@ from mocra_scrapy.models import (
     Exchange,
     Job,
     Lease,
+    LogTurn,
     QueueOptions,
     QueueSize,
     Seeding,
@@ -106,6 +108,8 @@ def open_tag(body: bytes) -> tuple[tuple[str, ...], bytes]:
         return (), body
     length = int.from_bytes(body[1:3], "big")
     _, *names = _text(body[3 : 3 + length]).split(BETWEEN)
+    if names and names[-1].startswith(ORIGIN):
+        del names[-1]
     return tuple(names), body[3 + length :]
 
 
@@ -126,6 +130,7 @@ class ShardTurn:
     bounds: Bounds = UNBOUNDED
     most_bytes: int = LEASED_BYTES
     positions: Mapping[str, bytes] = field(default_factory=dict)
+    log: LogTurn | None = None
 
 
 def burial_argument(burial: Burial) -> list[Any]:
@@ -190,6 +195,8 @@ def pack_turn(
         asked["bury"] = [burial_argument(burial) for burial in turn.bury]
     if turn.positions:
         asked["positions"] = dict(turn.positions)
+    if turn.log is not None:
+        pack_log(turn.log, asked)
     if turn.bounds is not UNBOUNDED:
         _pack_bounds(turn.bounds, asked)
     return packed(asked)
@@ -262,8 +269,8 @@ def _leases(
     return leases
 
 
-def open_answer(raw: Any, number: int, shard: int) -> Exchange:
-    """What ``exchange.lua`` of one shard answered to call *number*."""
+def open_answer(raw: Any, number: int, shard: int, turn: ShardTurn) -> Exchange:
+    """What ``exchange.lua`` of one shard answered to call *number*, by which it was told *turn*."""
     try:
         told = msgpack.unpackb(raw, raw=True, strict_map_key=False)
         due, groups = told.get(b"due"), told.get(b"groups")
@@ -302,7 +309,8 @@ def open_answer(raw: Any, number: int, shard: int) -> Exchange:
             b"positioned" in told,
             _stale(told.get(b"stored", b"")),
         )
-        return with_blocks(answer, told)
+        answer = with_blocks(answer, told)
+        return with_log(answer, told, turn.log, turn.push, number=number, shard=shard) if turn.log else answer
     except (LookupError, ValueError, TypeError, AttributeError, struct.error, msgpack.UnpackException) as error:
         raise BackendCorrupted(f"the exchange script gave an answer that can't be read: {error}") from error
 

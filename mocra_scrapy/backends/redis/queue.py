@@ -28,12 +28,13 @@ from mocra_scrapy.backends.redis.exchange_wire import (
     pack_turn,
 )
 from mocra_scrapy.backends.redis.inspection import RedisQueueInspection
+from mocra_scrapy.backends.redis.logged import RedisLog
 from mocra_scrapy.backends.redis.reset import RedisReset
 from mocra_scrapy.backends.redis.rules_wire import UNKNOWN_RULES, open_rules, pack_own, packed
 from mocra_scrapy.backends.redis.shards import REOPEN_CRAWL, Shards, gather_all
 from mocra_scrapy.backends.redis.wakeups import Wakeups
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.interfaces import IRequestQueue
+from mocra_scrapy.interfaces import ILoggedQueue
 from mocra_scrapy.models import (
     NOWHERE,
     UNBOUNDED,
@@ -61,8 +62,8 @@ LETTERS = 1000
 LOOK, END, TIDY = (load_script(f"finish_{verb}") for verb in ("look", "end", "tidy"))
 
 
-@implementer(IRequestQueue)
-class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
+@implementer(ILoggedQueue)
+class RedisRequestQueue(RedisLog, RedisDictionaries, RedisQueueInspection, RedisReset):
     """One crawl's queue.
 
     Args:
@@ -155,13 +156,13 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             await self.finish(worker)
 
     async def close_worker(self, worker: str) -> int:
-        isolate = str(self.options.isolate_after)
+        isolate, lifo = str(self.options.isolate_after), str(int(self.options.lifo))
 
         async def leave(shard: int) -> int:
             given = 0
             while True:
                 some, left = await self._shards.run(
-                    LEAVE, shard, worker, isolate, str(int(shard == 0)), self._shards.channel
+                    LEAVE, shard, worker, isolate, str(int(shard == 0)), self._shards.channel, lifo
                 )
                 given += int(some)
                 if not int(left):
@@ -201,9 +202,12 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         bounds: Bounds = UNBOUNDED,
         positions: Mapping[str, bytes] = NOWHERE,
     ) -> Exchange:
+        turn = ShardTurn(push, ack, release, bury, want, bounds, positions=positions)
+        return await self._exchange(worker, call, turn)
+
+    async def _exchange(self, worker: str, call: int, turn: ShardTurn) -> Exchange:
         if not self._shards.count:
             await self._shards.known()
-        turn = ShardTurn(push, ack, release, bury, want, bounds, positions=positions)
         if self._shards.count == 1:  # nothing to divide, and one answer is the answer
             answer = await self._ask(worker, STEPS * call + STEPS - 1, 0, turn)
         else:
@@ -211,7 +215,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             written = sum(answer.buried) + answer.given_up + answer.stalled
             if written and answer.size.dead > self.options.max_dead:
                 await self.drop_oldest(written)
-            for kind in {burial.kind for burial, kept in zip(bury, answer.kept, strict=True) if kept}:
+            for kind in {burial.kind for burial, kept in zip(turn.bury, answer.kept, strict=True) if kept}:
                 await self.drop_responses(kind)
         if answer.state.finished and answer.size.unfinished:
             # Somebody stored something after the end, on another shard than the record's: the run
@@ -228,7 +232,7 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
             argument = pack_turn(turn, rules, worker, number, control=control, own=own)
             answer = await self._shards.run(EXCHANGE, shard, argument)
             if answer != UNKNOWN_RULES:
-                return open_answer(answer, number, shard)
+                return open_answer(answer, number, shard, turn)
             own = self._own  # the shard lost them, or took this worker for dead: nothing was done yet
 
     async def budgets(self, kind: str = "") -> Sequence[BudgetState]:
@@ -244,6 +248,11 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
     # ------------------------------------------------------------------ the end
 
     async def finish(self, worker: str) -> Finish:
+        return await self._finish(worker, None)
+
+    async def _finish(self, worker: str, moves: int | None) -> Finish:
+        """*moves*: what must not have changed, see :meth:`finish_logged`."""
+
         async def look(shard: int) -> list[int]:
             return [int(n) for n in await self._shards.run(LOOK, shard)]
 
@@ -251,6 +260,8 @@ class RedisRequestQueue(RedisDictionaries, RedisQueueInspection, RedisReset):
         # anywhere, and nothing was left.
         before = await self._shards.everywhere(look)
         if any(sum(shard[:3]) for shard in before):
+            return Finish.BUSY
+        if moves is not None and sum(shard[6] for shard in before) != moves and not (await self.state()).finished:
             return Finish.BUSY
         if len(before) > 1 and before != await self._shards.everywhere(look):
             return Finish.BUSY

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ async def opened_backend(
         ConfigurationError: the backend is private, or can't be used.
         BackendUnavailable: nobody answered in time.
     """
-    backend = open_backend(options.backend, prefix=options.key_prefix, options=options.redis_options)
+    backend = open_by_role(options.backends)
     if not (backend.shared or private):
         raise ConfigurationError(
-            "MOCRA_BACKEND",
+            options.backends.queue_setting,
             f"{backend.url} keeps everything inside the process that crawls; there is nothing to look at",
             "Use a Redis URL, as in -s MOCRA_BACKEND=redis://localhost",
         )

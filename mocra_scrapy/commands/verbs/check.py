@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from scrapy.commands import ScrapyCommand
 
 from mocra_scrapy.commands.verbs.control import FINE, WRONG, with_backend
 from mocra_scrapy.commands.verbs.crawl_names import crawl_named
+from mocra_scrapy.exceptions import MocraError
+from mocra_scrapy.models.backends import scheme_of
+from mocra_scrapy.settings.backends import read_backends
 from mocra_scrapy.settings.crawl import read_options
 
 if TYPE_CHECKING:
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 class verb:  # noqa: N801 - the name by which scrapy mocra finds it
     """Compare what is counted of a crawl with what is stored of it, and find what nobody would
-    reach. Exit code 1 when something differs.
+    reach; of a queue on Kafka its topics, too. Exit code 1 when something differs.
     """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -50,7 +54,25 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
             else:
                 print("\n".join(told(crawl, state, audit, options.fix)))
 
-        return with_backend(command, use) or code
+        return max(_topics(command, options), with_backend(command, use) or code)
+
+
+def _topics(command: ScrapyCommand, options: argparse.Namespace) -> int:
+    """Of a queue on Kafka; the exit code."""
+    assert command.settings is not None
+    from mocra_scrapy.backends.kafka.admin import Admin
+    from mocra_scrapy.commands.verbs import kafka
+
+    try:
+        if scheme_of(read_backends(command.settings).queue) != "kafka":
+            return FINE
+        log = kafka.log_of(command.settings, options.crawl)
+        lines, code = ([], FINE) if log is None else kafka.told(Admin(log.address), log)
+    except MocraError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return WRONG
+    print("\n".join(lines), file=sys.stderr if options.json else sys.stdout)
+    return code
 
 
 def told(crawl: str, state: CrawlState, audit: Audit, fix: bool) -> list[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import in_a_thread
 from mocra_scrapy.backends.kafka.address import read_address
-from mocra_scrapy.backends.kafka.client import LOOK, Ears, check_topic, make_producer, meaning, need_client
+from mocra_scrapy.backends.kafka.admin import check_topic
+from mocra_scrapy.backends.kafka.client import LOOK, Ears, make_producer, meaning, need_client
 from mocra_scrapy.events.sink import Refused
 from mocra_scrapy.exceptions import ConfigurationError
 

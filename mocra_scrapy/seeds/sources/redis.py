@@ -34,7 +34,7 @@ class Servers:
             ConfigurationError: it is no Redis.
         """
         url = source.options.get("url") or self._default
-        if url is None or url == self._mocra.options.backend:
+        if url is None or url == self._mocra.options.backends.server:
             backend: Any = self._mocra.backend
         else:
             backend = self._opened.get(url)

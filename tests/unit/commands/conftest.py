@@ -13,5 +13,5 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
     """One that counts as shared, and is there for the whole test."""
     made = MemoryBackend()
     monkeypatch.setattr(MemoryBackend, "shared", True)
-    monkeypatch.setattr(backend_session, "open_backend", lambda *_, **__: made)
+    monkeypatch.setattr(backend_session, "open_by_role", lambda *_: made)
     return made

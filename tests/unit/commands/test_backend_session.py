@@ -19,6 +19,7 @@ def test_no_other_command_opens_a_backend() -> None:
     for path in others:
         text = path.read_text(encoding="utf-8")
         assert "open_backend(" not in text, path
+        assert "open_by_role(" not in text, path
         assert "store.open(" not in text, path
 
 

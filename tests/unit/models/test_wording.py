@@ -19,7 +19,7 @@ UNCOUNTED = re.compile(rf"(?:%d|\}}) (?:more |other )?(?:{NOUNS})\b")
 MANY = {
     "commands/verbs/site.py": "about so many pages: an estimate",
     "commands/verbs/cron_change.py": "a verb: a job runs",
-    "backends/embedded/crawl.py": "1 has words of its own beside it",
+    "backends/embedded/reclaiming.py": "1 has words of its own beside it",
 }
 
 

@@ -19,7 +19,7 @@ NAMES = [name for name in dir(default_settings) if name.startswith("MOCRA_")]
 def test_defaults_are_accepted() -> None:
     options = read_options(Settings(), "books")
     assert options.crawl == "scrapybot:books", "outside of every project"
-    assert options.backend == "memory://"
+    assert options.backends.queue == "memory://"
     assert options.prefetch == options.concurrency == 16
     assert options.queue.lifo, "Scrapy's default: last in first out"
     assert options.queue.isolate_after == 2

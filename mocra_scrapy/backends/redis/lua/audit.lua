@@ -61,7 +61,7 @@ end
 local function look_at_workers()
     local held, lost = 0, 0
     for i = 3, #ARGV do
-        local n = #workers.tokens_of(ARGV[i])
+        local n = workers.held_by(ARGV[i])
         held = held + n
         if n > 0 and not workers.ends_at(ARGV[i]) then
             lost = lost + 1

@@ -1,19 +1,21 @@
 -- uses: lazy journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
--- uses: stalled budgets withdrawing leasing limited unlimited suspects reclaiming settling
+-- uses: stalled budgets withdrawing leasing limited unlimited suspects reclaiming settling transit
 -- A worker's whole turn on one shard, see IRequestQueue.exchange. ARGV[1], packed: a map, its fields are those of pack_rules
 -- and pack_turn in exchange_wire.py; lists and maps that are empty are missing, in the answer too. push: {slot, rank, delay
 -- ms, {fingerprint or '', body, ...}, names of budgets or false, 1 when they come again, their parent's token} each, of which
 -- the last ones may be missing; budgets: see budgets.begin; bury: {token, reason, detail, 1 when a replay puts back another
 -- body, that body, the last part of a letter, then, where it has one, kind and response} each; rules: digest of the worker's;
 -- own: these, where it was asked for them, see rules.learn; unused: {names, booking} each, see lib/departures.lua; wanted:
--- names of which it wants a permit for what does not come from here; positions: name -> bytes, on the shard with the record.
+-- names of which it wants a permit for what does not come from here; positions: name -> bytes, on the shard with the record;
+-- log: 1 where a log keeps the requests, then hold: 1 when what is pushed is in transit; moved, keep: tokens of such; at: for
+-- each of moved {partition, offset} or false.
 -- -> packed map: stored, acked, released, buried, kept: strings of 0 and 1 (stored: a to e for a budget that refused, - where
 -- the parent is gone); groups: {slot, rank, {item, ...}} of leases, in order; size: {pending, delayed, leased, dead, seen};
 -- due: ms until next_due or -1; state: see lib/crawl.lua; lost; reclaimed; given_up; stalled; departs: for each lease 0 or
 -- what is booked, and now: us; permits: name -> number; crowded: names; held: name -> us; silence: ms; tried: slots whose
 -- leases are probes; rules: version of those in force; rule_sets: how many, where they differ; positioned: 1 when positions
 -- moved; withdrawn, bodies: see lib/withdrawing.lua; needed, used_up: see lib/budgets.lua, and stored has a ` for what waits
--- for a block
+-- for a block; moved, taken, lined_up: of transit, as acked
 local call, note, text, now = redis.call, journal.note, meta.text, meta.now
 local asked = cmsgpack.unpack(ARGV[1])
 local worker, key = asked.worker, workers.key_of(asked.worker)
@@ -77,15 +79,11 @@ local function answer()
     local size, mine, held, tried = sizes(asked.dead_ttl), nil, nil, {}
     if asked.throttled then
         mine = {}
+        local is_any_changed = leases.count > 0 and throttle.is_there(throttle.LIVE)
         for _, group in ipairs(leases.groups) do
-            local slot, _, some = unpack(group)
-            if some then
-                for _, name in ipairs(throttle.names_of(slot)) do mine[name] = permits.of(name, worker).mine end
-            end
-        end
-        for _, group in ipairs(leases.groups) do
-            local slot = throttle.names_of(group[1])[1]
-            if group[3] and throttle.limit_of(slot).is_tried then tried[#tried + 1] = slot end
+            local names = group[3] and throttle.names_of(group[1]) or {}
+            for _, name in ipairs(names) do mine[name] = permits.of(name, worker).mine end
+            if is_any_changed and names[1] and throttle.limit_of(names[1]).is_tried then tried[#tried + 1] = names[1] end
         end
         for _, name in ipairs(asked.wanted or {}) do mine[name] = permits.of(name, worker).mine end
         for name, n in pairs(mail.permits) do mine[name] = n end
@@ -103,7 +101,8 @@ local function answer()
         silence = meta.silence, tried = #tried > 0 and tried or nil, rules = rules.open().version,
         rule_sets = rules.different() > 1 and rules.different() or nil, needed = done.needed, used_up = done.used_up,
         withdrawn = done.withdrawn, bodies = done.withdrawn and #withdrawing.bodies > 0 and withdrawing.bodies or nil,
-        positioned = done.positioned,
+        positioned = done.positioned, moved = done.moved, taken = done.taken,
+        lined_up = done.lined_up,
     })
 end
 
@@ -175,7 +174,10 @@ local function push()  -- with lifo to the front, but for those of start()
                 local item = '\0' .. items.wrap(entries[i + 1], names and (again == 1 and '-' or '') .. fp .. tail)
                 if names then budgets.accept(names, again == 1) end
                 meta.seq = meta.seq + 1
-                if delay > 0 and not stalled.why_of(slot) then
+                if asked.hold then
+                    transit.hold(asked.number, rank, slot, delay > 0 and now + delay or 0, item)
+                    events = events - 1  -- nobody gets it
+                elseif delay > 0 and not stalled.why_of(slot) then
                     local member = string.format('%014x', meta.seq) .. items.place(rank, slot, item)
                     call('ZADD', DELAYED, text(now + delay), member)
                     meta.is_quiet = false
@@ -189,6 +191,7 @@ local function push()  -- with lifo to the front, but for those of start()
     end
     done.stored, done.needed = table.concat(flags), lazy.is_made(budgets) and budgets.needed() or nil
     filter.grow(ttl)
+    if asked.hold then transit.save(worker) end
 end
 
 local function promote()  -- what has become due, a limited number a call
@@ -288,6 +291,7 @@ return journal.whole(function()
     push()
     if asked.positions and crawl.move(worker, asked.positions) then done.positioned = 1 end
     if asked.control == 1 and events > 0 then crawl.reopen() end  -- a push after the end opens the run again
+    if asked.moved or asked.keep then events = events + transit.settle(asked, done) end
     events = events + settling(asked, own, done)
     promote()
     reclaim()

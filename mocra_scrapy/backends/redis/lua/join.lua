@@ -1,4 +1,4 @@
--- uses: journal meta crawl filter budgets workers rules permits
+-- uses: journal meta crawl filter budgets workers rules permits log
 -- A worker announces itself on one shard. ARGV: worker, lease ms, '1' on shard 0, run (0 on shard 0: it decides), keep_seen,
 -- shards (negative: no wish, this many if the crawl is new), digest of its rules, channel, its rules, packed, see rules.learn;
 -- on other shards than 0: born, '1' when shard 0 said that the run begins now; on shard 0: digest of the job or '', the job
@@ -37,6 +37,7 @@ local function join()
     local is_other = meta.run ~= run and (meta.run > 0 or begins)
     if is_orphan or (is_other and not keep_seen) then filter.drop() end
     if is_orphan or is_other then budgets.drop() end
+    if is_orphan then log.drop() end
     meta.run, meta.born = run, born
     workers.renew(worker, lease)
     local version = rules.open().version

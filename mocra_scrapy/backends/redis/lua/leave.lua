@@ -1,7 +1,8 @@
--- uses: journal meta crawl budgets workers rules
--- A worker signs off this shard, at most 200 entries a call. ARGV: worker, isolate_after, '1' on shard 0, channel
+-- uses: journal meta crawl budgets workers rules transit
+-- A worker signs off this shard, at most 200 entries a call. ARGV: worker, isolate_after, '1' on shard 0, channel, lifo
 -- -> {given back, 1 when some are left}
 local call, worker, isolate_after, control, channel = redis.call, ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
+local lifo = tonumber(ARGV[5])
 local MOST = 200
 
 local function leave()
@@ -13,7 +14,9 @@ local function leave()
         journal.note('HSET', key, tokens[i], placed)
         workers.give_back(placed, isolate_after)
     end
-    local some_left = #tokens > given
+    local in_transit, more = transit.give_back(worker, MOST - given, lifo)
+    local some_left = #tokens > given or more
+    given = given + in_transit
     if not some_left then
         rules.forget(worker)
         if control then crawl.vacate_seeding(worker) end

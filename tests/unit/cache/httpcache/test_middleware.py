@@ -20,7 +20,7 @@ from mocra_scrapy.cache.httpcache import flights
 from mocra_scrapy.downloadermiddlewares.httpcache import HttpCacheMiddleware
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.runtime import Mocra
-from mocra_scrapy.settings.httpcache import POLICY, STORAGE, read_httpcache
+from mocra_scrapy.settings.httpcache import POLICY, STORAGE
 
 URL = "http://a.test/page"
 OURS = {"HTTPCACHE_ENABLED": True, "HTTPCACHE_POLICY": POLICY, "HTTPCACHE_STORAGE": STORAGE}
@@ -248,28 +248,3 @@ async def test_our_storage_below_scrapys_policies(desk: Callable[..., Desk]) -> 
     assert await done(one.middleware.process_request(failed)) is None
     one.middleware._finished(failed)
     assert len(one.middleware._flights) == 0
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"MOCRA_HTTPCACHE_SCOPE": "team"}, "MOCRA_HTTPCACHE_SCOPE"),
-        ({"MOCRA_HTTPCACHE_MAX_BYTES": 1}, "MOCRA_HTTPCACHE_MAX_BYTES"),
-        ({"MOCRA_HTTPCACHE_MAX_BYTES": 2**21}, "a sixteenth"),
-        ({"MOCRA_HTTPCACHE_KEEP": 0}, "MOCRA_HTTPCACHE_KEEP"),
-        ({"MOCRA_HTTPCACHE_HEURISTIC": 2}, "MOCRA_HTTPCACHE_HEURISTIC"),
-        ({"MOCRA_HTTPCACHE_NEGATIVE": {200: 5}}, "MOCRA_HTTPCACHE_NEGATIVE"),
-        ({"MOCRA_HTTPCACHE_NEGATIVE": {404: "5"}}, "MOCRA_HTTPCACHE_NEGATIVE"),
-    ],
-)
-def test_wrong_settings_are_told_before_anything_begins(settings: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says):
-        read_httpcache(get_crawler(Spider, settings).settings)
-
-
-def test_settings() -> None:
-    read = read_httpcache(
-        get_crawler(Spider, {"MOCRA_HTTPCACHE_NEGATIVE": '{"404": 5}', "HTTPCACHE_EXPIRATION_SECS": 9}).settings
-    )
-    assert (read.negative, read.keep, read.shared) == ({404: 5.0}, 9.0, True)
-    assert read.namespace("shop:x", "shop", "books") == "spider:shop:books"

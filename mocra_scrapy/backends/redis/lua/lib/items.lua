@@ -5,7 +5,7 @@ local items = (function()
     local note = journal.note
     local put_in = {}  -- key, how it is taken back, how many: flat, for there are many of them
 
-    local function place(rank, slot, item) return text(rank) .. ':' .. #slot .. ':' .. slot .. item end
+    local function place(rank, slot, item) return text(rank) .. ':' .. text(#slot) .. ':' .. slot .. item end
 
     local function unplace(placed)  -- -> rank, slot, item
         local rank, length, at = string.match(placed, '^(-?%d+):(%d+):()')
@@ -14,6 +14,7 @@ local items = (function()
     end
 
     local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
+    local ORIGIN = 30  -- what the last part of a tag begins with that is no name, see log.lua
 
     local function is_tagged(item)
         local sent = string.byte(item)
@@ -87,13 +88,13 @@ local items = (function()
         return math.min(n, math.max(1, math.ceil((most_bytes - bytes) / (bytes / count))))
     end
 
-    local last_rank  -- from which was taken last
+    local last_rank, last_key  -- the list from which was taken last
 
     local function pop(rank, slot, n, hand)  -- -> how many; less than n: its list is empty, or the answer is full
         local key, given = list_key(rank, slot), 0
-        last_rank = rank
+        last_rank, last_key = rank, key
         while given < n do
-            local asked = likely(n - given)
+            local asked = n == 1 and 1 or likely(n - given)
             local got = call('LPOP', key, text(asked))
             if not got then return given end
             note(push_back, key, got, 1)
@@ -105,7 +106,7 @@ local items = (function()
                     return given
                 end
                 if hand(slot, rank, item) ~= false then  -- else it is gone
-                    spend(item)
+                    bytes, count = bytes + #item, count + 1
                     given = given + 1
                 end
             end
@@ -117,11 +118,11 @@ local items = (function()
     -- Takes up to n items of a slot, best rank first, and gives each to hand(slot, rank, item). Keeps the index exact; its
     -- next turn is the caller's. -> how many; whether it has more: nil, if it is one of many, until find_out()
     local function take(slot, n, hand, is_one_of_many)
-        if is_full() then return 0, true end
+        if full or stopped then return 0, true end
         local index, left = prefix .. 'i:' .. slot, n
         local best = not (is_one_of_many and none_ranked) and tonumber(call('ZRANGE', index, '0', '0')[1] or nil) or nil
         local tried = false  -- 0 and 1
-        while left > 0 and not is_full() do
+        while left > 0 and not (full or stopped) do
             if best and (best > 1 or tried) then
                 left = left - pop(best, slot, left, hand)
                 -- Its list is empty: the next of the index may stand above 0 and 1, or below.
@@ -133,7 +134,7 @@ local items = (function()
             elseif tried then break
             else
                 left = left - pop(1, slot, left, hand)
-                if left > 0 and not is_full() then left = left - pop(0, slot, left, hand) end
+                if left > 0 and not (full or stopped) then left = left - pop(0, slot, left, hand) end
                 tried = true
             end
         end
@@ -142,7 +143,7 @@ local items = (function()
         if left > 0 and not stopped then return n - left, false end
         if best then return n - left, true end
         if not is_one_of_many or left > 0 or is_indexed(last_rank) then return n - left, has_more(slot) end
-        taken[#taken + 1], last_lists[#last_lists + 1] = slot, list_key(last_rank, slot)
+        taken[#taken + 1], last_lists[#last_lists + 1] = slot, last_key
         return n, nil
     end
 
@@ -175,7 +176,8 @@ local items = (function()
             local length, names, number = struct.unpack('>H', string.sub(item, at + 1, at + 2)), {}, nil
             if length == 0 then return nil end
             for part in string.gmatch(string.sub(item, at + 3, at + 2 + length), '[^\31]*') do
-                if not number then number = part elseif part ~= '' then names[#names + 1] = part end
+                if not number then number = part
+            elseif part ~= '' and string.byte(part) ~= ORIGIN then names[#names + 1] = part end
             end
             return number, names
         end

@@ -17,20 +17,14 @@ local lazy = (function()
 
     local function is_made(one) return getmetatable(one) ~= UNMADE end
 
-    local REST = {}
-
-    function REST.__index(one, name)
-        local make = rawget(one, 1)
-        one[1] = nil
+    local function open_rest(one, name)
+        local make = getmetatable(one)[1]
         setmetatable(one, nil)
         for key, value in pairs(make()) do one[key] = value end
         return one[name]
     end
 
-    local function with_rest(one, make)
-        one[1] = make
-        return setmetatable(one, REST)
-    end
+    local function with_rest(one, make) return setmetatable(one, {make, __index = open_rest}) end
 
     return {library = library, is_made = is_made, with_rest = with_rest}
 end)()

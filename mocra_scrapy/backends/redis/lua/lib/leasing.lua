@@ -27,7 +27,7 @@ local leasing = (function()
         return false, false
     end
 
-    local function add(slot, rank, item)  -- false: it is gone
+    local function add_what_stays(slot, rank, item)  -- false: it is gone
         return not withdraw(slot, item) and leases.add(slot, rank, item)
     end
 
@@ -38,13 +38,14 @@ local leasing = (function()
             for name in pairs(permits.yielded) do pass_over(name) end
         end
         withdraws = asked.budgets ~= nil
+        if withdraws then leasing.add = add_what_stays end
         leasing.any_stalled = not meta.is_quiet and redis.call('EXISTS', meta.prefix .. 'stalled') == 1
     end
 
     leasing = {
         departs = {}, crowded = {}, passed_over = passed_over, skipped = 0, given = {}, begin = begin, pass_over = pass_over,
         missing = missing, withdrawn = withdrawn, withdraw = withdraw, why_stalled = why_stalled, take_stalled = take_stalled,
-        add = add,
+        add = leases.add,
     }
     return leasing
 end)()

@@ -15,9 +15,12 @@ local limited = lazy.library(function()
 
     local function close(member) closed[member], leasing.skipped = true, leasing.skipped + 1 end
 
+    local next_at  -- when one more departs of the names that were allowed last, until one does
+
     local function depart(names)  -- books one departure, for the lease that comes next
         for i = #departs + 1, leases.count do departs[i] = 0 end  -- those before it go at once
-        departs[leases.count + 1] = departures.book(names)
+        departs[leases.count + 1] = departures.book(names, next_at)
+        next_at = nil
     end
 
     local function held_until(name, at)  -- when what waits for the name is looked at, if nothing departs before `at`
@@ -34,20 +37,21 @@ local limited = lazy.library(function()
     end
 
     local function count_in(asked, names, n)
-        for _, name in ipairs(names) do asked.loads[name] = (asked.loads[name] or 0) + n end
+        local loads = asked.loads
+        for i = 1, #names do loads[names[i]] = (loads[names[i]] or 0) + n end
         permits.grant(names, asked.worker, asked.loads)
     end
 
     -- How many entries of a list this worker may have now, and the name for which it has to wait if none for anybody.
     -- is_plan: see departures.fits.
-    local function allowed(asked, names, most, is_plan)
+    local function allowed(asked, names, most, is_paced, is_plan)
         for _, name in ipairs(names) do
             if blocked[name] then return 0, name end
             if passed_over[name] then return 0 end
         end
-        local horizon, is_free = now_us + asked.lookahead, throttle.is_free(names)
-        if not is_free then
-            local at, last = departures.departure(names)
+        local horizon, at, last = now_us + asked.lookahead, nil, nil
+        if is_paced or not throttle.is_free(names) then
+            at, last = departures.departure(names)
             if at > horizon then
                 blocked[last] = held_until(last, at - asked.lookahead)
                 return 0, last
@@ -66,13 +70,15 @@ local limited = lazy.library(function()
             blocked[taken] = turns.parked_now()
             return 0, taken
         end
-        most = math.min(room, most)
-        if most > 1 and not is_free and throttle.is_paced(names) then return departures.fits(names, most, horizon, is_plan) end
+        if room < most then most = room end
+        next_at = at
+        if most > 1 and is_paced then return departures.fits(names, most, horizon, is_plan) end
         return most
     end
 
-    local function score_of(asked, name, is_parked)  -- in ready, of what waits for it, when it has just been served
-        local at = throttle.is_free({name}) and now_us or departures.departure({name})
+    local function score_of(asked, names, is_parked)  -- in ready, of what waits for one name that has just been served
+        local name = names[1]
+        local at = throttle.is_free(names) and now_us or departures.departure(names)
         if at > now_us + asked.lookahead then return held_until(name, at - asked.lookahead) end
         return is_parked and permits.is_taken(name, asked.worker) and turns.parked_now() or now_us
     end
@@ -88,7 +94,8 @@ local limited = lazy.library(function()
     local are_many, some_stay  -- lists of this round; whether any that gave something may give more at once
 
     local function place_again(asked, list)
-        local score = throttle.names_of(list)[2] and now_us or score_of(asked, list, parked[list])
+        local names = throttle.names_of(list)
+        local score = names[2] and now_us or score_of(asked, names, parked[list])
         some_stay = some_stay or score <= now_us
         turns.place_later(list, score)
     end
@@ -96,7 +103,7 @@ local limited = lazy.library(function()
     local function end_round(asked)
         if are_many then
             local more, empty = items.find_out()
-            for _, list in ipairs(empty) do turns.remove(list) end
+            turns.remove_all(empty)
             for _, list in ipairs(more) do place_again(asked, list) end
         end
         turns.place_all()
@@ -104,7 +111,8 @@ local limited = lazy.library(function()
 
     -- gate: the name behind whose gate it stands, or nil. -> whether it gave something; whether it stays where it is
     local function serve(asked, list, since, gate, most, is_parked)
-        local is_given_up, some_left = leasing.take_stalled(list, asked)
+        local is_given_up, some_left
+        if leasing.any_stalled then is_given_up, some_left = leasing.take_stalled(list, asked) end
         if is_given_up then
             if not some_left then turns.leave(list, since, gate) end
             return false, some_left
@@ -112,7 +120,7 @@ local limited = lazy.library(function()
         local names = throttle.names_of(list)
         local is_paced = throttle.is_paced(names)
         if is_paced and #names > 1 then most = 1 end  -- what others under the same scope may have next is not all this list's
-        local n, name = allowed(asked, names, most, true)
+        local n, name = allowed(asked, names, most, is_paced, true)
         if n == 0 then
             if name then wait_for(list, since, gate, name) end
             return false, not name
@@ -127,7 +135,7 @@ local limited = lazy.library(function()
         elseif not gate then
             parked[list] = is_parked
             if has_more then place_again(asked, list) end  -- else it is not known, see end_round
-        elseif score_of(asked, gate, true) ~= now_us then turns.served(list, gate)
+        elseif score_of(asked, {gate}, true) ~= now_us then turns.served(list, gate)
         else turns.step_out(list, since, gate) end
         return got > 0, false
     end
@@ -147,7 +155,8 @@ local limited = lazy.library(function()
     local function serve_gate(asked, name, most)  -- -> looks
         local gate = turns.gate_of(name)
         fetch({name})
-        local n, waits = allowed(asked, {name}, most)
+        local is_paced = throttle.is_paced({name})
+        local n, waits = allowed(asked, {name}, most, is_paced)
         local is_given_up = leasing.why_stalled(name)
         if is_given_up then n = most end  -- its lists don't depart, they are buried
         if n == 0 then
@@ -161,7 +170,7 @@ local limited = lazy.library(function()
             return 1
         end
         fetch(lists)
-        local has_served, each = false, throttle.is_paced({name}) and 1 or math.ceil(n / #lists)
+        local has_served, each = false, is_paced and 1 or math.ceil(n / #lists)
         for i, list in ipairs(lists) do
             local left = missing(asked)
             if left <= 0 or (blocked[name] and not is_given_up) then break end
@@ -170,7 +179,7 @@ local limited = lazy.library(function()
             has_served = has_served or gave
         end
         if blocked[name] then turns.place(gate, blocked[name])
-        elseif has_served then turns.place(gate, score_of(asked, name, true)) end
+        elseif has_served then turns.place(gate, score_of(asked, {name}, true)) end
         return #lists
     end
 
@@ -188,12 +197,14 @@ local limited = lazy.library(function()
         return found
     end
 
-    -- {list or gate, since when it waits, its name if it is parked} each, in order; whether nobody else stands in line
+    -- {list or gate, since when it waits, its name if it is parked, the gate's name} each, in order; whether nobody else
+    -- stands in line
     local function next_ones(asked, more)
         local most = missing(asked) + leasing.skipped
         local some, line = {}, turns.line(most)
         for i = 1, #line, 2 do
-            if not closed[line[i]] then some[#some + 1] = {line[i], tonumber(line[i + 1])} end
+            local member = line[i]
+            if not closed[member] then some[#some + 1] = {member, tonumber(line[i + 1]), nil, turns.name_of_gate(member)} end
         end
         if #more > 0 then
             for _, one in ipairs(more) do some[#some + 1] = one end
@@ -231,15 +242,16 @@ local limited = lazy.library(function()
             if #some == 0 then break end
             local count = math.min(#some, missing(asked))
             for i = 1, count do
-                if not turns.name_of_gate(some[i][1]) then lists[#lists + 1] = some[i][1] end
+                if not some[i][4] then lists[#lists + 1] = some[i][1] end
             end
             fetch(lists)
             are_many = #lists > 1
             if are_many then items.expect(lists) end
             local quantum = math.ceil(missing(asked) / count)
             for i = 1, count do
-                local member, since, is_parked = unpack(some[i])
-                local left, gate = missing(asked), turns.name_of_gate(member)
+                local one = some[i]
+                local member, since, is_parked, gate = one[1], one[2], one[3], one[4]
+                local left = missing(asked)
                 if left <= 0 then break end
                 if gate then
                     looks, some_stay = looks - serve_gate(asked, gate, math.min(quantum, left)), true

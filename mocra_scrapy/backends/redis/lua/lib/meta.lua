@@ -29,8 +29,15 @@
 --   delayed          zset    '<14 hex digits>' .. placed item -> due, ms              empty
 --   workers          zset    worker -> end of its lease, ms                           it leaves or dies; an hour after
 --                                                                                     the end
---   w:<worker>       hash    token -> placed item; call: its last call, see           it leaves or dies; an hour after
---                            exchange.lua; suspect: token of the one it holds;        the end
+--   log              hash    run: for which it was said where a log begins; moves:    reset; all but moves: a record
+--                            entries that went into it; from:<partition>: where that  that is begun anew
+--                            is; at:<partition>: up to where it was fed
+--   done:<partition> set     offsets of it that are finished, '<n>' or '<first>-<n>'  told and confirmed; a later run
+--                            up to but for n; see log.lua                             begins its log
+--   w:<worker>       hash    token -> placed item; '~' and token -> ms when it is     it leaves or dies; an hour after
+--                            due, ':', placed item, of what is in transit, see        the end
+--                            transit.lua; call: its last call, see exchange.lua;
+--                            suspect: token of the one it holds;
 --                            robbed: set when something was taken from it; fades: set
 --                            while it has a time limit; mail:
 --                            packed {permits: name -> how many to come down to,
@@ -104,19 +111,37 @@ local meta = (function()
     }
     local NUMBERS = 14  -- the first so many; the others are text
     local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
-    local meta  -- what it returns
+    local stored = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}  -- as it was when the script began
+    local meta = {  -- all fields at once: a table that grows field by field is made six times
+        pending = 0, leased = 0, seq = 0, run = 0, skew = 0, filter_gen = 0, filter_level = 0, filter_split = 0, filter_count = 0,
+        filter_born = 0, heard = 0, steps = 0, born = 0, freed = 0, rules = nil, filter_old = nil, filter_doomed = nil,
+        now = 0, now_us = 0, ahead = 0, prefix = string.sub(key, 1, -5),
+        AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
+        -- Set by exchange.lua: there is none of stalled, suspect, delayed, dead and waiting. One question in place of six.
+        is_quiet = false, text = false, save = false, in_parts = false, answers_in_parts = false,
+    }
 
-    local heard  -- ms when a worker called last, before this call
-    local stored = call('HMGET', key, unpack(FIELDS))  -- as it was when the script began
+    local flat = call('HGETALL', key)
+    for i = 1, #flat, 2 do meta[flat[i]] = flat[i + 1] end
     for i = 1, #FIELDS do
-        if i <= NUMBERS then stored[i] = tonumber(stored[i] or 0) else stored[i] = stored[i] or nil end
+        local value = meta[FIELDS[i]]
+        if i > NUMBERS then stored[i] = value
+        elseif value ~= 0 then
+            value = tonumber(value)
+            stored[i], meta[FIELDS[i]] = value, value
+        end
     end
 
     -- Without a fraction and below 2^53 as an integer: that is cheaper by far than the digits of a float, and there are
     -- several for each request.
+    local texts = {}  -- many are the same: now, ranks, lengths
+
     local function text(n)
-        if n % 1 == 0 and n < 9e15 and n > -9e15 then return string.format('%d', n) end
-        return string.format('%.0f', n)
+        local known = texts[n]
+        if known then return known end
+        known = string.format(n % 1 == 0 and n < 9e15 and n > -9e15 and '%d' or '%.0f', n)
+        texts[n] = known
+        return known
     end
 
     local function restore()  -- as it was when the script began
@@ -130,8 +155,9 @@ local meta = (function()
         local args = {}
         journal.note(restore)
         -- A shard that a finished run has left, and on which nothing waits: who looks once more leaves no trace.
-        if meta.run == 0 and meta.pending == 0 and meta.leased == 0 then meta.heard = heard end
-        for i, name in ipairs(FIELDS) do
+        if meta.run == 0 and meta.pending == 0 and meta.leased == 0 then meta.heard = stored[11] end
+        for i = 1, #FIELDS do
+            local name = FIELDS[i]
             local value = meta[name]
             if value == nil and stored[i] ~= nil then call('HDEL', key, name)
             elseif value ~= stored[i] then
@@ -157,27 +183,16 @@ local meta = (function()
     end
 
     local seconds, rest = unpack(call('TIME'))
-    local steps = stored[12]
-    heard = stored[11]
-    local now_us = (tonumber(seconds) + (stored[5] + steps) / 1000) * 1000000 + tonumber(rest)
+    local heard = meta.heard  -- ms when a worker called last, before this call
+    local now_us = (tonumber(seconds) + (meta.skew + meta.steps) / 1000) * 1000000 + tonumber(rest)
     -- The server's clock was set back, or another server has taken over: time goes on from the last call. Were it only kept
     -- from going back, it would stand for as long as the step, and nothing would be leased.
     if now_us / 1000 < heard then
         local step = math.ceil(heard + 1 - now_us / 1000)  -- heard is rounded down: what was ready then is ready now
-        steps, now_us = steps + step, now_us + step * 1000
+        meta.steps, now_us = meta.steps + step, now_us + step * 1000
     end
-    meta = {
-        prefix = string.sub(key, 1, -5), AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
-        now = math.floor(now_us / 1000), now_us = now_us, text = text, save = save, in_parts = in_parts,
-        answers_in_parts = answers_in_parts,
-        -- All fields at once: a table that grows field by field is made five times.
-        pending = stored[1], leased = stored[2], seq = stored[3], run = stored[4], skew = stored[5], filter_gen = stored[6],
-        filter_level = stored[7], filter_split = stored[8], filter_count = stored[9], filter_born = stored[10],
-        heard = heard, steps = steps, born = stored[13], freed = stored[14], rules = stored[15], filter_old = stored[16],
-        filter_doomed = stored[17],
-        ahead = stored[5] + steps,  -- ms by which all this is ahead of the server's clock
-        -- Set by exchange.lua: there is none of stalled, suspect, delayed, dead and waiting. One question in place of six.
-        is_quiet = false,
-    }
+    meta.now, meta.now_us = math.floor(now_us / 1000), now_us
+    meta.ahead = meta.skew + meta.steps  -- ms by which all this is ahead of the server's clock
+    meta.text, meta.save, meta.in_parts, meta.answers_in_parts = text, save, in_parts, answers_in_parts
     return meta
 end)()

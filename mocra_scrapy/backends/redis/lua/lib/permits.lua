@@ -53,8 +53,8 @@ local permits = lazy.library(function()
         return p
     end
 
-    local function share(name, me)  -- permits that it may have now, its fair share
-        local p, concurrency = of(name, me), throttle.limit_of(name).concurrency
+    local function share(name, p)  -- permits that it may have now, its fair share. p: see of
+        local concurrency = throttle.limit_of(name).concurrency
         if concurrency == 0 then concurrency = MANY end
         if p.parties == 1 then return concurrency, concurrency end  -- nobody else is there
         local fair = math.max(1, math.floor(concurrency / p.parties))
@@ -72,8 +72,9 @@ local permits = lazy.library(function()
     -- `silently`; the name of which nobody can have more.
     local function room_for(names, me, loads, silently)
         local each, room = throttle.is_paced(names) and 1 or 2, MANY
-        for _, name in ipairs(names) do
-            local cap, fair = share(name, me)
+        for i = 1, #names do
+            local name = names[i]
+            local cap, fair = share(name, known[name] or of(name, me))
             local here = each * cap - (loads[name] or 0)
             if here <= 0 then
                 local taken = is_taken(name, me) and name or nil
@@ -81,15 +82,15 @@ local permits = lazy.library(function()
                 if not silently then permits.ask(name, me, fair) end
                 return 0, name, taken
             end
-            room = math.min(room, here)
+            if here < room then room = here end
         end
         return room
     end
 
     local function grant(names, me, loads)
         for _, name in ipairs(names) do
-            local p, cap = of(name, me), share(name, me)
-            local wanted = math.min(cap, loads[name] or 0)
+            local p, wanted = known[name] or of(name, me), loads[name] or 0
+            if wanted > p.mine then wanted = math.min(wanted, (share(name, p))) end
             if wanted > p.mine then p.total, p.mine = p.total + wanted - p.mine, wanted end
         end
     end
@@ -112,12 +113,12 @@ local permits = lazy.library(function()
     end
 
     local function save(me)
-        local set = {}
+        local set, asks = {}, is_there(ASKING)
         for name, p in pairs(known) do
             if p.mine > p.stored then
                 set[#set + 1] = name
-                set[#set + 1] = pack_holders(p.others, me, p.mine)
-                if is_there(ASKING) then call('HDEL', prefix .. 'ask:' .. name, me) end
+                set[#set + 1] = next(p.others) and pack_holders(p.others, me, p.mine) or single[p.mine] or alone(me, p.mine)
+                if asks then call('HDEL', prefix .. 'ask:' .. name, me) end
             end
         end
         meta.in_parts('HSET', PERMITS, set)
@@ -128,17 +129,22 @@ local permits = lazy.library(function()
         local names, freed, missed, confirmed, set, gone = {}, {}, 0, 0, {}, {}
         for name in pairs(numbers) do names[#names + 1] = name end
         if #names == 0 or not is_there(PERMITS) then return 0, 0 end
+        local asks, mine_alone = is_there(ASKING), alone(me, 1)
         for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
             local name = names[i]
             local n = numbers[name]
             stored[name] = raw
-            local holders = n == 0 and raw == alone(me, 1) and {[me] = 1} or holders_of(name)
-            if n < (holders[me] or 0) then
-                holders[me] = nil
-                local packed = pack_holders(holders, me, n)
+            local is_all = n == 0 and raw == mine_alone  -- as most often, where requests go one at a time
+            local holders = not is_all and holders_of(name)
+            if is_all or n < (holders[me] or 0) then
+                local packed
+                if not is_all then
+                    holders[me] = nil
+                    packed = pack_holders(holders, me, n)
+                end
                 if packed then set[#set + 1] = name; set[#set + 1] = packed else gone[#gone + 1] = name end
                 stored[name], freed[#freed + 1] = packed or false, name
-                if is_there(ASKING) and call('ZSCORE', ASKING, name) then missed = missed + 1 end
+                if asks and call('ZSCORE', ASKING, name) then missed = missed + 1 end
             end
             if mail.permits[name] and n <= mail.permits[name] then
                 mail.permits[name], yielded[name], confirmed = nil, true, confirmed + 1

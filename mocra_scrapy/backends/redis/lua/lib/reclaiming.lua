@@ -1,4 +1,4 @@
--- uses: lazy journal meta items workers dead_letters rules crawl
+-- uses: lazy journal meta items workers dead_letters rules crawl log transit
 -- What dead workers held, a limited number a call.
 local reclaiming = lazy.library(function()
     local call, note, MOST = redis.call, journal.note, 100
@@ -14,6 +14,7 @@ local reclaiming = lazy.library(function()
         if count >= asked.max_deliveries then
             local subject = count == 1 and '1 worker died while it' or count .. ' workers died while they'
             local detail = subject .. ' held it, the last one: ' .. dead
+            log.finish(item)
             dead_letters.bury(placed, count, 'deliveries', detail, dead, asked)
             done.given_up = (done.given_up or 0) + 1
         else
@@ -46,9 +47,11 @@ local reclaiming = lazy.library(function()
             local taken = math.min(#tokens, left)
             for i = 1, taken do take_from(dead, tokens[i], asked, done) end
             left = left - taken
-            if #tokens > taken then
+            local in_transit, some_left = transit.give_back(dead, left, asked.lifo)
+            if in_transit > 0 then done.reclaimed, left = (done.reclaimed or 0) + in_transit, left - in_transit end
+            if #tokens > taken or some_left then
                 if call('HSET', workers.key_of(dead), 'robbed', 1) == 1 then note('HDEL', workers.key_of(dead), 'robbed') end
-            else forget(dead, taken > 0, asked) end
+            else forget(dead, taken + in_transit > 0, asked) end
         end
         return (done.reclaimed or 0) - before
     end

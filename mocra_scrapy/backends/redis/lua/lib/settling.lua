@@ -1,4 +1,4 @@
--- uses: journal meta items workers dead_letters
+-- uses: journal meta items workers dead_letters log
 -- What a turn acknowledges, gives back and buries: settling(asked, own, done) -> how much was given back. asked is the
 -- argument of exchange.lua, own and done are as it has them.
 local settling = (function()
@@ -29,10 +29,16 @@ local settling = (function()
             return placed
         end
 
+        local function finish(placed)  -- what it came from is finished, too
+            local _, _, item = items.unplace(placed)
+            log.finish(item)
+        end
+
         local flags, given_back = {}, 0
         for i, token in ipairs(ack) do
             local is_mine = let_go(token)
             if is_mine then meta.leased = math.max(0, meta.leased - 1) end
+            if is_mine and asked.log then finish(is_mine) end
             flags[i] = is_mine and '1' or '0'
         end
         done.acked, flags = table.concat(flags), {}
@@ -54,6 +60,7 @@ local settling = (function()
             if buried[token] == nil then
                 buried[token] = let_go(token)
                 if buried[token] then meta.leased = math.max(0, meta.leased - 1) end
+                if buried[token] and asked.log then finish(buried[token]) end
             end
             local placed = buried[token]
             if placed then

@@ -1,4 +1,4 @@
--- uses: lazy journal meta items dead_letters budgets
+-- uses: lazy journal meta items dead_letters budgets log
 -- Slots that were given up, and why: what is stored of them becomes dead letters, a part with each call that leases. kept:
 -- {max_dead: how many letters, dead_ttl: ms for how long or 0}.
 local stalled = lazy.library(function()
@@ -21,7 +21,10 @@ local stalled = lazy.library(function()
     local function bury(rank, list, item, kept)
         local more = {0, '', '', '', 0, -1}
         local placed, count = items.place(rank, list, item), items.deliveries(item)
-        if items.is_tagged(item) then budgets.wait(item, -1) end
+        if items.is_tagged(item) then
+            budgets.wait(item, -1)
+            log.finish(item)
+        end
         dead_letters.write(placed, count, 'stalled', why_of(list), '', kept, nil, more)
         stalled.count = stalled.count + 1
     end

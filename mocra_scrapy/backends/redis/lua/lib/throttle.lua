@@ -35,6 +35,12 @@ local throttle = lazy.library(function()
 
     local function is_scope(name) return string.byte(name) == 64 end
 
+    -- Of these there is seldom any, so all of them are asked for at once.
+    local SELDOM = {LIVE, HOLD, FREED, prefix .. 'asking'}
+    if call('EXISTS', unpack(SELDOM)) == 0 then
+        for i = 1, #SELDOM do exists[SELDOM[i]] = false end
+    end
+
     local function is_there(key)  -- asked once a call
         local there = exists[key]
         if there == nil then

@@ -18,7 +18,7 @@ local turns = (function()
     local function gate_of(name) return GATE .. name end
 
     local function name_of_gate(member)  -- nil: it is a list
-        return string.sub(member, 1, 2) == GATE and string.sub(member, 3) or nil
+        return string.byte(member) == 31 and string.sub(member, 1, 2) == GATE and string.sub(member, 3) or nil
     end
 
     local function behind(name) return meta.prefix .. 'behind:' .. name end
@@ -36,6 +36,15 @@ local turns = (function()
 
     local function remove(member)
         if call('ZREM', READY, member) == 1 then note('ZADD', READY, 'NX', now_text, member) end
+    end
+
+    local function enter_again(members)
+        for _, member in ipairs(members) do call('ZADD', READY, 'NX', now_text, member) end
+    end
+
+    local function remove_all(members)
+        if #members > 0 then note(enter_again, members) end
+        meta.in_parts('ZREM', READY, members)
     end
 
     local none_parked = false  -- it was found out that nothing is
@@ -72,8 +81,8 @@ local turns = (function()
     end
 
     local turns = {
-        gate_of = gate_of, name_of_gate = name_of_gate, behind = behind, enter = enter, remove = remove, place = place,
-        place_later = place_later, place_all = place_all, line = line, first_parked = first_parked,
+        gate_of = gate_of, name_of_gate = name_of_gate, behind = behind, enter = enter, remove = remove, remove_all = remove_all,
+        place = place, place_later = place_later, place_all = place_all, line = line, first_parked = first_parked,
     }
     return lazy.with_rest(turns, function()  -- gates, and what is parked
         local function parked_now() return PARKED + now_us end
@@ -149,7 +158,7 @@ local turns = (function()
             return #some == MOST
         end
 
-        local function parked_of(names)  -- of what is parked: {list or gate, since when, its name}
+        local function parked_of(names)  -- of what is parked: {list or gate, since when, its name, the gate's}
             local members, out = {}, {}
             for _, name in ipairs(names) do
                 members[#members + 1] = name
@@ -158,7 +167,8 @@ local turns = (function()
             if #members == 0 then return out end
             for i, score in ipairs(meta.answers_in_parts('ZMSCORE', READY, members)) do
                 score = score and tonumber(score)
-                if is_parked(score) then out[#out + 1] = {members[i], score - PARKED, names[math.floor((i + 1) / 2)]} end
+                local name, gate = names[math.floor((i + 1) / 2)], i % 2 == 0 and names[i / 2] or nil
+                if is_parked(score) then out[#out + 1] = {members[i], score - PARKED, name, gate} end
             end
             return out
         end

@@ -46,7 +46,7 @@ local unlimited = lazy.library(function()
             end
             if are_many then
                 local more, empty = items.find_out()
-                for _, slot in ipairs(empty) do turns.remove(slot) end
+                turns.remove_all(empty)
                 for _, slot in ipairs(more) do turns.place_later(slot, meta.now_us) end
             end
             turns.place_all()

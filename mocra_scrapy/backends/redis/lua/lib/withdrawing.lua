@@ -1,4 +1,4 @@
--- uses: lazy meta items filter budgets
+-- uses: lazy meta items filter budgets log
 -- What waits and counts for a budget that is used up is gone as it would be handed out, as if it had never been stored.
 local withdrawing = lazy.library(function()
     local MOST, BODIES = 500, 3  -- of one call; of those that are shown
@@ -24,6 +24,7 @@ local withdrawing = lazy.library(function()
         local i, name = budgets.spent_of(names or {})
         if not i then return false end
         budgets.wait(item, -1)
+        log.finish(item)
         for _, one in ipairs(string.byte(number) == MINUS and {} or names) do budgets.count(one, 1, -1) end
         local fp = string.match(number, '%d+')
         if fp then filter.forget(fp) end

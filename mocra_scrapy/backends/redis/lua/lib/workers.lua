@@ -46,6 +46,14 @@ local workers = (function()
             return out
         end
 
+        local function held_by(worker)  -- how many entries, those in transit included
+            local n = 0
+            for _, field in ipairs(call('HKEYS', key_of(worker))) do
+                if string.find(field, TOKEN) or string.byte(field) == 126 then n = n + 1 end
+            end
+            return n
+        end
+
         local function give_back(placed, isolate_after)  -- as it is, first in line; a suspect to where suspects wait
             local rank, slot, item = items.unplace(placed)
             if items.is_tagged(item) then budgets.wait(item, 1) end
@@ -82,7 +90,7 @@ local workers = (function()
         end
 
         return {
-            tokens_of = tokens_of, give_back = give_back, set_free = set_free, forget = forget, wake_all = wake_all,
+            tokens_of = tokens_of, held_by = held_by, give_back = give_back, set_free = set_free, forget = forget, wake_all = wake_all,
         }
     end)
 end)()

@@ -1,0 +1,159 @@
+"""What is pushed goes into the log before the call is answered.
+
+Three steps, of which each may be the last one of this process:
+
+1. the window filters and stores what is new, *in transit*: leased to its pusher
+2. the log's brokers store it, all in-sync replicas
+3. the window lets it go, or, where the log was fed up to just there, lines it up; in the same step the
+   call's acknowledgements are settled. So a parent goes after its children are in the log.
+
+Who dies before the third step leaves entries in transit, which the window lines up when it notices. What
+was written by then is in the log as well, and is fetched twice: that is the price, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mocra_scrapy.backends.kafka.log_names import DELAYS
+from mocra_scrapy.backends.kafka.log_values import Outgoing, Written
+from mocra_scrapy.models import UNBOUNDED, Bounds, Entry, Exchange, Lease, LogAnswer, LogTurn
+from mocra_scrapy.models.wording import counted
+
+if TYPE_CHECKING:
+    from mocra_scrapy.backends.composite.backlog import Backlog
+    from mocra_scrapy.backends.kafka.log_writer import LogWriter
+    from mocra_scrapy.interfaces import ILoggedQueue
+
+logger = logging.getLogger(__name__)
+
+HOLD = LogTurn(hold=True)
+#: Numbers of the window's calls that a worker's call has.
+STEPS = 2
+
+
+@dataclass(slots=True)
+class Call:
+    """A worker's call, as far as it has come: one that failed is repeated from there.
+
+    Attributes:
+        number: its number.
+        held: what the window answered to the first step; ``None``: nothing was pushed, or not yet.
+        stored: what the third step says of the log; ``None``: the log has not all of it yet.
+    """
+
+    number: int
+    held: Exchange | None = None
+    stored: LogTurn | None = None
+    tokens: list[object] = field(default_factory=list)
+
+
+class Storing:
+    """Of one queue object.
+
+    Args:
+        window, writer: of the crawl.
+        backlog: is told what was written.
+
+    Attributes:
+        room: how many more requests the window may get at once, without being fed.
+        repeats: requests that are in the log although their pusher had been declared dead: they may
+            come twice.
+    """
+
+    def __init__(self, window: ILoggedQueue, writer: LogWriter, backlog: Backlog, crawl: str, room: int) -> None:
+        self._window, self._writer, self._backlog, self._crawl = window, writer, backlog, crawl
+        self._refused = 0
+        self.room, self.repeats = room, 0
+
+    async def store(self, worker: str, call: Call, push: Sequence[Entry], bounds: Bounds) -> None:
+        """Steps 1 and 2 of *call*.
+
+        Raises:
+            BackendUnavailable: repeat it.
+            ConfigurationError: the log can't be written, as things are.
+        """
+        first = UNBOUNDED if bounds.budgets is None else Bounds(budgets=bounds.budgets)
+        # Also when it was answered before: this renews the worker's lease, however long the log is away.
+        before = call.held
+        call.held, told = await self._window.exchange_logged(worker, STEPS * call.number, HOLD, push=push, bounds=first)
+        transit = [(lease, entry) for lease, entry in zip(told.transit, push, strict=True) if lease is not None]
+        call.tokens = [(worker, lease.shard, lease.token) for lease, _ in transit]
+        if before is not None and call.held.lost and not before.lost:  # it was taken for dead: the window has them
+            call.stored = LogTurn(keep=[lease for lease, _ in transit])
+            return
+        state = call.held.state
+        outgoing = [
+            Outgoing(token, entry, run=state.run, born=state.born)
+            for token, (_, entry) in zip(call.tokens, transit, strict=True)
+        ]
+        written = await self._writer.write(outgoing) if outgoing else []
+        moved: list[Lease] = []
+        at: list[tuple[str, int] | None] = []
+        keep: list[Lease] = []
+        for (lease, entry), answer in zip(transit, written, strict=True):
+            if isinstance(answer, Written):
+                moved.append(lease)
+                at.append(self._place(answer))
+            else:
+                self._tell_refused(entry, answer.reason)
+                keep.append(lease)
+        call.stored = LogTurn(moved=moved, keep=keep, at=at)
+
+    def _place(self, written: Written) -> tuple[str, int] | None:
+        """Where the window may line it up at once; ``None``: it has no room, or it is too early."""
+        self._backlog.written(written.partition, written.offset + 1)
+        if self.room <= 0 or written.partition.tier in DELAYS:
+            return None
+        self.room -= 1
+        return str(written.partition), written.offset
+
+    def _tell_refused(self, entry: Entry, reason: str) -> None:
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:
+            logger.error(
+                "A request of slot %r is not in the log of crawl %r: %s. It is in the window only, and is lost if that is"
+                " (%s so far)",
+                entry.slot,
+                self._crawl,
+                reason,
+                counted(self._refused, "request"),
+            )
+
+    def settled(self, call: Call, log: LogAnswer) -> None:
+        """The window was told of *call*'s third step, and answered."""
+        self.repeats += sum(not moved for moved in log.moved)
+        if call.stored is not None:
+            for place, taken in zip(call.stored.at, log.taken, strict=False):
+                if place is not None and taken:
+                    self._backlog.fed({place[0]: place[1] + 1})
+        self._writer.forget(call.tokens)
+        call.tokens = []
+
+
+def rest_of(bounds: Bounds) -> Bounds:
+    """*bounds* for the third step: what was spent was told by the first."""
+    if bounds.budgets is None:
+        return bounds
+    return replace(bounds, budgets=replace(bounds.budgets, spent={}))
+
+
+def joined(first: Exchange, last: Exchange) -> Exchange:
+    """The answers to the first and the third step as one."""
+    return replace(
+        last,
+        stored=first.stored,
+        refused=first.refused,
+        stale=first.stale,
+        lost=first.lost or last.lost,
+        reclaimed=first.reclaimed + last.reclaimed,
+        given_up=first.given_up + last.given_up,
+        stalled=first.stalled + last.stalled,
+        permits={**first.permits, **last.permits},
+        held={**first.held, **last.held},
+        silence=max(first.silence, last.silence),
+        withdrawn=(*first.withdrawn, *last.withdrawn),
+    )

@@ -1,0 +1,296 @@
+"""The consumer of a crawl's log, in a thread of its own: it polls all the time, so that its group sees
+it alive, whatever the event loop does. When the client breaks down it is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mocra_scrapy.backends.kafka.client import LOOK, Ears, no_option
+from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
+from mocra_scrapy.backends.kafka.log_values import Commit, Gap, Headers, Raw, Recovered, Start, Trouble, Truncated
+from mocra_scrapy.backends.kafka.look_ahead import LookAhead
+from mocra_scrapy.backends.kafka.reading_trouble import is_end_of_client, meaning_of_reading
+from mocra_scrapy.backends.kafka.rebalance import Listener, Membership, Release
+from mocra_scrapy.exceptions import MocraError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+logger = logging.getLogger(__name__)
+
+#: Messages that one turn takes from the client.
+AT_ONCE = 500
+#: Seconds before a client that broke down is made anew.
+REST = 1.0
+
+Committed = Callable[[Mapping[LogPartition, str]], None]
+
+
+class ReaderThread:
+    """Of one worker and one crawl. Its methods may be called from other threads."""
+
+    def __init__(self, log: Log, ahead: LookAhead, listener: Listener) -> None:
+        self._log, self._names, self._options, self._ahead = log, log.names, log.options, ahead
+        self._listener, self._tell, self._some = listener, listener.heard, listener.some
+        self._ears = Ears(log.address)
+        self._todo: queue.SimpleQueue[Callable[[Consumer, Membership], None]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._last: Mapping[LogPartition, Commit] = {}
+        self._committing: list[tuple[dict[LogPartition, Commit], Committed]] = []
+        self._paused: set[LogPartition] = set()
+        self._begun: set[LogPartition] = set()
+        self._stuck: set[LogPartition] = set()
+        self._later: dict[LogPartition, Start] = {}
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name="mocra kafka reader", daemon=True)
+        self.release = Release()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, commits: Mapping[LogPartition, Commit], timeout: float) -> bool:
+        """Commit, leave the group, end. Blocks; ``False``: it did not end in time."""
+        self._last = commits
+        self._stop.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # ------------------------------------------------------------------ what it is asked for
+
+    def begin(self, starts: Mapping[LogPartition, Start]) -> None:
+        """Read them from there on, if they are still this member's."""
+        self._todo.put(lambda consumer, members: self._begin(consumer, members, starts))
+
+    def commit(self, commits: Mapping[LogPartition, Commit], done: Committed) -> None:
+        """*done* is called in this thread with the reasons of those that were not committed."""
+        self._todo.put(lambda consumer, members: self._commit(consumer, members, dict(commits), done))
+
+    def _begin(self, consumer: Consumer, members: Membership, starts: Mapping[LogPartition, Start]) -> None:
+        from confluent_kafka import KafkaException
+
+        for partition, start in starts.items():
+            self._later.pop(partition, None)
+            if partition not in members.owned:
+                continue
+            self._ahead.begin(partition, start)
+            place = self._place(partition, self._ahead.expected(partition) or 0)
+            try:
+                if partition in self._stuck:
+                    # A client whose offset was out of range does not seek any more.
+                    consumer.incremental_unassign([place])
+                    consumer.incremental_assign([place])
+                    self._stuck.discard(partition)
+                else:
+                    consumer.seek(place)
+            except KafkaException as error:
+                logger.debug("Partition %s can't be sought yet: %s", partition, error)
+                self._ahead.drop((partition,))
+                self._later[partition] = start
+                continue
+            consumer.resume([place])
+            self._paused.discard(partition)
+            self._begun.add(partition)
+
+    def _commit(
+        self, consumer: Consumer, members: Membership, commits: dict[LogPartition, Commit], done: Committed
+    ) -> None:
+        from confluent_kafka import KafkaException
+
+        foreign = dict.fromkeys(commits.keys() - members.owned, "another worker reads it")
+        ours = {partition: one for partition, one in commits.items() if partition not in foreign}
+        if not ours:
+            done(foreign)
+            return
+        self._committing.append((ours, lambda reasons: done({**foreign, **reasons})))
+        try:
+            consumer.commit(offsets=members.places(ours), asynchronous=True)
+        except KafkaException as error:
+            self._committing.pop()[1](dict.fromkeys(ours, error.args[0].str()))
+
+    def _committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        """librdkafka answers in order; each commit has its own answer."""
+        if not self._committing:
+            return
+        ours, done = self._committing.pop(0)
+        reasons = {} if error is None else dict.fromkeys(ours, error.str())
+        for place in places:
+            if place.error is not None:
+                reasons[self._names.partition(place.topic, place.partition)] = place.error.str()
+        done(reasons)
+
+    def _place(self, partition: LogPartition, offset: int = -1) -> TopicPartition:
+        from confluent_kafka import TopicPartition
+
+        return TopicPartition(self._names.topic(partition.tier), partition.number, offset)
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._with_a_client()
+            except MocraError as error:
+                self._is_troubled(error)
+            except Exception as error:
+                logger.exception("The reader of Kafka's log broke down; it begins anew")
+                self._is_troubled(MocraError(str(error)))
+            self._stop.wait(REST)
+
+    def _with_a_client(self) -> None:
+        """Until the client breaks down, or it is told to stop."""
+        members = Membership(self._log, self._ahead, self.release, self._listener, self._stop.is_set)
+        self._ears.clear()
+        consumer = self._made()
+        try:
+            consumer.subscribe(
+                list(self._names.topics().values()),
+                on_assign=members.assigned,
+                on_revoke=members.revoked,
+                on_lost=members.lost,
+            )
+            while not self._stop.is_set():
+                self._turn(consumer, members)
+            last = {partition: one for partition, one in self._last.items() if partition in members.owned}
+            if last:
+                members.commit_now(consumer, last)
+        finally:
+            members.give_up(set(members.owned), "its client ended")
+            self._paused.clear()
+            self._begun.clear()
+            self._later.clear()
+            self._stuck.clear()
+            committing, self._committing = self._committing, []
+            for ours, done in committing:
+                done(dict.fromkeys(ours, "the client ended"))
+            with contextlib.suppress(Exception):  # it is thrown away
+                consumer.close()
+
+    def _turn(self, consumer: Consumer, members: Membership) -> None:
+        while True:
+            try:
+                do = self._todo.get_nowait()
+            except queue.Empty:
+                break
+            do(consumer, members)
+        if self._later:
+            self._begin(consumer, members, dict(self._later))
+        self._balance(consumer, members)
+        first = consumer.poll(LOOK)  # consume() waits for company
+        if first is not None:
+            self._take(consumer, members, [first, *consumer.consume(AT_ONCE, 0)])
+        elif self._ears.refused is not None or self._ears.down:
+            self._is_troubled(self._ears.unavailable())
+
+    def _balance(self, consumer: Consumer, members: Membership) -> None:
+        """Pause what is full, go on with what is not."""
+        self._begun &= members.owned
+        self._stuck &= members.owned
+        self._paused &= self._begun
+        full = self._ahead.full() & self._begun
+        for partitions, change in ((full - self._paused, consumer.pause), (self._paused - full, consumer.resume)):
+            if partitions:
+                change([self._place(partition) for partition in partitions])
+        self._paused = full
+
+    def _take(self, consumer: Consumer, members: Membership, messages: Iterable[Message]) -> None:
+        found: dict[LogPartition, list[Raw]] = defaultdict(list)
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._failed(consumer, members, message, error)
+                continue
+            partition = self._names.partition(message.topic() or "", message.partition() or 0)
+            _, written = message.timestamp()
+            found[partition].append(
+                Raw(message.offset() or 0, message.key(), message.value(), _headers(message), written / 1000)
+            )
+        for partition, raws in found.items():
+            if not self._ahead.put(partition, raws):
+                self._seek_again(consumer, partition)
+        if found:
+            self._is_fine()
+        self._some()
+
+    def _seek_again(self, consumer: Consumer, partition: LogPartition) -> None:
+        from confluent_kafka import KafkaException
+
+        offset = self._ahead.expected(partition)
+        logger.debug("Partition %s did not go on at %s", partition, offset)
+        if offset is not None:
+            with contextlib.suppress(KafkaException):  # it is no longer this member's
+                consumer.seek(self._place(partition, offset))
+
+    def _failed(self, consumer: Consumer, members: Membership, message: Message, error: KafkaError) -> None:
+        """Raises MocraError: the client is to be made anew."""
+        from confluent_kafka import KafkaError as Codes
+
+        code, topic = error.code(), message.topic()
+        if code == Codes._PARTITION_EOF and topic is not None:
+            partition = self._names.partition(topic, message.partition() or 0)
+            if not self._ahead.at_end(partition, message.offset() or 0):
+                self._seek_again(consumer, partition)
+            self._is_fine()
+        elif code in (Codes._AUTO_OFFSET_RESET, Codes.OFFSET_OUT_OF_RANGE) and topic is not None:
+            partition = self._names.partition(topic, message.partition() or 0)
+            position = self._ahead.expected(partition)
+            self._stuck.add(partition)
+            if position is not None and partition in self._begun:
+                self._ahead.drop((partition,))
+                self._begun.discard(partition)
+                consumer.pause([self._place(partition)])
+                self._tell(Truncated(partition, Gap("beyond", position)))
+        else:
+            trouble = meaning_of_reading(error, topic or "", self._log.setting, self._ears)
+            if is_end_of_client(error):
+                raise trouble
+            self._is_troubled(trouble)
+
+    def _is_troubled(self, error: MocraError) -> None:
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            self._tell(Trouble(error))
+
+    def _is_fine(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            self._ears.clear()
+            self._tell(Recovered())
+
+    def _made(self) -> Consumer:
+        from confluent_kafka import Consumer, KafkaException
+
+        classic = {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": int(self._options.session_timeout * 1000),
+            # Members hear of a rebalance by their next heartbeat.
+            "heartbeat.interval.ms": max(100, min(1000, int(self._options.session_timeout * 100))),
+        }
+        ours: dict[str, Any] = {
+            "group.id": self._names.group,
+            "group.protocol": self._options.protocol,
+            **(classic if self._options.protocol == "classic" else {}),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": max(1024, self._options.ahead_bytes // 1024),
+            "queued.min.messages": max(1, self._options.ahead),
+            "fetch.max.bytes": max(2**20, self._options.ahead_bytes, self._options.message_bytes),
+            "on_commit": self._committed,
+        }
+        try:
+            return Consumer({"fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 20, **self._ears.config(), **ours})
+        except (KafkaException, TypeError, ValueError) as error:
+            raise no_option(error) from error
+
+
+def _headers(message: Message) -> Headers | None:
+    found: Any = message.headers()  # a list, whatever its type says
+    return None if found is None else tuple(found)

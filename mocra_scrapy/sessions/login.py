@@ -1,0 +1,97 @@
+"""Making a session: the policy's ``init`` or ``refresh``, with a ``fetch`` that stays in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scrapy.exceptions import CloseSpider
+from scrapy.http.request import NO_CALLBACK
+
+from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.models.redaction import redact_error
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    from mocra_scrapy.models.sessions import Session
+    from mocra_scrapy.sessions.policy import SessionPolicy
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: In ``meta`` of a request that makes a session: no check looks at its answer, and no pool chooses.
+MAKING = "_mocra_session_making"
+
+
+async def make(
+    crawler: Crawler,
+    policy: SessionPolicy,
+    session: Session,
+    *,
+    refresh: bool,
+    timeout: float,
+    count: Callable[[str], None],
+    close: Callable[[str], None],
+) -> bool:
+    """Whether *session* is usable now. What the policy raises is told and counts as a failure.
+
+    Args:
+        timeout: seconds that it may take.
+        count: called with ``mocra/sessions/init_bad``: the policy said no; ``…/init_failed``: it raised,
+            or took too long.
+        close: called with the reason of a ``CloseSpider``.
+    """
+
+    async def fetch(request: Request) -> Response:
+        own = {"mocra_session": session.id, MAKING: True}
+        asked = request.replace(meta={**request.meta, **own}, callback=NO_CALLBACK, dont_filter=True)
+        assert crawler.engine is not None
+        return await crawler.engine.download_async(asked)
+
+    step: Any = policy.refresh if refresh else policy.init
+    what = "refreshed" if refresh else "made"
+    try:
+        answer = await asyncio.wait_for(_elsewhere(step(session, fetch)), timeout)
+    except CloseSpider as error:
+        close(error.reason)
+        return False
+    except asyncio.TimeoutError:
+        logger.error("Session %s was not %s within %g s (init_timeout)", session.id, what, timeout)
+        count("mocra/sessions/init_failed")
+        return False
+    except Exception as error:
+        # The traceback's lines are the project's; what the error says may have a URL in it.
+        logger.error(
+            "Session %s could not be %s: %s", session.id, what, redact_error(f"{type(error).__name__}: {error}")
+        )
+        logger.debug("Session %s", session.id, exc_info=error)
+        count("mocra/sessions/init_failed")
+        return False
+    if answer is False:
+        logger.warning("Session %s could not be %s: the policy said so", session.id, what)
+        count("mocra/sessions/init_bad")
+        return False
+    logger.debug("Session %s is %s", session.id, what)
+    return True
+
+
+async def _elsewhere(work: Awaitable[T]) -> T:
+    """*work*, which is nobody's child: the page that asked for the session may be gone before it is made,
+    and what is fetched is none of that page's.
+    """
+
+    async def do() -> T:
+        return await work
+
+    task: asyncio.Task[T] = contextvars.Context().run(lambda: asyncio.get_running_loop().create_task(do()))
+    try:
+        return await asyncio.shield(task)
+    finally:
+        await end_tasks([task])

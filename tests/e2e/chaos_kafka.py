@@ -1,0 +1,206 @@
+"""A crawl whose requests are in Kafka, under fire: workers killed, one stopped for twice the session's
+time-out, workers that come and go, brokers killed: one, and the one that has the group.
+
+    python -m tests.e2e.chaos_kafka                          three brokers, 2,000 pages, both protocols
+    python -m tests.e2e.chaos_kafka --protocol consumer --seeds 5
+
+A line of JSON each, see :mod:`tests.e2e.chaos`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mocra_scrapy.backends.kafka.log_names import LogNames
+from tests.e2e.chaos import CRAWL, LEASE, Chaos, Report
+from tests.mocksite import MockSite
+from tests.services.kafka_cluster import KafkaCluster
+from tests.services.processes import eventually
+from tests.services.redis_server import RedisServer
+
+SESSION = 3.0  # s
+
+
+@dataclass(frozen=True)
+class Fire:
+    """What is done to a crawl, and how often: *visits* are workers that come, and leave in good order."""
+
+    kills: int = 5
+    pauses: int = 2
+    visits: int = 5
+    brokers: int = 3
+
+
+class KafkaChaos(Chaos):
+    """Args:
+    cluster: ``None``: brokers are others', and not killed.
+    """
+
+    def __init__(
+        self,
+        site: MockSite,
+        server: RedisServer,
+        folder: Path,
+        seed: int,
+        *,
+        bootstrap: str,
+        protocol: str,
+        fire: Fire,
+        cluster: KafkaCluster | None = None,
+    ) -> None:
+        super().__init__("mocra", site, server, folder, seed, fire.kills)
+        self.report.scheduler = f"mocra on Kafka ({protocol})"
+        self.cluster, self.fire = cluster, fire
+        self.group = LogNames(f"t{id(self):x}", CRAWL).group
+        copies = {"MOCRA_KAFKA_REPLICATION": 3 if cluster else 1, "MOCRA_KAFKA_PARTITIONS": 6 if cluster else 2}
+        self.settings = {
+            "MOCRA_LEASE": LEASE,
+            "MOCRA_KEEP_SEEN": True,
+            "MOCRA_QUEUE_BACKEND": f"kafka://{bootstrap}/t{id(self):x}",
+            "MOCRA_STATE_BACKEND": server.url,
+            "MOCRA_KAFKA_CREATE_TOPICS": True,
+            "MOCRA_KAFKA_GROUP_PROTOCOL": protocol,
+            "MOCRA_KAFKA_SESSION_TIMEOUT": SESSION,
+            "MOCRA_KAFKA_REVOKE_TIMEOUT": 1,
+            # Small, so that much of the crawl is in the log and not in the window.
+            "MOCRA_KAFKA_WINDOW": 100,
+            **copies,
+        }
+
+    def start(self) -> None:
+        self.alive.append(self.workers.start("graph", site=self.site.url, **self.settings))
+
+    def deeds(self) -> list[Callable[[], None]]:
+        fire = self.fire
+        return [
+            *[self.kill] * fire.kills,
+            *[self.pause] * fire.pauses,
+            *[self.visit] * fire.visits,
+            *[self.kill_broker, self.kill_coordinator][: fire.brokers],
+        ]
+
+    def run(self) -> Report:
+        began = time.monotonic()
+        for _ in range(3):
+            self.start()
+        deeds = self.deeds()
+        moments = sorted(self.random.sample(range(self.site.pages // 20, 2 * self.site.pages // 3), len(deeds)))
+        self.random.shuffle(deeds)
+        try:
+            for moment, deed in zip(moments, deeds, strict=True):
+                if self.reach(moment):
+                    deed()
+            self.report.exit_codes = [worker.wait(180) for worker in self.alive]
+        finally:
+            self.workers.kill()
+        self.report.seconds = round(time.monotonic() - began, 1)
+        return self.judge()
+
+    def pause(self) -> None:
+        """SIGSTOP for twice the session's time-out, which is longer than the lease."""
+        victim = self.victim()
+        victim.send_signal(signal.SIGSTOP)
+        self.note_held(victim.pid)
+        until = time.monotonic() + 2 * SESSION
+        eventually(lambda: time.monotonic() > until, 60)
+        victim.send_signal(signal.SIGCONT)
+        self.report.pauses += 1
+
+    def visit(self) -> None:
+        """A worker comes, and one leaves in good order: two rebalances."""
+        self.start()
+        newest = self.alive[-1]
+        pages = len(self.site.arrivals())
+        eventually(
+            lambda: len(self.site.arrivals()) >= pages + 20 or newest.poll() is not None, 120, "twenty more pages"
+        )
+        leaver = self.victim() if newest.poll() is None else None
+        if leaver is not None:
+            leaver.send_signal(signal.SIGTERM)
+            leaver.wait(120)
+            self.alive.remove(leaver)
+
+    def kill_broker(self) -> None:
+        assert self.cluster is not None
+        self._kill_node(self.random.choice(sorted(self.cluster.nodes)))
+
+    def kill_coordinator(self) -> None:
+        assert self.cluster is not None
+        self._kill_node(self.cluster.coordinator(self.group))
+
+    def _kill_node(self, node: int) -> None:
+        """And start it again while the crawl goes on."""
+        assert self.cluster is not None
+        self.cluster.kill(node)
+        self.report.restarts += 1
+        self.cluster.start_again(node)
+
+
+def run(
+    folder: Path,
+    *,
+    pages: int,
+    seed: int,
+    protocol: str,
+    fire: Fire,
+    bootstrap: str | None = None,
+) -> tuple[Report, KafkaChaos]:
+    """On brokers of its own, or on those of *bootstrap*."""
+    server = RedisServer(folder / "redis", appendfsync="everysec")
+    cluster = KafkaCluster(folder / "kafka", SESSION) if bootstrap is None else None
+    (folder / "workers").mkdir()
+    try:
+        server.start()
+        if cluster is not None:
+            cluster.start()
+        with MockSite(pages=pages) as site:
+            chaos = KafkaChaos(
+                site,
+                server,
+                folder / "workers",
+                seed,
+                bootstrap=bootstrap or (cluster.bootstrap if cluster else ""),
+                protocol=protocol,
+                fire=fire,
+                cluster=cluster,
+            )
+            return chaos.run(), chaos
+    finally:
+        server.kill()
+        if cluster is not None:
+            cluster.stop()
+
+
+def is_good(report: Report) -> bool:
+    return not report.lost and not report.without_item and report.repeats <= report.held and not any(report.exit_codes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--protocol", choices=["classic", "consumer", "both"], default="both")
+    parser.add_argument("--pages", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="so many, from --seed on")
+    options = parser.parse_args()
+    protocols = ["classic", "consumer"] if options.protocol == "both" else [options.protocol]
+    good = True
+    for seed in range(options.seed, options.seed + options.seeds):
+        for protocol in protocols:
+            with tempfile.TemporaryDirectory() as folder:
+                report, _ = run(Path(folder), pages=options.pages, seed=seed, protocol=protocol, fire=Fire())
+            shown = asdict(report) | {"lost": len(report.lost), "without_item": len(report.without_item)}
+            print(json.dumps(shown), flush=True)
+            good = good and is_good(report)
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""A topic beside what a crawl needs of it; brokers are in tests/integration/kafka."""
+
+from __future__ import annotations
+
+import pytest
+
+from mocra_scrapy.backends.kafka.topics import TopicFacts, compare, wanted_config
+from mocra_scrapy.models.log import LogOptions
+
+OPTIONS = LogOptions(partitions=12, replication=3, min_insync=2, retention=86_400.0, message_bytes=1_000_000)
+
+
+def facts(partitions: int = 12, replication: int = 3, **config: str) -> TopicFacts:
+    changed = {name.replace("_", "."): value for name, value in config.items()}
+    return TopicFacts("mocra.books.normal", partitions, replication, {**wanted_config(OPTIONS), **changed})
+
+
+def test_what_is_created_differs_in_nothing() -> None:
+    assert compare(facts(), OPTIONS) == []
+    assert compare(facts(partitions=24, replication=5), OPTIONS) == [], "more is no trouble"
+    assert compare(facts(retention_ms="-1", min_insync_replicas="3"), OPTIONS) == []
+    assert compare(TopicFacts("t", 12, 3), OPTIONS) == [], "what can't be looked at is not judged"
+
+
+@pytest.mark.parametrize(
+    ("fact", "problem", "fix", "fatal"),
+    [
+        (facts(partitions=3), "no more than 3 workers read at a time", "--partitions 12", False),
+        (facts(replication=2), "its replication is 2, MOCRA_KAFKA_REPLICATION is 3", "reassign", False),
+        (facts(min_insync_replicas="1"), "on 1 broker only", "min.insync.replicas=2", False),
+        (facts(min_insync_replicas="4"), "nothing can be stored", "min.insync.replicas=2", True),
+        (facts(cleanup_policy="compact"), "the last one would be kept", "cleanup.policy=delete", True),
+        (facts(cleanup_policy="compact,delete"), "the last one would be kept", "cleanup.policy=delete", True),
+        (facts(retention_ms="3600000"), "retention.ms is 3600000", "retention.ms=86400000", False),
+        (facts(retention_bytes="1000"), "retention.bytes is 1000", "retention.bytes=-1", False),
+        (facts(max_message_bytes="5000"), "larger requests become dead letters", "max.message.bytes=1000000", False),
+        (
+            facts(unclean_leader_election_enable="true"),
+            "may take over and lose what was stored",
+            "unclean.leader.election.enable=false",
+            False,
+        ),
+    ],
+)
+def test_each_difference_is_told_with_its_fix(fact: TopicFacts, problem: str, fix: str, fatal: bool) -> None:
+    (found,) = compare(fact, OPTIONS)
+    assert problem in found.problem
+    assert fix in found.fix
+    assert found.fatal == fatal
+    assert str(found).startswith("topic mocra.books.normal: ")
+
+
+def test_without_a_limit_any_retention_is_told() -> None:
+    forever = LogOptions(retention=None)
+    assert wanted_config(forever)["retention.ms"] == "-1"
+    (found,) = compare(TopicFacts("t", 12, 3, {"retention.ms": "604800000"}), forever)
+    assert "MOCRA_KAFKA_RETENTION wants -1" in found.problem
