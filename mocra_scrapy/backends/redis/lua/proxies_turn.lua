@@ -1,7 +1,7 @@
 -- uses: coordination proxies proxy_reports
--- ARGV[1], packed: a map with worker, number, lease: ms, reports: maps, permits: {proxy, number, cap} each,
--- probes: {proxy, site} each, bindings: {key, proxy, instead} each, since, bounds: a map (ms), page, remember: ms, most,
--- most_bound, short: ms
+-- ARGV[1], packed: a map with worker, number, lease: ms, reports: maps, permits: {proxy, number, cap} each, probes:
+-- {proxy, site} each, bindings: {key, proxy, instead} each, since, bounds: a map (ms), page, remember: ms, most, most_bound,
+-- short: ms
 -- -> packed {} where it is stale, else {version, more, records, granted (flat), probes, bound (flat), short, refresh, out,
 -- back, down}
 local call, now, text, asked = redis.call, coordination.now, coordination.text, cmsgpack.unpack(ARGV[1])
