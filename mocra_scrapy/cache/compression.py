@@ -153,7 +153,7 @@ class Compression:
         if identity is None:
             raise UnreadablePayload("foreign bytes")
         dictionary = self._known.get(identity) or await self._fetch(identity)
-        return dictionary.decompress(stored, self._most)
+        return dictionary.decompress(stored, self._most, "max_value_bytes")
 
     # ------------------------------------------------------------------ the dictionary
 

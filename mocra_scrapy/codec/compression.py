@@ -66,8 +66,8 @@ class Dictionary:
         stored = self._head + self._compressor.compress(payload, self._whole_frame)[len(MAGIC) :]
         return stored if len(stored) < len(payload) else payload
 
-    def decompress(self, stored: bytes, most: int) -> bytes:
-        """The payload.
+    def decompress(self, stored: bytes, most: int, bound: str = "MOCRA_ENTRY_MAX_BYTES") -> bytes:
+        """The payload. *bound*: what gives *most*.
 
         Raises:
             UnreadablePayload: damaged, or it says that it is larger than *most* bytes; then nothing
@@ -77,7 +77,7 @@ class Dictionary:
         try:
             size = zstd.get_frame_info(frame).decompressed_size
             if size is None or size > most:
-                raise UnreadablePayload(f"{size} bytes when decompressed, more than the {most} that are allowed")
+                raise UnreadablePayload(f"{size} bytes when decompressed, more than {bound} = {most}")
             decompressor = zstd.ZstdDecompressor(zstd_dict=self._dictionary)
             payload: bytes = decompressor.decompress(frame, size)
         except zstd.ZstdError as error:

@@ -17,7 +17,7 @@ from mocra_scrapy.exceptions import BackendError, LockError
 from mocra_scrapy.models.sessions import BAD, GOOD, VERDICTS
 from mocra_scrapy.sessions.component import Sessions
 from mocra_scrapy.sessions.login import MAKING
-from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed
+from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed, SessionGone
 from mocra_scrapy.sessions.pool_state import Used
 from mocra_scrapy.sessions.sealing import WrongKey
 from mocra_scrapy.signals import worker_died
@@ -161,6 +161,7 @@ class Assignment:
 
         Raises:
             NoSession: not in time.
+            SessionGone: the one that it asks for by name.
             IgnoreRequest: it is not the queue's, and there is no session for it.
         """
         while True:
@@ -210,7 +211,7 @@ class Assignment:
             return await choice.pool.take(choice.avoid, choice.only)
         except PoolClosed:
             raise
-        except NoSession:
+        except (NoSession, SessionGone):
             if choice.strict or not choice.only:
                 raise
             return await choice.pool.take()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,11 +68,11 @@ async def make(
         count("mocra/sessions/init_failed")
         return False
     except Exception as error:
-        # The traceback's lines are the project's; what the error says may have a URL in it.
         logger.error(
             "Session %s could not be %s: %s", session.id, what, redact_error(f"{type(error).__name__}: {error}")
         )
-        logger.debug("Session %s", session.id, exc_info=error)
+        lines = "".join(traceback.format_exception(error))
+        logger.debug("Session %s: %s", session.id, redact_error(lines))
         count("mocra/sessions/init_failed")
         return False
     if answer is False:

@@ -33,7 +33,11 @@ LOOK = 1.0
 
 
 class NoSession(MocraError):
-    """There was none in time, or one that was asked for by name is gone."""
+    """There was none in time."""
+
+
+class SessionGone(MocraError):
+    """The session that a request asks for by name is used up, or was dropped."""
 
 
 class PoolClosed(NoSession):
@@ -137,7 +141,8 @@ class Pool:
             only: the one that is wanted.
 
         Raises:
-            NoSession: not within ``wait`` seconds, or *only* is gone.
+            NoSession: not within ``wait`` seconds.
+            SessionGone: *only* is.
             PoolClosed: too many could not be made.
         """
         end, waited = self._clock() + self.options.wait, False
@@ -180,7 +185,7 @@ class Pool:
         decision = await self.stored.change(lambda state: self._step(state, avoid, only, may_make))
         if decision.drop:
             self._in_background(self._drop(decision.drop))
-        if decision.make is not None:
+        if decision.make is not None and not self._closing:
             self._begin(decision.make)
         if decision.over:
             raise PoolClosed(
@@ -188,7 +193,7 @@ class Pool:
                 f" other (MOCRA_SESSIONS[{self.name!r}]['max_bad_inits'])"
             )
         if only and (only not in self.state.sessions or self.state.sessions[only].status == OVER):
-            raise NoSession(f"session {only!r} is gone. Leave out mocra_session, and the request gets another one")
+            raise SessionGone(f"session {only!r} is gone. Leave out mocra_session, and the request gets another one")
         grant = decision.grant
         if grant is not None and grant.uses:
             generation, left = self._left.get(grant.id, [0, 0])

@@ -124,7 +124,9 @@ class SessionStore:
 
     def is_fresh(self, record: Record, seen: int = 0) -> bool:
         """Whether *record* can be used as it is: at least as new as version *seen*."""
-        return self._values is None or (self._clock() < record.fresh_until and record.version >= seen)
+        if self._values is None:
+            return True
+        return record.reading is None and self._clock() < record.fresh_until and record.version >= seen
 
     async def refresh(self, record: Record) -> None:
         """Read *record*. Those who ask meanwhile wait for the same answer.
@@ -169,8 +171,9 @@ class SessionStore:
             self._unreadable(str(error))
             raise
         except ValueError as error:
-            logger.error("Session %r in the store is not usable, it begins anew: %s", record.name, error)
-            self._count("mocra/sessions/unreadable")
+            if version != record.version or not version:
+                logger.error("Session %r in the store is not usable, it begins anew: %s", record.name, error)
+                self._count("mocra/sessions/unreadable")
             state = {}
         record.version, record.damaged, record.gone = version, not version, False
         record.learn(tidied(state, self._wall()))

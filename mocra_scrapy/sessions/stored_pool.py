@@ -49,14 +49,14 @@ class StoredPool:
         self.name, self._values, self._run, self._lasts = name, values, run, lasts
         self._clock, self._wall = clock, wall
         self.state, self.version, self._damaged = PoolState(), 0, False
-        self._fresh_until, self._ahead = -math.inf, 0.0
+        self._fresh_until, self._reading, self._ahead = -math.inf, False, 0.0
         self._echoes, self._one_at_a_time = Echoes(clock), asyncio.Lock()
         self.changed = asyncio.Event()
 
     @property
     def is_fresh(self) -> bool:
         """Whether nobody has changed it since, as far as is known."""
-        return self._clock() < self._fresh_until
+        return not self._reading and self._clock() < self._fresh_until
 
     @property
     def now(self) -> float:
@@ -79,12 +79,14 @@ class StoredPool:
         self.changed = asyncio.Event()
 
     async def _read(self) -> None:
-        self._fresh_until = self._clock() + REFRESH
+        self._fresh_until, self._reading = self._clock() + REFRESH, True  # a change meanwhile makes it stale again
         try:
             found = await self._values.get(self.name)
         except BaseException:
             self._fresh_until = -math.inf
             raise
+        finally:
+            self._reading = False
         self.version, self._damaged = found.version, found.value is not None and not found.version
         try:
             self.state = PoolState.unpack(found.value)
@@ -99,7 +101,7 @@ class StoredPool:
             BackendUnavailable: no answer; whether it was taken is unknown.
         """
         async with self._one_at_a_time:
-            if self._clock() >= self._fresh_until:
+            if not self.is_fresh:
                 await self._read()
             while True:
                 state = self.state.copy()

@@ -31,6 +31,7 @@ def test_nothing_is_lost_under_fire(kafka: KafkaBroker, tmp_path: Path) -> None:
     assert report.lost == [], f"{report}\n{logs}"
     assert report.without_item == [], report
     assert not any(report.exit_codes), f"{report}\n{logs}"
-    assert report.repeats <= report.held, report
+    # Two workers were tormented: what each may have leased, and what it had on its way into the log.
+    assert report.repeats <= 2 * 64, report
     runs = [event["run"] for event in chaos.workers.events("finished")]
     assert runs == [*range(1, len(runs) + 1)], "the end of a run comes once"

@@ -79,7 +79,7 @@ class KafkaCluster:
             server.start()
         for node in self.nodes:
             self._wait(node, 0)
-        eventually(lambda: len(self.alive()) == NODES, 120, "three brokers")
+        eventually(lambda: len(self.alive()) == NODES, 600, "three brokers")
 
     def stop(self) -> None:
         for server in self.nodes.values():
@@ -104,7 +104,7 @@ class KafkaCluster:
                 return b"Kafka Server started" in log.read_bytes()[before:]
             return False
 
-        eventually(serves, 120, f"node {node} serving")
+        eventually(serves, 600, f"node {node} serving")
 
     def admin(self) -> Any:
         from confluent_kafka.admin import AdminClient

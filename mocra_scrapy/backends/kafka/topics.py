@@ -14,6 +14,7 @@ from mocra_scrapy.backends.kafka.client import PATIENCE, meaning, shortened
 from mocra_scrapy.backends.kafka.log_names import Log
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models.log import LogOptions
+from mocra_scrapy.models.wording import counted
 
 #: What a crawl cares about of the configuration of a topic.
 CARED_FOR = (
@@ -80,7 +81,7 @@ def compare(facts: TopicFacts, options: LogOptions) -> list[Difference]:
     if facts.partitions < options.partitions:
         differs(
             f"it has {facts.partitions} partitions, MOCRA_KAFKA_PARTITIONS is {options.partitions}: no more than"
-            f" {facts.partitions} workers read at a time",
+            f" {counted(facts.partitions, 'worker')} can read at a time",
             f"kafka-topics.sh --alter --topic {facts.name} --partitions {options.partitions}",
         )
     if facts.replication < options.replication:
@@ -98,7 +99,7 @@ def compare(facts: TopicFacts, options: LogOptions) -> list[Difference]:
     elif insync is not None and insync < options.min_insync:
         differs(
             f"min.insync.replicas is {insync}, MOCRA_KAFKA_MIN_INSYNC is {options.min_insync}: what is stored may be"
-            f" on {insync} broker{'s' * (insync != 1)} only, and is lost with it",
+            f" on {counted(insync, 'broker')} only, and is lost with it",
             config("min.insync.replicas", options.min_insync),
         )
     if "compact" in facts.config.get("cleanup.policy", ""):

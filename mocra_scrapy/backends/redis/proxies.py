@@ -73,7 +73,7 @@ class RedisProxies:
             "most": MOST_RECORDS,
             "most_bound": MOST_BINDINGS,
             "short": _ms(SHORT),
-            "rules": {
+            "bounds": {
                 "failures": rules.failures,
                 "several": rules.several,
                 "cool_down": _ms(rules.cool_down),

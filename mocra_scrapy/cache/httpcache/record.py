@@ -101,7 +101,7 @@ def decompressed(stored: bytes, dictionary: Dictionary | None, most: int) -> byt
     if stored[:1] == bytes([COMPRESSED]):
         if dictionary is None:
             raise UnreadablePayload("its compression dictionary is not stored any more")
-        return dictionary.decompress(stored, most)
+        return dictionary.decompress(stored, most, "MOCRA_HTTPCACHE_ENTRY_MAX_BYTES allows")
     if stored[:1] != FRAME:
         return stored
     try:

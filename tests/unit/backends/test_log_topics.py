@@ -25,7 +25,7 @@ def test_what_is_created_differs_in_nothing() -> None:
 @pytest.mark.parametrize(
     ("fact", "problem", "fix", "fatal"),
     [
-        (facts(partitions=3), "no more than 3 workers read at a time", "--partitions 12", False),
+        (facts(partitions=3), "no more than 3 workers can read at a time", "--partitions 12", False),
         (facts(replication=2), "its replication is 2, MOCRA_KAFKA_REPLICATION is 3", "reassign", False),
         (facts(min_insync_replicas="1"), "on 1 broker only", "min.insync.replicas=2", False),
         (facts(min_insync_replicas="4"), "nothing can be stored", "min.insync.replicas=2", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
@@ -33,6 +34,24 @@ def sent(request: Request) -> dict[str, str]:
     return dict(part.split("=", 1) for part in raw.split("; ") if part)
 
 
+def far_away(values: Any) -> None:
+    """Let other things happen before and after each call of *values*, as with a server."""
+    rng = random.Random(7)
+
+    def slowed(call: Any) -> Any:
+        async def slow(*args: Any, **more: Any) -> Any:
+            for _ in range(rng.randrange(5)):
+                await asyncio.sleep(0)
+            answer = await call(*args, **more)
+            for _ in range(rng.randrange(5)):
+                await asyncio.sleep(0)
+            return answer
+
+        return slow
+
+    values.get, values.put = slowed(values.get), slowed(values.put)
+
+
 class Visitor:
     """A worker: the middleware, and an engine that asks *site*.
 
@@ -58,6 +77,8 @@ class Visitor:
         self.gone = False
 
     async def open(self) -> None:
+        for values in (self.sessions.store._values, self.sessions._pooled):
+            far_away(values)
         await self.sessions.open()
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from scrapy.http import Response
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import SharedValue
 from mocra_scrapy.sessions import pool_state
-from mocra_scrapy.sessions.pool import NoSession
+from mocra_scrapy.sessions.pool import NoSession, SessionGone
 from tests.unit.sessions import policies
 from tests.unit.sessions.conftest import Stage, until
 from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop
@@ -163,6 +163,7 @@ async def test_session_rotated_on_retry(stage: Stage, on_retry: str) -> None:
     one = await stage.visitor(shop, **pool("Logs", size=3, on_retry=on_retry))
     for _ in range(4):
         await one.get(f"{SHOP}/fill")
+    await until(lambda: one.stats.get_value("mocra/sessions/made") == 3)
     for _ in range(6):
         request: Any = (await one.get(f"{SHOP}/page")).request
         again = request.replace(meta={**request.meta, "retry_times": 1})  # as a retry middleware does
@@ -184,7 +185,7 @@ async def test_a_pinned_session_stays_and_says_when_it_is_gone(stage: Stage) -> 
     session.retire("it is of no use")
     await until(lambda: not one.sessions.pools["shop.example"].is_good(one.sessions.used_by(request)))  # type: ignore[arg-type]
     assert one.stats.get_value("mocra/sessions/retired") == 1
-    with pytest.raises(IgnoreRequest, match="is gone"):
+    with pytest.raises(SessionGone, match="is gone"):  # not deferred for ever
         await one.get(f"{SHOP}/page", mocra_session=session.id)
     assert (await one.get(f"{SHOP}/page")).status == 200
 

@@ -107,6 +107,37 @@ async def test_a_request_waits_for_what_its_parent_knew(stage: Stage) -> None:
     assert not elsewhere.meta
 
 
+async def test_all_wait_for_a_session_that_is_read_for_the_first_time(stage: Stage) -> None:
+    """The second one must not go out with what is not known yet."""
+    one, other = [await stage.visitor(silent) for _ in range(2)]
+    one.site = setting("sid=a1; Path=/")
+    await one.get(SHOP)
+    seen: list[dict[str, str]] = []
+
+    def look(request: Request) -> Response:
+        seen.append(sent(request))
+        return Response(request.url)
+
+    other.site = look
+    values, asked, answered = other.sessions.store._values, asyncio.Event(), asyncio.Event()
+    assert values is not None
+    get = values.get
+
+    async def slow(name: str) -> Any:
+        asked.set()
+        await answered.wait()
+        return await get(name)
+
+    values.get = slow  # type: ignore[method-assign]
+    first = asyncio.ensure_future(other.get(f"{SHOP}/1"))
+    await asked.wait()
+    second = asyncio.ensure_future(other.get(f"{SHOP}/2"))
+    await asyncio.sleep(0)
+    answered.set()
+    await asyncio.gather(first, second)
+    assert seen == [{"sid": "a1"}] * 2
+
+
 async def test_two_answers_at_once_lose_nothing(stage: Stage) -> None:
     """Each cookie by itself, and of one cookie the newer answer."""
     workers = [await stage.visitor(silent) for _ in range(4)]

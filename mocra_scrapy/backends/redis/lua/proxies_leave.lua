@@ -1,4 +1,4 @@
--- uses: coordination proxies
+-- uses: proxies
 -- ARGV: worker. It holds nothing any more
 proxies.leave(ARGV[1])
 return 1

@@ -1,15 +1,17 @@
 -- uses: coordination proxies proxy_reports
--- ARGV[1], packed: a map with worker, number, lease: ms, reports: maps, permits: {proxy, number, cap} each, probes: {proxy, site} each,
--- bindings: {key, proxy, instead} each, since, rules: a map (ms), page, remember: ms, most, most_bound, short: ms
--- -> packed {} where it is stale, else {version, more, records, granted (flat), probes, bound (flat), short, refresh, out, back, down}
+-- ARGV[1], packed: a map with worker, number, lease: ms, reports: maps, permits: {proxy, number, cap} each, probes:
+-- {proxy, site} each, bindings: {key, proxy, instead} each, since, bounds: a map (ms), page, remember: ms, most, most_bound,
+-- short: ms
+-- -> packed {} where it is stale, else {version, more, records, granted (flat), probes, bound (flat), short, refresh, out,
+-- back, down}
 local call, now, text, asked = redis.call, coordination.now, coordination.text, cmsgpack.unpack(ARGV[1])
-local rules, worker = asked.rules, asked.worker
+local bounds, worker = asked.bounds, asked.worker
 proxies.free_the_dead()
 local last = tonumber(call('HGET', proxies.POOL, 'call:' .. worker) or 0)
 if asked.number <= last then return cmsgpack.pack({}) end
 call('HSET', proxies.POOL, 'call:' .. worker, text(asked.number))
 call('ZADD', proxies.ALIVE, text(now + asked.lease), worker)
-for _, one in ipairs(asked.reports) do proxy_reports.report(one, rules) end
+for _, one in ipairs(asked.reports) do proxy_reports.report(one, bounds) end
 
 local before, after, granted, is_short = proxies.held_by(worker), {}, {}, false
 for _, wish in ipairs(asked.permits) do
@@ -30,7 +32,7 @@ for i, one in ipairs(asked.probes) do
     if record and record['until'] > 0 and record['until'] <= now then
         local is_mine = record.prober == '' or record.prober == worker
         if is_mine or record.probed <= now or not proxies.is_alive(record.prober) then
-            record.prober, record.probed, probes[i] = worker, now + rules.probe, 1
+            record.prober, record.probed, probes[i] = worker, now + bounds.probe, 1
             call('HSET', proxies.HEALTH, one[1] .. '\0' .. one[2], cmsgpack.pack(record))
         end
     end
@@ -44,7 +46,7 @@ for _, one in ipairs(asked.bindings) do
         current = proxy
         call('HSET', proxies.BOUND, key, proxy)
     end
-    call('ZADD', proxies.ENDS, text(now + rules.sticky), key)
+    call('ZADD', proxies.ENDS, text(now + bounds.sticky), key)
     bound[#bound + 1], bound[#bound + 2] = key, current
 end
 local over = call('ZRANGEBYSCORE', proxies.ENDS, '-inf', text(now), 'LIMIT', 0, 100)

@@ -1,4 +1,4 @@
--- uses: coordination proxies
+-- uses: proxies
 -- -> packed {worker, {proxy -> permits}} each
 proxies.free_the_dead()
 local out = {}

@@ -1,15 +1,15 @@
 -- uses: coordination proxies
--- How outcomes change the records of proxies. Times are ms. `rules` is what the caller was asked with.
+-- How outcomes change the records of proxies. Times are ms. `bounds` is what the caller was asked with.
 local proxy_reports = (function()
     local now, touch, read, said = coordination.now, proxies.touch, proxies.read, proxies.said
     local KEEP, UNPROVED, WITNESSES, OF_PROXY, OF_SITE = 0.8, 1 / 3, 30, 1, 2
 
     local function has(bits, bit) return math.floor(bits / bit) % 2 == 1 end
 
-    local function go_out(record, why, rules)
+    local function go_out(record, why, bounds)
         record.times, record.row, record.prober, record.why, record.at = record.times + 1, 0, '', why, now
-        local base = why == 'ban' and rules.ban_cool_down or rules.cool_down
-        local longest = math.max(rules.cool_down_max, base)
+        local base = why == 'ban' and bounds.ban_cool_down or bounds.cool_down
+        local longest = math.max(bounds.cool_down_max, base)
         local wait = math.min(longest, base * 2 ^ math.min(30, record.times - 1))
         record['until'] = now + (why == 'credentials' and longest or wait)
     end
@@ -31,19 +31,19 @@ local proxy_reports = (function()
         end
     end
 
-    local function failed(one, site, is_probe, rules)
+    local function failed(one, site, is_probe, bounds)
         local record = touch(one.proxy, site)
         record.success = record.success * KEEP ^ one.bad
         if record['until'] > 0 then
-            if is_probe then go_out(record, one.kind, rules) end
+            if is_probe then go_out(record, one.kind, bounds) end
             return
         end
         if record.row == 0 or one.good > 0 then record.row, record.at_site, record.mixed = 0, one.site, false end
         local is_hard = one.kind == 'proxy' or one.kind == 'credentials'
         record.mixed = record.mixed or is_hard or record.at_site ~= one.site
-        record.row = math.min(rules.failures, record.row + (one.good > 0 and one.row or one.bad))
-        if one.kind == 'credentials' or (record.row >= rules.failures and (site ~= '' or record.mixed)) then
-            go_out(record, one.kind, rules)
+        record.row = math.min(bounds.failures, record.row + (one.good > 0 and one.row or one.bad))
+        if one.kind == 'credentials' or (record.row >= bounds.failures and (site ~= '' or record.mixed)) then
+            go_out(record, one.kind, bounds)
             said.out[#said.out + 1] = {one.proxy, site}
         end
     end
@@ -71,7 +71,7 @@ local proxy_reports = (function()
         return sum
     end
 
-    local function is_down(one, rules)  -- whether this failure is the site's fault
+    local function is_down(one, bounds)  -- whether this failure is the site's fault
         local outage = touch('', one.site)
         outage.failed, outage.failures = outage.failed or {}, outage.failures or 0
         local mine = outage.failed[one.proxy]
@@ -81,15 +81,15 @@ local proxy_reports = (function()
             outage.failed[one.proxy] = {mine and mine[1] or now, is_ban and 1 or 0}
         end
         if outage['until'] <= now then
-            if weight_of(outage.failed) < rules.several - 0.001 then return false end
+            if weight_of(outage.failed) < bounds.several - 0.001 then return false end
             said.down[#said.down + 1] = one.site
         end
-        outage['until'] = now + rules.site_down
+        outage['until'] = now + bounds.site_down
         for proxy, its in pairs(outage.failed) do pardon(proxy, one.site, its[1]) end
         return true
     end
 
-    local function report(one, rules)
+    local function report(one, bounds)
         if one.good > 0 then
             local outage = read('', one.site)
             if outage and outage.failed then
@@ -100,10 +100,10 @@ local proxy_reports = (function()
             succeeded(one.proxy, '', one.good, one.latency, one.age, has(one.probe, OF_PROXY))
         end
         if one.bad > 0 and (one.kind == 'proxy' or one.kind == 'credentials') then
-            failed(one, '', has(one.probe, OF_PROXY), rules)
-        elseif one.bad > 0 and not is_down(one, rules) then
-            failed(one, one.site, has(one.probe, OF_SITE), rules)
-            if one.kind == 'doubt' then failed(one, '', has(one.probe, OF_PROXY), rules)
+            failed(one, '', has(one.probe, OF_PROXY), bounds)
+        elseif one.bad > 0 and not is_down(one, bounds) then
+            failed(one, one.site, has(one.probe, OF_SITE), bounds)
+            if one.kind == 'doubt' then failed(one, '', has(one.probe, OF_PROXY), bounds)
             elseif has(one.probe, OF_PROXY) then succeeded(one.proxy, '', 1, 0, 0, true) end  -- it got there
         end
         for _, bit in ipairs({OF_PROXY, OF_SITE}) do  -- where it said nothing it is somebody else's turn
@@ -112,7 +112,7 @@ local proxy_reports = (function()
             if record and record.prober ~= '' then
                 touch(one.proxy, site).prober = ''
                 if one.bad > 0 and record['until'] > 0 then  -- the site is at fault: no use in trying at once again
-                    record['until'] = math.max(record['until'], now + rules.cool_down)
+                    record['until'] = math.max(record['until'], now + bounds.cool_down)
                 end
             end
         end

@@ -90,7 +90,8 @@ local workers = (function()
         end
 
         return {
-            tokens_of = tokens_of, held_by = held_by, give_back = give_back, set_free = set_free, forget = forget, wake_all = wake_all,
+            tokens_of = tokens_of, held_by = held_by, give_back = give_back,
+            set_free = set_free, forget = forget, wake_all = wake_all,
         }
     end)
 end)()
