@@ -51,6 +51,15 @@ def compressed(payload: bytes) -> bytes:
     return stored if len(stored) <= len(payload) else PLAIN + payload
 
 
+def _payload_bytes(stored: bytes) -> int:
+    """What the frame says; *stored*'s own bytes where it says nothing."""
+    try:
+        size = zstd.get_frame_info(MAGIC + stored[1:20]).decompressed_size
+    except zstd.ZstdError:
+        size = None
+    return len(stored) if size is None else max(size, len(stored))
+
+
 def decompressed(stored: bytes, most: int) -> bytes:
     """The payload of what :func:`compressed` gave.
 
@@ -137,7 +146,7 @@ class Compression:
         if kind == PLAIN:
             return stored[1:]
         if kind == ALONE:
-            if len(stored) > LARGE:
+            if _payload_bytes(stored) > LARGE:
                 return await asyncio.to_thread(decompressed, stored, self._most)
             return decompressed(stored, self._most)
         identity = wanted(stored)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.coordination.locks import Lock
-from mocra_scrapy.exceptions import LockTimeout
+from mocra_scrapy.exceptions import ConfigurationError, LockTimeout
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import ILocks
@@ -75,15 +75,24 @@ class Computing:
     def __init__(self, locks: ILocks, space: str, holder: str) -> None:
         self._locks, self._space, self._holder = locks, space, holder
         self._turns: dict[str, asyncio.Future[None]] = {}
+        self._tasks: dict[str, asyncio.Task[Any] | None] = {}
 
     async def once(self, name: str, look: Look, compute: Compute, *, wait: float, lease: float) -> Any:
         """What *look* finds, or else what *compute* gives. Arguments: see :class:`Wanted`.
 
         Raises:
+            ConfigurationError: *compute* itself asks for it: it would wait for itself.
             LockTimeout: somebody else computed for longer than *wait* seconds.
             BackendUnavailable: no answer.
             Exception: what *compute* raised. The next one who waits computes then.
         """
+        task = asyncio.current_task()
+        if task is not None and self._tasks.get(name) is task:
+            raise ConfigurationError(
+                f"cache value {name!r}",
+                "what computes it asks get_or_compute for it, and would wait for itself",
+                "Let it ask for another name, or for cache.get(name)",
+            )
         wanted = Wanted(name, look, compute, wait, time.monotonic() + wait, lease)
         while (turn := self._turns.get(name)) is not None:
             done, _ = await asyncio.wait([turn], timeout=wanted.left)
@@ -93,10 +102,11 @@ class Computing:
             if found is not None:
                 return found
         mine = self._turns[name] = asyncio.get_running_loop().create_future()
+        self._tasks[name] = task
         try:
             return await self._in_turn(wanted)
         finally:
-            del self._turns[name]
+            del self._turns[name], self._tasks[name]
             mine.set_result(None)
 
     async def _in_turn(self, wanted: Wanted) -> Any:

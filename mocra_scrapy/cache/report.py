@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mocra_scrapy.exceptions import BackendUnavailable, UnreadablePayload
+    from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, UnreadablePayload
     from mocra_scrapy.models import CacheBounds
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Report:
     def __init__(self, namespace: str, count: Callable[[str, int], None], *, misses: bool) -> None:
         self._namespace, self._count, self._misses = namespace, count, misses
         self._since: float | None = None
-        self._told_full = self._told_unreadable = False
+        self._told_full = self._told_unreadable = self._told_unfit = False
 
     @property
     def is_away(self) -> bool:
@@ -83,6 +83,18 @@ class Report:
         """What was computed is given to who asked, and to nobody else."""
         self.count("mocra/cache/unavailable")
         logger.warning("Cache %r: %r was computed and could not be stored: %s", self._namespace, name, error)
+
+    def unfit(self, name: str, error: ConfigurationError) -> None:
+        """What was computed can't be stored: everybody who asks computes it."""
+        level = logging.DEBUG if self._told_unfit else logging.WARNING
+        self._told_unfit = True
+        logger.log(
+            level,
+            "Cache %r: %r was computed and can't be stored, so everybody computes it; more of them are logged at DEBUG: %s",
+            self._namespace,
+            name,
+            error,
+        )
 
     def back(self) -> None:
         """It answered."""

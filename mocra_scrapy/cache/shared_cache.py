@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mocra_scrapy.cache.compression import PLAIN, Compression
+from mocra_scrapy.cache.compression import LARGE, PLAIN, Compression
 from mocra_scrapy.cache.computing import Computing
 from mocra_scrapy.cache.local_layer import LocalLayer
 from mocra_scrapy.cache.options import CacheOptions
 from mocra_scrapy.cache.report import Report
 from mocra_scrapy.cache.sorted_sets import SortedSet
-from mocra_scrapy.cache.values import as_number, is_number, pack_value, read_number, read_value
+from mocra_scrapy.cache.values import (
+    as_number,
+    is_number,
+    pack_large,
+    pack_value,
+    read_large,
+    read_number,
+    read_value,
+    seems_large,
+)
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, UnreadablePayload
+from mocra_scrapy.models.cache import milliseconds
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import ICache, ILocks, IShared
@@ -79,7 +90,7 @@ class SharedCache:
             if kept is None:
                 rest.append(name)
             else:
-                found[name] = _value_of(kept)
+                found[name] = await _value_of(kept)
         self._report.count("mocra/cache/local_hits", len(found))
         if rest:
             fetched = await self._fetch(rest)
@@ -96,7 +107,7 @@ class SharedCache:
                     continue
                 try:
                     plain = await self._plain(one.value)
-                    found[name] = _value_of(plain)
+                    found[name] = await _value_of(plain)
                     kept[name] = (plain, one.expires_in)
                 except UnreadablePayload as error:
                     self._report.unreadable(name, error)
@@ -216,10 +227,15 @@ class SharedCache:
             lease: seconds (0.1 to 86,400) after which another worker takes over when the one that
                 computes says nothing: it was killed, or is frozen. Then it is computed twice.
 
+        What can't be stored (too large, no plain data, no answer of the backend) is given all the same.
+
         Raises:
+            ConfigurationError: *ttl* is wrong: before anything is computed. Or *compute* asks for *name*
+                itself.
             LockTimeout: somebody else took longer than *wait* seconds.
             Exception: what *compute* raised. One of the others tries next.
         """
+        milliseconds(self._ttl(ttl))
         found = await self._look(name)
         if found is None and not self._report.is_away:
             try:
@@ -252,6 +268,8 @@ class SharedCache:
                 await self.set(name, value, ttl)
             except BackendUnavailable as error:
                 self._report.not_stored(name, error)
+            except ConfigurationError as error:
+                self._report.unfit(name, error)
         return (value,)
 
     # ------------------------------------------------------------------ inside
@@ -263,7 +281,7 @@ class SharedCache:
         number = as_number(value)
         if number is not None:
             return number
-        payload = pack_value(name, value)
+        payload = await asyncio.to_thread(pack_large, name, value) if seems_large(value) else pack_value(name, value)
         most = self.options.bounds.max_value_bytes
         if len(payload) > most:
             raise ConfigurationError(
@@ -293,6 +311,8 @@ class SharedCache:
         await self._cache.close()
 
 
-def _value_of(plain: bytes) -> Any:
+async def _value_of(plain: bytes) -> Any:
     """The value of what is stored without compression: its own copy for each who asks."""
+    if len(plain) > LARGE:
+        return await asyncio.to_thread(read_large, plain[len(PLAIN) :])
     return read_number(plain) if is_number(plain) else read_value(plain[len(PLAIN) :])

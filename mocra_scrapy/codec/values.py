@@ -192,7 +192,21 @@ class ValueReader:
             ext_hook=self._hook,
         )
 
-    def _members(self, data: bytes) -> list[Any]:
+    def unpack_in_parts(self, payload: bytes) -> Any:
+        """The same, each member of a list or dict by itself: other threads run in between."""
+        first, unpacker = payload[:1], self._unpacker(payload)
+        value: Any
+        if b"\x90" <= first <= b"\x9f" or first in (b"\xdc", b"\xdd"):
+            value = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
+        elif b"\x80" <= first <= b"\x8f" or first in (b"\xde", b"\xdf"):
+            value = {unpacker.unpack(): unpacker.unpack() for _ in range(unpacker.read_map_header())}
+        else:
+            return self.unpack(payload)
+        if unpacker.tell() != len(payload):
+            raise ValueError("more than one value")
+        return value
+
+    def _unpacker(self, data: bytes) -> msgpack.Unpacker:
         unpacker = msgpack.Unpacker(
             raw=False,
             strict_map_key=False,
@@ -201,6 +215,10 @@ class ValueReader:
             max_buffer_size=max(len(data), 1),
         )
         unpacker.feed(data)
+        return unpacker
+
+    def _members(self, data: bytes) -> list[Any]:
+        unpacker = self._unpacker(data)
         members = list(unpacker)
         if unpacker.tell() != len(data):
             raise ValueError("a set that is cut off")

@@ -155,7 +155,9 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         ours = isinstance(self.storage, BackendCacheStorage)
         if not ours and not isinstance(self.policy, RFC9111Policy):
             return
-        parts = Mocra.from_crawler(crawler).component(CacheOfPages)
+        mocra = Mocra.from_crawler(crawler)
+        self._state = mocra.worker_state
+        parts = mocra.component(CacheOfPages)
         self._flights = parts.flights
         if ours:
             self._backend = self.storage
@@ -169,7 +171,9 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
 
     def spider_opened(self, spider: Spider) -> None:
         if self._flights is not None:
-            EngineHooks(self.crawler).on_finished(self._finished)
+            hooks = EngineHooks(self.crawler)
+            hooks.on_finished(self._finished)
+            hooks.on_closing(self._flights.stop)
         super().spider_opened(spider)
 
     def _finished(self, request: Request) -> None:
@@ -211,9 +215,13 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
     ) -> Request | Response | None:
         if self._rfc9111 is not None:
             return self._rfc9111.process_exception(request, exception)
-        name = self._leads.pop(request, None)
-        if name is not None and self._flights is not None:
-            self._flights.leave(name, stored=False)
+        name, flights = self._leads.pop(request, None), self._flights
+        if flights is None:
+            return super().process_exception(request, exception)
+        if isinstance(exception, self.DOWNLOAD_EXCEPTIONS):
+            flights.failed(name or self._name(request), leads=name is not None)
+        elif name is not None:
+            flights.leave(name, stored=False)
         return super().process_exception(request, exception)
 
     # ------------------------------------------------------------------ our storage below Scrapy's policies
@@ -235,6 +243,8 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
                 self._leads[request] = name
             elif found is not None:
                 self.stats.inc_value("mocra/httpcache/waited")
+            elif flights.stopped and self.sent_back(request):
+                return request
         if found is not None:
             storage.found[request] = response_of(found.answer, (), found.extra)
             request.meta["cache_timestamp"] = found.received
@@ -273,6 +283,10 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         stats.inc_value("mocra/httpcache/saved_bytes", len(stored.answer.body))
         seconds = stats.get_value("mocra/httpcache/saved_seconds", 0.0) + stored.took
         stats.set_value("mocra/httpcache/saved_seconds", round(seconds, 3))
+
+    def sent_back(self, request: Request) -> bool:
+        """Whether *request*, which is not sent, goes back into the queue when it is returned."""
+        return self._state.send_back(request)
 
     def aside(self, request: Request) -> AbstractContextManager[object]:
         """*request* waits for another one's answer: it takes no place of the downloader meanwhile, unless

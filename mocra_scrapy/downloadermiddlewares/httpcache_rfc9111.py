@@ -51,6 +51,8 @@ class Middleware(Protocol):
 
     def aside(self, request: Request) -> AbstractContextManager[object]: ...
 
+    def sent_back(self, request: Request) -> bool: ...
+
 
 class Rfc9111:
     """A hit is answered on the way to the site, before it takes a permit, a departure or a connection.
@@ -64,6 +66,7 @@ class Rfc9111:
     nothing stored              goes on, or waits for one that did
     ``dont_cache``              goes on, and its response comes back, as if there were no cache
     offline                     is answered with whatever is stored, or dropped
+    waits, the worker closes    goes back into the queue; what is not from there goes on
     ==========================  ==================================================================================
     """
 
@@ -73,8 +76,8 @@ class Rfc9111:
         self._under_way: WeakKeyDictionary[Request, Passage] = WeakKeyDictionary()
         self._behind: set[asyncio.Task[None]] = set()
 
-    def process_request(self, request: Request) -> Awaitable[Response | None] | None:
-        """``None``: it goes on."""
+    def process_request(self, request: Request) -> Awaitable[Request | Response | None] | None:
+        """``None``: it goes on; itself: it goes back into the queue."""
         if REPLACED in request.meta:  # it comes by once more
             _restore(request)
         if request.meta.get("dont_cache") or urlparse_cached(request).scheme in self._ignored_schemes:
@@ -116,7 +119,7 @@ class Rfc9111:
 
     # ------------------------------------------------------------------ on the way to the site
 
-    async def _begin(self, request: Request) -> Response | None:
+    async def _begin(self, request: Request) -> Request | Response | None:
         passage = self._under_way.get(request)  # of a validation behind the scenes
         if passage is None:
             ask = ask_of(request, shared=self._pages.machine.rules.shared)
@@ -125,6 +128,8 @@ class Rfc9111:
             passage = await self._pages.begin(ask, lambda: self._middleware.aside(request))
             if passage.waited:
                 self._stats.inc_value("mocra/httpcache/waited")
+            if passage.put_off and self._middleware.sent_back(request):
+                return request
         decision = passage.decision
         if isinstance(decision, Serve) and decision.answer.status >= 400 and request.meta.get("retry_times"):
             # Nobody retries to be told the same: an error that is fresh is for others.

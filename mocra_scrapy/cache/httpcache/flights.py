@@ -9,6 +9,8 @@ itself, renewed while its worker lives.
    B: get miss, add claim ✗ ─ get, get, get … ────── get: hit
    A: get miss, add claim ✓ ─ asks the site ─ † killed
    B: get miss, add claim ✗ ─ get … ───────── the claim ends ─ add claim ✓ ─ asks the site
+   A: get miss, add claim ✓ ─ asks the site ─ a timeout: the claim says so for a while
+   B: get miss, add claim ✗ ─ get … ───────── asks the site, as all do who waited: not one by one
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ LINGER = 1.0
 FIRST_LOOK, LONGEST_LOOK = 0.02, 0.5
 #: Pages whose answer could not be stored: nobody waits for them again for so many seconds.
 UNCACHEABLE, REMEMBERED = 10_000, 60.0
+#: What a claim says after its holder failed, and for how many seconds: nobody waits then.
+FAILED, FAILING = b"\0failed", 10.0
 
 
 class Flights:
@@ -53,11 +57,14 @@ class Flights:
 
     Attributes:
         waiting: how many wait for others.
+        stopped: whether the worker closes: nobody waits any more.
     """
 
     def __init__(self, claims: ICache, worker: str, longest: float) -> None:
         self._claims, self._worker, self._longest = claims, worker.encode(), longest
         self.waiting = 0
+        self.stopped = False
+        self._waiters: set[asyncio.Future[None]] = set()
         self._mine: dict[str, asyncio.Future[None]] = {}
         self._since: dict[str, float] = {}  # monotonic
         self._useless: OrderedDict[str, float] = OrderedDict()  # name -> until when, monotonic
@@ -88,19 +95,51 @@ class Flights:
 
     async def _wait(self, name: str, look: Callable[[], Awaitable[T | None]], end: float) -> tuple[T | None, bool]:
         pause = FIRST_LOOK
-        while (left := end - time.monotonic()) > 0 and not self._is_useless(name):
+        while (left := end - time.monotonic()) > 0 and not self.stopped and not self._is_useless(name):
             ahead = self._mine.get(name)
             if ahead is not None:
-                await asyncio.wait({ahead}, timeout=left)
+                await self._pause(left, ahead)
             else:
-                await asyncio.sleep(min(pause * random.uniform(0.8, 1.2), left))  # noqa: S311
+                await self._pause(min(pause * random.uniform(0.8, 1.2), left))  # noqa: S311
                 pause = min(pause * 1.5, LONGEST_LOOK)
             found = await look()
             if found is not None:
                 return found, False
-            if name not in self._mine and await self._claim(name):  # who was ahead is done, or dead
+            if self.stopped or self._is_useless(name) or name in self._mine:
+                continue
+            if await self._claim(name):  # who was ahead is done, or dead
                 return None, True
+            if await self._has_failed(name):
+                break
         return None, False
+
+    async def _pause(self, seconds: float, *ahead: asyncio.Future[None]) -> None:
+        """Until one of *ahead* is done, or the worker closes; *seconds* at most."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(told)
+        try:
+            await asyncio.wait({told, *ahead}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiters.discard(told)
+
+    async def _has_failed(self, name: str) -> bool:
+        """Whether another worker asked, and got no answer."""
+        try:
+            claim = await self._claims.get(name)
+        except MocraError as error:
+            logger.debug("HTTP cache: the claim of %s was not looked at: %s", name, error)
+            return False
+        if claim is None or claim.value != FAILED:
+            return False
+        self._is_useless_for(name, claim.expires_in)
+        return True
+
+    def stop(self) -> None:
+        """The worker closes: who waits goes on at once."""
+        self.stopped = True
+        for told in self._waiters:
+            if not told.done():
+                told.set_result(None)
 
     async def _claim(self, name: str) -> bool:
         """Whether this one asks. Others here wait for it meanwhile."""
@@ -133,11 +172,26 @@ class Flights:
         if mine is None:
             return
         if useless:
-            self._useless[name] = time.monotonic() + REMEMBERED
-            if len(self._useless) > UNCACHEABLE:
-                self._useless.popitem(last=False)
+            self._is_useless_for(name, REMEMBERED)
         self._forget(name, mine)
-        call = self._claims.touch(name, LINGER) if stored else self._claims.delete([name])
+        self._release(self._claims.touch(name, LINGER) if stored else self._claims.delete([name]))
+
+    def failed(self, name: str, *, leads: bool) -> None:
+        """There was no answer. The next one may wait for a timeout as well: so nobody waits for anybody
+        for a while, here or elsewhere. *leads*: who asked has to :meth:`leave`, which this does.
+        """
+        self._is_useless_for(name, FAILING)
+        mine = self._mine.get(name) if leads else None
+        if mine is not None:
+            self._forget(name, mine)
+            self._release(self._claims.set(name, FAILED, FAILING))
+
+    def _is_useless_for(self, name: str, seconds: float) -> None:
+        self._useless[name] = max(time.monotonic() + seconds, self._useless.get(name, 0.0))
+        if len(self._useless) > UNCACHEABLE:
+            self._useless.popitem(last=False)
+
+    def _release(self, call: Awaitable[object]) -> None:
         task: asyncio.Future[object] = asyncio.ensure_future(call)
         self._releasing.add(task)
         task.add_done_callback(self._released)

@@ -46,6 +46,7 @@ class Passage:
         stored: what was stored for its URL when it came.
         leads: whether others may wait for it.
         waited: whether it waited for another one, and got what that stored.
+        put_off: whether it would have waited, but the worker closes.
         left: when it went on to the site, seconds since 1970.
     """
 
@@ -55,6 +56,7 @@ class Passage:
     stored: list[Stored] = field(default_factory=list)
     leads: bool = False
     waited: bool = False
+    put_off: bool = False
     left: float = 0.0
 
 
@@ -109,6 +111,7 @@ class PageCache:
             found, passage.leads = await self._flights.enter(name, lambda: self._look(ask, name), self._wait, aside)
             if found is not None:
                 passage.stored, passage.decision, passage.waited = *found, True
+            passage.put_off = found is None and not passage.leads and self._flights.stopped
         passage.left = self._clock()
         return passage
 
@@ -176,7 +179,9 @@ class PageCache:
 
     def failed(self, passage: Passage) -> Answer | None:
         """What stands for a site that can't be reached."""
-        self.given_up(passage)
+        if self._flights is not None and passage.ask.method == b"GET":
+            self._flights.failed(passage.name, leads=passage.leads)
+            passage.leads = False
         return self.machine.failed(passage.ask, passage.decision, self._clock())
 
     def given_up(self, passage: Passage) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import hashlib
 import logging
+import math
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +19,15 @@ from urllib.parse import urldefrag, urlsplit
 from mocra_scrapy.cache.httpcache.fields import first
 from mocra_scrapy.cache.httpcache.messages import Stored
 from mocra_scrapy.cache.httpcache.page_dictionary import PageDictionary
-from mocra_scrapy.cache.httpcache.record import body_bytes, compressed, decompressed, dictionary_of, pack, unpack
+from mocra_scrapy.cache.httpcache.record import (
+    body_bytes,
+    compressed,
+    decompressed,
+    dictionary_of,
+    pack,
+    payload_bytes,
+    unpack,
+)
 from mocra_scrapy.exceptions import MocraError, UnreadablePayload
 
 if TYPE_CHECKING:
@@ -31,7 +40,11 @@ T = TypeVar("T")
 
 #: Seconds for which nothing is asked of a backend that did not answer, and that one call may take.
 PAUSE, LONGEST = 2.0, 5.0
-#: Bytes of a body above which it is compressed in a thread.
+#: Seconds without trouble after which the next one is told of again: a server that is nearly full refuses
+#: one page and takes the next.
+QUIET = 60.0
+#: Bytes of a body above which it is packed, compressed and read in a thread: the event loop would stand
+#: meanwhile.
 LARGE = 262_144
 #: What a decoded body may have, for each byte of ``MOCRA_HTTPCACHE_ENTRY_MAX_BYTES``.
 INFLATED = 16
@@ -86,7 +99,8 @@ class SharedPages:
     ) -> None:
         self._cache, self._options, self._stats, self._clock = cache, options, stats, clock
         self.dictionary = PageDictionary(cache)
-        self._away_until = 0.0  # monotonic
+        # Monotonic. A full server can be read from: a page that was not stored is no reason not to look.
+        self._no_reads, self._no_writes, self._trouble = 0.0, 0.0, -math.inf
         self._told: set[str] = set()
 
     def name(self, url: str, user: str = "") -> str:
@@ -115,9 +129,11 @@ class SharedPages:
             personal: made for somebody: no dictionary learns from it.
         """
         options = self._options
-        variants = [self._decoded(one) for one in variants]
-        payload = pack(variants, options.keep, self._clock())
-        if body_bytes(variants) > options.entry_max_bytes * INFLATED:
+        if _weight(variants) > LARGE:
+            variants, payload = await asyncio.to_thread(self._packed, variants)
+        else:
+            variants, payload = self._packed(variants)
+        if payload is None:
             self._stats.inc_value("mocra/httpcache/too_large")
             return False
         if not personal:
@@ -168,6 +184,13 @@ class SharedPages:
 
     # ------------------------------------------------------------------ bytes
 
+    def _packed(self, variants: Sequence[Stored]) -> tuple[Sequence[Stored], bytes | None]:
+        """*variants* without gzip, and packed; ``None``: they are too large."""
+        variants = [self._decoded(one) for one in variants]
+        if body_bytes(variants) > self._options.entry_max_bytes * INFLATED:
+            return variants, None
+        return variants, pack(variants, self._options.keep, self._clock())
+
     async def _unpacked(self, value: bytes, expires_in: float) -> list[Stored]:
         identity, dictionary = dictionary_of(value), None
         if identity is not None:
@@ -175,11 +198,12 @@ class SharedPages:
                 self.dictionary.find(identity), "read"
             )
         most = self._options.entry_max_bytes * INFLATED + 1_048_576
-        if len(value) > LARGE:
-            payload = await asyncio.to_thread(decompressed, value, dictionary, most)
-        else:
-            payload = decompressed(value, dictionary, most)
-        return unpack(payload, expires_in, self._clock())
+        now = self._clock()
+
+        def opened() -> list[Stored]:
+            return unpack(decompressed(value, dictionary, most), expires_in, now)
+
+        return await asyncio.to_thread(opened) if payload_bytes(value) > LARGE else opened()
 
     def _decoded(self, one: Stored) -> Stored:
         """Without gzip: what is compressed already is compressed no further. What the spider sees is the
@@ -211,7 +235,7 @@ class SharedPages:
 
     async def _asked(self, call: Awaitable[T], verb: str) -> T | None:
         """What *call* answers; ``None`` where the backend does not, or not in time."""
-        if time.monotonic() < self._away_until:
+        if time.monotonic() < (self._no_writes if verb == "store" else self._no_reads):
             close = getattr(call, "close", None)
             if close is not None:
                 close()  # never awaited
@@ -224,26 +248,40 @@ class SharedPages:
             raise
         if not done:
             task.add_done_callback(_looked_at)
-            self._away(verb, f"no answer within {LONGEST:g} s")
+            self._away("read", f"no answer within {LONGEST:g} s", verb)
             return None
         try:
             answer = task.result()
         except MocraError as error:
-            self._away(verb, error)
+            self._away(verb, error, verb)
             return None
-        self._told.discard("away")
+        if self._told and time.monotonic() - self._trouble >= QUIET:
+            self._told.discard("away")
         return answer
 
-    def _away(self, verb: str, error: object) -> None:
-        self._away_until = time.monotonic() + PAUSE
+    def _away(self, pausing: str, error: object, verb: str) -> None:
+        self._trouble = time.monotonic()
+        self._no_writes = self._trouble + PAUSE
+        if pausing != "store":
+            self._no_reads = self._no_writes
         self._stats.inc_value("mocra/httpcache/unavailable")
         self._tell("away", "HTTP cache: pages are fetched as if it were empty, for it can't %s: %s", verb, error)
 
     def _tell(self, what: str, text: str, *args: object) -> None:
-        """Once, until it went well again."""
+        """Once, until it went well for a while."""
         level = logging.DEBUG if what in self._told else logging.WARNING
         self._told.add(what)
         logger.log(level, text, *args)
+
+
+def _weight(variants: Sequence[Stored]) -> int:
+    """Bytes of their bodies, without gzip about: it ends with the size of what is in it, modulo 4 GiB."""
+    size = body_bytes(variants)
+    for one in variants:
+        if b"content-encoding" in one.fields:
+            body = one.answer.body
+            size += max(15 * len(body), int.from_bytes(body[-4:], "little"))
+    return size
 
 
 def _looked_at(task: asyncio.Future[T]) -> None:

@@ -52,7 +52,7 @@ def pack(variants: Sequence[Stored], ttl: float, now: float) -> bytes:
         for one in variants
     ]
     content: bytes = msgpack.packb([ttl, rows], use_bin_type=True)
-    return PLAIN + crc32(content).to_bytes(4, "big") + content
+    return b"".join((PLAIN, crc32(content).to_bytes(4, "big"), content))
 
 
 def unpack(payload: bytes, expires_in: float, now: float) -> list[Stored]:
@@ -61,7 +61,7 @@ def unpack(payload: bytes, expires_in: float, now: float) -> list[Stored]:
     Raises:
         UnreadablePayload: damaged, or none of ours.
     """
-    content = payload[5:]
+    content = memoryview(payload)[5:]
     if payload[:1] != PLAIN or crc32(content).to_bytes(4, "big") != payload[1:5]:
         raise UnreadablePayload("damaged or foreign bytes: the checksum is wrong")
     try:
@@ -116,6 +116,17 @@ def decompressed(stored: bytes, dictionary: Dictionary | None, most: int) -> byt
     if not decompressor.eof or len(payload) != size:
         raise UnreadablePayload("damaged or foreign bytes: an entry that is cut off")
     return payload
+
+
+def payload_bytes(stored: bytes) -> int:
+    """The bytes of what :func:`decompressed` would give, as *stored* says; its own, where it does not."""
+    if stored[:1] != FRAME:
+        return len(stored)
+    try:
+        size = zstd.get_frame_info(stored[1:20]).decompressed_size
+    except zstd.ZstdError:
+        size = None
+    return max(size or 0, len(stored))
 
 
 def body_bytes(variants: Sequence[Stored]) -> int:

@@ -6,11 +6,12 @@ import asyncio
 import gzip
 import logging
 import random
+import threading
 from typing import Any
 
 import pytest
 
-from mocra_scrapy.cache.httpcache import page_dictionary
+from mocra_scrapy.cache.httpcache import page_dictionary, pages
 from mocra_scrapy.cache.httpcache.listing import purge
 from mocra_scrapy.cache.httpcache.messages import Answer, Stored
 from mocra_scrapy.cache.httpcache.page_dictionary import PageDictionary
@@ -257,3 +258,30 @@ async def test_a_page_goes_through_the_cache(worker: MakeWorker) -> None:
     await other.web.answered(passage, answer(201))
     assert (await passed(one, answer(body=b"3"))).body == b"3", "gone for all"
     assert (await other.web.offline(ask())) is None
+
+
+async def test_large_pages_are_packed_and_read_in_a_thread(worker: MakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = threading.get_ident()
+    on_the_loop: list[str] = []
+    for name in ("pack", "compressed", "decompressed", "unpack"):
+        true = getattr(pages, name)
+
+        def watched(*args: Any, true: Any = true, name: str = name) -> Any:
+            if threading.get_ident() == here:
+                on_the_loop.append(name)
+            return true(*args)
+
+        monkeypatch.setattr(pages, name, watched)
+    one = await worker()
+    zipped = gzip.compress(b"x" * 4_000_000)
+    for body, more in (
+        (random.Random(1).randbytes(400_000), {}),
+        (b"x" * 400_000, {}),  # small as it is stored
+        (zipped, {"content_encoding": "gzip"}),  # small as it came
+    ):
+        assert await one.pages.write("page:a/b", [stored(body=body, cache_control="max-age=60", **more)])
+        assert len((await one.pages.read("page:a/b"))[0].answer.body) >= 400_000
+    assert not on_the_loop
+    assert await one.pages.write("page:a/c", [stored(body=b"x" * 5000, cache_control="max-age=60")])
+    assert await one.pages.read("page:a/c")
+    assert on_the_loop == ["pack", "compressed", "decompressed", "unpack"], "a thread costs more"

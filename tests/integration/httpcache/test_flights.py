@@ -134,7 +134,7 @@ async def test_nobody_waits_for_what_can_not_be_stored(worker: MakeWorker) -> No
     await asyncio.gather(*again)
 
 
-async def test_a_failure_lets_the_next_one_ask(worker: MakeWorker) -> None:
+async def test_who_gives_up_lets_the_next_one_ask(worker: MakeWorker) -> None:
     one = await worker(wait=300.0)
     passage = await one.web.begin(ask())
     assert passage.leads
@@ -142,8 +142,46 @@ async def test_a_failure_lets_the_next_one_ask(worker: MakeWorker) -> None:
     waits = [asyncio.ensure_future(site.seen_through(one)) for _ in range(5)]
     while one.flights.waiting < 5:
         await asyncio.sleep(0.01)
-    assert one.web.failed(passage) is None
+    one.web.given_up(passage)
     await asyncio.gather(*waits)
     assert site.asked == 1
     assert not len(one.flights)
     assert await one.claims.get(passage.name) is not None, "for who looked just before"
+
+
+async def test_after_a_failure_nobody_waits_for_the_next_one(worker: MakeWorker) -> None:
+    """The next one may fail as well, each after its timeout."""
+    one, other = await worker("a", wait=300.0), await worker("b", wait=300.0)
+    passage = await one.web.begin(ask())
+    holds = asyncio.Event()
+    site = Site(answer(cache_control="max-age=60"), holds)
+    waits = [asyncio.ensure_future(site.seen_through(each)) for each in (one, other) for _ in range(5)]
+    while one.flights.waiting + other.flights.waiting < 10:
+        await asyncio.sleep(0.01)
+    assert one.web.failed(passage) is None
+    while site.asked < 10:  # while none of them has its answer
+        await asyncio.sleep(0.01)
+    again = asyncio.ensure_future(site.seen_through(other))  # a retry
+    while site.asked < 11:
+        await asyncio.sleep(0.01)
+    holds.set()
+    await asyncio.gather(*waits, again)
+    assert not len(one.flights)
+    assert not len(other.flights)
+
+
+async def test_a_worker_that_closes_waits_for_nobody(worker: MakeWorker) -> None:
+    one, other = await worker("a", wait=300.0), await worker("b", wait=300.0)
+    leads = await one.web.begin(ask())
+    waits = [asyncio.ensure_future(each.web.begin(ask())) for each in (one, other) for _ in range(3)]
+    while one.flights.waiting + other.flights.waiting < 6:
+        await asyncio.sleep(0.01)
+    one.flights.stop()
+    other.flights.stop()
+    for passage in await asyncio.gather(*waits):
+        assert passage.put_off
+        assert not passage.leads
+    late = await other.web.begin(ask())
+    assert late.put_off
+    assert not leads.put_off
+    one.web.given_up(leads)

@@ -30,6 +30,7 @@ async def test_a_server_that_is_away_is_a_miss_and_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pages, "PAUSE", 0.0)
+    monkeypatch.setattr(pages, "QUIET", 0.0)
     with FaultProxy(redis_single.port) as proxy:
         one = await worker(url=f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=1&socket_connect_timeout=1")
         name = one.pages.name(URL)
@@ -71,7 +72,7 @@ async def test_after_trouble_nothing_is_asked_for_a_while(
 async def test_a_full_server_is_a_miss_and_one_line(
     tmp_path: Path, worker: MakeWorker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "PAUSE", 0.0)
+    monkeypatch.setattr(pages, "PAUSE", 300.0)
     server = RedisServer(tmp_path, appendfsync="no")
     server.start()
     try:
@@ -82,11 +83,14 @@ async def test_a_full_server_is_a_miss_and_one_line(
             client.config_set("maxmemory", client.info("memory")["used_memory"])
             with caplog.at_level(logging.WARNING, logger="mocra_scrapy.cache.httpcache"):
                 for n in range(5):
+                    one.pages._no_writes = 0.0  # so much time went by
                     assert not await one.pages.write(f"page:a:{n}", [stored(body=noise, cache_control="max-age=60")])
+                    assert await one.pages.read(name), "what is there can be read, at once"
+                    await one.pages.remove(["page:a:none"])
             assert len(caplog.records) == 1
             assert "can't store" in caplog.text
-            assert await one.pages.read(name), "what is there can be read"
             client.config_set("maxmemory", 0)
+        one.pages._no_writes = 0.0
         assert await one.pages.write("page:a:9", [stored(body=noise, cache_control="max-age=60")])
     finally:
         await one.close()

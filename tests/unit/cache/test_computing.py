@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mocra_scrapy.cache.shared_cache import SharedCache
-from mocra_scrapy.exceptions import BackendUnavailable, LockTimeout
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, LockTimeout
 from tests.unit.cache.stage import Stage, until
 
 
@@ -141,3 +141,43 @@ async def test_what_can_not_be_stored_is_given(stage: Stage, caplog: pytest.LogC
 
     assert await cache.get_or_compute("a", compute) == "mine"
     assert "Cache 'prices': 'a' was computed and could not be stored" in caplog.text
+
+
+@pytest.mark.parametrize("value", [b"x" * 2000, object()])
+async def test_what_does_not_fit_is_given_with_one_warning(
+    stage: Stage, caplog: pytest.LogCaptureFixture, value: object
+) -> None:
+    cache = stage.cache(max_value_bytes=1000)
+
+    async def compute() -> object:
+        return value
+
+    for _ in range(3):
+        assert await cache.get_or_compute("a", compute) is value
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 1
+    assert "Cache 'prices': 'a' was computed and can't be stored" in lines[0]
+    assert "cache value 'a'" in lines[0]
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan")])
+async def test_a_wrong_ttl_is_refused_before_anything_is_computed(stage: Stage, ttl: float) -> None:
+    async def compute() -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigurationError, match="is no time in seconds"):
+        await stage.cache().get_or_compute("a", compute, ttl)
+
+
+async def test_who_computes_a_value_can_not_wait_for_it(stage: Stage) -> None:
+    cache = stage.cache()
+
+    async def first() -> str:
+        return await cache.get_or_compute("b", second, wait=600)
+
+    async def second() -> str:
+        return await cache.get_or_compute("a", first, wait=600)
+
+    with pytest.raises(ConfigurationError, match="cache value 'a': what computes it asks get_or_compute for it"):
+        await asyncio.wait_for(cache.get_or_compute("a", first, wait=600), 60)
+    assert await cache.get_or_compute("a", _of("now")) == "now"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,9 @@ from uuid import UUID
 import pytest
 from scrapy.http import TextResponse
 
+from mocra_scrapy.cache import shared_cache, values
 from mocra_scrapy.cache.options import cache_options
-from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError, UnreadablePayload
 from tests.unit.cache.stage import Stage
 
 VALUES: list[Any] = [
@@ -215,3 +217,51 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], words: str) -> N
 
 def test_a_small_namespace_takes_smaller_values() -> None:
     assert cache_options("x", {"max_bytes": 1_600_000}).bounds.max_value_bytes == 100_000
+
+
+LARGE_VALUES: list[Any] = [
+    [{"a": i, "b": (str(i), None)} for i in range(20_000)],
+    {f"k{i}": {i, b"x"} for i in range(20_000)},
+    ({"deep": list(range(100_000))},),
+    ["x" * 200_000],
+    "x" * 200_000,
+    [],
+]
+
+
+@pytest.mark.parametrize("value", LARGE_VALUES)
+async def test_large_values_are_packed_and_unpacked_in_a_thread(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, value: Any
+) -> None:
+    loops: list[str] = []
+    here = threading.get_ident()
+    for name in ("pack_value", "read_value", "pack_large", "read_large"):
+        true = getattr(values, name)
+
+        def watched(*args: Any, true: Any = true, name: str = name) -> Any:
+            if threading.get_ident() == here:
+                loops.append(name)
+            return true(*args)
+
+        monkeypatch.setattr(shared_cache, name, watched)
+    cache = stage.cache()
+    await cache.set("a", value)
+    assert await cache.get("a") == value
+    assert loops == ([] if value else ["pack_value", "read_value"])
+    assert values.pack_large("a", value) == values.pack_value("a", value)
+    assert values.read_large(values.pack_value("a", value)) == value
+
+
+@pytest.mark.parametrize("bad", [b"\xdd\xff\xff\xff\xff\x01", b"\x91\x01\x01", b"\x81\x90\x01", b"\xc1", b""])
+def test_what_is_damaged_is_refused_in_parts_as_well(bad: bytes) -> None:
+    with pytest.raises(UnreadablePayload):
+        values.read_large(bad)
+
+
+async def test_what_is_wrong_in_a_large_value_is_named(stage: Stage) -> None:
+    wrong: list[Any] = ["x" * 200_000, {"y": object()}]
+    with pytest.raises(ConfigurationError, match=r"cache value 'a'\[1\]\['y'\]: builtins\.object can't be stored"):
+        await stage.cache().set("a", wrong)
+    wrong[1] = wrong
+    with pytest.raises(ConfigurationError):
+        await stage.cache().set("a", wrong)

@@ -313,3 +313,30 @@ async def test_each_cookie_jar_of_a_crawl_has_its_own_pages(
     shared = desk(**other, HTTPCACHE_DIR=str(tmp_path / "shared"))
     await shared.fetch(page(cache_control="max-age=60"), Request(URL, meta={"cookiejar": 1}))
     assert await shared.fetch(None, Request(URL, meta={"cookiejar": 2})), "what may be shared is"
+
+
+@pytest.mark.parametrize("policy", [POLICY, "scrapy.extensions.httpcache.DummyPolicy"])
+async def test_who_waits_goes_back_into_the_queue_when_the_worker_closes(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    one = desk(HTTPCACHE_POLICY=policy)
+    assert await done(one.middleware.process_request(Request(URL))) is None
+    queued, inline = Request(URL), Request(URL)
+    monkeypatch.setattr(one.middleware._state, "send_back", lambda request: request is queued)
+    waits = [asyncio.ensure_future(done(one.middleware.process_request(request))) for request in (queued, inline)]
+    while one.middleware._flights.waiting < 2:
+        await asyncio.sleep(0)
+    one.middleware._flights.stop()  # what the engine's hook calls
+    assert await asyncio.gather(*waits) == [queued, None]
+
+
+@pytest.mark.parametrize("policy", [POLICY, "scrapy.extensions.httpcache.DummyPolicy"])
+async def test_after_a_timeout_nobody_waits_for_the_next_one(desk: Callable[..., Desk], policy: str) -> None:
+    one = desk(HTTPCACHE_POLICY=policy)
+    first = Request(URL)
+    assert await done(one.middleware.process_request(first)) is None
+    rest = [asyncio.ensure_future(done(one.middleware.process_request(Request(URL)))) for _ in range(5)]
+    while one.middleware._flights.waiting < 5:
+        await asyncio.sleep(0)
+    assert one.middleware.process_exception(first, TimeoutError()) is None
+    assert await asyncio.gather(*rest) == [None] * 5
