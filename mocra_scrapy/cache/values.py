@@ -94,7 +94,7 @@ def pack_large(name: str, value: Any) -> bytes:
     else:
         return pack_value(name, value, packer)
     try:
-        return parts + b"".join([packer.pack(member) for member in members])
+        return b"".join([parts, *(packer.pack(member) for member in members)])
     except (UnserializableRequest, TypeError, ValueError, OverflowError, RecursionError):
         return pack_value(name, value, ValuePacker(_Nobodys()))  # says what is wrong
 
