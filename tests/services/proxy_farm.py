@@ -54,6 +54,7 @@ class FarmProxy:
             self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._farm.connections.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -152,6 +153,7 @@ class ProxyFarm:
         given = passwords or []
         self.proxies = [FarmProxy(self, free_port(), given[i] if i < len(given) else "") for i in range(number)]
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.connections: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy farm")
 
@@ -177,7 +179,10 @@ class ProxyFarm:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0)
+            for connection in self.connections:  # those that nobody reads any more as well
+                connection.transport.abort()
+            for _ in range(3):  # they are closed by the loop, after this
+                await asyncio.sleep(0)
 
         self._do(close())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy._tasks import in_a_thread
 from mocra_scrapy.backends.kafka.admin import Admin
-from mocra_scrapy.backends.kafka.client import PATIENCE, meaning
+from mocra_scrapy.backends.kafka.client import PATIENCE, meaning, no_option
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Marks
 from mocra_scrapy.backends.kafka.metadata import decode
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from confluent_kafka import TopicPartition
 
 T = TypeVar("T")
+#: Options that are of the members of a group, and fit with their session only. Who looks is none.
+OF_MEMBERS = ("max.poll.interval.ms",)
 #: Seconds for which the numbers of partitions are remembered.
 FRESH = 30.0
 
@@ -158,7 +160,11 @@ class OffsetLookup:
         group, ears = self._names.group, self._admin.ears
         found: dict[LogPartition, tuple[int | None, str | None]] = dict.fromkeys(some, (None, None))
         asked = [TopicPartition(self._names.topic(partition.tier), partition.number) for partition in some]
-        consumer = Consumer({**ears.config(), "group.id": group, "enable.auto.commit": False})
+        config = {name: value for name, value in ears.config().items() if name not in OF_MEMBERS}
+        try:
+            consumer = Consumer({**config, "group.id": group, "enable.auto.commit": False})
+        except (KafkaException, TypeError, ValueError) as error:
+            raise no_option(error) from error
         try:
             for place in consumer.committed(asked, PATIENCE):
                 if place.error is not None:

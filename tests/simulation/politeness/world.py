@@ -160,7 +160,7 @@ def install() -> None:
     logging.disable(logging.CRITICAL)
     CLOCK.install()
     for module in (addon, runtime):
-        module.open_backend = lambda url, *, prefix, options: RemoteBackend(WORLD[-1])  # type: ignore[attr-defined]
+        module.open_by_role = lambda choice: RemoteBackend(WORLD[-1])  # type: ignore[attr-defined]
     runtime.Signs = _NoSigns  # type: ignore[attr-defined, misc, assignment]
     runtime.worker_name = lambda: _process().name  # type: ignore[attr-defined]
 
