@@ -188,10 +188,10 @@ def test_live_settings(site: MockSite, workers: Workers) -> None:
 
 
 def test_workers_tell_who_they_are(site: MockSite, workers: Workers) -> None:
-    workers.start("list", site=site.url, paths="slow/20/a,slow/20/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2)
+    workers.start("list", site=site.url, paths="held/a,held/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2)
     eventually(lambda: arrived(site) == 3)
     killed = workers.start(
-        "list", site=site.url, paths="slow/20/a,slow/20/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2
+        "list", site=site.url, paths="held/a,held/b,ok/1", MOCRA_HEARTBEAT=0.3, MOCRA_HEARTBEAT_TTL=2
     )
 
     def reports() -> dict[int, dict[str, Any]]:

@@ -88,6 +88,10 @@ class MockSite:
         """``/sick/…`` answers from now on."""
         self._get("/_repair")
 
+    def free(self) -> None:
+        """``/held/…`` answers from now on, until :meth:`reset`."""
+        self._get("/_free")
+
     def ask_for_crawl_delay(self, seconds: float, takes: float = 0.0, refused: int = 0) -> None:
         """In a robots.txt that *takes* seconds, and of which the first *refused* are 503."""
         self._get(f"/_robots/{seconds}/{takes}/{refused}")

@@ -13,6 +13,7 @@ prints its address.
 ``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
 ``/cached/<fresh>/<seconds>/<any>``  a page that takes its time, and is fresh for so many seconds
 ``/_peaks``  JSON: group -> the most of them at once
+``/held/<any>``  a page that is answered when ``/_free`` was fetched
 ``/sick/<any>``  answers 500 until ``/_repair`` is fetched
 ``/feed/<n>.xml``, ``/feed/<n>.csv``  rows with the paths of n pages; ``/feed/<n>.sitemap`` a sitemap of them
 ``/image/<n>.png``  a small picture        ``/login``  gives a session's cookie, for the right form only
@@ -62,6 +63,7 @@ class Site:
         self.robots_takes, self.robots_refused = 0.0, 0
         self.gate, self.waiting = 0, 0
         self.opened = asyncio.Event()
+        self.freed = asyncio.Event()
 
     async def pass_the_gate(self) -> None:
         self.waiting += 1
@@ -93,6 +95,8 @@ class Site:
             return 200, html([]), ""
         if kind == "slow":
             await asyncio.sleep(float(rest.split("/")[0]))
+        elif kind == "held":
+            await self.freed.wait()
         elif kind == "cached":
             fresh, seconds, _ = rest.split("/", 2)
             await asyncio.sleep(float(seconds))
@@ -164,9 +168,11 @@ class Site:
                         form = await reader.readexactly(int(line[15:]))
                 if path in ("/_arrivals", "/_peaks"):
                     status, body, extra = 200, json.dumps(getattr(self, path[2:])), ""
-                elif path == "/_repair" or path.startswith("/_robots/"):
+                elif path in ("/_repair", "/_free") or path.startswith("/_robots/"):
                     if path == "/_repair":
                         self.sick = False
+                    elif path == "/_free":
+                        self.freed.set()
                     else:
                         self.robots, takes, refused = (*path.split("/")[2:], "0", "0")[:3]
                         self.robots_takes, self.robots_refused = float(takes), int(refused)
@@ -177,6 +183,7 @@ class Site:
                     status, body, extra = 200, "", ""
                 elif path == "/_reset":
                     self.arrivals.clear()
+                    self.freed.clear()
                     status, body, extra = 200, "", ""
                 else:
                     self.arrivals.setdefault(path, []).append(time.monotonic())
