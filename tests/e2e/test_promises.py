@@ -164,7 +164,7 @@ def test_seeding_is_taken_over(site: MockSite, workers: Workers) -> None:
 def test_sigterm_hands_back_within_a_second(site: MockSite, workers: Workers, redis_single: RedisServer) -> None:
     """What was leased ahead goes to others at once, while pages in flight may take their time."""
     paths = ",".join([*(f"held/{n}" for n in range(4)), *(f"ok/{n}" for n in range(20))])
-    leaving = workers.start("list", site=site.url, paths=paths, CONCURRENT_REQUESTS=4, CONCURRENT_REQUESTS_PER_DOMAIN=4)
+    leaving = workers.start("list", site=site.url, paths=paths, CONCURRENT_REQUESTS=4, MOCRA_STOP_GRACE=600)
     eventually(lambda: len(site.arrivals()) == 4)
     leaving.send_signal(signal.SIGTERM)
     eventually(lambda: "shutting down gracefully" in workers.log())
