@@ -31,7 +31,8 @@ class HttpCacheOptions:
             ``HTTPCACHE_EXPIRATION_SECS``.
         negative: status -> seconds.
         decoding: whether responses are decompressed behind the cache (``COMPRESSION_ENABLED``), so that
-            it may store them as they are then.
+            it may store them as they are then. ``download_maxsize``: bytes above which Scrapy drops them
+            there (``DOWNLOAD_MAXSIZE``); 0: no limit.
     """
 
     scope: str
@@ -48,6 +49,7 @@ class HttpCacheOptions:
     ignored_directives: frozenset[bytes] = frozenset()
     always_store: bool = False
     decoding: bool = True
+    download_maxsize: int = 0
 
     @property
     def bounds(self) -> CacheBounds:
@@ -97,6 +99,7 @@ def read_httpcache(settings: BaseSettings) -> HttpCacheOptions:
         ),
         always_store=settings.getbool("HTTPCACHE_ALWAYS_STORE"),
         decoding=settings.getbool("COMPRESSION_ENABLED"),
+        download_maxsize=max(0, settings.getint("DOWNLOAD_MAXSIZE")),
     )
 
 

@@ -14,14 +14,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from mocra_scrapy.cache.httpcache.archives import SELECTING, ArchivedPage, is_har, warcio_modules
+from mocra_scrapy.cache.httpcache.archives import MOST, SELECTING, ArchivedPage, is_har, warcio_modules
+from mocra_scrapy.cache.httpcache.codings import are_known, codings_of, decoded
 from mocra_scrapy.cache.httpcache.fields import Fields, members
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Stored
 from mocra_scrapy.cache.httpcache.selecting import selecting_fields, varies_by
 from mocra_scrapy.exceptions import ConfigurationError
 
-#: Codings that are undone when an archive is read: its pages are stored as they are.
-_UNDONE: Final = frozenset((b"content-encoding", b"transfer-encoding", b"content-length"))
+#: What no page needs that is stored as it is: the coding of its way is undone, its length what it has.
+_UNDONE: Final = frozenset((b"transfer-encoding", b"content-length"))
 #: What an entry raises that is not as the format says.
 _DAMAGE: Final = (
     LookupError,
@@ -53,6 +54,28 @@ class Unread:
     url: str
     why: str
     cut: bool = False
+
+
+def _plain(answer: Answer) -> Answer:
+    """*answer* without codings; as it is, where one is not known here: Scrapy does not know it either.
+
+    Raises:
+        ValueError: its body is not coded as it says.
+    """
+    found, codings = decoded(answer, MOST), codings_of(answer)
+    if found is not None:
+        return found
+    if not are_known(codings):
+        return answer
+    if {*codings} <= {b"gzip", b"x-gzip"} and answer.body[:2] != b"\x1f\x8b":
+        return _without_coding(answer)  # who wrote the file has undone it
+    said = b", ".join(codings).decode("latin-1")
+    raise ValueError(f"its body is not what Content-Encoding says ({said}), or has more than {MOST} bytes then")
+
+
+def _without_coding(answer: Answer) -> Answer:
+    fields = {name: lines for name, lines in answer.fields.items() if name != b"content-encoding"}
+    return Answer(answer.status, fields, answer.body, answer.url)
 
 
 def archived(ask: Ask, answer: Answer, at: float, took: float = 0.0, body: bytes = b"", *, known: bool) -> ArchivedPage:
@@ -171,7 +194,8 @@ def _exchange(
     body = warcio.recordloader.ArcWarcRecord(
         "warc", record.rec_type, record.rec_headers, stream, head, None, len(content)
     )
-    plain = body.content_stream().read()
+    coded = head.get_header("Transfer-Encoding", "").lower() == "chunked"
+    plain = (warcio.bufferedreaders.ChunkedDataReader(body.raw_stream) if coded else body.raw_stream).read()
     if record.rec_type == "request":
         asked.clear()
         asked[url] = ((head.protocol or "GET").encode("latin-1"), _fields(head.headers), plain)
@@ -188,6 +212,7 @@ def _warc_page(
     if not code.isdigit():
         raise ValueError(f"its status is no number: {code!r}")
     answer = Answer(int(code), _fields(head.headers), body, record.get_header("Mocra-Response-Url") or url)
+    answer = _plain(answer)
     method, fields, sent = asked or (b"GET", {}, b"")
     selecting = record.get_header(SELECTING)
     if selecting:
@@ -239,6 +264,8 @@ def _har_page(entry: dict[str, Any]) -> ArchivedPage:
     if not 0 <= int(response["status"]) <= 999:
         raise ValueError(f"its status is {response['status']}")
     answer = Answer(int(response["status"]), headers, body, request["url"])
+    # A browser's HAR has the text, whatever its headers say.
+    answer = _plain(answer) if entry.get("_coded") else _without_coding(answer)
     return archived(asked, answer, begun + took, took, sent.encode("latin-1", "replace"), known=True)
 
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO
 
 from mocra_scrapy._version import __version__
+from mocra_scrapy.cache.httpcache.codings import decoded
 from mocra_scrapy.cache.httpcache.fields import Fields
 from mocra_scrapy.cache.httpcache.messages import Ask, Stored
 from mocra_scrapy.exceptions import ConfigurationError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Ours in a WARC record and in a HAR entry: what selected a variant, as JSON of the fields of its request.
 SELECTING: Final = "Mocra-Selecting"
+#: Bytes of a body whose codings are undone, at most.
+MOST: Final = 2**28
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def is_har(path: Path) -> bool:
 def warcio_modules() -> Any:
     try:
         import warcio.archiveiterator
+        import warcio.bufferedreaders
         import warcio.recordloader
         import warcio.statusandheaders
         import warcio.warcwriter
@@ -137,7 +141,9 @@ class HarWriter(AbstractContextManager["HarWriter"]):
 
     def write(self, page: ArchivedPage) -> None:
         assert page.variant is not None
-        one, answer = page.variant, page.variant.answer
+        one = page.variant
+        plain = decoded(one.answer, MOST)  # what a HAR has of a body is its text
+        answer = plain or one.answer
         kind = b", ".join(answer.fields.get(b"content-type", [])).decode("latin-1")
         entry = {
             "startedDateTime": _iso(one.requested),
@@ -172,6 +178,7 @@ class HarWriter(AbstractContextManager["HarWriter"]):
             "cache": {},
             "timings": {"send": 0, "wait": round(one.took * 1000, 3), "receive": 0},
             "_selecting": _selecting_text(one),
+            **({"_coded": True} if plain is None else {}),
         }
         self._file.write(f"{self._comma}\n{json.dumps(entry)}")
         self._comma = ","

@@ -5,18 +5,16 @@ one line in the log, and never the crawl's trouble.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import logging
 import math
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urldefrag, urlsplit
 
-from mocra_scrapy.cache.httpcache.fields import first
+from mocra_scrapy.cache.httpcache.codings import codings_of, decoded
 from mocra_scrapy.cache.httpcache.messages import Stored
 from mocra_scrapy.cache.httpcache.page_dictionary import PageDictionary
 from mocra_scrapy.cache.httpcache.record import (
@@ -185,7 +183,7 @@ class SharedPages:
     # ------------------------------------------------------------------ bytes
 
     def _packed(self, variants: Sequence[Stored]) -> tuple[Sequence[Stored], bytes | None]:
-        """*variants* without gzip, and packed; ``None``: they are too large."""
+        """*variants* without codings, and packed; ``None``: they are too large."""
         variants = [self._decoded(one) for one in variants]
         if body_bytes(variants) > self._options.entry_max_bytes * INFLATED:
             return variants, None
@@ -206,30 +204,17 @@ class SharedPages:
         return await asyncio.to_thread(opened) if payload_bytes(value) > LARGE else opened()
 
     def _decoded(self, one: Stored) -> Stored:
-        """Without gzip: what is compressed already is compressed no further. What the spider sees is the
-        same, for Scrapy decodes it behind the cache anyway.
+        """Without codings: what is compressed already is compressed no further. What the spider sees is the
+        same, for Scrapy decodes it behind the cache anyway; what Scrapy would refuse as too large is left to it.
         """
-        fields, body = one.fields, one.answer.body
-        coding = fields.get(b"content-encoding")
-        if (
-            not self._options.decoding
-            or coding is None
-            or [c.strip().lower() for c in coding] not in ([b"gzip"], [b"x-gzip"])
-        ):
+        if not self._options.decoding or b"content-encoding" not in one.fields or not one.answer.body:
             return one
         most = self._options.entry_max_bytes * INFLATED
-        inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        try:
-            plain = inflate.decompress(body, most)
-        except zlib.error:
+        answer = decoded(one.answer, min(most, self._options.download_maxsize or most))
+        if answer is None:
             return one
-        if not inflate.eof or inflate.unused_data:
-            return one
-        kept = {name: lines for name, lines in fields.items() if name not in (b"content-encoding", b"content-length")}
-        extra = {**one.extra, "coding": "gzip"}
-        if (length := first(fields, b"content-length")) is not None:
-            extra["length"] = length
-        return replace(one, answer=replace(one.answer, fields=kept, body=plain), extra=extra)
+        coding = b", ".join(codings_of(one.answer)).decode("latin-1")
+        return replace(one, answer=answer, extra={**one.extra, "coding": coding})
 
     # ------------------------------------------------------------------ trouble
 
@@ -275,24 +260,16 @@ class SharedPages:
 
 
 def _weight(variants: Sequence[Stored]) -> int:
-    """Bytes of their bodies, without gzip about: it ends with the size of what is in it, modulo 4 GiB."""
+    """Bytes of their bodies, without codings about: gzip ends with the size of what is in it, modulo 4 GiB."""
     size = body_bytes(variants)
     for one in variants:
         if b"content-encoding" in one.fields:
             body = one.answer.body
-            size += max(15 * len(body), int.from_bytes(body[-4:], "little"))
+            said = int.from_bytes(body[-4:], "little") if codings_of(one.answer) == [b"gzip"] else 0
+            size += max(15 * len(body), said)
     return size
 
 
 def _looked_at(task: asyncio.Future[T]) -> None:
     if not task.cancelled():
         task.exception()
-
-
-def encoded_again(stored: Stored) -> Stored:
-    """*stored* with the body as its site sent it, for who needs those very bytes."""
-    if stored.extra.get("coding") != "gzip":
-        return stored
-    body = gzip.compress(stored.answer.body, mtime=0)
-    fields = {**stored.fields, b"content-encoding": [b"gzip"], b"content-length": [b"%d" % len(body)]}
-    return replace(stored, answer=replace(stored.answer, fields=fields, body=body))

@@ -6,9 +6,11 @@ import asyncio
 import gzip
 import logging
 import random
+import sys
 import threading
 from typing import Any
 
+import brotli
 import pytest
 
 from mocra_scrapy.cache.httpcache import page_dictionary, pages
@@ -18,6 +20,11 @@ from mocra_scrapy.cache.httpcache.page_dictionary import PageDictionary
 from mocra_scrapy.cache.httpcache.pages import SharedPages
 from tests.integration.httpcache.conftest import MakeWorker, Worker
 from tests.unit.cache.httpcache.exchanges import NOW, URL, answer, ask, fields, stored
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 async def test_entries_come_back_with_their_age_by_the_servers_clock(worker: MakeWorker) -> None:
@@ -88,24 +95,26 @@ async def test_bounds_of_bytes_and_of_age(worker: MakeWorker) -> None:
     assert await short.pages.read(name) == [], "HTTPCACHE_EXPIRATION_SECS counts for what is there"
 
 
-async def test_what_came_as_gzip_is_stored_as_it_is(worker: MakeWorker) -> None:
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+async def test_what_came_coded_is_stored_as_it_is(coding: str, worker: MakeWorker) -> None:
     one, name = await worker(), ""
     body = b"<html>" + b"a line of the page\n" * 500
-    packed = gzip.compress(body)
-    coded = Answer(200, fields(content_encoding="gzip", content_length=str(len(packed)), etag='"1"'), packed, URL)
+    packed = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress}[coding](body)
+    coded = Answer(200, fields(content_encoding=coding, content_length=str(len(packed)), etag='"1"'), packed, URL)
     name = one.pages.name(URL)
     await one.pages.write(name, [Stored(coded, {}, NOW, NOW)])
     (got,) = await one.pages.read(name)
     assert got.answer.body == body
     assert got.fields.keys() == {b"etag"}
-    for broken in (packed[:-9], b"no gzip", packed + b"more"):
+    for broken in (packed[:-9], b"none", packed + b"more"):
         await one.pages.write(name, [Stored(Answer(200, coded.fields, broken, URL), {}, NOW, NOW)])
         (got,) = await one.pages.read(name)
         assert (got.answer.body, got.fields) == (broken, coded.fields), "what can't be decoded is left alone"
-    plain = await worker(decoding=False)
-    await plain.pages.write(name, [Stored(coded, {}, NOW, NOW)])
-    (got,) = await plain.pages.read(name)
-    assert got.answer == coded
+    for other in ({"decoding": False}, {"download_maxsize": len(body) - 1}):  # Scrapy drops it behind the cache
+        plain = await worker(**other)
+        await plain.pages.write(name, [Stored(coded, {}, NOW, NOW)])
+        (got,) = await plain.pages.read(name)
+        assert got.answer == coded
 
 
 def pages_of_a_site(n: int) -> list[bytes]:
