@@ -156,7 +156,7 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         if not ours and not isinstance(self.policy, RFC9111Policy):
             return
         mocra = Mocra.from_crawler(crawler)
-        self._state = mocra.worker_state
+        self._state, self._refusals = mocra.worker_state, mocra.refusals
         parts = mocra.component(CacheOfPages)
         self._flights = parts.flights
         if ours:
@@ -204,8 +204,12 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
     ) -> Awaitable[Request | Response] | Request | Response:
         if self._rfc9111 is not None:
             return self._rfc9111.process_response(request, response)
-        result = super().process_response(request, response)
         storage = self._backend
+        if storage is not None and self.is_refused(request, response):
+            if (name := self._leads.pop(request, None)) is not None and self._flights is not None:
+                self._flights.leave(name, stored=False)
+            return response
+        result = super().process_response(request, response)
         if storage is None or (request not in self._leads and not storage.to_store):
             return result
         return self._stored(storage, request, result)
@@ -236,7 +240,11 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         async def look() -> Stored | None:
             return next(iter(await pages.read(name)), None)
 
-        found = await look()
+        async def look_at_pools() -> Stored | None:
+            wanted = self.ignore_missing and "~" not in name
+            return next(iter(await pages.read_pooled(name)), None) if wanted else None
+
+        found = await look() or await look_at_pools()
         if found is None and not self.ignore_missing:
             found, leads = await flights.enter(name, look, self.options.wait, lambda: self.aside(request))
             if leads:
@@ -283,6 +291,10 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         stats.inc_value("mocra/httpcache/saved_bytes", len(stored.answer.body))
         seconds = stats.get_value("mocra/httpcache/saved_seconds", 0.0) + stored.took
         stats.set_value("mocra/httpcache/saved_seconds", round(seconds, 3))
+
+    def is_refused(self, request: Request, response: Response) -> bool:
+        """Whether *response* is none for a cache: a proxy was banned, a session is over."""
+        return bool(request.meta.get("dont_cache")) or any(refuses(request, response) for refuses in self._refusals)
 
     def sent_back(self, request: Request) -> bool:
         """Whether *request*, which is not sent, goes back into the queue when it is returned."""

@@ -20,6 +20,7 @@ from scrapy.responsetypes import responsetypes
 from mocra_scrapy.cache.httpcache.fields import fields_of
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Rules, Stored
 from mocra_scrapy.cache.httpcache.page_cache import asked_with
+from mocra_scrapy.cache.httpcache.pages import POOL
 from mocra_scrapy.cache.httpcache.storing import cleaned, sharing_allows
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def ask_of(request: Request, *, shared: bool) -> Ask:
 
 def user_of(request: Request) -> str:
     """What ``meta`` says of whose cookies go with *request*; ``""``: nothing."""
+    used = request.meta.get("mocra_session_used")
+    if used and not request.meta.get("dont_merge_cookies"):
+        return f"{POOL}{used[0]}"  # the session that a pool gave it
     named = [request.meta.get(key) for key in ("cookiejar", "mocra_session")]
     return "" if named == [None, None] else repr(named)
 
@@ -166,6 +170,10 @@ class StorageEntries:
         received = fields.get("received") or request.meta.get("cache_timestamp") or now
         took = fields.get("took", 0.0)
         return [Stored(answer_of(response), fields.get("selecting", {}), received - took, received, took)]
+
+    async def read_pooled(self, name: str) -> list[Stored]:
+        """These storages can't tell what they have."""
+        return []
 
     async def write(self, name: str, variants: Sequence[Stored], *, personal: bool = False) -> bool:
         one = variants[0]

@@ -53,6 +53,8 @@ class Middleware(Protocol):
 
     def sent_back(self, request: Request) -> bool: ...
 
+    def is_refused(self, request: Request, response: Response) -> bool: ...
+
 
 class Rfc9111:
     """A hit is answered on the way to the site, before it takes a permit, a departure or a connection.
@@ -190,7 +192,10 @@ class Rfc9111:
     # ------------------------------------------------------------------ on the way back
 
     async def _answered(self, request: Request, passage: Passage, response: Response) -> Response:
-        outcome, stored = await self._pages.answered(passage, answer_of(response), **extra_of(response))
+        refused = self._middleware.is_refused(request, response)
+        outcome, stored = await self._pages.answered(
+            passage, answer_of(response), refused=refused, **extra_of(response)
+        )
         stats = self._stats
         if outcome.answer is None:
             request.meta.pop("cache_timestamp", None)

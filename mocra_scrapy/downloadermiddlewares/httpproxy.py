@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from scrapy.downloadermiddlewares import httpproxy
 from scrapy.exceptions import NotConfigured
 
+from mocra_scrapy.cache.httpcache.codings import decoded
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, response_of
 from mocra_scrapy.models.proxies import BAN, FAILURES
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.proxies.component import Proxies
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+
+
+#: ``meta["dont_cache"]`` of what a proxy spoilt: a ban is no page.
+REFUSED = "mocra_proxy"
+#: Bytes of a body that is decoded to be judged, at most.
+MOST = 67_108_864
 
 
 class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
@@ -69,6 +77,8 @@ class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
         return self._putting_off.hold(request, asked, _delivery_of(request))
 
     def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
+        if request.meta.get("dont_cache") == REFUSED:
+            del request.meta["dont_cache"]  # no cache comes after this
         verdict = self._pool.verdicts.get(request, NOTHING)
         if verdict not in FAILURES:
             return response
@@ -87,6 +97,12 @@ def forget_credentials(request: Request) -> None:
     """They are for the wire: who gets *request* next has none, a retry, a log or the spider."""
     request.headers.pop(b"Proxy-Authorization", None)
     request.meta.pop("_auth_proxy", None)
+
+
+def readable(response: Response) -> Response:
+    """*response* without its codings; itself, where they can't be undone."""
+    answer = decoded(answer_of(response), MOST)
+    return response if answer is None else response_of(answer, response.flags)
 
 
 def _delivery_of(request: Request) -> Any:
@@ -109,6 +125,7 @@ class ProxyChoiceMiddleware:
         self._pool = mocra.component(Proxies)
         self._putting_off = mocra.component(PuttingOff)
         mocra.component(DownloadOutcomes).is_of_proxy = self._pool.is_of_proxy
+        self._cached = crawler.settings.getbool("HTTPCACHE_ENABLED")
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -132,13 +149,16 @@ class ProxyChoiceMiddleware:
         verdict = judge.status(request, response)
         forget_credentials(request)
         if verdict == GOOD and judge.needs_body:
-            if b"Content-Encoding" in response.headers and not 300 <= response.status < 400:
+            coded = b"Content-Encoding" in response.headers and not 300 <= response.status < 400
+            if coded and not self._cached:
                 self._pool.fetches.judge_later(request, taken)
                 return response
-            verdict = judge.body(request, response)
+            # A cache comes before the place where bodies can be read.
+            verdict = judge.body(request, readable(response) if coded else response)
         self._pool.judged(request, taken, verdict)
-        if verdict == BAN:
-            request.meta["dont_cache"] = True  # a refusal is no page
+        spoilt = verdict == BAN or (verdict in FAILURES and self._pool.is_of_proxy(request))
+        if spoilt and not request.meta.get("dont_cache"):
+            request.meta["dont_cache"] = REFUSED
         return response
 
     def process_exception(self, request: Request, exception: Exception, spider: Any = None) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from scrapy import Request
     from scrapy.crawler import Crawler
+    from scrapy.http import Response
 
     from mocra_scrapy.cache.shared_cache import SharedCache
     from mocra_scrapy.coordination.leadership import Candidate
@@ -70,6 +71,7 @@ class Mocra:
         limiter: limits of slots.
         worker_state: what this worker was asked to do: pause, drain, stop.
         find_session: set by what keeps sessions; ``None``: nothing does.
+        refusals: each says whether a response that just came is none for a cache (the end of a session).
         joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
@@ -91,6 +93,7 @@ class Mocra:
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
         self.find_session: Callable[[Request], Session | None] | None = None
+        self.refusals: list[Callable[[Request, Response], bool]] = []
         choice = BackendChoice() if self.one_off else self.options.backends
         self.crawl = self.options.crawl
         self.worker = worker_name()

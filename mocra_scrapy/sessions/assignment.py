@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from scrapy import signals
 from scrapy.downloadermiddlewares.retry import get_retry_request
@@ -68,6 +69,9 @@ class Assignment:
         # id of a request -> it, and the permit of its session
         self._held: dict[int, tuple[Request, Lock]] = {}
         self._released: set[asyncio.Future[None]] = set()
+        self._verdicts: WeakKeyDictionary[Response, str] = WeakKeyDictionary()
+        if self.sessions.pools:
+            mocra.refusals.append(self.refuses)
         settings = mocra.settings
         self._retried = set(settings.getlist("RETRY_HTTP_CODES")) if settings.getbool("RETRY_ENABLED") else set()
         self._retried = {int(status) for status in self._retried}
@@ -270,11 +274,8 @@ class Assignment:
         """What its policy says of *response* is told; *request* once more where that was not good, unless
         somebody else retries it, or its retries are used up.
         """
-        used = self.sessions.used_by(request)
-        if used is None or request.meta.get(MAKING) or "cached" in response.flags:
-            return None
-        pool = self.sessions.pool_named(used.id)
-        if pool is None:
+        used, pool = self.sessions.used_by(request), self._judging(request, response)
+        if used is None or pool is None:
             return None
         verdict = self._verdict(pool, request, response)
         pool.judge(used, verdict)
@@ -287,7 +288,26 @@ class Assignment:
             self.sessions.count("mocra/sessions/retried")
         return again
 
+    def refuses(self, request: Request, response: Response) -> bool:
+        """Whether *response* says that its session is no good: no cache is to give it to anybody."""
+        pool = self._judging(request, response)
+        return pool is not None and self._verdict(pool, request, response) != GOOD
+
+    def _judging(self, request: Request, response: Response) -> Pool | None:
+        """The pool that has something to say of *response*."""
+        used = self.sessions.used_by(request)
+        if used is None or request.meta.get(MAKING) or "cached" in response.flags:
+            return None
+        return self.sessions.pool_named(used.id)
+
     def _verdict(self, pool: Pool, request: Request, response: Response) -> str:
+        """What its policy says, asked once for each response."""
+        known = self._verdicts.get(response)
+        if known is None:
+            known = self._verdicts[response] = self._asked(pool, request, response)
+        return known
+
+    def _asked(self, pool: Pool, request: Request, response: Response) -> str:
         try:
             said: Any = self.sessions.policies[pool.name].check(response, request)
         except CloseSpider as error:

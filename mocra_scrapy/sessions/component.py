@@ -72,7 +72,11 @@ class Sessions:
         self._pooled = mocra.backend.shared_values(pools_namespace(mocra.crawl))
         self.pools: dict[str, Pool] = {}
         self.policies: dict[str, SessionPolicy] = {}
-        for name in {} if mocra.one_off else self.options.pools:
+        # A replay asks no site: nobody could log in, and it gets what any session was given.
+        self._replays = mocra.settings.getbool("HTTPCACHE_ENABLED") and mocra.settings.getbool(
+            "HTTPCACHE_IGNORE_MISSING"
+        )
+        for name in {} if mocra.one_off or self._replays else self.options.pools:
             self._add_pool(name)
         self._pool_of: dict[str, Pool | None] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,7 +156,7 @@ class Sessions:
         wanted = request.meta.get("mocra_session_pool")
         if wanted is None:
             return self._find_pool(host)
-        if wanted is False:
+        if wanted is False or self._replays:
             return None
         pool = self.pools.get(wanted)
         if pool is None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from mocra_scrapy.cache.httpcache.fields import members
@@ -18,14 +20,16 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-brotli: Any
-try:
-    import brotli
-except ImportError:
-    try:
-        import brotlicffi as brotli  # where PyPy runs
-    except ImportError:
-        brotli = None
+
+def _library(*names: str) -> Any:
+    """The first of *names* that is installed."""
+    for name in names:
+        with suppress(ImportError):
+            return import_module(name)
+    return None
+
+
+brotli = _library("brotli", "brotlicffi")
 
 
 def _gunzip(body: bytes, most: int) -> bytes | None:

@@ -31,6 +31,11 @@ class Entries(Protocol):
     async def read(self, name: str) -> list[Stored]:
         """The responses stored under *name*."""
 
+    async def read_pooled(self, name: str) -> list[Stored]:
+        """What is stored of that page for sessions that a pool gave out, whichever: for a replay, which
+        has no pool.
+        """
+
     async def write(self, name: str, variants: Sequence[Stored], *, personal: bool = False) -> bool:
         """Store *variants* in their place; whether it was done."""
 
@@ -98,7 +103,11 @@ class PageCache:
         """What is stored, however old."""
         if ask.method not in (b"GET", b"HEAD"):
             return None
-        return self.machine.offline(ask, await self.entries.read(self.entries.name(ask.url, ask.user)), self._clock())
+        name, now = self.entries.name(ask.url, ask.user), self._clock()
+        found = self.machine.offline(ask, await self.entries.read(name), now)
+        if found is None and not ask.user:
+            found = self.machine.offline(ask, await self.entries.read_pooled(name), now)
+        return found
 
     async def begin(self, ask: Ask, aside: Callable[[], Aside] = nullcontext) -> Passage:
         """What to do with *ask*. Where another one asks for the same, its answer is waited for, within
@@ -142,9 +151,15 @@ class PageCache:
         decision = Validate(served.stored, conditions) if conditions else Fetch(served.stored)
         return replace(passage, decision=decision, leads=True, waited=False, left=self._clock())
 
-    async def answered(self, passage: Passage, answer: Answer, **extra: object) -> tuple[Outcome, bool]:
+    async def answered(
+        self, passage: Passage, answer: Answer, *, refused: bool = False, **extra: object
+    ) -> tuple[Outcome, bool]:
         """What follows from the site's *answer*, after it was done; and whether something was stored.
-        *extra* is kept beside it.
+
+        Args:
+            refused: it is none for others (a ban, the end of a session): it changes nothing here, and who
+                waits for it asks for himself.
+            extra: is kept beside it.
         """
         stored = False
         try:
@@ -155,6 +170,8 @@ class PageCache:
                 outcome = self.machine.answered(
                     ask, passage.decision, answer, requested=passage.left, received=max(now, passage.left)
                 )
+            if refused and not outcome.validated:
+                outcome = Outcome(outcome.answer, stale=outcome.stale)
             if outcome.invalidate:
                 users = {"", ask.user}  # others' copies are others' caches
                 await self.entries.remove([self.entries.name(url, u) for url in outcome.invalidate for u in users])
@@ -167,7 +184,7 @@ class PageCache:
             elif outcome.drop:
                 await self._drop(passage)
         finally:
-            self._landed(passage, stored=stored)
+            self._landed(passage, stored=stored, useless=not (stored or refused))
         return outcome, stored
 
     async def _drop(self, passage: Passage) -> None:
@@ -190,10 +207,10 @@ class PageCache:
             passage.leads = False
             self._flights.leave(passage.name, stored=False)
 
-    def _landed(self, passage: Passage, *, stored: bool) -> None:
+    def _landed(self, passage: Passage, *, stored: bool, useless: bool) -> None:
         if passage.leads and self._flights is not None:
             passage.leads = False
-            self._flights.leave(passage.name, stored=stored, useless=not stored)
+            self._flights.leave(passage.name, stored=stored, useless=useless)
 
 
 def is_personal(ask: Ask, answer: Answer) -> bool:

@@ -44,6 +44,10 @@ QUIET = 60.0
 #: Bytes of a body above which it is packed, compressed and read in a thread: the event loop would stand
 #: meanwhile.
 LARGE = 262_144
+#: What the name of a user begins with who is a session of a pool; how entries of such users are marked.
+POOL, POOLED = "pool:", "~p"
+#: Entries of a page that a replay looks at.
+MOST_POOLED = 8
 #: What a decoded body may have, for each byte of ``MOCRA_HTTPCACHE_ENTRY_MAX_BYTES``.
 INFLATED = 16
 
@@ -72,7 +76,7 @@ def _host(url: str) -> str:
 
 
 def _of(user: str) -> str:
-    return f"~{_digest(user)}" if user else ""
+    return f"{POOLED if user.startswith(POOL) else '~'}{_digest(user)}" if user else ""
 
 
 def _digest(text: str) -> str:
@@ -119,6 +123,11 @@ class SharedPages:
             return []
         oldest = self._clock() - self._options.keep
         return [one for one in variants if one.received > oldest]
+
+    async def read_pooled(self, name: str) -> list[Stored]:
+        """What is stored of that page for sessions of pools."""
+        names = await self._asked(self._cache.names(f"{name}{POOLED}", "", MOST_POOLED), "read") or ()
+        return [one for of in names for one in await self.read(of)]
 
     async def write(self, name: str, variants: Sequence[Stored], *, personal: bool = False) -> bool:
         """Store *variants* in the place of what was there; whether it was done.

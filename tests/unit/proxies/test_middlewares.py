@@ -6,6 +6,7 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
+import brotli
 import pytest
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response
@@ -146,6 +147,35 @@ async def test_what_a_proxy_spoilt_goes_through_another_one(make: Any, body: byt
     await chain.out(again)
     assert isinstance(chain.back(again, Response("http://a.example/", body=b"captcha")), Response)
     assert (chain.stat("banned"), chain.stat("retried"), chain.stat("given_up")) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+async def test_a_ban_in_a_coded_body_is_known_before_a_cache_sees_it(make: Any, cached: bool) -> None:
+    """The cache stands between the two places where bodies are judged: what it took for a page, all would get."""
+    chain = await make(MOCRA_PROXY_BAN_BODIES=["captcha"], HTTPCACHE_ENABLED=cached)
+    for coding, body in (("gzip", gzip.compress(b"captcha")), ("br", brotli.compress(b"captcha")), ("x", b"captcha")):
+        request = Request("http://a.example/")
+        await chain.out(request)
+        response = Response("http://a.example/", body=body, headers={"Content-Encoding": coding})
+        seen = chain.choice.process_response(request, response)
+        assert seen is response, "it is decoded where all others are"
+        assert bool(request.meta.get("dont_cache")) == cached
+        again = chain.outer.process_response(request, seen)
+        assert isinstance(again, Request) == cached
+        assert "dont_cache" not in request.meta, "who gets it now is no cache, and may copy it"
+    request = Request("http://a.example/", meta={"dont_cache": True})
+    await chain.out(request)
+    chain.back(request, Response("http://a.example/", 403))
+    assert request.meta["dont_cache"] is True, "the spider's own stays"
+
+
+@pytest.mark.parametrize(("status", "refused"), [(200, False), (403, True), (407, True), (502, True)])
+async def test_what_a_proxy_spoilt_is_no_page_for_a_cache(make: Any, status: int, refused: bool) -> None:
+    chain = await make()
+    request = Request("http://a.example/")
+    await chain.out(request)
+    chain.choice.process_response(request, Response("http://a.example/", status))
+    assert bool(request.meta.get("dont_cache")) == refused
 
 
 async def test_a_failure_of_the_proxy_says_nothing_of_the_site(make: Any) -> None:
