@@ -129,6 +129,11 @@ class ICache(ISortedSets):
     async def delete(names: Sequence[str]) -> int:
         """Delete these, values and sorted sets; how many were there. [deleted_entries_are_gone]"""
 
+    async def delete_if(name: str, value: bytes) -> bool:
+        """Delete the value *name* where it still is *value*; whether it was: what somebody stored
+        meanwhile stays. [only_that_value_is_deleted]
+        """
+
     async def names(prefix: str = "", after: str = "", most: int = 100) -> Sequence[str]:
         """Names of values that begin with *prefix* and stand behind *after*, in the order of their
         bytes, *most* at most (10,000).

@@ -208,6 +208,24 @@ async def test_a_touched_entry_ends_later(harness: Harness) -> None:
     assert await cache.get("a") is None
 
 
+async def test_only_that_value_is_deleted(harness: Harness) -> None:
+    cache, other = harness.cache(), harness.cache(second=True)
+    assert not await cache.delete_if("a", b"")
+    for old, new in ((b"1", b"2"), (b"x" * 600_000, b"y" * 600_000), (b"x" * 600_000, b"1"), (b"1", b"x" * 600_000)):
+        await cache.set("a", old, 60)
+        await other.set("a", new, 60)  # meanwhile
+        assert not await cache.delete_if("a", old)
+        assert await value(cache, "a") == new
+        assert await cache.delete_if("a", new)
+        assert not await cache.delete_if("a", new)
+        assert await value(other, "a") is None
+        assert await cache.size() == CacheSize(0, 0)
+    assert left_over(harness, "place") == []
+    await cache.set("a", b"1", 1)
+    await harness.advance(2)
+    assert not await cache.delete_if("a", b"1"), "it is over"
+
+
 async def test_no_increment_is_lost(harness: Harness) -> None:
     cache, other = harness.cache(), harness.cache(second=True)
     got = await asyncio.gather(*(one.increment("n") for one in (cache, other) * 50))
@@ -345,6 +363,8 @@ async def test_watchers_hear_of_changed_entries(harness: Harness) -> None:
             cache.set_many({"a{}": b"1"}, 60),
             cache.touch("a{}", 60),
             cache.delete(["a{}"]),
+            cache.add("a{}", b"1", 60),
+            cache.delete_if("a{}", b"1"),
             cache.add("a{}", b"1", 60),
         ):
             await call

@@ -120,6 +120,14 @@ class MemoryCache:
             self._tell(name)
         return gone
 
+    async def delete_if(self, name: str, value: bytes) -> bool:
+        entry = (VALUE, stored_name(name))
+        if self._space.left(entry, self._now()) is None or self._space.values[entry[1]] != value:
+            return False
+        self._space.drop(entry)
+        self._tell(name)
+        return True
+
     async def names(self, prefix: str = "", after: str = "", most: int = 100) -> Sequence[str]:
         asked = [stored_name(one) if one else b"" for one in (prefix, after)]
         return [shown_name(name) for name in self._space.names(asked[0], asked[1], page(most), self._now())]

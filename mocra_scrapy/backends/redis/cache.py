@@ -29,8 +29,10 @@ from mocra_scrapy.models.cache import (
     stored_name,
 )
 
-VERBS = ("get", "set", "add", "touch", "increment", "delete", "names", "tidy", "size", "clear")
-GET, SET, ADD, TOUCH, INCREMENT, DELETE, NAMES, TIDY, SIZE, CLEAR = (load_script(f"cache_{verb}") for verb in VERBS)
+VERBS = ("get", "set", "add", "touch", "increment", "delete", "delete_if", "names", "tidy", "size", "clear")
+GET, SET, ADD, TOUCH, INCREMENT, DELETE, DELETE_IF, NAMES, TIDY, SIZE, CLEAR = (
+    load_script(f"cache_{verb}") for verb in VERBS
+)
 
 #: Bytes that one call brings or takes at most, unless one value alone is more: the server is busy with
 #: them for two milliseconds.
@@ -226,6 +228,16 @@ class RedisCache(RedisSortedSets):
                 some = [stored[i] for i in which[at : at + STEP]]
                 gone += int(await self._run(DELETE, part, self._channel, *some))
         return gone
+
+    async def delete_if(self, name: str, value: bytes) -> bool:
+        stored, raw, cut = stored_name(name), value, b""
+        part = self._part(stored)
+        if len(value) > PIECE:
+            (answer,) = await self._run(GET, part, BYTES, stored)
+            if not answer or len(answer) < 3 or await self._pieces.read(self._heads[part], answer[2].decode()) != value:
+                return False
+            raw, cut = b"", answer[2]  # which names these very pieces
+        return bool(await self._run(DELETE_IF, part, self._channel, stored, raw, cut))
 
     async def clear(self) -> None:
         for part in range(len(self._keys)):

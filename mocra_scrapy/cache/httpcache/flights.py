@@ -174,7 +174,8 @@ class Flights:
         if useless:
             self._is_useless_for(name, REMEMBERED)
         self._forget(name, mine)
-        self._release(self._claims.touch(name, LINGER) if stored else self._claims.delete([name]))
+        # Of a claim that ended while this process stood still another worker may have one by now.
+        self._release(self._claims.touch(name, LINGER) if stored else self._claims.delete_if(name, self._worker))
 
     def failed(self, name: str, *, leads: bool) -> None:
         """There was no answer. The next one may wait for a timeout as well: so nobody waits for anybody

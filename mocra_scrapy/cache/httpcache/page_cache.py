@@ -117,17 +117,17 @@ class PageCache:
         stored = await self.entries.read(name) if ask.method in (b"GET", b"HEAD") else []
         passage = Passage(ask, name, self.machine.begin(ask, stored, self._clock()), stored)
         if self._flights is not None and self._may_be_shared(passage):
-            found, passage.leads = await self._flights.enter(name, lambda: self._look(ask, name), self._wait, aside)
-            if found is not None:
-                passage.stored, passage.decision, passage.waited = *found, True
+            found, passage.leads = await self._flights.enter(name, lambda: self._look(passage), self._wait, aside)
+            passage.waited = found is not None
             passage.put_off = found is None and not passage.leads and self._flights.stopped
         passage.left = self._clock()
         return passage
 
-    async def _look(self, ask: Ask, name: str) -> tuple[list[Stored], Decision] | None:
-        stored = await self.entries.read(name)
-        decision = self.machine.begin(ask, stored, self._clock())
-        return (stored, decision) if isinstance(decision, Serve) else None
+    async def _look(self, passage: Passage) -> Serve | None:
+        """What another one has stored meanwhile, if it answers; else it is known as well."""
+        passage.stored = await self.entries.read(passage.name)
+        decision = passage.decision = self.machine.begin(passage.ask, passage.stored, self._clock())
+        return decision if isinstance(decision, Serve) else None
 
     @staticmethod
     def _may_be_shared(passage: Passage) -> bool:
@@ -178,8 +178,10 @@ class PageCache:
             if outcome.store is not None:
                 extra = {**extra, **asked_with(ask)}
                 new = with_extra(outcome.store, **extra) if extra else outcome.store
+                others = any(one.selecting != new.selecting for one in passage.stored)
+                known = await self.entries.read(passage.name) if others else ()  # as they are by now
                 stored = await self.entries.write(
-                    passage.name, with_variant(passage.stored, new), personal=is_personal(ask, answer)
+                    passage.name, with_variant(known, new), personal=is_personal(ask, answer)
                 )
             elif outcome.drop:
                 await self._drop(passage)

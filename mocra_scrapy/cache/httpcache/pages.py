@@ -164,7 +164,8 @@ class SharedPages:
         return True
 
     async def write_plainly(self, name: str) -> None:
-        """Write the entry so that it needs no dictionary; nothing where it does not, or can't be read.
+        """Write the entry so that it needs no dictionary; nothing where it does not, or can't be read. What
+        a worker stores meanwhile stays.
 
         Raises:
             BackendUnavailable: the backend does not answer.
@@ -180,10 +181,10 @@ class SharedPages:
         except UnreadablePayload:
             return  # a miss before and after
         value = compressed(payload, None)
-        if len(value) + len(name) <= self._options.entry_max_bytes:
-            await self._cache.set(name, value, found.expires_in)
-        else:
-            await self._cache.delete([name])  # a miss, as nobody could read it
+        if not await self._cache.delete_if(name, found.value):
+            return
+        if len(value) + len(name) <= self._options.entry_max_bytes:  # else a miss, as nobody could read it
+            await self._cache.add(name, value, found.expires_in)
 
     async def remove(self, names: Sequence[str]) -> None:
         """They are not to be used any more."""
