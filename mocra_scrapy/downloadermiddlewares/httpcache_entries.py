@@ -21,7 +21,7 @@ from mocra_scrapy.cache.httpcache.fields import fields_of
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Rules, Stored
 from mocra_scrapy.cache.httpcache.page_cache import asked_with
 from mocra_scrapy.cache.httpcache.pages import POOL
-from mocra_scrapy.cache.httpcache.storing import cleaned, sharing_allows
+from mocra_scrapy.cache.httpcache.storing import cleaned, sharing_allows, why_not_shared
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -89,6 +89,21 @@ def stored_of(request: Request, response: Response, rules: Rules | None = None) 
     return cleaned(one, rules) if rules is not None and rules.shared else one
 
 
+class NotRecorded:
+    """Tells who wants everything to be stored what is not, and the way out: each reason once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, url: str, why: str) -> None:
+        if not why or why in self._told:
+            return
+        self._told.add(why)
+        way = 'HTTPCACHE_IGNORE_RESPONSE_CACHE_CONTROLS = ["no-store"]' if why == "no-store" else ""
+        way = 'MOCRA_HTTPCACHE_SCOPE = "crawl", for the replay as well' if "scope is shared" in why else way
+        logger.warning("HTTP cache: %s is not stored (%s), nor are others like it%s", url, why, way and f". Set {way}")
+
+
 class SharingPolicy:
     """One of Scrapy's policies, which know nothing of caches that several users have: what these may not
     store, it does not store either.
@@ -96,13 +111,18 @@ class SharingPolicy:
 
     def __init__(self, policy: Any, rules: Rules) -> None:
         self._policy, self._rules = policy, rules
+        self._not_recorded = NotRecorded()
 
     def should_cache_response(self, response: Response, request: Request) -> bool:
         """See :mod:`scrapy.extensions.httpcache`."""
         if not self._policy.should_cache_response(response, request):
             return False
         one = Stored(answer_of(response), {}, 0.0, 0.0)
-        return sharing_allows(one, ask_of(request, shared=True), self._rules)
+        ask = ask_of(request, shared=True)
+        if sharing_allows(one, ask, self._rules):
+            return True
+        self._not_recorded.tell(request.url, why_not_shared(one, ask, self._rules))
+        return False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._policy, name)

@@ -15,7 +15,7 @@ from scrapy.utils.httpobj import urlparse_cached
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.cache.httpcache.machine import Fetch, Missing, PassBy, Serve, Validate
 from mocra_scrapy.cache.httpcache.messages import Answer
-from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, ask_of, extra_of, response_of
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import NotRecorded, answer_of, ask_of, extra_of, response_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -77,6 +77,7 @@ class Rfc9111:
         self._stats = middleware.stats
         self._under_way: WeakKeyDictionary[Request, Passage] = WeakKeyDictionary()
         self._behind: set[asyncio.Task[None]] = set()
+        self._not_recorded = NotRecorded()
 
     def process_request(self, request: Request) -> Awaitable[Request | Response | None] | None:
         """``None``: it goes on; itself: it goes back into the queue."""
@@ -209,6 +210,8 @@ class Rfc9111:
             stats.inc_value("httpcache/errorrecovery")
         elif request.method == "GET":
             stats.inc_value("httpcache/store" if stored else "httpcache/uncacheable")
+            if self._pages.machine.rules.always_store and not (stored or refused):
+                self._not_recorded.tell(request.url, self._pages.why_not(passage.ask, answer_of(response)))
         if outcome.answer is None:
             return response
         return response_of(outcome.answer, STALE if outcome.stale else CACHED, url=request.url)

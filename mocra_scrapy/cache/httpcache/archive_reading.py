@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 from mocra_scrapy.cache.httpcache.archives import MOST, SELECTING, ArchivedPage, is_har, warcio_modules
 from mocra_scrapy.cache.httpcache.codings import are_known, codings_of, decoded
 from mocra_scrapy.cache.httpcache.fields import Fields, members
+from mocra_scrapy.cache.httpcache.json_entries import EntriesOfJson
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Stored
 from mocra_scrapy.cache.httpcache.selecting import selecting_fields, varies_by
 from mocra_scrapy.exceptions import ConfigurationError
@@ -92,7 +93,7 @@ def archived(ask: Ask, answer: Answer, at: float, took: float = 0.0, body: bytes
 
 
 def read_archive(path: Path) -> Iterator[ArchivedPage | Unread]:
-    """The pages of a file, one by one (a HAR is read as a whole first).
+    """The pages of a file, one by one.
 
     Raises:
         ConfigurationError: it is no such file, or warcio is not installed.
@@ -225,19 +226,29 @@ def _warc_page(
 
 
 def _read_har(path: Path) -> Iterator[ArchivedPage | Unread]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))["log"]["entries"]
-        if not isinstance(entries, list):
-            raise TypeError("log.entries is no list")
-    except _DAMAGE as error:
-        why = f"it is no HAR, or cut off: {_words(error)}"
-        raise ConfigurationError(str(path), why, _OTHER_FILE) from error
-    for number, entry in enumerate(entries, 1):
-        request = entry.get("request") if isinstance(entry, dict) else None
-        url = request.get("url") if isinstance(request, dict) else None
-        found = _tried(number, url if isinstance(url, str) else "", lambda e=entry: _har_page(e))  # type: ignore[misc]
-        if found is not None:
-            yield found
+    with path.open(encoding="utf-8-sig") as file:
+        entries, number = iter(EntriesOfJson(file, "log", "entries")), 0
+        while True:
+            number += 1
+            try:
+                entry = next(entries)
+            except StopIteration:
+                return
+            except _DAMAGE as error:
+                if number == 1:
+                    why = f"it is no HAR, or cut off: {_words(error)}"
+                    raise ConfigurationError(str(path), why, _OTHER_FILE) from error
+                yield Unread(number, "", f"from here on it is no HAR: {_words(error)}", cut=True)
+                return
+            yield from _har_entry(number, entry)
+
+
+def _har_entry(number: int, entry: Any) -> Iterator[ArchivedPage | Unread]:
+    request = entry.get("request") if isinstance(entry, dict) else None
+    url = request.get("url") if isinstance(request, dict) else None
+    found = _tried(number, url if isinstance(url, str) else "", lambda: _har_page(entry))
+    if found is not None:
+        yield found
 
 
 def _har_page(entry: dict[str, Any]) -> ArchivedPage:

@@ -16,6 +16,7 @@ from mocra_scrapy.cache.httpcache.machine import Decision, Fetch, Machine, Outco
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Rules, Stored
 from mocra_scrapy.cache.httpcache.record import with_extra
 from mocra_scrapy.cache.httpcache.selecting import with_variant
+from mocra_scrapy.cache.httpcache.storing import why_not
 
 if TYPE_CHECKING:
     from mocra_scrapy.cache.httpcache.flights import Aside, Flights
@@ -195,6 +196,10 @@ class PageCache:
         rest = [other for other in passage.stored if one is not None and other.selecting != one.selecting]
         if not rest or not await self.entries.write(passage.name, rest):
             await self.entries.remove([passage.name])
+
+    def why_not(self, ask: Ask, answer: Answer) -> str:
+        """Why *answer* may not be stored at all; ``""``: it may."""
+        return why_not(Stored(answer, {}, 0.0, 0.0), ask, self.machine.rules)
 
     def failed(self, passage: Passage) -> Answer | None:
         """What stands for a site that can't be reached."""

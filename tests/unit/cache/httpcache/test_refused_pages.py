@@ -85,6 +85,30 @@ async def test_a_page_that_a_verdict_refuses_is_not_stored(policy: str, desk: Ca
     assert (await one.fetch(None)).body == b"page"
 
 
+@pytest.mark.parametrize("settings", [{"HTTPCACHE_ALWAYS_STORE": True}, DUMMY])
+async def test_who_records_a_crawl_is_told_what_is_missing(
+    settings: dict[str, Any], desk: Callable[..., Desk], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each reason once: a replay would show it too late."""
+    shared, own = desk(**settings), desk(**settings, MOCRA_HTTPCACHE_SCOPE="crawl")
+    for one in (shared, own):
+        for n in range(3):
+            await one.fetch(page(set_cookie="a=1"), Request(f"http://a.test/{n}"))
+            await one.fetch(page(cache_control="private"), Request(f"http://a.test/p{n}"))
+    told = [record.getMessage() for record in caplog.records if "is not stored" in record.message]
+    assert len(told) == 1
+    assert "http://a.test/0" in told[0]
+    assert 'Set MOCRA_HTTPCACHE_SCOPE = "crawl", for the replay as well' in told[0]
+    assert (shared.stat("httpcache/store"), own.stat("httpcache/store")) == (0, 6), "a private cache has them all"
+    caplog.clear()
+    await own.fetch(page(cache_control="no-store"))
+    told = [record.getMessage() for record in caplog.records if "is not stored" in record.message]
+    assert [("no-store" in text) for text in told] == ([True] if "HTTPCACHE_ALWAYS_STORE" in settings else [])
+    quiet = desk()
+    await quiet.fetch(page(set_cookie="a=1"))
+    assert len([record for record in caplog.records if "is not stored" in record.message]) == len(told)
+
+
 async def test_a_refused_answer_changes_nothing_that_is_stored(desk: Callable[..., Desk]) -> None:
     one = desk()
     Mocra.from_crawler(one.crawler).refusals.append(lambda request, response: response.status in (403, 503))
