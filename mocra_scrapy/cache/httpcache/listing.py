@@ -4,6 +4,7 @@ is wanted.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 #: Entries begin with one of these, see :func:`~mocra_scrapy.cache.httpcache.pages.page_name`.
 KINDS: Final = ("page:", "print:")
-#: Names that one call gives; entries that are read at once.
-PAGE, BATCH = 1000, 20
+#: Names that one call gives; entries that are read at once, as they are and unpacked: each may be large, and a
+#: server far away.
+PAGE, REWRITTEN, BATCH = 1000, 20, 8
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ async def entries_of(cache: ICache, pages: SharedPages, site: str = "") -> Async
     """Name and responses of each entry, or of those of *site*, a few in memory at a time."""
     async for names in names_of(cache, site):
         for begin in range(0, len(names), BATCH):
-            for name in names[begin : begin + BATCH]:
-                yield name, await pages.read(name)
+            batch = names[begin : begin + BATCH]
+            for one in zip(batch, await asyncio.gather(*map(pages.read, batch)), strict=True):
+                yield one
 
 
 async def names_with(cache: ICache, name: str) -> list[str]:
@@ -87,7 +90,7 @@ async def purge(cache: ICache, pages: SharedPages, site: str = "", names: Sequen
         await cache.clear()
         return gone
     async for found in names_of(cache):
-        for name in found:
-            await pages.write_plainly(name)
+        for begin in range(0, len(found), REWRITTEN):
+            await pages.write_plainly(found[begin : begin + REWRITTEN])
     await cache.delete([DICTIONARY])
     return gone

@@ -30,6 +30,7 @@ from mocra_scrapy.exceptions import MocraError, UnreadablePayload
 
 if TYPE_CHECKING:
     from mocra_scrapy.interfaces import ICache
+    from mocra_scrapy.models import Cached
     from mocra_scrapy.settings.httpcache import HttpCacheOptions
 
 logger = logging.getLogger(__name__)
@@ -163,15 +164,18 @@ class SharedPages:
         await self._cache.set(name, value, self._options.keep)
         return True
 
-    async def write_plainly(self, name: str) -> None:
-        """Write the entry so that it needs no dictionary; nothing where it does not, or can't be read. What
-        a worker stores meanwhile stays.
+    async def write_plainly(self, names: Sequence[str]) -> None:
+        """Write these entries so that they need no dictionary; nothing where one does not, or can't be read.
+        What a worker stores meanwhile stays.
 
         Raises:
             BackendUnavailable: the backend does not answer.
         """
-        found = await self._cache.get(name)
-        if found is None or (identity := dictionary_of(found.value)) is None:
+        there = zip(names, await self._cache.get_many(names), strict=True)
+        await asyncio.gather(*(self._write_plainly(name, found) for name, found in there if found is not None))
+
+    async def _write_plainly(self, name: str, found: Cached) -> None:
+        if (identity := dictionary_of(found.value)) is None:
             return
         dictionary = self.dictionary.known.get(identity) or await self.dictionary.find(identity)
         if dictionary is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from mocra_scrapy.cache.httpcache import flights, page_dictionary
-from mocra_scrapy.cache.httpcache.listing import purge
+from mocra_scrapy.cache.httpcache.listing import BATCH, entries_of, purge
 from mocra_scrapy.cache.httpcache.machine import Serve
 from tests.integration.httpcache.conftest import MakeWorker
 from tests.integration.httpcache.test_entries import pages_of_a_site, trained
@@ -25,18 +26,18 @@ async def test_a_purge_does_not_bring_back_what_was_replaced_meanwhile(
     monkeypatch.setattr(page_dictionary, "SIZE", 4096)
     one, other = await worker("a"), await worker("b")
     await trained(one, pages_of_a_site(20))
-    get, late = other.cache.get, "page:b.test/q7"
+    get_many, late = other.cache.get_many, "page:b.test/q7"
 
-    async def slowly(name: str) -> Any:
-        found = await get(name)
-        if name == late:
+    async def slowly(names: Sequence[str]) -> Any:
+        found = await get_many(names)
+        if late in names:
             if newer is None:
-                await one.cache.delete([name])
+                await one.cache.delete([late])
             else:
-                await one.pages.write(name, [stored(body=newer)])
+                await one.pages.write(late, [stored(body=newer)])
         return found
 
-    monkeypatch.setattr(other.cache, "get", slowly)
+    monkeypatch.setattr(other.cache, "get_many", slowly)
     await purge(other.cache, other.pages, site="a.test")
     assert [got.answer.body for got in await one.pages.read(late)] == ([] if newer is None else [newer])
     assert await one.pages.read("page:b.test/q6"), "others were written anew"
@@ -102,3 +103,32 @@ async def test_an_invalidated_variant_does_not_come_back(worker: MakeWorker) -> 
     await one.web.answered(passage, said)
     assert not isinstance((await one.web.begin(ask(foo="1"))).decision, Serve)
     assert passage.ask.url == URL
+
+
+async def test_what_looks_at_all_entries_asks_for_many_at_once(
+    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million of them one by one, ten milliseconds away, would take three hours."""
+    one = await worker()
+    for n in range(50):
+        await one.pages.write(f"page:a.test/{n:02}", [stored(body=b"%d" % n)])
+    get_many, read, asked, under_way = one.cache.get_many, one.pages.read, [0], [0, 0]
+
+    async def counted(names: Sequence[str]) -> Any:
+        asked[0] += 1
+        return await get_many(names)
+
+    async def watched(name: str) -> Any:
+        under_way[:] = under_way[0] + 1, max(under_way[1], under_way[0] + 1)
+        found = await read(name)
+        under_way[0] -= 1
+        return found
+
+    monkeypatch.setattr(one.cache, "get_many", counted)
+    await purge(one.cache, one.pages, names=["page:a.test/none"])
+    assert asked == [3]
+    monkeypatch.setattr(one.cache, "get_many", get_many)
+    monkeypatch.setattr(one.pages, "read", watched)
+    bodies = [stored.answer.body async for _, (stored,) in entries_of(one.cache, one.pages)]
+    assert bodies == [b"%d" % n for n in range(50)]
+    assert under_way[1] == BATCH
