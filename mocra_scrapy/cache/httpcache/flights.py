@@ -219,7 +219,7 @@ class Flights:
             oldest = time.monotonic() - self._longest
             for name in list(self._mine):
                 if self._since.get(name, 0.0) < oldest:
-                    self.leave(name)
+                    self.leave(name, stored=False)
                 elif name in self._mine:
                     try:
                         await self._claims.touch(name, CLAIM)
@@ -229,7 +229,7 @@ class Flights:
     async def close(self) -> None:
         """Let go of everything. Raises nothing."""
         for name in list(self._mine):
-            self.leave(name)
+            self.leave(name, stored=False)
         if self._renewing is not None:
             await end_tasks([self._renewing])
         if self._releasing:

@@ -43,8 +43,9 @@ async def test_a_purge_does_not_bring_back_what_was_replaced_meanwhile(
     assert await one.pages.read("page:b.test/q6"), "others were written anew"
 
 
+@pytest.mark.parametrize("closes", [False, True])
 async def test_who_lost_its_claim_does_not_take_away_another_ones(
-    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+    closes: bool, worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stood still for longer than a claim lasts, and another one asks by now."""
     monkeypatch.setattr(flights, "RENEW", 300.0)
@@ -54,11 +55,14 @@ async def test_who_lost_its_claim_does_not_take_away_another_ones(
     await one.claims.delete([name])  # as if its time were over
     asks = await other.web.begin(ask())
     assert (lost.leads, asks.leads) == (True, True)
+    if closes:
+        lost.leads = False
     one.web.given_up(lost)
     await one.flights.close()
     claim = await one.claims.get(name)
     assert claim is not None
     assert claim.value == b"b"
+    assert claim.expires_in > flights.LINGER, "nor shortens it"
     other.web.given_up(asks)
     await other.flights.close()
     assert await one.claims.get(name) is None, "its own it gives back"
