@@ -63,8 +63,11 @@ def extra_of(response: Response) -> dict[str, Any]:
 def response_of(
     answer: Answer, flags: Iterable[str], extra: Mapping[str, Any] | None = None, url: str | None = None
 ) -> Response:
-    """A response of the class that Scrapy gives it. *url*: in place of the stored one."""
-    headers, extra, url = Headers(answer.fields), extra or {}, url or answer.url
+    """A response of the class that Scrapy gives it. *url*: what was asked for this time. The answer's own stays
+    where it is another one, such as the one that a browser ended up at: links on the page begin there.
+    """
+    headers, extra = Headers(answer.fields), extra or {}
+    url = url if url and urldefrag(url).url == urldefrag(answer.url).url else answer.url
     cls = responsetypes.from_args(headers=headers, url=url, body=answer.body)
     more = {"encoding": extra["encoding"]} if "encoding" in extra and issubclass(cls, TextResponse) else {}
     return cls(
