@@ -66,17 +66,18 @@ def response_of(
     """A response of the class that Scrapy gives it. *url*: what was asked for this time. The answer's own stays
     where it is another one, such as the one that a browser ended up at: links on the page begin there.
     """
-    headers, extra = Headers(answer.fields), extra or {}
+    headers = Headers(answer.fields)
+    beside: Mapping[str, Any] = extra or answer.extra
     url = url if url and urldefrag(url).url == urldefrag(answer.url).url else answer.url
     cls = responsetypes.from_args(headers=headers, url=url, body=answer.body)
-    more = {"encoding": extra["encoding"]} if "encoding" in extra and issubclass(cls, TextResponse) else {}
+    more = {"encoding": beside["encoding"]} if "encoding" in beside and issubclass(cls, TextResponse) else {}
     return cls(
         url=url,
         status=answer.status,
         headers=headers,
         body=answer.body,
         flags=list(flags),
-        protocol=extra.get("protocol"),
+        protocol=beside.get("protocol"),
         **more,
     )
 

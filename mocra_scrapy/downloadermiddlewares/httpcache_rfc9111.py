@@ -158,7 +158,7 @@ class Rfc9111:
         if decision.stale:
             self._stats.inc_value("mocra/httpcache/stale")
         self._middleware.saved(decision.stored)
-        return response_of(decision.answer, STALE if decision.stale else CACHED, decision.stored.extra, request.url)
+        return response_of(decision.answer, STALE if decision.stale else CACHED, url=request.url)
 
     async def _offline(self, request: Request, ask: Ask) -> Response:
         answer = await self._pages.offline(ask)

@@ -67,12 +67,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response. *url*: of what was asked, where the site may have named another one."""
+    """A response.
+
+    Attributes:
+        url: of what was asked, where the site may have named another one.
+        extra: what the shell keeps beside the stored one that this is made of.
+    """
 
     status: int
     fields: Fields
     body: bytes = b""
     url: str = ""
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class PageCache:
                 users = {"", ask.user}  # others' copies are others' caches
                 await self.entries.remove([self.entries.name(url, u) for url in outcome.invalidate for u in users])
             if outcome.store is not None:
-                extra = {**extra, **asked_with(ask)}
+                extra = {**extra, **outcome.store.extra, **asked_with(ask)}  # a 304 says nothing of the body
                 new = with_extra(outcome.store, **extra) if extra else outcome.store
                 others = any(one.selecting != new.selecting for one in passage.stored)
                 known = await self.entries.read(passage.name) if others else ()  # as they are by now

@@ -28,11 +28,13 @@ def reply(stored: Stored, ask: Ask, now: float) -> Answer | None:
     fields = dict(stored.fields)
     fields[b"age"] = [b"%d" % current_age(stored, now)]  # §4: a stored response tells its age
     if stored.status == 200 and _is_unchanged(stored, ask):
-        return Answer(304, {name: fields[name] for name in fields if name in _OF_A_304}, b"", stored.answer.url)
+        return Answer(
+            304, {name: fields[name] for name in fields if name in _OF_A_304}, b"", stored.answer.url, stored.extra
+        )
     body = b"" if ask.method == b"HEAD" else stored.answer.body
     if b"range" in ask.fields and ask.method == b"GET" and stored.status == 200 and _range_counts(stored, ask):
         return _part(stored, ask, fields)
-    return Answer(stored.status, fields, body, stored.answer.url)
+    return Answer(stored.status, fields, body, stored.answer.url, stored.extra)
 
 
 def _is_unchanged(stored: Stored, ask: Ask) -> bool:
@@ -78,4 +80,4 @@ def _part(stored: Stored, ask: Ask, fields: Fields) -> Answer | None:
         return None  # what can't be satisfied, the site says
     fields[b"content-range"] = [b"bytes %d-%d/%d" % (begin, end, whole)]
     fields[b"content-length"] = [b"%d" % (end + 1 - begin)]
-    return Answer(206, fields, stored.answer.body[begin : end + 1], stored.answer.url)
+    return Answer(206, fields, stored.answer.body[begin : end + 1], stored.answer.url, stored.extra)

@@ -132,14 +132,18 @@ async def test_a_hit_and_a_validation(desk: Callable[..., Desk]) -> None:
 async def test_a_hit_has_the_url_at_which_its_page_was(desk: Callable[..., Desk]) -> None:
     """A browser may have been sent on by the page itself: links on it begin where it ended up."""
     one = desk()
-    there = page(cache_control="max-age=60, stale-while-revalidate=9", etag='"1"').replace(url="http://a.test/b/")
+    there = page("ä".encode(), cache_control="max-age=60", etag='"1"').replace(url="http://a.test/b/", encoding="utf-8")
     await one.fetch(there)
     assert (await one.fetch(None, Request(f"{URL}#part"))).url == "http://a.test/b/"
     again = Request(URL, headers={"Cache-Control": "no-cache"})
     assert (await one.fetch(page(b"", 304, etag='"1"'), again)).url == "http://a.test/b/"
     away = desk(HTTPCACHE_IGNORE_MISSING=True, MOCRA_BACKEND=one.crawler.settings["MOCRA_BACKEND"])
     away.middleware._rfc9111._pages.entries = one.middleware._rfc9111._pages.entries
-    assert (await away.fetch(None)).url == "http://a.test/b/"
+    stale = await one.fetch(OSError("no route"), again.replace())
+    replayed = await away.fetch(None)
+    assert stale.flags == ["cached", "stale"]
+    for got in (await one.fetch(None), await one.fetch(page(b"", 304, etag='"1"'), again.replace()), stale, replayed):
+        assert (got.url, got.text, got.encoding) == ("http://a.test/b/", "ä", "utf-8"), got.flags
 
 
 async def test_conditions_don_t_outlive_a_request_that_comes_by_again(desk: Callable[..., Desk]) -> None:
