@@ -211,7 +211,13 @@ async def test_a_touched_entry_ends_later(harness: Harness) -> None:
 async def test_only_that_value_is_deleted(harness: Harness) -> None:
     cache, other = harness.cache(), harness.cache(second=True)
     assert not await cache.delete_if("a", b"")
-    for old, new in ((b"1", b"2"), (b"x" * 600_000, b"y" * 600_000), (b"x" * 600_000, b"1"), (b"1", b"x" * 600_000)):
+    for old, new in (
+        (b"1", b"2"),
+        (b"", b"x" * 600_000),
+        (b"x" * 600_000, b"y" * 600_000),
+        (b"x" * 600_000, b"1"),
+        (b"1", b"x" * 600_000),
+    ):
         await cache.set("a", old, 60)
         await other.set("a", new, 60)  # meanwhile
         assert not await cache.delete_if("a", old)
