@@ -67,14 +67,14 @@ class Assignment:
         self._waiting = 0
         # id of a request -> it, and the permit of its session
         self._held: dict[int, tuple[Request, Lock]] = {}
-        self._released: set[asyncio.Future[None]] = set()
+        self._released: set[asyncio.Future[object]] = set()
         settings = mocra.settings
         self._retried = set(settings.getlist("RETRY_HTTP_CODES")) if settings.getbool("RETRY_ENABLED") else set()
         self._retried = {int(status) for status in self._retried}
         if any(pool.options.concurrency for pool in self.sessions.pools.values()):
             self._locks = mocra.backend.locks()
             mocra.crawler.signals.connect(self._watch_ends, signals.spider_opened)
-            mocra.crawler.signals.connect(self._free_permits, worker_died)
+            mocra.crawler.signals.connect(self._worker_died, worker_died)
 
     async def open(self) -> None:
         """Nothing is known before a request asks."""
@@ -97,6 +97,14 @@ class Assignment:
 
     def _permit_of(self, session: str) -> str:
         return f"session:{self._mocra.crawl}:{session}"
+
+    def _worker_died(self, worker: str) -> None:
+        self._in_background(self._free_permits(worker))
+
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._released.add(task)
+        task.add_done_callback(self._released.discard)
 
     async def _free_permits(self, worker: str) -> None:
         """*worker* is known to be dead: what it held need not wait for its end."""
@@ -262,9 +270,7 @@ class Assignment:
         """Its session is free for others."""
         held = self._held.pop(id(request), None)
         if held is not None:
-            task = asyncio.ensure_future(held[1].__aexit__(None, None, None))
-            self._released.add(task)
-            task.add_done_callback(self._released.discard)
+            self._in_background(held[1].__aexit__(None, None, None))
 
     def answered(self, request: Request, response: Response) -> Request | None:
         """What its policy says of *response* is told; *request* once more where that was not good, unless

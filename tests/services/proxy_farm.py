@@ -117,7 +117,9 @@ class FarmProxy:
                 return
             path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
             kept = [line for line in lines[1:] if line and not line.lower().startswith(("proxy-", "connection:"))]
-            out.write("\r\n".join([f"{method} {path} HTTP/1.1", *kept, "Connection: close", "", ""]).encode("latin-1"))
+            kept += [f"X-Through: {self.port}", "Connection: close"]
+            out.write("\r\n".join([f"{method} {path} HTTP/1.1", *kept, "", ""]).encode("latin-1"))
+            out.write(await reader.readexactly(_length_of(lines)))
             answer = await _answer_of(theirs)
             if self.fault == "cut":
                 cut = answer.find(b"\r\n\r\n") + 4
@@ -132,6 +134,11 @@ async def _answer_of(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), None)
     return head + (await reader.read(-1) if length is None else await reader.readexactly(length))
+
+
+def _length_of(lines: list[str]) -> int:
+    """Bytes of the body behind the header lines."""
+    return next((int(line[15:]) for line in lines if line.lower().startswith("content-length:")), 0)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,8 +16,9 @@ from scrapy.http import Response
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models import SharedValue
-from mocra_scrapy.sessions import pool_state
+from mocra_scrapy.sessions import assignment, pool_state
 from mocra_scrapy.sessions.pool import NoSession, SessionGone
+from mocra_scrapy.signals import worker_died
 from tests.unit.sessions import policies
 from tests.unit.sessions.conftest import Stage, until
 from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop
@@ -303,6 +304,25 @@ async def test_one_at_a_time_over_all_workers(stage: Stage) -> None:
     assert {answer.status for answer in answers} == {200}
     assert valid == ["39"]
     assert not any(one.assignment._held for one in workers)
+
+
+async def test_a_session_that_a_killed_worker_had_is_free_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its death is known, so nobody waits for the end of the permit."""
+    monkeypatch.setattr(assignment, "PERMIT", 3600.0)
+    shop = Shop()
+    one, other = [await stage.visitor(shop, **pool("Logs", concurrency=1)) for _ in range(2)]
+    await one.get(f"{SHOP}/first")
+    await other.get(f"{SHOP}/second")
+    one.landed.clear()
+    lost = asyncio.ensure_future(one.get(f"{SHOP}/1"))
+    await until(lambda: one.on_way == 3)
+    await one.kill()
+    waiting = asyncio.ensure_future(other.get(f"{SHOP}/2"))
+    other.crawler.signals.send_catch_log(worker_died, worker=one.mocra.worker, held=1)
+    assert (await asyncio.wait_for(waiting, 60)).status == 200
+    lost.cancel()
 
 
 async def test_what_a_closing_worker_took_comes_back(stage: Stage) -> None:
