@@ -13,10 +13,12 @@ from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.codec.proxies import without_credentials
 from mocra_scrapy.downloadermiddlewares import httpproxy
+from mocra_scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from mocra_scrapy.downloadermiddlewares.httpproxy import (
     HttpProxyMiddleware,
     ProxyBodyMiddleware,
     ProxyChoiceMiddleware,
+    ProxyRetryMiddleware,
 )
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models.proxies import CREDENTIALS
@@ -36,7 +38,7 @@ class Delivery:
 
 
 class Chain:
-    """The three middlewares of one crawler, without the others."""
+    """The pool's middlewares of one crawler, and that of cookies where there are sessions."""
 
     def __init__(self, **settings: Any) -> None:
         self.crawler = get_crawler(
@@ -46,13 +48,15 @@ class Chain:
         self.mocra = Mocra.from_crawler(self.crawler)
         self.choice = ProxyChoiceMiddleware(self.crawler)
         self.outer, self.inner = HttpProxyMiddleware(self.crawler), ProxyBodyMiddleware(self.crawler)
+        self.retry = ProxyRetryMiddleware(self.crawler)
+        self.cookies = [CookiesMiddleware.from_crawler(self.crawler)] if "MOCRA_SESSIONS" in settings else []
         self.pool = self.mocra.component(Proxies)
         self.putting_off = self.mocra.component(PuttingOff)
 
     async def out(self, request: Request) -> Any:
         """The way to the site; what comes of it is a request that is to wait, or nothing."""
-        for middleware in (self.outer, self.choice):
-            answer = middleware.process_request(request)
+        for middleware in (*self.cookies, self.outer, self.choice):
+            answer: Any = middleware.process_request(request)
             if isinstance(answer, Awaitable):
                 answer = await answer
             if answer is not None:
@@ -62,7 +66,7 @@ class Chain:
     def back(self, request: Request, response: Response) -> Any:
         response.request = request
         answer: Any = self.choice.process_response(request, response)
-        for middleware in (self.outer, self.inner):
+        for middleware in (self.outer, *self.cookies, self.retry, self.inner):
             if isinstance(answer, Request):
                 break
             answer = middleware.process_response(request, answer)
@@ -146,6 +150,20 @@ async def test_what_a_proxy_spoilt_goes_through_another_one(make: Any, body: byt
     await chain.out(again)
     assert isinstance(chain.back(again, Response("http://a.example/", body=b"captcha")), Response)
     assert (chain.stat("banned"), chain.stat("retried"), chain.stat("given_up")) == (2, 1, 1)
+
+
+async def test_a_refusal_may_change_the_sessions_cookie(make: Any) -> None:
+    """What a site that rotates its cookie with each answer sends to a proxy that it refuses."""
+    chain = await make(MOCRA_SESSIONS=True)
+    sent, request = [], Request("http://a.example/")
+    for status, cookie in ((200, "1"), (403, "2"), (503, "3"), (407, "4"), (200, "5")):
+        assert await chain.out(request) is None
+        sent.append(request.headers.get("Cookie"))
+        response = Response(request.url, status, headers={"Set-Cookie": f"sid={cookie}; Path=/"})
+        answer = chain.back(request, response)
+        request = answer if isinstance(answer, Request) else Request(request.url)
+    assert sent == [None, b"sid=1", b"sid=2", b"sid=3", b"sid=3"], "that of a 407 is not the site's"
+    assert chain.stat("retried") == 3
 
 
 async def test_a_failure_of_the_proxy_says_nothing_of_the_site(make: Any) -> None:
