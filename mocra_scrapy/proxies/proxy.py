@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
-_PLAIN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\s/@]+):(?P<port>\d+)(?::(?P<user>[^:\s]*):(?P<password>\S*))?")
+_PLAIN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<port>\d+)(?::(?P<user>[^:\s]*):(?P<password>\S*))?")
 
 
 class BadProxy(ValueError):
@@ -117,13 +117,15 @@ def _of_url(text: str) -> tuple[str, str, int, str, str]:
     scheme, slashes, rest = text.partition("://")
     if not slashes:
         scheme, rest = "http", text
+        if not re.search(r":\d+/?$", text):  # any word would be one
+            raise BadProxy("it has no port; write host:port, or scheme://host")
     user_info, at, place = rest.rpartition("@")
     try:
         parts = urlsplit(f"//{place.partition('/')[0]}")
         host, port = parts.hostname or "", parts.port or SCHEMES.get(scheme.lower(), 80)
     except ValueError:
         raise BadProxy("its port is no number; a password with @ or / must be percent-encoded") from None
-    if not host or any(c.isspace() for c in host):
+    if not re.fullmatch(r"[\w.-]+|[\da-f:.]+", host):
         raise BadProxy("it names no host; write scheme://user:password@host:port or host:port:user:password")
     user, _, password = user_info.partition(":") if at else ("", "", "")
     return scheme.lower(), f"[{host}]" if ":" in host else host, port, unquote(user), unquote(password)

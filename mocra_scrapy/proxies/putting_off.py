@@ -70,10 +70,9 @@ class PuttingOff:
                 return self.put_off(request, LEAST, delivery)
             outlook = fetches.outlook(asked)
             if outlook != 0:
-                if self._is_settled_otherwise(request, asked):
-                    return None
-                if delivery is None:
-                    return None  # it waits where it is taken
+                if delivery is None or self._pool.options.on_empty == DIRECT:
+                    return None  # it waits, or goes without one, where it would be taken
+                self._is_settled_otherwise(request, asked)
                 return self.put_off(request, self._wait(asked, outlook), delivery)
             left = end - time.monotonic()
             if left <= 0:

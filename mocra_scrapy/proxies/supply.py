@@ -77,6 +77,8 @@ class Supply:
                     proxies.append(proxy_of(one, options.defaults))
                 except BadProxy as error:
                     bad.append(str(error))
+            if bad and not proxies:  # a page that asks for a log-in, for example
+                raise BadProxy(f"none of its {len(bad)} proxies can be used, the first: {bad[0]}")
         except Exception as error:
             self._stats.inc_value("mocra/proxy/refresh_failed")
             problem = redact_error(f"{type(error).__name__}: {error}")[:300]
