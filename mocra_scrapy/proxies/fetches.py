@@ -109,7 +109,7 @@ class Fetches:
         session = self._session_of(request)
         if session is None or not session.sticky:
             return None
-        return key_of(f"session:{session.pool}:{session.id}", self._secret, waits=True)
+        return key_of(f"session:{session.pool}:{session.id}", self._secret, waits=True, kept=session.proxy)
 
     def retire_session(self, request: Request, asked: Asked) -> bool:
         """Whether the session of *request* is given up: its proxy is gone for good, and the two are one

@@ -270,3 +270,27 @@ async def test_a_session_keeps_its_proxy_and_dies_with_it(make: Any, monkeypatch
     member.whole.why = CREDENTIALS
     assert isinstance(await chain.out(Request("http://a.example/")), Request)
     assert session.retired
+
+
+async def test_a_session_keeps_its_proxy_after_the_store_forgot_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are kept for days, sticky keys for half an hour after their last use."""
+    session = Session()
+    for n in range(6):
+        chain = await make()  # and a store that knows nothing
+        chain.pool.fetches._session_of = lambda _: session
+        request = Request("http://a.example/")
+        if n == 0:
+            session.proxy = list(chain.pool.choices.members)[-1]
+            kept = session.proxy
+        assert await chain.out(request) is None
+        assert request.meta["_mocra_proxy"] == session.proxy == kept
+    gone = await make(MOCRA_PROXIES=URLS[:-1])
+    gone.pool.fetches._session_of = lambda _: session
+    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: Delivery())
+    assert isinstance(await gone.out(Request("http://a.example/")), Request)
+    assert session.retired
+    session.retired = ""
+    nothing = await make(MOCRA_PROXIES="file:/dev/null")
+    nothing.pool.fetches._session_of = lambda _: session
+    assert isinstance(await nothing.out(Request("http://a.example/")), Request)
+    assert not session.retired, "the list may be back in a moment"
