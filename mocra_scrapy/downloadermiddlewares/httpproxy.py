@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 from scrapy.downloadermiddlewares import httpproxy
 from scrapy.exceptions import NotConfigured
 
-from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, PROXY
+from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, MARK, PROXY, is_of_pool
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.proxies.component import Proxies
-from mocra_scrapy.proxies.fetches import MARK
 from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
 from mocra_scrapy.proxies.verdicts import GOOD, NOTHING
 from mocra_scrapy.runtime import Mocra
@@ -58,8 +57,9 @@ class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
     def process_request(self, request: Request, spider: Any = None) -> Awaitable[Any] | None:  # type: ignore[override]
         meta, pool = request.meta, self._pool
         if MARK in meta:  # of an earlier try, a redirect, a page whose meta was copied
+            if is_of_pool(meta):
+                meta.pop("proxy", None)
             del meta[MARK]
-            meta.pop("proxy", None)
             forget_credentials(request)
         asked = pool.fetches.asked(request)
         if asked is None or pool.is_bypassed(urlsplit(request.url).hostname or ""):

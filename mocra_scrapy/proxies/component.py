@@ -15,7 +15,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import ConfigurationError, MocraError, NotSupported
 from mocra_scrapy.interfaces import IProxyPools
-from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, PROXY
+from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, MARK, PROXY
 from mocra_scrapy.proxies.choices import Choices
 from mocra_scrapy.proxies.fetches import Fetches
 from mocra_scrapy.proxies.reports import Reports
@@ -233,7 +233,7 @@ class Proxies:
 
     def tell(self, request: Request, verdict: str) -> None:
         """What somebody else found out of the proxy of *request*, whose answer seemed well: ``ban``."""
-        member = self.choices.members.get(request.meta.get("_mocra_proxy", ""))
+        member = self.choices.members.get(request.meta.get(MARK, ""))
         if member is not None and verdict in FAILURES:
             self._stats.inc_value(STATS[verdict])
             self._reports.bad(member.identity, self.slot_of(request), verdict)

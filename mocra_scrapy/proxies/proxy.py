@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from mocra_scrapy.models.proxies import place_of
+
 SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 _PLAIN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<port>\d+)(?::(?P<user>[^:\s]*):(?P<password>\S*))?")
 
@@ -75,7 +77,7 @@ class Proxy:
         """
         scheme, _, host = self.address.partition("://")
         secret = f"{self.username}\0{self.password}\0{self.session}"
-        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", host).strip("-")[:60]
+        readable = place_of(self.address)
         if key:
             digest = hmac.new(key.encode(), f"{scheme}\0{host}\0{secret}".encode(), hashlib.sha256).hexdigest()[:16]
             return f"{readable}-{digest}"

@@ -11,6 +11,7 @@ from scrapy.utils.misc import load_object
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models.redaction import redact_error
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.proxies.members import Member
 from mocra_scrapy.proxies.providers import make_provider, proxy_of
 from mocra_scrapy.proxies.proxy import BadProxy, Proxy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from mocra_scrapy.proxies.choices import Choices
-    from mocra_scrapy.proxies.providers import Provider
+    from mocra_scrapy.proxies.providers import Given, Provider
     from mocra_scrapy.settings.proxies import ProviderOptions, ProxyOptions
 
 logger = logging.getLogger(__name__)
@@ -70,15 +71,7 @@ class Supply:
 
     async def _ask(self, place: int, options: ProviderOptions, provider: Provider) -> bool:
         try:
-            given = await asyncio.wait_for(provider.proxies(), PATIENCE)
-            proxies, bad = [], list[str]()
-            for one in given:
-                try:
-                    proxies.append(proxy_of(one, options.defaults))
-                except BadProxy as error:
-                    bad.append(str(error))
-            if bad and not proxies:  # a page that asks for a log-in, for example
-                raise BadProxy(f"none of its {len(bad)} proxies can be used, the first: {bad[0]}")
+            proxies, bad = _understood(await asyncio.wait_for(provider.proxies(), PATIENCE), options)
         except Exception as error:
             self._stats.inc_value("mocra/proxy/refresh_failed")
             problem = redact_error(f"{type(error).__name__}: {error}")[:300]
@@ -87,7 +80,9 @@ class Supply:
                 "Provider %s of MOCRA_PROXIES gave nothing (%s); %s",
                 options.name,
                 problem,
-                f"its last {kept} proxies stay" if kept else "it is asked again",
+                f"its last {counted(kept, 'proxy')} {'stays' if kept == 1 else 'stay'}"
+                if kept
+                else "it is asked again",
             )
             return False
         if bad:
@@ -123,7 +118,8 @@ class Supply:
             self._stats.inc_value("mocra/proxy/unusable", sum(refused.values()))
             error = ConfigurationError(
                 "MOCRA_PROXIES",
-                f"{sum(refused.values())} proxies are {', '.join(sorted(refused))}, which the download handler in use refuses",
+                f"{counted(sum(refused.values()), 'proxy')} can't be used: the download handler in use refuses"
+                f" {', '.join(sorted(refused))}",
                 SOCKS_FIX,
             )
             if not found:
@@ -143,6 +139,23 @@ class Supply:
         is_new = what not in self._told
         self._told.add(what)
         return is_new
+
+
+def _understood(given: Iterable[Given], options: ProviderOptions) -> tuple[list[Proxy], list[str]]:
+    """The proxies that *given* means, and what is wrong with the others.
+
+    Raises:
+        BadProxy: none can be used: it is a page that asks for a log-in, for example.
+    """
+    proxies, bad = [], list[str]()
+    for one in given:
+        try:
+            proxies.append(proxy_of(one, options.defaults))
+        except BadProxy as error:
+            bad.append(str(error))
+    if bad and not proxies:
+        raise BadProxy(f"none of its {counted(len(bad), 'line')} is a proxy, the first: {bad[0]}")
+    return proxies, bad
 
 
 def _refuses_socks(crawler: Crawler, scheme: str) -> bool:

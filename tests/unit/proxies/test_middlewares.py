@@ -130,6 +130,26 @@ async def test_a_proxy_of_the_requests_own_is_left_alone(make: Any) -> None:
         await chain.out(Request("http://a.example/", meta={"mocra_proxy": {"color": "red"}}))
 
 
+async def test_a_proxy_of_its_own_beside_meta_that_was_copied(make: Any) -> None:
+    """As ``Request(url, meta={**response.meta, "proxy": …})`` has it."""
+    chain = await make()
+    first = Request("http://a.example/")
+    await chain.out(first)
+    copied = dict(chain.back(first, HtmlResponse("http://a.example/", body=b"x")).request.meta)
+    for own, goes in (("http://mine:1", "http://mine:1"), ("http://u:p@mine:1", "http://mine:1"), (None, None)):
+        meta = {**copied, "proxy": own}
+        assert without_credentials(meta)["proxy"] == goes
+        assert "_mocra_proxy" not in without_credentials(meta)
+        request = Request("http://a.example/", meta=meta)
+        assert await chain.out(request) is None
+        assert request.meta["proxy"] == goes
+        assert chain.pool.fetches.in_flight == 0
+    request = Request("http://a.example/", meta=copied)
+    assert "proxy" not in without_credentials(request.meta)
+    await chain.out(request)
+    assert chain.pool.fetches.in_flight == 1, "what was only copied is chosen anew"
+
+
 @pytest.mark.parametrize("body", [b"solve this captcha", gzip.compress(b"solve this captcha")], ids=["plain", "gzip"])
 async def test_what_a_proxy_spoilt_goes_through_another_one(make: Any, body: bytes) -> None:
     chain = await make(MOCRA_PROXY_BAN_BODIES=["captcha"], MOCRA_PROXY_TRIES=1)

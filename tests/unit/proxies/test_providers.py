@@ -249,7 +249,7 @@ async def test_what_a_provider_gave_stays_while_it_is_away(lists: Lists, caplog:
     assert await reader.read()
     assert member.is_gone
     assert [one.proxy.address for one in choices.members.values()] == ["http://2.2.2.2:80"]
-    assert "its last 1 proxies stay" in caplog.text
+    assert "its last 1 proxy stays" in caplog.text
     assert "nted" not in caplog.text
 
 
