@@ -15,6 +15,7 @@ from mocra_scrapy.models.wording import counted
 from mocra_scrapy.proxies.members import Member
 from mocra_scrapy.proxies.providers import make_provider, proxy_of
 from mocra_scrapy.proxies.proxy import BadProxy, Proxy
+from mocra_scrapy.settings.proxies import EXAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +60,10 @@ class Supply:
     async def read(self) -> bool:
         """Ask all providers; whether each of them answered. Of one that did not the last proxies
         stay.
+
+        Raises:
+            ConfigurationError: no proxy of the settings' own list is one, or none can be used by the
+                download handler.
         """
         answers = await asyncio.gather(*(self._ask(place, *one) for place, one in enumerate(self._providers)))
         before = set(self._choices.members)
@@ -73,6 +78,8 @@ class Supply:
         try:
             proxies, bad = _understood(await asyncio.wait_for(provider.proxies(), PATIENCE), options)
         except Exception as error:
+            if options.kind == "list":  # it stays as it is
+                raise ConfigurationError("MOCRA_PROXIES", str(error), EXAMPLE) from None
             self._stats.inc_value("mocra/proxy/refresh_failed")
             problem = redact_error(f"{type(error).__name__}: {error}")[:300]
             kept = len(self._given.get(place, ()))
@@ -154,7 +161,7 @@ def _understood(given: Iterable[Given], options: ProviderOptions) -> tuple[list[
         except BadProxy as error:
             bad.append(str(error))
     if bad and not proxies:
-        raise BadProxy(f"none of its {counted(len(bad), 'line')} is a proxy, the first: {bad[0]}")
+        raise BadProxy(f"there is no proxy in {counted(len(bad), 'entry')}, of which the first is wrong: {bad[0]}")
     return proxies, bad
 
 

@@ -111,6 +111,15 @@ async def test_a_list_and_a_file(tmp_path: Path) -> None:
     assert {one.address for one in found if "file" in one.tags} == {"http://1.1.1.1:80", "http://2.2.2.2:81"}
 
 
+@pytest.mark.parametrize("value", [f"htp://u:{QUOTED}@h:1", "file:", [f"{SECRET}@h", {"url": "word"}]])
+async def test_a_list_of_the_settings_without_a_proxy_is_a_mistake(value: Any) -> None:
+    """It is not asked again: it stays as it is."""
+    reader, _ = supply(value)
+    with pytest.raises(ConfigurationError, match="MOCRA_PROXIES: there is no proxy in . entr") as error:
+        await reader.read()
+    assert "nted" not in str(error.value)
+
+
 async def test_a_page_in_the_place_of_the_list_leaves_the_last_proxies(tmp_path: Path) -> None:
     path = tmp_path / "proxies.txt"
     path.write_text("1.1.1.1:80\n")
