@@ -12,6 +12,8 @@ GOOD, BAD, EXPIRED, RETIRED = "good", "bad", "expired", "retired"
 #: What a check may say.
 VERDICTS = (GOOD, BAD, EXPIRED)
 HEADER, DATA = "header:", "data:"
+#: Bytes of JSON that one name keeps.
+MOST_DATA = 50_000
 
 
 class SessionSource(Protocol):
@@ -64,13 +66,17 @@ class Session:
         return self._source.fields()[DATA + name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Raises ConfigurationError: it is no JSON data."""
+        """Raises ConfigurationError: it is no JSON data, or too much."""
         try:
-            json.dumps(value, allow_nan=False)
+            size = len(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"session[{name!r}]", f"{type(value).__name__} can't be stored", "Use JSON data"
             ) from error
+        if size > MOST_DATA:
+            raise ConfigurationError(
+                f"session[{name!r}]", f"{size:,} bytes of JSON; {MOST_DATA:,} can be kept", "Keep less of it"
+            )
         self._source.set_fields({DATA + name: value})
 
     def __delitem__(self, name: str) -> None:

@@ -12,6 +12,7 @@ from scrapy import signals
 from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.exceptions import CloseSpider, IgnoreRequest
 
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendError, LockError
 from mocra_scrapy.models.sessions import BAD, GOOD, VERDICTS
@@ -84,7 +85,8 @@ class Assignment:
         for request, _ in list(self._held.values()):
             self.let_go(request)
         if self._released:
-            await asyncio.wait(self._released)
+            await asyncio.wait(self._released, timeout=PERMIT)
+            await end_tasks(list(self._released))
 
     @property
     def _engine(self) -> EngineHooks:
@@ -266,11 +268,17 @@ class Assignment:
         """Tell the others what has changed; ``None``: nothing has."""
         return self._store.save(record) if self._store.cookies_changed(record) else None
 
-    def let_go(self, request: Request) -> None:
-        """Its session is free for others."""
+    def let_go(self, request: Request, record: Record | None = None) -> None:
+        """Its session is free for others, as soon as what *record* has of it is stored."""
         held = self._held.pop(id(request), None)
         if held is not None:
-            self._in_background(held[1].__aexit__(None, None, None))
+            self._in_background(self._give_back(held[1], record))
+
+    @staticmethod
+    async def _give_back(permit: Lock, record: Record | None) -> None:
+        while record is not None and record.unsaved and record.writing is not None:
+            await asyncio.wait([record.writing])  # while the backend is away
+        await permit.__aexit__(None, None, None)
 
     def answered(self, request: Request, response: Response) -> Request | None:
         """What its policy says of *response* is told; *request* once more where that was not good, unless

@@ -14,9 +14,9 @@ from scrapy import Request
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import SharedValue
-from mocra_scrapy.sessions import assignment, pool_state
+from mocra_scrapy.sessions import assignment, pool_state, store
 from mocra_scrapy.sessions.pool import NoSession, SessionGone
 from mocra_scrapy.signals import worker_died
 from tests.unit.sessions import policies
@@ -288,22 +288,55 @@ async def test_the_wait_is_bounded(stage: Stage) -> None:
     one.landed.set()
 
 
+class Strict:
+    """A site that takes each cookie once."""
+
+    def __init__(self) -> None:
+        self.numbers, self.valid = iter(range(10**6)), ""
+
+    def __call__(self, request: Request) -> Response:
+        cookie = (request.headers.get("Cookie") or b"").decode()
+        if self.valid and cookie != f"sid={self.valid}":
+            return Response(request.url, status=403)
+        self.valid = f"{next(self.numbers)}"
+        return Response(request.url, headers={"Set-Cookie": f"sid={self.valid}; Path=/"})
+
+
 async def test_one_at_a_time_over_all_workers(stage: Stage) -> None:
     """A site that takes each cookie once, and workers that ask all at once."""
-    numbers, valid = iter(range(10**6)), [""]
-
-    def strict(request: Request) -> Response:
-        cookie = (request.headers.get("Cookie") or b"").decode()
-        if valid[0] and cookie != f"sid={valid[0]}":
-            return Response(request.url, status=403)
-        valid[0] = f"{next(numbers)}"
-        return Response(request.url, headers={"Set-Cookie": f"sid={valid[0]}; Path=/"})
-
+    strict = Strict()
     workers = [await stage.visitor(strict, **pool("Says", concurrency=1)) for _ in range(4)]
     answers = await asyncio.gather(*(workers[n % 4].get(f"{SHOP}/{n}") for n in range(40)))
     assert {answer.status for answer in answers} == {200}
-    assert valid == ["39"]
+    assert strict.valid == "39"
     assert not any(one.assignment._held for one in workers)
+
+
+async def test_nobody_has_a_session_whose_cookie_is_not_stored_yet(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend is away for longer than an answer waits for it, and the site takes each cookie once."""
+    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    shop = Strict()
+    one, other = [await stage.visitor(shop, **pool("Says", concurrency=1)) for _ in range(2)]
+    for worker in (one, other):
+        await worker.get(SHOP)
+    values, away = one.sessions.store._values, asyncio.Event()
+    put = values.put  # type: ignore[union-attr]
+
+    async def later(*args: Any, **more: Any) -> Any:
+        if not away.is_set():
+            raise BackendUnavailable("it is away")
+        return await put(*args, **more)
+
+    values.put = later  # type: ignore[method-assign, union-attr]
+    assert (await one.get(SHOP)).status == 200, "it is not kept waiting"
+    assert one.stats.get_value("mocra/sessions/unsaved") == 1
+    waiting = asyncio.ensure_future(other.get(SHOP))
+    await until(lambda: other.assignment._waiting)
+    assert other.on_way == 1
+    away.set()
+    assert (await waiting).status == 200
 
 
 async def test_a_session_that_a_killed_worker_had_is_free_at_once(
@@ -349,8 +382,6 @@ async def test_a_pool_that_is_damaged_begins_anew(stage: Stage) -> None:
 
 
 async def test_an_outage_of_the_backend_is_waited_for(stage: Stage) -> None:
-    from mocra_scrapy.exceptions import BackendUnavailable
-
     one = await stage.visitor(Shop(), **pool("Logs"))
     values, left = one.sessions._pooled, [3]
     get = values.get
