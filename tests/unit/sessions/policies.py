@@ -91,3 +91,8 @@ class Refuses(SessionPolicy):
 
 class Closes(Raises):
     error = CloseSpider("no_account_left")
+
+
+def pool(policy: str, **options: Any) -> dict[str, Any]:
+    known = {"policy": f"tests.unit.sessions.policies.{policy}", "size": 1, **options}
+    return {"MOCRA_SESSIONS": {"shop.example": known}, "RETRY_TIMES": 5}

@@ -16,17 +16,11 @@ from scrapy.http import Response
 
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import SharedValue
-from mocra_scrapy.sessions import assignment, pool_state, store
+from mocra_scrapy.sessions import pool_state
 from mocra_scrapy.sessions.pool import NoSession, SessionGone
-from mocra_scrapy.signals import worker_died
 from tests.unit.sessions import policies
 from tests.unit.sessions.conftest import Stage, until
-from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop
-
-
-def pool(policy: str, **options: Any) -> dict[str, Any]:
-    known = {"policy": f"tests.unit.sessions.policies.{policy}", "size": 1, **options}
-    return {"MOCRA_SESSIONS": {"shop.example": known}, "RETRY_TIMES": 5}
+from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop, pool
 
 
 async def test_fifty_log_ins_needed_fifty_made(stage: Stage) -> None:
@@ -286,76 +280,6 @@ async def test_the_wait_is_bounded(stage: Stage) -> None:
     with pytest.raises(IgnoreRequest, match=r"within MOCRA_SESSIONS\['shop.example'\]\['wait'\] = 0.05 s"):
         await one.get(SHOP)
     one.landed.set()
-
-
-class Strict:
-    """A site that takes each cookie once."""
-
-    def __init__(self) -> None:
-        self.numbers, self.valid = iter(range(10**6)), ""
-
-    def __call__(self, request: Request) -> Response:
-        cookie = (request.headers.get("Cookie") or b"").decode()
-        if self.valid and cookie != f"sid={self.valid}":
-            return Response(request.url, status=403)
-        self.valid = f"{next(self.numbers)}"
-        return Response(request.url, headers={"Set-Cookie": f"sid={self.valid}; Path=/"})
-
-
-async def test_one_at_a_time_over_all_workers(stage: Stage) -> None:
-    """A site that takes each cookie once, and workers that ask all at once."""
-    strict = Strict()
-    workers = [await stage.visitor(strict, **pool("Says", concurrency=1)) for _ in range(4)]
-    answers = await asyncio.gather(*(workers[n % 4].get(f"{SHOP}/{n}") for n in range(40)))
-    assert {answer.status for answer in answers} == {200}
-    assert strict.valid == "39"
-    assert not any(one.assignment._held for one in workers)
-
-
-async def test_nobody_has_a_session_whose_cookie_is_not_stored_yet(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The backend is away for longer than an answer waits for it, and the site takes each cookie once."""
-    monkeypatch.setattr(store, "PATIENCE", 0.05)
-    shop = Strict()
-    one, other = [await stage.visitor(shop, **pool("Says", concurrency=1)) for _ in range(2)]
-    for worker in (one, other):
-        await worker.get(SHOP)
-    values, away = one.sessions.store._values, asyncio.Event()
-    put = values.put  # type: ignore[union-attr]
-
-    async def later(*args: Any, **more: Any) -> Any:
-        if not away.is_set():
-            raise BackendUnavailable("it is away")
-        return await put(*args, **more)
-
-    values.put = later  # type: ignore[method-assign, union-attr]
-    assert (await one.get(SHOP)).status == 200, "it is not kept waiting"
-    assert one.stats.get_value("mocra/sessions/unsaved") == 1
-    waiting = asyncio.ensure_future(other.get(SHOP))
-    await until(lambda: other.assignment._waiting)
-    assert other.on_way == 1
-    away.set()
-    assert (await waiting).status == 200
-
-
-async def test_a_session_that_a_killed_worker_had_is_free_at_once(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its death is known, so nobody waits for the end of the permit."""
-    monkeypatch.setattr(assignment, "PERMIT", 3600.0)
-    shop = Shop()
-    one, other = [await stage.visitor(shop, **pool("Logs", concurrency=1)) for _ in range(2)]
-    await one.get(f"{SHOP}/first")
-    await other.get(f"{SHOP}/second")
-    one.landed.clear()
-    lost = asyncio.ensure_future(one.get(f"{SHOP}/1"))
-    await until(lambda: one.on_way == 3)
-    await one.kill()
-    waiting = asyncio.ensure_future(other.get(f"{SHOP}/2"))
-    other.crawler.signals.send_catch_log(worker_died, worker=one.mocra.worker, held=1)
-    assert (await asyncio.wait_for(waiting, 60)).status == 200
-    lost.cancel()
 
 
 async def test_what_a_closing_worker_took_comes_back(stage: Stage) -> None:
