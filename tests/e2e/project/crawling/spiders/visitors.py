@@ -10,7 +10,7 @@ class VisitorsSpider(scrapy.Spider):
     handle_httpstatus_list = (403,)
 
     async def start(self):
-        for n in range(4):
+        for n in range(int(getattr(self, "chains", 4))):
             yield scrapy.Request(f"{self.site}/page/{n}/0")
         yield scrapy.Request(f"{self.site}/page/broken/0")
         yield scrapy.Request(f"{self.site}/page/failing/0")
