@@ -149,6 +149,15 @@ async def test_a_probe_decides(harness: Harness) -> None:
     assert list((await one.turn(probes=[("p", "a")])).probes) == [True]
     assert list((await one.works("p", "a", OF_SITE)).back) == [("p", "a")]
     assert not one.is_out("p", "a")
+    await one.fails("p", "a", 3)
+    assert 59 < one.known["p", "a"].wait <= 60, "half of what it had is forgiven"
+    # Of a site: it says nothing of the proxy, which went out meanwhile.
+    await one.fails("r", "a", 3)
+    await harness.advance(31)
+    assert list((await one.turn(probes=[("r", "a")])).probes) == [True]
+    await one.fails("r", "b", 3, "proxy")
+    assert list((await one.works("r", "a", OF_SITE)).back) == [("r", "a")]
+    assert one.is_out("r", "")
     # As a whole: a site that refuses it was reached.
     await one.fails("q", "a", 3, "proxy")
     await harness.advance(31)
