@@ -114,7 +114,8 @@ class Proxies:
         self.verdicts: WeakKeyDictionary[Request, str] = WeakKeyDictionary()
         self._told_lost = 0
         self._reading: asyncio.Task[None] | None = None
-        self._alone: asyncio.Task[None] | None = None
+        self._freeing: set[asyncio.Task[None]] = set()
+        crawler.signals.connect(self._worker_died, signals.worker_died)
         if options.refresh:
             with contextlib.suppress(NotSupported):
                 mocra.leader(f"proxies:{self.pool}").task(self._lead)
@@ -137,7 +138,7 @@ class Proxies:
         self._turns.start()
 
     async def close(self) -> None:
-        await end_tasks([task for task in (self._reading, self._alone) if task is not None])
+        await end_tasks([*self._freeing, *([] if self._reading is None else [self._reading])])
         await self._turns.close()
 
     async def _lead(self, term: Term) -> None:
@@ -148,6 +149,19 @@ class Proxies:
                 await self.store.refresh()
             except MocraError as error:
                 logger.debug("Nobody was told to read the providers of proxies: %s", error)
+
+    def _worker_died(self, worker: str) -> None:
+        """*worker* is known to be dead: nobody need wait until its permits end."""
+        task = asyncio.ensure_future(self._free(worker))
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
+
+    async def _free(self, worker: str) -> None:
+        try:
+            await self.store.leave(worker)
+        except MocraError as error:
+            logger.debug("Permits of %s for proxies: %s", worker, error)
+        self._turns.wake()
 
     def _refreshed(self) -> None:
         if self._reading is None or self._reading.done():

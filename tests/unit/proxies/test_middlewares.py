@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import secrets
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ from scrapy import Request
 from scrapy.http import HtmlResponse, Response
 from scrapy.utils.test import get_crawler
 
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.codec.proxies import without_credentials
 from mocra_scrapy.downloadermiddlewares import httpproxy
 from mocra_scrapy.downloadermiddlewares.cookies import CookiesMiddleware
@@ -26,6 +29,7 @@ from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.proxies.component import Proxies
 from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
 from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.signals import worker_died
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES
 
 URLS = [f"http://user:planted{n}@127.0.0.1:{8000 + n}" for n in range(3)]
@@ -314,3 +318,21 @@ async def test_a_session_keeps_its_proxy_after_the_store_forgot_it(make: Any, mo
     nothing.pool.fetches._session_of = lambda _: session
     assert isinstance(await nothing.out(Request("http://a.example/")), Request)
     assert not session.retired, "the list may be back in a moment"
+
+
+async def test_the_permits_of_a_worker_that_is_known_to_be_dead_are_free_at_once(make: Any) -> None:
+    shared = {
+        "MOCRA_BACKEND": f"memory://{secrets.token_hex(4)}",
+        "MOCRA_PROXIES": URLS[:1],
+        "MOCRA_PROXY_CONCURRENCY": 1,
+    }
+    dead, alive = await make(**shared), await make(**shared)
+    assert await dead.out(Request("http://a.example/")) is None
+    with pytest.raises(NoProxy):
+        await alive.out(Request("http://a.example/"))
+    await end_tasks([dead.pool._turns._task])
+    (held,) = (await alive.pool.store.use()).permits.values()
+    assert dict(held) == {dead.mocra.worker: 1}
+    alive.crawler.signals.send_catch_log(worker_died, worker=dead.mocra.worker, held=1)
+    await asyncio.gather(*alive.pool._freeing)
+    assert await alive.out(Request("http://a.example/")) is None
