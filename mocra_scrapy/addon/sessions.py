@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from scrapy.utils.misc import load_object
 
-from mocra_scrapy.settings.proxies import read_proxies
-from mocra_scrapy.settings.sessions import read_sessions
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -26,9 +25,14 @@ def place_cookies(settings: BaseSettings) -> None:
     Raises:
         ConfigurationError: a setting is wrong.
     """
+    if not touched(settings, "MOCRA_SESSION", "MOCRA_SECRET_KEY"):
+        return  # without importing anything
+    from mocra_scrapy.settings.proxies import read_proxies
+    from mocra_scrapy.settings.sessions import read_sessions
+
     options = read_sessions(settings)
     if options is None:
-        return  # without importing anything
+        return
     bound = [name for name, pool in options.pools.items() if pool.proxy]
     if bound and read_proxies(settings) is None:
         logger.warning("MOCRA_SESSIONS[%r]['proxy'] has no effect: MOCRA_PROXIES is not set", bound[0])
