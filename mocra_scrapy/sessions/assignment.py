@@ -68,7 +68,7 @@ class Assignment:
         self._waiting = 0
         # id of a request -> it, and the permit of its session
         self._held: dict[int, tuple[Request, Lock]] = {}
-        self._released: set[asyncio.Future[object]] = set()
+        self._released: set[asyncio.Task[object]] = set()
         settings = mocra.settings
         self._retried = set(settings.getlist("RETRY_HTTP_CODES")) if settings.getbool("RETRY_ENABLED") else set()
         self._retried = {int(status) for status in self._retried}
