@@ -12,8 +12,17 @@ GOOD, BAD, EXPIRED, RETIRED = "good", "bad", "expired", "retired"
 #: What a check may say.
 VERDICTS = (GOOD, BAD, EXPIRED)
 HEADER, DATA = "header:", "data:"
+#: In ``meta`` of a request that makes a session, a :class:`Making`: no check looks at its answer, and no pool
+#: chooses.
+MAKING = "_mocra_session_making"
 #: Bytes of JSON that one name keeps.
 MOST_DATA = 50_000
+
+
+class Making:
+    """One log-in under way. ``without_proxy``: whether it waits for a proxy, which says nothing of it."""
+
+    without_proxy = False
 
 
 class SessionSource(Protocol):

@@ -11,6 +11,7 @@ from scrapy.exceptions import IgnoreRequest
 
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models.proxies import BAN, DOUBT
+from mocra_scrapy.models.sessions import MAKING
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.proxies.component import Proxies
 from mocra_scrapy.settings.proxies import CLOSE, DIRECT
@@ -86,6 +87,14 @@ class PuttingOff:
         Raises:
             NoProxy: that takes too long.
         """
+        making = request.meta.get(MAKING)
+        if making is not None:
+            making.without_proxy = True
+        await self._take(request, asked, delivery)
+        if making is not None:
+            making.without_proxy = False
+
+    async def _take(self, request: Request, asked: Asked, delivery: Any) -> None:
         fetches = self._pool.fetches
         longest = NEAR if delivery is not None else self._mocra.options.bypass_max_wait
         end = time.monotonic() + longest

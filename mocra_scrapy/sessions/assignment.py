@@ -15,9 +15,8 @@ from scrapy.exceptions import CloseSpider, IgnoreRequest
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendError, LockError
-from mocra_scrapy.models.sessions import BAD, GOOD, VERDICTS
+from mocra_scrapy.models.sessions import BAD, GOOD, MAKING, VERDICTS
 from mocra_scrapy.sessions.component import Sessions
-from mocra_scrapy.sessions.login import MAKING
 from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed, SessionGone
 from mocra_scrapy.sessions.pool_state import Used
 from mocra_scrapy.sessions.sealing import WrongKey

@@ -25,6 +25,7 @@ from mocra_scrapy.downloadermiddlewares.httpproxy import (
 )
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models.proxies import CREDENTIALS
+from mocra_scrapy.models.sessions import MAKING, Making
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.proxies.component import Proxies
 from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
@@ -231,6 +232,20 @@ async def test_who_waits_goes_back_into_the_queue(make: Any, monkeypatch: pytest
     monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: None)  # robots.txt: somebody waits for it
     with pytest.raises(NoProxy, match="MOCRA_BYPASS_MAX_WAIT"):
         await chain.out(Request("http://a.example/robots.txt"))
+
+
+async def test_a_log_in_that_waits_for_a_proxy_says_so(make: Any) -> None:
+    chain = await make()
+    request = Request("http://a.example/login", meta={MAKING: Making()})
+    all_out(chain)
+    with pytest.raises(NoProxy):
+        await chain.out(request)
+    assert request.meta[MAKING].without_proxy
+    for member in chain.pool.choices.members.values():
+        member.whole.until = 0.0
+        chain.pool.choices.changed(member)
+    await chain.putting_off.take(request, chain.pool.fetches.asked(request), None)
+    assert not request.meta[MAKING].without_proxy
 
 
 async def test_the_crawl_may_end_or_go_on_without_a_proxy(make: Any) -> None:

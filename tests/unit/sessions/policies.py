@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 from scrapy import Request
-from scrapy.exceptions import CloseSpider
+from scrapy.exceptions import CloseSpider, IgnoreRequest
 from scrapy.http import Response
 
 from mocra_scrapy.sessions.policy import SessionPolicy
@@ -53,6 +53,16 @@ class Logs(SessionPolicy):
         session["token"] = f"token-of-{session.cookie('sid')}"
         session.set_header("X-Token", session["token"])
         return bool(answer.status == 200)
+
+
+class Patient(Logs):
+    """Takes every error for a no."""
+
+    async def init(self, session: Any, fetch: Any) -> bool:
+        try:
+            return await super().init(session, fetch)
+        except IgnoreRequest:
+            return False
 
 
 class Refreshes(Logs):

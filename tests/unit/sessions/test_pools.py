@@ -16,6 +16,7 @@ from scrapy.http import Response
 
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import SharedValue
+from mocra_scrapy.models.sessions import MAKING
 from mocra_scrapy.sessions import pool_state
 from mocra_scrapy.sessions.pool import NoSession, SessionGone
 from tests.unit.sessions import policies
@@ -263,6 +264,25 @@ async def test_too_many_bad_inits_close_the_crawl(
     assert sum(one.stats.get_value("mocra/sessions/made", 0) for one in workers) == 0
     assert logged in caplog.text
     assert "s3cret" not in "".join(record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG)
+
+
+@pytest.mark.parametrize("policy", ["Logs", "Patient"])
+async def test_a_log_in_without_a_proxy_is_nobodys_failure(stage: Stage, policy: str) -> None:
+    """While requests wait for a proxy, which may take hours, log-ins do, too."""
+    shop, left = Shop(), [3]
+
+    def site(request: Request) -> Response:
+        if "/login" in request.url and left[0]:
+            left[0] -= 1
+            request.meta[MAKING].without_proxy = True  # as the pool of proxies says it
+            raise IgnoreRequest("there is no proxy")
+        return shop(request)
+
+    one = await stage.visitor(site, **pool(policy, max_bad_inits=1))
+    assert (await one.get(SHOP)).status == 200
+    stats = one.stats.get_stats()
+    assert left == [0]
+    assert not {"mocra/sessions/init_failed", "mocra/sessions/init_bad"} & set(stats)
 
 
 async def test_a_policy_closes_the_spider(stage: Stage) -> None:
