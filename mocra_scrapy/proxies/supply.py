@@ -79,7 +79,7 @@ class Supply:
             proxies, bad = _understood(await asyncio.wait_for(provider.proxies(), PATIENCE), options)
         except Exception as error:
             if options.kind == "list":  # it stays as it is
-                raise ConfigurationError("MOCRA_PROXIES", str(error), EXAMPLE) from None
+                raise ConfigurationError("MOCRA_PROXIES", f"there is no proxy in the list: {error}", EXAMPLE) from None
             self._stats.inc_value("mocra/proxy/refresh_failed")
             problem = redact_error(f"{type(error).__name__}: {error}")[:300]
             kept = len(self._given.get(place, ()))
@@ -161,7 +161,7 @@ def _understood(given: Iterable[Given], options: ProviderOptions) -> tuple[list[
         except BadProxy as error:
             bad.append(str(error))
     if bad and not proxies:
-        raise BadProxy(f"there is no proxy in {counted(len(bad), 'entry')}, of which the first is wrong: {bad[0]}")
+        raise BadProxy(f"of {counted(len(bad), 'entry')} none is a proxy, the first: {bad[0]}")
     return proxies, bad
 
 
