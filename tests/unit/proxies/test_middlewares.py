@@ -5,101 +5,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 import secrets
-from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
 import pytest
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response
-from scrapy.utils.test import get_crawler
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.codec.proxies import without_credentials
 from mocra_scrapy.downloadermiddlewares import httpproxy
-from mocra_scrapy.downloadermiddlewares.cookies import CookiesMiddleware
-from mocra_scrapy.downloadermiddlewares.httpproxy import (
-    HttpProxyMiddleware,
-    ProxyBodyMiddleware,
-    ProxyChoiceMiddleware,
-    ProxyRetryMiddleware,
-)
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models.proxies import CREDENTIALS
 from mocra_scrapy.models.sessions import MAKING, Making
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
-from mocra_scrapy.proxies.component import Proxies
-from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
-from mocra_scrapy.runtime import Mocra
+from mocra_scrapy.proxies.putting_off import NoProxy
 from mocra_scrapy.signals import worker_died
-from mocra_scrapy.worker.earlier_failures import NO_FAILURES
-
-URLS = [f"http://user:planted{n}@127.0.0.1:{8000 + n}" for n in range(3)]
-
-
-class Delivery:
-    """As much of one as is asked for."""
-
-    failures = NO_FAILURES
-
-
-class Chain:
-    """The pool's middlewares of one crawler, and that of cookies where there are sessions."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.crawler = get_crawler(
-            settings_dict={"MOCRA_PROXIES": URLS, "MOCRA_BYPASS_MAX_WAIT": 0.01, "MOCRA_PROXY_REFRESH": 0, **settings}
-        )
-        self.crawler.spider = self.crawler.spidercls.from_crawler(self.crawler, name="s")
-        self.mocra = Mocra.from_crawler(self.crawler)
-        self.choice = ProxyChoiceMiddleware(self.crawler)
-        self.outer, self.inner = HttpProxyMiddleware(self.crawler), ProxyBodyMiddleware(self.crawler)
-        self.retry = ProxyRetryMiddleware(self.crawler)
-        self.cookies = [CookiesMiddleware.from_crawler(self.crawler)] if "MOCRA_SESSIONS" in settings else []
-        self.pool = self.mocra.component(Proxies)
-        self.putting_off = self.mocra.component(PuttingOff)
-
-    async def out(self, request: Request) -> Any:
-        """The way to the site; what comes of it is a request that is to wait, or nothing."""
-        for middleware in (*self.cookies, self.outer, self.choice):
-            answer: Any = middleware.process_request(request)
-            if isinstance(answer, Awaitable):
-                answer = await answer
-            if answer is not None:
-                return answer
-        return None
-
-    def back(self, request: Request, response: Response) -> Any:
-        response.request = request
-        answer: Any = self.choice.process_response(request, response)
-        for middleware in (self.outer, *self.cookies, self.retry, self.inner):
-            if isinstance(answer, Request):
-                break
-            answer = middleware.process_response(request, answer)
-        return answer
-
-    def failed(self, request: Request, exception: Exception) -> Any:
-        self.choice.process_exception(request, exception)
-        return self.outer.process_exception(request, exception)
-
-    def stat(self, name: str) -> int:
-        assert self.crawler.stats is not None
-        return cast("int", self.crawler.stats.get_value(f"mocra/proxy/{name}", 0))
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Any]:
-    made: list[Chain] = []
-
-    async def new(**settings: Any) -> Chain:
-        chain = Chain(**settings)
-        made.append(chain)
-        await chain.mocra.backend.open()
-        await chain.pool.open()
-        return chain
-
-    yield new
-    for chain in made:
-        await chain.pool.close()
+from tests.unit.proxies.chain import URLS, Delivery, all_out
 
 
 async def test_a_request_goes_through_a_proxy_and_comes_back_without_its_password(make: Any) -> None:
@@ -212,12 +132,6 @@ async def test_a_failure_of_the_proxy_says_nothing_of_the_site(make: Any) -> Non
     assert not is_of_proxy(request)
 
 
-def all_out(chain: Chain) -> None:
-    for member in chain.pool.choices.members.values():
-        member.whole.until = chain.pool.choices.clock() + 20
-        chain.pool.choices.changed(member)
-
-
 async def test_who_waits_goes_back_into_the_queue(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     chain = await make()
     all_out(chain)
@@ -273,66 +187,6 @@ async def test_tags_and_countries_are_asked_for(make: Any) -> None:
         request = Request("http://a.example/", meta={"mocra_proxy": wish})
         await chain.out(request)
         assert request.meta["proxy"].endswith(f":{port}"), wish
-
-
-class Session:
-    """As sessions have it."""
-
-    id, pool, sticky, proxy = "7", "site", True, ""
-    retired = ""
-
-    def bind_proxy(self, identity: str) -> None:
-        self.proxy = identity
-
-    def retire(self, why: str) -> None:
-        self.retired = why
-
-
-async def test_a_session_keeps_its_proxy_and_dies_with_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = await make()
-    session = Session()
-    chain.pool.fetches._session_of = lambda _: session
-    seen = set()
-    for _ in range(10):
-        request = Request("http://a.example/")
-        assert await chain.out(request) is None
-        seen.add(request.meta["proxy"])
-        chain.back(request, HtmlResponse("http://a.example/", body=b"x"))
-    assert len(seen) == 1
-    member = chain.pool.choices.members[session.proxy]
-    assert member.proxy.address in seen
-    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: Delivery())
-    member.whole.until, member.whole.why = chain.pool.choices.clock() + 20, "doubt"
-    chain.pool.choices.changed(member)
-    assert isinstance(await chain.out(Request("http://a.example/")), Request), "it waits for its proxy"
-    assert not session.retired
-    member.whole.why = CREDENTIALS
-    assert isinstance(await chain.out(Request("http://a.example/")), Request)
-    assert session.retired
-
-
-async def test_a_session_keeps_its_proxy_after_the_store_forgot_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions are kept for days, sticky keys for half an hour after their last use."""
-    session = Session()
-    for n in range(6):
-        chain = await make()  # and a store that knows nothing
-        chain.pool.fetches._session_of = lambda _: session
-        request = Request("http://a.example/")
-        if n == 0:
-            session.proxy = list(chain.pool.choices.members)[-1]
-            kept = session.proxy
-        assert await chain.out(request) is None
-        assert request.meta["_mocra_proxy"] == session.proxy == kept
-    gone = await make(MOCRA_PROXIES=URLS[:-1])
-    gone.pool.fetches._session_of = lambda _: session
-    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: Delivery())
-    assert isinstance(await gone.out(Request("http://a.example/")), Request)
-    assert session.retired
-    session.retired = ""
-    nothing = await make(MOCRA_PROXIES="file:/dev/null")
-    nothing.pool.fetches._session_of = lambda _: session
-    assert isinstance(await nothing.out(Request("http://a.example/")), Request)
-    assert not session.retired, "the list may be back in a moment"
 
 
 async def test_the_permits_of_a_worker_that_is_known_to_be_dead_are_free_at_once(make: Any) -> None:
