@@ -22,7 +22,7 @@ from tests.services import policy
 from tests.services.faultproxy import FaultProxy
 from tests.services.processes import eventually, free_port
 from tests.services.proxy_farm import ProxyFarm
-from tests.services.real_proxies import HOW, RealProxies, missing
+from tests.services.real_proxies import HOW, USER, RealProxies, missing
 from tests.services.redis_server import RedisServer
 from tests.services.tls_pages import TlsPages
 

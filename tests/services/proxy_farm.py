@@ -46,15 +46,20 @@ class FarmProxy:
         )
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
 
     async def stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._farm.connections.add(writer)  # before anything is awaited: what is closed early has it, too
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._farm.serving.add(task)
+        task.add_done_callback(self._farm.serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._farm.connections.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -64,7 +69,7 @@ class FarmProxy:
         self.most = max(self.most, self.now)
         try:
             await self._answer(head, reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
             self.now -= 1
@@ -161,6 +166,7 @@ class ProxyFarm:
         self.proxies = [FarmProxy(self, free_port(), given[i] if i < len(given) else "") for i in range(number)]
         self.requests: Counter[tuple[str, str]] = Counter()
         self.connections: set[asyncio.StreamWriter] = set()
+        self.serving: set[asyncio.Future[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy farm")
 
