@@ -169,7 +169,7 @@ def test_https_and_socks_through_real_proxies(workers_on: Any, site: MockSite, t
                 {"url": real.urls[name].replace(str(real.ports[name]), str(counted[name].port)), "tags": [name]}
                 for name in names
             ]
-            # Of nobody: squid lets a user in again whom it has just let in.
+            # Of nobody: squid gives one answer to requests of one user that come together.
             wrong = str(proxies[-2]["url"]).replace(f"{USER}:{PASSWORDS[0]}", f"nobody:{PASSWORDS[1]}")
             settings = {
                 "MOCRA_PROXIES": json.dumps([*proxies, {"url": wrong, "tags": ["wrong"]}]),
