@@ -31,6 +31,7 @@ from mocra_scrapy.models import (
     BreakerRules,
     CacheBounds,
     Entry,
+    Exchange,
     Lease,
     ProxyRules,
     QueueOptions,
@@ -275,6 +276,13 @@ class Harness(ABC):
             leases += got
             empty = 0 if got else empty + 1
         return leases
+
+    async def is_coming(self, session: QueueSession, answer: Exchange) -> bool:
+        """Whether something may be leasable a moment after this answer, which had nothing; that moment is waited for."""
+        if not self.is_late or answer.leases or not answer.size.pending:
+            return False
+        await session.queue.wait(session.worker, 0.1)
+        return True
 
     async def die(self) -> None:
         """Everybody who does not call from now on has died."""

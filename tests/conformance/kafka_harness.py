@@ -15,6 +15,10 @@ from .memory_harness import MemoryHarness
 from .redis_harness import RedisHarness
 
 
+#: More than any test stores, so that all of it may be leased at once, as the rules say of a whole queue.
+WINDOW = 50_000
+
+
 class Brokers(Protocol):
     """One broker or several."""
 
@@ -43,6 +47,7 @@ class OnKafka:
             min_insync=min(2, self.copies),
             create=True,
             session_timeout=6.0,
+            window=WINDOW,
         )
         prefix = f"t{self.name}"
         return KafkaBackend(
