@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from mocra_scrapy.coordination.queue_session import QueueSession
+from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
@@ -122,6 +123,25 @@ class Harness(ABC):
     @abstractmethod
     def answers_lost(self, queue: IRequestQueue) -> contextlib.AbstractContextManager[None]:
         """While this lasts, *queue*'s exchanges take effect and then fail with BackendUnavailable."""
+
+    @contextlib.contextmanager
+    def whole_answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
+        """The same, however many calls of a server an exchange has."""
+        kept: Any = queue.exchange
+
+        async def lossy(*args: Any, **kwargs: Any) -> None:
+            await kept(*args, **kwargs)
+            raise BackendUnavailable("the answer got lost")
+
+        queue.exchange = lossy  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            queue.exchange = kept  # type: ignore[method-assign]
+
+    def another(self) -> Harness:
+        """A fresh one of the same kind."""
+        return type(self)()
 
     @abstractmethod
     async def refuse(self, slot: str) -> bool:

@@ -11,9 +11,9 @@ from mocra_scrapy.backends.kafka.log_names import LogNames
 from mocra_scrapy.interfaces import IBackend, IRequestQueue
 from mocra_scrapy.models.log import LogOptions
 
+from .harness import Harness
 from .memory_harness import MemoryHarness
 from .redis_harness import RedisHarness
-
 
 #: More than any test stores, so that all of it may be leased at once, as the rules say of a whole queue.
 WINDOW = 50_000
@@ -83,6 +83,9 @@ class KafkaOverMemory(OnKafka, MemoryHarness):
     def store(self) -> Any:
         return self.backends[0].state._store  # type: ignore[attr-defined]
 
+    def another(self) -> Harness:
+        return type(self)(self.broker, self.copies)
+
     async def advance(self, seconds: float) -> None:
         self.passed += seconds
         await super().advance(seconds)
@@ -95,6 +98,7 @@ class KafkaOverMemory(OnKafka, MemoryHarness):
 class KafkaOverRedis(OnKafka, RedisHarness):
     #: Each step begins with two workers that join the group.
     stride = 50
+    beside = frozenset({"feed", "log_look", "log_begin"})
 
     def __init__(self, broker: Brokers, url: str, copies: int = 1) -> None:
         super().__init__(url)
@@ -108,6 +112,11 @@ class KafkaOverRedis(OnKafka, RedisHarness):
         return self.over(super().make_backend())
 
     second_backend = make_backend
+
+    answers_lost = Harness.whole_answers_lost
+
+    def another(self) -> Harness:
+        return type(self)(self.broker, self.url, self.copies)
 
     def clients(self) -> list[Any]:
         return [backend.state._client for backend in self.backends]  # type: ignore[attr-defined]

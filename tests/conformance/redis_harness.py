@@ -55,7 +55,12 @@ end)()
 class RedisHarness(Harness):
     """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
     script adds to the clock.
+
+    Attributes:
+        beside: names of scripts that no call of a worker runs.
     """
+
+    beside: frozenset[str] = frozenset()
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -208,6 +213,8 @@ class RedisHarness(Harness):
         kept, refused = shards.run, []
 
         async def run(script: Script, shard: int, *args: Any) -> Any:
+            if script.name in self.beside:
+                return await kept(script, shard, *args)
             key = self.key(shard, "refused", shards._name)
             self.client.set(key, step)
             try:
@@ -263,6 +270,9 @@ class RedisHarness(Harness):
             yield late
         finally:
             asking._tidy = tidy
+
+    def another(self) -> Harness:
+        return type(self)(self.url)
 
     async def refuse(self, slot: str) -> bool:
         if self.shards == 1:

@@ -328,7 +328,7 @@ async def test_half_a_call_is_none(harness: Harness, stage: Any) -> None:
             assert told(harness, answer) == expected
             return
         if answer is None:
-            if stage not in IN_STEPS:  # else a part of it is done
+            if stage not in IN_STEPS and not harness.is_late:  # else a part of it is done
                 seen = await snapshot(queue)
                 assert seen == before or counts(seen) == counts(after), f"half a call after step {step}"
             answer = await rough.call(True)

@@ -66,6 +66,7 @@ class KafkaRequestQueue(Window):
 
     def __init__(self, window: ILoggedQueue, log: Log, clock: Callable[[], float] = time.time) -> None:
         self.window, self.options = window, window.options
+        window.empty_log = self._empty_log
         self._log, self._clock = log, clock
         self._backlog = Backlog()
         self._lookup = OffsetLookup(log)
@@ -207,14 +208,10 @@ class KafkaRequestQueue(Window):
         return await self.window.finish_logged(worker, known.moves)
 
     async def reset(self, by: str, force: bool = False) -> Sequence[WorkerInfo]:
-        alive = await self.window.reset(by, force)
-        if not alive:
-            await self._empty_log()
-        return alive
+        return await self.window.reset(by, force)
 
     async def clear(self) -> None:
         await self.window.clear()
-        await self._empty_log()
 
     async def _empty_log(self) -> None:
         """So that the next run finds nothing.
@@ -228,7 +225,7 @@ class KafkaRequestQueue(Window):
         if failed:
             partition, reason = next(iter(failed.items()))
             raise BackendUnavailable(
-                f"Crawl {self._log.names.crawl!r} is deleted, but not {counted(len(failed), 'partition')} of its log"
+                f"Crawl {self._log.names.crawl!r} is deleted but for {counted(len(failed), 'partition')} of its log"
                 f" ({partition}: {reason}). Repeat it, or the next run finds what is there"
             )
 

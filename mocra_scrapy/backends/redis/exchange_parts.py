@@ -10,7 +10,6 @@ from mocra_scrapy.backends.redis.log_wire import log_of
 from mocra_scrapy.backends.redis.shards import Shards
 from mocra_scrapy.models import Entry, Exchange, Lease, LogAnswer, LogTurn
 
-
 #: In place of a lease of another shard's.
 FOREIGN = Lease("", b"", "")
 
