@@ -32,9 +32,19 @@ ON_KAFKA = ["kafka", "kafka-redis", "kafka-three"]
 #: Those of them that run all rules, two seconds each: a part of `make soak`. Else one runs some of them.
 SUITE = os.environ.get("TESTS_KAFKA_SUITE", "").split(",")
 KINDS += [pytest.param(kind, marks=pytest.mark.kafka) for kind in ON_KAFKA if kind in (*SUITE, "kafka-redis")]
+#: Some of each kind: hand-out, deaths, repeats, transit, delays, letters, ends, resets, shards.
 BRIEFLY = {
+    "test_a_dead_workers_entries_return",
+    "test_a_join_after_the_end_starts_afresh",
+    "test_a_repeated_call_has_one_effect",
+    "test_a_reset_that_was_left_is_finished_by_a_join",
+    "test_children_are_stored_before_the_parent_goes",
+    "test_new_entries_of_a_given_up_slot_become_letters",
     "test_no_entry_is_with_two_workers",
-    "test_nothing_is_lost_when_workers_die",
+    "test_one_worker_wins_the_end",
+    "test_replay_puts_back",
+    "test_shards_must_agree",
+    "test_what_waits_is_counted",
 }
 #: Of ILoggedQueue.
 OF_WINDOWS = ("test_log_rules.py", "test_transit_rules.py")
