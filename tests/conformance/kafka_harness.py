@@ -98,7 +98,7 @@ class KafkaOverMemory(OnKafka, MemoryHarness):
 class KafkaOverRedis(OnKafka, RedisHarness):
     #: Each step begins with two workers that join the group.
     stride = 50
-    beside = frozenset({"feed", "log_look", "log_begin"})
+    in_background = frozenset({"feed", "log_look", "log_begin"})
 
     def __init__(self, broker: Brokers, url: str, copies: int = 1) -> None:
         super().__init__(url)

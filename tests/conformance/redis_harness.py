@@ -57,10 +57,10 @@ class RedisHarness(Harness):
     script adds to the clock.
 
     Attributes:
-        beside: names of scripts that no call of a worker runs.
+        in_background: names of scripts that no call of a worker runs.
     """
 
-    beside: frozenset[str] = frozenset()
+    in_background: frozenset[str] = frozenset()
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class RedisHarness(Harness):
         kept, refused = shards.run, []
 
         async def run(script: Script, shard: int, *args: Any) -> Any:
-            if script.name in self.beside:
+            if script.name in self.in_background:
                 return await kept(script, shard, *args)
             key = self.key(shard, "refused", shards._name)
             self.client.set(key, step)
