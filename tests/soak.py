@@ -20,6 +20,7 @@ PARTS = {
     "chaos": ["tests.e2e.chaos", "--seeds", "10"],
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
     "chaos-kafka": ["tests.e2e.chaos_kafka", "--seeds", "3"],
+    "kafka-scale": ["tests.e2e.kafka_scale"],
     "kafka-brokers": ["pytest", "-q", "tests/integration/kafka/test_log_cluster.py"],
     "simulation": ["tests.simulation", "--seeds", "10000"],
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
