@@ -97,17 +97,26 @@ def _free(port: int) -> bool:
         return True
 
 
+#: s between two looks of `eventually`.
+SHORTEST, LONGEST = 0.01, 0.25
+
+
 def eventually(condition: Callable[[], object], seconds: float = 180.0, what: str = "") -> None:
-    """Poll *condition* until it holds.
+    """Poll *condition* until it holds. What takes long to look at is looked at less often: looking
+    would else take a processor from what is waited for.
 
     Raises:
         TimeoutError: it did not within *seconds*.
     """
     deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        if now > deadline:
             raise TimeoutError(f"{what or condition} did not come true within {seconds} s")
-        time.sleep(0.01)
+        time.sleep(min(max(SHORTEST, 4 * (now - began)), LONGEST))
 
 
 class Stopwatch:
