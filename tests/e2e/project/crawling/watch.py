@@ -29,7 +29,7 @@ class Watch:
         self.crawler = crawler
         path = os.environ.get("WATCH")
         # A line is one write: the lines of several workers stay whole.
-        self.file = Path(path).open("ab", buffering=0) if path else None
+        self.file = Path(path).open("ab", buffering=0) if path else None  # noqa: SIM115 - until the process ends
         self.longest = 0.0
         self.task = None
         connect = crawler.signals.connect
