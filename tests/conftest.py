@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ from tests.services.redis_server import (
     SocketRedis,
     TlsRedis,
     binary_of,
+    client_of,
     installed,
 )
 from tests.services.shared import SharedServer
@@ -34,6 +36,14 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay until the end: the garbage collector need not look at them again and
+    again, and children that are forked (``ProcessPoolExecutor``) need not copy them.
+    """
+    gc.freeze()
+
 
 #: A server that all processes of a session share.
 AnyShared = TypeVar("AnyShared", bound=SharedServer)
@@ -72,8 +82,7 @@ def redis_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def redis_url(redis_single: RedisServer) -> str:
     """URL of the session's server, emptied."""
-    with redis_single.client() as client:
-        client.flushall()
+    client_of(redis_single.url).flushall()
     return redis_single.url
 
 
@@ -91,8 +100,7 @@ def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             assert binary is not None
             running[product] = RedisServer(tmp_path_factory.mktemp(product), appendfsync="everysec", binary=binary)
             running[product].start()
-        with running[product].client() as client:
-            client.flushall()
+        client_of(running[product].url).flushall()
         return running[product]
 
     yield get
