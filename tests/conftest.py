@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from twisted.internet import asyncioreactor
 
-from tests.services import kafka_broker, policy, postgres_server
+from tests.services import kafka_broker, order, policy, postgres_server
 from tests.services.kafka_broker import KafkaBroker
 from tests.services.postgres_server import PostgresServer
 from tests.services.redis_server import (
@@ -36,6 +36,20 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only where several processes share them."""
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    if count > 1:
+        here = Path(__file__).parent
+        items[:] = order.in_parts(
+            items,
+            count,
+            waits=lambda item: item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in order.WAITING,
+            file=lambda item: item.path,
+        )
 
 
 def pytest_collection_finish() -> None:
