@@ -77,6 +77,10 @@ def warm() -> None:
                 if not set(module.name.split(".")) & set(PROGRAMS):
                     with contextlib.suppress(may_fail):
                         importlib.import_module(module.name)
+    scripts = sys.modules.get("mocra_scrapy.backends.redis.connection.scripts")
+    for one in gc.get_objects() if scripts else ():
+        if type(one) is scripts.Script:  # type: ignore[union-attr]
+            _ = one.sha  # read once for all children
     assert "twisted.internet.reactor" not in sys.modules, "it would be shared by all children"
     assert threading.active_count() == 1, threading.enumerate()
     gc.collect()
