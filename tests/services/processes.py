@@ -102,21 +102,21 @@ SHORTEST, LONGEST = 0.01, 0.25
 
 
 def eventually(condition: Callable[[], object], seconds: float = 180.0, what: str = "") -> None:
-    """Poll *condition* until it holds. What takes long to look at is looked at less often: looking
-    would else take a processor from what is waited for.
+    """Poll *condition* until it holds. What takes this process much to look at is looked at less often:
+    looking would else take a processor from what is waited for. Time in which others run is not
+    counted, so on a busy machine it looks as often.
 
     Raises:
         TimeoutError: it did not within *seconds*.
     """
     deadline = time.monotonic() + seconds
     while True:
-        began = time.monotonic()
+        began = time.thread_time()
         if condition():
             return
-        now = time.monotonic()
-        if now > deadline:
+        if time.monotonic() > deadline:
             raise TimeoutError(f"{what or condition} did not come true within {seconds} s")
-        time.sleep(min(max(SHORTEST, 4 * (now - began)), LONGEST))
+        time.sleep(min(max(SHORTEST, 4 * (time.thread_time() - began)), LONGEST))
 
 
 class Stopwatch:
