@@ -12,6 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.early_imports import import_contextfactory
 from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.httpcache import place_httpcache
@@ -23,7 +24,6 @@ from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
-from mocra_scrapy.settings.breaker import read_breaker
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
@@ -103,11 +103,15 @@ def check_dormant(settings: BaseSettings, spider: str) -> None:
     Raises:
         ConfigurationError: a setting is wrong.
     """
+    if touched(settings, "MOCRA_BREAKER"):
+        from mocra_scrapy.settings.breaker import read_breaker
+
+        read_breaker(settings)
     if touched(settings, "MOCRA_TRAPS"):
         from mocra_scrapy.settings.traps import read_traps
 
         read_traps(settings)
-    if touched(settings, "MOCRA_BATCH"):
+    if touched(settings, "MOCRA_BATCH_"):
         from mocra_scrapy.settings.pipelines import read_batch_options
 
         read_batch_options(settings)
@@ -165,6 +169,7 @@ class Addon:
         fast = read.flag("MOCRA_FAST")
         if not read.flag("MOCRA_ENABLED"):
             raise NotConfigured("MOCRA_ENABLED is false")
+        import_contextfactory(settings)
         warn_of_unknown(settings)
         why = other_scheduler(settings)
         if why is not None:
@@ -181,7 +186,6 @@ class Addon:
                 settings.set(name, value, "addon")
         read_failure_options(settings)
         read_feedback(settings)
-        read_breaker(settings)
         read_max_age(read)
         place_httpcache(settings)
         place_autothrottle(settings)

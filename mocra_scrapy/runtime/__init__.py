@@ -89,7 +89,7 @@ class Mocra:
         self.own_options = self.options
         self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
-        if touched(crawler.settings, "MOCRA_CACHE"):
+        if touched(crawler.settings, "MOCRA_CACHES", "MOCRA_CACHE_"):
             self._cache_settings()  # told now if one is wrong
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
@@ -177,14 +177,20 @@ class Mocra:
         """The instance of *cls* in this crawler, made with this object as its only argument, and
         opened and closed with the backend.
         """
-        return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
+        return self._components.get(cls, lambda: self._made(cls))
+
+    def _made(self, cls: type[P]) -> P:
+        if self._components.is_open:
+            return cls(self)  # type: ignore[call-arg]
+        with told_in_one_line(self.crawler):
+            return cls(self)  # type: ignore[call-arg]
 
     def extension(self, cls: type[P]) -> P:
         """The same for a component that the add-on enables: a backend that lacks its tool disables
         it, which Scrapy tells in the log.
         """
         try:
-            return self.component(cls)
+            return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
         except NotSupported as error:
             raise NotConfigured(str(error)) from error
 

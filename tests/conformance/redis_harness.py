@@ -16,6 +16,7 @@ from mocra_scrapy.interfaces import (
     IRequestQueue,
 )
 from tests.conformance.harness import CRAWL, Harness
+from tests.services.redis_server import client_of
 
 #: In front of a script: of its commands the one whose number is stored under a key is refused, and the
 #: key says so. The same text for each number: a server compiles it once.
@@ -53,9 +54,14 @@ end)()
 
 
 class RedisHarness(Harness):
-    """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
-    script adds to the clock.
+    """A real server, which is emptied before each test. Time moves by the field ``skew`` of each shard's
+    meta hash: ms that every script adds to the clock.
+
+    Attributes:
+        in_background: names of scripts that no call of a worker runs.
     """
+
+    in_background: frozenset[str] = frozenset()
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -63,12 +69,7 @@ class RedisHarness(Harness):
         self.prefix = f"t{secrets.token_hex(6)}"
         self.skew = 0
         self.tags: set[str] = set()
-        self.client = self._connect()
-
-    def _connect(self) -> Any:
-        import redis
-
-        return redis.Redis.from_url(self.url)
+        self.client = client_of(url)
 
     def stream_name(self, name: str) -> str:
         return f"{self.prefix}:{name}"
@@ -116,8 +117,16 @@ class RedisHarness(Harness):
     async def lose_record(self) -> None:
         self.client.delete(self.key(0, "crawl"))
 
+    def clients(self) -> list[Any]:
+        """What asks the server, of both backends."""
+        return [backend._client for backend in self.backends]  # type: ignore[attr-defined]
+
+    def on_server(self, queue: IRequestQueue) -> Any:
+        """The part of *queue* that asks the server."""
+        return queue
+
     async def leave_reset(self, queue: IRequestQueue, by: str) -> bool:
-        shards: Any = queue._shards  # type: ignore[attr-defined]
+        shards = self.on_server(queue)._shards
         kept = shards._client.delete
 
         async def dies(names: list[bytes]) -> None:
@@ -135,7 +144,7 @@ class RedisHarness(Harness):
     @contextlib.contextmanager
     def standing_clock(self) -> Iterator[Callable[[int], None]]:
         now = time.time_ns() // 1_000_000
-        clients: list[Any] = [backend._client for backend in self.backends]  # type: ignore[attr-defined]
+        clients = self.clients()
         kept = [client.run for client in clients]
 
         def standing(run: Any) -> Any:
@@ -181,7 +190,7 @@ class RedisHarness(Harness):
 
     @contextlib.contextmanager
     def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
-        shards: Any = queue._shards  # type: ignore[attr-defined]
+        shards = self.on_server(queue)._shards
         kept = shards.run
 
         async def lossy(*args: Any, **kwargs: Any) -> None:
@@ -196,10 +205,12 @@ class RedisHarness(Harness):
 
     @contextlib.contextmanager
     def refusing(self, queue: IRequestQueue, step: int) -> Iterator[list[int]]:
-        shards: Any = queue._shards  # type: ignore[attr-defined]
+        shards = self.on_server(queue)._shards
         kept, refused = shards.run, []
 
         async def run(script: Script, shard: int, *args: Any) -> Any:
+            if script.name in self.in_background:
+                return await kept(script, shard, *args)
             key = self.key(shard, "refused", shards._name)
             self.client.set(key, step)
             try:
@@ -244,16 +255,20 @@ class RedisHarness(Harness):
     @contextlib.contextmanager
     def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:
         late: list[Callable[[], Awaitable[None]]] = []
-        tidy: Any = queue._tidy  # type: ignore[attr-defined]
+        asking = self.on_server(queue)
+        tidy = asking._tidy
 
         async def later(*args: Any) -> None:
             late.append(lambda: tidy(*args))
 
-        queue._tidy = later  # type: ignore[attr-defined]
+        asking._tidy = later
         try:
             yield late
         finally:
-            queue._tidy = tidy  # type: ignore[attr-defined]
+            asking._tidy = tidy
+
+    def another(self) -> Harness:
+        return type(self)(self.url)
 
     async def refuse(self, slot: str) -> bool:
         if self.shards == 1:
@@ -262,12 +277,6 @@ class RedisHarness(Harness):
         for shard in range(self.shards):
             self.client.set(self.key(shard, f"q:1:{slot}"), b"foreign")
         return True
-
-    async def stop(self) -> None:
-        await super().stop()
-        for key in self.keys():
-            self.client.delete(key)
-        self.client.close()
 
 
 class ClusterHarness(RedisHarness):
@@ -278,8 +287,3 @@ class ClusterHarness(RedisHarness):
     async def cut_off(self) -> None:
         for node in self.client.get_nodes():
             node.redis_connection.client_kill_filter(_type="pubsub")
-
-    def _connect(self) -> Any:
-        import redis
-
-        return redis.RedisCluster.from_url(self.url.replace("redis+cluster://", "redis://", 1).partition(",")[0])

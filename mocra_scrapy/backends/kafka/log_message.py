@@ -64,7 +64,12 @@ def message_of(outgoing: Outgoing, now: float) -> dict[str, Any]:
         headers.append(("due", repr(due).encode()))
     if outgoing.fingerprint is not None:
         headers.append(("filtered", outgoing.fingerprint))
-    return {"value": entry.body, "key": entry.slot.encode("utf-8", "surrogatepass"), "headers": headers}
+    return {
+        "value": entry.body,
+        "key": entry.slot.encode("utf-8", "surrogatepass"),
+        "headers": headers,
+        "timestamp": int(now * 1000),  # tiers of delay go by it
+    }
 
 
 def read_message(place: LogPartition, raw: Raw, now: float) -> LogRecord | Unreadable:
