@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Requests that wait for a session without taking a place of the downloader, at most.
-MOST_WAITING = 500
-#: Seconds after which a session's permit is free when nothing is heard of its worker.
-PERMIT = 10.0
-#: Times that a session is read which others change all the while.
-TRIES = 3
-#: Seconds between two attempts while the backend does not answer.
-PAUSE = 0.5
+#: Requests that wait for a session without taking a place of the downloader, at most. Times that a session is
+#: read which others change all the while.
+MOST_WAITING, TRIES = 500, 3
+#: Seconds after which a session's permit is free when nothing is heard of its worker; between two attempts while
+#: the backend does not answer.
+PERMIT, PAUSE = 10.0, 0.5
 
 
 class Choice(NamedTuple):
@@ -73,8 +71,8 @@ class Assignment:
             mocra.refusals.append(self.refuses)
         self._released: set[asyncio.Task[object]] = set()
         settings = mocra.settings
-        self._retried = set(settings.getlist("RETRY_HTTP_CODES")) if settings.getbool("RETRY_ENABLED") else set()
-        self._retried = {int(status) for status in self._retried}
+        retried = settings.getlist("RETRY_HTTP_CODES") if settings.getbool("RETRY_ENABLED") else ()
+        self._retried = {int(status) for status in retried}
         if any(pool.options.concurrency for pool in self.sessions.pools.values()):
             self._locks = mocra.backend.locks()
             mocra.crawler.signals.connect(self._watch_ends, signals.spider_opened)
@@ -143,8 +141,7 @@ class Assignment:
     def _choice(self, request: Request, host: str) -> Choice | None:
         """``None``: it has a session that no pool gives out, or the one that was given to it stays."""
         meta = request.meta
-        used: Any = meta.get("mocra_session_used")
-        pinned = meta.get("mocra_session")
+        used, pinned = meta.get("mocra_session_used"), meta.get("mocra_session")
         if pinned is not None:
             pool = self.sessions.pool_named(pinned)
             if pool is None or meta.get(MAKING):
@@ -222,10 +219,8 @@ class Assignment:
     async def _taken(self, choice: Choice) -> Used:
         try:
             return await choice.pool.take(choice.avoid, choice.only)
-        except PoolClosed:
-            raise
-        except (NoSession, SessionGone):
-            if choice.strict or not choice.only:
+        except (NoSession, SessionGone) as error:
+            if isinstance(error, PoolClosed) or choice.strict or not choice.only:
                 raise
             return await choice.pool.take()
 
@@ -309,16 +304,14 @@ class Assignment:
     def _judging(self, request: Request, response: Response) -> Pool | None:
         """The pool that has something to say of *response*."""
         used = self.sessions.used_by(request)
-        if used is None or request.meta.get(MAKING) or "cached" in response.flags:
-            return None
-        return self.sessions.pool_named(used.id)
+        passes = used is None or request.meta.get(MAKING) or "cached" in response.flags
+        return None if used is None or passes else self.sessions.pool_named(used.id)
 
     def _verdict(self, pool: Pool, request: Request, response: Response) -> str:
         """What its policy says, asked once for each response."""
-        known = self._verdicts.get(response)
-        if known is None:
-            known = self._verdicts[response] = self._asked(pool, request, response)
-        return known
+        if response not in self._verdicts:
+            self._verdicts[response] = self._asked(pool, request, response)
+        return self._verdicts[response]
 
     def _asked(self, pool: Pool, request: Request, response: Response) -> str:
         try:
