@@ -298,8 +298,7 @@ class Assignment:
 
     def refuses(self, request: Request, response: Response) -> bool:
         """Whether *response* says that its session is no good: no cache is to give it to anybody."""
-        pool = self._judging(request, response)
-        return pool is not None and self._verdict(pool, request, response) != GOOD
+        return (pool := self._judging(request, response)) is not None and self._verdict(pool, request, response) != GOOD
 
     def _judging(self, request: Request, response: Response) -> Pool | None:
         """The pool that has something to say of *response*."""
