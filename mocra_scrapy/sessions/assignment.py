@@ -140,7 +140,7 @@ class Assignment:
 
     def _choice(self, request: Request, host: str) -> Choice | None:
         """``None``: it has a session that no pool gives out, or the one that was given to it stays."""
-        meta = request.meta
+        meta: Any = request.meta
         used, pinned = meta.get("mocra_session_used"), meta.get("mocra_session")
         if pinned is not None:
             pool = self.sessions.pool_named(pinned)
