@@ -35,7 +35,7 @@ from mocra_scrapy.models.coordination import (
 from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
 from mocra_scrapy.models.dictionaries import StoredDictionaries
 from mocra_scrapy.models.job import Argument, CrawlRecord, Job
-from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets
+from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets, Transit
 from mocra_scrapy.models.proxies import (
     Binding,
     PermitWish,
@@ -152,6 +152,7 @@ __all__ = [
     "Tally",
     "Term",
     "Threshold",
+    "Transit",
     "Trip",
     "Verdict",
     "Withdrawn",

@@ -8,7 +8,8 @@ Three steps, of which each may be the last one of this process:
    call's acknowledgements are settled. So a parent goes after its children are in the log.
 
 Who dies before the third step leaves entries in transit, which the window lines up when it notices. What
-was written by then is in the log as well, and is fetched twice: that is the price, and nothing is lost.
+was written by then is in the log as well. So a message says as what it is in transit, and the window stores
+only one of both.
 """
 
 from __future__ import annotations
@@ -60,14 +61,12 @@ class Storing:
 
     Attributes:
         room: how many more requests the window may get at once, without being fed.
-        repeats: requests that are in the log although their pusher had been declared dead: they may
-            come twice.
     """
 
     def __init__(self, window: ILoggedQueue, writer: LogWriter, backlog: Backlog, crawl: str, room: int) -> None:
         self._window, self._writer, self._backlog, self._crawl = window, writer, backlog, crawl
         self._refused = 0
-        self.room, self.repeats = room, 0
+        self.room = room
 
     async def store(self, worker: str, call: Call, push: Sequence[Entry], bounds: Bounds) -> None:
         """Steps 1 and 2 of *call*.
@@ -87,8 +86,15 @@ class Storing:
             return
         state = call.held.state
         outgoing = [
-            Outgoing(token, entry, run=state.run, born=state.born)
-            for token, (_, entry) in zip(call.tokens, transit, strict=True)
+            Outgoing(
+                token,
+                entry,
+                run=state.run,
+                born=state.born,
+                fingerprint=entry.fingerprint if entry.budgets else None,  # forgotten where a budget withdraws it
+                transit=(worker, lease.token),
+            )
+            for token, (lease, entry) in zip(call.tokens, transit, strict=True)
         ]
         written = await self._writer.write(outgoing) if outgoing else []
         moved: list[Lease] = []
@@ -125,7 +131,6 @@ class Storing:
 
     def settled(self, call: Call, log: LogAnswer) -> None:
         """The window was told of *call*'s third step, and answered."""
-        self.repeats += sum(not moved for moved in log.moved)
         if call.stored is not None:
             for place, taken in zip(call.stored.at, log.taken, strict=False):
                 if place is not None and taken:

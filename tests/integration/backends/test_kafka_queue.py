@@ -16,7 +16,8 @@ from mocra_scrapy.backends.composite.queue import KafkaRequestQueue
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Entry, Finish, Lease, QueueOptions
+from mocra_scrapy.interfaces import ILoggedQueue
+from mocra_scrapy.models import Bounds, Budgeting, BudgetLimits, Entry, Finish, Lease, QueueOptions, Spent
 from mocra_scrapy.models.log import LogOptions
 from tests.services.kafka_broker import KafkaBroker
 
@@ -190,8 +191,31 @@ async def test_what_a_pusher_that_dies_leaves(kafka: KafkaBroker, monkeypatch: p
         # Its children are in the log and in transit, and the parent is not acknowledged.
         assert await b.queue.declare_dead("a") == 3
         assert list((await b.exchange(push=pages(2, 3))).stored) == [False, False]
-        done = await work(b, 5)
-        assert done == Counter({1: 1, 2: 2, 3: 2}), "the parent once more, each child twice at most"
+        done = await work(b, 3)
+        assert done == Counter({1: 1, 2: 1, 3: 1}), "the parent once more, and each child once"
+        await until(lambda: committed(crawl.queues[1]), "what is in the log is what was done")
+        assert (await b.queue.size()).unfinished == 0
+
+
+async def test_what_a_budget_withdraws_may_come_again(kafka: KafkaBroker) -> None:
+    async with site(kafka) as crawl:
+        a = await crawl.worker("a")
+        crawl.queues[0]._storing.room = 0  # it comes by the log
+        (entry,) = pages(1, budgets=("seed:x",))
+        bounds = Bounds(budgets=Budgeting(1.0, {"seed:x": BudgetLimits(errors=1)}))
+        assert list((await a.exchange(push=[entry], bounds=bounds)).stored) == [True]
+        assert list((await a.exchange(push=[entry], bounds=bounds)).stored) == [False]
+        window = crawl.queues[0].window
+        await until(lambda: _pending(window), "it is fed")
+        spent = Bounds(budgets=Budgeting(1.0, {"seed:x": BudgetLimits(errors=1)}, {"seed:x": Spent(errors=1)}))
+        await a.exchange(bounds=spent)
+        answer = await a.exchange(want=1, bounds=bounds)
+        assert [one.number for one in answer.withdrawn] == [1]
+        assert await window.forget([b"1"]) == [False], "as if it had never been stored"
+
+
+async def _pending(window: ILoggedQueue) -> bool:
+    return (await window.size()).pending > 0
 
 
 async def test_the_log_is_away(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> None:
