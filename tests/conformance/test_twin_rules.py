@@ -45,9 +45,9 @@ async def test_what_is_fed_is_in_transit_no_more(harness: Harness) -> None:
     # What was read before says nothing, nor does one who is not known.
     c = await harness.worker("c")
     (again,) = await hold(c, pages("x"))
-    fed = await logged(b.queue).feed([read(0, "c", *[(pages("x")[0], again)] * 4)])
-    assert (fed.stored, fed.size.leased) == (0, 1)
-    fed = await logged(b.queue).feed([read(4, "nobody", (pages("y")[0], again), (pages("z")[0], None))])
+    fed = await logged(b.queue).feed([read(0, "c", *[(pages("x")[0], again)] * 4, (pages("w")[0], None))])
+    assert (fed.stored, fed.size.leased) == (1, 1)
+    fed = await logged(b.queue).feed([read(5, "nobody", (pages("y")[0], again), (pages("z")[0], None))])
     assert (fed.stored, fed.size.leased) == (2, 1)
     assert not (await b.queue.audit()).differs
 
@@ -110,11 +110,25 @@ async def test_twins_are_known_for_a_while(harness: Harness) -> None:
     assert await notes(b) == [(1, 2)]
     await turn(b, ack=await lease(harness, b))
     assert await logged(b.queue).finish_logged("b", 0) is Finish.WON
-    # The next run knows nothing of them.
-    await b.queue.join("b")
-    await begin(b)
-    fed = await logged(b.queue).feed([read(0, "a", (pushed[-2], transit[-2]))])
-    assert fed.stored == 1
+    stored = harness.keys()
+    assert not [key for key in stored if "twins" in key]
+    # A later run, or another record, knows nothing of them.
+    for number, lose in enumerate((harness.lose_record, None)):
+        await b.queue.join("b")
+        await begin(b)
+        await b.queue.join("a")
+        again = await hold(a, pages(f"x{number}", f"y{number}"))
+        await b.queue.close_worker("a")
+        await turn(b, ack=(await lease(harness, b))[:1])
+        if lose is not None:
+            await lose()
+        else:
+            state = await b.queue.state()
+            await logged(b.queue).begin_log(state.run + 1, {P: 0})
+        await b.queue.join("b")
+        await begin(b)
+        fed = await logged(b.queue).feed([read(0, "a", *zip(pages("x", "y"), again, strict=True))])
+        assert fed.stored == 2, number
 
 
 async def test_half_a_twin_is_none(harness: Harness) -> None:

@@ -40,7 +40,9 @@ SCRAPY_REDIS = {
 
 @dataclass
 class Report:
-    """What came of it. ``held``: requests that tormented workers held, by what the server knew."""
+    """What came of it. ``held``: requests that tormented workers held, by what the server knew; ``visits``:
+    workers that came and left in good order; ``ends``: runs that were told to be over.
+    """
 
     scheduler: str
     pages: int
@@ -48,6 +50,7 @@ class Report:
     kills: int = 0
     pauses: int = 0
     restarts: int = 0
+    visits: int = 0
     held: int = 0
     fetched: int = 0
     lost: list[str] = field(default_factory=list)
@@ -55,6 +58,7 @@ class Report:
     repeats: int = 0
     seconds: float = 0.0
     exit_codes: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
 
 class Chaos:
@@ -159,6 +163,7 @@ class Chaos:
         report.lost = [page for page in pages if page not in arrivals]
         scraped = {event["item"]["url"].removeprefix(self.site.url) for event in self.workers.events("item")}
         report.without_item = [page for page in pages if page not in scraped]
+        report.ends = [event["run"] for event in self.workers.events("finished")]
         # The site itself fails these once, so twice is their once.
         once = {f"/page/{n}": 2 for n in range(1, self.site.pages) if n % 41 == 0 or n % 43 == 0}
         report.repeats = sum(max(0, len(arrivals.get(page, ())) - once.get(page, 1)) for page in pages)

@@ -1,5 +1,5 @@
-"""A crawl whose requests are in Kafka, under fire: workers killed, one stopped for twice the session's
-time-out, workers that come and go, brokers killed: one, and the one that has the group.
+"""A crawl whose requests are in Kafka, under fire: workers killed, some stopped for twice the session's
+time-out, workers that come and go every second, brokers killed: one, and the one that has the group.
 
     python -m tests.e2e.chaos_kafka                          three brokers, 2,000 pages, both protocols
     python -m tests.e2e.chaos_kafka --protocol consumer --seeds 5
@@ -25,18 +25,22 @@ from tests.mocksite import MockSite
 from tests.services.kafka_cluster import KafkaCluster
 from tests.services.processes import eventually
 from tests.services.redis_server import RedisServer
+from tests.services.warm import AnyProcess
 
 SESSION = 3.0  # s
 
 
 @dataclass(frozen=True)
 class Fire:
-    """What is done to a crawl, and how often: *visits* are workers that come, and leave in good order."""
+    """What is done to a crawl, and how often: at *visits* a worker comes, and one leaves in good order;
+    *guests*: meanwhile, one comes every second, and one leaves.
+    """
 
     kills: int = 5
     pauses: int = 2
     visits: int = 5
-    brokers: int = 3
+    brokers: int = 2
+    guests: bool = True
 
 
 class KafkaChaos(Chaos):
@@ -59,6 +63,9 @@ class KafkaChaos(Chaos):
         super().__init__("mocra", site, server, folder, seed, fire.kills)
         self.report.scheduler = f"mocra on Kafka ({protocol})"
         self.cluster, self.fire = cluster, fire
+        self.guests: list[int] = []  # numbers of workers, the oldest first
+        self.left: list[AnyProcess] = []
+        self.came = time.monotonic()
         self.group = LogNames(f"t{id(self):x}", CRAWL).group
         copies = {"MOCRA_KAFKA_REPLICATION": 3 if cluster else 1, "MOCRA_KAFKA_PARTITIONS": 6 if cluster else 2}
         self.settings = {
@@ -98,11 +105,43 @@ class KafkaChaos(Chaos):
             for moment, deed in zip(moments, deeds, strict=True):
                 if self.reach(moment):
                     deed()
-            self.report.exit_codes = [worker.wait(180) for worker in self.alive]
+            while self.guests:
+                self.see_off()
+            self.report.exit_codes = [worker.wait(180) for worker in (*self.alive, *self.left)]
         finally:
             self.workers.kill()
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.judge()
+
+    def reach(self, pages: int) -> bool:
+        self.while_guests_come(lambda: len(self.site.arrivals()) >= pages or self.is_over, f"{pages} fetched pages")
+        return not self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        return all(worker.poll() is not None for worker in self.alive)
+
+    def while_guests_come(self, condition: Callable[[], bool], what: str = "") -> None:
+        """Wait for *condition*. In each second a worker comes, and the oldest guest leaves."""
+
+        def there() -> bool:
+            if self.fire.guests and time.monotonic() - self.came >= 1.0 and not self.is_over:
+                self.came = time.monotonic()
+                if len(self.guests) > 1:
+                    self.see_off()
+                self.guests.append(len(self.workers.all))
+                self.workers.start("graph", site=self.site.url, **self.settings)
+            return condition()
+
+        eventually(there, 600, what)
+
+    def see_off(self) -> None:
+        """The oldest guest leaves, if the crawl is not over before."""
+        number = self.guests.pop(0)
+        self.workers.until_open(number)
+        self.workers.all[number].send_signal(signal.SIGTERM)
+        self.left.append(self.workers.all[number])
+        self.report.visits += 1
 
     def pause(self) -> None:
         """SIGSTOP for twice the session's time-out, which is longer than the lease."""
@@ -110,7 +149,7 @@ class KafkaChaos(Chaos):
         victim.send_signal(signal.SIGSTOP)
         self.note_held(victim.pid)
         until = time.monotonic() + 2 * SESSION
-        eventually(lambda: time.monotonic() > until, 60)
+        self.while_guests_come(lambda: time.monotonic() > until)
         victim.send_signal(signal.SIGCONT)
         self.report.pauses += 1
 
@@ -119,14 +158,13 @@ class KafkaChaos(Chaos):
         self.start()
         newest = self.alive[-1]
         pages = len(self.site.arrivals())
-        eventually(
-            lambda: len(self.site.arrivals()) >= pages + 20 or newest.poll() is not None, 120, "twenty more pages"
-        )
+        self.while_guests_come(lambda: len(self.site.arrivals()) >= pages + 20 or newest.poll() is not None, "20 pages")
         leaver = self.victim() if newest.poll() is None else None
         if leaver is not None:
             leaver.send_signal(signal.SIGTERM)
             leaver.wait(120)
             self.alive.remove(leaver)
+            self.report.visits += 1
 
     def kill_broker(self) -> None:
         assert self.cluster is not None
@@ -180,7 +218,8 @@ def run(
 
 
 def is_good(report: Report) -> bool:
-    return not report.lost and not report.without_item and report.repeats <= report.held and not any(report.exit_codes)
+    is_whole = not report.lost and not report.without_item and report.ends == [1]
+    return is_whole and report.repeats <= report.held and not any(report.exit_codes)
 
 
 def main() -> None:
