@@ -64,6 +64,8 @@ class Report:
 class Chaos:
     """One crawl by three workers, and what is done to them."""
 
+    spider = "graph"
+
     def __init__(
         self, scheduler: str, site: MockSite, server: RedisServer, folder: Path, seed: int, kills: int
     ) -> None:
@@ -77,13 +79,17 @@ class Chaos:
         self.alive: list[AnyProcess] = []
         self.report = Report(scheduler, site.pages, seed)
 
+    @property
+    def crawl(self) -> str:
+        return f"crawling:{self.spider}"
+
     def start(self) -> None:
         settings = (
             {"MOCRA_LEASE": LEASE, "MOCRA_KEEP_SEEN": True, "MOCRA_FAST": self.fast}
             if self.ours
             else {**SCRAPY_REDIS, "REDIS_URL": self.server.url}
         )
-        self.alive.append(self.workers.start("graph", site=self.site.url, **settings))
+        self.alive.append(self.workers.start(self.spider, site=self.site.url, **settings))
 
     def run(self) -> Report:
         began = time.monotonic()
@@ -122,7 +128,7 @@ class Chaos:
         if not self.ours:
             return
         with self.server.client() as client:
-            for key in client.scan_iter(match=f"mocra:{{{CRAWL}:0}}:w:*-{pid}-*"):
+            for key in client.scan_iter(match=f"mocra:{{{self.crawl}:0}}:w:*-{pid}-*"):
                 self.report.held += sum(len(token) == 14 and token.isalnum() for token in client.hkeys(key))
 
     def kill(self) -> None:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mocra_scrapy.backends.kafka.log_names import LogNames
-from tests.e2e.chaos import CRAWL, LEASE, Chaos, Report
+from tests.e2e.chaos import LEASE, Chaos, Report
 from tests.mocksite import MockSite
 from tests.services.kafka_cluster import KafkaCluster
 from tests.services.processes import eventually
@@ -33,7 +33,8 @@ SESSION = 3.0  # s
 @dataclass(frozen=True)
 class Fire:
     """What is done to a crawl, and how often: at *visits* a worker comes, and one leaves in good order;
-    *guests*: meanwhile, one comes every second, and one leaves.
+    *guests*: meanwhile, one comes every second, and one leaves. *delay*: seconds between two pages of a slot,
+    of which there are twelve, so that the crawl is not over before all is done.
     """
 
     kills: int = 5
@@ -41,12 +42,15 @@ class Fire:
     visits: int = 5
     brokers: int = 2
     guests: bool = True
+    delay: float = 0.25
 
 
 class KafkaChaos(Chaos):
     """Args:
     cluster: ``None``: brokers are others', and not killed.
     """
+
+    spider = "spread"  # over partitions
 
     def __init__(
         self,
@@ -66,7 +70,7 @@ class KafkaChaos(Chaos):
         self.guests: list[int] = []  # numbers of workers, the oldest first
         self.left: list[AnyProcess] = []
         self.came = time.monotonic()
-        self.group = LogNames(f"t{id(self):x}", CRAWL).group
+        self.group = LogNames(f"t{id(self):x}", self.crawl).group
         copies = {"MOCRA_KAFKA_REPLICATION": 3 if cluster else 1, "MOCRA_KAFKA_PARTITIONS": 6 if cluster else 2}
         self.settings = {
             "MOCRA_LEASE": LEASE,
@@ -79,11 +83,12 @@ class KafkaChaos(Chaos):
             "MOCRA_KAFKA_REVOKE_TIMEOUT": 1,
             # Small, so that much of the crawl is in the log and not in the window.
             "MOCRA_KAFKA_WINDOW": 100,
+            "DOWNLOAD_DELAY": fire.delay,
             **copies,
         }
 
     def start(self) -> None:
-        self.alive.append(self.workers.start("graph", site=self.site.url, **self.settings))
+        self.alive.append(self.workers.start(self.spider, site=self.site.url, **self.settings))
 
     def deeds(self) -> list[Callable[[], None]]:
         fire = self.fire
@@ -130,7 +135,7 @@ class KafkaChaos(Chaos):
                 if len(self.guests) > 1:
                     self.see_off()
                 self.guests.append(len(self.workers.all))
-                self.workers.start("graph", site=self.site.url, **self.settings)
+                self.workers.start(self.spider, site=self.site.url, **self.settings)
             return condition()
 
         eventually(there, 600, what)

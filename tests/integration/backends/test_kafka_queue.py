@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +245,57 @@ async def test_the_log_is_away(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPat
         assert (list(answer.stored), list(answer.acked), numbers(list(answer.leases))) == ([True], [True], [2])
         again = await a.exchange(push=pages(2), ack=[parent], want=5, repeat=True)
         assert again == answer
+
+
+def _ran() -> float:
+    """Seconds of this process but for those for which others had its processor."""
+    waited = Path("/proc/self/schedstat")
+    return time.perf_counter() - (int(waited.read_text().split()[1]) / 1e9 if waited.exists() else 0.0)
+
+
+async def _longest_pause() -> float:
+    """Of the event loop, until this is cancelled."""
+    longest, last = 0.0, _ran()
+    try:
+        while True:
+            await asyncio.sleep(0.005)
+            now = _ran()
+            longest, last = max(longest, now - last - 0.005), now
+    except asyncio.CancelledError:
+        return longest
+
+
+async def test_a_broker_that_hangs_blocks_no_loop(kafka_alone: KafkaBroker) -> None:
+    """P9: all verbs that ask Kafka, while it is stopped; for three seconds in ``make soak``."""
+    async with site(kafka_alone) as crawl:
+        a, b = await crawl.worker("a"), await crawl.worker("b")
+        await a.exchange(push=pages(*range(20)))
+        (parent,) = (await a.exchange(want=1)).leases
+        pid = kafka_alone.pid
+        assert pid is not None
+        pausing = asyncio.ensure_future(_longest_pause())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + (3.0 if os.environ.get("KAFKA_BROKERS") else 1.0)
+            waiting: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(work)
+                for work in (a.exchange(push=pages(*range(20, 220)), ack=[parent]), b.queue.finish("b"), a.queue.size())
+            ]
+            turns = 0
+            while loop.time() < until:
+                await b.exchange(want=1)
+                turns += 1
+                await asyncio.sleep(0.05)
+            assert turns > 3
+            assert not any(one.done() for one in waiting)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        answer, finish, _ = await asyncio.gather(*waiting)
+        pausing.cancel()
+        assert await pausing < 0.05
+        assert (list(answer.acked), sum(answer.stored)) == ([True], 200)
+        assert finish is Finish.BUSY
 
 
 async def test_the_state_is_lost(kafka: KafkaBroker) -> None:
