@@ -280,7 +280,7 @@ async def test_a_broker_that_hangs_blocks_no_loop(kafka_alone: KafkaBroker) -> N
             until = loop.time() + (3.0 if os.environ.get("KAFKA_BROKERS") else 1.0)
             waiting: list[asyncio.Future[Any]] = [
                 asyncio.ensure_future(work)
-                for work in (a.exchange(push=pages(*range(20, 220)), ack=[parent]), b.queue.finish("b"), a.queue.size())
+                for work in (a.exchange(push=pages(*range(20, 50)), ack=[parent]), b.queue.finish("b"), a.queue.size())
             ]
             turns = 0
             while loop.time() < until:
@@ -293,8 +293,8 @@ async def test_a_broker_that_hangs_blocks_no_loop(kafka_alone: KafkaBroker) -> N
             os.kill(pid, signal.SIGCONT)
         answer, finish, _ = await asyncio.gather(*waiting)
         pausing.cancel()
-        assert await pausing < 0.05
-        assert (list(answer.acked), sum(answer.stored)) == ([True], 200)
+        assert await pausing < 0.25, "whatever waits for the broker would take all of that time"
+        assert (list(answer.acked), sum(answer.stored)) == ([True], 30)
         assert finish is Finish.BUSY
 
 
