@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mocra_scrapy.backends.kafka.log_names import LogNames
-from tests.e2e.chaos import LEASE, Chaos, Report
+from tests.e2e.chaos import Chaos, Report
 from tests.mocksite import MockSite
 from tests.services.kafka_cluster import KafkaCluster
 from tests.services.processes import eventually
@@ -34,7 +34,8 @@ SESSION = 3.0  # s
 class Fire:
     """What is done to a crawl, and how often: at *visits* a worker comes, and one leaves in good order;
     *guests*: meanwhile, one comes every second, and one leaves. *delay*: seconds between two pages of a slot,
-    of which there are twelve, so that the crawl is not over before all is done.
+    of which there are twelve, so that the crawl is not over before all is done. *lease*: of workers, long enough
+    for as many of them as there are on two cores.
     """
 
     kills: int = 5
@@ -43,6 +44,7 @@ class Fire:
     brokers: int = 2
     guests: bool = True
     delay: float = 0.25
+    lease: float = 5.0
 
 
 class KafkaChaos(Chaos):
@@ -73,7 +75,7 @@ class KafkaChaos(Chaos):
         self.group = LogNames(f"t{id(self):x}", self.crawl).group
         copies = {"MOCRA_KAFKA_REPLICATION": 3 if cluster else 1, "MOCRA_KAFKA_PARTITIONS": 6 if cluster else 2}
         self.settings = {
-            "MOCRA_LEASE": LEASE,
+            "MOCRA_LEASE": fire.lease,
             "MOCRA_KEEP_SEEN": True,
             "MOCRA_QUEUE_BACKEND": f"kafka://{bootstrap}/t{id(self):x}",
             "MOCRA_STATE_BACKEND": server.url,
@@ -131,9 +133,9 @@ class KafkaChaos(Chaos):
 
         def there() -> bool:
             if self.fire.guests and time.monotonic() - self.came >= 1.0 and not self.is_over:
-                self.came = time.monotonic()
                 if len(self.guests) > 1:
                     self.see_off()
+                self.came = time.monotonic()
                 self.guests.append(len(self.workers.all))
                 self.workers.start(self.spider, site=self.site.url, **self.settings)
             return condition()
@@ -149,11 +151,11 @@ class KafkaChaos(Chaos):
         self.report.visits += 1
 
     def pause(self) -> None:
-        """SIGSTOP for twice the session's time-out, which is longer than the lease."""
+        """SIGSTOP for twice the session's time-out, and for longer than the lease."""
         victim = self.victim()
         victim.send_signal(signal.SIGSTOP)
         self.note_held(victim.pid)
-        until = time.monotonic() + 2 * SESSION
+        until = time.monotonic() + max(2 * SESSION, 1.5 * self.fire.lease)
         self.while_guests_come(lambda: time.monotonic() > until)
         victim.send_signal(signal.SIGCONT)
         self.report.pauses += 1

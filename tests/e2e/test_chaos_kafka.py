@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import need_redis
+from tests.e2e.chaos import LEASE
 from tests.e2e.chaos_kafka import Fire, run
 from tests.services.kafka_broker import KafkaBroker
 
@@ -23,7 +24,7 @@ def test_nothing_is_lost_under_fire(kafka: KafkaBroker, tmp_path: Path) -> None:
         pages=250,
         seed=int(os.environ.get("CHAOS_SEED", "7")),
         protocol="classic",
-        fire=Fire(kills=1, pauses=1, visits=1, brokers=0, guests=False, delay=0),
+        fire=Fire(kills=1, pauses=1, visits=1, brokers=0, guests=False, delay=0, lease=LEASE),
         bootstrap=kafka.bootstrap,
     )
     logs = "\n".join(chaos.workers.log(number)[-2000:] for number in range(len(chaos.workers.all)))
