@@ -83,6 +83,7 @@ class KafkaChaos(Chaos):
             "MOCRA_KAFKA_GROUP_PROTOCOL": protocol,
             "MOCRA_KAFKA_SESSION_TIMEOUT": SESSION,
             "MOCRA_KAFKA_REVOKE_TIMEOUT": 1,
+            "MOCRA_START_TIMEOUT": 120,
             # Small, so that much of the crawl is in the log and not in the window.
             "MOCRA_KAFKA_WINDOW": 100,
             "DOWNLOAD_DELAY": fire.delay,
@@ -129,10 +130,14 @@ class KafkaChaos(Chaos):
         return all(worker.poll() is not None for worker in self.alive)
 
     def while_guests_come(self, condition: Callable[[], bool], what: str = "") -> None:
-        """Wait for *condition*. In each second a worker comes, and the oldest guest leaves."""
+        """Wait for *condition*. In each second a worker comes, and the oldest guest leaves; less often where the
+        machine has not started and ended those before.
+        """
 
         def there() -> bool:
-            if self.fire.guests and time.monotonic() - self.came >= 1.0 and not self.is_over:
+            leaving = sum(worker.poll() is None for worker in self.left)
+            due = self.fire.guests and leaving < 2 and time.monotonic() - self.came >= 1.0
+            if due and not self.is_over:
                 if len(self.guests) > 1:
                     self.see_off()
                 self.came = time.monotonic()

@@ -10,12 +10,16 @@ from typing import Any, cast
 import pytest
 
 from mocra_scrapy.backends.composite.backlog import Backlog
+from mocra_scrapy.backends.composite.queue import KafkaRequestQueue
 from mocra_scrapy.backends.composite.storing import Call, Storing
-from mocra_scrapy.backends.kafka.log_names import LogPartition
+from mocra_scrapy.backends.kafka.address import read_address
+from mocra_scrapy.backends.kafka.log_names import Log, LogNames, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Outgoing, Refused, Written
 from mocra_scrapy.backends.memory import MemoryBackend
+from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import ILoggedQueue
 from mocra_scrapy.models import UNBOUNDED, Entry, QueueOptions
+from mocra_scrapy.models.log import LogOptions
 
 PLACE = LogPartition("normal", 0)
 
@@ -116,3 +120,21 @@ async def test_a_failing_window_is_told(stage: Stage) -> None:
     with pytest.raises(ConnectionError):
         await storing
     assert (stage.writer.given_up, call.stored) == (1, None)
+
+
+async def test_who_begins_is_as_patient_as_the_project_says(stage: Stage) -> None:
+    log = Log(read_address("MOCRA_QUEUE_BACKEND", "kafka://127.0.0.1:9", {}), LogNames("t", "crawl"), LogOptions())
+    answers = [0.0, 60.0]
+    queue = KafkaRequestQueue(stage.window, log, patience=lambda: answers.pop(0))
+    calls = 0
+
+    async def second() -> str:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise BackendUnavailable("nobody has the group")
+        return "here"
+
+    with pytest.raises(BackendUnavailable, match=r"nobody has the group \(MOCRA_START_TIMEOUT = 0 s\)"):
+        await queue._patiently(second)
+    assert await queue._patiently(second) == "here"
