@@ -29,12 +29,9 @@ from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
 from mocra_scrapy.settings.feedback import read_feedback
 from mocra_scrapy.settings.identity import one_off_command
-from mocra_scrapy.settings.pipelines import read_batch_options
-from mocra_scrapy.settings.reader import SettingsReader, default_of
+from mocra_scrapy.settings.reader import SettingsReader, default_of, touched
 from mocra_scrapy.settings.reports import read_reports
 from mocra_scrapy.settings.robots import read_max_age
-from mocra_scrapy.settings.seeds import read_seeds
-from mocra_scrapy.settings.traps import read_traps
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -97,6 +94,27 @@ def replace_built_ins(settings: BaseSettings) -> None:
             # By its path, as Scrapy's own are: before 2.15 a class and its path count as two
             # components.
             settings.replace_in_component_priority_dict(f"{name}_BASE", theirs, cast("type", ours))
+
+
+def check_dormant(settings: BaseSettings, spider: str) -> None:
+    """Checks the settings of what is off by default, where a project touched them: else it imports nothing
+    of that, for each process that starts would pay for it. *spider* is its name.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    if touched(settings, "MOCRA_TRAPS"):
+        from mocra_scrapy.settings.traps import read_traps
+
+        read_traps(settings)
+    if touched(settings, "MOCRA_BATCH"):
+        from mocra_scrapy.settings.pipelines import read_batch_options
+
+        read_batch_options(settings)
+    if touched(settings, "MOCRA_SEEDS", "MOCRA_KAFKA_OPTIONS"):
+        from mocra_scrapy.settings.seeds import read_seeds
+
+        read_seeds(settings, spider)
 
 
 class Addon:
@@ -164,8 +182,6 @@ class Addon:
         read_failure_options(settings)
         read_feedback(settings)
         read_breaker(settings)
-        read_traps(settings)
-        read_batch_options(settings)
         read_max_age(read)
         place_httpcache(settings)
         place_autothrottle(settings)
@@ -173,7 +189,7 @@ class Addon:
         options = read_options(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         read_coordination(settings)
         read_reports(settings)
-        read_seeds(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
+        check_dormant(settings, getattr(self._crawler.spidercls, "name", None) or "spider")
         outlives = False
         if not one_off_command():
             # No I/O: checks the URL.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from scrapy.utils.misc import load_object
 
-from mocra_scrapy.settings.httpcache import names_ours, read_httpcache
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -21,6 +21,10 @@ def place_httpcache(settings: BaseSettings) -> None:
     Raises:
         ConfigurationError: a ``MOCRA_HTTPCACHE_*`` setting is wrong.
     """
+    if not settings.getbool("HTTPCACHE_ENABLED") and not touched(settings, "MOCRA_HTTPCACHE"):
+        return
+    from mocra_scrapy.settings.httpcache import names_ours, read_httpcache
+
     read_httpcache(settings)
     if not settings.getbool("HTTPCACHE_ENABLED") or not names_ours(settings):
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.settings.proxies import read_proxies
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -28,6 +28,10 @@ def place_proxies(settings: BaseSettings) -> None:
     Raises:
         ConfigurationError: a setting is wrong, or the project has switched Scrapy's own off.
     """
+    if not touched(settings, "MOCRA_PROXIES"):
+        return
+    from mocra_scrapy.settings.proxies import read_proxies
+
     if read_proxies(settings) is None:
         return
     theirs, ours = load_object(THEIRS), load_object(OURS)

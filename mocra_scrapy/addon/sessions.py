@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from scrapy.utils.misc import load_object
 
-from mocra_scrapy.settings.sessions import read_sessions
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -25,8 +25,12 @@ def place_cookies(settings: BaseSettings) -> None:
     Raises:
         ConfigurationError: a setting is wrong.
     """
-    if read_sessions(settings) is None:
+    if not touched(settings, "MOCRA_SESSION", "MOCRA_SECRET_KEY"):
         return  # without importing anything
+    from mocra_scrapy.settings.sessions import read_sessions
+
+    if read_sessions(settings) is None:
+        return
     theirs, ours = load_object(THEIRS), load_object(OURS)
     placed = {load_object(key): order for key, order in settings.getdict(NAME).items()}
     if placed.get(ours) is not None:

@@ -8,7 +8,7 @@ from scrapy.exceptions import NotConfigured
 
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.runtime import Mocra
-from mocra_scrapy.settings.seeds import read_seeds
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -21,6 +21,10 @@ class Seeds:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """Raises NotConfigured: it has none; ConfigurationError: a setting is wrong."""
+        if not touched(crawler.settings, "MOCRA_SEEDS"):
+            raise NotConfigured
+        from mocra_scrapy.settings.seeds import read_seeds
+
         options = read_seeds(crawler.settings, getattr(crawler.spidercls, "name", None) or "spider")
         mocra = Mocra.from_crawler(crawler)
         if not options.sources or mocra.one_off:

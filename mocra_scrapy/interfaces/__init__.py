@@ -13,25 +13,30 @@ The examples run as they stand in ``python -m asyncio``; a test executes each of
 show what a rule is for: the race that it decides, step by step.
 """
 
-from mocra_scrapy.interfaces.backend import IBackend
-from mocra_scrapy.interfaces.breaker import IBreaker
-from mocra_scrapy.interfaces.budgets import IBudgets
-from mocra_scrapy.interfaces.cache import ICache, ISortedSets
-from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
-from mocra_scrapy.interfaces.dead_letters import IDeadLetters
-from mocra_scrapy.interfaces.dictionaries import IDictionaries
-from mocra_scrapy.interfaces.election import IElection
-from mocra_scrapy.interfaces.events import IEventStream, IEventStreams
-from mocra_scrapy.interfaces.immediate import IImmediateQueue
-from mocra_scrapy.interfaces.limiter import IRateLimiter
-from mocra_scrapy.interfaces.locks import ILocks
-from mocra_scrapy.interfaces.logged import ILoggedQueue
-from mocra_scrapy.interfaces.proxies import IProxies, IProxyPools
-from mocra_scrapy.interfaces.queue import IRequestQueue
-from mocra_scrapy.interfaces.shared import IShared
-from mocra_scrapy.interfaces.stalls import IStalls
-from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
-from mocra_scrapy.interfaces.workers import IWorkers
+from typing import TYPE_CHECKING
+
+from mocra_scrapy._lazy import lazily
+
+if TYPE_CHECKING:
+    from mocra_scrapy.interfaces.backend import IBackend
+    from mocra_scrapy.interfaces.breaker import IBreaker
+    from mocra_scrapy.interfaces.budgets import IBudgets
+    from mocra_scrapy.interfaces.cache import ICache, ISortedSets
+    from mocra_scrapy.interfaces.crawl_record import ICrawlRecord
+    from mocra_scrapy.interfaces.dead_letters import IDeadLetters
+    from mocra_scrapy.interfaces.dictionaries import IDictionaries
+    from mocra_scrapy.interfaces.election import IElection
+    from mocra_scrapy.interfaces.events import IEventStream, IEventStreams
+    from mocra_scrapy.interfaces.immediate import IImmediateQueue
+    from mocra_scrapy.interfaces.limiter import IRateLimiter
+    from mocra_scrapy.interfaces.locks import ILocks
+    from mocra_scrapy.interfaces.logged import ILoggedQueue
+    from mocra_scrapy.interfaces.proxies import IProxies, IProxyPools
+    from mocra_scrapy.interfaces.queue import IRequestQueue
+    from mocra_scrapy.interfaces.shared import IShared
+    from mocra_scrapy.interfaces.stalls import IStalls
+    from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
+    from mocra_scrapy.interfaces.workers import IWorkers
 
 __all__ = [
     "IBackend",
@@ -57,3 +62,28 @@ __all__ = [
     "IThrottleRules",
     "IWorkers",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "backend": "IBackend",
+        "breaker": "IBreaker",
+        "budgets": "IBudgets",
+        "cache": "ICache ISortedSets",
+        "crawl_record": "ICrawlRecord",
+        "dead_letters": "IDeadLetters",
+        "dictionaries": "IDictionaries",
+        "election": "IElection",
+        "events": "IEventStream IEventStreams",
+        "immediate": "IImmediateQueue",
+        "limiter": "IRateLimiter",
+        "locks": "ILocks",
+        "logged": "ILoggedQueue",
+        "proxies": "IProxies IProxyPools",
+        "queue": "IRequestQueue",
+        "shared": "IShared",
+        "stalls": "IStalls",
+        "throttle_rules": "IThrottleRules",
+        "workers": "IWorkers",
+    },
+)

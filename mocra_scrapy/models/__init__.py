@@ -4,77 +4,82 @@ No Scrapy, no client library, no I/O. Durations are ``float`` seconds. Instants 
 workers are the server's clock, in seconds since the epoch.
 """
 
-from mocra_scrapy.models.bounds import NOWHERE, UNBOUNDED, Bounds
-from mocra_scrapy.models.breaker import (
-    BUCKETS,
-    BreakerChange,
-    BreakerRules,
-    BreakerState,
-    Circuit,
-    Outcome,
-    Tally,
-    Threshold,
-    Trip,
-    Verdict,
-    tally,
-)
-from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
-from mocra_scrapy.models.cache import CacheBounds, Cached, CacheSize
-from mocra_scrapy.models.coordination import (
-    Grant,
-    ServerReport,
-    SharedValue,
-    Term,
-    WorkerReport,
-    control_namespace,
-    namespaces_of,
-    skipped_namespace,
-    slots_namespace,
-    totals_namespace,
-)
-from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
-from mocra_scrapy.models.dictionaries import StoredDictionaries
-from mocra_scrapy.models.job import Argument, CrawlRecord, Job
-from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets, Transit
-from mocra_scrapy.models.proxies import (
-    Binding,
-    PermitWish,
-    ProxyAnswer,
-    ProxyRecord,
-    ProxyReport,
-    ProxyRules,
-    ProxyTurn,
-    ProxyUse,
-)
-from mocra_scrapy.models.queue import (
-    LEASED_BYTES,
-    MAX_PRIORITY,
-    MIN_PRIORITY,
-    Audit,
-    CrawlState,
-    Entry,
-    Exchange,
-    Finish,
-    Lease,
-    QueueOptions,
-    QueueSize,
-    Seeding,
-    WorkerInfo,
-)
-from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
-from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
-from mocra_scrapy.models.throttle import (
-    LONGEST,
-    Booking,
-    Departure,
-    LimitChange,
-    Quota,
-    QuotaState,
-    Reservation,
-    SlotLimit,
-    SlotState,
-    slot_name,
-)
+from typing import TYPE_CHECKING
+
+from mocra_scrapy._lazy import lazily
+
+if TYPE_CHECKING:
+    from mocra_scrapy.models.bounds import NOWHERE, UNBOUNDED, Bounds
+    from mocra_scrapy.models.breaker import (
+        BUCKETS,
+        BreakerChange,
+        BreakerRules,
+        BreakerState,
+        Circuit,
+        Outcome,
+        Tally,
+        Threshold,
+        Trip,
+        Verdict,
+        tally,
+    )
+    from mocra_scrapy.models.budgets import NO_LIMITS, Budgeting, BudgetLimits, BudgetState, Spent, Withdrawn
+    from mocra_scrapy.models.cache import CacheBounds, Cached, CacheSize
+    from mocra_scrapy.models.coordination import (
+        Grant,
+        ServerReport,
+        SharedValue,
+        Term,
+        WorkerReport,
+        control_namespace,
+        namespaces_of,
+        skipped_namespace,
+        slots_namespace,
+        totals_namespace,
+    )
+    from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
+    from mocra_scrapy.models.dictionaries import StoredDictionaries
+    from mocra_scrapy.models.job import Argument, CrawlRecord, Job
+    from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets, Transit
+    from mocra_scrapy.models.proxies import (
+        Binding,
+        PermitWish,
+        ProxyAnswer,
+        ProxyRecord,
+        ProxyReport,
+        ProxyRules,
+        ProxyTurn,
+        ProxyUse,
+    )
+    from mocra_scrapy.models.queue import (
+        LEASED_BYTES,
+        MAX_PRIORITY,
+        MIN_PRIORITY,
+        Audit,
+        CrawlState,
+        Entry,
+        Exchange,
+        Finish,
+        Lease,
+        QueueOptions,
+        QueueSize,
+        Seeding,
+        WorkerInfo,
+    )
+    from mocra_scrapy.models.rule_sets import APART, UNLIMITED, RuleSet, RulesInForce, digest_of, strictest
+    from mocra_scrapy.models.stalls import Attempts, StallRules, StallState
+    from mocra_scrapy.models.throttle import (
+        LONGEST,
+        Booking,
+        Departure,
+        LimitChange,
+        Quota,
+        QuotaState,
+        Reservation,
+        SlotLimit,
+        SlotState,
+        slot_name,
+    )
 
 __all__ = [
     "APART",
@@ -168,3 +173,33 @@ __all__ = [
     "tally",
     "totals_namespace",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "bounds": "NOWHERE UNBOUNDED Bounds",
+        "breaker": (
+            "BUCKETS BreakerChange BreakerRules BreakerState Circuit Outcome Tally Threshold Trip Verdict tally"
+        ),
+        "budgets": "NO_LIMITS Budgeting BudgetLimits BudgetState Spent Withdrawn",
+        "cache": "CacheBounds Cached CacheSize",
+        "coordination": (
+            "Grant ServerReport SharedValue Term WorkerReport control_namespace namespaces_of "
+            "skipped_namespace slots_namespace totals_namespace"
+        ),
+        "dead_letters": "EVERY_LETTER REASONS Burial DeadLetter LetterFilter",
+        "dictionaries": "StoredDictionaries",
+        "job": "Argument CrawlRecord Job",
+        "logged": "NOTHING_FINISHED Fed Feed LogAnswer LogState LogTurn Offsets Transit",
+        "proxies": "Binding PermitWish ProxyAnswer ProxyRecord ProxyReport ProxyRules ProxyTurn ProxyUse",
+        "queue": (
+            "LEASED_BYTES MAX_PRIORITY MIN_PRIORITY Audit CrawlState Entry Exchange Finish Lease QueueOptions "
+            "QueueSize Seeding WorkerInfo"
+        ),
+        "rule_sets": "APART UNLIMITED RuleSet RulesInForce digest_of strictest",
+        "stalls": "Attempts StallRules StallState",
+        "throttle": (
+            "LONGEST Booking Departure LimitChange Quota QuotaState Reservation SlotLimit SlotState slot_name"
+        ),
+    },
+)

@@ -28,10 +28,10 @@ from mocra_scrapy.runtime.deaths import Deaths
 from mocra_scrapy.runtime.joining import join
 from mocra_scrapy.runtime.sign_of_life import Signs
 from mocra_scrapy.runtime.worker_state import WorkerParts, WorkerState
-from mocra_scrapy.settings.cache import read_caches
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import Options, read_options
 from mocra_scrapy.settings.identity import one_off_command, worker_name
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -87,7 +87,8 @@ class Mocra:
         self.own_options = self.options
         self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
-        self._cache_settings = read_caches(crawler.settings)
+        if touched(crawler.settings, "MOCRA_CACHE"):
+            self._cache_settings()  # told now if one is wrong
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None
         self.find_session: Callable[[Request], Session | None] | None = None
@@ -232,7 +233,12 @@ class Mocra:
 
     def _caches(self) -> Caches:
         locks = self._sharing()
-        return Caches(self.backend, self.worker, lambda: locks.locks, self._cache_settings, self._count)
+        return Caches(self.backend, self.worker, lambda: locks.locks, self._cache_settings(), self._count)
+
+    def _cache_settings(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        from mocra_scrapy.settings.cache import read_caches  # not in the start of a worker that has no cache
+
+        return read_caches(self.settings)
 
     def _deaths(self) -> Deaths:
         return Deaths(

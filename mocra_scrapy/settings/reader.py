@@ -33,6 +33,16 @@ def default_of(name: str) -> Any:
     return os.environ.get(name) or default if name in FROM_ENVIRONMENT else default
 
 
+def touched(settings: BaseSettings, *prefixes: str) -> bool:
+    """Whether a setting whose name begins with one of *prefixes* is not what it is by default. Then its
+    feature may be on, and its value may be wrong; else neither, so that nobody needs to read it.
+    """
+    return any(
+        name.startswith(prefixes) and settings.get(name) not in (None, value)
+        for name, value in vars(default_settings).items()
+    )
+
+
 class SettingsReader:
     """Reads single settings, with the default of :mod:`~mocra_scrapy.settings.default_settings`
     where the project has none.

@@ -12,12 +12,16 @@ from scrapy.exceptions import NotConfigured
 from mocra_scrapy.engine.hooks import slot_of
 from mocra_scrapy.politeness.skipped import SkippedRequests
 from mocra_scrapy.runtime import Mocra
-from mocra_scrapy.settings.traps import NAME, TrapRules, read_traps
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
     from typing_extensions import Self
+
+    from mocra_scrapy.settings.traps import TrapRules
+
+NAME = "MOCRA_TRAPS"
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,10 @@ class TrapMiddleware:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """Raises NotConfigured: there are no rules."""
+        if not touched(crawler.settings, NAME):
+            raise NotConfigured
+        from mocra_scrapy.settings.traps import read_traps
+
         rules = read_traps(crawler.settings)
         if rules is None:
             raise NotConfigured

@@ -17,13 +17,14 @@ ROOT = Path(mocra_scrapy.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 #: What every room may import.
-EVERYBODY = {"models", "exceptions", "signals", "_tasks", "_version"}
+EVERYBODY = {"models", "exceptions", "signals", "_lazy", "_tasks", "_version"}
 #: Room -> the rooms that it may import beside these. A room is a folder, or a file of the root.
 TABLE: dict[str, set[str]] = {
     # the rules
     "_version": set(),
     "exceptions": set(),
     "signals": set(),
+    "_lazy": set(),
     "_tasks": set(),
     "models": set(),
     "interfaces": set(),
@@ -73,7 +74,17 @@ SHELLS = {
     "commands",
 }
 #: Rooms that know nothing of Scrapy, Twisted or a server.
-WITHOUT_SCRAPY = {"interfaces", "models", "coordination", "exceptions", "signals", "_tasks", "_version", "backends"}
+WITHOUT_SCRAPY = {
+    "interfaces",
+    "models",
+    "coordination",
+    "exceptions",
+    "signals",
+    "_lazy",
+    "_tasks",
+    "_version",
+    "backends",
+}
 CLIENTS = {
     "redis": ROOT / "backends" / "redis",
     "confluent_kafka": ROOT / "backends" / "kafka",
@@ -187,6 +198,7 @@ def test_the_root_is_no_corridor() -> None:
     files = {path.name for path in ROOT.glob("*.py")}
     assert files == {
         "__init__.py",
+        "_lazy.py",
         "_tasks.py",
         "_version.py",
         "dupefilters.py",

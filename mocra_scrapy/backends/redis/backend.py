@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.redis.breaker import RedisBreaker
-from mocra_scrapy.backends.redis.cache import RedisCache
 from mocra_scrapy.backends.redis.connection.channels import Channels
 from mocra_scrapy.backends.redis.connection.client import RedisClient
 from mocra_scrapy.backends.redis.connection.server_check import check_server
 from mocra_scrapy.backends.redis.connection.url import parse_url
 from mocra_scrapy.backends.redis.election import RedisElection
-from mocra_scrapy.backends.redis.events import RedisEventStream
 from mocra_scrapy.backends.redis.limiter import RedisRateLimiter
 from mocra_scrapy.backends.redis.locks import RedisLocks
-from mocra_scrapy.backends.redis.proxies import RedisProxies
 from mocra_scrapy.backends.redis.queue import RedisRequestQueue
-from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 from mocra_scrapy.backends.redis.shared import RedisShared
-from mocra_scrapy.backends.redis.stalls import RedisStalls
 from mocra_scrapy.backends.redis.workers import RedisWorkers
 from mocra_scrapy.interfaces import (
     IBackend,
@@ -42,6 +37,9 @@ from mocra_scrapy.interfaces import (
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
 from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 from mocra_scrapy.models.backends import Abilities
+
+if TYPE_CHECKING:
+    from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
 
 
 @implementer(IBackend, IEventStreams, IProxyPools)
@@ -77,9 +75,13 @@ class RedisBackend:
         return RedisRateLimiter(self._client, self._prefix, crawl, options, self._target.shards)
 
     def breaker(self, crawl: str, rules: BreakerRules, options: QueueOptions) -> IBreaker:
+        from mocra_scrapy.backends.redis.breaker import RedisBreaker
+
         return RedisBreaker(self._client, self._prefix, crawl, options, self._target.shards, rules=rules)
 
     def stalls(self, crawl: str, rules: StallRules, options: QueueOptions) -> IStalls:
+        from mocra_scrapy.backends.redis.stalls import RedisStalls
+
         return RedisStalls(self._client, self._prefix, crawl, options, self._target.shards, rules=rules)
 
     def election(self, role: str) -> IElection:
@@ -92,6 +94,8 @@ class RedisBackend:
         return RedisShared(self._client, self._prefix, namespace, self._channels)
 
     def cache(self, namespace: str, bounds: CacheBounds = CACHE_BOUNDS) -> ICache:
+        from mocra_scrapy.backends.redis.cache import RedisCache
+
         return RedisCache(self._client, self._prefix, namespace, bounds, self._channels)
 
     def worker_registry(self) -> IWorkers:
@@ -99,16 +103,24 @@ class RedisBackend:
 
     def seed_pile(self, key: str, worker: str, lease: float) -> RedisSeedPile:
         """A list, set or sorted set of seeds. Of Redis alone: other backends have no keys that other programs fill."""
+        from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile
+
         return RedisSeedPile(self._client, key, worker, lease)
 
     def seed_stream(self, key: str) -> RedisSeedStream:
         """A stream of seeds."""
+        from mocra_scrapy.backends.redis.seed_keys import RedisSeedStream
+
         return RedisSeedStream(self._client, key)
 
     def event_stream(self, name: str, keep: int) -> IEventStream:
+        from mocra_scrapy.backends.redis.events import RedisEventStream
+
         return RedisEventStream(self._client, self._prefix, name, keep)
 
     def proxies(self, pool: str, rules: ProxyRules) -> IProxies:
+        from mocra_scrapy.backends.redis.proxies import RedisProxies
+
         return RedisProxies(self._client, self._prefix, pool, rules)
 
     async def crawls(self) -> Sequence[str]:

@@ -1,0 +1,29 @@
+"""Packages that show what their modules hold, and import a module when somebody first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of *package* (PEP 562).
+
+    Args:
+        package: its name, ``__name__`` there.
+        homes: module of it -> the names that it gives, with blanks between them.
+
+    A worker starts a process for each crawl, and a third of the time that our modules took to be imported
+    was that of classes whose features were off.
+    """
+    home_of = {name: module for module, names in homes.items() for name in names.split()}
+
+    def __getattr__(name: str) -> Any:  # noqa: N807 - it becomes the module's
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        vars(import_module(package))[name] = value  # asked once
+        return value
+
+    return __getattr__
