@@ -162,6 +162,7 @@ async def test_half_a_twin_is_none(harness: Harness) -> None:
         await refused(a, lambda: logged(a.queue).feed([fed]))  # noqa: B023
         answer = await logged(b.queue).feed([fed])
         assert (answer.size.pending, answer.size.leased, answer.positions, answer.moves) == (1, 2, {P: 3}, 1), step
+        assert await notes(b) == [(0, 1)], step
         ack = [held[b"bound"], held[b"open"]]
         b.call += 1
         await refused(b, lambda: turn(b, ack=ack, repeat=True))  # noqa: B023
