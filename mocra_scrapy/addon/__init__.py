@@ -23,7 +23,6 @@ from mocra_scrapy.backends.by_role import open_by_role
 from mocra_scrapy.engine.refusal import told_in_one_line
 from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.settings import default_settings
-from mocra_scrapy.settings.breaker import read_breaker
 from mocra_scrapy.settings.coordination import read_coordination
 from mocra_scrapy.settings.crawl import read_options
 from mocra_scrapy.settings.failures import read_failure_options
@@ -103,6 +102,10 @@ def check_dormant(settings: BaseSettings, spider: str) -> None:
     Raises:
         ConfigurationError: a setting is wrong.
     """
+    if touched(settings, "MOCRA_BREAKER"):
+        from mocra_scrapy.settings.breaker import read_breaker
+
+        read_breaker(settings)
     if touched(settings, "MOCRA_TRAPS"):
         from mocra_scrapy.settings.traps import read_traps
 
@@ -181,7 +184,6 @@ class Addon:
                 settings.set(name, value, "addon")
         read_failure_options(settings)
         read_feedback(settings)
-        read_breaker(settings)
         read_max_age(read)
         place_httpcache(settings)
         place_autothrottle(settings)

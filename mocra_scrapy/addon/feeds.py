@@ -24,12 +24,14 @@ def place_feed_exporter(settings: BaseSettings, *, outlives: bool) -> None:
     Raises:
         ConfigurationError: a feed can't be written by several workers.
     """
-    if not (outlives or settings.get("FEEDS") or settings.get("FEED_URI")):
-        return  # without importing anything
-    from mocra_scrapy.feeds.plans import WORKER, check_feeds, feeds_of
+    feeds: dict[str, Any] = {}
+    named_by_worker = False
+    if settings.get("FEEDS") or settings.get("FEED_URI"):  # else without importing anything
+        from mocra_scrapy.feeds.plans import WORKER, feeds_of
 
-    feeds = feeds_of(settings)
-    if not (outlives or any(WORKER[:-1] in uri for uri in feeds)):
+        feeds = feeds_of(settings)
+        named_by_worker = any(WORKER[:-1] in uri for uri in feeds)
+    if not (outlives or named_by_worker):
         return
     Theirs, ours = load_object(THEIRS), load_object(OURS)  # noqa: N806
     placed = [(_loaded(key), order) for key, order in settings.getdict("EXTENSIONS").items()]
@@ -50,7 +52,9 @@ def place_feed_exporter(settings: BaseSettings, *, outlives: bool) -> None:
         settings.replace_in_component_priority_dict("EXTENSIONS_BASE", Theirs, cast("type", OURS))
     elif not any(issubclass(cls, ours) for cls in enabled):
         return
-    if outlives:
+    if outlives and feeds:
+        from mocra_scrapy.feeds.plans import check_feeds
+
         check_feeds(settings)
 
 

@@ -15,13 +15,12 @@ from mocra_scrapy import signals
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import CallbackTimeout, MocraError
-from mocra_scrapy.models import BreakerChange, Circuit, Outcome, Trip, Verdict
 from mocra_scrapy.models.failure_kinds import CALLBACK_TIMEOUT, PARSE, PIPELINE
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.politeness.stall_watch import tell_given_up
 from mocra_scrapy.runtime import Mocra
-from mocra_scrapy.settings.breaker import read_breaker
+from mocra_scrapy.settings.reader import touched
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mocra_scrapy.interfaces import IBreaker
+    from mocra_scrapy.models import BreakerChange, Outcome, Trip, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,10 @@ class BreakerExtension:
     def __init__(self, mocra: Mocra) -> None:
         """Raises ConfigurationError: the setting is wrong; NotConfigured: there is none."""
         crawler = mocra.crawler
+        if not touched(crawler.settings, "MOCRA_BREAKER"):
+            raise NotConfigured  # and nothing of it is imported
+        from mocra_scrapy.settings.breaker import read_breaker
+
         rules = read_breaker(crawler.settings)
         if rules is None or mocra.one_off:
             raise NotConfigured
@@ -119,6 +123,8 @@ class BreakerExtension:
         self._there.set()
 
     def _take(self) -> list[Outcome]:
+        from mocra_scrapy.models import Outcome
+
         now, keys = time.monotonic(), list(self._waiting)[:MOST]
         taken = [(key, self._waiting.pop(key)) for key in keys]
         return [Outcome(slot, kind, n, max(0.0, now - at), *rest) for (slot, kind, *rest), (n, at) in taken]
@@ -156,6 +162,8 @@ class BreakerExtension:
             self._tripped(verdict.trip)
 
     def _changed(self, change: BreakerChange) -> None:
+        from mocra_scrapy.models import Circuit
+
         spider = self.crawler.spider
         if change.given_up:
             tell_given_up(self.crawler, self._crawl, change.slot, change.given_up)

@@ -15,9 +15,6 @@ from scrapy.extensions import feedexport
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.engine.refusal import told_in_one_line
-from mocra_scrapy.feeds.component import Feeds
-from mocra_scrapy.feeds.plans import OTHER, FeedPlan, plan_feed
-from mocra_scrapy.feeds.storage import FileFeedStorage
 from mocra_scrapy.runtime import Mocra
 
 if TYPE_CHECKING:
@@ -38,6 +35,11 @@ class FeedExporter(feedexport.FeedExporter):
 
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
+        # Most crawls that have this exporter have no feeds, and end here.
+        from mocra_scrapy.feeds.component import Feeds
+        from mocra_scrapy.feeds.plans import OTHER, FeedPlan, plan_feed
+        from mocra_scrapy.feeds.storage import FileFeedStorage
+
         self._shared = Mocra.from_crawler(crawler).component(Feeds)
         self._told = False
         for uri in list(self.feeds):
