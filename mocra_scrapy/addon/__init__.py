@@ -12,6 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.early_imports import import_contextfactory
 from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
 from mocra_scrapy.addon.httpcache import place_httpcache
@@ -168,6 +169,7 @@ class Addon:
         fast = read.flag("MOCRA_FAST")
         if not read.flag("MOCRA_ENABLED"):
             raise NotConfigured("MOCRA_ENABLED is false")
+        import_contextfactory(settings)
         warn_of_unknown(settings)
         why = other_scheduler(settings)
         if why is not None:
