@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import secrets
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.servers import delay_proxy, redis_cluster, redis_server, run_workers, site
+from benchmarks.servers import delay_proxy, kafka_broker, redis_cluster, redis_server, run_workers, site
 
 
 @dataclass
@@ -76,7 +77,8 @@ WORKLOADS = {"graph": (2000, 400, 1), "flat": (3000, 500, 1), "hosts": (10_000, 
 
 def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
     """``(contestant, round trip added in ms, workers)``. Those without a server once; the cluster
-    without a delay, as its nodes tell their own addresses.
+    without a delay, as its nodes tell their own addresses. Kafka's brokers do as well: with its queue the
+    way to Redis, which has the state, is the longer one.
     """
     rtts, counts = ([0, 1, 5, 20], [1, 2, 3])
     if quick:
@@ -95,6 +97,8 @@ def contestants(workload: str, quick: bool) -> list[tuple[str, float, int]]:
                 rows.append(("scrapy-redis", rtt, workers))
             rows.append(("mocra-redis", rtt, workers))
         rows.append(("mocra-cluster", 0, workers))
+        if workload != "hosts":
+            rows += [("mocra-kafka", rtt, workers) for rtt in rtts if rtt in (0, 5)]
     if workload == "graph" or (workload == "flat" and not quick):
         rows += [("plain-tuned", 0, 1), ("scrapy-redis-tuned", 0, 1), ("mocra-redis-tuned", 0, 1)]
     return [*rows, *(("mocra-fast", 0, workers) for workers in counts)]
@@ -129,10 +133,12 @@ class Server:
             client.close()
 
 
-def one_run(row: Row, base: str, servers: dict[str, tuple[str, Server]], pages: int, hosts: int) -> None:
-    """Run one contestant once and add what it did to its row."""
+def one_run(row: Row, base: str, servers: dict[str, Any], pages: int, hosts: int) -> None:
+    """Run one contestant once and add what it did to its row; *servers* has URLs, and who empties them."""
     job: dict[str, Any] = {"site": base, "contestant": row.contestant, "hosts": hosts}
     job["flat"] = 0 if row.workload == "graph" else pages
+    if row.contestant == "mocra-kafka":  # each run has topics of its own
+        job["kafka"] = f"kafka://{servers['kafka'][0]}/run{secrets.token_hex(4)}"
     if row.contestant in ("plain", "jobdir", "mocra-memory", "plain-tuned"):
         row.add(run_workers(job, row.workers), None, None)
         return
@@ -155,12 +161,18 @@ def measure(
     A repeat runs every contestant once, one after the other, so that noise meets all of them.
     """
     table: list[Row] = []
-    with redis_server() as port, redis_cluster() as (cluster, nodes):
-        servers = {"single": (f"redis://127.0.0.1:{port}/0", Server([port])), "cluster": (cluster, Server(nodes))}
+    with redis_server() as port, redis_cluster() as (cluster, nodes), kafka_broker() as brokers:
+        single, several = Server([port]), Server(nodes)
+        servers = {
+            "single": (f"redis://127.0.0.1:{port}/0", single),
+            "cluster": (cluster, several),
+            "kafka": (brokers, None),
+        }
         for workload in workloads:
             full, small, hosts = WORKLOADS[workload]
             pages = small if quick else full
             rows = [Row(workload, *c) for c in contestants(workload, quick) if not only or c[0] in ("plain", *only)]
+            rows = [row for row in rows if brokers or row.contestant != "mocra-kafka"]
             with site(pages) as base, site(small) as small_base:
                 for _ in range(repeats):
                     for row in rows:
@@ -171,6 +183,6 @@ def measure(
             for row in rows:
                 row.beside(rows[0])
             table += rows
-        for _, server in servers.values():
+        for server in (single, several):
             server.close()
     return [row.as_dict() for row in table]

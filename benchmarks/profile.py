@@ -4,15 +4,16 @@ worker, same settings for all.
 
 from __future__ import annotations
 
+import secrets
 import statistics
 from collections import defaultdict
 from typing import Any
 
 import redis
 
-from benchmarks.servers import redis_server, run_workers, site
+from benchmarks.servers import kafka_broker, redis_server, run_workers, site
 
-CONTESTANTS = ("plain", "scrapy-redis", "mocra-redis", "plain-tuned", "scrapy-redis-tuned", "mocra-fast")
+CONTESTANTS = ("plain", "scrapy-redis", "mocra-redis", "mocra-kafka", "plain-tuned", "scrapy-redis-tuned", "mocra-fast")
 
 
 def measure(
@@ -24,7 +25,8 @@ def measure(
     pages = 600 if quick else 2000
     cost: dict[str, dict[str, list[float]]] = {c: defaultdict(list) for c in contestants}
     functions: dict[str, list[Any]] = {}
-    with redis_server() as port, site(pages) as base, redis.Redis(port=port) as server:
+    with redis_server() as port, site(pages) as base, redis.Redis(port=port) as server, kafka_broker() as brokers:
+        contestants = tuple(c for c in contestants if brokers or c != "mocra-kafka")
         for _ in range(repeats):
             for contestant in contestants:
                 server.flushall()
@@ -32,6 +34,7 @@ def measure(
                     "site": base,
                     "contestant": contestant,
                     "redis": f"redis://127.0.0.1:{port}/0",
+                    "kafka": f"kafka://{brokers}/run{secrets.token_hex(4)}",
                     "profile": True,
                     "flat": 0 if workload == "graph" else pages,
                     "hosts": pages if workload == "hosts" else 1,

@@ -101,6 +101,23 @@ def redis_cluster(nodes: int = 3) -> Iterator[tuple[str, list[int]]]:
 
 
 @contextmanager
+def kafka_broker() -> Iterator[str | None]:
+    """A broker -> ``host:port``; ``None`` where none is installed."""
+    from tests.services.kafka_broker import KafkaBroker, installed
+
+    if not installed():
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-kafka-") as folder:
+        broker = KafkaBroker(Path(folder) / "kafka")
+        broker.join()
+        try:
+            yield broker.bootstrap
+        finally:
+            broker.leave()
+
+
+@contextmanager
 def delay_proxy(port: int, one_way_ms: float) -> Iterator[int]:
     """A TCP proxy in front of *port* that holds every byte for *one_way_ms* in each direction ->
     its port.

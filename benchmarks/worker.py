@@ -48,6 +48,12 @@ def settings_of(job: dict[str, Any]) -> dict[str, Any]:
         settings |= {"ADDONS": {"mocra_scrapy.Addon": 300}, "MOCRA_BACKEND": redis or "memory://"}
     if contestant == "mocra-cluster":
         settings["MOCRA_SHARDS"] = 3
+    if contestant == "mocra-kafka":
+        settings |= {
+            "MOCRA_QUEUE_BACKEND": job["kafka"],
+            "MOCRA_KAFKA_CREATE_TOPICS": True,
+            "MOCRA_KAFKA_REPLICATION": 1,
+        }
     if contestant == "mocra-fast":
         settings["MOCRA_FAST"] = True
     elif contestant.endswith("-tuned"):  # what MOCRA_FAST sets, by hand

@@ -20,6 +20,7 @@ PARTS = {
     "chaos": ["tests.e2e.chaos", "--seeds", "10"],
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
     "chaos-kafka": ["tests.e2e.chaos_kafka", "--seeds", "3"],
+    "kafka-scale": ["tests.e2e.kafka_scale"],
     "kafka-brokers": [
         "pytest",
         "-q",
@@ -35,10 +36,12 @@ PARTS = {
     "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
+    "visits": ["tests.e2e.visits", "--seeds", "3"],
     "cache-suite": ["pytest", "-q", "tests/cache_suite"],
     "refusals": ["pytest", "-q", "tests/conformance/test_refusal_rules.py"],
     "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
     "conformance-kafka": ["pytest", "-q", "-n", "3", "-k", "kafka", "tests/conformance"],
+    "conformance-kafka-three": ["pytest", "-q", "-k", "kafka", "tests/conformance"],
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
 }
@@ -46,7 +49,8 @@ PARTS = {
 #: What a part is told beside.
 ENVIRONMENT = {
     "cache-suite": {"CACHE_SUITE": "private,shared"},
-    "conformance-kafka": {"TESTS_KAFKA_SUITE": "1"},
+    "conformance-kafka": {"TESTS_KAFKA_SUITE": "kafka,kafka-redis"},
+    "conformance-kafka-three": {"TESTS_KAFKA_SUITE": "kafka-three"},
     "cron-leaders": {"CHAOS_INSTANTS": "200"},
     "kafka-brokers": {"KAFKA_BROKERS": "3"},
     "refusals": {"STRIDE": "1"},

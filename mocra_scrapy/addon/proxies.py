@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 THEIRS = "scrapy.downloadermiddlewares.httpproxy.HttpProxyMiddleware"
 OURS = "mocra_scrapy.downloadermiddlewares.httpproxy.HttpProxyMiddleware"
-#: Beside it: where a request leaves, and where a body can be looked at.
+#: Beside it: where a request leaves, where its cookies were taken in, and where a body can be looked at.
 BESIDE = {
     "mocra_scrapy.downloadermiddlewares.httpproxy.ProxyChoiceMiddleware": 1001,
+    "mocra_scrapy.downloadermiddlewares.httpproxy.ProxyRetryMiddleware": 690,
     "mocra_scrapy.downloadermiddlewares.httpproxy.ProxyBodyMiddleware": 585,
 }
 

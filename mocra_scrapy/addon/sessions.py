@@ -27,10 +27,15 @@ def place_cookies(settings: BaseSettings) -> None:
     """
     if not touched(settings, "MOCRA_SESSION", "MOCRA_SECRET_KEY"):
         return  # without importing anything
+    from mocra_scrapy.settings.proxies import read_proxies
     from mocra_scrapy.settings.sessions import read_sessions
 
-    if read_sessions(settings) is None:
+    options = read_sessions(settings)
+    if options is None:
         return
+    bound = [name for name, pool in options.pools.items() if pool.proxy]
+    if bound and read_proxies(settings) is None:
+        logger.warning("MOCRA_SESSIONS[%r]['proxy'] has no effect: MOCRA_PROXIES is not set", bound[0])
     theirs, ours = load_object(THEIRS), load_object(OURS)
     placed = {load_object(key): order for key, order in settings.getdict(NAME).items()}
     if placed.get(ours) is not None:

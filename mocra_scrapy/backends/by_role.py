@@ -169,3 +169,13 @@ def abilities_table() -> str:
     for row in rows:
         lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
     return "\n".join(lines)
+
+
+def exceptions_list() -> str:
+    """The rules that a backend keeps in part only, for the same guide."""
+    lines = [
+        f"* ``{name}://``: ``{rule}``: {why}"
+        for name, declared in abilities().items()
+        for rule, why in declared.without.items()
+    ]
+    return "\n".join(lines)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.request import getproxies
 
+from mocra_scrapy.models.proxies import MARK, is_of_pool
 from mocra_scrapy.models.redaction import without_user_info
 
-#: Where a request carries the proxy that the pool chose for it, and how often it was tried.
-OF_POOL = "_mocra_proxy"
 #: What HttpProxyMiddleware puts into ``meta`` for a proxy of the environment (``http_proxy``).
 FROM_ENVIRONMENT = frozenset({"proxy", "_auth_proxy", "_scheme_proxy"})
 
@@ -20,14 +19,14 @@ def without_credentials(meta: dict[str, Any]) -> dict[str, Any]:
     the request next asks its own environment, and has the password, too. So is one that the pool
     chose: it chooses anew.
     """
-    if OF_POOL in meta:
-        return {key: value for key, value in meta.items() if key not in FROM_ENVIRONMENT and key != OF_POOL}
+    if is_of_pool(meta):
+        return {key: value for key, value in meta.items() if key not in FROM_ENVIRONMENT and key != MARK}
     proxy = meta.get("proxy")
     # The mark alone says nothing: meta that was copied from a response has it, too, beside a proxy
     # of the spider's own.
     if meta.get("_scheme_proxy") and (not isinstance(proxy, str) or _is_of_environment(proxy)):
         return {key: value for key, value in meta.items() if key not in FROM_ENVIRONMENT}
-    clean = {key: value for key, value in meta.items() if key != "_auth_proxy"}
+    clean = {key: value for key, value in meta.items() if key not in ("_auth_proxy", MARK)}
     if isinstance(proxy, str):
         clean["proxy"] = without_user_info(proxy)
     return clean

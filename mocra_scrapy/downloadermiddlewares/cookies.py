@@ -119,16 +119,18 @@ class CookiesMiddleware(cookies.CookiesMiddleware):
         take_off(request)
         saved = assignment.save(record)
         if saved is None:
-            return self._judged(request, response)
-        return self._stored(saved, request, response)
+            return self._judged(request, response, record)
+        return self._stored(saved, request, response, record)
 
-    async def _stored(self, saved: Awaitable[None], request: Request, response: Response) -> Response | Request:
+    async def _stored(
+        self, saved: Awaitable[None], request: Request, response: Response, record: Record
+    ) -> Response | Request:
         """The callback comes after that: what it yields may be fetched by any worker, and is to find it."""
         await saved
-        return self._judged(request, response)
+        return self._judged(request, response, record)
 
-    def _judged(self, request: Request, response: Response) -> Response | Request:
-        self._assignment.let_go(request)
+    def _judged(self, request: Request, response: Response, record: Record) -> Response | Request:
+        self._assignment.let_go(request, record)
         return self._assignment.answered(request, response) or response
 
     def process_exception(self, request: Request, exception: Exception, spider: object = None) -> None:

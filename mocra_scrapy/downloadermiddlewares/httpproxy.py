@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 from scrapy.downloadermiddlewares import httpproxy
 from scrapy.exceptions import NotConfigured
 
-from mocra_scrapy.models.proxies import BAN, FAILURES
+from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, MARK, PROXY, is_of_pool
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.proxies.component import Proxies
-from mocra_scrapy.proxies.fetches import MARK
 from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
 from mocra_scrapy.proxies.verdicts import GOOD, NOTHING
 from mocra_scrapy.runtime import Mocra
@@ -38,7 +37,8 @@ class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
     * here it is seen whether there is a proxy for them. One that would have to wait goes back into
       the queue (``MOCRA_PROXY_ON_EMPTY``), and takes no place of the downloader;
     * :class:`ProxyChoiceMiddleware` chooses, when they leave, and judges what comes back;
-    * what the proxy spoilt is fetched once more here, through another one (``MOCRA_PROXY_TRIES``).
+    * what failed, or was answered by the proxy itself, is fetched once more here, through another one
+      (``MOCRA_PROXY_TRIES``); of what may be the site's answer :class:`ProxyRetryMiddleware` decides.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -57,8 +57,9 @@ class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
     def process_request(self, request: Request, spider: Any = None) -> Awaitable[Any] | None:  # type: ignore[override]
         meta, pool = request.meta, self._pool
         if MARK in meta:  # of an earlier try, a redirect, a page whose meta was copied
+            if is_of_pool(meta):
+                meta.pop("proxy", None)
             del meta[MARK]
-            meta.pop("proxy", None)
             forget_credentials(request)
         asked = pool.fetches.asked(request)
         if asked is None or pool.is_bypassed(urlsplit(request.url).hostname or ""):
@@ -70,7 +71,7 @@ class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
 
     def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
         verdict = self._pool.verdicts.get(request, NOTHING)
-        if verdict not in FAILURES:
+        if verdict not in (PROXY, CREDENTIALS):
             return response
         return self._putting_off.once_more(request, verdict) or response
 
@@ -95,11 +96,8 @@ def _delivery_of(request: Request) -> Any:
     return None if delivery is None or delivery.request is not request else delivery
 
 
-class ProxyChoiceMiddleware:
-    """Next to the downloader: what a cache answers takes no proxy, and nothing comes between the
-    choice and the departure. Sees each answer first, so that a proxy's failure is not taken for the
-    site's.
-    """
+class _Judged:
+    """A place in the chain where the pool is known."""
 
     def __init__(self, crawler: Crawler) -> None:
         """Raises NotConfigured: a command fetches a page for a person."""
@@ -108,11 +106,21 @@ class ProxyChoiceMiddleware:
         mocra = Mocra.from_crawler(crawler)
         self._pool = mocra.component(Proxies)
         self._putting_off = mocra.component(PuttingOff)
-        mocra.component(DownloadOutcomes).is_of_proxy = self._pool.is_of_proxy
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
+
+
+class ProxyChoiceMiddleware(_Judged):
+    """Next to the downloader: what a cache answers takes no proxy, and nothing comes between the
+    choice and the departure. Sees each answer first, so that a proxy's failure is not taken for the
+    site's.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        Mocra.from_crawler(crawler).component(DownloadOutcomes).is_of_proxy = self._pool.is_of_proxy
 
     def process_request(self, request: Request, spider: Any = None) -> Awaitable[None] | None:
         pool = self._pool
@@ -149,20 +157,20 @@ class ProxyChoiceMiddleware:
             self._pool.judged(request, taken, verdict)
 
 
-class ProxyBodyMiddleware:
+class ProxyRetryMiddleware(_Judged):
+    """Where cookies were taken in and the session's check has spoken, and no redirect is followed yet:
+    a site that refuses a proxy may have changed the session's cookie with that very answer.
+    """
+
+    def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
+        verdict = self._pool.verdicts.get(request, NOTHING)
+        if verdict not in (DOUBT, BAN):
+            return response
+        return self._putting_off.once_more(request, verdict) or response
+
+
+class ProxyBodyMiddleware(_Judged):
     """Where bodies are no longer compressed, and no retry is made yet."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        """Raises NotConfigured: a command fetches a page for a person."""
-        if one_off_command() is not None:
-            raise NotConfigured
-        mocra = Mocra.from_crawler(crawler)
-        self._pool = mocra.component(Proxies)
-        self._putting_off = mocra.component(PuttingOff)
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
         taken = self._pool.fetches.unjudged(request)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from zope.interface import Attribute
+
 from mocra_scrapy.interfaces.queue import IRequestQueue
 from mocra_scrapy.models import (
     NOTHING_FINISHED,
@@ -43,6 +45,11 @@ class ILoggedQueue(IRequestQueue):
     Partitions are named by any text. An offset is a number from 0 on, and what a log has at an offset
     never changes.
     """
+
+    empty_log = Attribute(
+        "What each deletion of the crawl by this object awaits before the crawl counts as deleted, also one that somebody"
+        " else left half done; None: nothing. It empties the log, and may be called twice."
+    )
 
     async def exchange_logged(
         worker: str,

@@ -6,8 +6,10 @@ download slot. The record of a proxy at the site ``""`` is that of the proxy as 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 #: Kinds of failures: nobody gets through this proxy; it refuses our credentials; it or the site is at
 #: fault; the site does not want it.
@@ -35,6 +37,25 @@ SHORT = 5.0
 MOST_BINDINGS = 100_000
 #: Seconds for which a proxy stays out that a person took out.
 BY_HAND = 10 * 365 * 86_400.0
+#: Where a request carries the identity of the proxy that the pool chose for it.
+MARK = "_mocra_proxy"
+
+
+def place_of(address: str) -> str:
+    """Host and port of ``scheme://host:port`` as an identity begins."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", address.rpartition("://")[2]).strip("-")[:60]
+
+
+def is_of_pool(meta: Mapping[str, Any]) -> bool:
+    """Whether the pool chose the proxy of *meta*. Meta that was copied from a response has the pool's mark,
+    too, beside a proxy of the spider's own, or ``None``.
+    """
+    if MARK not in meta:
+        return False
+    proxy = meta.get("proxy", "")
+    if not isinstance(proxy, str) or "@" in proxy:
+        return False
+    return not proxy or place_of(proxy) == str(meta[MARK]).rpartition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)

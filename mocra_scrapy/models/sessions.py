@@ -12,6 +12,17 @@ GOOD, BAD, EXPIRED, RETIRED = "good", "bad", "expired", "retired"
 #: What a check may say.
 VERDICTS = (GOOD, BAD, EXPIRED)
 HEADER, DATA = "header:", "data:"
+#: In ``meta`` of a request that makes a session, a :class:`Making`: no check looks at its answer, and no pool
+#: chooses.
+MAKING = "_mocra_session_making"
+#: Bytes of JSON that one name keeps.
+MOST_DATA = 50_000
+
+
+class Making:
+    """One log-in under way. ``without_proxy``: whether it waits for a proxy, which says nothing of it."""
+
+    without_proxy = False
 
 
 class SessionSource(Protocol):
@@ -64,13 +75,17 @@ class Session:
         return self._source.fields()[DATA + name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Raises ConfigurationError: it is no JSON data."""
+        """Raises ConfigurationError: it is no JSON data, or too much."""
         try:
-            json.dumps(value, allow_nan=False)
+            size = len(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"session[{name!r}]", f"{type(value).__name__} can't be stored", "Use JSON data"
             ) from error
+        if size > MOST_DATA:
+            raise ConfigurationError(
+                f"session[{name!r}]", f"{size:,} bytes of JSON; {MOST_DATA:,} can be kept", "Keep less of it"
+            )
         self._source.set_fields({DATA + name: value})
 
     def __delitem__(self, name: str) -> None:

@@ -15,7 +15,7 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import ConfigurationError, MocraError, NotSupported
 from mocra_scrapy.interfaces import IProxyPools
-from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, PROXY
+from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, MARK, PROXY
 from mocra_scrapy.proxies.choices import Choices
 from mocra_scrapy.proxies.fetches import Fetches
 from mocra_scrapy.proxies.reports import Reports
@@ -114,7 +114,8 @@ class Proxies:
         self.verdicts: WeakKeyDictionary[Request, str] = WeakKeyDictionary()
         self._told_lost = 0
         self._reading: asyncio.Task[None] | None = None
-        self._alone: asyncio.Task[None] | None = None
+        self._freeing: set[asyncio.Task[None]] = set()
+        crawler.signals.connect(self._worker_died, signals.worker_died)
         if options.refresh:
             with contextlib.suppress(NotSupported):
                 mocra.leader(f"proxies:{self.pool}").task(self._lead)
@@ -137,7 +138,7 @@ class Proxies:
         self._turns.start()
 
     async def close(self) -> None:
-        await end_tasks([task for task in (self._reading, self._alone) if task is not None])
+        await end_tasks([*self._freeing, *([] if self._reading is None else [self._reading])])
         await self._turns.close()
 
     async def _lead(self, term: Term) -> None:
@@ -148,6 +149,19 @@ class Proxies:
                 await self.store.refresh()
             except MocraError as error:
                 logger.debug("Nobody was told to read the providers of proxies: %s", error)
+
+    def _worker_died(self, worker: str) -> None:
+        """*worker* is known to be dead: nobody need wait until its permits end."""
+        task = asyncio.ensure_future(self._free(worker))
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
+
+    async def _free(self, worker: str) -> None:
+        try:
+            await self.store.leave(worker)
+        except MocraError as error:
+            logger.debug("Permits of %s for proxies: %s", worker, error)
+        self._turns.wake()
 
     def _refreshed(self) -> None:
         if self._reading is None or self._reading.done():
@@ -233,7 +247,7 @@ class Proxies:
 
     def tell(self, request: Request, verdict: str) -> None:
         """What somebody else found out of the proxy of *request*, whose answer seemed well: ``ban``."""
-        member = self.choices.members.get(request.meta.get("_mocra_proxy", ""))
+        member = self.choices.members.get(request.meta.get(MARK, ""))
         if member is not None and verdict in FAILURES:
             self._stats.inc_value(STATS[verdict])
             self._reports.bad(member.identity, self.slot_of(request), verdict)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models.proxies import CREDENTIALS, OF_PROXY, OF_SITE
+from mocra_scrapy.models.proxies import CREDENTIALS, MARK, OF_PROXY, OF_SITE, is_of_pool
 from mocra_scrapy.proxies.members import Wish
 from mocra_scrapy.proxies.sticky import Key, key_of
 from mocra_scrapy.proxies.verdicts import GOOD, NOTHING
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mocra_scrapy.proxies.turns import Turns
     from mocra_scrapy.proxies.wants import Wants
 
-#: Where a request carries the identity of the proxy that the pool chose for it.
-MARK = "_mocra_proxy"
 FIX = 'Set False (no proxy), or a dict of "tags", "country" and "sticky"'
 
 
@@ -82,7 +80,7 @@ class Fetches:
             ConfigurationError: its ``mocra_proxy`` makes no sense.
         """
         meta = request.meta
-        if "proxy" in meta and MARK not in meta:
+        if "proxy" in meta and not is_of_pool(meta):
             return None
         scheme = request.url.partition(":")[0]
         if scheme not in ("http", "https", "ws", "wss"):
@@ -109,7 +107,7 @@ class Fetches:
         session = self._session_of(request)
         if session is None or not session.sticky:
             return None
-        return key_of(f"session:{session.pool}:{session.id}", self._secret, waits=True)
+        return key_of(f"session:{session.pool}:{session.id}", self._secret, waits=True, kept=session.proxy)
 
     def retire_session(self, request: Request, asked: Asked) -> bool:
         """Whether the session of *request* is given up: its proxy is gone for good, and the two are one

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from mocra_scrapy.models.proxies import place_of
+
 SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
-_PLAIN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\s/@]+):(?P<port>\d+)(?::(?P<user>[^:\s]*):(?P<password>\S*))?")
+_PLAIN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<port>\d+)(?::(?P<user>[^:\s]*):(?P<password>\S*))?")
 
 
 class BadProxy(ValueError):
@@ -75,7 +77,7 @@ class Proxy:
         """
         scheme, _, host = self.address.partition("://")
         secret = f"{self.username}\0{self.password}\0{self.session}"
-        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", host).strip("-")[:60]
+        readable = place_of(self.address)
         if key:
             digest = hmac.new(key.encode(), f"{scheme}\0{host}\0{secret}".encode(), hashlib.sha256).hexdigest()[:16]
             return f"{readable}-{digest}"
@@ -117,13 +119,15 @@ def _of_url(text: str) -> tuple[str, str, int, str, str]:
     scheme, slashes, rest = text.partition("://")
     if not slashes:
         scheme, rest = "http", text
+        if not re.search(r":\d+/?$", text):  # any word would be one
+            raise BadProxy("it has no port; write host:port, or scheme://host")
     user_info, at, place = rest.rpartition("@")
     try:
         parts = urlsplit(f"//{place.partition('/')[0]}")
         host, port = parts.hostname or "", parts.port or SCHEMES.get(scheme.lower(), 80)
     except ValueError:
         raise BadProxy("its port is no number; a password with @ or / must be percent-encoded") from None
-    if not host or any(c.isspace() for c in host):
+    if not re.fullmatch(r"[\w.-]+|[\da-f:.]+", host):
         raise BadProxy("it names no host; write scheme://user:password@host:port or host:port:user:password")
     user, _, password = user_info.partition(":") if at else ("", "", "")
     return scheme.lower(), f"[{host}]" if ":" in host else host, port, unquote(user), unquote(password)

@@ -11,6 +11,7 @@ from scrapy.exceptions import IgnoreRequest
 
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.models.proxies import BAN, DOUBT
+from mocra_scrapy.models.sessions import MAKING
 from mocra_scrapy.politeness.site_feedback import SiteFeedback
 from mocra_scrapy.proxies.component import Proxies
 from mocra_scrapy.settings.proxies import CLOSE, DIRECT
@@ -70,10 +71,9 @@ class PuttingOff:
                 return self.put_off(request, LEAST, delivery)
             outlook = fetches.outlook(asked)
             if outlook != 0:
-                if self._is_settled_otherwise(request, asked):
-                    return None
-                if delivery is None:
-                    return None  # it waits where it is taken
+                if delivery is None or self._pool.options.on_empty == DIRECT:
+                    return None  # it waits, or goes without one, where it would be taken
+                self._is_settled_otherwise(request, asked)
                 return self.put_off(request, self._wait(asked, outlook), delivery)
             left = end - time.monotonic()
             if left <= 0:
@@ -87,6 +87,14 @@ class PuttingOff:
         Raises:
             NoProxy: that takes too long.
         """
+        making = request.meta.get(MAKING)
+        if making is not None:
+            making.without_proxy = True
+        await self._take(request, asked, delivery)
+        if making is not None:
+            making.without_proxy = False
+
+    async def _take(self, request: Request, asked: Asked, delivery: Any) -> None:
         fetches = self._pool.fetches
         longest = NEAR if delivery is not None else self._mocra.options.bypass_max_wait
         end = time.monotonic() + longest

@@ -25,16 +25,18 @@ class Key(NamedTuple):
     Attributes:
         name: a digest: what the spider called it is shown to nobody.
         waits: whether a proxy that is out for a while is waited for; else another one is taken.
+        kept: identity of the proxy that it had before the store forgot; empty: nobody knows.
     """
 
     name: str
     waits: bool = False
+    kept: str = ""
 
 
-def key_of(text: str, secret: str | None, *, waits: bool = False) -> Key:
+def key_of(text: str, secret: str | None, *, waits: bool = False, kept: str = "") -> Key:
     """The key that is called *text*."""
     digest = hmac.new((secret or "mocra").encode(), text.encode("utf-8", "surrogatepass"), hashlib.sha256)
-    return Key(digest.hexdigest()[:20], waits)
+    return Key(digest.hexdigest()[:20], waits, kept)
 
 
 class Sticky:
@@ -72,10 +74,10 @@ class Sticky:
         """Whether the proxy that *key* has is to be replaced: the provider doesn't have it any more, or
         it refuses our credentials, or it is out and *key* doesn't wait.
         """
-        identity = self.identity_of(key)
-        if not identity:
+        identity, members = self.identity_of(key) or key.kept, self._choices.members
+        if not identity or not members:  # of a provider that gives none at all, nothing follows
             return False
-        member = self._choices.members.get(identity)
+        member = members.get(identity)
         if member is None or not member.fits(wish):
             return True
         now = self._choices.clock()
@@ -85,12 +87,12 @@ class Sticky:
 
     def ask(self, key: Key, site: str, wish: Wish) -> bool:
         """Have the store decide with the next turn; whether there is a proxy to be had for it."""
-        identity = self.identity_of(key)
+        identity = self.identity_of(key) or key.kept
         instead = identity if self.is_lost(key, site, wish) else ""
         known = self._turns.bindings.get(key.name)
         if known is not None and known.instead == instead:
             return True
-        kept = "" if instead else self._known.get(key.name, ("", 0.0))[0]
+        kept = "" if instead else self._known.get(key.name, ("", 0.0))[0] or key.kept
         proxy = kept if kept in self._choices.members else ""
         if not proxy:
             chosen = self._choices.likely(site, wish)

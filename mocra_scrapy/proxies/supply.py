@@ -11,9 +11,11 @@ from scrapy.utils.misc import load_object
 
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.models.redaction import redact_error
+from mocra_scrapy.models.wording import counted
 from mocra_scrapy.proxies.members import Member
 from mocra_scrapy.proxies.providers import make_provider, proxy_of
 from mocra_scrapy.proxies.proxy import BadProxy, Proxy
+from mocra_scrapy.settings.proxies import EXAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from mocra_scrapy.proxies.choices import Choices
-    from mocra_scrapy.proxies.providers import Provider
+    from mocra_scrapy.proxies.providers import Given, Provider
     from mocra_scrapy.settings.proxies import ProviderOptions, ProxyOptions
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,10 @@ class Supply:
     async def read(self) -> bool:
         """Ask all providers; whether each of them answered. Of one that did not the last proxies
         stay.
+
+        Raises:
+            ConfigurationError: no proxy of the settings' own list is one, or none can be used by the
+                download handler.
         """
         answers = await asyncio.gather(*(self._ask(place, *one) for place, one in enumerate(self._providers)))
         before = set(self._choices.members)
@@ -70,14 +76,10 @@ class Supply:
 
     async def _ask(self, place: int, options: ProviderOptions, provider: Provider) -> bool:
         try:
-            given = await asyncio.wait_for(provider.proxies(), PATIENCE)
-            proxies, bad = [], list[str]()
-            for one in given:
-                try:
-                    proxies.append(proxy_of(one, options.defaults))
-                except BadProxy as error:
-                    bad.append(str(error))
+            proxies, bad = _understood(await asyncio.wait_for(provider.proxies(), PATIENCE), options)
         except Exception as error:
+            if options.kind == "list":  # it stays as it is
+                raise ConfigurationError("MOCRA_PROXIES", f"there is no proxy in the list: {error}", EXAMPLE) from None
             self._stats.inc_value("mocra/proxy/refresh_failed")
             problem = redact_error(f"{type(error).__name__}: {error}")[:300]
             kept = len(self._given.get(place, ()))
@@ -85,7 +87,9 @@ class Supply:
                 "Provider %s of MOCRA_PROXIES gave nothing (%s); %s",
                 options.name,
                 problem,
-                f"its last {kept} proxies stay" if kept else "it is asked again",
+                f"its last {counted(kept, 'proxy')} {'stays' if kept == 1 else 'stay'}"
+                if kept
+                else "it is asked again",
             )
             return False
         if bad:
@@ -121,7 +125,8 @@ class Supply:
             self._stats.inc_value("mocra/proxy/unusable", sum(refused.values()))
             error = ConfigurationError(
                 "MOCRA_PROXIES",
-                f"{sum(refused.values())} proxies are {', '.join(sorted(refused))}, which the download handler in use refuses",
+                f"{counted(sum(refused.values()), 'proxy')} can't be used: the download handler in use refuses"
+                f" {', '.join(sorted(refused))}",
                 SOCKS_FIX,
             )
             if not found:
@@ -141,6 +146,23 @@ class Supply:
         is_new = what not in self._told
         self._told.add(what)
         return is_new
+
+
+def _understood(given: Iterable[Given], options: ProviderOptions) -> tuple[list[Proxy], list[str]]:
+    """The proxies that *given* means, and what is wrong with the others.
+
+    Raises:
+        BadProxy: none can be used: it is a page that asks for a log-in, for example.
+    """
+    proxies, bad = [], list[str]()
+    for one in given:
+        try:
+            proxies.append(proxy_of(one, options.defaults))
+        except BadProxy as error:
+            bad.append(str(error))
+    if bad and not proxies:
+        raise BadProxy(f"of {counted(len(bad), 'entry')} none is a proxy, the first: {bad[0]}")
+    return proxies, bad
 
 
 def _refuses_socks(crawler: Crawler, scheme: str) -> bool:

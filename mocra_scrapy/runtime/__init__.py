@@ -174,14 +174,20 @@ class Mocra:
         """The instance of *cls* in this crawler, made with this object as its only argument, and
         opened and closed with the backend.
         """
-        return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
+        return self._components.get(cls, lambda: self._made(cls))
+
+    def _made(self, cls: type[P]) -> P:
+        if self._components.is_open:
+            return cls(self)  # type: ignore[call-arg]
+        with told_in_one_line(self.crawler):
+            return cls(self)  # type: ignore[call-arg]
 
     def extension(self, cls: type[P]) -> P:
         """The same for a component that the add-on enables: a backend that lacks its tool disables
         it, which Scrapy tells in the log.
         """
         try:
-            return self.component(cls)
+            return self._components.get(cls, lambda: cls(self))  # type: ignore[call-arg]
         except NotSupported as error:
             raise NotConfigured(str(error)) from error
 

@@ -79,6 +79,11 @@ class Components:
         self._late: set[asyncio.Task[None]] = set()
         self._open = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the crawl runs, as far as they know."""
+        return self._open
+
     def get(self, cls: type[P], make: Callable[[], P]) -> P:
         """The one of class *cls*, made when first asked for; opened at once if the others are."""
         known = self._made.get(cls)

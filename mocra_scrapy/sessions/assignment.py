@@ -12,11 +12,11 @@ from scrapy import signals
 from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.exceptions import CloseSpider, IgnoreRequest
 
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendError, LockError
-from mocra_scrapy.models.sessions import BAD, GOOD, VERDICTS
+from mocra_scrapy.models.sessions import BAD, GOOD, MAKING, VERDICTS
 from mocra_scrapy.sessions.component import Sessions
-from mocra_scrapy.sessions.login import MAKING
 from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed, SessionGone
 from mocra_scrapy.sessions.pool_state import Used
 from mocra_scrapy.sessions.sealing import WrongKey
@@ -67,14 +67,14 @@ class Assignment:
         self._waiting = 0
         # id of a request -> it, and the permit of its session
         self._held: dict[int, tuple[Request, Lock]] = {}
-        self._released: set[asyncio.Future[None]] = set()
+        self._released: set[asyncio.Task[object]] = set()
         settings = mocra.settings
         self._retried = set(settings.getlist("RETRY_HTTP_CODES")) if settings.getbool("RETRY_ENABLED") else set()
         self._retried = {int(status) for status in self._retried}
         if any(pool.options.concurrency for pool in self.sessions.pools.values()):
             self._locks = mocra.backend.locks()
             mocra.crawler.signals.connect(self._watch_ends, signals.spider_opened)
-            mocra.crawler.signals.connect(self._free_permits, worker_died)
+            mocra.crawler.signals.connect(self._worker_died, worker_died)
 
     async def open(self) -> None:
         """Nothing is known before a request asks."""
@@ -84,7 +84,8 @@ class Assignment:
         for request, _ in list(self._held.values()):
             self.let_go(request)
         if self._released:
-            await asyncio.wait(self._released)
+            await asyncio.wait(self._released, timeout=PERMIT)
+            await end_tasks(list(self._released))
 
     @property
     def _engine(self) -> EngineHooks:
@@ -97,6 +98,14 @@ class Assignment:
 
     def _permit_of(self, session: str) -> str:
         return f"session:{self._mocra.crawl}:{session}"
+
+    def _worker_died(self, worker: str) -> None:
+        self._in_background(self._free_permits(worker))
+
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._released.add(task)
+        task.add_done_callback(self._released.discard)
 
     async def _free_permits(self, worker: str) -> None:
         """*worker* is known to be dead: what it held need not wait for its end."""
@@ -258,13 +267,17 @@ class Assignment:
         """Tell the others what has changed; ``None``: nothing has."""
         return self._store.save(record) if self._store.cookies_changed(record) else None
 
-    def let_go(self, request: Request) -> None:
-        """Its session is free for others."""
+    def let_go(self, request: Request, record: Record | None = None) -> None:
+        """Its session is free for others, as soon as what *record* has of it is stored."""
         held = self._held.pop(id(request), None)
         if held is not None:
-            task = asyncio.ensure_future(held[1].__aexit__(None, None, None))
-            self._released.add(task)
-            task.add_done_callback(self._released.discard)
+            self._in_background(self._give_back(held[1], record))
+
+    @staticmethod
+    async def _give_back(permit: Lock, record: Record | None) -> None:
+        while record is not None and record.unsaved and record.writing is not None:
+            await asyncio.wait([record.writing])  # while the backend is away
+        await permit.__aexit__(None, None, None)
 
     def answered(self, request: Request, response: Response) -> Request | None:
         """What its policy says of *response* is told; *request* once more where that was not good, unless

@@ -238,7 +238,7 @@ class Sessions:
             logger.debug("Session %s: %s %s", used.id, verdict, why)
             pool.judge(used, verdict)
 
-    async def _make(self, name: str, made: Make) -> bool:
+    async def _make(self, name: str, made: Make) -> bool | None:
         pool, policy = self.pools[name], self.policies[name]
         record = self.store.get(made.id)
         session = self.session(made.id, record)

@@ -32,6 +32,8 @@ SECURE, DOMAIN_GIVEN, DOT, PATH_GIVEN, HTTP_ONLY, NO_VALUE = (1 << bit for bit i
 REMEMBERED = 3600.0
 #: Cookies of one session at most, and bytes of all it holds; what is oldest goes first.
 MOST_COOKIES, LARGEST = 1000, 262_144
+#: Bytes of one value: a larger one goes alone, instead of all that is older.
+LARGEST_VALUE = LARGEST // 4
 
 
 class Value(NamedTuple):
@@ -100,13 +102,25 @@ def tidied(state: State, now: float) -> dict[Key, Value]:
 
 def pack(state: State, now: float) -> bytes:
     """As it is stored, within :data:`LARGEST` bytes."""
-    rows = _rows(tidied(state, now))
+    return packed(state, now)[0]
+
+
+def packed(state: State, now: float) -> tuple[bytes, int]:
+    """The same, and how many values found no room: those that are too large, then the older half of the
+    cookies, and of the rest only what there is no other way for.
+    """
+    all_rows = rows = _rows(tidied(state, now))
     raw = _dumped(rows)
-    while len(raw) > LARGEST and rows:
-        # The oldest half goes: whoever needs so much would otherwise be cut at each write.
-        rows = sorted(rows, key=lambda row: row[3:5])[len(rows) // 2 + 1 :]
+    if len(raw) > LARGEST:
+        rows = [row for row in rows if len(_dumped([row])) <= LARGEST_VALUE]
         raw = _dumped(rows)
-    return raw
+    while len(raw) > LARGEST and rows:
+        # Half of them at once: whoever needs so much would otherwise be cut at each write.
+        some = [row for row in rows if row[0]] or rows
+        gone = {tuple(row[:3]) for row in sorted(some, key=lambda row: row[3:5])[: len(some) // 2 + 1]}
+        rows = [row for row in rows if tuple(row[:3]) not in gone]
+        raw = _dumped(rows)
+    return raw, len(all_rows) - len(rows)
 
 
 def _rows(state: State) -> list[list[Any]]:

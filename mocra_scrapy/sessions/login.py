@@ -14,6 +14,7 @@ from scrapy.http.request import NO_CALLBACK
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.models.redaction import redact_error
+from mocra_scrapy.models.sessions import MAKING, Making
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -27,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: In ``meta`` of a request that makes a session: no check looks at its answer, and no pool chooses.
-MAKING = "_mocra_session_making"
-
 
 async def make(
     crawler: Crawler,
@@ -40,8 +38,9 @@ async def make(
     timeout: float,
     count: Callable[[str], None],
     close: Callable[[str], None],
-) -> bool:
-    """Whether *session* is usable now. What the policy raises is told and counts as a failure.
+) -> bool | None:
+    """Whether *session* is usable now. What the policy raises is told and counts as a failure; ``None``:
+    there was no proxy for it, which is nobody's failure.
 
     Args:
         timeout: seconds that it may take.
@@ -49,38 +48,47 @@ async def make(
             or took too long.
         close: called with the reason of a ``CloseSpider``.
     """
+    making = Making()
 
     async def fetch(request: Request) -> Response:
-        own = {"mocra_session": session.id, MAKING: True}
+        making.without_proxy = False
+        own = {"mocra_session": session.id, MAKING: making}
         asked = request.replace(meta={**request.meta, **own}, callback=NO_CALLBACK, dont_filter=True)
         assert crawler.engine is not None
         return await crawler.engine.download_async(asked)
 
     step: Any = policy.refresh if refresh else policy.init
+    answer: Any
     what = "refreshed" if refresh else "made"
     try:
         answer = await asyncio.wait_for(_elsewhere(step(session, fetch)), timeout)
     except CloseSpider as error:
         close(error.reason)
         return False
-    except asyncio.TimeoutError:
-        logger.error("Session %s was not %s within %g s (init_timeout)", session.id, what, timeout)
-        count("mocra/sessions/init_failed")
-        return False
     except Exception as error:
-        logger.error(
-            "Session %s could not be %s: %s", session.id, what, redact_error(f"{type(error).__name__}: {error}")
-        )
-        lines = "".join(traceback.format_exception(error))
-        logger.debug("Session %s: %s", session.id, redact_error(lines))
-        count("mocra/sessions/init_failed")
-        return False
+        if not making.without_proxy:
+            _tell(session, error, what, timeout)
+            count("mocra/sessions/init_failed")
+            return False
+        answer = False
+    if making.without_proxy and answer is False:
+        logger.debug("Session %s is not %s yet: there is no proxy for it", session.id, what)
+        return None
     if answer is False:
         logger.warning("Session %s could not be %s: the policy said so", session.id, what)
         count("mocra/sessions/init_bad")
         return False
     logger.debug("Session %s is %s", session.id, what)
     return True
+
+
+def _tell(session: Session, error: Exception, what: str, timeout: float) -> None:
+    if isinstance(error, asyncio.TimeoutError):
+        logger.error("Session %s was not %s within %g s (init_timeout)", session.id, what, timeout)
+        return
+    logger.error("Session %s could not be %s: %s", session.id, what, redact_error(f"{type(error).__name__}: {error}"))
+    lines = "".join(traceback.format_exception(error))
+    logger.debug("Session %s: %s", session.id, redact_error(lines))
 
 
 async def _elsewhere(work: Awaitable[T]) -> T:

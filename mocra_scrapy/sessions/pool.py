@@ -49,7 +49,7 @@ class Pool:
     name: of its site; what its sessions' names begin with.
     values: where the pools of the crawl are.
     worker: who this is.
-    make: makes or refreshes a session; ``True``: it went well, ``False``: it did not.
+    make: makes or refreshes a session; ``True``: it went well, ``False``: it did not, ``None``: neither.
     drop: deletes what sessions hold.
     can_refresh: whether one that expired is refreshed instead of replaced.
     run: the crawl's run now.
@@ -64,7 +64,7 @@ class Pool:
         values: IShared,
         worker: str,
         *,
-        make: Callable[[Make], Awaitable[bool]],
+        make: Callable[[Make], Awaitable[bool | None]],
         drop: Callable[[tuple[str, ...]], Awaitable[None]],
         can_refresh: bool,
         run: Callable[[], int],
@@ -234,7 +234,7 @@ class Pool:
     async def _made(self, make: Make) -> None:
         work = asyncio.ensure_future(self._make(make))
         try:
-            good = False
+            good: bool | None = False
             while not (await asyncio.wait([work], timeout=LEASE / 3))[0]:
                 if not await self.stored.insist(lambda state: state.go_on(self.stored.now, make, self._worker)):
                     logger.warning("Session %s: another worker makes one in its place", make.id)

@@ -196,8 +196,10 @@ class PoolState:
         entry.uses += uses
         return Grant(id, entry.generation, uses)
 
-    def made_it(self, now: float, make: Make, me: str, *, good: bool) -> bool:
-        """The worker *me* has made it, or failed to; ``False``: it was not its any more."""
+    def made_it(self, now: float, make: Make, me: str, *, good: bool | None) -> bool:
+        """The worker *me* has made it, or failed to, or (``None``) gave up and that does not count;
+        ``False``: it was not its any more.
+        """
         entry = self.sessions.get(make.id)
         if entry is None or entry.owner != me or entry.generation != make.generation:
             return False
@@ -205,7 +207,7 @@ class PoolState:
             self.bad, self.made = 0, self.made + 1
             entry.status, entry.owner, entry.until, entry.made, entry.uses, entry.errors = READY, "", 0.0, now, 0, 0.0
         else:
-            self.bad += 1
+            self.bad += good is False
             self._end(entry, now)
         return True
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendError, MocraError
-from mocra_scrapy.sessions.cookie_merge import Key, Value, field, next_stamp, pack, tidied, unpack
+from mocra_scrapy.models.wording import counted
+from mocra_scrapy.sessions.cookie_merge import LARGEST, Key, Value, field, next_stamp, packed, tidied, unpack
 from mocra_scrapy.sessions.jar import stored
 from mocra_scrapy.sessions.record import Record
 from mocra_scrapy.sessions.sealing import WrongKey
@@ -68,6 +69,7 @@ class SessionStore:
         self.records: dict[str, Record] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._changed_at = -math.inf
+        self._told_cut = False
 
     def start(self) -> None:
         """Hear of the changes of others from now on."""
@@ -255,7 +257,8 @@ class SessionStore:
         pause = 0.0
         while record.unsaved:
             sent = dict(record.unsaved)
-            raw = self._seal.seal(record.name, pack(record.state, self._wall()))
+            plain, cut = packed(record.state, self._wall())
+            raw = self._seal.seal(record.name, plain)
             version = None if record.damaged else record.version
             record.echoes.sent()
             try:
@@ -269,6 +272,8 @@ class SessionStore:
             if put is not None:
                 record.version, record.damaged = put.version, False
                 self._count("mocra/sessions/stored")
+                if cut:
+                    self._tell_cut(record, cut)
                 for key, value in sent.items():
                     if record.unsaved.get(key) is value:
                         del record.unsaved[key]
@@ -278,6 +283,19 @@ class SessionStore:
             await self._read_again(record)
             await asyncio.sleep(pause * random.random())  # noqa: S311
             pause = min(0.02, pause + 0.002)
+
+    def _tell_cut(self, record: Record, number: int) -> None:
+        """The other workers do not have all of it, nor has this one from now on."""
+        self._count("mocra/sessions/cut")
+        if not self._told_cut:
+            self._told_cut = True
+            logger.warning(
+                "Session %r holds more than %d KiB: %s found no room; no more of these are logged",
+                record.name,
+                LARGEST >> 10,
+                counted(number, "value"),
+            )
+        record.fresh_until = -math.inf
 
     async def _read_again(self, record: Record) -> None:
         record.fresh_until = -math.inf

@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from mocra_scrapy.coordination.queue_session import QueueSession
+from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import (
     IBackend,
     IBreaker,
@@ -31,6 +32,7 @@ from mocra_scrapy.models import (
     BreakerRules,
     CacheBounds,
     Entry,
+    Exchange,
     Lease,
     ProxyRules,
     QueueOptions,
@@ -121,6 +123,25 @@ class Harness(ABC):
     @abstractmethod
     def answers_lost(self, queue: IRequestQueue) -> contextlib.AbstractContextManager[None]:
         """While this lasts, *queue*'s exchanges take effect and then fail with BackendUnavailable."""
+
+    @contextlib.contextmanager
+    def whole_answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
+        """The same, however many calls of a server an exchange has."""
+        kept: Any = queue.exchange
+
+        async def lossy(*args: Any, **kwargs: Any) -> None:
+            await kept(*args, **kwargs)
+            raise BackendUnavailable("the answer got lost")
+
+        queue.exchange = lossy  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            queue.exchange = kept  # type: ignore[method-assign]
+
+    def another(self) -> Harness:
+        """A fresh one of the same kind."""
+        return type(self)()
 
     @abstractmethod
     async def refuse(self, slot: str) -> bool:
@@ -275,6 +296,13 @@ class Harness(ABC):
             leases += got
             empty = 0 if got else empty + 1
         return leases
+
+    async def is_coming(self, session: QueueSession, answer: Exchange) -> bool:
+        """Whether something may be leasable a moment after this answer, which had nothing; that moment is waited for."""
+        if not self.is_late or answer.leases or not answer.size.pending:
+            return False
+        await session.queue.wait(session.worker, 0.1)
+        return True
 
     async def die(self) -> None:
         """Everybody who does not call from now on has died."""

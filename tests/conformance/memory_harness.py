@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mocra_scrapy.backends.memory import MemoryBackend
-from mocra_scrapy.exceptions import BackendUnavailable
 from mocra_scrapy.interfaces import (
     IBackend,
-    IRequestQueue,
 )
 from mocra_scrapy.models import Seeding
 from tests.conformance.harness import CRAWL, Harness
@@ -50,19 +48,7 @@ class MemoryHarness(Harness):
                 left.add("wakeups")
         return left
 
-    @contextlib.contextmanager
-    def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
-        kept: Any = queue.exchange
-
-        async def lossy(*args: Any, **kwargs: Any) -> None:
-            await kept(*args, **kwargs)
-            raise BackendUnavailable("the answer got lost")
-
-        queue.exchange = lossy  # type: ignore[method-assign, assignment]
-        try:
-            yield
-        finally:
-            queue.exchange = kept  # type: ignore[method-assign]
+    answers_lost = Harness.whole_answers_lost
 
     async def refuse(self, slot: str) -> bool:
         return False

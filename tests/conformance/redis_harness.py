@@ -55,7 +55,12 @@ end)()
 class RedisHarness(Harness):
     """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
     script adds to the clock.
+
+    Attributes:
+        in_background: names of scripts that no call of a worker runs.
     """
+
+    in_background: frozenset[str] = frozenset()
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -116,8 +121,16 @@ class RedisHarness(Harness):
     async def lose_record(self) -> None:
         self.client.delete(self.key(0, "crawl"))
 
+    def clients(self) -> list[Any]:
+        """What asks the server, of both backends."""
+        return [backend._client for backend in self.backends]  # type: ignore[attr-defined]
+
+    def on_server(self, queue: IRequestQueue) -> Any:
+        """The part of *queue* that asks the server."""
+        return queue
+
     async def leave_reset(self, queue: IRequestQueue, by: str) -> bool:
-        shards: Any = queue._shards  # type: ignore[attr-defined]
+        shards = self.on_server(queue)._shards
         kept = shards._client.delete
 
         async def dies(names: list[bytes]) -> None:
@@ -135,7 +148,7 @@ class RedisHarness(Harness):
     @contextlib.contextmanager
     def standing_clock(self) -> Iterator[Callable[[int], None]]:
         now = time.time_ns() // 1_000_000
-        clients: list[Any] = [backend._client for backend in self.backends]  # type: ignore[attr-defined]
+        clients = self.clients()
         kept = [client.run for client in clients]
 
         def standing(run: Any) -> Any:
@@ -181,7 +194,7 @@ class RedisHarness(Harness):
 
     @contextlib.contextmanager
     def answers_lost(self, queue: IRequestQueue) -> Iterator[None]:
-        shards: Any = queue._shards  # type: ignore[attr-defined]
+        shards = self.on_server(queue)._shards
         kept = shards.run
 
         async def lossy(*args: Any, **kwargs: Any) -> None:
@@ -196,10 +209,12 @@ class RedisHarness(Harness):
 
     @contextlib.contextmanager
     def refusing(self, queue: IRequestQueue, step: int) -> Iterator[list[int]]:
-        shards: Any = queue._shards  # type: ignore[attr-defined]
+        shards = self.on_server(queue)._shards
         kept, refused = shards.run, []
 
         async def run(script: Script, shard: int, *args: Any) -> Any:
+            if script.name in self.in_background:
+                return await kept(script, shard, *args)
             key = self.key(shard, "refused", shards._name)
             self.client.set(key, step)
             try:
@@ -244,16 +259,20 @@ class RedisHarness(Harness):
     @contextlib.contextmanager
     def late_clean_up(self, queue: IRequestQueue) -> Iterator[list[Callable[[], Awaitable[None]]]]:
         late: list[Callable[[], Awaitable[None]]] = []
-        tidy: Any = queue._tidy  # type: ignore[attr-defined]
+        asking = self.on_server(queue)
+        tidy = asking._tidy
 
         async def later(*args: Any) -> None:
             late.append(lambda: tidy(*args))
 
-        queue._tidy = later  # type: ignore[attr-defined]
+        asking._tidy = later
         try:
             yield late
         finally:
-            queue._tidy = tidy  # type: ignore[attr-defined]
+            asking._tidy = tidy
+
+    def another(self) -> Harness:
+        return type(self)(self.url)
 
     async def refuse(self, slot: str) -> bool:
         if self.shards == 1:

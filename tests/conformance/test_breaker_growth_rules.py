@@ -41,7 +41,7 @@ async def test_a_closed_slot_grows_again(harness: Harness) -> None:
     assert {limit.burst for limit in limits} == {1}
     await harness.advance(21_000)
     assert (await limiter.look("s")).limit == SlotLimit(interval=1.0, burst=3, concurrency=8)
-    a, breaker = await opened(harness, replace(RULES, ramp=100_000.0))
+    b, breaker = await opened(harness, replace(RULES, ramp=100_000.0), name="b")
     assert await breaker.reset("s")
     assert (await limiter.look("s")).limit.concurrency == 1
-    del a
+    del b

@@ -27,16 +27,18 @@ def good(count: int = 1, slot: str = "s", age: float = 0.0) -> Outcome:
     return Outcome(slot, "", count, age)
 
 
-async def begin(harness: Harness, rules: BreakerRules = RULES, pages: int = 20) -> tuple[QueueSession, IBreaker]:
+async def begin(
+    harness: Harness, rules: BreakerRules = RULES, pages: int = 20, name: str = "a"
+) -> tuple[QueueSession, IBreaker]:
     """A worker with entries in slots s and t, and a breaker on another client."""
-    a = await harness.worker("a", **ONE)
+    a = await harness.worker(name, **ONE)
     await a.push([*entries(*range(pages), slot="s"), *entries("t0", "t1", slot="t")])
     return a, harness.breaker(rules, second=True, **ONE)
 
 
-async def opened(harness: Harness, rules: BreakerRules = RULES) -> tuple[QueueSession, IBreaker]:
+async def opened(harness: Harness, rules: BreakerRules = RULES, name: str = "a") -> tuple[QueueSession, IBreaker]:
     """The same, and s is open."""
-    a, breaker = await begin(harness, rules)
+    a, breaker = await begin(harness, rules, name=name)
     verdict = await breaker.report([failed(5)])
     assert [change.after for change in verdict.changes] == [Circuit.OPEN]
     return a, breaker

@@ -33,10 +33,7 @@ class Crowd:
         while empty < patience:
             answer = await session.exchange(want=self.random.randint(1, 9))
             leases = answer.leases
-            is_coming = self.harness.is_late and not leases and answer.size.pending > 0
-            if is_coming:
-                await session.queue.wait(session.worker, 0.1)
-            empty = 0 if leases or is_coming else empty + 1
+            empty = 0 if leases or await self.harness.is_coming(session, answer) else empty + 1
             for lease in leases:
                 assert self.held.setdefault(lease.body, session.worker) == session.worker
             await asyncio.sleep(0)

@@ -58,13 +58,10 @@ STEPS = st.lists(
 
 def examples(harness: Harness, check: Callable[..., Coroutine[Any, Any, None]], **strategies: Any) -> None:
     """Run *check* on a fresh harness of the same kind for each example."""
-    memory = isinstance(harness, MemoryHarness)
-
-    def fresh() -> Harness:
-        return MemoryHarness() if memory else type(harness)(harness.url)  # type: ignore[attr-defined, call-arg]
+    memory = type(harness) is MemoryHarness
 
     @settings(
-        max_examples=200 if memory else 15,
+        max_examples=200 if memory else 4 if harness.is_late else 15,
         deadline=None,
         database=None,
         phases=[Phase.generate, *([Phase.shrink] if memory else [])],
@@ -73,7 +70,7 @@ def examples(harness: Harness, check: Callable[..., Coroutine[Any, Any, None]], 
     @given(**strategies)
     def run(**drawn: Any) -> None:
         async def one() -> None:
-            mine = fresh()
+            mine = harness.another()
             await mine.start()
             try:
                 await check(mine, **drawn)

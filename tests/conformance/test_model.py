@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -191,10 +192,9 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def test_random_turns_agree_with_the_model(bare_harness: Harness) -> None:
-    memory = isinstance(bare_harness, MemoryHarness)
-
-    def fresh() -> Harness:
-        return MemoryHarness() if memory else type(bare_harness)(bare_harness.url)  # type: ignore[attr-defined, call-arg]
+    if bare_harness.is_late:
+        pytest.skip("the model knows of no moment until what was pushed is there")
+    memory = type(bare_harness) is MemoryHarness
 
     limits = settings(
         max_examples=100 if memory else 15,
@@ -205,7 +205,7 @@ def test_random_turns_agree_with_the_model(bare_harness: Harness) -> None:
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    run_state_machine_as_test(lambda: QueueMachine(fresh), settings=limits)
+    run_state_machine_as_test(lambda: QueueMachine(bare_harness.another), settings=limits)
     bare_harness_client = getattr(bare_harness, "client", None)
     if bare_harness_client is not None:
         bare_harness_client.close()

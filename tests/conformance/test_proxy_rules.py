@@ -2,56 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from mocra_scrapy.interfaces import IProxies
-from mocra_scrapy.models import (
-    Binding,
-    PermitWish,
-    ProxyAnswer,
-    ProxyRecord,
-    ProxyReport,
-    ProxyRules,
-    ProxyTurn,
-)
-from mocra_scrapy.models.proxies import OF_PROXY, OF_SITE, SHORT
+from mocra_scrapy.models import ProxyReport
+from mocra_scrapy.models.proxies import OF_PROXY, OF_SITE
 
 from .harness import Harness
-
-RULES = ProxyRules(failures=3, cool_down=30.0, ban_cool_down=300.0, cool_down_max=3600.0, several=3, site_down=60.0)
-
-
-class Worker:
-    """Numbers its turns, and knows what it was told."""
-
-    def __init__(self, proxies: IProxies, name: str = "w1") -> None:
-        self.proxies, self.name, self.number = proxies, name, 0
-        self.known: dict[tuple[str, str], ProxyRecord] = {}
-        self.version = 0
-
-    async def turn(self, *reports: ProxyReport, **more: Any) -> ProxyAnswer:
-        self.number += 1
-        turn = ProxyTurn(self.name, self.number, more.pop("lease", 30.0), reports, since=self.version, **more)
-        answer = await self.proxies.turn(turn)
-        self.version = answer.version
-        self.known.update({(one.proxy, one.site): one for one in answer.records})
-        return answer
-
-    async def fails(self, proxy: str, site: str, times: int = 1, kind: str = "doubt", probe: int = 0) -> ProxyAnswer:
-        return await self.turn(ProxyReport(proxy, site, bad=times, kind=kind, probe=probe))
-
-    async def works(self, proxy: str, site: str, probe: int = 0) -> ProxyAnswer:
-        return await self.turn(ProxyReport(proxy, site, good=1, latency=0.5, probe=probe))
-
-    def is_out(self, proxy: str, site: str) -> bool:
-        record = self.known.get((proxy, site))
-        return record is not None and record.is_half_open
-
-
-def worker(harness: Harness, name: str = "w1", second: bool = False, rules: ProxyRules = RULES) -> Worker:
-    return Worker(harness.proxies(rules, second=second), name)
+from .proxy_worker import RULES, worker
 
 
 async def test_a_proxy_that_fails_in_a_row_is_out(harness: Harness) -> None:
@@ -149,6 +106,15 @@ async def test_a_probe_decides(harness: Harness) -> None:
     assert list((await one.turn(probes=[("p", "a")])).probes) == [True]
     assert list((await one.works("p", "a", OF_SITE)).back) == [("p", "a")]
     assert not one.is_out("p", "a")
+    await one.fails("p", "a", 3)
+    assert 59 < one.known["p", "a"].wait <= 60, "half of what it had is forgiven"
+    # Of a site: it says nothing of the proxy, which went out meanwhile.
+    await one.fails("r", "a", 3)
+    await harness.advance(31)
+    assert list((await one.turn(probes=[("r", "a")])).probes) == [True]
+    await one.fails("r", "b", 3, "proxy")
+    assert list((await one.works("r", "a", OF_SITE)).back) == [("r", "a")]
+    assert one.is_out("r", "")
     # As a whole: a site that refuses it was reached.
     await one.fails("q", "a", 3, "proxy")
     await harness.advance(31)
@@ -172,6 +138,7 @@ async def test_a_site_that_is_down_punishes_nobody(harness: Harness) -> None:
     assert 59 < one.known["", "a"].wait <= 60
     await two.turn()
     assert not two.is_out("p", "a")
+    assert two.known["p", "a"].times == 0, "it never was"
     assert two.known["", "a"].wait > 0
     for proxy in "pqrst":
         answer = await two.fails(proxy, "a", 5)
@@ -189,6 +156,30 @@ async def test_a_site_that_is_down_punishes_nobody(harness: Harness) -> None:
     await one.fails("y", "c")
     assert one.known["", "c"].wait > 0
     assert one.is_out("x", "c")
+
+
+async def test_a_probe_at_a_site_that_is_down_waits(harness: Harness) -> None:
+    """It said nothing of the proxy, and the next one would say no more."""
+    one = worker(harness)
+    await one.fails("p", "b", 3, "proxy")
+    for i in range(9):
+        await one.fails(f"p{i}", "a")
+    await harness.advance(31)
+    assert list((await one.turn(probes=[("p", "")])).probes) == [True]
+    await one.fails("p", "a", 1, probe=OF_PROXY)
+    assert 29 < one.known["p", ""].wait <= 30
+    assert one.known["p", ""].times == 1
+
+
+async def test_what_succeeded_before_proves_nothing(harness: Harness) -> None:
+    """A worker tells of its successes later than of its failures."""
+    one, two = worker(harness), worker(harness, "w2", second=True)
+    for proxy in "pqr":
+        await one.fails(proxy, "a")
+    await harness.advance(1)
+    for proxy in "pqr":
+        await two.turn(ProxyReport(proxy, "b", good=1, age=10.0))
+    assert list((await one.fails("p", "a")).down) == []
 
 
 async def test_without_proof_it_takes_more_proxies(harness: Harness) -> None:
@@ -218,91 +209,6 @@ async def test_a_success_ends_a_sites_outage(harness: Harness) -> None:
     assert list((await one.fails("p1", "e")).down) == ["e"]  # still nothing succeeded
 
 
-async def permits(of: Worker, *wishes: tuple[str, int, int], **more: Any) -> list[int]:
-    answer = await of.turn(permits=[PermitWish(*wish) for wish in wishes], **more)
-    return [answer.granted[proxy] for proxy, _, _ in wishes]
-
-
-async def test_a_cap_holds_over_all_workers(harness: Harness) -> None:
-    one, two, three = (worker(harness, f"w{i}", second=bool(i % 2)) for i in range(3))
-    assert await permits(one, ("p", 3, 4), ("q", 1, 1)) == [3, 1]
-    assert await permits(two, ("p", 3, 4), ("q", 1, 1)) == [1, 0]
-    assert await permits(three, ("p", 1, 4)) == [0]
-    assert await permits(one, ("p", 1, 4)) == [1]  # gives back two, and q
-    assert await permits(three, ("p", 5, 4), ("q", 2, 1)) == [2, 1]
-    use = await one.proxies.use()
-    assert use.permits == {"p": {"w0": 1, "w1": 1, "w2": 2}, "q": {"w2": 1}}
-    assert await permits(three, ("p", 5, 1)) == [0]  # the cap is less now
-
-
-async def test_permits_are_told_as_a_whole(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    for _ in range(3):
-        assert await permits(one, ("p", 2, 3)) == [2]
-    assert await permits(two, ("p", 3, 3)) == [1]
-
-
-async def test_a_dead_workers_permits_are_free(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    assert await permits(one, ("p", 3, 3), lease=10.0) == [3]
-    await harness.advance(9)
-    assert await permits(two, ("p", 3, 3)) == [0]
-    await harness.advance(2)
-    assert await permits(two, ("p", 3, 3)) == [3]
-    assert (await two.proxies.use()).permits == {"p": {"w2": 3}}
-    assert await permits(one, ("p", 3, 3)) == [0]  # it was only asleep
-
-
-async def test_an_overtaken_turn_changes_nothing(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    await permits(one, ("p", 1, 3))
-    await permits(one, ("p", 2, 3))
-    late = ProxyTurn("w1", 1, 30.0, [ProxyReport("p", "a", bad=9, kind="proxy")], [PermitWish("p", 3, 3)])
-    assert (await one.proxies.turn(late)).stale
-    assert await permits(two, ("p", 3, 3)) == [1]
-    assert not two.is_out("p", "")
-
-
-async def test_everybody_hears_of_a_shortage(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    assert not (await one.turn(permits=[PermitWish("p", 2, 2)])).is_short
-    assert (await two.turn(permits=[PermitWish("p", 1, 2)])).is_short
-    assert (await one.turn(permits=[PermitWish("p", 2, 2)])).is_short
-    await harness.advance(SHORT + 1)
-    assert not (await one.turn(permits=[PermitWish("p", 2, 2)])).is_short
-    assert not (await one.turn(permits=[PermitWish("q", 5, 2)])).is_short  # more than its cap: nobody is short
-
-
-async def bound(of: Worker, key: str, proxy: str, instead: str = "") -> str:
-    return (await of.turn(bindings=[Binding(key, proxy, instead)])).bound[key]
-
-
-async def test_a_sticky_key_has_one_proxy(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    assert await bound(one, "k", "p") == "p"
-    assert await bound(two, "k", "q") == "p"
-    assert await bound(two, "other", "q") == "q"
-
-
-async def test_a_lost_proxy_is_replaced_once(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    await bound(one, "k", "p")
-    assert await bound(one, "k", "q", "p") == "q"
-    assert await bound(two, "k", "r", "p") == "q"
-    assert await bound(one, "k", "q", "p") == "q"
-
-
-async def test_unused_bindings_end(harness: Harness) -> None:
-    one = worker(harness)
-    await bound(one, "k", "p")
-    await harness.advance(RULES.sticky - 10)
-    assert await bound(one, "k", "q") == "p"
-    await harness.advance(RULES.sticky - 10)
-    assert await bound(one, "k", "q") == "p"
-    await harness.advance(RULES.sticky + 1)
-    assert await bound(one, "k", "q") == "q"
-
-
 async def test_changes_are_told_once(harness: Harness) -> None:
     one, two = worker(harness), worker(harness, "w2", second=True)
     await one.works("p", "a")
@@ -311,15 +217,6 @@ async def test_changes_are_told_once(harness: Harness) -> None:
     assert list((await two.turn()).records) == []
     await one.works("q", "a")
     assert {one.proxy for one in (await two.turn()).records} == {"q"}
-
-
-async def test_who_leaves_holds_nothing(harness: Harness) -> None:
-    one, two = worker(harness), worker(harness, "w2", second=True)
-    await permits(one, ("p", 2, 2))
-    await one.proxies.leave("w1")
-    await one.proxies.leave("w1")
-    assert await permits(two, ("p", 2, 2)) == [2]
-    assert (await two.proxies.use()).permits == {"p": {"w2": 2}}
 
 
 async def test_records_are_read_in_pages(harness: Harness) -> None:
@@ -339,14 +236,6 @@ async def test_records_are_read_in_pages(harness: Harness) -> None:
     assert (await late.turn()).more
     assert not (await late.turn()).more
     assert set(late.known) == seen
-
-
-async def test_permits_are_listed(harness: Harness) -> None:
-    one = worker(harness)
-    await permits(one, ("p", 2, 2), lease=10.0)
-    assert (await one.proxies.use()).permits == {"p": {"w1": 2}}
-    await harness.advance(11)
-    assert (await one.proxies.use()).permits == {}
 
 
 async def test_a_person_takes_a_proxy_out(harness: Harness) -> None:

@@ -11,12 +11,14 @@ from mocra_scrapy.models import Finish
 from .harness import Harness, bodies, entries
 
 
-async def woken(sleeper: QueueSession, provoke: Callable[[], Awaitable[object]]) -> bool:
-    """Whether *sleeper* is woken by *provoke*, tried until it is: the first wake-up may be lost."""
+async def woken(sleeper: QueueSession, provoke: Callable[[], Awaitable[object]], patience: float = 0.25) -> bool:
+    """Whether *sleeper* is woken by *provoke*, tried until it is: the first wake-up may be lost. *patience*: seconds
+    that a wait takes, more than *provoke* does.
+    """
     for _ in range(40):
         while leases := await sleeper.lease(10):
             await sleeper.ack(leases)
-        waiting = asyncio.ensure_future(sleeper.queue.wait(sleeper.worker, 0.25))
+        waiting = asyncio.ensure_future(sleeper.queue.wait(sleeper.worker, patience))
         await asyncio.sleep(0)
         await provoke()
         if await waiting:
@@ -67,7 +69,7 @@ async def test_a_leaving_worker_wakes_a_waiting_one(harness: Harness) -> None:
     assert len(await harness.lease_all(a)) == 1
     assert await harness.lease_all(b) == []
     assert await sleeps(b)
-    assert await woken(b, lambda: a.queue.close_worker("a"))
+    assert await woken(b, lambda: a.queue.close_worker("a"), 60.0)
     assert bodies(await harness.lease_all(b)) == ["x"]
 
 

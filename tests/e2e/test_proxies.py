@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 import shutil
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from mocra_scrapy.proxies.proxy import parse_proxy
 from tests.e2e.workers import Workers
 from tests.mocksite import MockSite
 from tests.services import policy
+from tests.services.faultproxy import FaultProxy
 from tests.services.processes import eventually, free_port
 from tests.services.proxy_farm import ProxyFarm
-from tests.services.real_proxies import HOW, RealProxies, missing
+from tests.services.real_proxies import HOW, USER, RealProxies, missing
 from tests.services.redis_server import RedisServer
+from tests.services.tls_pages import TlsPages
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
@@ -135,4 +139,66 @@ def test_planted_passwords_are_nowhere(workers_on: Any, own_redis: RedisServer, 
         assert names[8].encode() in everything
         for password in PASSWORDS:
             assert password.encode() not in everything, password
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+HTTPX = "scrapy.core.downloader.handlers._httpx.HttpxDownloadHandler"
+
+
+def knows_socks() -> bool:
+    """Whether there is a download handler that does; Scrapy has one from 2.16 on."""
+    return all(find_spec(name) for name in ("scrapy.core.downloader.handlers._httpx", "httpx", "socksio"))
+
+
+def test_https_and_socks_through_real_proxies(workers_on: Any, site: MockSite, tmp_path: Path) -> None:
+    """Pages of http and https: through squid and tinyproxy with the usual handler, https in a tunnel of CONNECT; through
+    these, microsocks and dante with one that knows SOCKS. In front of each proxy stands one that counts.
+    """
+    policy.need("proxies", not missing(), HOW)
+    ways = {"usual": ["squid", "tinyproxy"]}
+    if knows_socks():
+        ways["socks"] = ["squid", "tinyproxy", "microsocks", "dante"]
+    folder = tmp_path / "proxies"
+    with ExitStack() as stack:
+        tls = stack.enter_context(TlsPages(tmp_path / "tls"))
+        real = stack.enter_context(RealProxies(folder, PASSWORDS[0]))
+        crawls: dict[str, tuple[Workers, dict[str, FaultProxy]]] = {}
+        for way, names in ways.items():
+            counted = {name: stack.enter_context(FaultProxy(real.ports[name])) for name in names}
+            proxies = [
+                {"url": real.urls[name].replace(str(real.ports[name]), str(counted[name].port)), "tags": [name]}
+                for name in names
+            ]
+            # Of nobody: squid gives one answer to requests of one user that come together.
+            wrong = str(proxies[-2]["url"]).replace(f"{USER}:{PASSWORDS[0]}", f"nobody:{PASSWORDS[1]}")
+            settings = {
+                "MOCRA_PROXIES": json.dumps([*proxies, {"url": wrong, "tags": ["wrong"]}]),
+                "MOCRA_PROXY_TRIES": 0,
+                "MOCRA_PROXY_COOL_DOWN": 0.5,  # a second page may have to wait for a probe
+                "MOCRA_PROXY_COOL_DOWN_MAX": 1,
+                "RETRY_ENABLED": False,
+                "LOG_LEVEL": "DEBUG",
+                "FEEDS": json.dumps({f"{tmp_path}/{way}.jsonl": {"format": "jsonlines"}}),
+            }
+            if way == "socks":
+                settings["DOWNLOAD_HANDLERS"] = json.dumps({"http": HTTPX, "https": HTTPX})
+            workers: Workers = workers_on("memory://")
+            sites = f"{site.url},{tls.url}"
+            workers.start("through", tags=",".join([*names, "wrong"]), sites=sites, **settings)
+            crawls[way] = workers, counted
+        for way, (workers, counted) in crawls.items():
+            assert workers.wait() == [0]
+            items = [json.loads(line) for line in (tmp_path / f"{way}.jsonl").read_text().splitlines()]
+            pages = {item["page"] for item in items if "page" in item}
+            assert pages == {f"{url}/ok/{name}" for url in (site.url, tls.url) for name in counted}, workers.log()
+            assert {item["failed"] for item in items if "failed" in item} <= {
+                f"{site.url}/ok/wrong",
+                f"{tls.url}/ok/wrong",
+            }
+            assert workers.stats()["mocra/proxy/refused"] >= 1
+            assert all(proxy.connections >= 2 for proxy in counted.values())
+            everything = workers.log() + json.dumps(items) + json.dumps(workers.events())
+            assert not [word for word in PASSWORDS[:2] if word in everything]
+        assert "proxy-authorization" not in tls.headers
+        assert len(tls.paths) == sum(len(counted) for _, counted in crawls.values())
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,100 +2,29 @@
 
 from __future__ import annotations
 
-import secrets
-import threading
+import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from mocra_scrapy.backends.redis.shards import quote_name
 from tests.e2e.workers import Workers
+from tests.mocksite.members import PASSWORD, Members
 from tests.services.processes import eventually
+from tests.services.proxy_farm import ProxyFarm
 from tests.services.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
-PASSWORD = "s3cret-password-of-the-account"
+PROXY_PASSWORDS = [f"s3cret-proxy-{n}" for n in range(4)]
 PAGES = 5
-
-
-class Members:
-    """Its cookie changes with each answer, and each value is good once.
-
-    Attributes:
-        planted: all that only a session may know.
-        mixed: requests with one visitor's cookie and another one's token.
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.cookies = threading.Lock(), {}  # type: Any, dict[str, str]
-        self.planted, self.logins, self.refused, self.mixed = [PASSWORD], 0, 0, 0
-        self.pages: list[str] = []
-        members = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                members.answer(self, form)
-
-            def do_GET(self) -> None:
-                members.answer(self, "")
-
-            def log_message(self, *args: Any) -> None:
-                """Nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *args: None  # type: ignore[method-assign]  # a killed worker's connection
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, asked: BaseHTTPRequestHandler, form: str) -> None:
-        with self.lock:
-            status, body, cookie = self.judged(asked, form)
-        asked.send_response(status)
-        if cookie:
-            asked.send_header("Set-Cookie", f"sid={cookie}; Path=/")
-        asked.send_header("Content-Length", str(len(body)))
-        asked.end_headers()
-        asked.wfile.write(body.encode())
-
-    def judged(self, asked: BaseHTTPRequestHandler, form: str) -> tuple[int, str, str]:
-        if asked.path == "/login":
-            if form != f"password={PASSWORD}":
-                return 401, "", ""
-            self.logins += 1
-            token = f"s3cret-token-{secrets.token_hex(4)}-{self.logins}"
-            return 200, self.plant(token), self.new_cookie(token)
-        token = str(asked.headers.get("X-Token"))
-        sent = (asked.headers.get("Cookie") or "").removeprefix("sid=")
-        if self.cookies.get(token) != sent:
-            self.mixed += sent in self.cookies.values()
-            self.refused += 1
-            return 403, "", ""
-        self.pages.append(asked.path)
-        status = 500 if "/failing/" in asked.path else 200
-        return status, token.rpartition("-")[2], self.new_cookie(token)
-
-    def plant(self, text: str) -> str:
-        self.planted.append(text)
-        return text
-
-    def new_cookie(self, token: str) -> str:
-        self.cookies[token] = self.plant(f"s3cret-cookie-{secrets.token_hex(8)}")
-        return self.cookies[token]
 
 
 @pytest.fixture
 def members() -> Iterator[Members]:
-    site = Members()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
+    with Members() as site:
+        yield site
 
 
 def contents(client: Any) -> dict[bytes, bytes]:
@@ -112,36 +41,51 @@ def contents(client: Any) -> dict[bytes, bytes]:
 
 
 def test_planted_secrets_are_nowhere_else(members: Members, workers: Workers, redis_single: RedisServer) -> None:
-    """Two workers, two sessions of one request at a time, a kill in the middle: no session is mixed, each page is
-    fetched; and the cookies, tokens and the password are in the sessions' values and nowhere else.
+    """Two workers, two sessions of one request at a time, each bound to one of four proxies, a kill in the middle: no
+    session is mixed, none changes its proxy, each page is fetched; and the cookies, tokens and passwords are in the
+    sessions' values and nowhere else.
     """
-    settings = {
-        "MOCRA_SESSIONS": ('{"127.0.0.1": {"policy": "crawling.visiting.Visitors", "size": 2, "concurrency": 1}}'),
+    settings: dict[str, Any] = {
+        "MOCRA_SESSIONS": json.dumps(
+            {"127.0.0.1": {"policy": "crawling.visiting.Visitors", "size": 2, "concurrency": 1, "proxy": True}}
+        ),
+        "MOCRA_PROXY_POOL": "visitors",
         "MOCRA_COMPRESSION": "off",
         "MOCRA_EVENTS": '{"redis": {}, "log": {}}',
         "MOCRA_EVENTS_SAMPLE": 1.0,
         "MOCRA_RETRY_BASE": 0.01,
         "MOCRA_CRAWL": "visitors",
+        "LOG_LEVEL": "DEBUG",
+        "FEEDS": json.dumps({f"{workers.folder}/%(mocra_worker)s.jsonl": {"format": "jsonlines"}}),
     }
     environment = {"VISITOR_PASSWORD": PASSWORD}
+    with ProxyFarm(4, PROXY_PASSWORDS) as farm:
+        settings["MOCRA_PROXIES"] = json.dumps([proxy.url for proxy in farm.proxies])
 
-    def start() -> Any:
-        return workers.start("visitors", environment, site=members.url, pages=PAGES, **settings)
+        def start() -> Any:
+            return workers.start("visitors", environment, site=members.url, pages=PAGES, **settings)
 
-    first, _ = start(), start()
-    eventually(lambda: len(members.pages) >= 8, 180, "eight pages")
-    first.kill()
-    start()
-    workers.wait(240)
+        first, _ = start(), start()
+        eventually(lambda: len(members.pages) >= 8, 180, "eight pages")
+        first.kill()
+        start()
+        workers.wait(240)
     fetched = {page for page in members.pages if "/broken/" not in page and "/failing/" not in page}
     assert fetched == {f"/page/{chain}/{at}" for chain in range(4) for at in range(PAGES)}
     assert members.mixed == 0
     assert 2 <= members.logins <= 2 + 2, "one more for each session that the killed worker was using"
+    ports = {str(proxy.port) for proxy in farm.proxies}
+    assert all(len(through) == 1 and through <= ports for through in members.through.values()), members.through
+    planted = [*members.planted, *PROXY_PASSWORDS]
+    assert len(planted) >= 30
     with redis_single.client() as client:
         held = contents(client)
-    found = {name for name, text in held.items() if any(secret.encode() in text for secret in members.planted)}
+    found = {name for name, text in held.items() if any(secret.encode() in text for secret in planted)}
     assert found == {f"mocra:{{+shared:{quote_name('sessions:visitors')}}}:values".encode()}
+    assert not any(secret.encode() in text for text in held.values() for secret in [PASSWORD, *PROXY_PASSWORDS])
     assert sum(name.endswith(b":dead") for name in held) >= 1, "there are letters"
-    written = [path.read_text(errors="replace") for path in workers.folder.iterdir() if path.is_file()]
-    assert not [secret for secret in members.planted for text in written if secret in text]
-    assert any("page/broken" in text for text in written)
+    written = {path: path.read_text(errors="replace") for path in workers.folder.iterdir() if path.is_file()}
+    assert not [(path, secret) for secret in planted for path, text in written.items() if secret in text]
+    assert any("page/broken" in text for text in written.values())
+    exported = "".join(text for path, text in written.items() if path.suffix == ".jsonl")
+    assert "User-Agent" in exported, "there are exports, and they have headers in them"

@@ -63,6 +63,7 @@ group.consumer.min.heartbeat.interval.ms=200
 group.consumer.heartbeat.interval.ms=500
 log.cleaner.backoff.ms=500
 log.retention.check.interval.ms=1000
+log.message.timestamp.after.max.ms=9223372036854775807
 log.cleaner.dedupe.buffer.size=8388608
 broker.heartbeat.interval.ms=500
 """

@@ -42,6 +42,7 @@ group.consumer.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=8388608
+log.message.timestamp.after.max.ms=9223372036854775807
 """
 
 

@@ -46,15 +46,20 @@ class FarmProxy:
         )
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
 
     async def stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._farm.connections.add(writer)  # before anything is awaited: what is closed early has it, too
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._farm.serving.add(task)
+        task.add_done_callback(self._farm.serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._farm.connections.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -64,7 +69,7 @@ class FarmProxy:
         self.most = max(self.most, self.now)
         try:
             await self._answer(head, reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
             self.now -= 1
@@ -117,7 +122,9 @@ class FarmProxy:
                 return
             path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
             kept = [line for line in lines[1:] if line and not line.lower().startswith(("proxy-", "connection:"))]
-            out.write("\r\n".join([f"{method} {path} HTTP/1.1", *kept, "Connection: close", "", ""]).encode("latin-1"))
+            kept += [f"X-Through: {self.port}", "Connection: close"]
+            out.write("\r\n".join([f"{method} {path} HTTP/1.1", *kept, "", ""]).encode("latin-1"))
+            out.write(await reader.readexactly(_length_of(lines)))
             answer = await _answer_of(theirs)
             if self.fault == "cut":
                 cut = answer.find(b"\r\n\r\n") + 4
@@ -132,6 +139,11 @@ async def _answer_of(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), None)
     return head + (await reader.read(-1) if length is None else await reader.readexactly(length))
+
+
+def _length_of(lines: list[str]) -> int:
+    """Bytes of the body behind the header lines."""
+    return next((int(line[15:]) for line in lines if line.lower().startswith("content-length:")), 0)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,6 +166,7 @@ class ProxyFarm:
         self.proxies = [FarmProxy(self, free_port(), given[i] if i < len(given) else "") for i in range(number)]
         self.requests: Counter[tuple[str, str]] = Counter()
         self.connections: set[asyncio.StreamWriter] = set()
+        self.serving: set[asyncio.Future[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy farm")
 

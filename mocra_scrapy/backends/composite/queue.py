@@ -18,7 +18,7 @@ from mocra_scrapy.backends.composite.beginnings import begin
 from mocra_scrapy.backends.composite.feeder import Feeder
 from mocra_scrapy.backends.composite.storing import STEPS, Call, Storing, joined, rest_of
 from mocra_scrapy.backends.composite.window import Window
-from mocra_scrapy.backends.kafka.log_names import Log
+from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_writer import LogWriter
 from mocra_scrapy.backends.kafka.offset_lookup import OffsetLookup
 from mocra_scrapy.exceptions import BackendUnavailable
@@ -73,6 +73,7 @@ class KafkaRequestQueue(Window):
         patience: Callable[[], float] = lambda: PATIENCE,
     ) -> None:
         self.window, self.options = window, window.options
+        window.empty_log = self._empty_log
         self._log, self._clock, self._patience = log, clock, patience
         self._backlog = Backlog()
         self._lookup = OffsetLookup(log)
@@ -125,9 +126,15 @@ class KafkaRequestQueue(Window):
             self._backlog.clear()
             known = await self._patiently(lambda: begin(self.window, self._lookup, self._log.names.crawl))
             self._backlog.fed(known.positions)
+            # Others read most of it: nobody tells this process how much there is.
+            self._ends_are(await self._patiently(self._lookup.ends))
             self._began = state.run, state.born
             if self._feeder is not None:
                 self._feeder.begin_anew()
+
+    def _ends_are(self, ends: Mapping[LogPartition, int]) -> None:
+        for partition, end in ends.items():
+            self._backlog.written(partition, end)
 
     async def close_worker(self, worker: str) -> int:
         self._calls.pop(worker, None)
@@ -177,7 +184,7 @@ class KafkaRequestQueue(Window):
         )
         self._storing.settled(known, log)
         self._heard(answer.size)
-        if not answer.size.unfinished and self._backlog.size:
+        if not answer.size.pending and self._backlog.size:
             await self._look_again()
         if self._joined and (answer.state.run, answer.state.born) != self._began and answer.state.run:
             await self._begin(answer.state)  # somebody began another run
@@ -187,13 +194,12 @@ class KafkaRequestQueue(Window):
 
     def _heard(self, size: QueueSize) -> None:
         """How full the window is."""
-        most = self._log.options.window
-        self._storing.room = most - size.pending
+        self._storing.window_is(size, self._log.options.window)
         if self._feeder is not None:
             self._feeder.window_is(size)
 
     async def _look_again(self) -> None:
-        """The window is empty, and the log is not, as it seems: others may have fed what they read."""
+        """Nothing waits in the window, and something in the log, as it seems: others may have fed what they read."""
         if time.monotonic() - self._looked > LOOK:
             self._looked = time.monotonic()
             self._backlog.fed((await self.window.log_state()).positions)
@@ -216,22 +222,17 @@ class KafkaRequestQueue(Window):
         ends = await self._lookup.ends()
         self._backlog.fed(known.positions)
         if unread(ends, known.positions) and not (await self.window.state()).finished:
-            for partition, end in ends.items():
-                self._backlog.written(partition, end)
+            self._ends_are(ends)
             if self._feeder is not None:
                 self._feeder.kick()
             return Finish.BUSY
         return await self.window.finish_logged(worker, known.moves)
 
     async def reset(self, by: str, force: bool = False) -> Sequence[WorkerInfo]:
-        alive = await self.window.reset(by, force)
-        if not alive:
-            await self._empty_log()
-        return alive
+        return await self.window.reset(by, force)
 
     async def clear(self) -> None:
         await self.window.clear()
-        await self._empty_log()
 
     async def _empty_log(self) -> None:
         """So that the next run finds nothing.
@@ -245,7 +246,7 @@ class KafkaRequestQueue(Window):
         if failed:
             partition, reason = next(iter(failed.items()))
             raise BackendUnavailable(
-                f"Crawl {self._log.names.crawl!r} is deleted, but not {counted(len(failed), 'partition')} of its log"
+                f"Crawl {self._log.names.crawl!r} is deleted but for {counted(len(failed), 'partition')} of its log"
                 f" ({partition}: {reason}). Repeat it, or the next run finds what is there"
             )
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.kafka.log_names import DELAYS
 from mocra_scrapy.backends.kafka.log_values import Outgoing, Refused, Written
-from mocra_scrapy.models import UNBOUNDED, Bounds, Entry, Exchange, Lease, LogAnswer, LogTurn
+from mocra_scrapy.models import UNBOUNDED, Bounds, Entry, Exchange, Lease, LogAnswer, LogTurn, QueueSize
 from mocra_scrapy.models.wording import counted
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 HOLD = LogTurn(hold=True)
 #: While the log is written to, the worker's lease is renewed so often in each of its lengths.
 RENEWALS = 3
+#: Of the window the part that may be requests that are delayed by a minute and more: those beyond are in the log only
+#: until they are due.
+LATE = 10
 #: Numbers of the window's calls that a worker's call has.
 STEPS = 2
 
@@ -67,13 +70,14 @@ class Storing:
         backlog: is told what was written.
 
     Attributes:
-        room: how many more requests the window may get at once, without being fed.
+        room: how many more requests the window may get at once, without being fed; *late*: of those that
+            are delayed by a minute and more.
     """
 
     def __init__(self, window: ILoggedQueue, writer: LogWriter, backlog: Backlog, crawl: str, room: int) -> None:
         self._window, self._writer, self._backlog, self._crawl = window, writer, backlog, crawl
         self._refused = 0
-        self.room = room
+        self.room, self.late = room, room // LATE
 
     async def store(self, worker: str, call: Call, push: Sequence[Entry], bounds: Bounds) -> None:
         """Steps 1 and 2 of *call*.
@@ -149,12 +153,20 @@ class Storing:
         ]
 
     def _place(self, written: Written) -> tuple[str, int] | None:
-        """Where the window may line it up at once; ``None``: it has no room, or it is too early."""
+        """Where the window may line it up at once; ``None``: it has no room."""
         self._backlog.written(written.partition, written.offset + 1)
-        if self.room <= 0 or written.partition.tier in DELAYS:
+        is_late = written.partition.tier in DELAYS
+        if (self.late if is_late else self.room) <= 0:
             return None
-        self.room -= 1
+        if is_late:
+            self.late -= 1
+        else:
+            self.room -= 1
         return str(written.partition), written.offset
+
+    def window_is(self, size: QueueSize, most: int) -> None:
+        """So much is in the window, which may have *most*."""
+        self.room, self.late = most - size.pending, most // LATE - size.delayed
 
     def _tell_refused(self, entry: Entry, reason: str) -> None:
         self._refused += 1

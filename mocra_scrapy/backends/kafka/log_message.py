@@ -70,7 +70,12 @@ def message_of(outgoing: Outgoing, now: float) -> dict[str, Any]:
     if outgoing.transit is not None:
         pusher, token = outgoing.transit
         headers.append(("transit", f"{token} {pusher}".encode("utf-8", "surrogatepass")))
-    return {"value": entry.body, "key": entry.slot.encode("utf-8", "surrogatepass"), "headers": headers}
+    return {
+        "value": entry.body,
+        "key": entry.slot.encode("utf-8", "surrogatepass"),
+        "headers": headers,
+        "timestamp": int(now * 1000),  # tiers of delay go by it
+    }
 
 
 def read_message(place: LogPartition, raw: Raw, now: float) -> LogRecord | Unreadable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from mocra_scrapy.backends.embedded import feeding, runs
 from mocra_scrapy.backends.embedded.exchange import exchange
@@ -32,6 +32,7 @@ class MemoryLog:
     """The verbs of :class:`~mocra_scrapy.interfaces.ILoggedQueue` that no other queue has."""
 
     options: QueueOptions
+    empty_log: Callable[[], Awaitable[None]] | None = None
     _crawl: MemoryCrawl
     _clock: Callable[[], float]
     _wall: Callable[[], float]

@@ -194,11 +194,13 @@ class MemoryRequestQueue(MemoryDeadLetters, MemoryDictionaries, MemoryLog):
         now = self._clock()
         alive = [] if force else self._crawl.living(now, by)
         if not alive:
-            self._crawl.clear()
+            await self.clear()
         return [WorkerInfo(worker.name, worker.expires - now, worker.holds) for worker in alive]
 
     async def clear(self) -> None:
         self._crawl.clear()
+        if self.empty_log is not None:
+            await self.empty_log()
 
     async def close(self) -> None:
         """Nothing listens between two calls of :meth:`wait`."""

@@ -10,6 +10,9 @@ from mocra_scrapy.backends.redis.log_wire import log_of
 from mocra_scrapy.backends.redis.shards import Shards
 from mocra_scrapy.models import Entry, Exchange, Lease, LogAnswer, LogTurn
 
+#: In place of a lease of another shard's.
+FOREIGN = Lease("", b"", "")
+
 
 @dataclass(slots=True)
 class Part:
@@ -54,17 +57,20 @@ def divide(shards: Shards, turn: ShardTurn) -> dict[int, Part]:
     }
     parts[0].turn.positions = turn.positions
     if turn.log is not None:
-        _divide_log(parts, turn.log)
+        _divide_log(parts, turn.log, shards.count)
     return parts
 
 
-def _divide_log(parts: dict[int, Part], log: LogTurn) -> None:
-    for shard in {lease.shard for lease in (*log.moved, *log.keep)}:
+def _divide_log(parts: dict[int, Part], log: LogTurn, count: int) -> None:
+    placed = any(at is not None for at in log.at)
+    for shard in range(count) if placed else {lease.shard for lease in (*log.moved, *log.keep)}:
         parts.setdefault(shard, Part(ShardTurn()))
     for shard, part in parts.items():
-        part.moved_at = [i for i, lease in enumerate(log.moved) if lease.shard == shard]
+        # Each shard hears of all places, so that its position moves on over what is another one's.
+        part.moved_at = [i for i, lease in enumerate(log.moved) if placed or lease.shard == shard]
         part.keep_at = [i for i, lease in enumerate(log.keep) if lease.shard == shard]
-        moved, keep = [log.moved[i] for i in part.moved_at], [log.keep[i] for i in part.keep_at]
+        leases, keep = [log.moved[i] for i in part.moved_at], [log.keep[i] for i in part.keep_at]
+        moved = [lease if lease.shard == shard else FOREIGN for lease in leases]
         at = [log.at[i] for i in part.moved_at] if log.at else ()
         part.turn.log = LogTurn(log.hold, moved, keep, at)
 
@@ -78,7 +84,8 @@ def gather_log(parts: Mapping[int, Part], answers: Mapping[int, Exchange], turn:
         for place, lease in zip(part.push_at, told.transit, strict=True):
             transit[place] = lease
         for place, flag, is_taken in zip(part.moved_at, told.moved, told.taken, strict=True):
-            moved[place], taken[place] = flag, is_taken
+            if log.moved[place].shard == shard:
+                moved[place], taken[place] = flag, is_taken
         for place, flag in zip(part.keep_at, told.kept, strict=True):
             kept[place] = flag
     return LogAnswer(transit, moved, kept, taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mocra_scrapy.backends.redis.connection.scripts import load_script
@@ -25,10 +25,11 @@ class RedisReset:
     """The part of :class:`~mocra_scrapy.backends.redis.queue.RedisRequestQueue` that deletes.
 
     The record goes first, and in its place stands who deletes the crawl and when it last did. Then
-    the keys go, in any order; at the end the mark.
+    the keys go, in any order, then what is in a log; at the end the mark.
     """
 
     crawl: str
+    empty_log: Callable[[], Awaitable[None]] | None = None
     _shards: Shards
     _divided: DividedExchanges
 
@@ -43,6 +44,8 @@ class RedisReset:
             return [WorkerInfo(name.decode(), int(left) / 1000, 0) for name, left in pairs]
         async for _ in self._shards.delete_some():
             await self._step(by)
+        if self.empty_log is not None:
+            await self.empty_log()
         await self._step(by, is_over=True)
         self._shards.forget()
         self._divided.clear()

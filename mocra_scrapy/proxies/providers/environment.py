@@ -25,7 +25,7 @@ class EnvironmentProvider:
             if not url:
                 continue
             try:
-                proxy = parse_proxy(url, self._defaults)
+                proxy = parse_proxy(url if "://" in url else f"http://{url}", self._defaults)
             except BadProxy as error:
                 raise BadProxy(f"{scheme}_proxy: {error}") from None
             found.append(replace(proxy, bypassed=True, scheme_only=scheme))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from mocra_scrapy._tasks import in_a_thread
@@ -49,9 +50,23 @@ class WebList:
         if not isinstance(headers, Mapping):
             raise ConfigurationError(subject, "headers is no dict", 'Write {"Authorization": "Bearer …"}')
         self._headers = {str(name): str(value) for name, value in headers.items()}
+        self._take_user_info()
         self._timeout = setting_number(
             f"{subject}['timeout']", options.options.get("timeout", 30), 0.1, 600, what="a time in seconds"
         )
+
+    def _take_user_info(self) -> None:
+        """A user name and password of the address become a header: urllib would look for a host of that
+        name.
+        """
+        parts = urlsplit(self._url)
+        user_info, at, place = parts.netloc.rpartition("@")
+        if at:
+            self._url = parts._replace(netloc=place).geturl()
+            if not any(name.lower() == "authorization" for name in self._headers):
+                user, _, password = user_info.partition(":")
+                basic = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+                self._headers["Authorization"] = f"Basic {basic}"
 
     async def read(self) -> bytes:
         """What is there now.

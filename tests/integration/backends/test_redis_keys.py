@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 
 from mocra_scrapy.coordination.queue_session import QueueSession
-from mocra_scrapy.models import Burial, Entry, Finish, Lease, LimitChange, QueueOptions, Reservation, RuleSet, SlotLimit
+from mocra_scrapy.models import (
+    Binding,
+    Burial,
+    Entry,
+    Finish,
+    Lease,
+    LimitChange,
+    ProxyRules,
+    ProxyTurn,
+    QueueOptions,
+    Reservation,
+    RuleSet,
+    SlotLimit,
+)
 from tests.integration.backends.redis_crawls import backend, started
 from tests.services.redis_server import RedisServer
 
@@ -141,3 +154,16 @@ async def test_responses_beside_letters_go_by_themselves_and_are_as_many_over_sh
             assert {key.rpartition(b":")[2] for key in keys} == {b"at", b"bodies", b"kinds"}
             assert all(0 < client.pttl(key) <= 1_000_000 for key in keys)
         await queue.close()
+
+
+async def test_sticky_keys_that_ended_are_deleted(redis_url: str, redis_single: RedisServer) -> None:
+    """And not only passed over: there may be one for each session that ever was."""
+    async with backend(redis_url) as on:
+        proxies = on.proxies("pool", ProxyRules(sticky=0.01))
+        with redis_single.client() as client:
+            for number in range(1, 1000):
+                await proxies.turn(ProxyTurn("w", number, 30.0, bindings=[Binding(f"k{number}", "p")]))
+                (key,) = client.scan_iter(match="*:bound")
+                if client.hlen(key) < number:
+                    break
+            assert not client.hexists(key, "k1")

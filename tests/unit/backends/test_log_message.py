@@ -56,6 +56,13 @@ def test_as_what_it_was_in_transit_may_be_said() -> None:
         assert isinstance(read_message(PLACE, raw(damaged), NOW), Unreadable)
 
 
+def test_it_waits_by_the_clock_of_its_writer() -> None:
+    """And not by the time at which a broker has it."""
+    message = message_of(Outgoing(1, Entry(b"x", "s", delay=90.0)), 1234.5)
+    assert message["timestamp"] == 1_234_500
+    assert ready_at(LogPartition("wait-60", 0), message["timestamp"] / 1000) == 1294.5
+
+
 def test_when_it_is_due_may_be_said() -> None:
     out = Outgoing("t", Entry(b"x", "s", priority=1, fingerprint=b"own"), due=NOW + 700, fingerprint=b"\0f")
     assert place_of(out, 1, NOW) == ("wait-600", 0)

@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable
+import secrets
 from typing import Any, cast
 
 import pytest
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response
-from scrapy.utils.test import get_crawler
 
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.codec.proxies import without_credentials
 from mocra_scrapy.downloadermiddlewares import httpproxy
-from mocra_scrapy.downloadermiddlewares.httpproxy import (
-    HttpProxyMiddleware,
-    ProxyBodyMiddleware,
-    ProxyChoiceMiddleware,
-)
 from mocra_scrapy.exceptions import ConfigurationError
-from mocra_scrapy.models.proxies import CREDENTIALS
+from mocra_scrapy.models.sessions import MAKING, Making
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
-from mocra_scrapy.proxies.component import Proxies
-from mocra_scrapy.proxies.putting_off import NoProxy, PuttingOff
-from mocra_scrapy.runtime import Mocra
-from mocra_scrapy.worker.earlier_failures import NO_FAILURES
-
-URLS = [f"http://user:planted{n}@127.0.0.1:{8000 + n}" for n in range(3)]
-
-
-class Delivery:
-    """As much of one as is asked for."""
-
-    failures = NO_FAILURES
-
-
-class Chain:
-    """The three middlewares of one crawler, without the others."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.crawler = get_crawler(
-            settings_dict={"MOCRA_PROXIES": URLS, "MOCRA_BYPASS_MAX_WAIT": 0.01, "MOCRA_PROXY_REFRESH": 0, **settings}
-        )
-        self.crawler.spider = self.crawler.spidercls.from_crawler(self.crawler, name="s")
-        self.mocra = Mocra.from_crawler(self.crawler)
-        self.choice = ProxyChoiceMiddleware(self.crawler)
-        self.outer, self.inner = HttpProxyMiddleware(self.crawler), ProxyBodyMiddleware(self.crawler)
-        self.pool = self.mocra.component(Proxies)
-        self.putting_off = self.mocra.component(PuttingOff)
-
-    async def out(self, request: Request) -> Any:
-        """The way to the site; what comes of it is a request that is to wait, or nothing."""
-        for middleware in (self.outer, self.choice):
-            answer = middleware.process_request(request)
-            if isinstance(answer, Awaitable):
-                answer = await answer
-            if answer is not None:
-                return answer
-        return None
-
-    def back(self, request: Request, response: Response) -> Any:
-        response.request = request
-        answer: Any = self.choice.process_response(request, response)
-        for middleware in (self.outer, self.inner):
-            if isinstance(answer, Request):
-                break
-            answer = middleware.process_response(request, answer)
-        return answer
-
-    def failed(self, request: Request, exception: Exception) -> Any:
-        self.choice.process_exception(request, exception)
-        return self.outer.process_exception(request, exception)
-
-    def stat(self, name: str) -> int:
-        assert self.crawler.stats is not None
-        return cast("int", self.crawler.stats.get_value(f"mocra/proxy/{name}", 0))
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Any]:
-    made: list[Chain] = []
-
-    async def new(**settings: Any) -> Chain:
-        chain = Chain(**settings)
-        made.append(chain)
-        await chain.mocra.backend.open()
-        await chain.pool.open()
-        return chain
-
-    yield new
-    for chain in made:
-        await chain.pool.close()
+from mocra_scrapy.proxies.putting_off import NoProxy
+from mocra_scrapy.signals import worker_died
+from tests.unit.proxies.chain import URLS, Delivery, all_out
 
 
 async def test_a_request_goes_through_a_proxy_and_comes_back_without_its_password(make: Any) -> None:
@@ -126,6 +55,26 @@ async def test_a_proxy_of_the_requests_own_is_left_alone(make: Any) -> None:
         await chain.out(Request("http://a.example/", meta={"mocra_proxy": {"color": "red"}}))
 
 
+async def test_a_proxy_of_its_own_beside_meta_that_was_copied(make: Any) -> None:
+    """As ``Request(url, meta={**response.meta, "proxy": …})`` has it."""
+    chain = await make()
+    first = Request("http://a.example/")
+    await chain.out(first)
+    copied = dict(chain.back(first, HtmlResponse("http://a.example/", body=b"x")).request.meta)
+    for own, goes in (("http://mine:1", "http://mine:1"), ("http://u:p@mine:1", "http://mine:1"), (None, None)):
+        meta = {**copied, "proxy": own}
+        assert without_credentials(meta)["proxy"] == goes
+        assert "_mocra_proxy" not in without_credentials(meta)
+        request = Request("http://a.example/", meta=meta)
+        assert await chain.out(request) is None
+        assert request.meta["proxy"] == goes
+        assert chain.pool.fetches.in_flight == 0
+    request = Request("http://a.example/", meta=copied)
+    assert "proxy" not in without_credentials(request.meta)
+    await chain.out(request)
+    assert chain.pool.fetches.in_flight == 1, "what was only copied is chosen anew"
+
+
 @pytest.mark.parametrize("body", [b"solve this captcha", gzip.compress(b"solve this captcha")], ids=["plain", "gzip"])
 async def test_what_a_proxy_spoilt_goes_through_another_one(make: Any, body: bytes) -> None:
     chain = await make(MOCRA_PROXY_BAN_BODIES=["captcha"], MOCRA_PROXY_TRIES=1)
@@ -146,6 +95,20 @@ async def test_what_a_proxy_spoilt_goes_through_another_one(make: Any, body: byt
     await chain.out(again)
     assert isinstance(chain.back(again, Response("http://a.example/", body=b"captcha")), Response)
     assert (chain.stat("banned"), chain.stat("retried"), chain.stat("given_up")) == (2, 1, 1)
+
+
+async def test_a_refusal_may_change_the_sessions_cookie(make: Any) -> None:
+    """What a site that rotates its cookie with each answer sends to a proxy that it refuses."""
+    chain = await make(MOCRA_SESSIONS=True)
+    sent, request = [], Request("http://a.example/")
+    for status, cookie in ((200, "1"), (403, "2"), (503, "3"), (407, "4"), (200, "5")):
+        assert await chain.out(request) is None
+        sent.append(request.headers.get("Cookie"))
+        response = Response(request.url, status, headers={"Set-Cookie": f"sid={cookie}; Path=/"})
+        answer = chain.back(request, response)
+        request = answer if isinstance(answer, Request) else Request(request.url)
+    assert sent == [None, b"sid=1", b"sid=2", b"sid=3", b"sid=3"], "that of a 407 is not the site's"
+    assert chain.stat("retried") == 3
 
 
 async def test_a_failure_of_the_proxy_says_nothing_of_the_site(make: Any) -> None:
@@ -169,12 +132,6 @@ async def test_a_failure_of_the_proxy_says_nothing_of_the_site(make: Any) -> Non
     assert not is_of_proxy(request)
 
 
-def all_out(chain: Chain) -> None:
-    for member in chain.pool.choices.members.values():
-        member.whole.until = chain.pool.choices.clock() + 20
-        chain.pool.choices.changed(member)
-
-
 async def test_who_waits_goes_back_into_the_queue(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     chain = await make()
     all_out(chain)
@@ -191,13 +148,27 @@ async def test_who_waits_goes_back_into_the_queue(make: Any, monkeypatch: pytest
         await chain.out(Request("http://a.example/robots.txt"))
 
 
+async def test_a_log_in_that_waits_for_a_proxy_says_so(make: Any) -> None:
+    chain = await make()
+    request = Request("http://a.example/login", meta={MAKING: Making()})
+    all_out(chain)
+    with pytest.raises(NoProxy):
+        await chain.out(request)
+    assert request.meta[MAKING].without_proxy
+    for member in chain.pool.choices.members.values():
+        member.whole.until = 0.0
+        chain.pool.choices.changed(member)
+    await chain.putting_off.take(request, chain.pool.fetches.asked(request), None)
+    assert not request.meta[MAKING].without_proxy
+
+
 async def test_the_crawl_may_end_or_go_on_without_a_proxy(make: Any) -> None:
     direct = await make(MOCRA_PROXY_ON_EMPTY="direct")
     all_out(direct)
     request = Request("http://a.example/")
     assert await direct.out(request) is None
     assert "proxy" not in request.meta
-    assert direct.stat("direct") >= 1
+    assert direct.stat("direct") == 1
     close = await make(MOCRA_PROXY_ON_EMPTY="close")
     all_out(close)
     closed: list[str] = []
@@ -218,37 +189,19 @@ async def test_tags_and_countries_are_asked_for(make: Any) -> None:
         assert request.meta["proxy"].endswith(f":{port}"), wish
 
 
-class Session:
-    """As sessions have it."""
-
-    id, pool, sticky, proxy = "7", "site", True, ""
-    retired = ""
-
-    def bind_proxy(self, identity: str) -> None:
-        self.proxy = identity
-
-    def retire(self, why: str) -> None:
-        self.retired = why
-
-
-async def test_a_session_keeps_its_proxy_and_dies_with_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = await make()
-    session = Session()
-    chain.pool.fetches._session_of = lambda _: session
-    seen = set()
-    for _ in range(10):
-        request = Request("http://a.example/")
-        assert await chain.out(request) is None
-        seen.add(request.meta["proxy"])
-        chain.back(request, HtmlResponse("http://a.example/", body=b"x"))
-    assert len(seen) == 1
-    member = chain.pool.choices.members[session.proxy]
-    assert member.proxy.address in seen
-    monkeypatch.setattr(httpproxy, "_delivery_of", lambda _: Delivery())
-    member.whole.until, member.whole.why = chain.pool.choices.clock() + 20, "doubt"
-    chain.pool.choices.changed(member)
-    assert isinstance(await chain.out(Request("http://a.example/")), Request), "it waits for its proxy"
-    assert not session.retired
-    member.whole.why = CREDENTIALS
-    assert isinstance(await chain.out(Request("http://a.example/")), Request)
-    assert session.retired
+async def test_the_permits_of_a_worker_that_is_known_to_be_dead_are_free_at_once(make: Any) -> None:
+    shared = {
+        "MOCRA_BACKEND": f"memory://{secrets.token_hex(4)}",
+        "MOCRA_PROXIES": URLS[:1],
+        "MOCRA_PROXY_CONCURRENCY": 1,
+    }
+    dead, alive = await make(**shared), await make(**shared)
+    assert await dead.out(Request("http://a.example/")) is None
+    with pytest.raises(NoProxy):
+        await alive.out(Request("http://a.example/"))
+    await end_tasks([dead.pool._turns._task])
+    (held,) = (await alive.pool.store.use()).permits.values()
+    assert dict(held) == {dead.mocra.worker: 1}
+    alive.crawler.signals.send_catch_log(worker_died, worker=dead.mocra.worker, held=1)
+    await asyncio.gather(*alive.pool._freeing)
+    assert await alive.out(Request("http://a.example/")) is None

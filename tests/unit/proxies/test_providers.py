@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -62,7 +63,11 @@ def test_texts_are_understood(text: str, address: str, user: str, password: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "http://", f"ftp://u:{QUOTED}@h:1", f"http://u:{SECRET}@h:x", "h:0", "h:99999", f"http://u:{SECRET}@"]
+    "text",
+    [
+        *("", "http://", f"ftp://u:{QUOTED}@h:1", f"http://u:{SECRET}@h:x", "h:0", "h:99999", f"http://u:{SECRET}@"),
+        *("<html>", "word", f"{SECRET}", "<b>h:80", f"http://u:{SECRET}@<h>:80"),
+    ],
 )
 def test_what_is_no_proxy_is_refused_without_its_password(text: str) -> None:
     with pytest.raises(BadProxy) as error:
@@ -104,6 +109,31 @@ async def test_a_list_and_a_file(tmp_path: Path) -> None:
     found = await proxies(["http://3.3.3.3:82", {"file": str(path), "tags": ["file"]}])
     assert {one.address for one in found} == {"http://3.3.3.3:82", "http://1.1.1.1:80", "http://2.2.2.2:81"}
     assert {one.address for one in found if "file" in one.tags} == {"http://1.1.1.1:80", "http://2.2.2.2:81"}
+
+
+@pytest.mark.parametrize("value", [f"htp://u:{QUOTED}@h:1", "file:", [f"{SECRET}@h", {"url": "word"}]])
+async def test_a_list_of_the_settings_without_a_proxy_is_a_mistake(value: Any) -> None:
+    """It is not asked again: it stays as it is."""
+    reader, _ = supply(value)
+    with pytest.raises(ConfigurationError, match="MOCRA_PROXIES: there is no proxy in ") as error:
+        await reader.read()
+    assert "nted" not in str(error.value)
+
+
+async def test_a_page_in_the_place_of_the_list_leaves_the_last_proxies(tmp_path: Path) -> None:
+    path = tmp_path / "proxies.txt"
+    path.write_text("1.1.1.1:80\n")
+    reader, choices = supply(f"file:{path}")
+    assert await reader.read()
+    path.write_text("<!DOCTYPE html>\n<title>Your account</title>\nlog in\nhttp://<b>:80\n")
+    assert not await reader.read(), "it is asked again soon"
+    assert [one.proxy.address for one in choices.members.values()] == ["http://1.1.1.1:80"]
+    path.write_text("<!-- new -->\n2.2.2.2:80\n")
+    assert await reader.read()
+    assert [one.proxy.address for one in choices.members.values()] == ["http://2.2.2.2:80"]
+    path.write_text("# none now\n")
+    assert await reader.read()
+    assert not choices.members
 
 
 async def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +188,9 @@ async def test_a_text_api(lists: Lists) -> None:
     lists.body = b"1.1.1.1:80\r\n2.2.2.2:80:u:p\r\n"
     found = await proxies({"text": lists.url, "headers": {"Authorization": "Token t"}})
     assert [one.address for one in found] == ["http://1.1.1.1:80", "http://2.2.2.2:80"]
-    assert lists.asked == ["Token t"]
+    await proxies({"text": lists.url.replace("//", f"//u:{QUOTED}@")})
+    basic = base64.b64encode(f"u:{SECRET}".encode()).decode()
+    assert lists.asked == ["Token t", f"Basic {basic}"]
 
 
 async def test_a_json_api(lists: Lists) -> None:
@@ -226,7 +258,7 @@ async def test_what_a_provider_gave_stays_while_it_is_away(lists: Lists, caplog:
     assert await reader.read()
     assert member.is_gone
     assert [one.proxy.address for one in choices.members.values()] == ["http://2.2.2.2:80"]
-    assert "its last 1 proxies stay" in caplog.text
+    assert "its last 1 proxy stays" in caplog.text
     assert "nted" not in caplog.text
 
 

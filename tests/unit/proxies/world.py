@@ -12,8 +12,9 @@ from typing import Any
 
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.models import ProxyAnswer, ProxyRules
+from mocra_scrapy.models.proxies import MARK
 from mocra_scrapy.proxies.choices import Choices
-from mocra_scrapy.proxies.fetches import MARK, Asked, Fetches
+from mocra_scrapy.proxies.fetches import Asked, Fetches
 from mocra_scrapy.proxies.members import Member, Wish
 from mocra_scrapy.proxies.proxy import parse_proxy
 from mocra_scrapy.proxies.reports import Reports

@@ -10,9 +10,11 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
 from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
+from scrapy.utils.test import get_crawler
 
 from mocra_scrapy import Addon, Mocra
 from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.sessions.component import Sessions
 from mocra_scrapy.settings.identity import one_off_command, worker_name
 from mocra_scrapy.spidermiddlewares.known import KnownLinksMiddleware
 from mocra_scrapy.spidermiddlewares.traps import TrapMiddleware
@@ -139,3 +141,13 @@ def test_the_addon_puts_the_known_links_nearest_to_the_spider() -> None:
     )
     Addon(crawler()).update_settings(theirs)
     assert [order for one, order in theirs["SPIDER_MIDDLEWARES"].items() if one is not TrapMiddleware] == [None]
+
+
+def test_a_component_that_cant_be_made_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where Scrapy makes what asks for it, as it makes middlewares."""
+    crawler = get_crawler(BookSpider, {"MOCRA_SESSIONS": {"books.example": {"policy": "no.such"}}})
+    with pytest.raises(ConfigurationError):
+        Mocra.from_crawler(crawler).component(Sessions)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert len(told) == 1
+    assert told[0].startswith("MOCRA_SESSIONS['books.example']['policy']: 'no.such' can't be made")

@@ -77,12 +77,17 @@ class Visitor:
         self.gone = False
 
     async def open(self) -> None:
+        if self.mocra.backend.shared:
+            await self.mocra.backend.open(30.0)
         for values in (self.sessions.store._values, self.sessions._pooled):
             far_away(values)
         await self.sessions.open()
 
     async def close(self) -> None:
-        await self.sessions.close()
+        if not self.gone:
+            await self.sessions.close()
+        if self.mocra.backend.shared:
+            await self.mocra.backend.close()
 
     async def kill(self) -> None:
         """It does nothing any more, and says nothing."""
@@ -129,24 +134,29 @@ class Visitor:
 
 
 class Stage:
-    def __init__(self) -> None:
-        self.url = f"memory://{secrets.token_hex(8)}"
+    """Where workers meet: a store of this process, or the server at *url*."""
+
+    def __init__(self, url: str = "") -> None:
+        self.url = url or f"memory://{secrets.token_hex(8)}"
+        self.name = secrets.token_hex(8)
         self.visitors: list[Visitor] = []
 
     async def visitor(self, site: Site, **settings: Any) -> Visitor:
-        one = Visitor(self.url, site, **settings)
+        one = Visitor(self.url, site, MOCRA_CRAWL=self.name, **settings)
         self.visitors.append(one)
         await one.open()
         return one
+
+    async def close(self) -> None:
+        for visitor in self.visitors:
+            await visitor.close()
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
     one = Stage()
     yield one
-    for visitor in one.visitors:
-        if not visitor.gone:
-            await visitor.close()
+    await one.close()
 
 
 async def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:

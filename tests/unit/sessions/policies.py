@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 from scrapy import Request
-from scrapy.exceptions import CloseSpider
+from scrapy.exceptions import CloseSpider, IgnoreRequest
 from scrapy.http import Response
 
 from mocra_scrapy.sessions.policy import SessionPolicy
@@ -55,6 +55,16 @@ class Logs(SessionPolicy):
         return bool(answer.status == 200)
 
 
+class Patient(Logs):
+    """Takes every error for a no."""
+
+    async def init(self, session: Any, fetch: Any) -> bool:
+        try:
+            return await super().init(session, fetch)
+        except IgnoreRequest:
+            return False
+
+
 class Refreshes(Logs):
     refreshed = 0
 
@@ -91,3 +101,8 @@ class Refuses(SessionPolicy):
 
 class Closes(Raises):
     error = CloseSpider("no_account_left")
+
+
+def pool(policy: str, **options: Any) -> dict[str, Any]:
+    known = {"policy": f"tests.unit.sessions.policies.{policy}", "size": 1, **options}
+    return {"MOCRA_SESSIONS": {"shop.example": known}, "RETRY_TIMES": 5}

@@ -21,6 +21,7 @@ from mocra_scrapy.sessions.cookie_merge import (
     merged,
     next_stamp,
     pack,
+    packed,
     tidied,
     unpack,
 )
@@ -76,6 +77,19 @@ def test_what_is_over_goes_and_what_is_too_much() -> None:
     raw = pack(large, 1.0)
     assert len(raw) <= LARGEST
     assert max(int(key[2]) for key in unpack(raw)) == 99, "what was set last stays"
+
+
+def test_what_is_too_large_takes_nothing_else_with_it() -> None:
+    """A log-in is what a session began with, so it is older than what there is too much of."""
+    login = {("d", "/", "sid"): Value((0, "w"), "s"), field("data:token"): Value((1, "w"), "t")}
+    huge = {("d", "/", "huge"): Value((2, "w"), "x" * 2 * LARGEST)}
+    raw, cut = packed({**login, **huge}, 1.0)
+    assert (unpack(raw), cut) == (login, 1)
+    many: dict[Key, Value] = {("d", "/", f"{n}"): Value((9 + n, "w"), "x" * 4000) for n in range(100)}
+    raw, cut = packed({**login, **many}, 1.0)
+    kept = unpack(raw)
+    assert field("data:token") in kept, "what the project keeps is not crowded out by cookies"
+    assert cut == 102 - len(kept)
 
 
 def test_an_answer_is_newer_than_what_its_request_carried() -> None:

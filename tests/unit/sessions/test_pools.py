@@ -5,7 +5,6 @@ among them, made anew for what is here.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from typing import Any
 
@@ -14,18 +13,13 @@ from scrapy import Request
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
-from mocra_scrapy.exceptions import ConfigurationError
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import SharedValue
 from mocra_scrapy.sessions import pool_state
 from mocra_scrapy.sessions.pool import NoSession, SessionGone
 from tests.unit.sessions import policies
 from tests.unit.sessions.conftest import Stage, until
-from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop
-
-
-def pool(policy: str, **options: Any) -> dict[str, Any]:
-    known = {"policy": f"tests.unit.sessions.policies.{policy}", "size": 1, **options}
-    return {"MOCRA_SESSIONS": {"shop.example": known}, "RETRY_TIMES": 5}
+from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop, pool
 
 
 async def test_fifty_log_ins_needed_fifty_made(stage: Stage) -> None:
@@ -250,59 +244,12 @@ async def test_errors_are_made_up_for(stage: Stage, monkeypatch: pytest.MonkeyPa
     assert [await errors(said) for said in ("bad", "bad", "good", "bad", "bad")] == [1, 2, 1.5, 2.5, -1]
 
 
-@pytest.mark.parametrize(
-    ("policy", "stat", "logged"),
-    [("Refuses", "mocra/sessions/init_bad", "said so"), ("Raises", "mocra/sessions/init_failed", "ValueError")],
-)
-async def test_too_many_bad_inits_close_the_crawl(
-    stage: Stage, policy: str, stat: str, logged: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    workers = [await stage.visitor(Shop(), **pool(policy, max_bad_inits=3)) for _ in range(2)]
-    closed: list[str] = []
-    for one in workers:
-        one.mocra.worker_state.close = closed.append  # type: ignore[method-assign]
-        with pytest.raises(IgnoreRequest, match="max_bad_inits"):
-            await one.get(SHOP)
-    assert closed == ["mocra_bad_session_inits"] * 2
-    assert sum(one.stats.get_value(stat, 0) for one in workers) == 3
-    assert sum(one.stats.get_value("mocra/sessions/made", 0) for one in workers) == 0
-    assert logged in caplog.text
-    assert "s3cret" not in "".join(record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG)
-
-
-async def test_a_policy_closes_the_spider(stage: Stage) -> None:
-    one = await stage.visitor(Shop(), **pool("Closes", wait=0.2))
-    closed: list[str] = []
-    one.mocra.worker_state.close = closed.append  # type: ignore[method-assign]
-    with pytest.raises(IgnoreRequest):
-        await one.get(SHOP)
-    assert closed[0] == "no_account_left"
-
-
 async def test_the_wait_is_bounded(stage: Stage) -> None:
     one = await stage.visitor(Shop(), **pool("Logs", wait=0.05))
     one.landed.clear()
     with pytest.raises(IgnoreRequest, match=r"within MOCRA_SESSIONS\['shop.example'\]\['wait'\] = 0.05 s"):
         await one.get(SHOP)
     one.landed.set()
-
-
-async def test_one_at_a_time_over_all_workers(stage: Stage) -> None:
-    """A site that takes each cookie once, and workers that ask all at once."""
-    numbers, valid = iter(range(10**6)), [""]
-
-    def strict(request: Request) -> Response:
-        cookie = (request.headers.get("Cookie") or b"").decode()
-        if valid[0] and cookie != f"sid={valid[0]}":
-            return Response(request.url, status=403)
-        valid[0] = f"{next(numbers)}"
-        return Response(request.url, headers={"Set-Cookie": f"sid={valid[0]}; Path=/"})
-
-    workers = [await stage.visitor(strict, **pool("Says", concurrency=1)) for _ in range(4)]
-    answers = await asyncio.gather(*(workers[n % 4].get(f"{SHOP}/{n}") for n in range(40)))
-    assert {answer.status for answer in answers} == {200}
-    assert valid == ["39"]
-    assert not any(one.assignment._held for one in workers)
 
 
 async def test_what_a_closing_worker_took_comes_back(stage: Stage) -> None:
@@ -329,8 +276,6 @@ async def test_a_pool_that_is_damaged_begins_anew(stage: Stage) -> None:
 
 
 async def test_an_outage_of_the_backend_is_waited_for(stage: Stage) -> None:
-    from mocra_scrapy.exceptions import BackendUnavailable
-
     one = await stage.visitor(Shop(), **pool("Logs"))
     values, left = one.sessions._pooled, [3]
     get = values.get

@@ -15,6 +15,7 @@ from scrapy.utils.test import get_crawler
 
 from mocra_scrapy.codec.requests import RequestCodec
 from mocra_scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.sessions.jar import is_public_suffix, site_of
 from tests.unit.sessions.conftest import ShopSpider, Stage, sent, until
 
@@ -279,6 +280,19 @@ async def test_what_a_session_has_is_known_to_all_workers(stage: Stage) -> None:
     await until(lambda: not other.sessions.store.get("joe@shop.example").unsaved)
     await stage_sent(one, SHOP, mocra_session="joe")
     assert ("token" in session, session.headers) == (False, {})
+
+
+async def test_too_much_is_refused_or_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    one, other = [await stage.visitor(silent) for _ in range(2)]
+    session = one.mocra.session(Request(SHOP, meta={"mocra_session": "joe"}))
+    with pytest.raises(ConfigurationError, match="50,000 can be kept"):
+        session["page"] = "x" * 60_000
+    session["token"] = "t"
+    session.set_cookie("huge", "x" * 300_000, domain="shop.example")
+    await until(lambda: not one.sessions.store.get("joe@shop.example").unsaved)
+    assert await stage_sent(other, SHOP, mocra_session="joe") == await stage_sent(one, SHOP, mocra_session="joe") == {}
+    assert other.mocra.session(Request(SHOP, meta={"mocra_session": "joe"}))["token"] == "t"
+    assert caplog.text.count("1 value found no room") == 1
 
 
 async def test_scrapys_settings_hold(stage: Stage) -> None:

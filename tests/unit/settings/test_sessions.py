@@ -11,7 +11,7 @@ from scrapy.settings import Settings
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy import Addon
-from mocra_scrapy.addon.sessions import OURS, THEIRS
+from mocra_scrapy.addon.sessions import OURS, THEIRS, place_cookies
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.settings.sessions import PoolOptions, read_sessions
 
@@ -99,3 +99,11 @@ def test_it_stands_where_scrapys_does_only_if_it_is_wanted(caplog: pytest.LogCap
     assert ours not in placed(COOKIES_ENABLED=False)
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert ["places Scrapy's" in text for text in warned] == [True, False]
+
+
+def test_a_pool_that_binds_to_proxies_without_any_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    for more, told in (({}, 1), ({"MOCRA_PROXIES": "http://h:1"}, 0)):
+        caplog.clear()
+        settings = Settings({"MOCRA_SESSIONS": {"shop.example": {"proxy": True}}, **more})
+        place_cookies(settings)
+        assert caplog.text.count("MOCRA_SESSIONS['shop.example']['proxy'] has no effect") == told

@@ -87,9 +87,10 @@ local transit = lazy.library(function()
 
     local function settle(asked, done)  -- what the log has now, and what it does not get -> how much may be had now
         local key, moves, ready, flags, taken = workers.key_of(asked.worker), 0, 0, {}, {}
-        for i, token in ipairs(asked.moved or {}) do
-            local due, placed = let_go(key, '~' .. string.sub(token, 2))
-            local is_taken = false
+        for i, token in ipairs(asked.moved or {}) do  -- '': of another shard, its place is passed over
+            local due, placed, is_taken = nil, nil, false
+            if token ~= '' then due, placed = let_go(key, '~' .. string.sub(token, 2))
+            elseif asked.at[i] then is_next(unpack(asked.at[i])) end
             if due then
                 moves = moves + 1
                 is_taken = asked.at and asked.at[i] and is_next(unpack(asked.at[i]))

@@ -10,7 +10,7 @@ class VisitorsSpider(scrapy.Spider):
     handle_httpstatus_list = (403,)
 
     async def start(self):
-        for n in range(4):
+        for n in range(int(getattr(self, "chains", 4))):
             yield scrapy.Request(f"{self.site}/page/{n}/0")
         yield scrapy.Request(f"{self.site}/page/broken/0")
         yield scrapy.Request(f"{self.site}/page/failing/0")
@@ -22,6 +22,7 @@ class VisitorsSpider(scrapy.Spider):
         chain, at = response.url.split("/")[-2:]
         if chain == "broken":
             raise ValueError(f"nothing can be made of {response.request.headers}")
-        yield {"url": response.url, "visitor": session.id}
+        told = {"headers": str(response.request.headers), "meta": str(response.meta)}
+        yield {"url": response.url, "visitor": session.id, **told}
         if int(at) + 1 < int(self.pages):
             yield response.request.replace(url=f"{self.site}/page/{chain}/{int(at) + 1}", meta={})
