@@ -46,10 +46,11 @@ newest: setup ## all tests but those that want the machine to themselves, measur
 	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) -n $(JOBS) -m "not alone"
 
 # Beside one another they leave a machine of two cores idle half of the time; but for the one that starts
-# a crawl every second.
+# a crawl every second. Only their files: to collect all tests would take longer than the half of these.
 GREEDY := tests/e2e/test_cron_leaders.py
+ALONE = $(filter-out $(GREEDY),$(shell grep -rlF --include='test_*.py' 'mark.alone' tests))
 alone: setup ## tests whose figures need the machine to themselves
-	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) -n 2 -m alone --ignore $(GREEDY)
+	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) -n 2 -m alone $(ALONE)
 	COVERAGE_CORE=$(CORE) $(PYTHON_IN) -m coverage run $(PYTEST) $(GREEDY)
 
 report: setup ## what was measured
@@ -62,8 +63,10 @@ CRON_ON_OLDEST := tests/simulation/test_cron_simulation.py::test_what_must_hold_
 # what servers do (a cluster as well) they do to every client, and the client is the same version: the rules of the backends
 # are those of memory here, and the workers', the integration tests' and the crawls' backend is Redis; crawls, but for
 # OLDEST_E2E, meet the same Scrapy by the same hooks; long series of random examples find the same in any Python.
+# What judges the files of this project, and runs none of its code, judges the same files.
+OF_FILES := architecture contributing differences docs_messages docs_pages lua_mutants wheel_contents
 oldest: setup ## what may differ on the oldest Python found here and the oldest Scrapy supported
-	$(OLDEST_IN) $(PYTEST) -n $(JOBS_BESIDE) -m "not alone and not other_server and not slow" -k "not cluster and not random_turns and not (conformance and redis)" tests/unit tests/conformance tests/integration $(CRON_ON_OLDEST) $(OLDEST_E2E)
+	$(OLDEST_IN) $(PYTEST) -n $(JOBS_BESIDE) -m "not alone and not other_server and not slow" -k "not cluster and not random_turns and not (conformance and redis)" $(OF_FILES:%=--ignore=tests/unit/test_%.py) tests/unit tests/conformance tests/integration $(CRON_ON_OLDEST) $(OLDEST_E2E)
 
 soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="chaos" for some of them
 	$(PYTHON_IN) -m tests.soak $(SOAK)

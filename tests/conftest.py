@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ import hypothesis
 import pytest
 from twisted.internet import asyncioreactor
 
-from tests.services import kafka_broker, policy, postgres_server
+from tests.services import kafka_broker, order, policy, postgres_server
 from tests.services.kafka_broker import KafkaBroker
 from tests.services.postgres_server import PostgresServer
 from tests.services.redis_server import (
@@ -22,6 +23,7 @@ from tests.services.redis_server import (
     SocketRedis,
     TlsRedis,
     binary_of,
+    client_of,
     installed,
 )
 from tests.services.shared import SharedServer
@@ -34,6 +36,28 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only where several processes share them."""
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    if count > 1:
+        here = Path(__file__).parent
+        items[:] = order.in_parts(
+            items,
+            count,
+            waits=lambda item: item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in order.WAITING,
+            file=lambda item: item.path,
+        )
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay until the end: the garbage collector need not look at them again and
+    again, and children that are forked (``ProcessPoolExecutor``) need not copy them.
+    """
+    gc.freeze()
+
 
 #: A server that all processes of a session share.
 AnyShared = TypeVar("AnyShared", bound=SharedServer)
@@ -72,8 +96,7 @@ def redis_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def redis_url(redis_single: RedisServer) -> str:
     """URL of the session's server, emptied."""
-    with redis_single.client() as client:
-        client.flushall()
+    client_of(redis_single.url).flushall()
     return redis_single.url
 
 
@@ -91,8 +114,7 @@ def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             assert binary is not None
             running[product] = RedisServer(tmp_path_factory.mktemp(product), appendfsync="everysec", binary=binary)
             running[product].start()
-        with running[product].client() as client:
-            client.flushall()
+        client_of(running[product].url).flushall()
         return running[product]
 
     yield get

@@ -112,6 +112,7 @@ BOXES = [
     Box("signals", "rules", B, 674, MIDDLE),
     Box("_tasks", "rules", C + 16, 674, WIDE - 16),
     Box("_version", "rules", D, 674, ROOM),
+    Box("_lazy", "rules", E, 674, ROOM),
     # The backends.
     Box("embedded", "backends", A, 770, NARROW, note="the rules, without I/O"),
     Box("memory", "backends", B, 770, 118, note="in-process"),

@@ -111,7 +111,7 @@ def check_dormant(settings: BaseSettings, spider: str) -> None:
         from mocra_scrapy.settings.traps import read_traps
 
         read_traps(settings)
-    if touched(settings, "MOCRA_BATCH"):
+    if touched(settings, "MOCRA_BATCH_"):
         from mocra_scrapy.settings.pipelines import read_batch_options
 
         read_batch_options(settings)

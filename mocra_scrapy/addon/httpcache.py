@@ -21,7 +21,7 @@ def place_httpcache(settings: BaseSettings) -> None:
     Raises:
         ConfigurationError: a ``MOCRA_HTTPCACHE_*`` setting is wrong.
     """
-    if not settings.getbool("HTTPCACHE_ENABLED") and not touched(settings, "MOCRA_HTTPCACHE"):
+    if not settings.getbool("HTTPCACHE_ENABLED") and not touched(settings, "MOCRA_HTTPCACHE_"):
         return
     from mocra_scrapy.settings.httpcache import names_ours, read_httpcache
 

@@ -25,7 +25,7 @@ def place_cookies(settings: BaseSettings) -> None:
     Raises:
         ConfigurationError: a setting is wrong.
     """
-    if not touched(settings, "MOCRA_SESSION", "MOCRA_SECRET_KEY"):
+    if not touched(settings, "MOCRA_SESSIONS", "MOCRA_SESSION_", "MOCRA_SECRET_KEY"):
         return  # without importing anything
     from mocra_scrapy.settings.proxies import read_proxies
     from mocra_scrapy.settings.sessions import read_sessions

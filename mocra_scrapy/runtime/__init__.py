@@ -87,7 +87,7 @@ class Mocra:
         self.own_options = self.options
         self.job = Job.of(self.options.project, spider, arguments_of(crawler), self.options.secret_params)
         self.coordination = read_coordination(crawler.settings)
-        if touched(crawler.settings, "MOCRA_CACHE"):
+        if touched(crawler.settings, "MOCRA_CACHES", "MOCRA_CACHE_"):
             self._cache_settings()  # told now if one is wrong
         self.worker_state, self._components = WorkerState(), Components()
         self.joined: CrawlState | None = None

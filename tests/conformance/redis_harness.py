@@ -16,6 +16,7 @@ from mocra_scrapy.interfaces import (
     IRequestQueue,
 )
 from tests.conformance.harness import CRAWL, Harness
+from tests.services.redis_server import client_of
 
 #: In front of a script: of its commands the one whose number is stored under a key is refused, and the
 #: key says so. The same text for each number: a server compiles it once.
@@ -53,8 +54,8 @@ end)()
 
 
 class RedisHarness(Harness):
-    """A real server. Time moves by the field ``skew`` of each shard's meta hash: ms that every
-    script adds to the clock.
+    """A real server, which is emptied before each test. Time moves by the field ``skew`` of each shard's
+    meta hash: ms that every script adds to the clock.
 
     Attributes:
         in_background: names of scripts that no call of a worker runs.
@@ -68,12 +69,7 @@ class RedisHarness(Harness):
         self.prefix = f"t{secrets.token_hex(6)}"
         self.skew = 0
         self.tags: set[str] = set()
-        self.client = self._connect()
-
-    def _connect(self) -> Any:
-        import redis
-
-        return redis.Redis.from_url(self.url)
+        self.client = client_of(url)
 
     def stream_name(self, name: str) -> str:
         return f"{self.prefix}:{name}"
@@ -282,12 +278,6 @@ class RedisHarness(Harness):
             self.client.set(self.key(shard, f"q:1:{slot}"), b"foreign")
         return True
 
-    async def stop(self) -> None:
-        await super().stop()
-        for key in self.keys():
-            self.client.delete(key)
-        self.client.close()
-
 
 class ClusterHarness(RedisHarness):
     shards = 3
@@ -297,8 +287,3 @@ class ClusterHarness(RedisHarness):
     async def cut_off(self) -> None:
         for node in self.client.get_nodes():
             node.redis_connection.client_kill_filter(_type="pubsub")
-
-    def _connect(self) -> Any:
-        import redis
-
-        return redis.RedisCluster.from_url(self.url.replace("redis+cluster://", "redis://", 1).partition(",")[0])

@@ -97,17 +97,26 @@ def _free(port: int) -> bool:
         return True
 
 
+#: s between two looks of `eventually`.
+SHORTEST, LONGEST = 0.01, 0.25
+
+
 def eventually(condition: Callable[[], object], seconds: float = 180.0, what: str = "") -> None:
-    """Poll *condition* until it holds.
+    """Poll *condition* until it holds. What takes this process much to look at is looked at less often:
+    looking would else take a processor from what is waited for. Time in which others run is not
+    counted, so on a busy machine it looks as often.
 
     Raises:
         TimeoutError: it did not within *seconds*.
     """
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        began = time.thread_time()
+        if condition():
+            return
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what or condition} did not come true within {seconds} s")
-        time.sleep(0.01)
+        time.sleep(min(max(SHORTEST, 4 * (time.thread_time() - began)), LONGEST))
 
 
 class Stopwatch:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import scrapy
 
+from tests.services import warm
 from tests.services.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[3]
@@ -59,8 +59,7 @@ pytestmark = pytest.mark.skipif(scrapy.version_info < (2, 15), reason="this Scra
 
 
 def simulated(*arguments: str) -> str:
-    command = [sys.executable, "-m", "tests.simulation.politeness", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = warm.run([sys.executable, "-m", "tests.simulation.politeness", *arguments], ROOT, 600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
