@@ -21,7 +21,12 @@ PARTS = {
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
     "chaos-kafka": ["tests.e2e.chaos_kafka", "--seeds", "3"],
     "kafka-scale": ["tests.e2e.kafka_scale"],
-    "kafka-brokers": ["pytest", "-q", "tests/integration/kafka/test_log_cluster.py"],
+    "kafka-brokers": [
+        "pytest",
+        "-q",
+        "tests/integration/kafka/test_log_cluster.py",
+        "tests/integration/backends/test_kafka_queue.py",
+    ],
     "simulation": ["tests.simulation", "--seeds", "10000"],
     "simulation-redis": ["tests.simulation", "--backend", "redis", "--seeds", "500"],
     "politeness-simulation": ["tests.simulation.politeness", "--seeds", "2000", "--shrink"],

@@ -36,7 +36,7 @@ class ILoggedQueue(IRequestQueue):
         push ──► in transit ──moved──► (the log) ──feed──► pending ──► … ──► noted as finished
                      │ └─moved, at─────────────────────────► pending      (acked, buried, given up,
                      ├─keep──► pending                                     stalled, withdrawn)
-                     └─its pusher dies or leaves──► pending or delayed
+                     └─its pusher dies or leaves──► pending or delayed, and in the log perhaps: a *twin*
 
     An entry in transit is stored and filtered, and nobody gets it: its pusher writes it to the log and
     then says so. One that has come back from the log has an *origin*, its partition and offset. Whatever
@@ -123,6 +123,18 @@ class ILoggedQueue(IRequestQueue):
         * A note is told until it is confirmed, then no more; to confirm one that is not there changes
           nothing. [a_note_is_told_until_it_is_confirmed]
         * Half a call is none, on each shard. [half_a_feed_is_none]
+
+        Transit, where the log's messages say as what they were in it (``Feed.transit``), so that nothing
+        comes twice of whom its pusher could not say any more that the log has it:
+
+        * What is fed while it is in transit is there no more, in the same step, and ``moves`` grows:
+          its pusher moves nothing then, and leaves nothing if it dies.
+          [what_is_fed_is_in_transit_no_more]
+        * What was lined up because its pusher was gone is not stored again by a feed. The one that is
+          there notes that offset as it is finished, so not earlier; at once if it was before. A second
+          message of it is noted at once. [a_twin_comes_once] [half_a_twin_is_none]
+        * Twins are known until both came, while the run goes on; of those that are finished the latest
+          2,000 on each shard. [twins_are_known_for_a_while]
 
         Raises:
             BackendUnavailable: nothing is known about this call; repeat it, or ask for the positions.

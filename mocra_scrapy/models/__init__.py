@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.models.dead_letters import EVERY_LETTER, REASONS, Burial, DeadLetter, LetterFilter
     from mocra_scrapy.models.dictionaries import StoredDictionaries
     from mocra_scrapy.models.job import Argument, CrawlRecord, Job
-    from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets
+    from mocra_scrapy.models.logged import NOTHING_FINISHED, Fed, Feed, LogAnswer, LogState, LogTurn, Offsets, Transit
     from mocra_scrapy.models.proxies import (
         Binding,
         PermitWish,
@@ -157,6 +157,7 @@ __all__ = [
     "Tally",
     "Term",
     "Threshold",
+    "Transit",
     "Trip",
     "Verdict",
     "Withdrawn",
@@ -189,7 +190,7 @@ __getattr__ = lazily(
         "dead_letters": "EVERY_LETTER REASONS Burial DeadLetter LetterFilter",
         "dictionaries": "StoredDictionaries",
         "job": "Argument CrawlRecord Job",
-        "logged": "NOTHING_FINISHED Fed Feed LogAnswer LogState LogTurn Offsets",
+        "logged": "NOTHING_FINISHED Fed Feed LogAnswer LogState LogTurn Offsets Transit",
         "proxies": "Binding PermitWish ProxyAnswer ProxyRecord ProxyReport ProxyRules ProxyTurn ProxyUse",
         "queue": (
             "LEASED_BYTES MAX_PRIORITY MIN_PRIORITY Audit CrawlState Entry Exchange Finish Lease QueueOptions "

@@ -10,7 +10,10 @@ from mocra_scrapy.models.queue import Entry, Lease, QueueSize
 
 #: Offsets of a log from the first one of a pair up to, not including, the second.
 Offsets = tuple[int, int]
+#: Who pushed an entry, and the token of its lease in transit, which has no spaces.
+Transit = tuple[str, str]
 NOTHING_FINISHED: Mapping[str, Sequence[Offsets]] = MappingProxyType({})
+IN_NO_TRANSIT: Mapping[int, Transit] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class LogAnswer:
     Attributes:
         transit: for each push the lease of its entry in transit; ``None``: it is none, as it was not
             stored, or was lined up at once.
-        moved: for each of ``moved``, whether it was still in transit.
+        moved: for each of ``moved``, whether it was still in transit: neither fed before, nor taken from
+            a pusher that was taken for dead.
         taken: for each of ``moved``, whether it was lined up at once.
         kept: for each of ``keep``, whether it was still in transit.
     """
@@ -59,12 +63,14 @@ class Feed:
         start, stop: offsets that were read, without ``stop``.
         entries: offset and entry, the lowest offset first. ``fingerprint`` is not filtered, ``delay``
             is what is left of it. All offsets without an entry are passed over: they are finished.
+        transit: offset -> as what its entry was in transit.
     """
 
     partition: str
     start: int
     stop: int
     entries: Sequence[tuple[int, Entry]] = ()
+    transit: Mapping[int, Transit] = IN_NO_TRANSIT
 
 
 @dataclass(frozen=True, slots=True)

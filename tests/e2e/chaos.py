@@ -40,7 +40,9 @@ SCRAPY_REDIS = {
 
 @dataclass
 class Report:
-    """What came of it. ``held``: requests that tormented workers held, by what the server knew."""
+    """What came of it. ``held``: requests that tormented workers held, by what the server knew; ``visits``:
+    workers that came and left in good order; ``ends``: runs that were told to be over.
+    """
 
     scheduler: str
     pages: int
@@ -48,6 +50,7 @@ class Report:
     kills: int = 0
     pauses: int = 0
     restarts: int = 0
+    visits: int = 0
     held: int = 0
     fetched: int = 0
     lost: list[str] = field(default_factory=list)
@@ -55,10 +58,13 @@ class Report:
     repeats: int = 0
     seconds: float = 0.0
     exit_codes: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
 
 class Chaos:
     """One crawl by three workers, and what is done to them."""
+
+    spider = "graph"
 
     def __init__(
         self, scheduler: str, site: MockSite, server: RedisServer, folder: Path, seed: int, kills: int
@@ -73,13 +79,17 @@ class Chaos:
         self.alive: list[AnyProcess] = []
         self.report = Report(scheduler, site.pages, seed)
 
+    @property
+    def crawl(self) -> str:
+        return f"crawling:{self.spider}"
+
     def start(self) -> None:
         settings = (
             {"MOCRA_LEASE": LEASE, "MOCRA_KEEP_SEEN": True, "MOCRA_FAST": self.fast}
             if self.ours
             else {**SCRAPY_REDIS, "REDIS_URL": self.server.url}
         )
-        self.alive.append(self.workers.start("graph", site=self.site.url, **settings))
+        self.alive.append(self.workers.start(self.spider, site=self.site.url, **settings))
 
     def run(self) -> Report:
         began = time.monotonic()
@@ -118,7 +128,7 @@ class Chaos:
         if not self.ours:
             return
         with self.server.client() as client:
-            for key in client.scan_iter(match=f"mocra:{{{CRAWL}:0}}:w:*-{pid}-*"):
+            for key in client.scan_iter(match=f"mocra:{{{self.crawl}:0}}:w:*-{pid}-*"):
                 self.report.held += sum(len(token) == 14 and token.isalnum() for token in client.hkeys(key))
 
     def kill(self) -> None:
@@ -159,6 +169,7 @@ class Chaos:
         report.lost = [page for page in pages if page not in arrivals]
         scraped = {event["item"]["url"].removeprefix(self.site.url) for event in self.workers.events("item")}
         report.without_item = [page for page in pages if page not in scraped]
+        report.ends = [event["run"] for event in self.workers.events("finished")]
         # The site itself fails these once, so twice is their once.
         once = {f"/page/{n}": 2 for n in range(1, self.site.pages) if n % 41 == 0 or n % 43 == 0}
         report.repeats = sum(max(0, len(arrivals.get(page, ())) - once.get(page, 1)) for page in pages)

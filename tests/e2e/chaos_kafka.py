@@ -1,5 +1,5 @@
-"""A crawl whose requests are in Kafka, under fire: workers killed, one stopped for twice the session's
-time-out, workers that come and go, brokers killed: one, and the one that has the group.
+"""A crawl whose requests are in Kafka, under fire: workers killed, some stopped for twice the session's
+time-out, workers that come and go every second, brokers killed: one, and the one that has the group.
 
     python -m tests.e2e.chaos_kafka                          three brokers, 2,000 pages, both protocols
     python -m tests.e2e.chaos_kafka --protocol consumer --seeds 5
@@ -10,6 +10,7 @@ A line of JSON each, see :mod:`tests.e2e.chaos`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -20,29 +21,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mocra_scrapy.backends.kafka.log_names import LogNames
-from tests.e2e.chaos import CRAWL, LEASE, Chaos, Report
+from tests.e2e.chaos import Chaos, Report
 from tests.mocksite import MockSite
 from tests.services.kafka_cluster import KafkaCluster
 from tests.services.processes import eventually
 from tests.services.redis_server import RedisServer
+from tests.services.warm import AnyProcess
 
 SESSION = 3.0  # s
 
 
 @dataclass(frozen=True)
 class Fire:
-    """What is done to a crawl, and how often: *visits* are workers that come, and leave in good order."""
+    """What is done to a crawl, and how often: at *visits* a worker comes, and one leaves in good order;
+    *guests*: meanwhile, one comes every second, and one leaves. *delay*: seconds between two pages of a slot,
+    of which there are twelve, so that the crawl is not over before all is done. *lease*: of workers, long enough
+    for as many of them as there are on two cores.
+    """
 
     kills: int = 5
     pauses: int = 2
     visits: int = 5
-    brokers: int = 3
+    brokers: int = 2
+    guests: bool = True
+    delay: float = 0.25
+    lease: float = 5.0
 
 
 class KafkaChaos(Chaos):
     """Args:
     cluster: ``None``: brokers are others', and not killed.
     """
+
+    spider = "spread"  # over partitions
 
     def __init__(
         self,
@@ -59,10 +70,13 @@ class KafkaChaos(Chaos):
         super().__init__("mocra", site, server, folder, seed, fire.kills)
         self.report.scheduler = f"mocra on Kafka ({protocol})"
         self.cluster, self.fire = cluster, fire
-        self.group = LogNames(f"t{id(self):x}", CRAWL).group
+        self.guests: list[int] = []  # numbers of workers, the oldest first
+        self.left: list[AnyProcess] = []
+        self.came = time.monotonic()
+        self.group = LogNames(f"t{id(self):x}", self.crawl).group
         copies = {"MOCRA_KAFKA_REPLICATION": 3 if cluster else 1, "MOCRA_KAFKA_PARTITIONS": 6 if cluster else 2}
         self.settings = {
-            "MOCRA_LEASE": LEASE,
+            "MOCRA_LEASE": fire.lease,
             "MOCRA_KEEP_SEEN": True,
             "MOCRA_QUEUE_BACKEND": f"kafka://{bootstrap}/t{id(self):x}",
             "MOCRA_STATE_BACKEND": server.url,
@@ -70,13 +84,15 @@ class KafkaChaos(Chaos):
             "MOCRA_KAFKA_GROUP_PROTOCOL": protocol,
             "MOCRA_KAFKA_SESSION_TIMEOUT": SESSION,
             "MOCRA_KAFKA_REVOKE_TIMEOUT": 1,
+            "MOCRA_START_TIMEOUT": 120,
             # Small, so that much of the crawl is in the log and not in the window.
             "MOCRA_KAFKA_WINDOW": 100,
+            "DOWNLOAD_DELAY": fire.delay,
             **copies,
         }
 
     def start(self) -> None:
-        self.alive.append(self.workers.start("graph", site=self.site.url, **self.settings))
+        self.alive.append(self.workers.start(self.spider, site=self.site.url, **self.settings))
 
     def deeds(self) -> list[Callable[[], None]]:
         fire = self.fire
@@ -98,19 +114,58 @@ class KafkaChaos(Chaos):
             for moment, deed in zip(moments, deeds, strict=True):
                 if self.reach(moment):
                     deed()
-            self.report.exit_codes = [worker.wait(180) for worker in self.alive]
+            while self.guests:
+                self.see_off()
+            self.report.exit_codes = [worker.wait(180) for worker in (*self.alive, *self.left)]
         finally:
             self.workers.kill()
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.judge()
 
+    def reach(self, pages: int) -> bool:
+        self.while_guests_come(lambda: len(self.site.arrivals()) >= pages or self.is_over, f"{pages} fetched pages")
+        return not self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        return all(worker.poll() is not None for worker in self.alive)
+
+    def while_guests_come(self, condition: Callable[[], bool], what: str = "") -> None:
+        """Wait for *condition*. In each second a worker comes, and the oldest guest leaves; less often where the
+        machine has not started and ended those before.
+        """
+
+        def there() -> bool:
+            leaving = sum(worker.poll() is None for worker in self.left)
+            due = self.fire.guests and leaving < 2 and time.monotonic() - self.came >= 1.0
+            if due and not self.is_over:
+                if len(self.guests) > 1:
+                    self.see_off()
+                self.came = time.monotonic()
+                self.guests.append(len(self.workers.all))
+                self.workers.start(self.spider, site=self.site.url, **self.settings)
+            return condition()
+
+        eventually(there, 600, what)
+
+    def see_off(self) -> None:
+        """The oldest guest leaves, if the crawl is not over before. One that could not begin is told by its exit
+        code.
+        """
+        number = self.guests.pop(0)
+        with contextlib.suppress(AssertionError):
+            self.workers.until_open(number)
+        self.workers.all[number].send_signal(signal.SIGTERM)
+        self.left.append(self.workers.all[number])
+        self.report.visits += 1
+
     def pause(self) -> None:
-        """SIGSTOP for twice the session's time-out, which is longer than the lease."""
+        """SIGSTOP for twice the session's time-out, and for longer than the lease."""
         victim = self.victim()
         victim.send_signal(signal.SIGSTOP)
         self.note_held(victim.pid)
-        until = time.monotonic() + 2 * SESSION
-        eventually(lambda: time.monotonic() > until, 60)
+        until = time.monotonic() + max(2 * SESSION, 1.5 * self.fire.lease)
+        self.while_guests_come(lambda: time.monotonic() > until)
         victim.send_signal(signal.SIGCONT)
         self.report.pauses += 1
 
@@ -119,14 +174,13 @@ class KafkaChaos(Chaos):
         self.start()
         newest = self.alive[-1]
         pages = len(self.site.arrivals())
-        eventually(
-            lambda: len(self.site.arrivals()) >= pages + 20 or newest.poll() is not None, 120, "twenty more pages"
-        )
+        self.while_guests_come(lambda: len(self.site.arrivals()) >= pages + 20 or newest.poll() is not None, "20 pages")
         leaver = self.victim() if newest.poll() is None else None
         if leaver is not None:
             leaver.send_signal(signal.SIGTERM)
             leaver.wait(120)
             self.alive.remove(leaver)
+            self.report.visits += 1
 
     def kill_broker(self) -> None:
         assert self.cluster is not None
@@ -180,7 +234,10 @@ def run(
 
 
 def is_good(report: Report) -> bool:
-    return not report.lost and not report.without_item and report.repeats <= report.held and not any(report.exit_codes)
+    # Each run ends once. A worker that comes when all is done begins another one.
+    once = report.ends == [*range(1, len(report.ends) + 1)] != []
+    is_whole = not report.lost and not report.without_item and once
+    return is_whole and report.repeats <= report.held and not any(report.exit_codes)
 
 
 def main() -> None:

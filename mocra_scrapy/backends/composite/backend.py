@@ -8,7 +8,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from mocra_scrapy.backends.composite.queue import KafkaRequestQueue
+from mocra_scrapy.backends.composite.queue import PATIENCE, KafkaRequestQueue
 from mocra_scrapy.backends.kafka.address import read_address
 from mocra_scrapy.backends.kafka.client import need_client
 from mocra_scrapy.backends.kafka.log_names import Log, LogNames
@@ -76,7 +76,7 @@ class KafkaBackend:
         self.url = f"kafka://{self._address.bootstrap}"
         self.state, self.shared, self.durable = state, state.shared, True
         self._prefix = prefix if self._address.prefix is None else self._address.prefix
-        self._setting, self._clock = setting, clock
+        self._setting, self._clock, self._patience = setting, clock, PATIENCE
         self._options = log or LogOptions()
 
     def __getattr__(self, name: str) -> Any:
@@ -89,7 +89,8 @@ class KafkaBackend:
         """The topics of *crawl*."""
         return Log(self._address, LogNames(self._prefix, crawl), self._options, self._setting)
 
-    async def open(self, timeout: float = 15.0) -> ServerReport:
+    async def open(self, timeout: float = PATIENCE) -> ServerReport:
+        self._patience = timeout
         report = await self.state.open(timeout)
         facts = {"requests": self.url, "state": self.state.url, **report.facts}
         return ServerReport(facts, [f"{self.state.url}: {warning}" for warning in report.warnings])
@@ -102,7 +103,7 @@ class KafkaBackend:
                 f"{self.state.url} has no queue that can be the window of Kafka's",
                 "Set it to a Redis URL: redis://localhost:6379/0",
             )
-        return KafkaRequestQueue(window, self.log(crawl), self._clock)
+        return KafkaRequestQueue(window, self.log(crawl), self._clock, lambda: self._patience)
 
     # ------------------------------------------------------------------ of the state
 

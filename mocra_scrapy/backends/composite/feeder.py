@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.composite.backlog import Backlog
@@ -269,18 +270,19 @@ class Feeder:
 
     def _feed_of(self, batch: LogBatch) -> Feed:
         state = self._state
-        entries: list[tuple[int, Entry]] = [
-            (record.offset, record.entry)
-            for record in batch.records
-            # What an earlier run left is nobody's: it was in the log twice.
-            if not (record.born == state.born and 0 < record.run < state.run)
+        # What an earlier run left is nobody's: it was in the log twice.
+        records = [one for one in batch.records if not (one.born == state.born and 0 < one.run < state.run)]
+        entries = [
+            (one.offset, replace(one.entry, fingerprint=one.fingerprint) if one.fingerprint else one.entry)
+            for one in records
         ]
+        transit = {one.offset: one.transit for one in records if one.transit and one.born == state.born}
         for one in batch.unreadable:
             logger.error(
                 "Message %d of %s is no request: %s. It will be a dead letter", one.offset, batch.partition, one.reason
             )
             entries.append((one.offset, Entry(one.value)))
-        return Feed(str(batch.partition), batch.start, batch.next, sorted(entries, key=lambda one: one[0]))
+        return Feed(str(batch.partition), batch.start, batch.next, sorted(entries, key=lambda one: one[0]), transit)
 
     # ------------------------------------------------------------------ what is finished
 

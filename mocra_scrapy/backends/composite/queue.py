@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 LOOK = 0.2
 T = TypeVar("T")
 PLAIN = LogTurn()
-#: Seconds for what has to be done before a worker begins; between two attempts.
+#: Seconds for what has to be done before a worker begins, unless somebody says otherwise; between two attempts.
 PATIENCE, AGAIN = 15.0, 0.2
 
 
@@ -62,12 +62,19 @@ class KafkaRequestQueue(Window):
         window: the crawl's queue on the state's backend.
         log: its topics.
         clock: epoch seconds.
+        patience: seconds for what has to be done before a worker begins.
     """
 
-    def __init__(self, window: ILoggedQueue, log: Log, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        window: ILoggedQueue,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+        patience: Callable[[], float] = lambda: PATIENCE,
+    ) -> None:
         self.window, self.options = window, window.options
         window.empty_log = self._empty_log
-        self._log, self._clock = log, clock
+        self._log, self._clock, self._patience = log, clock, patience
         self._backlog = Backlog()
         self._lookup = OffsetLookup(log)
         self._writer = LogWriter(log, clock)
@@ -89,24 +96,38 @@ class KafkaRequestQueue(Window):
         async with self._opening:
             if self._feeder is None:
                 feeder = Feeder(self.window, self._log, self._backlog, self._clock)
-                await patiently(feeder.start)
+                await self._patiently(feeder.start)
                 self._feeder = feeder
         self._joined.add(worker)
         return state
 
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What *work* gives: brokers that were just started, or lost one of them, don't know at once who has
+        the group, nor all topics that were just created.
+        """
+        patience = self._patience()
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return await work()
+            except BackendUnavailable as error:
+                if time.monotonic() > until:
+                    raise BackendUnavailable(f"{error} (MOCRA_START_TIMEOUT = {patience:g} s)") from error
+            await asyncio.sleep(AGAIN)
+
     async def _open(self) -> None:
         async with self._opening:
             if not self._is_open:
-                await patiently(self._writer.open)
+                await self._patiently(self._writer.open)
                 self._is_open = True
 
     async def _begin(self, state: CrawlState) -> None:
         if self._began != (state.run, state.born):
             self._backlog.clear()
-            known = await patiently(lambda: begin(self.window, self._lookup, self._log.names.crawl))
+            known = await self._patiently(lambda: begin(self.window, self._lookup, self._log.names.crawl))
             self._backlog.fed(known.positions)
             # Others read most of it: nobody tells this process how much there is.
-            self._ends_are(await patiently(self._lookup.ends))
+            self._ends_are(await self._patiently(self._lookup.ends))
             self._began = state.run, state.born
             if self._feeder is not None:
                 self._feeder.begin_anew()
@@ -234,17 +255,3 @@ class KafkaRequestQueue(Window):
         self._is_open = False
         await self._writer.close()
         await self.window.close()
-
-
-async def patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """What *work* gives: brokers that were just started don't know at once who has the group, nor all topics
-    that were just created.
-    """
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await work()
-        except BackendUnavailable:
-            if time.monotonic() > until:
-                raise
-        await asyncio.sleep(AGAIN)

@@ -8,18 +8,22 @@ Three steps, of which each may be the last one of this process:
    call's acknowledgements are settled. So a parent goes after its children are in the log.
 
 Who dies before the third step leaves entries in transit, which the window lines up when it notices. What
-was written by then is in the log as well, and is fetched twice: that is the price, and nothing is lost.
+was written by then is in the log as well. So a message says as what it is in transit, and the window stores
+only one of both.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.backends.kafka.log_names import DELAYS
-from mocra_scrapy.backends.kafka.log_values import Outgoing, Written
+from mocra_scrapy.backends.kafka.log_values import Outgoing, Refused, Written
 from mocra_scrapy.models import UNBOUNDED, Bounds, Entry, Exchange, Lease, LogAnswer, LogTurn, QueueSize
 from mocra_scrapy.models.wording import counted
 
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HOLD = LogTurn(hold=True)
+#: While the log is written to, the worker's lease is renewed so often in each of its lengths.
+RENEWALS = 3
 #: Of the window the part that may be requests that are delayed by a minute and more: those beyond are in the log only
 #: until they are due.
 LATE = 10
@@ -46,11 +52,13 @@ class Call:
         number: its number.
         held: what the window answered to the first step; ``None``: nothing was pushed, or not yet.
         stored: what the third step says of the log; ``None``: the log has not all of it yet.
+        transit: what of its pushes is new. *tokens*: what the writer knows these by.
     """
 
     number: int
     held: Exchange | None = None
     stored: LogTurn | None = None
+    transit: list[tuple[Lease, Entry]] = field(default_factory=list)
     tokens: list[object] = field(default_factory=list)
 
 
@@ -64,14 +72,12 @@ class Storing:
     Attributes:
         room: how many more requests the window may get at once, without being fed; *late*: of those that
             are delayed by a minute and more.
-        repeats: requests that are in the log although their pusher had been declared dead: they may
-            come twice.
     """
 
     def __init__(self, window: ILoggedQueue, writer: LogWriter, backlog: Backlog, crawl: str, room: int) -> None:
         self._window, self._writer, self._backlog, self._crawl = window, writer, backlog, crawl
         self._refused = 0
-        self.room, self.late, self.repeats = room, room // LATE, 0
+        self.room, self.late = room, room // LATE
 
     async def store(self, worker: str, call: Call, push: Sequence[Entry], bounds: Bounds) -> None:
         """Steps 1 and 2 of *call*.
@@ -81,24 +87,15 @@ class Storing:
             ConfigurationError: the log can't be written, as things are.
         """
         first = UNBOUNDED if bounds.budgets is None else Bounds(budgets=bounds.budgets)
-        # Also when it was answered before: this renews the worker's lease, however long the log is away.
-        before = call.held
-        call.held, told = await self._window.exchange_logged(worker, STEPS * call.number, HOLD, push=push, bounds=first)
-        transit = [(lease, entry) for lease, entry in zip(told.transit, push, strict=True) if lease is not None]
-        call.tokens = [(worker, lease.shard, lease.token) for lease, _ in transit]
-        if before is not None and call.held.lost and not before.lost:  # it was taken for dead: the window has them
-            call.stored = LogTurn(keep=[lease for lease, _ in transit])
+        hold = partial(self._hold, worker, call, push, first)
+        written = await self._write(worker, call, hold) if await hold() else None
+        if written is None:
+            call.stored = LogTurn(keep=[lease for lease, _ in call.transit])
             return
-        state = call.held.state
-        outgoing = [
-            Outgoing(token, entry, run=state.run, born=state.born)
-            for token, (_, entry) in zip(call.tokens, transit, strict=True)
-        ]
-        written = await self._writer.write(outgoing) if outgoing else []
         moved: list[Lease] = []
         at: list[tuple[str, int] | None] = []
         keep: list[Lease] = []
-        for (lease, entry), answer in zip(transit, written, strict=True):
+        for (lease, entry), answer in zip(call.transit, written, strict=True):
             if isinstance(answer, Written):
                 moved.append(lease)
                 at.append(self._place(answer))
@@ -106,6 +103,54 @@ class Storing:
                 self._tell_refused(entry, answer.reason)
                 keep.append(lease)
         call.stored = LogTurn(moved=moved, keep=keep, at=at)
+
+    async def _hold(self, worker: str, call: Call, push: Sequence[Entry], bounds: Bounds) -> bool:
+        """Step 1, also when it was answered before: it renews the worker's lease, however long the log is
+        away. ``False``: the worker was taken for dead meanwhile, and the window has lined up what it held.
+        """
+        before = call.held
+        call.held, told = await self._window.exchange_logged(
+            worker, STEPS * call.number, HOLD, push=push, bounds=bounds
+        )
+        call.transit = [(lease, entry) for lease, entry in zip(told.transit, push, strict=True) if lease is not None]
+        return before is None or not call.held.lost or before.lost
+
+    async def _write(
+        self, worker: str, call: Call, hold: Callable[[], Awaitable[bool]]
+    ) -> Sequence[Written | Refused] | None:
+        """Step 2: what became of each. ``None``: the worker was taken for dead meanwhile."""
+        outgoing = self._outgoing(worker, call)
+        if not outgoing:
+            return ()
+        writing = asyncio.ensure_future(self._writer.write(outgoing))
+        try:
+            while True:
+                # Brokers that elect another leader are silent for longer than a lease may be.
+                done, _ = await asyncio.wait([writing], timeout=self._window.options.lease / RENEWALS)
+                if done:
+                    return writing.result()
+                if not await hold():
+                    return None
+        finally:
+            if not writing.done():  # what is on its way stays there
+                await end_tasks([writing])
+
+    @staticmethod
+    def _outgoing(worker: str, call: Call) -> list[Outgoing]:
+        assert call.held is not None
+        state = call.held.state
+        call.tokens = [(worker, lease.shard, lease.token) for lease, _ in call.transit]
+        return [
+            Outgoing(
+                token,
+                entry,
+                run=state.run,
+                born=state.born,
+                fingerprint=entry.fingerprint if entry.budgets else None,  # forgotten where a budget withdraws it
+                transit=(worker, lease.token),
+            )
+            for token, (lease, entry) in zip(call.tokens, call.transit, strict=True)
+        ]
 
     def _place(self, written: Written) -> tuple[str, int] | None:
         """Where the window may line it up at once; ``None``: it has no room."""
@@ -137,7 +182,6 @@ class Storing:
 
     def settled(self, call: Call, log: LogAnswer) -> None:
         """The window was told of *call*'s third step, and answered."""
-        self.repeats += sum(not moved for moved in log.moved)
         if call.stored is not None:
             for place, taken in zip(call.stored.at, log.taken, strict=False):
                 if place is not None and taken:

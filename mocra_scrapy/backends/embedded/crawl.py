@@ -209,7 +209,8 @@ class StoredCrawl:
         """Line up what *worker* has on its way to a log, *most* at most; how many."""
         tokens = list(worker.transit)[: max(0, most)]
         for token in tokens:
-            self.line_up(*worker.transit.pop(token), now, options.lifo)
+            item, due = worker.transit.pop(token)
+            self.line_up(self.log.as_twin(item, (worker.name, token)), due, now, options.lifo)
         return len(tokens)
 
     def withdraw(self, item: Item) -> bool:

@@ -54,14 +54,29 @@ def _feed_one(crawl: StoredCrawl, options: QueueOptions, one: Feed, now: float) 
             continue
         if offset > at:
             log.note_all(partition, at, offset)
+        at = offset + 1
+        if _is_twin(crawl, one, offset):
+            continue
         number = None if entry.fingerprint is None else fingerprint_number(entry.fingerprint)
         item = logged_item(item_of(entry, number), (partition, offset))
         ready += crawl.line_up(item, now + entry.delay, now, options.lifo)
-        stored, at = stored + 1, offset + 1
+        stored += 1
     if at < one.stop:
         log.note_all(partition, at, one.stop)
     log.positions[partition] = one.stop
     return stored, ready
+
+
+def _is_twin(crawl: StoredCrawl, feed: Feed, offset: int) -> bool:
+    """Whether what comes from there is in line already, or was. If it is in transit, that ends."""
+    transit = feed.transit.get(offset)
+    if transit is None:
+        return False
+    pusher = crawl.workers.get(transit[0])
+    if pusher is not None and pusher.transit.pop(transit[1], None) is not None:
+        crawl.log.moves += 1
+        return False
+    return crawl.log.has_twin(transit, (feed.partition, offset))
 
 
 def log_state(crawl: StoredCrawl) -> LogState:

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from mocra_scrapy.backends.embedded.turns import Turns
-from mocra_scrapy.models import LEASED_BYTES, Entry
+from mocra_scrapy.models import LEASED_BYTES, Entry, Transit
 from mocra_scrapy.models.entries import BETWEEN, list_of, names_of, rank_of
 
 #: Items that are withdrawn in one call, at most.
@@ -67,6 +67,20 @@ def logged_item(item: Item, origin: tuple[str, int]) -> LoggedItem:
     logged = LoggedItem(item.body, item.list_name, item.rank)
     logged.origin, logged.budgets = origin, item.budgets
     return logged
+
+
+class TwinItem(Item):
+    """An entry that was in *transit* when its pusher was gone: the log has it perhaps, too."""
+
+    __slots__ = ("transit",)
+    transit: Transit
+
+
+def twin_item(item: Item, transit: Transit) -> TwinItem:
+    """*item*, new, as one that was in *transit*."""
+    twin = TwinItem(item.body, item.list_name, item.rank)
+    twin.transit, twin.budgets = transit, item.budgets
+    return twin
 
 
 def item_of(entry: Entry, number: int | None = None) -> Item:

@@ -130,13 +130,17 @@ def make_producer(address: KafkaAddress, ears: Ears, given: Mapping[str, Any] | 
         raise no_option(error) from error
 
 
+class NoTopic(ConfigurationError):
+    """A broker knows of no such topic."""
+
+
 def meaning(error: KafkaError, topic: str, setting: str, ears: Ears) -> MocraError:
     """Of an answer about *topic*, which *setting* names; not of one message."""
     from confluent_kafka import KafkaError as Codes
 
     code = error.code()
     if code in (Codes.UNKNOWN_TOPIC_OR_PART, Codes._UNKNOWN_TOPIC):
-        return ConfigurationError(
+        return NoTopic(
             setting,
             f"there is no topic {topic!r}",
             "Create it, with the partitions and the replication that you want: kafka-topics.sh --create",

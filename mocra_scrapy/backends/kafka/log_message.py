@@ -13,6 +13,7 @@ says something:
 ``run``       the run of the crawl, and ``born`` its record
 ``due``       epoch seconds before which it is not to be handed out
 ``filtered``  its fingerprint, where somebody may want the filter to forget it
+``transit``   as what it was in transit: the token, a space, its pusher
 ============  ====================================================================================
 
 Anybody may write to a topic: what is read is untrusted.
@@ -27,11 +28,13 @@ from typing import Any
 
 from mocra_scrapy.backends.kafka.log_names import DELAYS, LogPartition, partition_of, tier_of
 from mocra_scrapy.backends.kafka.log_values import LogRecord, Outgoing, Raw, Unreadable
-from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Entry
+from mocra_scrapy.models import MAX_PRIORITY, MIN_PRIORITY, Entry, Transit
 
 VERSION = b"1"
 #: Bytes of a header, and scopes or budgets of a request, at most.
 LONGEST_HEADER, MOST_NAMES = 65_536, 1000
+#: Bytes of a worker's name and a token, at most.
+LONGEST_NAME = 4096
 #: Seconds that a delay may be: a damaged header must not hide a request for ever.
 LONGEST_DELAY = 10 * 366 * 86_400.0
 
@@ -64,6 +67,9 @@ def message_of(outgoing: Outgoing, now: float) -> dict[str, Any]:
         headers.append(("due", repr(due).encode()))
     if outgoing.fingerprint is not None:
         headers.append(("filtered", outgoing.fingerprint))
+    if outgoing.transit is not None:
+        pusher, token = outgoing.transit
+        headers.append(("transit", f"{token} {pusher}".encode("utf-8", "surrogatepass")))
     return {
         "value": entry.body,
         "key": entry.slot.encode("utf-8", "surrogatepass"),
@@ -77,10 +83,11 @@ def read_message(place: LogPartition, raw: Raw, now: float) -> LogRecord | Unrea
     try:
         found = {str(name): data or b"" for name, data in raw.headers or ()}
         entry = _entry(raw, found, now)
+        transit = _transit(found.get("transit"))
         run, born = _whole(found.get("run", b"0")), _whole(found.get("born", b"0"))
     except (ValueError, RecursionError) as error:  # not UTF-8, no JSON: ValueErrors as well
         return Unreadable(place, raw.offset, str(error), raw.value or b"", (raw.key or b"").decode(errors="replace"))
-    return LogRecord(place, raw.offset, entry, run, born, raw.size, found.get("filtered"))
+    return LogRecord(place, raw.offset, entry, run, born, raw.size, found.get("filtered"), transit)
 
 
 def _entry(raw: Raw, found: Mapping[str, bytes], now: float) -> Entry:
@@ -119,6 +126,15 @@ def _real(data: bytes) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{data[:20]!r} is no time")
     return value
+
+
+def _transit(data: bytes | None) -> Transit | None:
+    if data is None:
+        return None
+    token, _, pusher = data.decode("utf-8", "surrogatepass").partition(" ")
+    if len(data) > LONGEST_NAME or not token or not pusher:
+        raise ValueError("a header does not say who pushed it")
+    return pusher, token
 
 
 def _names(data: bytes | None) -> tuple[str, ...]:

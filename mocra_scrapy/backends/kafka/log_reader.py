@@ -63,6 +63,8 @@ class LogReader:
         #: Ours by the group, in the order of what the thread said; news tell of them when it is known where they stand.
         self._ours: set[LogPartition] = set()
         self._due: asyncio.TimerHandle | None = None
+        #: What is being committed, and who waits for the answer.
+        self._committing: list[tuple[Mapping[LogPartition, Commit], asyncio.Future[dict[LogPartition, str]]]] = []
         self.ready = asyncio.Event()
         self.owned: frozenset[LogPartition] = frozenset()
         self.lookup = OffsetLookup(log)
@@ -101,6 +103,11 @@ class LogReader:
     def _heard(self, news: News) -> None:
         if isinstance(news, (Revoked, Lost)):
             self._ours -= news.partitions
+        if isinstance(news, Revoked):
+            # The thread waits for what is to be committed now, so no answer comes before that is said.
+            for commits, done in self._committing:
+                if not done.done():
+                    done.set_result(dict.fromkeys(commits, "the group is about to change"))
         if isinstance(news, Truncated):
             self._spawn(self._find_out(news))
         else:
@@ -235,11 +242,14 @@ class LogReader:
         def tell(reasons: Mapping[LogPartition, str]) -> None:
             self._call(lambda: None if done.done() else done.set_result(dict(reasons)))
 
-        thread.commit(commits, tell)
+        self._committing.append((commits, done))
         try:
+            thread.commit(commits, tell)
             return await asyncio.wait_for(done, PATIENCE)
         except asyncio.TimeoutError:
             raise BackendUnavailable(f"the group of the log did not answer within {PATIENCE:g} s") from None
+        finally:
+            self._committing.remove((commits, done))
 
     def release(self, partitions: Collection[LogPartition], commits: Mapping[LogPartition, Commit]) -> None:
         """Of what was revoked all that could be settled is; *commits* is where that leaves them."""

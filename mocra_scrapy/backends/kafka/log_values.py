@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from mocra_scrapy.backends.kafka.log_names import LogPartition
 from mocra_scrapy.backends.kafka.offsets import Runs
 from mocra_scrapy.exceptions import MocraError
-from mocra_scrapy.models import Entry
+from mocra_scrapy.models import Entry, Transit
 
 # ------------------------------------------------------------------ writing
 
@@ -23,6 +23,7 @@ class Outgoing:
         run, born: the crawl's record in whose course it was made.
         due: epoch seconds before which it is not to be handed out; ``None``: *entry*'s delay, from now.
         fingerprint: goes with it; *entry*'s own does not, because what is in the log has passed the filter.
+        transit: as what it is in transit in the window.
     """
 
     token: Hashable
@@ -31,6 +32,7 @@ class Outgoing:
     born: int = 0
     due: float | None = None
     fingerprint: bytes | None = None
+    transit: Transit | None = None
 
 
 class Written(NamedTuple):
@@ -126,7 +128,7 @@ class LogRecord:
     Attributes:
         entry: with what is left of its delay, and without its fingerprint.
         size: bytes of the message.
-        fingerprint: as it was given to the writer.
+        fingerprint, transit: as they were given to the writer.
     """
 
     partition: LogPartition
@@ -136,6 +138,7 @@ class LogRecord:
     born: int = 0
     size: int = 0
     fingerprint: bytes | None = None
+    transit: Transit | None = None
 
 
 @dataclass(frozen=True, slots=True)

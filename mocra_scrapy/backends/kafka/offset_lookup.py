@@ -4,13 +4,14 @@ for whoever takes a partition over.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy._tasks import in_a_thread
 from mocra_scrapy.backends.kafka.admin import Admin
-from mocra_scrapy.backends.kafka.client import PATIENCE, meaning, no_option
+from mocra_scrapy.backends.kafka.client import PATIENCE, NoTopic, meaning, no_option
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Marks
 from mocra_scrapy.backends.kafka.metadata import decode
@@ -25,6 +26,8 @@ T = TypeVar("T")
 OF_MEMBERS = ("max.poll.interval.ms",)
 #: Seconds for which the numbers of partitions are remembered.
 FRESH = 30.0
+#: Seconds in which all brokers hear of a new topic; between two attempts.
+HEARSAY, AGAIN = 10.0, 0.2
 
 
 class OffsetLookup:
@@ -33,10 +36,14 @@ class OffsetLookup:
 
     All of them raise BackendUnavailable (no broker answers, or not about all of it; worth repeating) and
     ConfigurationError (a topic is missing, this user may not look).
+
+    Where workers create topics one may be new, and brokers hear of it one after the other: it is missing
+    when it still is after :data:`HEARSAY`.
     """
 
     def __init__(self, log: Log) -> None:
         self._admin, self._names, self._setting = Admin(log.address), log.names, log.setting
+        self._patience = HEARSAY if log.options.create else 0.0
         self._counts: dict[str, int] = {}
         self._counted = float("-inf")
 
@@ -94,7 +101,14 @@ class OffsetLookup:
     # ------------------------------------------------------------------ in the thread
 
     async def _do(self, work: Callable[[], T]) -> T:
-        return await in_a_thread(work, "mocra kafka lookup")
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return await in_a_thread(work, "mocra kafka lookup")
+            except NoTopic:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(AGAIN)
 
     def _partitions(self, fresh: float) -> dict[str, int]:
         from confluent_kafka import KafkaException, TopicCollection

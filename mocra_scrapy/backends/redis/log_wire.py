@@ -81,13 +81,20 @@ def _tag(entry: Entry) -> str | bool:
     return BETWEEN.join((("-" if entry.again else "") + number, *entry.budgets))
 
 
+def _twin(feed: Feed, offset: int) -> str | bool:
+    """The name that ``log.lua`` has for what was in transit; ``False``: it was not."""
+    known = feed.transit.get(offset)
+    return False if known is None else f"{known[1]} {known[0]}"
+
+
 def pack_feed(feed: Feed, entries: Sequence[tuple[int, Entry]], *, with_gaps: bool) -> list[Any]:
     """What one shard is told of *feed*, of which it stores *entries*."""
     groups = []
     for (slot, rank), run in groupby(entries, key=lambda one: (list_of(one[1]), rank_of(one[1]))):
         flat: list[Any] = []
         for offset, entry in run:
-            flat += (offset, max(1, round(entry.delay * 1000)) if entry.delay > 0 else 0, entry.body, _tag(entry))
+            delay = max(1, round(entry.delay * 1000)) if entry.delay > 0 else 0
+            flat += (offset, delay, entry.body, _tag(entry), _twin(feed, offset))
         # Lua can pass about 8,000 arguments to one command.
         groups += [[slot, rank, flat[at : at + 4000]] for at in range(0, len(flat), 4000)]
     gaps: list[int] = []

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,8 @@ from mocra_scrapy.backends.composite.queue import KafkaRequestQueue
 from mocra_scrapy.backends.memory import MemoryBackend
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.exceptions import BackendUnavailable
-from mocra_scrapy.models import Entry, Finish, Lease, QueueOptions
+from mocra_scrapy.interfaces import ILoggedQueue
+from mocra_scrapy.models import Bounds, Budgeting, BudgetLimits, Entry, Finish, Lease, QueueOptions, Spent
 from mocra_scrapy.models.log import LogOptions
 from tests.services.kafka_broker import KafkaBroker
 
@@ -190,8 +195,31 @@ async def test_what_a_pusher_that_dies_leaves(kafka: KafkaBroker, monkeypatch: p
         # Its children are in the log and in transit, and the parent is not acknowledged.
         assert await b.queue.declare_dead("a") == 3
         assert list((await b.exchange(push=pages(2, 3))).stored) == [False, False]
-        done = await work(b, 5)
-        assert done == Counter({1: 1, 2: 2, 3: 2}), "the parent once more, each child twice at most"
+        done = await work(b, 3)
+        assert done == Counter({1: 1, 2: 1, 3: 1}), "the parent once more, and each child once"
+        await until(lambda: committed(crawl.queues[1]), "what is in the log is what was done")
+        assert (await b.queue.size()).unfinished == 0
+
+
+async def test_what_a_budget_withdraws_may_come_again(kafka: KafkaBroker) -> None:
+    async with site(kafka) as crawl:
+        a = await crawl.worker("a")
+        crawl.queues[0]._storing.room = 0  # it comes by the log
+        (entry,) = pages(1, budgets=("seed:x",))
+        bounds = Bounds(budgets=Budgeting(1.0, {"seed:x": BudgetLimits(errors=1)}))
+        assert list((await a.exchange(push=[entry], bounds=bounds)).stored) == [True]
+        assert list((await a.exchange(push=[entry], bounds=bounds)).stored) == [False]
+        window = crawl.queues[0].window
+        await until(lambda: _pending(window), "it is fed")
+        spent = Bounds(budgets=Budgeting(1.0, {"seed:x": BudgetLimits(errors=1)}, {"seed:x": Spent(errors=1)}))
+        await a.exchange(bounds=spent)
+        answer = await a.exchange(want=1, bounds=bounds)
+        assert [one.number for one in answer.withdrawn] == [1]
+        assert await window.forget([b"1"]) == [False], "as if it had never been stored"
+
+
+async def _pending(window: ILoggedQueue) -> bool:
+    return (await window.size()).pending > 0
 
 
 async def test_the_log_is_away(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +245,56 @@ async def test_the_log_is_away(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPat
         assert (list(answer.stored), list(answer.acked), numbers(list(answer.leases))) == ([True], [True], [2])
         again = await a.exchange(push=pages(2), ack=[parent], want=5, repeat=True)
         assert again == answer
+
+
+def _ran() -> float:
+    """Seconds of this process but for those for which others had its processor."""
+    waited = Path("/proc/self/schedstat")
+    return time.perf_counter() - (int(waited.read_text().split()[1]) / 1e9 if waited.exists() else 0.0)
+
+
+async def _longest_pause() -> float:
+    """Of the event loop, until this is cancelled."""
+    longest, last = 0.0, _ran()
+    try:
+        while True:
+            await asyncio.sleep(0.005)
+            now = _ran()
+            longest, last = max(longest, now - last - 0.005), now
+    except asyncio.CancelledError:
+        return longest
+
+
+async def test_a_broker_that_hangs_blocks_no_loop(kafka_alone: KafkaBroker) -> None:
+    """P9: all verbs that ask Kafka, while it is stopped; for three seconds in ``make soak``."""
+    async with site(kafka_alone) as crawl:
+        a, b = await crawl.worker("a"), await crawl.worker("b")
+        await a.exchange(push=pages(*range(20)))
+        (parent,) = (await a.exchange(want=1)).leases
+        pid = kafka_alone.pid
+        assert pid is not None
+        pausing = asyncio.ensure_future(_longest_pause())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + (3.0 if os.environ.get("KAFKA_BROKERS") else 1.0)
+            waiting: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(work)
+                for work in (a.exchange(push=pages(*range(20, 50)), ack=[parent]), b.queue.finish("b"), a.queue.size())
+            ]
+            turns = 0
+            while loop.time() < until or turns < 4:
+                await b.exchange(want=1)
+                turns += 1
+                await asyncio.sleep(0.05)
+            assert not any(one.done() for one in waiting)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        answer, finish, _ = await asyncio.gather(*waiting)
+        pausing.cancel()
+        assert await pausing < 0.25, "whatever waits for the broker would take all of that time"
+        assert (list(answer.acked), sum(answer.stored)) == ([True], 30)
+        assert finish is Finish.BUSY
 
 
 async def test_the_state_is_lost(kafka: KafkaBroker) -> None:

@@ -46,6 +46,16 @@ def test_a_request_comes_back_with_what_is_left_of_its_delay(entry: Entry, run: 
     assert found.born == (born if run else 0)
 
 
+def test_as_what_it_was_in_transit_may_be_said() -> None:
+    out = Outgoing("t", Entry(b"x", "s"), transit=("wörker 1\udc80", "t0001"))
+    found = read_message(PLACE, raw(message_of(out, NOW)), NOW)
+    assert isinstance(found, LogRecord)
+    assert found.transit == ("wörker 1\udc80", "t0001")
+    for wrong in (b"", b"t1", b"t1 ", b" a", b"t1 " + 5000 * b"a", b"\xff a"):
+        damaged = {**message_of(out, NOW), "headers": [("mocra", b"1"), ("transit", wrong)]}
+        assert isinstance(read_message(PLACE, raw(damaged), NOW), Unreadable)
+
+
 def test_it_waits_by_the_clock_of_its_writer() -> None:
     """And not by the time at which a broker has it."""
     message = message_of(Outgoing(1, Entry(b"x", "s", delay=90.0)), 1234.5)

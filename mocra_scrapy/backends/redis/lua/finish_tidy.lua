@@ -13,7 +13,7 @@ call('PEXPIRE', workers.ALIVE, meta.AFTERGLOW)
 rules.fade()
 budgets.drop()
 call('DEL', prefix .. 'live', prefix .. 'permits', prefix .. 'br', prefix .. 'br:at', prefix .. 'stall', prefix .. 'stall:at',
-    prefix .. 'stalled', prefix .. 'freed')
+    prefix .. 'stalled', prefix .. 'freed', prefix .. 'twins', prefix .. 'twins:done')
 call('ZREMRANGEBYSCORE', prefix .. 'hold', 'inf', 'inf')
 -- A site that asked us to wait is not asked again by the next run before; join.lua takes the time limit off.
 for key, beside in pairs({tat = 'origins', hold = 'hold'}) do

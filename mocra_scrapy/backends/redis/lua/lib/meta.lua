@@ -34,6 +34,11 @@
 --                            is; at:<partition>: up to where it was fed
 --   done:<partition> set     offsets of it that are finished, '<n>' or '<first>-<n>'  told and confirmed; a later run
 --                            up to but for n; see log.lua                             begins its log
+--   twins            hash    '<token> <worker>' of what was in transit when its       it is finished; the run is
+--                            pusher was gone -> '', or '<partition>\30<offset>'
+--                            where it is in the log, too; see log.lua
+--   twins:done       zset    of these, what is finished and has not come from the     it comes; over 2,000; the run is
+--                            log -> ms when                                           finished
 --   w:<worker>       hash    token -> placed item; '~' and token -> ms when it is     it leaves or dies; an hour after
 --                            due, ':', placed item, of what is in transit, see        the end
 --                            transit.lua; call: its last call, see exchange.lua;

@@ -46,9 +46,32 @@ local transit = lazy.library(function()
         return tonumber(due), placed
     end
 
-    local function place_again(due, placed, lifo)
-        local rank, slot, item = items.unplace(placed)
-        return line_up(rank, slot, item, due, lifo)
+    local function count(moves)
+        if moves == 0 then return end
+        call('HINCRBY', log.KEY, 'moves', moves)
+        note('HINCRBY', log.KEY, 'moves', -moves)
+    end
+
+    local function end_of(names)  -- '<token> <worker>' each, the log has them -> name -> true of those that were in transit
+        local of, ended, moves = {}, {}, 0
+        for _, name in ipairs(names) do
+            local token, worker = string.match(name, '^t(%x+) (.*)$')
+            if token then
+                local known = of[worker] or {}
+                of[worker], known[#known + 1] = known, '~' .. token
+            end
+        end
+        for worker, tokens in pairs(of) do
+            local key = workers.key_of(worker)
+            for i, stored in ipairs(meta.answers_in_parts('HMGET', key, tokens)) do
+                if stored then
+                    let_go(key, tokens[i])
+                    ended['t' .. string.sub(tokens[i], 2) .. ' ' .. worker], moves = true, moves + 1
+                end
+            end
+        end
+        count(moves)
+        return ended
     end
 
     local positions, moved_to = {}, {}  -- partition -> as it was, or false; as it is to be
@@ -83,13 +106,13 @@ local transit = lazy.library(function()
             call('HSET', log.KEY, 'at:' .. partition, text(at))
             note('HSET', log.KEY, 'at:' .. partition, text(positions[partition]))
         end
-        if moves > 0 then
-            call('HINCRBY', log.KEY, 'moves', moves)
-            note('HINCRBY', log.KEY, 'moves', -moves)
-        end
+        count(moves)
         for i, token in ipairs(asked.keep or {}) do
             local due, placed = let_go(key, '~' .. string.sub(token, 2))
-            if due then ready = ready + place_again(due, placed, asked.lifo) end
+            if due then
+                local rank, slot, item = items.unplace(placed)
+                ready = ready + line_up(rank, slot, item, due, asked.lifo)
+            end
             flags[i] = due and '1' or '0'
         end
         done.lined_up = table.concat(flags)
@@ -104,11 +127,12 @@ local transit = lazy.library(function()
         table.sort(tokens)
         for i = 1, math.min(most, #tokens) do
             local due, placed = let_go(key, tokens[i])
-            place_again(due, placed, lifo)
+            local rank, slot, item = items.unplace(placed)
+            line_up(rank, slot, log.as_twin(item, 't' .. string.sub(tokens[i], 2) .. ' ' .. worker), due, lifo)
         end
         return math.min(most, #tokens), #tokens > most
     end
 
-    transit = {line_up = line_up, hold = hold, save = save, settle = settle, give_back = give_back}
+    transit = {line_up = line_up, hold = hold, save = save, end_of = end_of, settle = settle, give_back = give_back}
     return transit
 end)

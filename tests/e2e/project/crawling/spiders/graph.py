@@ -16,6 +16,17 @@ class GraphSpider(scrapy.Spider):
             yield response.follow(href)
 
 
+class SpreadSpider(GraphSpider):
+    """The same, with pages of twelve slots."""
+
+    name = "spread"
+
+    def parse(self, response):
+        yield {"url": response.url}
+        for href in response.css("a::attr(href)").getall():
+            yield response.follow(href, meta={"download_slot": f"s{int(href.rpartition('/')[2]) % 12}"})
+
+
 class ListSpider(scrapy.Spider):
     """Fetches what ``paths`` lists, separated by commas."""
 
