@@ -14,8 +14,8 @@ def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         package: its name, ``__name__`` there.
         homes: module of it -> the names that it gives, with blanks between them.
 
-    A worker starts a process for each crawl, and a third of the time that our modules took to be imported
-    was that of classes whose features were off.
+    What annotations alone name (``if TYPE_CHECKING``) is then not imported at a worker's start: a dataclass
+    costs half a millisecond, and there are two hundred.
     """
     home_of = {name: module for module, names in homes.items() for name in names.split()}
 

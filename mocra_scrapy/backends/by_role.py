@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
@@ -11,19 +11,25 @@ from mocra_scrapy.backends import open_backend
 from mocra_scrapy.exceptions import ConfigurationError
 from mocra_scrapy.interfaces import (
     IBackend,
-    IBreaker,
-    ICache,
-    IElection,
-    ILocks,
-    IRateLimiter,
-    IRequestQueue,
-    IShared,
-    IStalls,
-    IWorkers,
 )
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
-from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
-from mocra_scrapy.models.backends import Abilities, BackendChoice, scheme_of
+from mocra_scrapy.models import ServerReport
+from mocra_scrapy.models.backends import scheme_of
+
+if TYPE_CHECKING:
+    from mocra_scrapy.interfaces import (
+        IBreaker,
+        ICache,
+        IElection,
+        ILocks,
+        IRateLimiter,
+        IRequestQueue,
+        IShared,
+        IStalls,
+        IWorkers,
+    )
+    from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, StallRules
+    from mocra_scrapy.models.backends import Abilities, BackendChoice
 
 
 def open_by_role(choice: BackendChoice) -> IBackend:

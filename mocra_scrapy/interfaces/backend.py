@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
 
-from mocra_scrapy.interfaces.breaker import IBreaker
-from mocra_scrapy.interfaces.cache import ICache
-from mocra_scrapy.interfaces.election import IElection
-from mocra_scrapy.interfaces.limiter import IRateLimiter
-from mocra_scrapy.interfaces.locks import ILocks
-from mocra_scrapy.interfaces.queue import IRequestQueue
-from mocra_scrapy.interfaces.shared import IShared
-from mocra_scrapy.interfaces.stalls import IStalls
-from mocra_scrapy.interfaces.workers import IWorkers
-from mocra_scrapy.models import BreakerRules, CacheBounds, QueueOptions, ServerReport, StallRules
+from mocra_scrapy.models import CacheBounds
+
+if TYPE_CHECKING:
+    from mocra_scrapy.interfaces.breaker import IBreaker
+    from mocra_scrapy.interfaces.cache import ICache
+    from mocra_scrapy.interfaces.election import IElection
+    from mocra_scrapy.interfaces.limiter import IRateLimiter
+    from mocra_scrapy.interfaces.locks import ILocks
+    from mocra_scrapy.interfaces.queue import IRequestQueue
+    from mocra_scrapy.interfaces.shared import IShared
+    from mocra_scrapy.interfaces.stalls import IStalls
+    from mocra_scrapy.interfaces.workers import IWorkers
+    from mocra_scrapy.models import BreakerRules, QueueOptions, ServerReport, StallRules
 
 CACHE_BOUNDS = CacheBounds()
 

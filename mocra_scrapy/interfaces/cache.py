@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from math import inf
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
 
-from mocra_scrapy.models import CacheBounds, Cached, CacheSize
+if TYPE_CHECKING:
+    from mocra_scrapy.models import CacheBounds, Cached, CacheSize
 
 
 class ISortedSets(Interface):

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zope.interface import Interface
 
-from mocra_scrapy.models import StoredDictionaries
+if TYPE_CHECKING:
+    from mocra_scrapy.models import StoredDictionaries
 
 
 class IDictionaries(Interface):

@@ -11,9 +11,12 @@ Roles are any text. A candidate's name is one that no other run of any process h
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zope.interface import Interface
 
-from mocra_scrapy.models import Term
+if TYPE_CHECKING:
+    from mocra_scrapy.models import Term
 
 
 class IElection(Interface):

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mocra_scrapy.interfaces.queue import IRequestQueue
-from mocra_scrapy.models import NOWHERE, UNBOUNDED, Bounds, Burial, Entry, Exchange, Lease
+from mocra_scrapy.models import NOWHERE, UNBOUNDED
+
+if TYPE_CHECKING:
+    from mocra_scrapy.models import Bounds, Burial, Entry, Exchange, Lease
 
 
 class IImmediateQueue(IRequestQueue):

@@ -6,10 +6,12 @@ queue, holds, live changes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import Booking, LimitChange, Quota, Reservation, SlotState
+if TYPE_CHECKING:
+    from mocra_scrapy.models import Booking, LimitChange, Quota, Reservation, SlotState
 
 
 class IRateLimiter(Interface):

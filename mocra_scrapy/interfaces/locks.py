@@ -12,10 +12,12 @@ Names are any text. An owner's name is one that no other run of any process has
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import Grant
+if TYPE_CHECKING:
+    from mocra_scrapy.models import Grant
 
 
 class ILocks(Interface):

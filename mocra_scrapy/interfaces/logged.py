@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute
 
@@ -12,19 +13,23 @@ from mocra_scrapy.models import (
     NOTHING_FINISHED,
     NOWHERE,
     UNBOUNDED,
-    Bounds,
-    Burial,
-    Entry,
-    Exchange,
-    Fed,
-    Feed,
-    Finish,
-    Lease,
-    LogAnswer,
-    LogState,
-    LogTurn,
-    Offsets,
 )
+
+if TYPE_CHECKING:
+    from mocra_scrapy.models import (
+        Bounds,
+        Burial,
+        Entry,
+        Exchange,
+        Fed,
+        Feed,
+        Finish,
+        Lease,
+        LogAnswer,
+        LogState,
+        LogTurn,
+        Offsets,
+    )
 
 
 class ILoggedQueue(IRequestQueue):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute
 
@@ -16,19 +17,23 @@ from mocra_scrapy.interfaces.throttle_rules import IThrottleRules
 from mocra_scrapy.models import (
     NOWHERE,
     UNBOUNDED,
-    Audit,
-    Bounds,
-    Burial,
-    CrawlState,
-    Entry,
-    Exchange,
-    Finish,
-    Job,
-    Lease,
-    QueueOptions,
-    QueueSize,
-    WorkerInfo,
 )
+
+if TYPE_CHECKING:
+    from mocra_scrapy.models import (
+        Audit,
+        Bounds,
+        Burial,
+        CrawlState,
+        Entry,
+        Exchange,
+        Finish,
+        Job,
+        Lease,
+        QueueOptions,
+        QueueSize,
+        WorkerInfo,
+    )
 
 
 class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, IBudgets, ISeeding):

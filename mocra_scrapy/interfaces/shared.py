@@ -8,10 +8,12 @@ a deletion by hand and after the server came back empty, as long as its clock do
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import SharedValue
+if TYPE_CHECKING:
+    from mocra_scrapy.models import SharedValue
 
 
 class IShared(Interface):

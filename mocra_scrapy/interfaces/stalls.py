@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
 
-from mocra_scrapy.models import Attempts, StallRules, StallState
+if TYPE_CHECKING:
+    from mocra_scrapy.models import Attempts, StallRules, StallState
 
 
 class IStalls(Interface):

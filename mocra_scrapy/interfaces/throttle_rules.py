@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zope.interface import Interface
 
-from mocra_scrapy.models import RulesInForce
+if TYPE_CHECKING:
+    from mocra_scrapy.models import RulesInForce
 
 
 class IThrottleRules(Interface):

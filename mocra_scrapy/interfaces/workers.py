@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
-from mocra_scrapy.models import WorkerReport
+if TYPE_CHECKING:
+    from mocra_scrapy.models import WorkerReport
 
 
 class IWorkers(Interface):

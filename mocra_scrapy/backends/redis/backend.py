@@ -20,26 +20,28 @@ from mocra_scrapy.backends.redis.shared import RedisShared
 from mocra_scrapy.backends.redis.workers import RedisWorkers
 from mocra_scrapy.interfaces import (
     IBackend,
-    IBreaker,
-    ICache,
-    IElection,
-    IEventStream,
     IEventStreams,
-    ILocks,
-    IProxies,
     IProxyPools,
-    IRateLimiter,
-    IRequestQueue,
-    IShared,
-    IStalls,
-    IWorkers,
 )
 from mocra_scrapy.interfaces.backend import CACHE_BOUNDS
-from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 from mocra_scrapy.models.backends import Abilities
 
 if TYPE_CHECKING:
     from mocra_scrapy.backends.redis.seed_keys import RedisSeedPile, RedisSeedStream
+    from mocra_scrapy.interfaces import (
+        IBreaker,
+        ICache,
+        IElection,
+        IEventStream,
+        ILocks,
+        IProxies,
+        IRateLimiter,
+        IRequestQueue,
+        IShared,
+        IStalls,
+        IWorkers,
+    )
+    from mocra_scrapy.models import BreakerRules, CacheBounds, ProxyRules, QueueOptions, ServerReport, StallRules
 
 
 @implementer(IBackend, IEventStreams, IProxyPools)

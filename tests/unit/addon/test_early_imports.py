@@ -19,9 +19,6 @@ from mocra_scrapy.exceptions import ConfigurationError
 
 #: Of features that are off by default. Each class of values in them costs a start half a millisecond.
 DORMANT = [
-    "models.breaker",
-    "models.cache",
-    "models.proxies",
     "settings.breaker",
     "settings.cache",
     "settings.events",
