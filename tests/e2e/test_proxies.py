@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 PASSWORDS = [f"planted{n:02}secret" for n in range(30)]
 CAP = 4
-#: Those that a busy machine doesn't imitate, as it does with proxies that hang or are slow.
+#: Those that a busy machine doesn't imitate; proxies that hang or are slow have a test of their own.
 SPOILT = ("refuse", "407", "502", "captcha", "401", "cut", "refuse", "502")
 
 
@@ -140,6 +140,34 @@ def test_planted_passwords_are_nowhere(workers_on: Any, own_redis: RedisServer, 
         for password in PASSWORDS:
             assert password.encode() not in everything, password
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_one_that_hangs_is_out_and_one_that_is_slow_is_told(workers: Workers, site: MockSite) -> None:
+    """Pages that one of them would keep for ever come through the others."""
+    with ProxyFarm(3) as farm:
+        urls = [proxy.url for proxy in farm.proxies]
+        farm.spoil(0, "hang")
+        farm.spoil(1, "slow")
+        workers.start(
+            "list",
+            site=site.url,
+            paths=",".join(f"ok/{n}" for n in range(30)),
+            MOCRA_PROXIES=json.dumps(urls),
+            MOCRA_PROXY_POOL="pool",
+            MOCRA_PROXY_FAILURES=1,
+            MOCRA_PROXY_TRIES=30,
+            MOCRA_PROXY_COOL_DOWN=1,
+            MOCRA_RETRY_BASE=0,
+            DOWNLOAD_TIMEOUT=2,
+        )
+        workers.wait()
+        hanging, slow, _ = (parse_proxy(url).identity(None) for url in urls)
+        known = {one.proxy: one for one in records(workers.backend).values() if one.proxy and one.site}
+        assert known[hanging].times >= 1
+        assert known[hanging].success < 1
+        assert known[slow].latency >= farm.proxies[1].slow
+    assert all(site.count(f"/ok/{n}") for n in range(30))
+    assert workers.stats()["item_scraped_count"] == 30
 
 
 HTTPX = "scrapy.core.downloader.handlers._httpx.HttpxDownloadHandler"
