@@ -40,10 +40,13 @@ class IProxies(Interface):
         * When the time is over one worker at a time may probe; a dead one's probe is another's.
           [one_worker_probes] [a_dead_workers_probe_is_anothers]
         * A probe that succeeds brings it back, one that fails doubles the time. What was on its way
-          before changes neither. [a_probe_decides]
+          before changes neither. [a_probe_decides] One at a site that is down said nothing of the
+          proxy: the next probe waits as long as this one did.
+          [a_probe_at_a_site_that_is_down_waits]
         * A site at which several proxies fail that serve other sites meanwhile, and of which
           nothing succeeds, is down: nobody is punished for it, and those that were are pardoned.
-          [a_site_that_is_down_punishes_nobody] Where that is not proved it takes three times as
+          [a_site_that_is_down_punishes_nobody] What succeeded before these failures proves nothing,
+          however late it is told. [what_succeeded_before_proves_nothing] Where that is not proved it takes three times as
           many. [without_proof_it_takes_more_proxies] A success ends that.
           [a_success_ends_a_sites_outage]
 
@@ -69,10 +72,15 @@ class IProxies(Interface):
 
         * Each change has a greater version; who names the last one that it knows is told the rest.
           [changes_are_told_once]
+        * What did not change for a week is forgotten. [what_did_not_change_for_long_is_forgotten]
+        * A pool has 200,000 records and 100,000 bindings at most: those that changed longest ago go,
+          and bindings that end first. [a_pool_keeps_no_more_than_it_may]
         """
 
     async def leave(worker: str) -> None:
-        """*worker* holds nothing any more. [who_leaves_holds_nothing]"""
+        """*worker* holds nothing any more [who_leaves_holds_nothing], and its probe is another's.
+        [a_worker_that_left_has_no_probe]
+        """
 
     async def look(after: int = 0) -> tuple[Sequence[ProxyRecord], int]:
         """Records that changed after the version *after*, some of them, and the version up to which

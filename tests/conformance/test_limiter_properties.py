@@ -80,9 +80,6 @@ def examples(harness: Harness, check: Callable[..., Coroutine[Any, Any, None]], 
         asyncio.run(one())
 
     run()
-    client = getattr(harness, "client", None)
-    if client is not None:
-        client.close()
 
 
 class Crawl:

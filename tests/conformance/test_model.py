@@ -206,6 +206,3 @@ def test_random_turns_agree_with_the_model(bare_harness: Harness) -> None:
         print_blob=False,
     )
     run_state_machine_as_test(lambda: QueueMachine(bare_harness.another), settings=limits)
-    bare_harness_client = getattr(bare_harness, "client", None)
-    if bare_harness_client is not None:
-        bare_harness_client.close()
