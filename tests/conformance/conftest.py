@@ -31,7 +31,11 @@ KINDS = [
 ON_KAFKA = ["kafka", "kafka-redis", "kafka-three"]
 #: Those of them that run all rules, two seconds each: a part of `make soak`. Else one runs some of them.
 SUITE = os.environ.get("TESTS_KAFKA_SUITE", "").split(",")
-KINDS += [pytest.param(kind, marks=pytest.mark.kafka) for kind in ON_KAFKA if kind in (*SUITE, "kafka-redis")]
+KINDS += [
+    pytest.param(kind, marks=[pytest.mark.kafka, *([] if kind == "kafka" else [pytest.mark.redis])])
+    for kind in ON_KAFKA
+    if kind in (*SUITE, "kafka-redis")
+]
 #: Some of each kind: hand-out, deaths, repeats, transit, delays, letters, ends, resets, shards.
 BRIEFLY = {
     "test_a_dead_workers_entries_return",
