@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 HANDLER = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"
 MODULE = "scrapy.core.downloader.contextfactory"
+#: Seconds after which Scrapy may import it itself.
+PATIENCE = 10.0
 
 
 def import_contextfactory(settings: BaseSettings) -> None:
@@ -27,9 +29,10 @@ def import_contextfactory(settings: BaseSettings) -> None:
     handlers = settings.getwithbase("DOWNLOAD_HANDLERS")
     if HANDLER not in (handlers.get("https"), handlers.get("http")):
         return
-    thread = Thread(target=_import, name="mocra imports")
+    thread = Thread(target=_import, name="mocra imports", daemon=True)
     thread.start()
-    thread.join()
+    # Without end it would wait for a module that this very thread is importing.
+    thread.join(PATIENCE)
 
 
 def _import() -> None:
