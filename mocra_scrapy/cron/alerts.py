@@ -47,12 +47,17 @@ class Alerts:
     def __init__(self, store: Store, send: Callable[[tuple[str, ...], bytes], object] | None = None) -> None:
         self._store, self._send = store, send
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Job -> what was written down and may still be owed in a state that was read before.
+        self._settled: dict[str, set[tuple[str, str]]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
 
     def look(self, job: Job, state: JobState) -> None:
-        """Send what is owed, in the background."""
-        for run in state.runs:
-            if run.alert.startswith(DUE) and run.id not in self._tasks:
+        """Send what is owed, in the background; what was sent meanwhile is not, however old *state* is."""
+        owed = [run for run in state.runs if run.alert.startswith(DUE)]
+        settled = self._settled.get(job.name, set())
+        settled &= {(run.id, run.alert) for run in owed}
+        for run in owed:
+            if run.id not in self._tasks and (run.id, run.alert) not in settled:
                 event = run.alert.removeprefix(DUE)
                 task = asyncio.create_task(self._tell(job, event, run), name=f"mocra cron alert {run.id}")
                 self._tasks[run.id] = task
@@ -86,7 +91,7 @@ class Alerts:
             else:
                 became = "sent"
                 break
-        await self._write_down(job.name, run.id, f"{became}:{event}", tries)
+        await self._write_down(job.name, run, f"{became}:{event}", tries)
 
     async def _once(self, target: tuple[str, ...], told: bytes) -> None:
         if self._send is not None:
@@ -96,16 +101,17 @@ class Alerts:
         else:
             await _run(target, told)
 
-    async def _write_down(self, job: str, run_id: str, became: str, tries: int) -> None:
+    async def _write_down(self, job: str, told: Run, became: str, tries: int) -> None:
         def step(state: JobState) -> JobState:
-            run = state.run(run_id)
+            run = state.run(told.id)
             return state if run is None else state.with_run(replace(run, alert=became, alerts=tries))
 
         try:
             await self._store.change(job, step)
+            self._settled.setdefault(job, set()).add((told.id, told.alert))
         except BackendError as error:
             logger.warning(
-                "The alert of %s was %s, but that could not be stored; it may be sent again: %s", run_id, became, error
+                "The alert of %s was %s, but that could not be stored; it may be sent again: %s", told.id, became, error
             )
 
 

@@ -216,3 +216,18 @@ async def test_a_leader_that_leaves_leaves_it_to_the_next(store: Store) -> None:
     await asyncio.sleep(0)
     await sending.end()
     assert await became(store) == ("due:on_failure", 0)
+
+
+async def test_what_was_read_before_it_was_sent_sends_nothing(store: Store) -> None:
+    """A look at a job takes its state and goes on a while later: meanwhile its alert may have been sent."""
+    tries: list[str] = []
+    sending = Alerts(store, lambda target, told: tries.append(target[0]))
+    before = (await store.get("shop")).state
+    for _ in range(2):
+        sending.look(job(on_failure=("x",)), before)
+        await sending.finish(30)
+    assert len(tries) == 1
+    sending.look(job(on_failure=("x",)), (await store.get("shop")).state)
+    sending.look(job(on_failure=("x",)), before)  # it is owed anew
+    await sending.finish(30)
+    assert len(tries) == 2
