@@ -285,7 +285,7 @@ class Assignment:
         used, pool = self.sessions.used_by(request), self._judging(request, response)
         if used is None or pool is None:
             return None
-        verdict = self._verdict(pool, request, response)
+        verdict = self._verdicts.pop(response, None) or self._asked(pool, request, response)
         pool.judge(used, verdict)
         spider = self._mocra.crawler.spider
         if verdict == GOOD or request.meta.get("dont_retry") or response.status in self._retried or spider is None:
@@ -298,7 +298,12 @@ class Assignment:
 
     def refuses(self, request: Request, response: Response) -> bool:
         """Whether *response* says that its session is no good: no cache is to give it to anybody."""
-        return (pool := self._judging(request, response)) is not None and self._verdict(pool, request, response) != GOOD
+        if (pool := self._judging(request, response)) is None:
+            return False
+        # Its policy is asked once for each response: it may count them.
+        verdict = self._verdicts.get(response) or self._asked(pool, request, response)
+        self._verdicts[response] = verdict
+        return verdict != GOOD
 
     def _judging(self, request: Request, response: Response) -> Pool | None:
         """The pool that has something to say of *response*."""
@@ -306,13 +311,8 @@ class Assignment:
         passes = used is None or request.meta.get(MAKING) or "cached" in response.flags
         return None if used is None or passes else self.sessions.pool_named(used.id)
 
-    def _verdict(self, pool: Pool, request: Request, response: Response) -> str:
-        """What its policy says, asked once for each response."""
-        if response not in self._verdicts:
-            self._verdicts[response] = self._asked(pool, request, response)
-        return self._verdicts[response]
-
     def _asked(self, pool: Pool, request: Request, response: Response) -> str:
+        """What its policy says."""
         try:
             said: Any = self.sessions.policies[pool.name].check(response, request)
         except CloseSpider as error:

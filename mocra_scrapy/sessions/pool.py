@@ -78,10 +78,10 @@ class Pool:
         self._worker, self._make, self._drop, self._count = worker, make, drop, count
         self._can_refresh, self._clock = can_refresh, clock
         self._left: dict[str, list[int]] = {}  # session -> [generation, uses taken and not used]
-        self._known, self._living, self._lapses = self.stored.state, 0, math.inf
+        self._known, self._living, self._lapses, self._least = self.stored.state, 0, math.inf, 0.0
         self._good: dict[str, Entry] = {}
         self._judged: set[Used] = set()  # of which the store is about to hear that they are no good
-        self._in_use: dict[str, int] = {}  # session -> how often it was given here
+        self._in_use: dict[str, int] = {}  # session -> how often it was given here, none less than _least
         self.making: dict[str, asyncio.Task[None]] = {}
         self._told: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -109,7 +109,7 @@ class Pool:
     def _look(self) -> None:
         """What a request needs of the pool's state, once for each state."""
         self._known = state = self.stored.state
-        self._living = state.living
+        self._living, self._least = state.living, 0.0
         self._lapses = min((entry.until for entry in state.sessions.values() if entry.owner), default=math.inf)
         self._good = {id: entry for id, entry in state.sessions.items() if entry.status in USABLE}
 
@@ -117,21 +117,26 @@ class Pool:
         """Of those that are good as far as is known, the one that was given here least often."""
         if self._known is not self.stored.state:
             self._look()
-        best, least, options = None, math.inf, self.options
+        best, least, options, in_use, judged = None, math.inf, self.options, self._in_use, self._judged
         age = self.stored.now - options.max_age if options.max_age else -math.inf
         for id, entry in self._good.items():
             if entry.made <= age or (only and id != only):
                 continue
             if options.max_uses and self._left.get(id, [0, 0]) < [entry.generation, 1]:
                 continue
-            used = self._in_use.get(id, 0) + (1e9 if id == avoid else 0)
-            if used < least and (id, entry.generation) not in self._judged:
-                best, least = Used(id, entry.generation), used
-        if best is not None:
-            self._in_use[best.id] = self._in_use.get(best.id, 0) + 1
-            if options.max_uses:
-                self._left[best.id][1] -= 1
-        return best
+            used = in_use.get(id, 0.0) + (1e9 if id == avoid else 0.0)
+            if used < least and not (judged and (id, entry.generation) in judged):
+                best, least = (id, entry.generation), used
+                if used <= self._least:
+                    break
+        if best is None:
+            return None
+        if not avoid and not only:
+            self._least = least
+        in_use[best[0]] = in_use.get(best[0], 0) + 1
+        if options.max_uses:
+            self._left[best[0]][1] -= 1
+        return Used(*best)
 
     async def take(self, avoid: str = "", only: str = "") -> Used:
         """A session, as soon as there is one.
@@ -278,6 +283,7 @@ class Pool:
             )
         finally:
             self._judged.discard(used)
+            self._least = 0.0
         if make is not None:
             self._begin(make)
 
