@@ -136,7 +136,7 @@ def test_planted_passwords_are_nowhere(workers_on: Any, own_redis: RedisServer, 
             file.read_bytes() for file in workers.folder.rglob("*") if file.is_file()
         )
         assert b"proxy.out" in everything
-        assert names[8].encode() in everything
+        assert any(name.encode() in everything for name in names[8:18]), "none of those that were well was used"
         for password in PASSWORDS:
             assert password.encode() not in everything, password
     shutil.rmtree(folder, ignore_errors=True)
