@@ -123,12 +123,13 @@ class KafkaCluster:
         described = admin.describe_consumer_groups([group], request_timeout=30)[group].result(60)
         return int(described.coordinator.id)
 
-    def leader(self, topic: str, partition: int = 0) -> int:
+    def leaders(self, topic: str) -> list[int]:
+        """The node that leads each partition of *topic*."""
         from confluent_kafka import TopicCollection
 
         admin = self.admin()
         answer = admin.describe_topics(TopicCollection([topic]), request_timeout=30)[topic].result(60)
-        return int(answer.partitions[partition].leader.id)
+        return [int(partition.leader.id) for partition in answer.partitions]
 
     def in_sync(self, topic: str) -> bool:
         """Whether all copies of *topic* are."""

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.backends.kafka.address import KafkaAddress
 from mocra_scrapy.backends.kafka.client import DOWN, LOOK, PATIENCE, Ears, meaning, no_option, not_allowed
+from mocra_scrapy.exceptions import BackendUnavailable
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 Key = TypeVar("Key", bound=Hashable)
+#: Seconds for the attempts of one question; :data:`PATIENCE` together.
+ATTEMPTS = (2.0, 4.0, 9.0)
 
 
 class Admin:
@@ -29,18 +32,35 @@ class Admin:
         self._making = threading.Lock()
 
     def ask(
-        self,
-        question: Callable[[AdminClient], Mapping[Key, Any]],
-        given_up: Callable[[], bool] = lambda: False,
-        patience: float = PATIENCE,
+        self, question: Callable[[AdminClient], Mapping[Key, Any]], given_up: Callable[[], bool] = lambda: False
     ) -> dict[Key, Any]:
         """The finished futures of *question*, which may have failed each for itself. *given_up*: nobody
-        waits any longer.
+        waits any longer. *question* may come to brokers more than once.
+
+        A client (librdkafka 2.16) goes on asking a broker that died, for as long as 32 s where another one
+        had been elected in 5; a new one asks for who is there. So each further attempt is a new client's.
 
         Raises:
             BackendUnavailable: no broker answers.
             ConfigurationError: the password is wrong; librdkafka does not take an option.
         """
+        for patience in ATTEMPTS[:-1]:
+            try:
+                return self.ask_once(question, given_up, patience)
+            except BackendUnavailable:
+                if self.ears.down or given_up():
+                    raise
+            with self._making:
+                self._client = None
+        return self.ask_once(question, given_up, ATTEMPTS[-1])
+
+    def ask_once(
+        self,
+        question: Callable[[AdminClient], Mapping[Key, Any]],
+        given_up: Callable[[], bool] = lambda: False,
+        patience: float = PATIENCE,
+    ) -> dict[Key, Any]:
+        """As :meth:`ask`, of what changes something and is not said twice."""
         client = self._ready()
         asked, began = dict(question(client)), time.monotonic()
         while not all(answer.done() for answer in asked.values()):

@@ -27,7 +27,7 @@ LOOK = 0.1
 PATIENCE, DOWN = 15.0, 1.0
 
 _WHERE = re.compile(r"^(?:\S+/(?:bootstrap|\d+): )+")
-_AFTER = re.compile(r" \(after \d+ms in state \w+[^)]*\)")
+_AFTER = re.compile(r" \(after \d+ms in state \w+.*\)$")
 
 
 def need_client(subject: str, what: str) -> None:

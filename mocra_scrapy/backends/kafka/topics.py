@@ -226,7 +226,7 @@ def create_log(
         return []
     config = wanted_config(log.options)
     new = [NewTopic(topic, log.options.partitions, log.options.replication, config=config) for topic in missing]
-    answers = admin.ask(
+    answers = admin.ask_once(
         lambda client: client.create_topics(new, validate_only=dry_run, request_timeout=PATIENCE),
         given_up,
         2 * PATIENCE,
