@@ -46,7 +46,7 @@ def test_a_client_that_has_no_answer_is_asked_no_more(admin: Admin) -> None:
 
 def test_attempts_end(admin: Admin) -> None:
     asked = Asked(9)
-    with pytest.raises(BackendUnavailable, match="no answer in time|refused"):
+    with pytest.raises(BackendUnavailable, match="no answer in time"):
         admin.ask(asked)
     assert len(asked.clients) == 3
 
