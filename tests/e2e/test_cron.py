@@ -236,11 +236,12 @@ def test_waiting_workers_join_one_crawl(
 spider = "follow"
 {YEARLY}
 args = {{ begin = "{site.url}/page/0" }}
-settings = {{ CONCURRENT_REQUESTS = 2, DOWNLOAD_DELAY = 0.02 }}
+settings = {{ CONCURRENT_REQUESTS = 2, DOWNLOAD_DELAY = 0.02, MOCRA_PREFETCH = 0 }}
 executor = "queue"
 workers = 2
 """
-    site.gate(3)  # as many at once as only both have
+    # As many at once as only both have; none holds more than it fetches, for the first page has four links.
+    site.gate(3)
     runners = runners_of(jobs, redis_url)
     # One more waiting worker than the job wants.
     workers = [runners.run("mocra", "worker") for _ in range(3)]
