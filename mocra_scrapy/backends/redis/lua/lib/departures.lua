@@ -7,20 +7,24 @@
 --
 -- A booking is {at, before, end_, before, end_, ..., and 1 where quotas count it}: when it departs, and for each of its names
 -- what it owns of its time, from max(at, before) to end_, where before is tat as it was. end_ is 0 where the name has no
--- interval. One that was not
--- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
--- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
--- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
+-- interval. One that was not used is taken back: the last stretch moves tat back; the others are kept in freed, while they are
+-- ahead, as {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor
+-- is taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
 local departures = lazy.library(function()
-    local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
-    local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
+    local call, text = redis.call, meta.text
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
-    local moved = {}  -- names whose tat has to be written
-    local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
-    local any_freed = is_there(FREED)
-    local origin_of, set_origin, grown, tat_by = origins.of, origins.set, origins.grown, origins.tat_by
-    local seeded = false
+    local now_us, limit_of, is_there, TAT, HOLD, FREED, tats, held, origin_of, set_origin, grown, tat_by, seeded
+    local moved  -- names whose tat has to be written
+    local freed, freed_anew, any_freed  -- name -> see above, or false; names of which it has to be written; whether any is
+    local planned  -- {names; bookings; factors: what was drawn for each; used: how many of them; state: before these}
     local departures  -- what it returns
+
+    local function fresh()
+        now_us, limit_of, is_there = meta.now_us, throttle.limit_of, throttle.is_there
+        TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
+        origin_of, set_origin, grown, tat_by = origins.of, origins.set, origins.grown, origins.tat_by
+        moved, freed, freed_anew, any_freed, seeded, planned = {}, {}, {}, is_there(FREED), false, nil
+    end
 
     local function score(scores, key, name)
         local at = scores[name]
@@ -136,8 +140,6 @@ local departures = lazy.library(function()
         return booking, factor
     end
 
-    local planned  -- {names; bookings; factors: what was drawn for each; used: how many of them; state: before these}
-
     local function state_of(names)
         local state = {}
         for _, name in ipairs(names) do
@@ -206,10 +208,8 @@ local departures = lazy.library(function()
         end
     end
 
-    departures = {
-        departure = departure, fits = fits, end_plan = end_plan, save = save, book = book,
-    }
-    return lazy.with_rest(departures, function()  -- of what was booked and is not used, of holds, of limits that changed
+    departures = {departure = departure, fits = fits, end_plan = end_plan, save = save, book = book}
+    lazy.with_rest(departures, function()  -- of what was booked and is not used, of holds, of limits that changed
         local function free(name, at, before, end_)  -- this stretch, which ends at tat or before, is nobody's
             local tat, row = score(tats, TAT, name), freed_of(name) or {0}
             if end_ < tat then
@@ -325,4 +325,5 @@ local departures = lazy.library(function()
             keep_distance = keep_distance, save_freed = save_freed,
         }
     end)
+    return departures, fresh
 end)

@@ -3,7 +3,7 @@
 -- what a second time would not mend notes, behind it, how it is taken back. Not noted is what may happen twice: a renewed
 -- lease, a departure that is booked, a permit, time limits of keys, deletions of what nobody can see any more.
 local journal = (function()
-    local steps, n = {}, 0
+    local steps, n
 
     local function note(...)  -- a command, or a function and its arguments
         n = n + 1
@@ -11,6 +11,8 @@ local journal = (function()
     end
 
     local function commit() steps, n = {}, 0 end  -- from here on an error costs the answer, not the call
+
+    local function fresh() steps, n = {}, 0 end
 
     local function take_back()
         local all, last = steps, n
@@ -28,5 +30,6 @@ local journal = (function()
         error(answer, 0)
     end
 
-    return {note = note, commit = commit, whole = whole}
+    if KEYS then fresh() end
+    return {note = note, commit = commit, whole = whole, fresh = fresh}
 end)()

@@ -4,18 +4,26 @@
 -- A list from which nothing may depart is put to where it waits for the name that keeps it, see turns.lua. So one call looks
 -- at as many lists as it takes from, and LOOKS at most of those that have to be put away; the next call, at once, at more.
 local limited = lazy.library(function()
-    local text, now_us = meta.text, meta.now_us
-    local missing, passed_over, departs, crowded = leasing.missing, leasing.passed_over, leasing.departs, leasing.crowded
+    local text, missing = meta.text, leasing.missing
     local LOOKS = 200
     local SATED = 16  -- so many of which this worker has its share may stand in line: it comes back to them soon
     local ASK, MOST_ASKED = 500, 100  -- ms between two rounds of asking for permits; names in one of them
-    local closed = {}  -- of ready: those that were looked at and stay where they are
-    local blocked = {}  -- names of which nobody gets anything now -> score of what waits for them
-    local sated, moved = 0, 0
+    local now_us, passed_over, departs, crowded, sated, moved
+    local closed  -- of ready: those that were looked at and stay where they are
+    local blocked  -- names of which nobody gets anything now -> score of what waits for them
+    local next_at  -- when one more departs of the names that were allowed last, until one does
+    local departing  -- names of the list that is served
+    local parked  -- list that gave something -> its name if it was parked
+    local are_many, some_stay  -- lists of this round; whether any that gave something may give more at once
+    local heads_passed  -- name -> those behind its gate that gave this worker nothing
+
+    local function fresh()
+        now_us, passed_over, departs, crowded = meta.now_us, leasing.passed_over, leasing.departs, leasing.crowded
+        sated, moved, closed, blocked, parked, heads_passed = 0, 0, {}, {}, {}, {}
+        next_at, departing, are_many, some_stay = nil, nil, nil, nil
+    end
 
     local function close(member) closed[member], leasing.skipped = true, leasing.skipped + 1 end
-
-    local next_at  -- when one more departs of the names that were allowed last, until one does
 
     local function depart(names)  -- books one departure, for the lease that comes next
         for i = #departs + 1, leases.count do departs[i] = 0 end  -- those before it go at once
@@ -26,8 +34,6 @@ local limited = lazy.library(function()
     local function held_until(name, at)  -- when what waits for the name is looked at, if nothing departs before `at`
         return throttle.limit_of(name).quotas and quotas.held_until(at) or at
     end
-
-    local departing  -- names of the list that is served
 
     local function depart_and_add(slot, rank, item)
         if leasing.withdraw(slot, item) then return false end
@@ -90,9 +96,6 @@ local limited = lazy.library(function()
         else turns.move(list, since, gate, name, blocked[name]) end
     end
 
-    local parked = {}  -- list that gave something -> its name if it was parked
-    local are_many, some_stay  -- lists of this round; whether any that gave something may give more at once
-
     local function place_again(asked, list)
         local names = throttle.names_of(list)
         local score = names[2] and now_us or score_of(asked, names, parked[list])
@@ -149,8 +152,6 @@ local limited = lazy.library(function()
         end
         throttle.fetch(unknown)
     end
-
-    local heads_passed = {}  -- name -> those behind its gate that gave this worker nothing
 
     local function serve_gate(asked, name, most)  -- -> looks
         local gate = turns.gate_of(name)
@@ -275,5 +276,5 @@ local limited = lazy.library(function()
         end
     end
 
-    return {allowed = allowed, depart = depart, count_in = count_in, lease = lease}
+    return {allowed = allowed, depart = depart, count_in = count_in, lease = lease}, fresh
 end)

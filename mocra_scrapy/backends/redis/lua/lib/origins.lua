@@ -4,9 +4,15 @@
 -- taken back when it is lifted; and, where there is a burst or a longer interval than before, when the last one departs at the
 -- latest, for nobody waits for the rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
 local origins = lazy.library(function()
-    local now_us, ORIGINS, NONE = meta.now_us, throttle.ORIGINS, {0, 0, 0, 0}
-    local rows, anew = {}, {}  -- name -> origin; names of which it has to be written
+    local NONE = {0, 0, 0, 0}
+    local now_us, ORIGINS
+    local rows, anew  -- name -> origin; names of which it has to be written
     local ruled
+
+    local function fresh()
+        now_us, ORIGINS = meta.now_us, throttle.ORIGINS
+        rows, anew, ruled = {}, {}, nil
+    end
 
     local function of(name)
         local row = rows[name]
@@ -59,5 +65,5 @@ local origins = lazy.library(function()
 
     return {
         of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
-    }
+    }, fresh
 end)

@@ -1,14 +1,23 @@
 -- uses: lazy meta workers turns throttle mailbox
 -- Permits: what a worker may have in flight of a slot or scope. They are never more in all than its limit of concurrency.
 local permits = lazy.library(function()
-    local call, text, prefix, now, is_there = redis.call, meta.text, meta.prefix, meta.now, throttle.is_there
-    local PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
+    local call, text = redis.call, meta.text
     local MANY = 1000000  -- permits of what has no limit of concurrency
     local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
-    local stored = throttle.stored[PERMITS]  -- name -> what is stored, of those that were read
-    local known = {}  -- name -> see of()
+    local prefix, now, is_there, PERMITS, ASKING
+    local stored  -- name -> what is stored, of those that were read
+    local known  -- name -> see of()
+    local lives  -- worker -> whether its lease goes on
+    local yielded  -- names of which permits were given back because others asked: these come first
+    local single  -- what is stored where one worker has n permits and nobody else has any
     local permits  -- what it returns
-    local lives = {}  -- worker -> whether its lease goes on
+
+    local function fresh()
+        prefix, now, is_there = meta.prefix, meta.now, throttle.is_there
+        PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
+        stored, known, lives, yielded, single = throttle.stored[PERMITS], {}, {}, {}, {}
+        permits.yielded = yielded
+    end
 
     local function is_alive(worker)
         if lives[worker] == nil then lives[worker] = (workers.ends_at(worker) or -1) >= now end
@@ -95,8 +104,6 @@ local permits = lazy.library(function()
         end
     end
 
-    local yielded = {}  -- names of which permits were given back because others asked: these come first
-    local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
         return single[n]
@@ -160,9 +167,9 @@ local permits = lazy.library(function()
 
     permits = {
         holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        save = save, keep = keep, yielded = yielded,
+        save = save, keep = keep, yielded = '',
     }
-    return lazy.with_rest(permits, function()  -- what few calls need
+    lazy.with_rest(permits, function()  -- what few calls need
         local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
             local has_more = false
             for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
@@ -208,4 +215,5 @@ local permits = lazy.library(function()
             ask = ask, give_wanted = give_wanted, come_down = come_down,
         }
     end)
+    return permits, fresh
 end)

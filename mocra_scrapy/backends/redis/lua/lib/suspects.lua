@@ -1,7 +1,10 @@
 -- uses: lazy journal meta items workers throttle leases stalled leasing limited
 -- What was held by workers that died is handed out one at a time to each worker, so that it is found out.
 local suspects = lazy.library(function()
-    local call, SUSPECT = redis.call, workers.SUSPECT
+    local call = redis.call
+    local SUSPECT
+
+    local function fresh() SUSPECT = workers.SUSPECT end
 
     local function lease(asked, placed)  -- placed: the first in line
         local rank, slot, item = items.unplace(placed)
@@ -28,5 +31,5 @@ local suspects = lazy.library(function()
         if asked.per_slot == 1 then leasing.pass_over(slot) end
     end
 
-    return {lease = lease}
+    return {lease = lease}, fresh
 end)

@@ -14,32 +14,39 @@
 -- ms since when and for which rate and concurrency grow, as the breaker wants it; quotas: in place of the rules'}.
 -- A field that says nothing is missing.
 local throttle = lazy.library(function()
-    local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
-    local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
-    local TAT, HOLD, FREED, ORIGINS = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed', prefix .. 'origins'
-    local QUOTA = prefix .. 'quota'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
     local throttle  -- what it returns
-
+    local call = redis.call
+    local now, LIVE, PERMITS, TAT, HOLD, FREED, ORIGINS, QUOTA
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
-    local exists = {}  -- key -> whether it is there
-    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}  -- hash -> name -> what it holds, or false
-    for _, set in ipairs(rules.open().sets) do
-        if set.key then stored[set.key] = {} end
-        if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
+    local exists  -- key -> whether it is there
+    local stored  -- hash -> name -> what it holds, or false
+    local in_force, tats, held  -- name -> limit; us; us
+    local split  -- list -> names
+
+    local function fresh()
+        local prefix = meta.prefix
+        now, LIVE, PERMITS, TAT = meta.now, prefix .. 'live', prefix .. 'permits', prefix .. 'tat'
+        HOLD, FREED, ORIGINS, QUOTA = prefix .. 'hold', prefix .. 'freed', prefix .. 'origins', prefix .. 'quota'
+        throttle.LIVE, throttle.PERMITS, throttle.TAT, throttle.HOLD = LIVE, PERMITS, TAT, HOLD
+        throttle.FREED, throttle.ORIGINS, throttle.QUOTA = FREED, ORIGINS, QUOTA
+        exists, in_force, tats, held, split = {}, {}, {}, {}, {}
+        stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}
+        throttle.stored, throttle.tats, throttle.held = stored, tats, held
+        for _, set in ipairs(rules.open().sets) do
+            if set.key then stored[set.key] = {} end
+            if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
+        end
+        -- Of these there is seldom any, so all of them are asked for at once.
+        local asking = prefix .. 'asking'
+        if call('EXISTS', LIVE, HOLD, FREED, asking) == 0 then
+            exists[LIVE], exists[HOLD], exists[FREED], exists[asking] = false, false, false, false
+        end
     end
-    local in_force, tats, held = {}, {}, {}  -- name -> limit; us; us
-    local split = {}  -- list -> names
 
     local function is_scope(name) return string.byte(name) == 64 end
-
-    -- Of these there is seldom any, so all of them are asked for at once.
-    local SELDOM = {LIVE, HOLD, FREED, prefix .. 'asking'}
-    if call('EXISTS', unpack(SELDOM)) == 0 then
-        for i = 1, #SELDOM do exists[SELDOM[i]] = false end
-    end
 
     local function is_there(key)  -- asked once a call
         local there = exists[key]
@@ -138,11 +145,11 @@ local throttle = lazy.library(function()
     end
 
     throttle = {
-        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS, QUOTA = QUOTA,
-        stored = stored, tats = tats, held = held, is_scope = is_scope, is_there = is_there, names_of = names_of,
+        LIVE = '', PERMITS = '', TAT = '', HOLD = '', FREED = '', ORIGINS = '', QUOTA = '',
+        stored = '', tats = '', held = '', is_scope = is_scope, is_there = is_there, names_of = names_of,
         fetch = fetch, field = field, limit_of = limit_of, is_paced = is_paced, is_free = is_free,
     }
-    return lazy.with_rest(throttle, function()  -- of limits that were changed
+    lazy.with_rest(throttle, function()  -- of limits that were changed
         local function change_of(name)
             local packed = field(LIVE, name)
             local change = packed and cmsgpack.unpack(packed) or {}
@@ -203,4 +210,5 @@ local throttle = lazy.library(function()
             change_of = change_of, set_change = set_change, apply = apply,
         }
     end)
+    return throttle, fresh
 end)

@@ -1,8 +1,15 @@
 -- uses: lazy journal meta items budgets
 -- What workers hold, and who waits for a wake-up.
 local workers = (function()
-    local call, prefix, text = redis.call, meta.prefix, meta.text
-    local ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
+    local call, text = redis.call, meta.text
+    local prefix, ALIVE, WAITING, SUSPECT
+    local workers  -- what it returns
+
+    local function fresh()
+        prefix = meta.prefix
+        ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
+        workers.ALIVE, workers.WAITING, workers.SUSPECT = ALIVE, WAITING, SUSPECT
+    end
 
     local function key_of(worker) return prefix .. 'w:' .. worker end
 
@@ -30,10 +37,11 @@ local workers = (function()
         return tonumber(call('ZSCORE', ALIVE, worker) or nil)
     end
 
-    local workers = {
-        ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, renew = renew,
-        ends_at = ends_at,
+    workers = {
+        ALIVE = '', WAITING = '', SUSPECT = '', key_of = key_of, last_of = last_of, renew = renew,
+        ends_at = ends_at, fresh = fresh,
     }
+    if KEYS then fresh() end
     return lazy.with_rest(workers, function()  -- of what they held
         local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'  -- other fields of a worker's hash look different
 
