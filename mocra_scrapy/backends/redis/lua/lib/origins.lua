@@ -8,10 +8,12 @@ local origins = lazy.library(function()
     local now_us, ORIGINS
     local rows, anew  -- name -> origin; names of which it has to be written
     local ruled
+    local origins  -- what it returns
 
     local function fresh()
         now_us, ORIGINS = meta.now_us, throttle.ORIGINS
         rows, anew, ruled = {}, {}, nil
+        origins.rows = rows
     end
 
     local function of(name)
@@ -43,7 +45,8 @@ local origins = lazy.library(function()
         if span > first then tat = tat + span - first end
         if last <= 0 then return tat end
         local ruled = ruled or since()
-        return math.min(tat, (last > ruled and last or ruled) + span + math.floor(limit.interval * (1 + limit.jitter)))
+        local most = (last > ruled and last or ruled) + span + limit.longest
+        return tat < most and tat or most
     end
 
     local function restore(name, row) rows[name] = row end
@@ -63,7 +66,8 @@ local origins = lazy.library(function()
         if throttle.is_there(ORIGINS) then redis.call('HDEL', ORIGINS, unpack(names)) end
     end
 
-    return {
-        of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
-    }, fresh
+    origins = {
+        rows = '', of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
+    }
+    return origins, fresh
 end)

@@ -3,6 +3,7 @@
 local permits = lazy.library(function()
     local call, text = redis.call, meta.text
     local MANY = 1000000  -- permits of what has no limit of concurrency
+    local FEW = 2  -- of which it is not asked first whether there are any, see throttle.fetch
     local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
     local prefix, now, is_there, PERMITS, ASKING
     local stored  -- name -> what is stored, of those that were read
@@ -135,7 +136,7 @@ local permits = lazy.library(function()
     local function keep(numbers, me, mail)
         local names, freed, missed, confirmed, set, gone = {}, {}, 0, 0, {}, {}
         for name in pairs(numbers) do names[#names + 1] = name end
-        if #names == 0 or not is_there(PERMITS) then return 0, 0 end
+        if #names == 0 or (#names > FEW and not is_there(PERMITS)) then return 0, 0 end
         local asks, mine_alone = is_there(ASKING), alone(me, 1)
         for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
             local name = names[i]

@@ -6,7 +6,7 @@
 -- jitter, floor us, and where it has some, its quotas: {{count, window us}, ...}}.
 local rules = (function()
     local call, note, APART = redis.call, journal.note, '-'
-    local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0, floor = 0, span = 0}
+    local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0, floor = 0, span = 0, longest = 0}
     local UNKNOWN = {ok = 'RULES'}  -- the answer to who has to bring its rules
     local prefix, SETS, USED
     local rules  -- what it returns

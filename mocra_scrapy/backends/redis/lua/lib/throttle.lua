@@ -4,7 +4,8 @@
 --
 -- A limit is {interval = us, burst, concurrency, jitter, floor = us; quotas: see quotas.lua, or nil; slowed: true where
 -- failures brought it about;
--- is_tried: true where the breaker opened it; usual: the interval that it would have; span: us, (burst - 1) * interval}.
+-- is_tried: true where the breaker opened it; usual: the interval that it would have; span: us, (burst - 1) * interval;
+-- longest: us, the interval with all its jitter}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
 -- found, not told by people: the floor holds all the same; ends: ms when these are over; least: us that the site asks for;
@@ -15,6 +16,7 @@
 -- A field that says nothing is missing.
 local throttle = lazy.library(function()
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
+    local FEW = 2
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
     local throttle  -- what it returns
@@ -34,7 +36,7 @@ local throttle = lazy.library(function()
         throttle.FREED, throttle.ORIGINS, throttle.QUOTA = FREED, ORIGINS, QUOTA
         exists, in_force, tats, held, split = {}, {}, {}, {}, {}
         stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}
-        throttle.stored, throttle.tats, throttle.held = stored, tats, held
+        throttle.stored, throttle.tats, throttle.held, throttle.in_force = stored, tats, held, in_force
         for _, set in ipairs(rules.open().sets) do
             if set.key then stored[set.key] = {} end
             if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
@@ -68,18 +70,20 @@ local throttle = lazy.library(function()
         return out
     end
 
-    -- Asks for all that is stored of names, one call a key: what a call to Redis costs is mostly the call.
+    -- Asks for all that is stored of names, one call a key: what a call to Redis costs is mostly the call. Of few names it
+    -- costs no more than to ask whether there is such a key.
     local function fetch(names)
         if #names == 0 then return end
+        local are_few = #names <= FEW
         for key, fields in pairs(stored) do
-            if is_there(key) then
+            if exists[key] == nil and are_few or is_there(key) then
                 for i, raw in ipairs(meta.answers_in_parts('HMGET', key, names)) do fields[names[i]] = raw end
             else
                 for _, name in ipairs(names) do fields[name] = false end
             end
         end
         for key, scores in pairs({[TAT] = tats, [HOLD] = held}) do
-            local got = is_there(key) and meta.answers_in_parts('ZMSCORE', key, names)
+            local got = (exists[key] == nil and are_few or is_there(key)) and meta.answers_in_parts('ZMSCORE', key, names)
             for i, name in ipairs(names) do
                 if scores[name] == nil then scores[name] = got and tonumber(got[i] or 0) or 0 end
             end
@@ -123,6 +127,7 @@ local throttle = lazy.library(function()
             limit = changed
         end
         limit.span = (limit.burst - 1) * limit.interval  -- us that tat may be ahead of a departure
+        limit.longest = math.floor(limit.interval * (1 + limit.jitter))
         in_force[name] = limit
         return limit
     end
@@ -146,7 +151,7 @@ local throttle = lazy.library(function()
 
     throttle = {
         LIVE = '', PERMITS = '', TAT = '', HOLD = '', FREED = '', ORIGINS = '', QUOTA = '',
-        stored = '', tats = '', held = '', is_scope = is_scope, is_there = is_there, names_of = names_of,
+        stored = '', tats = '', held = '', in_force = '', is_scope = is_scope, is_there = is_there, names_of = names_of,
         fetch = fetch, field = field, limit_of = limit_of, is_paced = is_paced, is_free = is_free,
     }
     lazy.with_rest(throttle, function()  -- of limits that were changed

@@ -3,10 +3,11 @@
 local workers = (function()
     local call, text = redis.call, meta.text
     local prefix, ALIVE, WAITING, SUSPECT
+    local renewed, its_end  -- the worker that calls, ms when its lease ends
     local workers  -- what it returns
 
     local function fresh()
-        prefix = meta.prefix
+        prefix, renewed, its_end = meta.prefix, nil, nil
         ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
         workers.ALIVE, workers.WAITING, workers.SUSPECT = ALIVE, WAITING, SUSPECT
     end
@@ -30,10 +31,12 @@ local workers = (function()
 
     local function renew(worker, lease)
         sit_out(lease)
-        call('ZADD', ALIVE, text(meta.now + lease), worker)
+        renewed, its_end = worker, meta.now + lease
+        call('ZADD', ALIVE, text(its_end), worker)
     end
 
     local function ends_at(worker)  -- ms, or nil
+        if worker == renewed then return its_end end
         return tonumber(call('ZSCORE', ALIVE, worker) or nil)
     end
 
@@ -84,6 +87,7 @@ local workers = (function()
 
         local function forget(worker)
             local ends = ends_at(worker)
+            renewed = nil
             call('ZREM', ALIVE, worker)
             if ends then journal.note('ZADD', ALIVE, text(ends), worker) end
             call('ZREM', WAITING, worker)
