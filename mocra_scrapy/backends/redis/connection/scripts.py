@@ -5,6 +5,7 @@ called most is also a function of the server, where that has functions.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -17,8 +18,10 @@ FOLDER = resources.files("mocra_scrapy.backends.redis") / "lua"
 #: and the call with them, before it has written anything.
 NOT_WHILE_MOVING = "redis.call('EXISTS', KEYS[1] .. '-', KEYS[1] .. '--')\n"
 
-#: Where a library has it, its state is made anew by ``fresh()``: here, or, in a function, by each call.
-STATE = "if KEYS then fresh() end\n"
+#: How a library begins that is made at once, and the part of it that makes its state. A script is made for one call:
+#: there that part is no function, for it runs once, where it stands.
+AT_ONCE = re.compile(r"^local (\w+) = \(function\(\)$", re.MULTILINE)
+FRESH, IN_PLACE = "    local function fresh()\n", "    local fresh do\n"
 
 #: A function of the server. Lua knows next to nothing while one is loaded, so its first call makes the libraries;
 #: KEYS is not there meanwhile. Then they stay, and each call makes their state only.
@@ -77,7 +80,8 @@ class Script:
         """
         if self._text is not None:
             return self._first + self._head + self._text
-        return "".join((self._first, self._head, *self.libraries.values(), read(f"{self.name}.lua")))
+        made = [text.replace(FRESH, IN_PLACE) for text in self.libraries.values()]
+        return "".join((self._first, self._head, *made, read(f"{self.name}.lua")))
 
     @cached_property
     def libraries(self) -> dict[str, str]:
@@ -105,8 +109,13 @@ class Script:
         """The same as a function, or None for a script that is none."""
         if not self.stays:
             return None
-        fresh = "\n".join(f"{name}.fresh()" for name, text in self.libraries.items() if STATE in text or name == "lazy")
-        libraries, main = self._head + "".join(self.libraries.values()), read(f"{self.name}.lua")
+        at_once = [name for name, text in self.libraries.items() if FRESH in text and AT_ONCE.search(text)]
+        fresh = "\n".join(f"fresh_{name}()" for name in at_once)
+        libraries = self._head + "".join(
+            AT_ONCE.sub(r"local \1, fresh_\1 = (function()", text) if name in at_once else text
+            for name, text in self.libraries.items()
+        )
+        main = read(f"{self.name}.lua")
 
         def called(name: str) -> str:
             return FUNCTION.format(name=name, libraries=libraries, fresh=fresh, main=main, first=self._first)

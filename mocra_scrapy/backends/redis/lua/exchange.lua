@@ -15,4 +15,4 @@
 -- leases are probes; rules: version of those in force; rule_sets: how many, where they differ; positioned: 1 when positions
 -- moved; withdrawn, bodies: see lib/withdrawing.lua; needed, used_up: see lib/budgets.lua, and stored has a ` for what waits
 -- for a block; moved, taken, lined_up: of transit, as acked
-return turn()
+return turn.take()

@@ -24,13 +24,6 @@ local budgets = lazy.library(function()
     local lacking, needs  -- wide names that the last why_not found without a block; name -> entries that need one
     local waiting  -- name that is not wide -> entries that wait for blocks of other names
 
-    local function fresh()
-        KEY, USED_UP = meta.prefix .. 'budgets', meta.prefix .. 'budgets:used'
-        budgets.KEY = KEY
-        known, raws, changed, dry, lacking, needs, waiting = {}, {}, {}, {}, {}, {}, {}
-        told, limits, has_wide, is_any = nil, nil, nil, nil
-    end
-
     local function give_back(r)  -- what the shard has of blocks and does not use
         for i = 1, 2 do
             local given, back = r.share[2 * i - 1], r.share[2 * i]
@@ -244,5 +237,13 @@ local budgets = lazy.library(function()
         needed = needed, touch = function(name) changed[name] = true end,
         is_stored = function(name) return raws[name] and true or false end,
     }
+
+    local function fresh()
+        KEY, USED_UP = meta.prefix .. 'budgets', meta.prefix .. 'budgets:used'
+        budgets.KEY = KEY
+        known, raws, changed, dry, lacking, needs, waiting = {}, {}, {}, {}, {}, {}, {}
+        told, limits, has_wide, is_any = nil, nil, nil, nil
+    end
+
     return budgets, fresh
 end)

@@ -6,11 +6,6 @@ local crawl = (function()
     local record  -- {run, finished, seeding, seeder, born}
     local crawl  -- what it returns
 
-    local function fresh()
-        key, record = meta.prefix .. 'crawl', nil
-        crawl.key = key
-    end
-
     local function read()
         if not record then
             local got = call('HMGET', key, 'run', 'finished', 'seeding', 'seeder', 'born')
@@ -35,9 +30,8 @@ local crawl = (function()
         end
     end
 
-    crawl = {key = '', read = read, state = state, reopen = reopen, fresh = fresh}
-    if KEYS then fresh() end
-    return lazy.with_rest(crawl, function()  -- what its seeder says
+    crawl = {key = '', read = read, state = state, reopen = reopen}
+    lazy.with_rest(crawl, function()  -- what its seeder says
         local function seed(stage, worker)
             local was = read()
             call('HSET', key, 'seeding', stage, 'seeder', worker)
@@ -62,4 +56,11 @@ local crawl = (function()
 
         return {seed = seed, vacate_seeding = vacate_seeding, move = move}
     end)
+
+    local function fresh()
+        key, record = meta.prefix .. 'crawl', nil
+        crawl.key = key
+    end
+
+    return crawl, fresh
 end)()

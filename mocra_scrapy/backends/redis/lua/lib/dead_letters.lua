@@ -5,11 +5,6 @@ local dead_letters = lazy.library(function()
     local now, DEAD, DEAD_AT
     local dead_letters  -- what it returns
 
-    local function fresh()
-        now, DEAD, DEAD_AT = meta.now, meta.prefix .. 'dead', meta.prefix .. 'dead:at'
-        dead_letters.DEAD, dead_letters.DEAD_AT = DEAD, DEAD_AT
-    end
-
     local function drop(ids)
         if #ids == 0 then return end
         responses.drop(ids)
@@ -61,5 +56,11 @@ local dead_letters = lazy.library(function()
     end
 
     dead_letters = {DEAD = '', DEAD_AT = '', drop = drop, expire = expire, write = write, bury = bury}
+
+    local function fresh()
+        now, DEAD, DEAD_AT = meta.now, meta.prefix .. 'dead', meta.prefix .. 'dead:at'
+        dead_letters.DEAD, dead_letters.DEAD_AT = DEAD, DEAD_AT
+    end
+
     return dead_letters, fresh
 end)

@@ -17,13 +17,6 @@ local departures = lazy.library(function()
     local planned  -- {names; bookings; factors: what was drawn for each; used: how many of them; state: before these}
     local departures  -- what it returns
 
-    local function fresh()
-        now_us, limit_of, in_force, is_there = meta.now_us, throttle.limit_of, throttle.in_force, throttle.is_there
-        TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
-        origin_of, rows, set_origin, grown, tat_by = origins.of, origins.rows, origins.set, origins.grown, origins.tat_by
-        moved, freed, freed_anew, any_freed, seeded, planned = {}, {}, {}, is_there(FREED), false, nil
-    end
-
     local function score(scores, key, name)
         local at = scores[name]
         if at == nil then
@@ -146,8 +139,7 @@ local departures = lazy.library(function()
     local function state_of(names)
         local state = {}
         for _, name in ipairs(names) do
-            local row = any_freed and freed_of(name) or nil
-            state[name] = {tats[name] or score(tats, TAT, name), row, origin_of(name)}
+            state[name] = {tats[name] or score(tats, TAT, name), any_freed and freed_of(name) or nil, origin_of(name)}
         end
         return state
     end
@@ -241,8 +233,7 @@ local departures = lazy.library(function()
         end
 
         local function floor_of(name)  -- tat was set anew since what was booked before
-            local row = freed_of(name)
-            return row and row[1] or 0
+            return (freed_of(name) or {0})[1]
         end
 
         local function take_back(names, booking)  -- it did not depart
@@ -326,5 +317,13 @@ local departures = lazy.library(function()
             keep_distance = keep_distance, save_freed = save_freed,
         }
     end)
+
+    local function fresh()
+        now_us, limit_of, in_force, is_there = meta.now_us, throttle.limit_of, throttle.in_force, throttle.is_there
+        TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
+        origin_of, rows, set_origin, grown, tat_by = origins.of, origins.rows, origins.set, origins.grown, origins.tat_by
+        moved, freed, freed_anew, any_freed, seeded, planned = {}, {}, {}, is_there(FREED), false, nil
+    end
+
     return departures, fresh
 end)

@@ -7,11 +7,6 @@ local filter = (function()
     local new_in, new  -- bucket and number of each that this call has remembered
     local filter  -- what it returns
 
-    local function fresh()
-        now, heads, olds = meta.now, {}, nil
-        new_in, new = {}, {}
-    end
-
     local function older()  -- generations before the current one that still count: {gen, level, split, count, expires} each
         if olds then return olds end
         olds = {}
@@ -36,10 +31,9 @@ local filter = (function()
     end
 
     filter = {
-        older = older, seen = seen, rotate = rotate, sweep = sweep, fresh = fresh,
+        older = older, seen = seen, rotate = rotate, sweep = sweep,
     }
-    if KEYS then fresh() end
-    return lazy.with_rest(filter, function()  -- what few calls need that push nothing
+    lazy.with_rest(filter, function()  -- what few calls need that push nothing
         local function head(gen)  -- what the keys of a generation's buckets begin with
             if not heads[gen] then heads[gen] = meta.prefix .. 'f:' .. text(gen) .. ':' end
             return heads[gen]
@@ -175,4 +169,11 @@ local filter = (function()
             delete_some = delete_some,
         }
     end)
+
+    local function fresh()
+        now, heads, olds = meta.now, {}, nil
+        new_in, new = {}, {}
+    end
+
+    return filter, fresh
 end)()

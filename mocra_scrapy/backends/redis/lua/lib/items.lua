@@ -14,12 +14,6 @@ local items = (function()
     local stopped  -- nothing more is taken, see withdrawing.lua
     local last_rank, last_key  -- the list from which was taken last
 
-    local function fresh()
-        prefix, put_in = meta.prefix, {}
-        none_ranked, taken, last_lists, last_rank, last_key = false, {}, {}, nil, nil
-        most_bytes, bytes, count, full, stopped = math.huge, 0, 0, false, false
-    end
-
     local function place(rank, slot, item) return text(rank) .. ':' .. text(#slot) .. ':' .. slot .. item end
 
     local function unplace(placed)  -- -> rank, slot, item
@@ -151,10 +145,9 @@ local items = (function()
 
     local items = {
         place = place, unplace = unplace, list_key = list_key, put = put, take = take, bound = bound, spend = spend,
-        is_full = is_full, is_tagged = is_tagged, wrap = wrap, fresh = fresh,
+        is_full = is_full, is_tagged = is_tagged, wrap = wrap,
     }
-    if KEYS then fresh() end
-    return lazy.with_rest(items, function()  -- what few calls need, or of many slots at once
+    lazy.with_rest(items, function()  -- what few calls need, or of many slots at once
         local function deliveries(item) return string.byte(item, 1) or 0 end
 
         local function first_lost(item)  -- ms when it was first taken from a dead worker, or nil
@@ -235,4 +228,12 @@ local items = (function()
             length = length, stop = stop, tag = tag, expect = expect, find_out = find_out,
         }
     end)
+
+    local function fresh()
+        prefix, put_in = meta.prefix, {}
+        none_ranked, taken, last_lists, last_rank, last_key = false, {}, {}, nil, nil
+        most_bytes, bytes, count, full, stopped = math.huge, 0, 0, false, false
+    end
+
+    return items, fresh
 end)()

@@ -12,8 +12,6 @@ local journal = (function()
 
     local function commit() steps, n = {}, 0 end  -- from here on an error costs the answer, not the call
 
-    local function fresh() steps, n = {}, 0 end
-
     local function take_back()
         local all, last = steps, n
         commit()
@@ -30,6 +28,9 @@ local journal = (function()
         error(answer, 0)
     end
 
-    if KEYS then fresh() end
-    return {note = note, commit = commit, whole = whole, fresh = fresh}
+    local function fresh()
+        steps, n = {}, 0
+    end
+
+    return {note = note, commit = commit, whole = whole}, fresh
 end)()

@@ -6,12 +6,6 @@ local leases = (function()
     local fields  -- of the worker's hash, written at the end
     local group_slot, group_rank, group_items, head  -- the last group; what its placed items begin with
 
-    local function fresh()
-        groups, fields, key, call_digits = {}, {}, nil, nil
-        group_slot, group_rank, group_items, head = nil, nil, nil, nil
-        leases.groups, leases.count = groups, 0
-    end
-
     local function token(i) return call_digits .. string.format('%04x', i) end
 
     local function group(slot, rank, item)
@@ -64,7 +58,13 @@ local leases = (function()
         meta.in_parts('HSET', key, fields)
     end
 
-    leases = {count = 0, groups = '', begin = begin, add = add, set = set, restore = restore, save = save, fresh = fresh}
-    if KEYS then fresh() end
-    return leases
+    leases = {count = 0, groups = '', begin = begin, add = add, set = set, restore = restore, save = save}
+
+    local function fresh()
+        groups, fields, key, call_digits = {}, {}, nil, nil
+        group_slot, group_rank, group_items, head = nil, nil, nil, nil
+        leases.groups, leases.count = groups, 0
+    end
+
+    return leases, fresh
 end)()

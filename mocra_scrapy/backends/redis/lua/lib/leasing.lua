@@ -10,12 +10,6 @@ local leasing = (function()
     local passed_over
     local withdraws  -- whether anything has budgets
 
-    local function fresh()
-        passed_over, withdraws = {}, nil
-        leasing.departs, leasing.crowded, leasing.passed_over, leasing.skipped, leasing.given = {}, {}, passed_over, 0, {}
-        leasing.more, leasing.any_stalled, leasing.add = false, false, leases.add
-    end
-
     local function pass_over(slot)
         if not passed_over[slot] then passed_over[slot], leasing.skipped = true, leasing.skipped + 1 end
     end
@@ -51,8 +45,14 @@ local leasing = (function()
     leasing = {
         departs = '', crowded = '', passed_over = '', skipped = 0, given = '', begin = begin, pass_over = pass_over,
         missing = missing, withdrawn = withdrawn, withdraw = withdraw, why_stalled = why_stalled, take_stalled = take_stalled,
-        add = leases.add, more = false, any_stalled = false, fresh = fresh,
+        add = leases.add, more = false, any_stalled = false,
     }
-    if KEYS then fresh() end
-    return leasing
+
+    local function fresh()
+        passed_over, withdraws = {}, nil
+        leasing.departs, leasing.crowded, leasing.passed_over, leasing.skipped, leasing.given = {}, {}, passed_over, 0, {}
+        leasing.more, leasing.any_stalled, leasing.add = false, false, leases.add
+    end
+
+    return leasing, fresh
 end)()

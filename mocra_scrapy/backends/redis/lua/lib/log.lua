@@ -9,11 +9,6 @@ local log = lazy.library(function()
     local KEY, TWINS, DONE
     local log  -- what it returns
 
-    local function fresh()
-        KEY, TWINS, DONE = meta.prefix .. 'log', meta.prefix .. 'twins', meta.prefix .. 'twins:done'
-        log.KEY, log.TWINS, log.DONE = KEY, TWINS, DONE
-    end
-
     local function notes_of(partition) return meta.prefix .. 'done:' .. partition end
 
     local function add(partition, one)  -- '<offset>' or '<first>-<behind the last>' is finished
@@ -112,5 +107,11 @@ local log = lazy.library(function()
         KEY = '', TWINS = '', DONE = '', notes_of = notes_of, add = add, with_origin = with_origin, as_twin = as_twin,
         has_twin = has_twin, finish = finish, drop = drop, state = state,
     }
+
+    local function fresh()
+        KEY, TWINS, DONE = meta.prefix .. 'log', meta.prefix .. 'twins', meta.prefix .. 'twins:done'
+        log.KEY, log.TWINS, log.DONE = KEY, TWINS, DONE
+    end
+
     return log, fresh
 end)

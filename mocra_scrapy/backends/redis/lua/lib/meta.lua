@@ -120,10 +120,10 @@ local meta = (function()
     local meta = {  -- all fields at once: a table that grows field by field is made six times
         pending = 0, leased = 0, seq = 0, run = 0, skew = 0, filter_gen = 0, filter_level = 0, filter_split = 0, filter_count = 0,
         filter_born = 0, heard = 0, steps = 0, born = 0, freed = 0, rules = false, filter_old = false, filter_doomed = false,
-        now = 1, now_us = 1, ahead = 1, prefix = '', silence = 1,
+        now = 0, now_us = 1, ahead = 1, prefix = '', silence = 1,
         AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
         -- Set by exchange.lua: there is none of stalled, suspect, delayed, dead and waiting. One question in place of six.
-        is_quiet = 1, fresh = 1, text = 1, save = 1, in_parts = 1, answers_in_parts = 1,
+        is_quiet = 1, text = 1, save = 1, in_parts = 1, answers_in_parts = 1,
     }
 
     -- Without a fraction and below 2^53 as an integer: that is cheaper by far than the digits of a float, and there are
@@ -175,11 +175,19 @@ local meta = (function()
         return out
     end
 
-    local function read()  -- its fields; what is missing is 0, of the texts false
+    meta.text, meta.save, meta.in_parts, meta.answers_in_parts = text, save, in_parts, answers_in_parts
+
+    local function fresh()
+        key, texts = KEYS[1], {}
+        meta.prefix, meta.silence = string.sub(key, 1, -5), nil
+        -- Its fields; what is missing is 0, of the texts false.
         stored = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false}  -- as it was when the script began
-        meta.pending, meta.leased, meta.seq, meta.run, meta.skew, meta.heard, meta.steps = 0, 0, 0, 0, 0, 0, 0
-        meta.filter_gen, meta.filter_level, meta.filter_split, meta.filter_count, meta.filter_born = 0, 0, 0, 0, 0
-        meta.born, meta.freed, meta.rules, meta.filter_old, meta.filter_doomed = 0, 0, false, false, false
+        if meta.now > 0 then  -- those of an earlier call
+            meta.pending, meta.leased, meta.seq, meta.run, meta.skew, meta.heard, meta.steps = 0, 0, 0, 0, 0, 0, 0
+            meta.filter_gen, meta.filter_level, meta.filter_split, meta.filter_count, meta.filter_born = 0, 0, 0, 0, 0
+            meta.born, meta.freed, meta.rules, meta.filter_old, meta.filter_doomed = 0, 0, false, false, false
+        end
+        meta.now = 1
         local flat = call('HGETALL', key)
         for i = 1, #flat, 2 do
             local name = flat[i]
@@ -193,12 +201,6 @@ local meta = (function()
                 stored[i], meta[FIELDS[i]] = value, value
             end
         end
-    end
-
-    local function fresh()
-        key, texts = KEYS[1], {}
-        meta.prefix, meta.silence = string.sub(key, 1, -5), nil
-        read()
         meta.is_quiet = false
         local seconds, rest = unpack(call('TIME'))
         local heard = meta.heard  -- ms when a worker called last, before this call
@@ -213,7 +215,5 @@ local meta = (function()
         meta.ahead = meta.skew + meta.steps  -- ms by which all this is ahead of the server's clock
     end
 
-    meta.text, meta.save, meta.in_parts, meta.answers_in_parts, meta.fresh = text, save, in_parts, answers_in_parts, fresh
-    if KEYS then fresh() end
-    return meta
+    return meta, fresh
 end)()

@@ -10,12 +10,6 @@ local origins = lazy.library(function()
     local ruled
     local origins  -- what it returns
 
-    local function fresh()
-        now_us, ORIGINS = meta.now_us, throttle.ORIGINS
-        rows, anew, ruled = {}, {}, nil
-        origins.rows = rows
-    end
-
     local function of(name)
         local row = rows[name]
         if row == nil then
@@ -69,5 +63,12 @@ local origins = lazy.library(function()
     origins = {
         rows = '', of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
     }
+
+    local function fresh()
+        now_us, ORIGINS = meta.now_us, throttle.ORIGINS
+        rows, anew, ruled = {}, {}, nil
+        origins.rows = rows
+    end
+
     return origins, fresh
 end)

@@ -5,20 +5,13 @@ local permits = lazy.library(function()
     local MANY = 1000000  -- permits of what has no limit of concurrency
     local FEW = 2  -- of which it is not asked first whether there are any, see throttle.fetch
     local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
-    local prefix, now, is_there, PERMITS, ASKING
+    local prefix, now, is_there, is_paced, limit_of, PERMITS, ASKING
     local stored  -- name -> what is stored, of those that were read
     local known  -- name -> see of()
     local lives  -- worker -> whether its lease goes on
     local yielded  -- names of which permits were given back because others asked: these come first
     local single  -- what is stored where one worker has n permits and nobody else has any
     local permits  -- what it returns
-
-    local function fresh()
-        prefix, now, is_there = meta.prefix, meta.now, throttle.is_there
-        PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
-        stored, known, lives, yielded, single = throttle.stored[PERMITS], {}, {}, {}, {}
-        permits.yielded = yielded
-    end
 
     local function is_alive(worker)
         if lives[worker] == nil then lives[worker] = (workers.ends_at(worker) or -1) >= now end
@@ -64,7 +57,7 @@ local permits = lazy.library(function()
     end
 
     local function share(name, p)  -- permits that it may have now, its fair share. p: see of
-        local concurrency = throttle.limit_of(name).concurrency
+        local concurrency = limit_of(name).concurrency
         if concurrency == 0 then concurrency = MANY end
         if p.parties == 1 then return concurrency, concurrency end  -- nobody else is there
         local fair = math.max(1, math.floor(concurrency / p.parties))
@@ -74,14 +67,14 @@ local permits = lazy.library(function()
     end
 
     local function is_taken(name, me)  -- whether there is none left
-        local concurrency = throttle.limit_of(name).concurrency
+        local concurrency = limit_of(name).concurrency
         return concurrency > 0 and of(name, me).total >= concurrency
     end
 
     -- How many entries it may have more. If none: the name of which it has less than its share, for which it asks unless
     -- `silently`; the name of which nobody can have more.
     local function room_for(names, me, loads, silently)
-        local each, room = throttle.is_paced(names) and 1 or 2, MANY
+        local each, room = is_paced(names) and 1 or 2, MANY
         for i = 1, #names do
             local name = names[i]
             local cap, fair = share(name, known[name] or of(name, me))
@@ -166,9 +159,16 @@ local permits = lazy.library(function()
 
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
+    local function is_alone(names)  -- nobody else has or wants permits of these, which were fetched
+        for _, name in ipairs(names) do
+            if known[name].parties > 1 then return false end
+        end
+        return true
+    end
+
     permits = {
-        holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        save = save, keep = keep, yielded = '',
+        holders_of = holders_of, of = of, is_known = is_known, is_alone = is_alone, is_taken = is_taken, room_for = room_for,
+        grant = grant, save = save, keep = keep, yielded = '',
     }
     lazy.with_rest(permits, function()  -- what few calls need
         local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
@@ -198,7 +198,7 @@ local permits = lazy.library(function()
             local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
             for i = 1, #flat, 2 do
                 local name = flat[i]
-                local most, all, total = throttle.limit_of(name).concurrency, {}, 0
+                local most, all, total = limit_of(name).concurrency, {}, 0
                 for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
                 if most > 0 and total > most then
                     table.sort(all)
@@ -216,5 +216,14 @@ local permits = lazy.library(function()
             ask = ask, give_wanted = give_wanted, come_down = come_down,
         }
     end)
+
+    local function fresh()
+        prefix, now = meta.prefix, meta.now
+        is_there, is_paced, limit_of = throttle.is_there, throttle.is_paced, throttle.limit_of
+        PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
+        stored, known, lives, yielded, single = throttle.stored[PERMITS], {}, {}, {}, {}
+        permits.yielded = yielded
+    end
+
     return permits, fresh
 end)

@@ -13,11 +13,6 @@ local quotas = lazy.library(function()
     local known  -- name -> {is_new; windows: window -> {part, n, ...; total; is_derived: it was not stored}}
     local moved, is_noted  -- names whose row has to be written; those that are taken back if the call fails
 
-    local function fresh()
-        now_us, KEY = meta.now_us, throttle.QUOTA
-        known, moved, is_noted = {}, {}, {}
-    end
-
     local function part_of(at, window) return math.floor((at + LATE) / (window / PARTS)) end
 
     local function over(part, window) return math.ceil((part + 1) * (window / PARTS)) + window end
@@ -178,6 +173,11 @@ local quotas = lazy.library(function()
         -- All of it is over by then, also what was there before: the next run counts it, too.
         call('PEXPIRE', KEY, text(math.max(call('PTTL', KEY), math.ceil((last - now_us) / 1000) + 1000)))
         if is_any_new then sweep() end
+    end
+
+    local function fresh()
+        now_us, KEY = meta.now_us, throttle.QUOTA
+        known, moved, is_noted = {}, {}, {}
     end
 
     return {

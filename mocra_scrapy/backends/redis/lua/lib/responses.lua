@@ -6,10 +6,6 @@ local responses = lazy.library(function()
     local OVERHEAD = 256  -- RESPONSE_OVERHEAD of the models
     local BODIES, KINDS
 
-    local function fresh()
-        BODIES, KINDS = meta.prefix .. 'dead:bodies', meta.prefix .. 'dead:kinds'
-    end
-
     local function open(stored)  -- -> kind, content
         local length, from = string.match(stored, '^(%d+):()')
         from = tonumber(from)
@@ -72,6 +68,10 @@ local responses = lazy.library(function()
         if not stored then return false end
         local _, content = open(stored)
         return content
+    end
+
+    local function fresh()
+        BODIES, KINDS = meta.prefix .. 'dead:bodies', meta.prefix .. 'dead:kinds'
     end
 
     return {keep = keep, drop = drop, find = find, of_kind = of_kind}, fresh

@@ -13,12 +13,6 @@ local rules = (function()
     local in_force  -- meta.rules, open
     local is_changed  -- whether somebody came or went
 
-    local function fresh()
-        prefix, in_force, is_changed = meta.prefix, nil, false
-        SETS, USED = prefix .. 'rules', prefix .. 'ruled'
-        rules.SETS, rules.USED = SETS, USED
-    end
-
     local function open_limit(packed)
         local interval, burst, concurrency, jitter, floor, quotas = unpack(packed)
         return {
@@ -68,10 +62,9 @@ local rules = (function()
 
     rules = {
         SETS = '', USED = '', APART = APART, UNLIMITED = UNLIMITED, UNKNOWN = UNKNOWN, open = open,
-        open_limit = open_limit, bring = bring, sweep = sweep, is_news = is_news, different = different, fresh = fresh,
+        open_limit = open_limit, bring = bring, sweep = sweep, is_news = is_news, different = different,
     }
-    if KEYS then fresh() end
-    return lazy.with_rest(rules, function()  -- of workers that come and go, of several rule sets
+    lazy.with_rest(rules, function()  -- of workers that come and go, of several rule sets
         local function look()  -- what is in force now
             local was, used, digests, now = open(), {}, {}, {version = 0, sets = {}}
             local flat = call('HGETALL', USED)
@@ -197,4 +190,12 @@ local rules = (function()
             matching = matching,
         }
     end)
+
+    local function fresh()
+        prefix, in_force, is_changed = meta.prefix, nil, false
+        SETS, USED = prefix .. 'rules', prefix .. 'ruled'
+        rules.SETS, rules.USED = SETS, USED
+    end
+
+    return rules, fresh
 end)()

@@ -10,12 +10,6 @@ local stalled = lazy.library(function()
     local is_any  -- asked once a call
     local whys  -- slot -> why it was given up, or false
 
-    local function fresh()
-        KEY, DELAYED = meta.prefix .. 'stalled', meta.prefix .. 'delayed'
-        is_any, whys = nil, {}
-        stalled.KEY, stalled.count, stalled.is_unfinished = KEY, 0, false
-    end
-
     local function why_of(list)  -- why the slot of a list was given up; nil or false: it was not
         if is_any == nil then is_any = call('EXISTS', KEY) == 1 end
         if not is_any then return false end
@@ -83,5 +77,12 @@ local stalled = lazy.library(function()
         KEY = '', count = 0, is_unfinished = false, why_of = why_of, bury = bury, takes = takes, sweep = sweep, add = add,
         open_again = open_again,
     }
+
+    local function fresh()
+        KEY, DELAYED = meta.prefix .. 'stalled', meta.prefix .. 'delayed'
+        is_any, whys = nil, {}
+        stalled.KEY, stalled.count, stalled.is_unfinished = KEY, 0, false
+    end
+
     return stalled, fresh
 end)

@@ -4,8 +4,6 @@ local suspects = lazy.library(function()
     local call = redis.call
     local SUSPECT
 
-    local function fresh() SUSPECT = workers.SUSPECT end
-
     local function lease(asked, placed)  -- placed: the first in line
         local rank, slot, item = items.unplace(placed)
         local names, is_given_up = asked.throttled and throttle.names_of(slot), leasing.why_stalled(slot)
@@ -29,6 +27,10 @@ local suspects = lazy.library(function()
         leases.set('suspect', leases.add(slot, rank, item))
         leasing.given[slot] = 1
         if asked.per_slot == 1 then leasing.pass_over(slot) end
+    end
+
+    local function fresh()
+        SUSPECT = workers.SUSPECT
     end
 
     return {lease = lease}, fresh

@@ -28,26 +28,6 @@ local throttle = lazy.library(function()
     local in_force, tats, held  -- name -> limit; us; us
     local split  -- list -> names
 
-    local function fresh()
-        local prefix = meta.prefix
-        now, LIVE, PERMITS, TAT = meta.now, prefix .. 'live', prefix .. 'permits', prefix .. 'tat'
-        HOLD, FREED, ORIGINS, QUOTA = prefix .. 'hold', prefix .. 'freed', prefix .. 'origins', prefix .. 'quota'
-        throttle.LIVE, throttle.PERMITS, throttle.TAT, throttle.HOLD = LIVE, PERMITS, TAT, HOLD
-        throttle.FREED, throttle.ORIGINS, throttle.QUOTA = FREED, ORIGINS, QUOTA
-        exists, in_force, tats, held, split = {}, {}, {}, {}, {}
-        stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}
-        throttle.stored, throttle.tats, throttle.held, throttle.in_force = stored, tats, held, in_force
-        for _, set in ipairs(rules.open().sets) do
-            if set.key then stored[set.key] = {} end
-            if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
-        end
-        -- Of these there is seldom any, so all of them are asked for at once.
-        local asking = prefix .. 'asking'
-        if call('EXISTS', LIVE, HOLD, FREED, asking) == 0 then
-            exists[LIVE], exists[HOLD], exists[FREED], exists[asking] = false, false, false, false
-        end
-    end
-
     local function is_scope(name) return string.byte(name) == 64 end
 
     local function is_there(key)  -- asked once a call
@@ -73,17 +53,18 @@ local throttle = lazy.library(function()
     -- Asks for all that is stored of names, one call a key: what a call to Redis costs is mostly the call. Of few names it
     -- costs no more than to ask whether there is such a key.
     local function fetch(names)
-        if #names == 0 then return end
-        local are_few = #names <= FEW
+        local first, are_few = names[1], #names <= FEW
+        if not first then return end
         for key, fields in pairs(stored) do
-            if exists[key] == nil and are_few or is_there(key) then
+            if not names[2] and fields[first] ~= nil then  -- it is known
+            elseif (exists[key] == nil and are_few) or is_there(key) then
                 for i, raw in ipairs(meta.answers_in_parts('HMGET', key, names)) do fields[names[i]] = raw end
             else
                 for _, name in ipairs(names) do fields[name] = false end
             end
         end
         for key, scores in pairs({[TAT] = tats, [HOLD] = held}) do
-            local got = (exists[key] == nil and are_few or is_there(key)) and meta.answers_in_parts('ZMSCORE', key, names)
+            local got = ((exists[key] == nil and are_few) or is_there(key)) and meta.answers_in_parts('ZMSCORE', key, names)
             for i, name in ipairs(names) do
                 if scores[name] == nil then scores[name] = got and tonumber(got[i] or 0) or 0 end
             end
@@ -215,5 +196,26 @@ local throttle = lazy.library(function()
             change_of = change_of, set_change = set_change, apply = apply,
         }
     end)
+
+    local function fresh()
+        local prefix = meta.prefix
+        now, LIVE, PERMITS, TAT = meta.now, prefix .. 'live', prefix .. 'permits', prefix .. 'tat'
+        HOLD, FREED, ORIGINS, QUOTA = prefix .. 'hold', prefix .. 'freed', prefix .. 'origins', prefix .. 'quota'
+        throttle.LIVE, throttle.PERMITS, throttle.TAT, throttle.HOLD = LIVE, PERMITS, TAT, HOLD
+        throttle.FREED, throttle.ORIGINS, throttle.QUOTA = FREED, ORIGINS, QUOTA
+        exists, in_force, tats, held, split = {}, {}, {}, {}, {}
+        stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}
+        throttle.stored, throttle.tats, throttle.held, throttle.in_force = stored, tats, held, in_force
+        for _, set in ipairs(rules.open().sets) do
+            if set.key then stored[set.key] = {} end
+            if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
+        end
+        -- Of these there is seldom any, so all of them are asked for at once.
+        local asking = prefix .. 'asking'
+        if call('EXISTS', LIVE, HOLD, FREED, asking) == 0 then
+            exists[LIVE], exists[HOLD], exists[FREED], exists[asking] = false, false, false, false
+        end
+    end
+
     return throttle, fresh
 end)

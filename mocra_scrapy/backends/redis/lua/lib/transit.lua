@@ -6,11 +6,6 @@ local transit = lazy.library(function()
     local fields  -- of the worker's hash, to be written
     local positions, moved_to  -- partition -> as it was, or false; as it is to be
 
-    local function fresh()
-        DELAYED = meta.prefix .. 'delayed'
-        fields, positions, moved_to = {}, {}, {}
-    end
-
     local function line_up(rank, slot, item, due, lifo)  -- as if it were pushed now -> 1 where it may be had now, or 0
         meta.seq = meta.seq + 1
         if due > meta.now and not stalled.why_of(slot) then
@@ -134,6 +129,11 @@ local transit = lazy.library(function()
             line_up(rank, slot, log.as_twin(item, 't' .. string.sub(tokens[i], 2) .. ' ' .. worker), due, lifo)
         end
         return math.min(most, #tokens), #tokens > most
+    end
+
+    local function fresh()
+        DELAYED = meta.prefix .. 'delayed'
+        fields, positions, moved_to = {}, {}, {}
     end
 
     return {

@@ -1,6 +1,6 @@
 -- uses: lazy journal meta items filter crawl sizes workers dead_letters rules turns throttle departures mailbox permits leases
 -- uses: stalled budgets withdrawing leasing limited unlimited suspects reclaiming settling transit
--- A worker's whole turn on one shard: turn() -> the answer. What it is told and what it answers: see exchange.lua.
+-- A worker's whole turn on one shard: turn.take() -> the answer. What it is told and what it answers: see exchange.lua.
 local turn = (function()
     local call, note, text = redis.call, journal.note, meta.text
     local now, worker, key, DELAYED, DEAD_AT
@@ -15,13 +15,6 @@ local turn = (function()
     local done
     local first_end  -- ms when the first lease of a worker ends, where it is known
     local events  -- entries, and permits that others ask for, that became free by this call
-
-    local function fresh()
-        now, DELAYED, DEAD_AT = meta.now, meta.prefix .. 'delayed', meta.prefix .. 'dead:at'
-        asked = cmsgpack.unpack(ARGV[1])
-        worker, key = asked.worker, workers.key_of(asked.worker)
-        own, mail, done, first_end, events = nil, nil, {}, nil, 0
-    end
 
     local function read_own()
         local stored = call('HMGET', key, 'call', 'suspect', 'robbed', 'mail', 'asked', 'fades')
@@ -293,8 +286,12 @@ local turn = (function()
         return answer()
     end
 
-    return function()
-        fresh()
-        return journal.whole(work)
+    local function fresh()
+        now, DELAYED, DEAD_AT = meta.now, meta.prefix .. 'delayed', meta.prefix .. 'dead:at'
+        asked = cmsgpack.unpack(ARGV[1])
+        worker, key = asked.worker, workers.key_of(asked.worker)
+        own, mail, done, first_end, events = nil, nil, {}, nil, 0
     end
+
+    return {take = function() return journal.whole(work) end}, fresh
 end)()

@@ -17,11 +17,6 @@ local turns = (function()
     local none_parked  -- it was found out that nothing is
     local placed  -- score, member, …: of many at once, none of them twice
 
-    local function fresh()
-        READY, now_us, now_text = meta.prefix .. 'ready', meta.now_us, text(meta.now_us)
-        none_parked, placed = false, {}
-    end
-
     local function gate_of(name) return GATE .. name end
 
     local function name_of_gate(member)  -- nil: it is a list
@@ -86,10 +81,8 @@ local turns = (function()
     local turns = {
         gate_of = gate_of, name_of_gate = name_of_gate, behind = behind, enter = enter, remove = remove, remove_all = remove_all,
         place = place, place_later = place_later, place_all = place_all, line = line, first_parked = first_parked,
-        fresh = fresh,
     }
-    if KEYS then fresh() end
-    return lazy.with_rest(turns, function()  -- gates, and what is parked
+    lazy.with_rest(turns, function()  -- gates, and what is parked
         local function parked_now() return PARKED + now_us end
 
         local function leave(list, since, gate)  -- gate: the name whose gate it stands behind, or nil
@@ -204,4 +197,11 @@ local turns = (function()
             some_parked = some_parked, open_gate = open_gate, open_all = open_all,
         }
     end)
+
+    local function fresh()
+        READY, now_us, now_text = meta.prefix .. 'ready', meta.now_us, text(meta.now_us)
+        none_parked, placed = false, {}
+    end
+
+    return turns, fresh
 end)()

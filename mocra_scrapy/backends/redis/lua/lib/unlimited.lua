@@ -3,8 +3,6 @@
 local unlimited = lazy.library(function()
     local given
 
-    local function fresh() given = leasing.given end
-
     local function next_slots(asked)  -- -> these; whether nobody else stands in line
         local most = leasing.missing(asked) + leasing.skipped
         local slots, line = {}, turns.line(most)
@@ -55,6 +53,10 @@ local unlimited = lazy.library(function()
             if leases.count == before and leasing.withdrawn() == gone then return end
             if are_all and not some_stay then return end
         end
+    end
+
+    local function fresh()
+        given = leasing.given
     end
 
     return {lease = lease}, fresh

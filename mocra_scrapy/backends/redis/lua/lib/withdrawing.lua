@@ -6,10 +6,6 @@ local withdrawing = lazy.library(function()
     local places  -- slot and budget -> place in told
     local withdrawing  -- what it returns; told: {budget, slot, how many} each; bodies: {place in told, body, ...}
 
-    local function fresh()
-        places, withdrawing.count, withdrawing.told, withdrawing.bodies, withdrawing.is_unfinished = {}, 0, {}, {}, false
-    end
-
     local function tell(i, list, item)
         local slot = string.match(list, '^[^\31]*')
         local at = places[i .. slot]
@@ -44,5 +40,10 @@ local withdrawing = lazy.library(function()
     end
 
     withdrawing = {takes = takes, count = 0, told = '', bodies = '', is_unfinished = false}
+
+    local function fresh()
+        places, withdrawing.count, withdrawing.told, withdrawing.bodies, withdrawing.is_unfinished = {}, 0, {}, {}, false
+    end
+
     return withdrawing, fresh
 end)

@@ -6,12 +6,6 @@ local workers = (function()
     local renewed, its_end  -- the worker that calls, ms when its lease ends
     local workers  -- what it returns
 
-    local function fresh()
-        prefix, renewed, its_end = meta.prefix, nil, nil
-        ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
-        workers.ALIVE, workers.WAITING, workers.SUSPECT = ALIVE, WAITING, SUSPECT
-    end
-
     local function key_of(worker) return prefix .. 'w:' .. worker end
 
     local function last_of(worker) return prefix .. 'last:' .. worker end
@@ -42,10 +36,9 @@ local workers = (function()
 
     workers = {
         ALIVE = '', WAITING = '', SUSPECT = '', key_of = key_of, last_of = last_of, renew = renew,
-        ends_at = ends_at, fresh = fresh,
+        ends_at = ends_at,
     }
-    if KEYS then fresh() end
-    return lazy.with_rest(workers, function()  -- of what they held
+    lazy.with_rest(workers, function()  -- of what they held
         local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'  -- other fields of a worker's hash look different
 
         local function tokens_of(worker)  -- of all that it holds, newest first: put to the front in this order the oldest is next
@@ -106,4 +99,12 @@ local workers = (function()
             set_free = set_free, forget = forget, wake_all = wake_all,
         }
     end)
+
+    local function fresh()
+        prefix, renewed, its_end = meta.prefix, nil, nil
+        ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
+        workers.ALIVE, workers.WAITING, workers.SUSPECT = ALIVE, WAITING, SUSPECT
+    end
+
+    return workers, fresh
 end)()
