@@ -44,7 +44,7 @@ class Fire:
     visits: int = 5
     brokers: int = 2
     guests: bool = True
-    delay: float = 0.25
+    delay: float = 0.5
     lease: float = 5.0
 
 

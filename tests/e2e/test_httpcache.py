@@ -59,7 +59,7 @@ def test_a_slow_page_is_asked_for_once_also_when_who_asks_is_killed(site: MockSi
         "MOCRA_HTTPCACHE_WAIT": 300,
     }
     workers.together(4, site, "list", paths=",".join([first] * 100 + [second] * 40), **busy)
-    eventually(lambda: site.count(f"/{second}"), 60, "the second page is asked for")
+    eventually(lambda: site.count(f"/{second}"), 180, "the second page is asked for")
     asks = who_asks(workers.backend, f"{site.url}/{second}")
     assert asks in {worker.pid for worker in workers.all}
     os.kill(asks, signal.SIGKILL)

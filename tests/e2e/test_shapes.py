@@ -40,7 +40,7 @@ def run(
     def there() -> int:
         return sum(n for name, n in say(workers, lambda limiter: limiter.slots()).items() if name.startswith("host"))
 
-    eventually(lambda: there() == 3 * hosts, 60, "pages of all hosts are there")
+    eventually(lambda: there() == 3 * hosts, 180, "pages of all hosts are there")
     say(workers, lambda limiter: limiter.resume("@all"))
     assert workers.wait() == [0, 0]
     return Bookings(workers)

@@ -56,7 +56,7 @@ def test_workers_with_other_limits_share_the_strictest(site: MockSite, workers: 
     people(redis_url, "paced", "pause")
     for rules in (OLD, OLD, NEW, NEW):
         if len(workers.all) == 2:
-            eventually(lambda: len(in_force(redis_url).workers) == 2, 60, "the first two are there")
+            eventually(lambda: len(in_force(redis_url).workers) == 2, 180, "the first two are there")
         workers.start(
             "polite",
             site=site.url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.backends.kafka.address import KafkaAddress
@@ -63,8 +64,8 @@ class Admin:
         """As :meth:`ask`, of what changes something and is not said twice."""
         client = self._ready()
         asked, began = dict(question(client)), time.monotonic()
-        while not all(answer.done() for answer in asked.values()):
-            client.poll(LOOK)
+        while wait(asked.values(), LOOK).not_done:
+            client.poll(0)  # what its connections say; answers come in a thread of its own
             waited = time.monotonic() - began
             if self.ears.refused is not None or given_up() or waited > patience or (self.ears.down and waited > DOWN):
                 raise self.ears.unavailable()

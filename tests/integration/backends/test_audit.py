@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import redis
 
 from mocra_scrapy.backends import open_backend
+from mocra_scrapy.backends.redis.audit import RedisAudit
 from mocra_scrapy.coordination.queue_session import QueueSession
 from mocra_scrapy.interfaces import IBackend
 from mocra_scrapy.models import Entry, QueueOptions, RuleSet, SlotLimit
@@ -94,3 +96,32 @@ async def test_a_gate_with_nothing_behind_it_keeps_nobody_busy(redis_url: str) -
             assert answer.next_due != 0
             assert not [name for name in client.zrange("mocra:{c:0}:ready", 0, -1) if name.startswith("\x1f\x1f")]
         await free.queue.close()
+
+
+async def test_what_others_do_meanwhile_is_no_difference(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks a request is given back and leased again: all counts are as they were, and no part of
+    the crawl was seen as it is.
+    """
+    async with backend(redis_url) as on:
+        queue = on.request_queue("c", QueueOptions(lease=60))
+        await queue.join("a")
+        a = QueueSession(queue, "a")
+        await a.push([Entry(b"%d" % n, "s") for n in range(3)])
+        held = await a.lease(1)
+        look = RedisAudit._sum
+
+        async def work_between(self: RedisAudit, shard: int, flag: str, what: str, names: Any) -> tuple[int, int]:
+            if what == "workers":
+                await a.release(held)
+            found = await look(self, shard, flag, what, names)
+            if what == "workers":
+                held[:] = await a.lease(1)
+            return found
+
+        monkeypatch.setattr(RedisAudit, "_sum", work_between)
+        audit = await queue.audit(fix=True)
+        assert (audit.settled, audit.repaired) == (False, False)
+        monkeypatch.undo()
+        audit = await queue.audit()
+        assert (audit.pending, audit.leased, audit.settled, audit.differs) == (2, 1, True, False)
+        await queue.close()

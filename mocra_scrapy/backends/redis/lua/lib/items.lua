@@ -53,7 +53,7 @@ local items = (function()
         local length = call(front and 'LPUSH' or 'RPUSH', key, unpack(some))
         if n == 0 then note(take_back) end
         put_in[n + 1], put_in[n + 2], put_in[n + 3] = key, front and 'LPOP' or 'RPOP', #some
-        meta.pending = meta.pending + #some
+        meta.pending, meta.seq = meta.pending + #some, meta.seq + 1
         if length == #some then
             turns.enter(slot)
             if is_indexed(rank) then
@@ -134,7 +134,7 @@ local items = (function()
                 tried = true
             end
         end
-        meta.pending = math.max(0, meta.pending - (n - left))
+        if left < n then meta.pending, meta.seq = math.max(0, meta.pending - (n - left)), meta.seq + 1 end
         if full then return n - left, true end
         if left > 0 and not stopped then return n - left, false end
         if best then return n - left, true end

@@ -102,12 +102,12 @@
 --              {done, url, fingerprint, its number or '', retries, ms when it first failed or -1}}; the last part is
 --              missing in old ones
 --
--- Fields of meta: pending (suspects included), leased, seq (entries ever stored: two equal readings mean nothing came
--- between), run, born (of the crawl's record that it belongs to), rules (packed: those in force, see lib/rules.lua), skew (ms
--- added to the server's clock: tests move time with it), heard (ms when a worker called last), freed (us when a worker last
--- came, left or died: see turns.lua), steps (ms by which the server's clock was set back, in all); of the filter:
--- filter_gen, filter_level, filter_split, filter_count, filter_born (ms), filter_old (packed: earlier generations),
--- filter_doomed (packed: buckets to be deleted).
+-- Fields of meta: pending (suspects included), leased, seq (grows with all that is stored, leased or given back: two equal
+-- readings mean that none of it was between them), run, born (of the crawl's record that it belongs to), rules (packed:
+-- those in force, see lib/rules.lua), skew (ms added to the server's clock: tests move time with it), heard (ms when a
+-- worker called last), freed (us when a worker last came, left or died: see turns.lua), steps (ms by which the server's
+-- clock was set back, in all); of the filter: filter_gen, filter_level, filter_split, filter_count, filter_born (ms),
+-- filter_old (packed: earlier generations), filter_doomed (packed: buckets to be deleted).
 local meta = (function()
     local call = redis.call
     local key, stored, texts

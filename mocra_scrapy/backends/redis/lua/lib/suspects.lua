@@ -14,7 +14,7 @@ local suspects = lazy.library(function()
         call('LPOP', SUSPECT)
         journal.note('LPUSH', SUSPECT, placed)
         if leasing.withdraw(slot, item) then return end
-        meta.pending = math.max(0, meta.pending - 1)
+        meta.pending, meta.seq = math.max(0, meta.pending - 1), meta.seq + 1
         if is_given_up then
             stalled.bury(rank, slot, item, asked)
             return

@@ -29,7 +29,7 @@ local withdrawing = lazy.library(function()
         local fp = string.match(number, '%d+')
         if fp then filter.forget(fp) end
         budgets.refuse(name, i)
-        meta.pending = math.max(0, meta.pending - 1)
+        meta.pending, meta.seq = math.max(0, meta.pending - 1), meta.seq + 1
         tell(i, list, item)
         withdrawing.count = withdrawing.count + 1
         if withdrawing.count >= MOST then

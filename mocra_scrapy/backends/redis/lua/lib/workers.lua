@@ -65,7 +65,7 @@ local workers = (function()
                 call('LPUSH', SUSPECT, placed)
                 meta.is_quiet = false
                 journal.note('LPOP', SUSPECT)
-                meta.pending = meta.pending + 1
+                meta.pending, meta.seq = meta.pending + 1, meta.seq + 1
             else
                 items.put(rank, slot, {item}, true)
             end
