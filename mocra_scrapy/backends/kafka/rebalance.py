@@ -86,7 +86,7 @@ class Membership:
             consumer.pause(places)
         new = self._partitions(places)
         self.owned |= new
-        if new:
+        if new and not self._stopped():
             self._came(new)
 
     def revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections import Counter
 from typing import Any
 
@@ -12,7 +14,7 @@ from mocra_scrapy.backends.kafka.log_names import LogPartition
 from mocra_scrapy.backends.kafka.log_values import Assigned, Commit, Lost, Outgoing, Refused, Revoked, Start, Written
 from mocra_scrapy.backends.kafka.offsets import Runs
 from mocra_scrapy.models import Entry
-from tests.integration.kafka.stage import count_of, fill, log_on, reading, together, writing
+from tests.integration.kafka.stage import LIMIT, Member, count_of, fill, log_on, reading, together, writing
 from tests.services.kafka_broker import KafkaBroker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.other_server]
@@ -153,3 +155,36 @@ async def test_closing_gives_the_partitions_free_at_once(kafka: KafkaBroker) -> 
             assert second.all_of(Assigned)
             assert not second.all_of(Lost)
             assert second.marks[place].committed == 0
+
+
+@protocols
+async def test_who_goes_and_owns_nothing_leaves_all_the_same(kafka: KafkaBroker, protocol: str) -> None:
+    """With sessions that outlast this test: whoever left without a word would be a member to its end."""
+    more = {"session_timeout": 300} if protocol == "classic" else {}
+    log, admin, looks = log_on(kafka.bootstrap, protocol=protocol, partitions=1, **more), kafka.admin(), True
+
+    async def members() -> tuple[str, int]:
+        asked = admin.describe_consumer_groups([log.names.group], request_timeout=30)[log.names.group]
+        found = await asyncio.to_thread(asked.result, 60)
+        return found.state.name, len(found.members)
+
+    async def look_on(*some: Member) -> None:
+        while looks:
+            for member in some:
+                await member.look()
+            await asyncio.sleep(0.01)
+
+    async with contextlib.AsyncExitStack() as others:
+        some = [await others.enter_async_context(reading(log)) for _ in range(count_of(log))]
+        deadline = time.monotonic() + LIMIT
+        await together(*some, condition=lambda: all(len(member.reader.owned) == 1 for member in some))
+        looking = asyncio.ensure_future(look_on(*some))
+        for wanted in (("STABLE", len(some) + 1), ("PREPARING_REBALANCING", len(some) + 1)):
+            async with reading(log) as guest:
+                while protocol == "classic" and await members() != wanted:
+                    assert time.monotonic() < deadline, await members()
+                assert not guest.reader.owned
+            while await members() != ("STABLE", len(some)):
+                assert time.monotonic() < deadline, await members()
+        looks = False
+        await looking

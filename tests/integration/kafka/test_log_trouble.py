@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -49,9 +49,16 @@ PLACE = LogPartition("normal", 0)
 def commit_by_hand(kafka: KafkaBroker, log: Log, offset: int, text: str) -> None:
     place = TopicPartition(log.names.topic("normal"), 0, offset, text)
     admin = kafka.admin()  # what it was asked for ends with it
-    answer = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(log.names.group, [place])])
-    (done,) = answer.values()
-    assert done.result(60).topic_partitions[0].error is None
+
+    def trouble() -> Any:
+        answer = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(log.names.group, [place])])
+        (done,) = answer.values()
+        return done.result(60).topic_partitions[0].error
+
+    deadline = time.monotonic() + LIMIT
+    while (error := trouble()) is not None:  # a broker that has just started coordinates nothing yet
+        assert error.code() == KafkaError.NOT_COORDINATOR
+        assert time.monotonic() < deadline
 
 
 async def test_metadata_that_anybody_wrote_mark_nothing_as_done(kafka: KafkaBroker) -> None:
