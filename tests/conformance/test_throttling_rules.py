@@ -216,6 +216,20 @@ async def test_an_unused_departure_is_leased_again(harness: Harness, burst: int)
     assert {lease.body for lease in again}.isdisjoint(lease.body for lease in leases)
 
 
+async def test_who_gets_less_than_its_share_asks_for_the_rest_at_once(harness: Harness) -> None:
+    """Also where it got something, and nothing else waits."""
+    limit = SlotLimit(concurrency=8)
+    a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)
+    await a.push(entries(*range(100), slot="s"))
+    load = len(await some(a, want=7, bounds=Bounds(loads={})))
+    assert load == 7
+    answer = await b.exchange(want=16, bounds=Bounds(loads={}))
+    assert (len(answer.leases), list(answer.crowded)) == (2, ["s"]), (
+        "one permit is left: for one under way, one to come"
+    )
+    assert (await a.exchange(bounds=Bounds(loads={"s": load}, keep_permits={"s": 7}))).permits == {"s": 4}
+
+
 async def test_permits_beside_the_queue_are_counted(harness: Harness) -> None:
     limit = SlotLimit(concurrency=3)
     a, b = await harness.worker("a", **ONE, limit=limit), await harness.worker("b", second=True, **ONE, limit=limit)

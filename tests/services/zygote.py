@@ -80,7 +80,7 @@ def warm() -> None:
     scripts = sys.modules.get("mocra_scrapy.backends.redis.connection.scripts")
     for one in gc.get_objects() if scripts else ():
         if type(one) is scripts.Script:  # type: ignore[union-attr]
-            _ = one.sha  # read once for all children
+            _ = one.sha, one.function  # read once for all children
     assert "twisted.internet.reactor" not in sys.modules, "it would be shared by all children"
     assert threading.active_count() == 1, threading.enumerate()
     gc.collect()

@@ -54,7 +54,8 @@ from mocra_scrapy.models import (
 )
 from mocra_scrapy.models.wording import counted
 
-EXCHANGE, JOIN, LEAVE, DEAD = (load_script(name) for name in ("exchange", "join", "leave", "declare_dead"))
+EXCHANGE = load_script("exchange", stays=True)
+JOIN, LEAVE, DEAD = (load_script(name) for name in ("join", "leave", "declare_dead"))
 LOOK_AT_RULES = load_script("rules_look")
 CLAIM_SEEDING, COMPLETE_SEEDING = (load_script(f"seeding_{verb}") for verb in ("claim", "complete"))
 #: Dead letters that a join drops at most, where a crawl has too many.

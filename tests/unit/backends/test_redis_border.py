@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis import exceptions as theirs
 
+from mocra_scrapy.backends.redis.connection.calling import why_no_functions
 from mocra_scrapy.backends.redis.connection.errors import translated
 from mocra_scrapy.backends.redis.connection.server_check import check_server
 from mocra_scrapy.backends.redis.connection.url import parse_url
@@ -185,3 +186,37 @@ def test_a_write_to_a_connection_that_was_just_reset_is_an_outage() -> None:
             raise error
     with pytest.raises(AttributeError), translated("redis://h"):
         raise AttributeError("'str' object has no attribute 'wrong'")
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (
+            theirs.ResponseError("unknown command 'FCALL', with args beginning with: 'mocra_exchange' '1'"),
+            "no functions",
+        ),
+        (theirs.ResponseError("unknown command `FCALL`, with args beginning with: "), "no functions"),
+        (theirs.ResponseError("unsupported command 'fcall'"), "no functions"),
+        (theirs.ResponseError("Error registering functions: @user_function: 1: attempt to index"), "no functions"),
+        (theirs.NoPermissionError("this user has no permissions to run the 'fcall' command"), "FCALL"),
+        (theirs.NoPermissionError("User app has no permissions to run the 'function|load' command"), "FUNCTION"),
+        (theirs.ResponseError("Function not found"), "forgets"),
+        (theirs.NoPermissionError("this user has no permissions to access one of the keys used as arguments"), None),
+        (
+            theirs.ResponseError(
+                "Unknown Redis command called from script script: mocra_exchange_1, on @user_function:1."
+            ),
+            None,
+        ),
+        (
+            theirs.ResponseError("The user executing the script can't run this command or subcommand script: mocra"),
+            None,
+        ),
+        (theirs.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), None),
+        (theirs.ReadOnlyError("You can't write against a read only replica."), None),
+        (theirs.ResponseError("mocra: the call numbers of a worker must grow"), None),
+    ],
+)
+def test_where_the_exchange_can_be_no_function(error: theirs.ResponseError, word: str | None) -> None:
+    why = why_no_functions(error)
+    assert why is None if word is None else word in str(why)

@@ -15,9 +15,10 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from mocra_scrapy._tasks import end_tasks
+from mocra_scrapy.backends.redis.connection.calling import Calls
 from mocra_scrapy.backends.redis.connection.diagnosis import diagnose
 from mocra_scrapy.backends.redis.connection.errors import is_replica, translated
 from mocra_scrapy.backends.redis.connection.scripts import Script
@@ -92,6 +93,7 @@ class RedisClient:
         self.target = target
         self.prefix = prefix
         self._client: Any = None
+        self._calls = Calls(target)
 
     @property
     def raw(self) -> Any:
@@ -154,17 +156,12 @@ class RedisClient:
         return True
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script once. ``NOSCRIPT`` (a restart, a fail-over) means that it did not run, so
-        then its text is sent.
+        """Run a script once: where the server does not know it (a restart, a fail-over), it did not run, so then its
+        text is sent.
         """
-        if self.target.kind == "cluster":
-            script = script.in_cluster
         with translated(self.target.redacted, self.prefix):
             try:
-                try:
-                    return await self.raw.evalsha(script.sha, len(keys), *keys, *args)
-                except NoScriptError:
-                    return await self.raw.eval(script.text, len(keys), *keys, *args)
+                return await self._calls.run(self.raw, script, keys, args)
             except ResponseError as error:
                 if is_replica(error):
                     await self._reconnect()

@@ -11,17 +11,18 @@
 -- and time are counted at home; what the others have of them is the last that they were told.
 local budgets = lazy.library(function()
     local call, note = redis.call, journal.note
-    local KEY, USED_UP = meta.prefix .. 'budgets', meta.prefix .. 'budgets:used'
     local SPENT = 3  -- the first that waiting does not mend
     local TIME, LONGEST_GAP = 5, 900000  -- ms between two answers that count, at most
-    local known, raws, changed = {}, {}, {}  -- name -> record; as it is stored or false; what has to be written
+    local budgets  -- what it returns
+    local KEY, USED_UP
+    local known, raws, changed  -- name -> record; as it is stored or false; what has to be written
     local told, limits, has_wide  -- by who calls
     local is_any
     -- By who calls: wide name -> {1 when nobody has pages left, 1: no room for queued, what this shard had given back of each
     -- when that was so}; with a 2 it does not ask once more.
-    local dry = {}
-    local lacking, needs = {}, {}  -- wide names that the last why_not found without a block; name -> entries that need one
-    local waiting = {}  -- name that is not wide -> entries that wait for blocks of other names
+    local dry
+    local lacking, needs  -- wide names that the last why_not found without a block; name -> entries that need one
+    local waiting  -- name that is not wide -> entries that wait for blocks of other names
 
     local function give_back(r)  -- what the shard has of blocks and does not use
         for i = 1, 2 do
@@ -229,11 +230,20 @@ local budgets = lazy.library(function()
 
     local function drop() call('DEL', KEY, USED_UP) end
 
-    return {
-        KEY = KEY, begin = begin, why_not = why_not, refuse = refuse, accept = accept, count = count, wait = wait,
+    budgets = {
+        KEY = '', begin = begin, why_not = why_not, refuse = refuse, accept = accept, count = count, wait = wait,
         is_any_spent = is_any_spent, spent_of = spent_of, save = save, drop = drop, used = used, open = open,
         of = of, learn = learn, give_back = give_back, set_limits = set_limits, spent_in = spent_in, report = report,
         needed = needed, touch = function(name) changed[name] = true end,
         is_stored = function(name) return raws[name] and true or false end,
     }
+
+    local function fresh()
+        KEY, USED_UP = meta.prefix .. 'budgets', meta.prefix .. 'budgets:used'
+        budgets.KEY = KEY
+        known, raws, changed, dry, lacking, needs, waiting = {}, {}, {}, {}, {}, {}, {}
+        told, limits, has_wide, is_any = nil, nil, nil, nil
+    end
+
+    return budgets, fresh
 end)

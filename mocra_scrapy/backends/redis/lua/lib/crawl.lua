@@ -1,8 +1,10 @@
 -- uses: lazy journal meta
 -- The crawl's record, on shard 0. Read once: what a call to Redis costs is mostly the call.
 local crawl = (function()
-    local call, key = redis.call, meta.prefix .. 'crawl'
+    local call = redis.call
+    local key
     local record  -- {run, finished, seeding, seeder, born}
+    local crawl  -- what it returns
 
     local function read()
         if not record then
@@ -28,8 +30,8 @@ local crawl = (function()
         end
     end
 
-    local crawl = {key = key, read = read, state = state, reopen = reopen}
-    return lazy.with_rest(crawl, function()  -- what its seeder says
+    crawl = {key = '', read = read, state = state, reopen = reopen}
+    lazy.with_rest(crawl, function()  -- what its seeder says
         local function seed(stage, worker)
             local was = read()
             call('HSET', key, 'seeding', stage, 'seeder', worker)
@@ -54,4 +56,11 @@ local crawl = (function()
 
         return {seed = seed, vacate_seeding = vacate_seeding, move = move}
     end)
+
+    local function fresh()
+        key, record = meta.prefix .. 'crawl', nil
+        crawl.key = key
+    end
+
+    return crawl, fresh
 end)()

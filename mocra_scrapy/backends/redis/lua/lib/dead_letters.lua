@@ -1,8 +1,9 @@
 -- uses: lazy journal meta items responses
 -- Dead letters of one shard.
 local dead_letters = lazy.library(function()
-    local call, text, now = redis.call, meta.text, meta.now
-    local DEAD, DEAD_AT = meta.prefix .. 'dead', meta.prefix .. 'dead:at'
+    local call, text = redis.call, meta.text
+    local now, DEAD, DEAD_AT
+    local dead_letters  -- what it returns
 
     local function drop(ids)
         if #ids == 0 then return end
@@ -54,5 +55,12 @@ local dead_letters = lazy.library(function()
         meta.leased = math.max(0, meta.leased - 1)
     end
 
-    return {DEAD = DEAD, DEAD_AT = DEAD_AT, drop = drop, expire = expire, write = write, bury = bury}
+    dead_letters = {DEAD = '', DEAD_AT = '', drop = drop, expire = expire, write = write, bury = bury}
+
+    local function fresh()
+        now, DEAD, DEAD_AT = meta.now, meta.prefix .. 'dead', meta.prefix .. 'dead:at'
+        dead_letters.DEAD, dead_letters.DEAD_AT = DEAD, DEAD_AT
+    end
+
+    return dead_letters, fresh
 end)

@@ -1,25 +1,20 @@
 -- uses: lazy journal meta throttle quotas origins
--- When who departs, in us.
---
--- GCRA: tat is when the next departure would be on time without any burst. A departure at d is early enough if
--- d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead` ahead,
--- so a fast list is served in batches.
+-- When who departs, in us. GCRA: tat is when the next departure would be on time without any burst. A departure at d is early
+-- enough if d >= tat - (burst - 1) * interval; it moves tat to max(d, tat) + interval. Departures are booked up to `lookahead`
+-- ahead, so a fast list is served in batches.
 --
 -- A booking is {at, before, end_, before, end_, ..., and 1 where quotas count it}: when it departs, and for each of its names
 -- what it owns of its time, from max(at, before) to end_, where before is tat as it was. end_ is 0 where the name has no
--- interval. One that was not
--- used is taken back: the last stretch moves tat back; the others are kept in freed, while they are ahead, as
--- {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor is
--- taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
+-- interval. One that was not used is taken back: the last stretch moves tat back; the others are kept in freed, while they are
+-- ahead, as {floor, at, before, end_, ...}, and given whole to who departs when they allow it. Nothing that begins before floor
+-- is taken back: tat was set anew since. mocra_scrapy/backends/embedded/freed.py says why.
 local departures = lazy.library(function()
-    local call, text, now_us, limit_of, is_there = redis.call, meta.text, meta.now_us, throttle.limit_of, throttle.is_there
-    local TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
+    local call, text = redis.call, meta.text
     local MOST_KEPT = 16  -- stretches of a name that are kept; the earliest go first
-    local moved = {}  -- names whose tat has to be written
-    local freed, freed_anew = {}, {}  -- name -> see above, or false; names of which it has to be written
-    local any_freed = is_there(FREED)
-    local origin_of, set_origin, grown, tat_by = origins.of, origins.set, origins.grown, origins.tat_by
-    local seeded = false
+    local now_us, limit_of, in_force, is_there, TAT, HOLD, FREED, tats, held, origin_of, rows, set_origin, grown, tat_by, seeded
+    local moved  -- names whose tat has to be written
+    local freed, freed_anew, any_freed  -- name -> see above, or false; names of which it has to be written; whether any is
+    local planned  -- {names; bookings; factors: what was drawn for each; used: how many of them; state: before these}
     local departures  -- what it returns
 
     local function score(scores, key, name)
@@ -42,8 +37,11 @@ local departures = lazy.library(function()
     end
 
     local function settle(name, at, limit)  -- it is booked at at by this limit -> tat by it, tat as it was
-        local origin, tat, span = origin_of(name), tats[name] or score(tats, TAT, name), limit.span
-        local last = limit.burst > 1 and math.max(at, origin[4] > 0 and origin[4] or tat) or 0
+        local origin, tat, span, last = rows[name] or origin_of(name), tats[name] or score(tats, TAT, name), limit.span, 0
+        if limit.burst > 1 then
+            last = origin[4] > 0 and origin[4] or tat
+            if at > last then last = at end
+        end
         if span ~= origin[1] or last ~= origin[4] then set_origin(name, span, origin[2], origin[3], last) end
         return tat_by(origin, tat, limit), tat
     end
@@ -71,11 +69,12 @@ local departures = lazy.library(function()
     end
 
     local function opening(name, earliest)
-        local tat, limit = tats[name] or score(tats, TAT, name), limit_of(name)
+        local tat, limit = tats[name] or score(tats, TAT, name), in_force[name] or limit_of(name)
         if limit.quotas then earliest = quotas.opens(name, limit.quotas, earliest) end
         if tat == 0 then return earliest end
         local row = any_freed and freed_of(name)
-        local at = math.max(earliest, tat_by(origin_of(name), tat, limit) - limit.span)
+        local at = tat_by(rows[name] or origin_of(name), tat, limit) - limit.span
+        if at < earliest then at = earliest end
         if row then
             for i = 2, #row, 3 do at = math.min(at, opens(row, i, earliest, limit) or at) end
         end
@@ -88,7 +87,8 @@ local departures = lazy.library(function()
         while true do
             local at, waits = earliest, nil
             for _, name in ipairs(names) do
-                local due = opening(name, math.max(at, held[name] or score(held, HOLD, name)))
+                local hold = held[name] or score(held, HOLD, name)
+                local due = opening(name, hold > at and hold or at)
                 if due > at then at, waits = due, name end
             end
             -- With a stretch that another name does not have, all are looked at once more.
@@ -109,16 +109,16 @@ local departures = lazy.library(function()
         end
         local before, last = settle(name, at, limit)
         if before < last then set_freed(name, {math.max(row and row[1] or 0, last)}) end  -- later ones own that time
-        tats[name] = math.floor(math.max(at, before) + limit.interval * (1 + limit.jitter * factor))
-        moved[name] = true
-        return before, tats[name]
+        local end_ = math.floor((at > before and at or before) + limit.interval * (1 + limit.jitter * factor))
+        tats[name], moved[name] = end_, true
+        return before, end_
     end
 
     -- One departure -> the booking, and what was drawn for it. factor: this is drawn already.
     local function assign(names, at, is_trial, factor)
-        local booking, is_counted = {at}, nil
-        for _, name in ipairs(names) do
-            local limit, before, end_ = limit_of(name), 0, 0
+        local booking, is_counted
+        for i, name in ipairs(names) do
+            local limit, before, end_ = in_force[name] or limit_of(name), 0, 0
             if limit.interval > 0 then
                 if limit.jitter > 0 and not factor then
                     if not seeded then math.randomseed(now_us % 2147483647); seeded = true end
@@ -126,23 +126,20 @@ local departures = lazy.library(function()
                 end
                 before, end_ = own(name, at, limit, factor or 0)
             end
-            booking[#booking + 1], booking[#booking + 2] = before, end_
+            if i == 1 then booking = {at, before, end_} else booking[2 * i], booking[2 * i + 1] = before, end_ end
             if limit.quotas then
                 is_counted = 1
                 if not is_trial then quotas.count(name, limit.quotas, at) end
             end
         end
-        booking[#booking + 1] = is_counted
+        if is_counted then booking[#booking + 1] = 1 end
         return booking, factor
     end
-
-    local planned  -- {names; bookings; factors: what was drawn for each; used: how many of them; state: before these}
 
     local function state_of(names)
         local state = {}
         for _, name in ipairs(names) do
-            local row = any_freed and freed_of(name) or nil
-            state[name] = {tats[name] or score(tats, TAT, name), row, origin_of(name)}
+            state[name] = {tats[name] or score(tats, TAT, name), any_freed and freed_of(name) or nil, origin_of(name)}
         end
         return state
     end
@@ -195,21 +192,18 @@ local departures = lazy.library(function()
         if not next(moved) then return end
         local args = {}
         for name in pairs(moved) do
-            args[#args + 1] = text(tats[name])
-            args[#args + 1] = name
+            args[#args + 1], args[#args + 2] = text(tats[name]), name
         end
         meta.in_parts('ZADD', TAT, args)
-        for _, key in ipairs({TAT, HOLD}) do  -- what is over is of no more use
+        for _, key in ipairs({TAT, is_there(HOLD) and HOLD or nil}) do  -- what is over is of no more use
             local old = call('ZRANGEBYSCORE', key, '-inf', text(now_us), 'LIMIT', 0, 64)
             if #old > 0 then call('ZREM', key, unpack(old)) end
             if #old > 0 and key == TAT then origins.forget(old) end
         end
     end
 
-    departures = {
-        departure = departure, fits = fits, end_plan = end_plan, save = save, book = book,
-    }
-    return lazy.with_rest(departures, function()  -- of what was booked and is not used, of holds, of limits that changed
+    departures = {departure = departure, fits = fits, end_plan = end_plan, save = save, book = book}
+    lazy.with_rest(departures, function()  -- of what was booked and is not used, of holds, of limits that changed
         local function free(name, at, before, end_)  -- this stretch, which ends at tat or before, is nobody's
             local tat, row = score(tats, TAT, name), freed_of(name) or {0}
             if end_ < tat then
@@ -239,8 +233,7 @@ local departures = lazy.library(function()
         end
 
         local function floor_of(name)  -- tat was set anew since what was booked before
-            local row = freed_of(name)
-            return row and row[1] or 0
+            return (freed_of(name) or {0})[1]
         end
 
         local function take_back(names, booking)  -- it did not depart
@@ -316,8 +309,7 @@ local departures = lazy.library(function()
             if #set == 0 then return end
             meta.in_parts('HSET', FREED, set)
             -- All of it is over by then, also what was there before.
-            last = math.max(call('PTTL', FREED), math.ceil((last - now_us) / 1000) + 1000)
-            call('PEXPIRE', FREED, text(last))
+            call('PEXPIRE', FREED, text(math.max(call('PTTL', FREED), math.ceil((last - now_us) / 1000) + 1000)))
         end
 
         return {
@@ -325,4 +317,13 @@ local departures = lazy.library(function()
             keep_distance = keep_distance, save_freed = save_freed,
         }
     end)
+
+    local function fresh()
+        now_us, limit_of, in_force, is_there = meta.now_us, throttle.limit_of, throttle.in_force, throttle.is_there
+        TAT, HOLD, FREED, tats, held = throttle.TAT, throttle.HOLD, throttle.FREED, throttle.tats, throttle.held
+        origin_of, rows, set_origin, grown, tat_by = origins.of, origins.rows, origins.set, origins.grown, origins.tat_by
+        moved, freed, freed_anew, any_freed, seeded, planned = {}, {}, {}, is_there(FREED), false, nil
+    end
+
+    return departures, fresh
 end)

@@ -1,10 +1,11 @@
 -- uses: lazy journal meta
 -- The filter: linear hashing over small sets, in generations where seen_ttl bounds how long a fingerprint is known.
 local filter = (function()
-    local call, text, now = redis.call, meta.text, meta.now
+    local call, text = redis.call, meta.text
     local FILL = 224  -- members a bucket on average: twice that, in a bucket not yet split, stays an intset (512 at most)
-    local heads, olds = {}, nil
-    local new_in, new = {}, {}  -- bucket and number of each that this call has remembered
+    local now, heads, olds
+    local new_in, new  -- bucket and number of each that this call has remembered
+    local filter  -- what it returns
 
     local function older()  -- generations before the current one that still count: {gen, level, split, count, expires} each
         if olds then return olds end
@@ -21,8 +22,6 @@ local filter = (function()
         return n
     end
 
-    local filter  -- what it returns
-
     local function rotate(ttl)  -- a new generation every quarter of seen_ttl; a generation lives 1.25 times the ttl
         if ttl > 0 and (meta.filter_born == 0 or now >= meta.filter_born + ttl / 4) then filter.turn_over(ttl) end
     end
@@ -34,7 +33,7 @@ local filter = (function()
     filter = {
         older = older, seen = seen, rotate = rotate, sweep = sweep,
     }
-    return lazy.with_rest(filter, function()  -- what few calls need that push nothing
+    lazy.with_rest(filter, function()  -- what few calls need that push nothing
         local function head(gen)  -- what the keys of a generation's buckets begin with
             if not heads[gen] then heads[gen] = meta.prefix .. 'f:' .. text(gen) .. ':' end
             return heads[gen]
@@ -170,4 +169,11 @@ local filter = (function()
             delete_some = delete_some,
         }
     end)
+
+    local function fresh()
+        now, heads, olds = meta.now, {}, nil
+        new_in, new = {}, {}
+    end
+
+    return filter, fresh
 end)()

@@ -1,9 +1,18 @@
 -- uses: lazy journal meta turns
 -- Items: how an entry is stored, and the lists of a slot.
 local items = (function()
-    local call, text, prefix = redis.call, meta.text, meta.prefix
-    local note = journal.note
-    local put_in = {}  -- key, how it is taken back, how many: flat, for there are many of them
+    local call, text, note = redis.call, meta.text, journal.note
+    local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
+    local ORIGIN = 30  -- what the last part of a tag begins with that is no name, see log.lua
+    local prefix
+    local put_in  -- key, how it is taken back, how many: flat, for there are many of them
+    -- Most crawls have no other ranks than 0 and 1, and most lists have more than is taken: what is to be known of each list
+    -- is asked of all at once, and of each only where that is not enough.
+    local none_ranked  -- of the slots that expect() was told last
+    local taken, last_lists  -- slots of which it has to be found out whether they have more; their list of 1 or 0
+    local most_bytes, bytes, count, full  -- that an answer may have; these two: handed out until now
+    local stopped  -- nothing more is taken, see withdrawing.lua
+    local last_rank, last_key  -- the list from which was taken last
 
     local function place(rank, slot, item) return text(rank) .. ':' .. text(#slot) .. ':' .. slot .. item end
 
@@ -12,9 +21,6 @@ local items = (function()
         local stop = at + tonumber(length)
         return tonumber(rank), string.sub(placed, at, stop - 1), string.sub(placed, stop)
     end
-
-    local TAGGED = 193  -- no msgpack begins with it; whatever else does gets an empty tag in front
-    local ORIGIN = 30  -- what the last part of a tag begins with that is no name, see log.lua
 
     local function is_tagged(item)
         local sent = string.byte(item)
@@ -38,11 +44,6 @@ local items = (function()
         for i = #put_in, 1, -3 do redis.pcall(put_in[i - 1], put_in[i - 2], put_in[i]) end
     end
 
-    -- Most crawls have no other ranks than 0 and 1, and most lists have more than is taken: what is to be known of each list
-    -- is asked of all at once, and of each only where that is not enough.
-    local none_ranked = false  -- of the slots that expect() was told last
-    local taken, last_lists = {}, {}  -- slots of which it has to be found out whether they have more; their list of 1 or 0
-
     local function has_more(slot) return call('EXISTS', list_key(1, slot), list_key(0, slot)) > 0 end
 
     -- Stores items of one slot and rank. front: at the end from which the next one is taken, the last of them first in
@@ -65,9 +66,6 @@ local items = (function()
 
     -- ------------------------------------------------------------ out again, as many bytes as an answer may have
 
-    local most_bytes, bytes, count, full = math.huge, 0, 0, false  -- bytes, count: handed out until now
-    local stopped = false  -- nothing more is taken, see withdrawing.lua
-
     local function bound(n) most_bytes = n end
 
     local function spend(item) bytes, count = bytes + #item, count + 1 end
@@ -87,8 +85,6 @@ local items = (function()
         if count == 0 then return math.min(n, 8) end
         return math.min(n, math.max(1, math.ceil((most_bytes - bytes) / (bytes / count))))
     end
-
-    local last_rank, last_key  -- the list from which was taken last
 
     local function pop(rank, slot, n, hand)  -- -> how many; less than n: its list is empty, or the answer is full
         local key, given = list_key(rank, slot), 0
@@ -151,7 +147,7 @@ local items = (function()
         place = place, unplace = unplace, list_key = list_key, put = put, take = take, bound = bound, spend = spend,
         is_full = is_full, is_tagged = is_tagged, wrap = wrap,
     }
-    return lazy.with_rest(items, function()  -- what few calls need, or of many slots at once
+    lazy.with_rest(items, function()  -- what few calls need, or of many slots at once
         local function deliveries(item) return string.byte(item, 1) or 0 end
 
         local function first_lost(item)  -- ms when it was first taken from a dead worker, or nil
@@ -232,4 +228,12 @@ local items = (function()
             length = length, stop = stop, tag = tag, expect = expect, find_out = find_out,
         }
     end)
+
+    local function fresh()
+        prefix, put_in = meta.prefix, {}
+        none_ranked, taken, last_lists, last_rank, last_key = false, {}, {}, nil, nil
+        most_bytes, bytes, count, full, stopped = math.huge, 0, 0, false, false
+    end
+
+    return items, fresh
 end)()

@@ -3,7 +3,7 @@
 -- what a second time would not mend notes, behind it, how it is taken back. Not noted is what may happen twice: a renewed
 -- lease, a departure that is booked, a permit, time limits of keys, deletions of what nobody can see any more.
 local journal = (function()
-    local steps, n = {}, 0
+    local steps, n
 
     local function note(...)  -- a command, or a function and its arguments
         n = n + 1
@@ -28,5 +28,9 @@ local journal = (function()
         error(answer, 0)
     end
 
-    return {note = note, commit = commit, whole = whole}
+    local function fresh()
+        steps, n = {}, 0
+    end
+
+    return {note = note, commit = commit, whole = whole}, fresh
 end)()

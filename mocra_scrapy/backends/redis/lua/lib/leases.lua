@@ -1,10 +1,9 @@
 -- uses: journal meta items workers budgets
 -- What a turn leases: leases.begin(worker, number of the call), then leases.add for each.
 local leases = (function()
-    local groups = {}
     local leases  -- what it returns; groups: {slot, rank, {item, ...}} in the order in which they are processed
-    local key, call_digits
-    local fields = {}  -- of the worker's hash, written at the end
+    local groups, key, call_digits
+    local fields  -- of the worker's hash, written at the end
     local group_slot, group_rank, group_items, head  -- the last group; what its placed items begin with
 
     local function token(i) return call_digits .. string.format('%04x', i) end
@@ -59,6 +58,13 @@ local leases = (function()
         meta.in_parts('HSET', key, fields)
     end
 
-    leases = {count = 0, groups = groups, begin = begin, add = add, set = set, restore = restore, save = save}
-    return leases
+    leases = {count = 0, groups = '', begin = begin, add = add, set = set, restore = restore, save = save}
+
+    local function fresh()
+        groups, fields, key, call_digits = {}, {}, nil, nil
+        group_slot, group_rank, group_items, head = nil, nil, nil, nil
+        leases.groups, leases.count = groups, 0
+    end
+
+    return leases, fresh
 end)()

@@ -7,7 +7,7 @@ local leasing = (function()
     -- nothing; given: slot -> leases, where per_slot counts; more: whether the next call finds something at once; any_stalled:
     -- whether any slot was given up.
     local leasing
-    local passed_over = {}
+    local passed_over
     local withdraws  -- whether anything has budgets
 
     local function pass_over(slot)
@@ -43,9 +43,16 @@ local leasing = (function()
     end
 
     leasing = {
-        departs = {}, crowded = {}, passed_over = passed_over, skipped = 0, given = {}, begin = begin, pass_over = pass_over,
+        departs = '', crowded = '', passed_over = '', skipped = 0, given = '', begin = begin, pass_over = pass_over,
         missing = missing, withdrawn = withdrawn, withdraw = withdraw, why_stalled = why_stalled, take_stalled = take_stalled,
-        add = leases.add,
+        add = leases.add, more = false, any_stalled = false,
     }
-    return leasing
+
+    local function fresh()
+        passed_over, withdraws = {}, nil
+        leasing.departs, leasing.crowded, leasing.passed_over, leasing.skipped, leasing.given = {}, {}, passed_over, 0, {}
+        leasing.more, leasing.any_stalled, leasing.add = false, false, leases.add
+    end
+
+    return leasing, fresh
 end)()

@@ -4,18 +4,20 @@
 -- A list from which nothing may depart is put to where it waits for the name that keeps it, see turns.lua. So one call looks
 -- at as many lists as it takes from, and LOOKS at most of those that have to be put away; the next call, at once, at more.
 local limited = lazy.library(function()
-    local text, now_us = meta.text, meta.now_us
-    local missing, passed_over, departs, crowded = leasing.missing, leasing.passed_over, leasing.departs, leasing.crowded
+    local text, missing = meta.text, leasing.missing
     local LOOKS = 200
     local SATED = 16  -- so many of which this worker has its share may stand in line: it comes back to them soon
     local ASK, MOST_ASKED = 500, 100  -- ms between two rounds of asking for permits; names in one of them
-    local closed = {}  -- of ready: those that were looked at and stay where they are
-    local blocked = {}  -- names of which nobody gets anything now -> score of what waits for them
-    local sated, moved = 0, 0
+    local names_of, is_free, now_us, passed_over, departs, crowded, sated, moved
+    local closed  -- of ready: those that were looked at and stay where they are
+    local blocked  -- names of which nobody gets anything now -> score of what waits for them
+    local next_at  -- when one more departs of the names that were allowed last, until one does
+    local departing  -- names of the list that is served
+    local parked  -- list that gave something -> its name if it was parked
+    local are_many, some_stay  -- lists of this round; whether any that gave something may give more at once
+    local heads_passed  -- name -> those behind its gate that gave this worker nothing
 
     local function close(member) closed[member], leasing.skipped = true, leasing.skipped + 1 end
-
-    local next_at  -- when one more departs of the names that were allowed last, until one does
 
     local function depart(names)  -- books one departure, for the lease that comes next
         for i = #departs + 1, leases.count do departs[i] = 0 end  -- those before it go at once
@@ -26,8 +28,6 @@ local limited = lazy.library(function()
     local function held_until(name, at)  -- when what waits for the name is looked at, if nothing departs before `at`
         return throttle.limit_of(name).quotas and quotas.held_until(at) or at
     end
-
-    local departing  -- names of the list that is served
 
     local function depart_and_add(slot, rank, item)
         if leasing.withdraw(slot, item) then return false end
@@ -50,7 +50,7 @@ local limited = lazy.library(function()
             if passed_over[name] then return 0 end
         end
         local horizon, at, last = now_us + asked.lookahead, nil, nil
-        if is_paced or not throttle.is_free(names) then
+        if is_paced or not is_free(names) then
             at, last = departures.departure(names)
             if at > horizon then
                 blocked[last] = held_until(last, at - asked.lookahead)
@@ -78,7 +78,7 @@ local limited = lazy.library(function()
 
     local function score_of(asked, names, is_parked)  -- in ready, of what waits for one name that has just been served
         local name = names[1]
-        local at = throttle.is_free(names) and now_us or departures.departure(names)
+        local at = is_free(names) and now_us or departures.departure(names)
         if at > now_us + asked.lookahead then return held_until(name, at - asked.lookahead) end
         return is_parked and permits.is_taken(name, asked.worker) and turns.parked_now() or now_us
     end
@@ -90,13 +90,10 @@ local limited = lazy.library(function()
         else turns.move(list, since, gate, name, blocked[name]) end
     end
 
-    local parked = {}  -- list that gave something -> its name if it was parked
-    local are_many, some_stay  -- lists of this round; whether any that gave something may give more at once
-
-    local function place_again(asked, list)
-        local names = throttle.names_of(list)
+    local function place_again(asked, list, is_spent)
+        local names = names_of(list)
         local score = names[2] and now_us or score_of(asked, names, parked[list])
-        some_stay = some_stay or score <= now_us
+        some_stay = some_stay or (score <= now_us and not is_spent)
         turns.place_later(list, score)
     end
 
@@ -117,7 +114,7 @@ local limited = lazy.library(function()
             if not some_left then turns.leave(list, since, gate) end
             return false, some_left
         end
-        local names = throttle.names_of(list)
+        local names = names_of(list)
         local is_paced = throttle.is_paced(names)
         if is_paced and #names > 1 then most = 1 end  -- what others under the same scope may have next is not all this list's
         local n, name = allowed(asked, names, most, is_paced, true)
@@ -134,7 +131,9 @@ local limited = lazy.library(function()
         elseif got == 0 then return false, true  -- it keeps its turn
         elseif not gate then
             parked[list] = is_parked
-            if has_more then place_again(asked, list) end  -- else it is not known, see end_round
+            -- Of the only list that gave less than was asked of it there is no more now, and nobody to ask for it.
+            local is_spent = has_more and not are_many and got == n and n < most and permits.is_alone(names)
+            if has_more then place_again(asked, list, is_spent) end  -- else it is not known, see end_round
         elseif score_of(asked, {gate}, true) ~= now_us then turns.served(list, gate)
         else turns.step_out(list, since, gate) end
         return got > 0, false
@@ -143,14 +142,12 @@ local limited = lazy.library(function()
     local function fetch(lists)  -- all that is stored of their names
         local unknown = {}
         for _, list in ipairs(lists) do
-            for _, name in ipairs(throttle.names_of(list)) do
+            for _, name in ipairs(names_of(list)) do
                 if not permits.is_known(name) then unknown[#unknown + 1] = name end
             end
         end
         throttle.fetch(unknown)
     end
-
-    local heads_passed = {}  -- name -> those behind its gate that gave this worker nothing
 
     local function serve_gate(asked, name, most)  -- -> looks
         local gate = turns.gate_of(name)
@@ -275,5 +272,12 @@ local limited = lazy.library(function()
         end
     end
 
-    return {allowed = allowed, depart = depart, count_in = count_in, lease = lease}
+    local function fresh()
+        names_of, is_free = throttle.names_of, throttle.is_free
+        now_us, passed_over, departs, crowded = meta.now_us, leasing.passed_over, leasing.departs, leasing.crowded
+        sated, moved, closed, blocked, parked, heads_passed = 0, 0, {}, {}, {}, {}
+        next_at, departing, are_many, some_stay = nil, nil, nil, nil
+    end
+
+    return {allowed = allowed, depart = depart, count_in = count_in, lease = lease}, fresh
 end)

@@ -4,9 +4,10 @@
 -- A *twin* was in transit when its pusher was gone: it is in line, and in the log perhaps, too. Its name stands there in place
 -- of an origin: '\31\30\30' .. token .. ' ' .. worker.
 local log = lazy.library(function()
-    local call, note = redis.call, journal.note
-    local KEY, TWINS, DONE, TAGGED = meta.prefix .. 'log', meta.prefix .. 'twins', meta.prefix .. 'twins:done', 193
+    local call, note, TAGGED = redis.call, journal.note, 193
     local MOST_DONE = 2000  -- then the oldest is forgotten, and comes again if it comes
+    local KEY, TWINS, DONE
+    local log  -- what it returns
 
     local function notes_of(partition) return meta.prefix .. 'done:' .. partition end
 
@@ -102,8 +103,15 @@ local log = lazy.library(function()
         return {run, moves, out}
     end
 
-    return {
-        KEY = KEY, TWINS = TWINS, DONE = DONE, notes_of = notes_of, add = add, with_origin = with_origin, as_twin = as_twin,
+    log = {
+        KEY = '', TWINS = '', DONE = '', notes_of = notes_of, add = add, with_origin = with_origin, as_twin = as_twin,
         has_twin = has_twin, finish = finish, drop = drop, state = state,
     }
+
+    local function fresh()
+        KEY, TWINS, DONE = meta.prefix .. 'log', meta.prefix .. 'twins', meta.prefix .. 'twins:done'
+        log.KEY, log.TWINS, log.DONE = KEY, TWINS, DONE
+    end
+
+    return log, fresh
 end)

@@ -109,40 +109,27 @@
 -- clock was set back, in all); of the filter: filter_gen, filter_level, filter_split, filter_count, filter_born (ms),
 -- filter_old (packed: earlier generations), filter_doomed (packed: buckets to be deleted).
 local meta = (function()
-    local call, key = redis.call, KEYS[1]
+    local call = redis.call
+    local key, stored, texts
     local FIELDS = {
         'pending', 'leased', 'seq', 'run', 'skew', 'filter_gen', 'filter_level', 'filter_split', 'filter_count', 'filter_born',
         'heard', 'steps', 'born', 'freed', 'rules', 'filter_old', 'filter_doomed',
     }
     local NUMBERS = 14  -- the first so many; the others are text
     local PART = 4000  -- values that one command gets: Lua can pass on about 8,000
-    local stored = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}  -- as it was when the script began
     local meta = {  -- all fields at once: a table that grows field by field is made six times
         pending = 0, leased = 0, seq = 0, run = 0, skew = 0, filter_gen = 0, filter_level = 0, filter_split = 0, filter_count = 0,
-        filter_born = 0, heard = 0, steps = 0, born = 0, freed = 0, rules = nil, filter_old = nil, filter_doomed = nil,
-        now = 0, now_us = 0, ahead = 0, prefix = string.sub(key, 1, -5),
+        filter_born = 0, heard = 0, steps = 0, born = 0, freed = 0, rules = false, filter_old = false, filter_doomed = false,
+        now = 0, now_us = 1, ahead = 1, prefix = '', silence = 1,
         AFTERGLOW = 3600000,  -- ms that what dead workers leave is kept
         -- Set by exchange.lua: there is none of stalled, suspect, delayed, dead and waiting. One question in place of six.
-        is_quiet = false, text = false, save = false, in_parts = false, answers_in_parts = false,
+        is_quiet = 1, text = 1, save = 1, in_parts = 1, answers_in_parts = 1,
     }
-
-    local flat = call('HGETALL', key)
-    for i = 1, #flat, 2 do meta[flat[i]] = flat[i + 1] end
-    for i = 1, #FIELDS do
-        local value = meta[FIELDS[i]]
-        if i > NUMBERS then stored[i] = value
-        elseif value ~= 0 then
-            value = tonumber(value)
-            stored[i], meta[FIELDS[i]] = value, value
-        end
-    end
 
     -- Without a fraction and below 2^53 as an integer: that is cheaper by far than the digits of a float, and there are
     -- several for each request.
-    local texts = {}  -- many are the same: now, ranks, lengths
-
     local function text(n)
-        local known = texts[n]
+        local known = texts[n]  -- many are the same: now, ranks, lengths
         if known then return known end
         known = string.format(n % 1 == 0 and n < 9e15 and n > -9e15 and '%d' or '%.0f', n)
         texts[n] = known
@@ -151,7 +138,7 @@ local meta = (function()
 
     local function restore()  -- as it was when the script began
         for i, name in ipairs(FIELDS) do
-            if stored[i] == nil or stored[i] == 0 then redis.pcall('HDEL', key, name)
+            if not stored[i] or stored[i] == 0 then redis.pcall('HDEL', key, name)
             else redis.pcall('HSET', key, name, i <= NUMBERS and text(stored[i]) or stored[i]) end
         end
     end
@@ -164,10 +151,11 @@ local meta = (function()
         for i = 1, #FIELDS do
             local name = FIELDS[i]
             local value = meta[name]
-            if value == nil and stored[i] ~= nil then call('HDEL', key, name)
-            elseif value ~= stored[i] then
-                args[#args + 1] = name
-                args[#args + 1] = i <= NUMBERS and text(value) or value
+            if value ~= stored[i] then
+                if value then
+                    args[#args + 1] = name
+                    args[#args + 1] = i <= NUMBERS and text(value) or value
+                elseif stored[i] then call('HDEL', key, name) end
             end
         end
         if #args > 0 then call('HSET', key, unpack(args)) end
@@ -187,17 +175,45 @@ local meta = (function()
         return out
     end
 
-    local seconds, rest = unpack(call('TIME'))
-    local heard = meta.heard  -- ms when a worker called last, before this call
-    local now_us = (tonumber(seconds) + (meta.skew + meta.steps) / 1000) * 1000000 + tonumber(rest)
-    -- The server's clock was set back, or another server has taken over: time goes on from the last call. Were it only kept
-    -- from going back, it would stand for as long as the step, and nothing would be leased.
-    if now_us / 1000 < heard then
-        local step = math.ceil(heard + 1 - now_us / 1000)  -- heard is rounded down: what was ready then is ready now
-        meta.steps, now_us = meta.steps + step, now_us + step * 1000
-    end
-    meta.now, meta.now_us = math.floor(now_us / 1000), now_us
-    meta.ahead = meta.skew + meta.steps  -- ms by which all this is ahead of the server's clock
     meta.text, meta.save, meta.in_parts, meta.answers_in_parts = text, save, in_parts, answers_in_parts
-    return meta
+
+    local function fresh()
+        key, texts = KEYS[1], {}
+        meta.prefix, meta.silence = string.sub(key, 1, -5), nil
+        -- Its fields; what is missing is 0, of the texts false.
+        stored = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false}  -- as it was when the script began
+        if meta.now > 0 then  -- those of an earlier call
+            meta.pending, meta.leased, meta.seq, meta.run, meta.skew, meta.heard, meta.steps = 0, 0, 0, 0, 0, 0, 0
+            meta.filter_gen, meta.filter_level, meta.filter_split, meta.filter_count, meta.filter_born = 0, 0, 0, 0, 0
+            meta.born, meta.freed, meta.rules, meta.filter_old, meta.filter_doomed = 0, 0, false, false, false
+        end
+        meta.now = 1
+        local flat = call('HGETALL', key)
+        for i = 1, #flat, 2 do
+            local name = flat[i]
+            local was = meta[name]
+            if was == 0 or was == false then meta[name] = flat[i + 1] end  -- of all that meta has, only these are
+        end
+        for i = 1, #FIELDS do
+            local value = meta[FIELDS[i]]
+            if value and value ~= 0 then
+                if i <= NUMBERS then value = tonumber(value) end
+                stored[i], meta[FIELDS[i]] = value, value
+            end
+        end
+        meta.is_quiet = false
+        local seconds, rest = unpack(call('TIME'))
+        local heard = meta.heard  -- ms when a worker called last, before this call
+        local now_us = (tonumber(seconds) + (meta.skew + meta.steps) / 1000) * 1000000 + tonumber(rest)
+        -- The server's clock was set back, or another server has taken over: time goes on from the last call. Were it only kept
+        -- from going back, it would stand for as long as the step, and nothing would be leased.
+        if now_us / 1000 < heard then
+            local step = math.ceil(heard + 1 - now_us / 1000)  -- heard is rounded down: what was ready then is ready now
+            meta.steps, now_us = meta.steps + step, now_us + step * 1000
+        end
+        meta.now, meta.now_us = math.floor(now_us / 1000), now_us
+        meta.ahead = meta.skew + meta.steps  -- ms by which all this is ahead of the server's clock
+    end
+
+    return meta, fresh
 end)()

@@ -4,9 +4,11 @@
 -- taken back when it is lifted; and, where there is a burst or a longer interval than before, when the last one departs at the
 -- latest, for nobody waits for the rest of longer intervals. mocra_scrapy/backends/embedded/origins.py says why.
 local origins = lazy.library(function()
-    local now_us, ORIGINS, NONE = meta.now_us, throttle.ORIGINS, {0, 0, 0, 0}
-    local rows, anew = {}, {}  -- name -> origin; names of which it has to be written
+    local NONE = {0, 0, 0, 0}
+    local now_us, ORIGINS
+    local rows, anew  -- name -> origin; names of which it has to be written
     local ruled
+    local origins  -- what it returns
 
     local function of(name)
         local row = rows[name]
@@ -37,7 +39,8 @@ local origins = lazy.library(function()
         if span > first then tat = tat + span - first end
         if last <= 0 then return tat end
         local ruled = ruled or since()
-        return math.min(tat, (last > ruled and last or ruled) + span + math.floor(limit.interval * (1 + limit.jitter)))
+        local most = (last > ruled and last or ruled) + span + limit.longest
+        return tat < most and tat or most
     end
 
     local function restore(name, row) rows[name] = row end
@@ -57,7 +60,15 @@ local origins = lazy.library(function()
         if throttle.is_there(ORIGINS) then redis.call('HDEL', ORIGINS, unpack(names)) end
     end
 
-    return {
-        of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
+    origins = {
+        rows = '', of = of, set = set, grown = grown, tat_by = tat_by, restore = restore, save = save, forget = forget,
     }
+
+    local function fresh()
+        now_us, ORIGINS = meta.now_us, throttle.ORIGINS
+        rows, anew, ruled = {}, {}, nil
+        origins.rows = rows
+    end
+
+    return origins, fresh
 end)

@@ -1,14 +1,17 @@
 -- uses: lazy meta workers turns throttle mailbox
 -- Permits: what a worker may have in flight of a slot or scope. They are never more in all than its limit of concurrency.
 local permits = lazy.library(function()
-    local call, text, prefix, now, is_there = redis.call, meta.text, meta.prefix, meta.now, throttle.is_there
-    local PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
+    local call, text = redis.call, meta.text
     local MANY = 1000000  -- permits of what has no limit of concurrency
+    local FEW = 2  -- of which it is not asked first whether there are any, see throttle.fetch
     local ASKED = 5000  -- ms after which a worker that found no permit no longer counts, unless it comes again
-    local stored = throttle.stored[PERMITS]  -- name -> what is stored, of those that were read
-    local known = {}  -- name -> see of()
+    local prefix, now, is_there, is_paced, limit_of, PERMITS, ASKING
+    local stored  -- name -> what is stored, of those that were read
+    local known  -- name -> see of()
+    local lives  -- worker -> whether its lease goes on
+    local yielded  -- names of which permits were given back because others asked: these come first
+    local single  -- what is stored where one worker has n permits and nobody else has any
     local permits  -- what it returns
-    local lives = {}  -- worker -> whether its lease goes on
 
     local function is_alive(worker)
         if lives[worker] == nil then lives[worker] = (workers.ends_at(worker) or -1) >= now end
@@ -54,7 +57,7 @@ local permits = lazy.library(function()
     end
 
     local function share(name, p)  -- permits that it may have now, its fair share. p: see of
-        local concurrency = throttle.limit_of(name).concurrency
+        local concurrency = limit_of(name).concurrency
         if concurrency == 0 then concurrency = MANY end
         if p.parties == 1 then return concurrency, concurrency end  -- nobody else is there
         local fair = math.max(1, math.floor(concurrency / p.parties))
@@ -64,14 +67,14 @@ local permits = lazy.library(function()
     end
 
     local function is_taken(name, me)  -- whether there is none left
-        local concurrency = throttle.limit_of(name).concurrency
+        local concurrency = limit_of(name).concurrency
         return concurrency > 0 and of(name, me).total >= concurrency
     end
 
     -- How many entries it may have more. If none: the name of which it has less than its share, for which it asks unless
     -- `silently`; the name of which nobody can have more.
     local function room_for(names, me, loads, silently)
-        local each, room = throttle.is_paced(names) and 1 or 2, MANY
+        local each, room = is_paced(names) and 1 or 2, MANY
         for i = 1, #names do
             local name = names[i]
             local cap, fair = share(name, known[name] or of(name, me))
@@ -95,8 +98,6 @@ local permits = lazy.library(function()
         end
     end
 
-    local yielded = {}  -- names of which permits were given back because others asked: these come first
-    local single = {}  -- what is stored where one worker has n permits and nobody else has any
     local function alone(me, n)
         if not single[n] then single[n] = cmsgpack.pack({me, n}) end
         return single[n]
@@ -128,7 +129,7 @@ local permits = lazy.library(function()
     local function keep(numbers, me, mail)
         local names, freed, missed, confirmed, set, gone = {}, {}, 0, 0, {}, {}
         for name in pairs(numbers) do names[#names + 1] = name end
-        if #names == 0 or not is_there(PERMITS) then return 0, 0 end
+        if #names == 0 or (#names > FEW and not is_there(PERMITS)) then return 0, 0 end
         local asks, mine_alone = is_there(ASKING), alone(me, 1)
         for i, raw in ipairs(meta.answers_in_parts('HMGET', PERMITS, names)) do
             local name = names[i]
@@ -158,11 +159,18 @@ local permits = lazy.library(function()
 
     local function is_known(name) return known[name] ~= nil end  -- it was fetched
 
+    local function is_alone(names)  -- nobody else has or wants permits of these, which were fetched
+        for _, name in ipairs(names) do
+            if known[name].parties > 1 then return false end
+        end
+        return true
+    end
+
     permits = {
-        holders_of = holders_of, of = of, is_known = is_known, is_taken = is_taken, room_for = room_for, grant = grant,
-        save = save, keep = keep, yielded = yielded,
+        holders_of = holders_of, of = of, is_known = is_known, is_alone = is_alone, is_taken = is_taken, room_for = room_for,
+        grant = grant, save = save, keep = keep, yielded = '',
     }
-    return lazy.with_rest(permits, function()  -- what few calls need
+    lazy.with_rest(permits, function()  -- what few calls need
         local function ask(name, me, fair)  -- no permit for me: those who have more than their share are asked, if there are any
             local has_more = false
             for _, n in pairs(of(name, me).others) do has_more = has_more or n > fair end
@@ -190,7 +198,7 @@ local permits = lazy.library(function()
             local flat, told = only and {only, false} or call('HGETALL', PERMITS), {}
             for i = 1, #flat, 2 do
                 local name = flat[i]
-                local most, all, total = throttle.limit_of(name).concurrency, {}, 0
+                local most, all, total = limit_of(name).concurrency, {}, 0
                 for holder, n in pairs(holders_of(name)) do all[#all + 1], total = holder, total + n end
                 if most > 0 and total > most then
                     table.sort(all)
@@ -208,4 +216,14 @@ local permits = lazy.library(function()
             ask = ask, give_wanted = give_wanted, come_down = come_down,
         }
     end)
+
+    local function fresh()
+        prefix, now = meta.prefix, meta.now
+        is_there, is_paced, limit_of = throttle.is_there, throttle.is_paced, throttle.limit_of
+        PERMITS, ASKING = throttle.PERMITS, prefix .. 'asking'
+        stored, known, lives, yielded, single = throttle.stored[PERMITS], {}, {}, {}, {}
+        permits.yielded = yielded
+    end
+
+    return permits, fresh
 end)

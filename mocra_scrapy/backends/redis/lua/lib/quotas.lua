@@ -5,12 +5,13 @@
 -- Stored packed: {window, {part, n, part, n, ...}, window, {...}, ...}, where n departed in hundredth `part` of the time since
 -- the epoch. A quota is {count, window}.
 local quotas = lazy.library(function()
-    local call, text, now_us, KEY = redis.call, meta.text, meta.now_us, throttle.QUOTA
+    local call, text = redis.call, meta.text
     local PARTS, LATE = 100, 100000  -- us by which a departure may leave later than it was booked: it counts as if it did
     local LOOK = 60000000  -- us after which what waits for a quota is looked at
     local SWEPT = 8  -- rows that are looked at when there is a new one, whether they are over
-    local known = {}  -- name -> {is_new; windows: window -> {part, n, ...; total; is_derived: it was not stored}}
-    local moved, is_noted = {}, {}  -- names whose row has to be written; those that are taken back if the call fails
+    local now_us, KEY
+    local known  -- name -> {is_new; windows: window -> {part, n, ...; total; is_derived: it was not stored}}
+    local moved, is_noted  -- names whose row has to be written; those that are taken back if the call fails
 
     local function part_of(at, window) return math.floor((at + LATE) / (window / PARTS)) end
 
@@ -174,7 +175,12 @@ local quotas = lazy.library(function()
         if is_any_new then sweep() end
     end
 
+    local function fresh()
+        now_us, KEY = meta.now_us, throttle.QUOTA
+        known, moved, is_noted = {}, {}, {}
+    end
+
     return {
         opens = opens, room = room, count = count, take_back = take_back, states = states, held_until = held_until, save = save,
-    }
+    }, fresh
 end)

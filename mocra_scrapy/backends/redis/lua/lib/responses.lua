@@ -2,9 +2,9 @@
 -- What sites answered, beside dead letters of one shard.
 local responses = lazy.library(function()
     local call, note, text = redis.call, journal.note, meta.text
-    local BODIES, KINDS = meta.prefix .. 'dead:bodies', meta.prefix .. 'dead:kinds'
     local BYTES = '\31'  -- beside the kinds, of which none is called so: bytes of all
     local OVERHEAD = 256  -- RESPONSE_OVERHEAD of the models
+    local BODIES, KINDS
 
     local function open(stored)  -- -> kind, content
         local length, from = string.match(stored, '^(%d+):()')
@@ -70,5 +70,9 @@ local responses = lazy.library(function()
         return content
     end
 
-    return {keep = keep, drop = drop, find = find, of_kind = of_kind}
+    local function fresh()
+        BODIES, KINDS = meta.prefix .. 'dead:bodies', meta.prefix .. 'dead:kinds'
+    end
+
+    return {keep = keep, drop = drop, find = find, of_kind = of_kind}, fresh
 end)

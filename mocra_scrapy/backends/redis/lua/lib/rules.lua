@@ -5,13 +5,13 @@
 -- of it has one} each; apart: 1 while a worker without rules lives}. A limit is packed as {interval us, burst, concurrency,
 -- jitter, floor us, and where it has some, its quotas: {{count, window us}, ...}}.
 local rules = (function()
-    local call, note, prefix = redis.call, journal.note, meta.prefix
-    local SETS, USED, APART = prefix .. 'rules', prefix .. 'ruled', '-'
-    local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0, floor = 0}
+    local call, note, APART = redis.call, journal.note, '-'
+    local UNLIMITED = {interval = 0, burst = 1, concurrency = 0, jitter = 0, floor = 0, span = 0, longest = 0}
     local UNKNOWN = {ok = 'RULES'}  -- the answer to who has to bring its rules
+    local prefix, SETS, USED
     local rules  -- what it returns
     local in_force  -- meta.rules, open
-    local is_changed = false  -- whether somebody came or went
+    local is_changed  -- whether somebody came or went
 
     local function open_limit(packed)
         local interval, burst, concurrency, jitter, floor, quotas = unpack(packed)
@@ -61,10 +61,10 @@ local rules = (function()
     end
 
     rules = {
-        SETS = SETS, USED = USED, APART = APART, UNLIMITED = UNLIMITED, UNKNOWN = UNKNOWN, open = open,
+        SETS = '', USED = '', APART = APART, UNLIMITED = UNLIMITED, UNKNOWN = UNKNOWN, open = open,
         open_limit = open_limit, bring = bring, sweep = sweep, is_news = is_news, different = different,
     }
-    return lazy.with_rest(rules, function()  -- of workers that come and go, of several rule sets
+    lazy.with_rest(rules, function()  -- of workers that come and go, of several rule sets
         local function look()  -- what is in force now
             local was, used, digests, now = open(), {}, {}, {version = 0, sets = {}}
             local flat = call('HGETALL', USED)
@@ -190,4 +190,12 @@ local rules = (function()
             matching = matching,
         }
     end)
+
+    local function fresh()
+        prefix, in_force, is_changed = meta.prefix, nil, false
+        SETS, USED = prefix .. 'rules', prefix .. 'ruled'
+        rules.SETS, rules.USED = SETS, USED
+    end
+
+    return rules, fresh
 end)()

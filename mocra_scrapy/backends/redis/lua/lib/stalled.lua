@@ -2,13 +2,13 @@
 -- Slots that were given up, and why: what is stored of them becomes dead letters, a part with each call that leases. kept:
 -- {max_dead: how many letters, dead_ttl: ms for how long or 0}.
 local stalled = lazy.library(function()
-    local call, note, prefix = redis.call, journal.note, meta.prefix
-    local KEY, DELAYED = prefix .. 'stalled', prefix .. 'delayed'
+    local call, note = redis.call, journal.note
     local SCAN = '\31'  -- beside the slots, of which none is called so: where the search of what is delayed goes on
     local MOST = 100  -- letters of one call
-    local stalled  -- what it returns
+    local KEY, DELAYED
+    local stalled  -- what it returns; count: letters of this call; is_unfinished: whether some are left
     local is_any  -- asked once a call
-    local whys = {}  -- slot -> why it was given up, or false
+    local whys  -- slot -> why it was given up, or false
 
     local function why_of(list)  -- why the slot of a list was given up; nil or false: it was not
         if is_any == nil then is_any = call('EXISTS', KEY) == 1 end
@@ -74,8 +74,15 @@ local stalled = lazy.library(function()
     end
 
     stalled = {
-        KEY = KEY, count = 0, is_unfinished = false,  -- letters of this call; whether some are left
-        why_of = why_of, bury = bury, takes = takes, sweep = sweep, add = add, open_again = open_again,
+        KEY = '', count = 0, is_unfinished = false, why_of = why_of, bury = bury, takes = takes, sweep = sweep, add = add,
+        open_again = open_again,
     }
-    return stalled
+
+    local function fresh()
+        KEY, DELAYED = meta.prefix .. 'stalled', meta.prefix .. 'delayed'
+        is_any, whys = nil, {}
+        stalled.KEY, stalled.count, stalled.is_unfinished = KEY, 0, false
+    end
+
+    return stalled, fresh
 end)

@@ -1,7 +1,8 @@
 -- uses: lazy journal meta items workers throttle leases stalled leasing limited
 -- What was held by workers that died is handed out one at a time to each worker, so that it is found out.
 local suspects = lazy.library(function()
-    local call, SUSPECT = redis.call, workers.SUSPECT
+    local call = redis.call
+    local SUSPECT
 
     local function lease(asked, placed)  -- placed: the first in line
         local rank, slot, item = items.unplace(placed)
@@ -28,5 +29,9 @@ local suspects = lazy.library(function()
         if asked.per_slot == 1 then leasing.pass_over(slot) end
     end
 
-    return {lease = lease}
+    local function fresh()
+        SUSPECT = workers.SUSPECT
+    end
+
+    return {lease = lease}, fresh
 end)

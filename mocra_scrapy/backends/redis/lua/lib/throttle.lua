@@ -4,7 +4,8 @@
 --
 -- A limit is {interval = us, burst, concurrency, jitter, floor = us; quotas: see quotas.lua, or nil; slowed: true where
 -- failures brought it about;
--- is_tried: true where the breaker opened it; usual: the interval that it would have; span: us, (burst - 1) * interval}.
+-- is_tried: true where the breaker opened it; usual: the interval that it would have; span: us, (burst - 1) * interval;
+-- longest: us, the interval with all its jitter}.
 --
 -- A change, as stored in live: {interval, burst, concurrency: where they were changed; adapted: 1 where the interval was
 -- found, not told by people: the floor holds all the same; ends: ms when these are over; least: us that the site asks for;
@@ -14,32 +15,20 @@
 -- ms since when and for which rate and concurrency grow, as the breaker wants it; quotas: in place of the rules'}.
 -- A field that says nothing is missing.
 local throttle = lazy.library(function()
-    local call, text, prefix, now, now_us = redis.call, meta.text, meta.prefix, meta.now, meta.now_us
-    local LIVE, PERMITS = prefix .. 'live', prefix .. 'permits'
-    local TAT, HOLD, FREED, ORIGINS = prefix .. 'tat', prefix .. 'hold', prefix .. 'freed', prefix .. 'origins'
-    local QUOTA = prefix .. 'quota'
     local PROBE = 200000000  -- us after which a probe of which nothing was heard is followed by another one
+    local FEW = 2
     local RAMPED = 16  -- what counts as the concurrency of a slot without a limit, while it grows again
 
     local throttle  -- what it returns
-
+    local call = redis.call
+    local now, LIVE, PERMITS, TAT, HOLD, FREED, ORIGINS, QUOTA
     -- What this call has read or changed; a name missing in one of them was not looked at yet.
-    local exists = {}  -- key -> whether it is there
-    local stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}  -- hash -> name -> what it holds, or false
-    for _, set in ipairs(rules.open().sets) do
-        if set.key then stored[set.key] = {} end
-        if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
-    end
-    local in_force, tats, held = {}, {}, {}  -- name -> limit; us; us
-    local split = {}  -- list -> names
+    local exists  -- key -> whether it is there
+    local stored  -- hash -> name -> what it holds, or false
+    local in_force, tats, held  -- name -> limit; us; us
+    local split  -- list -> names
 
     local function is_scope(name) return string.byte(name) == 64 end
-
-    -- Of these there is seldom any, so all of them are asked for at once.
-    local SELDOM = {LIVE, HOLD, FREED, prefix .. 'asking'}
-    if call('EXISTS', unpack(SELDOM)) == 0 then
-        for i = 1, #SELDOM do exists[SELDOM[i]] = false end
-    end
 
     local function is_there(key)  -- asked once a call
         local there = exists[key]
@@ -61,18 +50,21 @@ local throttle = lazy.library(function()
         return out
     end
 
-    -- Asks for all that is stored of names, one call a key: what a call to Redis costs is mostly the call.
+    -- Asks for all that is stored of names, one call a key: what a call to Redis costs is mostly the call. Of few names it
+    -- costs no more than to ask whether there is such a key.
     local function fetch(names)
-        if #names == 0 then return end
+        local first, are_few = names[1], #names <= FEW
+        if not first then return end
         for key, fields in pairs(stored) do
-            if is_there(key) then
+            if not names[2] and fields[first] ~= nil then  -- it is known
+            elseif (exists[key] == nil and are_few) or is_there(key) then
                 for i, raw in ipairs(meta.answers_in_parts('HMGET', key, names)) do fields[names[i]] = raw end
             else
                 for _, name in ipairs(names) do fields[name] = false end
             end
         end
         for key, scores in pairs({[TAT] = tats, [HOLD] = held}) do
-            local got = is_there(key) and meta.answers_in_parts('ZMSCORE', key, names)
+            local got = ((exists[key] == nil and are_few) or is_there(key)) and meta.answers_in_parts('ZMSCORE', key, names)
             for i, name in ipairs(names) do
                 if scores[name] == nil then scores[name] = got and tonumber(got[i] or 0) or 0 end
             end
@@ -116,6 +108,7 @@ local throttle = lazy.library(function()
             limit = changed
         end
         limit.span = (limit.burst - 1) * limit.interval  -- us that tat may be ahead of a departure
+        limit.longest = math.floor(limit.interval * (1 + limit.jitter))
         in_force[name] = limit
         return limit
     end
@@ -138,11 +131,11 @@ local throttle = lazy.library(function()
     end
 
     throttle = {
-        LIVE = LIVE, PERMITS = PERMITS, TAT = TAT, HOLD = HOLD, FREED = FREED, ORIGINS = ORIGINS, QUOTA = QUOTA,
-        stored = stored, tats = tats, held = held, is_scope = is_scope, is_there = is_there, names_of = names_of,
+        LIVE = '', PERMITS = '', TAT = '', HOLD = '', FREED = '', ORIGINS = '', QUOTA = '',
+        stored = '', tats = '', held = '', in_force = '', is_scope = is_scope, is_there = is_there, names_of = names_of,
         fetch = fetch, field = field, limit_of = limit_of, is_paced = is_paced, is_free = is_free,
     }
-    return lazy.with_rest(throttle, function()  -- of limits that were changed
+    lazy.with_rest(throttle, function()  -- of limits that were changed
         local function change_of(name)
             local packed = field(LIVE, name)
             local change = packed and cmsgpack.unpack(packed) or {}
@@ -203,4 +196,26 @@ local throttle = lazy.library(function()
             change_of = change_of, set_change = set_change, apply = apply,
         }
     end)
+
+    local function fresh()
+        local prefix = meta.prefix
+        now, LIVE, PERMITS, TAT = meta.now, prefix .. 'live', prefix .. 'permits', prefix .. 'tat'
+        HOLD, FREED, ORIGINS, QUOTA = prefix .. 'hold', prefix .. 'freed', prefix .. 'origins', prefix .. 'quota'
+        throttle.LIVE, throttle.PERMITS, throttle.TAT, throttle.HOLD = LIVE, PERMITS, TAT, HOLD
+        throttle.FREED, throttle.ORIGINS, throttle.QUOTA = FREED, ORIGINS, QUOTA
+        exists, in_force, tats, held, split = {}, {}, {}, {}, {}
+        stored = {[LIVE] = {}, [PERMITS] = {}, [FREED] = {}, [ORIGINS] = {}}
+        throttle.stored, throttle.tats, throttle.held, throttle.in_force = stored, tats, held, in_force
+        for _, set in ipairs(rules.open().sets) do
+            if set.key then stored[set.key] = {} end
+            if set.quotas then stored[QUOTA] = {} end  -- else it is read for the few names only that people gave some
+        end
+        -- Of these there is seldom any, so all of them are asked for at once.
+        local asking = prefix .. 'asking'
+        if call('EXISTS', LIVE, HOLD, FREED, asking) == 0 then
+            exists[LIVE], exists[HOLD], exists[FREED], exists[asking] = false, false, false, false
+        end
+    end
+
+    return throttle, fresh
 end)

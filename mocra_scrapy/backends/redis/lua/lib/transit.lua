@@ -2,9 +2,9 @@
 -- What is on its way to a log: stored for its pusher, in the pusher's hash, and nobody gets it.
 local transit = lazy.library(function()
     local call, note, text = redis.call, journal.note, meta.text
-    local DELAYED = meta.prefix .. 'delayed'
-    local transit  -- what it returns; fields: of the worker's hash, to be written
-    local fields = {}
+    local DELAYED
+    local fields  -- of the worker's hash, to be written
+    local positions, moved_to  -- partition -> as it was, or false; as it is to be
 
     local function line_up(rank, slot, item, due, lifo)  -- as if it were pushed now -> 1 where it may be had now, or 0
         meta.seq = meta.seq + 1
@@ -74,8 +74,6 @@ local transit = lazy.library(function()
         return ended
     end
 
-    local positions, moved_to = {}, {}  -- partition -> as it was, or false; as it is to be
-
     local function is_next(partition, offset)  -- whether it was fed up to there; then it was fed one further
         if positions[partition] == nil then
             positions[partition] = tonumber(call('HGET', log.KEY, 'at:' .. partition) or nil) or false
@@ -133,6 +131,12 @@ local transit = lazy.library(function()
         return math.min(most, #tokens), #tokens > most
     end
 
-    transit = {line_up = line_up, hold = hold, save = save, end_of = end_of, settle = settle, give_back = give_back}
-    return transit
+    local function fresh()
+        DELAYED = meta.prefix .. 'delayed'
+        fields, positions, moved_to = {}, {}, {}
+    end
+
+    return {
+        line_up = line_up, hold = hold, save = save, end_of = end_of, settle = settle, give_back = give_back,
+    }, fresh
 end)

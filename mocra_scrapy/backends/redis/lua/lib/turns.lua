@@ -9,11 +9,13 @@
 -- those who hold permits of it, and by all others again when some came free: given back, by a worker that left or died, by
 -- a change of the limit. In any case after LONG, and a few at a time when somebody asks for permits, see limited.lua.
 local turns = (function()
-    local call, text, note, now_us = redis.call, meta.text, journal.note, meta.now_us
-    local READY, GATE, PARKED, now_text = meta.prefix .. 'ready', '\31\31', 4e15, text(meta.now_us)
-    local FIRST_PARKED, LAST_PARKED = text(PARKED), text(2 * PARKED)
+    local call, text, note = redis.call, meta.text, journal.note
+    local GATE, PARKED, FIRST_PARKED, LAST_PARKED = '\31\31', 4e15, '4000000000000000', '8000000000000000'
     local LONG = 60000000  -- us
     local MOST = 200  -- that are looked at again by one call
+    local READY, now_us, now_text
+    local none_parked  -- it was found out that nothing is
+    local placed  -- score, member, …: of many at once, none of them twice
 
     local function gate_of(name) return GATE .. name end
 
@@ -47,14 +49,10 @@ local turns = (function()
         meta.in_parts('ZREM', READY, members)
     end
 
-    local none_parked = false  -- it was found out that nothing is
-
     local function place(member, score)
         if score >= PARKED then none_parked = false end
         call('ZADD', READY, 'XX', score == now_us and now_text or text(score), member)
     end
-
-    local placed = {}  -- score, member, …: of many at once, none of them twice
 
     local function place_later(member, score)
         if score >= PARKED then none_parked = false end
@@ -84,7 +82,7 @@ local turns = (function()
         gate_of = gate_of, name_of_gate = name_of_gate, behind = behind, enter = enter, remove = remove, remove_all = remove_all,
         place = place, place_later = place_later, place_all = place_all, line = line, first_parked = first_parked,
     }
-    return lazy.with_rest(turns, function()  -- gates, and what is parked
+    lazy.with_rest(turns, function()  -- gates, and what is parked
         local function parked_now() return PARKED + now_us end
 
         local function leave(list, since, gate)  -- gate: the name whose gate it stands behind, or nil
@@ -199,4 +197,11 @@ local turns = (function()
             some_parked = some_parked, open_gate = open_gate, open_all = open_all,
         }
     end)
+
+    local function fresh()
+        READY, now_us, now_text = meta.prefix .. 'ready', meta.now_us, text(meta.now_us)
+        none_parked, placed = false, {}
+    end
+
+    return turns, fresh
 end)()

@@ -1,7 +1,7 @@
 -- uses: lazy meta turns items leases leasing
 -- What is leased where slots have no limits: in turn, the same of each.
 local unlimited = lazy.library(function()
-    local given = leasing.given
+    local given
 
     local function next_slots(asked)  -- -> these; whether nobody else stands in line
         local most = leasing.missing(asked) + leasing.skipped
@@ -55,5 +55,9 @@ local unlimited = lazy.library(function()
         end
     end
 
-    return {lease = lease}
+    local function fresh()
+        given = leasing.given
+    end
+
+    return {lease = lease}, fresh
 end)

@@ -3,7 +3,7 @@
 local withdrawing = lazy.library(function()
     local MOST, BODIES = 500, 3  -- of one call; of those that are shown
     local MINUS = 45  -- it came again, see items.lua
-    local places = {}  -- slot and budget -> place in told
+    local places  -- slot and budget -> place in told
     local withdrawing  -- what it returns; told: {budget, slot, how many} each; bodies: {place in told, body, ...}
 
     local function tell(i, list, item)
@@ -39,6 +39,11 @@ local withdrawing = lazy.library(function()
         return true
     end
 
-    withdrawing = {takes = takes, count = 0, told = {}, bodies = {}, is_unfinished = false}
-    return withdrawing
+    withdrawing = {takes = takes, count = 0, told = '', bodies = '', is_unfinished = false}
+
+    local function fresh()
+        places, withdrawing.count, withdrawing.told, withdrawing.bodies, withdrawing.is_unfinished = {}, 0, {}, {}, false
+    end
+
+    return withdrawing, fresh
 end)

@@ -1,8 +1,10 @@
 -- uses: lazy journal meta items budgets
 -- What workers hold, and who waits for a wake-up.
 local workers = (function()
-    local call, prefix, text = redis.call, meta.prefix, meta.text
-    local ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
+    local call, text = redis.call, meta.text
+    local prefix, ALIVE, WAITING, SUSPECT
+    local renewed, its_end  -- the worker that calls, ms when its lease ends
+    local workers  -- what it returns
 
     local function key_of(worker) return prefix .. 'w:' .. worker end
 
@@ -23,18 +25,20 @@ local workers = (function()
 
     local function renew(worker, lease)
         sit_out(lease)
-        call('ZADD', ALIVE, text(meta.now + lease), worker)
+        renewed, its_end = worker, meta.now + lease
+        call('ZADD', ALIVE, text(its_end), worker)
     end
 
     local function ends_at(worker)  -- ms, or nil
+        if worker == renewed then return its_end end
         return tonumber(call('ZSCORE', ALIVE, worker) or nil)
     end
 
-    local workers = {
-        ALIVE = ALIVE, WAITING = WAITING, SUSPECT = SUSPECT, key_of = key_of, last_of = last_of, renew = renew,
+    workers = {
+        ALIVE = '', WAITING = '', SUSPECT = '', key_of = key_of, last_of = last_of, renew = renew,
         ends_at = ends_at,
     }
-    return lazy.with_rest(workers, function()  -- of what they held
+    lazy.with_rest(workers, function()  -- of what they held
         local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'  -- other fields of a worker's hash look different
 
         local function tokens_of(worker)  -- of all that it holds, newest first: put to the front in this order the oldest is next
@@ -76,6 +80,7 @@ local workers = (function()
 
         local function forget(worker)
             local ends = ends_at(worker)
+            renewed = nil
             call('ZREM', ALIVE, worker)
             if ends then journal.note('ZADD', ALIVE, text(ends), worker) end
             call('ZREM', WAITING, worker)
@@ -94,4 +99,12 @@ local workers = (function()
             set_free = set_free, forget = forget, wake_all = wake_all,
         }
     end)
+
+    local function fresh()
+        prefix, renewed, its_end = meta.prefix, nil, nil
+        ALIVE, WAITING, SUSPECT = prefix .. 'workers', prefix .. 'waiting', prefix .. 'suspect'
+        workers.ALIVE, workers.WAITING, workers.SUSPECT = ALIVE, WAITING, SUSPECT
+    end
+
+    return workers, fresh
 end)()
