@@ -169,11 +169,11 @@ class ReaderThread:
             committing, self._committing = self._committing, []
             for ours, done in committing:
                 done(dict.fromkeys(ours, "the client ended"))
-            with contextlib.suppress(Exception):  # it is thrown away
-                # A client of librdkafka (2.16) that owns nothing says nothing when it is closed, and the others wait
-                # for the end of its session. Where workers come and go all the time no rebalance ever ended.
-                consumer.unsubscribe()
-                consumer.close()
+            # A client of librdkafka (2.16) that owns nothing says nothing when it is closed, and the others wait for
+            # the end of its session. Where workers come and go all the time no rebalance ever ended.
+            for end in (consumer.unsubscribe, consumer.close):
+                with contextlib.suppress(Exception):  # it is thrown away
+                    end()
 
     def _turn(self, consumer: Consumer, members: Membership) -> None:
         while True:
