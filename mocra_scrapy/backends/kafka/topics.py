@@ -190,7 +190,10 @@ def look_at_log(admin: Admin, log: Log, given_up: Callable[[], bool] = lambda: F
             entries = told[resources[tier]].result()
             config = {name: entries[name].value for name in CARED_FOR if name in entries}
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            code = error.args[0].code()
+            if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue  # it is new, and this broker has not heard of it
+            if code != KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise meaning(error.args[0], topics[tier], log.setting, admin.ears) from error
         may = topic.authorized_operations
         facts[tier] = TopicFacts(

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from mocra_scrapy.backends.kafka.topics import TopicFacts, compare, wanted_config
+from mocra_scrapy.backends.kafka.address import read_address
+from mocra_scrapy.backends.kafka.log_names import Log, LogNames
+from mocra_scrapy.backends.kafka.topics import TopicFacts, compare, look_at_log, wanted_config
 from mocra_scrapy.models.log import LogOptions
+
+confluent_kafka = pytest.importorskip("confluent_kafka")
+KafkaError, KafkaException = confluent_kafka.KafkaError, confluent_kafka.KafkaException
 
 OPTIONS = LogOptions(partitions=12, replication=3, min_insync=2, retention=86_400.0, message_bytes=1_000_000)
 
@@ -55,3 +64,37 @@ def test_without_a_limit_any_retention_is_told() -> None:
     assert wanted_config(forever)["retention.ms"] == "-1"
     (found,) = compare(TopicFacts("t", 12, 3, {"retention.ms": "604800000"}), forever)
     assert "MOCRA_KAFKA_RETENTION wants -1" in found.problem
+
+
+class Brokers:
+    """Two of them: the one that is asked for configurations has not heard of *unheard*."""
+
+    ears = None
+
+    def __init__(self, unheard: str) -> None:
+        self.unheard = unheard
+
+    def ask(self, question: Any, given_up: Any) -> Any:
+        return question(self)
+
+    def describe_topics(self, topics: Any, **_: Any) -> dict[str, Future[Any]]:
+        found: dict[str, Future[Any]] = {}
+        for topic in topics.topic_names:
+            found[topic] = Future()
+            found[topic].set_result(SimpleNamespace(partitions=[], authorized_operations=None))
+        return found
+
+    def describe_configs(self, resources: Any) -> dict[Any, Future[Any]]:
+        found: dict[Any, Future[Any]] = {resource: Future() for resource in resources}
+        for resource, answer in found.items():
+            if resource.name == self.unheard:
+                answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+            else:
+                answer.set_result({})
+        return found
+
+
+def test_a_topic_of_which_not_all_brokers_have_heard_is_not_there_yet() -> None:
+    log = Log(read_address("MOCRA_QUEUE_BACKEND", "kafka://127.0.0.1:9", {}), LogNames("t", "crawl"), LogOptions())
+    unheard: Any = Brokers(log.names.topic("low"))
+    assert look_at_log(unheard, log).keys() == log.names.topics().keys() - {"low"}
