@@ -174,8 +174,10 @@ class IRequestQueue(IDeadLetters, IDictionaries, ICrawlRecord, IThrottleRules, I
         * ``bounds.keep_permits``: of these it keeps so many permits, and gives back the rest.
           [what_is_given_back_is_free]
         * Where a worker finds all permits taken, others that have more than their share are asked
-          for some. [permits_are_shared_between_workers] Once it got some it asks no more: what it
-          gives back anybody may have at once. [a_granted_worker_asks_no_more]
+          for some, in the same call that gives it fewer than its share.
+          [permits_are_shared_between_workers]
+          [who_gets_less_than_its_share_asks_for_the_rest_at_once] Once it got some it asks no more:
+          what it gives back anybody may have at once. [a_granted_worker_asks_no_more]
         * ``bounds.wanted``: permits beside the queue [permits_beside_the_queue_are_counted];
           ``bounds.unused``: bookings that did not happen. [an_unused_departure_is_leased_again]
         * The permits of a worker that leaves or dies are free. [a_leaving_worker_frees_its_permits]
