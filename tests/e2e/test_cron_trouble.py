@@ -5,6 +5,7 @@ an exit code for monitoring. Real runners.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +76,10 @@ def test_a_server_that_is_away(project: Path, ended: list[Runners], own_redis: R
     runners.until(lambda: len(runners.started()) > before + 1, what="runs are started again")
     log = project / "process0.log"  # the whole of it
     runners.until(lambda: "runs for its roles again" in log.read_text(), what="it says so")
-    assert log.read_text().count("can't run for its roles") == log.read_text().count("runs for its roles again") == 1
+    # Each outage is told once, and its end: a busy machine may have had another one.
+    told = re.findall(r"can't run for its roles|runs for its roles again", log.read_text())
+    assert told[::2] == ["can't run for its roles"] * len(told[::2])
+    assert told[1::2] == ["runs for its roles again"] * len(told[1::2]) != []
     assert runner.poll() is None
 
 
