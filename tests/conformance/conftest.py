@@ -51,7 +51,7 @@ BRIEFLY = {
     "test_what_waits_is_counted",
 }
 #: Of ILoggedQueue.
-OF_WINDOWS = ("test_log_rules.py", "test_transit_rules.py")
+OF_WINDOWS = ("test_log_rules.py", "test_transit_rules.py", "test_twin_rules.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
