@@ -51,14 +51,14 @@ def crawl(folder: Path, bootstrap: str, server: RedisServer, queued: int, number
     workers, began = Workers(folder, server.url), time.monotonic()
     reached = folder / "reached"
     backends = {"MOCRA_QUEUE_BACKEND": f"kafka://{bootstrap}/million", "MOCRA_STATE_BACKEND": server.url}
-    settings = {
+    settings: dict[str, Any] = {
         **backends,
         "MOCRA_KAFKA_CREATE_TOPICS": True,
         "MOCRA_KAFKA_REPLICATION": 1,
         "MOCRA_KAFKA_MIN_INSYNC": 1,
         "DOWNLOAD_DELAY": 0.05,
     }
-    arguments = {"first": "ok/first", "links": queued, "mark": queued - 1, "reached": reached, "kind": "async"}
+    arguments: dict[str, Any] = {"first": "ok/first", "links": queued, "mark": queued - 1, "reached": reached, "kind": "async"}
     looks: list[list[int]] = []
 
     def look() -> bool:
