@@ -1,6 +1,4 @@
-"""Requests that bypass the queue wait for a permit and their departure, also while the backend is
-away: never without a limit, in no place of the downloader, and not for ever.
-"""
+"""Requests that bypass the queue wait for a permit and their departure: in no place of the downloader, not for ever."""
 
 from __future__ import annotations
 
