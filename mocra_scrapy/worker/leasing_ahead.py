@@ -80,9 +80,9 @@ class LeasingAhead:
             self._since = now
         elif now - self._since >= options.idle_poll and not exchange.size.pending and self._status.leasing:
             logger.debug(
-                "%s of those that were leased ahead go back: all %d downloads have been under way for %.1f s",
+                "Giving back what was leased ahead (%s): all downloads have been under way for %.1f s, and nothing else is"
+                " pending",
                 counted(self._waiting, "request"),
-                options.concurrency,
                 now - self._since,
             )
             self._suspended = True
