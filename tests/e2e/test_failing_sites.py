@@ -4,9 +4,11 @@ records arrivals.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +149,47 @@ def test_retry_after_holds_the_host_on_all_workers(site: MockSite, workers: Work
     assert "Slot localhost is held for" in log
     assert "Slot 127.0.0.1 is held" not in log
     assert fetched(workers, "ok") == 100
+
+
+def test_files_wait_for_one_probe_and_not_for_ever(site: MockSite, workers: Workers, tmp_path: Path) -> None:
+    """Files of a half-open host: one is the probe of all workers, and while it is under way others wait for
+    ``MOCRA_BYPASS_MAX_WAIT``. Beside it a host whose ``Retry-After`` is 0.
+    """
+    rules = {"slot": {"failures": 5, "window": 60, "count": ["http_5xx"]}, "hold": 0.1, "longest": 0.1, "probes": 1}
+    more = {
+        "MOCRA_BREAKER": json.dumps(rules),
+        "MOCRA_THROTTLE": json.dumps({"files": {"concurrency": 8}, "later": "8/s"}),
+        "MOCRA_BYPASS_MAX_WAIT": 3,
+        "MOCRA_RETRY_BASE": 2,
+        "ITEM_PIPELINES": json.dumps({"crawling.pipelines.FilesOfOneSlot": 1}),
+        "FILES_STORE": tmp_path / "files",
+    }
+
+    def say(do: Callable[[IRateLimiter], Coroutine[Any, Any, Any]]) -> None:
+        limiter = "crawling:with_files", QueueOptions()
+        asyncio.run(on_backend(workers.backend, lambda backend: do(backend.rate_limiter(*limiter))))
+
+    say(lambda limiter: limiter.pause("later"))
+    workers.together(2, site, "with_files", later=8, zero=12, **more)
+    assert workers.until("breaker_opened")["slot"] == "files"
+    say(lambda limiter: limiter.resume("later"))
+    eventually(lambda: fetched(workers, "ok/later") == 7, what="pages are done without their files")
+    assert len(arrivals(site, "held")) == 1, "one probe, of all workers"
+    site.free()
+    assert workers.wait() == [0, 0]
+
+    assert len(arrivals(site, "sick")) == 5
+    assert fetched(workers, "ok/later") == 8
+    files = [len(event["item"]["files"]) for event in workers.events("item") if "/ok/later/" in event["url"]]
+    assert sum(files) == len(arrivals(site, "held"))
+    stats = workers.stats()
+    assert stats["mocra/throttle/bypass_given_up"] == 8 * 4 - sum(files) >= 28
+    assert (stats["mocra/queue/acked"], stats.get("mocra/dead/count", 0)) == (1 + 8 + 12 + 12, 0)
+
+    gaps = [again - first for first, again in (t for p, t in site.arrivals().items() if p.startswith("/moods/"))]
+    assert len(gaps) == 12
+    assert max(gaps) >= 0.3, "up to 2 s each"
+    assert (stats["mocra/retry/deferred"], stats["mocra/retry/delayed"], stats.get("mocra/retry/told", 0)) == (12, 12, 0)
 
 
 async def test_an_operator_pauses_changes_and_resumes_a_slot(site: MockSite, workers: Workers, redis_url: str) -> None:

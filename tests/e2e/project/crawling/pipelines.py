@@ -3,6 +3,9 @@
 import asyncio
 import os
 
+from scrapy.http import Request
+from scrapy.pipelines.files import FilesPipeline
+
 
 class SlowPipeline:
     """Says when an item came in and, later, when it is through."""
@@ -28,3 +31,11 @@ class BreakingPipeline:
         if item["url"].endswith("bad"):
             raise RuntimeError("no room for bad things")
         return item
+
+
+class FilesOfOneSlot(FilesPipeline):
+    """Each is fetched once, whatever comes of it."""
+
+    def get_media_requests(self, item, info):
+        meta = {"download_slot": "files", "dont_retry": True}
+        return [Request(url, meta=meta) for url in item.get("file_urls", ())]
