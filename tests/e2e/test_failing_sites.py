@@ -189,7 +189,11 @@ def test_files_wait_for_one_probe_and_not_for_ever(site: MockSite, workers: Work
     gaps = [again - first for first, again in (t for p, t in site.arrivals().items() if p.startswith("/moods/"))]
     assert len(gaps) == 12
     assert max(gaps) >= 0.3, "up to 2 s each"
-    assert (stats["mocra/retry/deferred"], stats["mocra/retry/delayed"], stats.get("mocra/retry/told", 0)) == (12, 12, 0)
+    assert (stats["mocra/retry/deferred"], stats["mocra/retry/delayed"], stats.get("mocra/retry/told", 0)) == (
+        12,
+        12,
+        0,
+    )
 
 
 async def test_an_operator_pauses_changes_and_resumes_a_slot(site: MockSite, workers: Workers, redis_url: str) -> None:

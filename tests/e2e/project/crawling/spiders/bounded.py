@@ -29,7 +29,7 @@ class FilesSpider(scrapy.Spider):
 
 
 class BoundedSpider(scrapy.Spider):
-    """``paths``: JSON of slot -> ``[path, pages]``. Each of ``roots`` pages leads to five of slot ``queued``; the graph
+    """``paths``: JSON of slot -> ``[path, pages]``. Each of ``roots`` pages leads to ``links`` of slot ``queued``; the graph
     is slot ``deep``.
     """
 
@@ -46,7 +46,7 @@ class BoundedSpider(scrapy.Spider):
     def root(self, response):
         yield {"url": response.url}
         name = response.url.rpartition("/")[2]
-        for n in range(5):
+        for n in range(int(self.links)):
             yield Request(f"{self.site}/ok/queued/{name}.{n}", meta={"download_slot": "queued"})
 
     def deep(self, response):
