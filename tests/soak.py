@@ -36,6 +36,7 @@ PARTS = {
     "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
+    "feeding-sitemaps": ["tests.e2e.feeding", "--seeds", "1000000", "--kills", "3", "--sources", "sitemap"],
     "visits": ["tests.e2e.visits", "--seeds", "3"],
     "cache-suite": ["pytest", "-q", "tests/cache_suite"],
     "refusals": ["pytest", "-q", "tests/conformance/test_refusal_rules.py"],
