@@ -252,6 +252,26 @@ def test_a_sink_is_waited_for_at_the_start(fake: FakeSink) -> None:
     on_a_jumping_clock(work())
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nobody_waits_for_a_sink_who_was_told_to_leave(tmp_path: Path, fake: FakeSink, hangs: bool) -> None:
+    async def work() -> None:
+        async def never() -> None:
+            await loop.create_future()
+
+        loop, fake.open_fails = asyncio.get_running_loop(), 1000
+        if hangs:
+            fake.open = never  # type: ignore[method-assign]
+        crawler = crawler_of(tmp_path, MOCRA_START_TIMEOUT=3600)
+        crawler.crawling = True
+        loop.call_later(10, setattr, crawler, "crawling", False)
+        pipeline = await begin(crawler)
+        assert 10 <= loop.time() < 12
+        await pipeline.close_spider()
+        assert not fake.closed, "it was never open"
+
+    on_a_jumping_clock(work())
+
+
 def test_a_wrong_setting_is_told_at_once(fake: FakeSink) -> None:
     async def work() -> None:
         async def never() -> None:
