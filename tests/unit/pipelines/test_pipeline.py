@@ -204,6 +204,22 @@ async def test_a_replay_that_cannot_be_leaves_the_file(
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("kept", [0, 5, 60])
+async def test_a_file_of_which_no_line_is_whole_goes(
+    tmp_path: Path, fake: FakeSink, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = await spilled(tmp_path, fake)
+    file.write_bytes(file.read_bytes()[:kept])
+    assert await in_thread(tmp_path) == 0
+    assert capsys.readouterr().out == f"{file}  nothing whole; replay deletes it\n"
+    assert await in_thread(tmp_path, "replay") == 0
+    assert capsys.readouterr().out == f"{file}: 0 items stored\n"
+    assert not file.exists()
+    file.write_bytes(b"somebody's")
+    assert await in_thread(tmp_path, "replay") == 1
+    assert file.read_bytes() == b"somebody's"
+
+
 async def test_two_pipelines_of_one_kind_have_a_file_each(
     tmp_path: Path, fake: FakeSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
