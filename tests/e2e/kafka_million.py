@@ -58,7 +58,13 @@ def crawl(folder: Path, bootstrap: str, server: RedisServer, queued: int, number
         "MOCRA_KAFKA_MIN_INSYNC": 1,
         "DOWNLOAD_DELAY": 0.05,
     }
-    arguments: dict[str, Any] = {"first": "ok/first", "links": queued, "mark": queued - 1, "reached": reached, "kind": "async"}
+    arguments: dict[str, Any] = {
+        "first": "ok/first",
+        "links": queued,
+        "mark": queued - 1,
+        "reached": reached,
+        "kind": "async",
+    }
     looks: list[list[int]] = []
 
     def look() -> bool:
