@@ -28,6 +28,7 @@ from mocra_scrapy.worker.exchange_handler import ExchangeHandler
 from mocra_scrapy.worker.exchange_loop import ExchangeLoop
 from mocra_scrapy.worker.inbox import Inbox
 from mocra_scrapy.worker.intake import Intake
+from mocra_scrapy.worker.leasing_ahead import LeasingAhead
 from mocra_scrapy.worker.local_requests import LocalRequests
 from mocra_scrapy.worker.lost_state import LostState, tell_what_is_gone
 from mocra_scrapy.worker.outages import Outages
@@ -54,9 +55,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class CrawlWorker:
-    """The inside of one crawling process. Parts in the order in which a request passes them; none
-    is changed after it was made.
-    """
+    """The inside of one crawling process: parts in the order in which a request passes them, none of which is changed."""
 
     crawler: Crawler
     parts: WorkerParts
@@ -191,6 +190,7 @@ class CrawlWorker:
             insist=outages.insist,
             lost=lost,
             budgets=budgets,
+            ahead=LeasingAhead(status, inbox, policy=policy, engine=engine),
             immediate=parts.immediate,
         )
         return cls(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import Counter, deque
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Names = tuple[str, ...]
-Line = deque["asyncio.Future[None]"]
 
 #: Seconds between two looks at how many workers there are, for the share of each during an outage.
 COUNTED = 30.0
@@ -46,6 +46,32 @@ LOOK, CROWDED, AWAY = 5.0, 0.2, 1.0
 #: Seconds after the instant from which a departure may be booked that one is asked for, at most: as
 #: long as an exchange for pages takes to come, so that neither always comes first.
 FAIR = 0.02
+#: How far ahead a departure may be booked that follows one of the same line, as a part of what pages may: the
+#: rest is the start that these have, however late a busy worker's exchange comes.
+SECOND = 0.6
+#: Seconds by which the first departure that is free may seem to move although nobody took one.
+NOISE = 0.05
+
+
+class Line(deque["asyncio.Future[None]"]):
+    """Who waits, of the same names. Each second one that departs makes the next give way: where a departure may be
+    booked as soon as the last one happened, pages would else come too late for each.
+
+    Attributes:
+        gives_way: whether that is so, until somebody else had a turn.
+        free_at: the first departure that was free after that (monotonic).
+    """
+
+    gives_way, free_at, gone = False, math.inf, 0
+
+    def departed(self) -> None:
+        self.gone += 1
+        self.gives_way, self.free_at = self.gone % 2 == 0, math.inf
+
+    def heard(self, at: float) -> None:
+        """The first departure that is free is at *at*."""
+        self.gives_way = self.gives_way and at <= self.free_at + NOISE
+        self.free_at = min(at, self.free_at)
 
 
 class NoDeparture(IgnoreRequest):
@@ -183,7 +209,7 @@ class Bypass:
     @asynccontextmanager
     async def _turn(self, names: Names, left: Callable[[], float]) -> AsyncIterator[None]:
         """First come, first served, among those of the same *names*. Raises what *left* raises."""
-        line, mine = self._lines.setdefault(names, deque()), asyncio.get_running_loop().create_future()
+        line, mine = self._lines.setdefault(names, Line()), asyncio.get_running_loop().create_future()
         line.append(mine)
         _call_first(line)
         try:
@@ -224,6 +250,7 @@ class Bypass:
         may = time.monotonic() - at <= MISSED and (self._away_now or self._may_go(names))
         if may:
             self._last = names
+            self._lines[names].departed()
         elif booking.departure is not None:
             self._policy.on_unused(booking.departure)
         return may
@@ -249,9 +276,10 @@ class Bypass:
         """A departure that comes soon, as the queue books them for pages; not booked: ask again when
         one may be booked.
         """
-        lookahead = self._parts.options.queue.lookahead
+        lookahead, line = self._parts.options.queue.lookahead, self._lines[names]
         try:
-            (booking,) = await self._parts.limiter.reserve([Reservation(names, lookahead)])
+            ahead = lookahead * SECOND if line.gives_way else lookahead
+            (booking,) = await self._parts.limiter.reserve([Reservation(names, ahead)])
             if not booking.booked and (lent := self._lent(names)) is not None:
                 (booking,) = await self._parts.limiter.reserve([Reservation(names, lookahead, lent)])
             await self._count()
@@ -259,7 +287,9 @@ class Bypass:
             return self._without(names, error)
         if booking.booked:
             return booking
-        return Booking(max(0.0, booking.wait - lookahead) + random.uniform(0.001, FAIR), False)  # noqa: S311
+        line.heard(time.monotonic() + booking.wait)
+        ahead = lookahead * SECOND if line.gives_way else lookahead
+        return Booking(max(0.0, booking.wait - ahead) + random.uniform(0.001, FAIR), False)  # noqa: S311
 
     def _lent(self, names: Names) -> Departure | None:
         """A departure to be used instead: of a page that waits for what comes before the pages of its

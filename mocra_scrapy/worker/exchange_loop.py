@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mocra_scrapy.worker.budgets import BudgetBook
     from mocra_scrapy.worker.exchange_handler import ExchangeHandler
     from mocra_scrapy.worker.inbox import Inbox
+    from mocra_scrapy.worker.leasing_ahead import LeasingAhead
     from mocra_scrapy.worker.lost_state import LostState
     from mocra_scrapy.worker.outbox import Batch, Outbox
     from mocra_scrapy.worker.queue_status import QueueStatus
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Of what the downloader and the prefetch hold, so many times may wait in the inbox: with fewer a few
-#: slow hosts fill it and the fast ones starve, with more a worker that dies takes much with it.
-CROWDED = 4
 #: Answers in which something is counted and nothing can be had, before this worker has it counted
 #: anew; then after twice as many each, so many at most.
 STUCK, LONGEST_STUCK = 4, 256
@@ -99,10 +97,11 @@ class ExchangeLoop:
         insist: Insist,
         lost: LostState,
         budgets: BudgetBook,
+        ahead: LeasingAhead,
         immediate: bool = False,
     ) -> None:
         self._session = session
-        self._immediate = immediate
+        self._immediate, self._ahead = immediate, ahead
         self._status = status
         self._inbox = inbox
         self._outbox = outbox
@@ -140,7 +139,7 @@ class ExchangeLoop:
         try:
             while True:
                 options = self._options()  # some of them change while a crawl runs
-                want = self._want(options)
+                want = 0 if self._immediate else self._ahead.want(options)
                 pause = self._pause(options, want)
                 if self._half is not None:
                     half, self._half = self._half, None
@@ -197,18 +196,6 @@ class ExchangeLoop:
         if waiting and not self._inbox:
             return True  # what is pushed may be what the engine waits for, and what is acked may be the end
         return want > 0 and not status.dry and (status.hungry or self._inbox.leased * 2 <= options.prefetch)
-
-    def _want(self, options: Options) -> int:
-        """How many to lease: room in the downloader and the prefetch, less what is here already."""
-        if self._immediate or not self._status.leasing or self._engine.paused:
-            return 0
-        leased, free = self._inbox.leased, max(0, options.concurrency - self._engine.downloading)
-        if not options.prefetch:
-            return max(0, min(free, 1) - leased) if self._status.hungry else 0
-        # What waits for a slot that is full can't be fetched now: it doesn't count, so that slow
-        # hosts don't starve the others.
-        bound = CROWDED * (options.concurrency + options.prefetch) - leased
-        return max(0, min(free + options.prefetch - self._policy.fetchable(self._inbox), bound))
 
     # ------------------------------------------------------------------ one exchange
 
@@ -292,6 +279,8 @@ class ExchangeLoop:
             self._budgets.answered(call.batch, exchange)
         if exchange.leases or call.batch or self._status.may_be_over or (self._immediate and not self._status.dry):
             self._engine.wake()  # to fetch, or to notice that nothing is left
+        if not self._immediate:
+            self._ahead.answered(exchange, self._options())
         self._status.answered()
         await self._handler.rules.look(exchange, self._insist)
         await self._look_for_stuck(call.want, exchange)

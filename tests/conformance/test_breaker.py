@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mocra_scrapy.models import Circuit, LimitChange, SlotLimit
+from mocra_scrapy.models import Circuit, LimitChange, Reservation, SlotLimit
 
 from .harness import Harness
 from .test_breaker_rules import ONE, RULES, failed, good, half_opened, lease_of_s, opened, told
@@ -15,6 +15,21 @@ async def test_a_resumed_slot_is_tried_at_once(harness: Harness) -> None:
     assert (await breaker.look("s")).circuit is Circuit.HALF_OPEN
     assert 1 <= await lease_of_s(harness, a) <= 2
     assert told(await breaker.report([failed(1)])) == [("s", Circuit.OPEN)]
+
+
+async def test_what_bypasses_the_queue_may_be_the_probe(harness: Harness) -> None:
+    """A hundred files of a half-open slot are one probe, and no page goes beside it before it was judged."""
+    a, breaker = await half_opened(harness)
+    limiter = harness.limiter(**ONE)
+
+    async def booked() -> list[bool]:
+        return [one.booked for one in await limiter.reserve([Reservation(("s",), 5.0)] * 3)]
+
+    assert await booked() == [True, False, False]
+    assert await lease_of_s(harness, a) == 0
+    await breaker.report([good()])
+    assert await lease_of_s(harness, a) >= 1
+    assert await booked() == [False] * 3
 
 
 async def test_changes_and_probes_keep_out_of_each_others_way(harness: Harness) -> None:

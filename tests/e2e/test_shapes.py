@@ -53,11 +53,12 @@ def say(workers: Workers, do: Callable[[IRateLimiter], Coroutine[Any, Any, Any]]
 
 
 def test_limits_that_sites_advertise_and_delays_that_follow_them(site: MockSite, workers: Workers) -> None:
-    """``X-RateLimit-…``, and the presets "heritrix" and "nutch", as they are and with other figures; a 429 without
-    ``Retry-After``, and what a project's own RetryMiddleware gives up.
+    """``X-RateLimit-…``, ``RateLimit``, and the presets "heritrix" and "nutch", as they are and with other figures; a
+    429 without ``Retry-After``, and what a project's own RetryMiddleware gives up.
     """
     throttle = {
         "api": {"rate": "20/s", "concurrency": 1},
+        "draft": {"rate": "20/s", "concurrency": 1},
         "heritrix": "heritrix",
         "nutch": "nutch",
         "slow": {"preset": "heritrix", "delay_min": 0.1, "delay_max": 2},
@@ -66,6 +67,7 @@ def test_limits_that_sites_advertise_and_delays_that_follow_them(site: MockSite,
     }
     paths = {
         "api": (f"left/{MOST}/{SECONDS}", 14),
+        "draft": (f"limited/{MOST}/{SECONDS}", 9),
         "heritrix": ("crowd/heritrix/0", 2),
         "nutch": ("crowd/nutch/0", 2),
         "slow": ("crowd/slow/0.1", 9),
@@ -79,13 +81,14 @@ def test_limits_that_sites_advertise_and_delays_that_follow_them(site: MockSite,
     assert len(workers.events("item")) == sum(pages for _, pages in paths.values()) - 1, "none is lost"
     assert (site.count("/status/500/0"), workers.stats()["mocra/dead/retry"]) == (2, 1), "whoever gives it up"
 
-    came = arrivals_of(site, "left/")
-    while came:  # as the site counts
-        window = [at for at in came if at < came[0] + SECONDS]
-        # Who hears that nothing is left tells the others; what is on its way meanwhile still comes.
-        assert len(window) <= MOST + 2
-        came = came[len(window) :]
-    assert workers.stats()["mocra/throttle/rate_limit_exhausted"] >= 2
+    for kind in ("left/", "limited/"):
+        came = arrivals_of(site, kind)
+        while came:  # as the site counts
+            window = [at for at in came if at < came[0] + SECONDS]
+            # Who hears that nothing is left tells the others; what is on its way meanwhile still comes.
+            assert len(window) <= MOST + 2, kind
+            came = came[len(window) :]
+    assert workers.stats()["mocra/throttle/rate_limit_exhausted"] >= 4
     log = workers.log(0) + workers.log(1)
     assert "nothing is left of the limit that it advertises" in log
 
@@ -163,9 +166,10 @@ def test_limits_follow_the_host_that_is_asked_whatever_the_kind_of_request(site:
     bookings.keep("@all", 20)
     turns = [one["slot"] for one in sorted(bookings.of("@all"), key=lambda one: float(one["at"]))]
     assert len(turns) == 3 * HOSTS
-    assert len({*turns[: 2 * HOSTS]}) == HOSTS, f"each has had its turn before two thirds have gone: {turns}"
-
     stats = workers.stats()
+    # What a busy machine was too late for had its turn, and departed in a later one.
+    late = sum(stats.get(f"mocra/throttle/{how}", 0) for how in ("missed", "late", "returned"))
+    assert len({*turns[: 2 * HOSTS + late]}) == HOSTS, f"each has had its turn before two thirds have gone: {turns}"
     assert stats["mocra/stall/given_up"] == 1, "the host that says so for ever, as a whole"
     assert (stats["mocra/dead/stalled"], stats.get("retry/max_reached", 0)) == (6, 0), "no retry was burnt"
 

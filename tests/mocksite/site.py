@@ -8,7 +8,7 @@ prints its address.
 ``/status/<n>``  an answer with that status   ``/redirect/<path>`` 302 to ``/<path>``
 ``/elsewhere/<path>``  302 to the same path on localhost
 ``/left/<most>/<seconds>/<any>``  tells with ``X-RateLimit-…`` what is left of *most* requests in so many seconds, from
-               the first one on; then they begin anew
+               the first one on; then they begin anew. ``/limited/…`` does so with ``RateLimit: "all";r=…;t=…``
 ``/drop``  closes the connection              ``/links/<n>``  a page with n links to ``/ok/<i>``
 ``/crowd/<group>/<seconds>/<any>``  a page that takes its time; how many of a group were under way at once is remembered
 ``/cached/<fresh>/<seconds>/<any>``  a page that takes its time, and is fresh for so many seconds
@@ -34,6 +34,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import struct
 import sys
 import time
@@ -59,7 +60,7 @@ class Site:
         self.peaks: dict[str, int] = {}
         self.sick = True
         self.robots = ""
-        self.window, self.taken = 0.0, 0  # of /left
+        self.windows: dict[str, tuple[float, int]] = {}  # of /left and /limited: its end, requests in it
         self.robots_takes, self.robots_refused = 0.0, 0
         self.gate, self.waiting = 0, 0
         self.opened = asyncio.Event()
@@ -108,8 +109,8 @@ class Site:
         elif kind == "elsewhere":
             (host,) = [line[5:].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"host:")]
             return 302, "", f"Location: http://localhost:{host.decode().rpartition(':')[2]}/{rest}\r\n"
-        elif kind == "left":
-            return 200, html([]), self.left(*rest.split("/")[:2])
+        elif kind in ("left", "limited"):
+            return 200, html([]), self.left(kind, *rest.split("/")[:2])
         elif kind == "drop":
             return None
         elif kind == "moods":
@@ -139,12 +140,16 @@ class Site:
             return 404, "no such page", ""
         return 200, html([]), ""
 
-    def left(self, most: str, seconds: str) -> str:
+    def left(self, kind: str, most: str, seconds: str) -> str:
         now = time.monotonic()
-        if now >= self.window:
-            self.window, self.taken = now + float(seconds), 0
-        self.taken += 1
-        there = {"Limit": most, "Remaining": max(0, int(most) - self.taken), "Reset": f"{self.window - now:.3f}"}
+        window, taken = self.windows.get(kind, (0.0, 0))
+        if now >= window:
+            window, taken = now + float(seconds), 0
+        self.windows[kind] = window, taken + 1
+        left, reset = max(0, int(most) - taken - 1), f"{window - now:.3f}"
+        if kind == "limited":  # draft-ietf-httpapi-ratelimit-headers: whole seconds
+            return f'RateLimit-Policy: "all";q={most};w={seconds}\r\nRateLimit: "all";r={left};t={math.ceil(window - now)}\r\n'
+        there = {"Limit": most, "Remaining": left, "Reset": reset}
         return "".join(f"X-RateLimit-{name}: {value}\r\n" for name, value in there.items())
 
     async def in_the_mood(self, mood: str) -> tuple[int, str, str] | None:

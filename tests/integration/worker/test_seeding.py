@@ -245,6 +245,6 @@ async def test_without_a_prefetch_one_is_leased_when_the_engine_asks() -> None:
     async with opened() as scheduler:
         worker, options = scheduler.worker, replace(scheduler.mocra.options, prefetch=0)
         worker.status.hungry = True
-        assert worker.loop._want(options) == 1
+        assert worker.loop._ahead.want(options) == 1
         worker.status.hungry = False
-        assert worker.loop._want(options) == 0
+        assert worker.loop._ahead.want(options) == 0

@@ -1,6 +1,4 @@
-"""Requests that bypass the queue wait for a permit and their departure, also while the backend is
-away: never without a limit, in no place of the downloader, and not for ever.
-"""
+"""Requests that bypass the queue wait for a permit and their departure: in no place of the downloader, not for ever."""
 
 from __future__ import annotations
 
@@ -129,6 +127,24 @@ async def test_it_books_and_waits(desk: Any) -> None:
     assert len(one.bypass) == 0
 
 
+@pytest.mark.parametrize("late", [None, 0.05], ids=["alone", "beside pages"])
+async def test_pages_have_their_turns(desk: Any, monkeypatch: pytest.MonkeyPatch, late: float | None) -> None:
+    """Of many files at once, though a busy worker's exchanges for pages come 50 ms after a departure may be booked."""
+    one, names, pages = desk(MOCRA_THROTTLE={"s.test": {"rate": "4/s", "concurrency": 20}}), ("s.test",), []
+    await one.session.queue.join("worker")
+
+    async def sleep(seconds: float) -> None:
+        await one._sleep(seconds)
+        if late is not None:
+            ahead = one.parts.options.queue.lookahead - late
+            pages.extend(page for page in await one.limiter.reserve([Reservation(names, ahead)]) if page.booked)
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    await asyncio.gather(*(one.depart(str(number)) for number in range(9)))
+    assert len(pages) in (range(3, 19) if late else [0])
+    assert one.now - 1000 <= (8 + len(pages)) / 4 + 0.1, "the rate is used"
+
+
 async def test_one_that_waits_takes_no_place_of_the_downloader(desk: Any) -> None:
     one = desk(CONCURRENT_REQUESTS_PER_DOMAIN=1)
     await one.session.queue.join("worker")
@@ -218,6 +234,7 @@ async def test_a_departure_of_other_scopes_goes_back_to_the_store(desk: Any) -> 
     unused: list[Departure] = []
     one.policy.on_unused = unused.append
     one.gate.close("s.test")
+    one.bypass._lines["s.test",] = module.Line()
     assert not (await one.bypass._book(("s.test",))).booked
     assert [departure.names for departure in unused] == [("s.test", "@other")]
 

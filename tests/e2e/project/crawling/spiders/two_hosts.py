@@ -7,7 +7,7 @@ import scrapy
 
 class TwoHostsSpider(scrapy.Spider):
     """``pages`` of ``/<bad>/<n>`` on localhost, and as many of ``/ok/<n>`` on 127.0.0.1; ``first``
-    is fetched before them.
+    is fetched before them, from the healthy one if it leads elsewhere.
     """
 
     name = "two_hosts"
@@ -15,7 +15,8 @@ class TwoHostsSpider(scrapy.Spider):
     async def start(self):
         bad = self.site.replace("127.0.0.1", "localhost")
         if getattr(self, "first", None):
-            yield scrapy.Request(f"{bad}/{self.first}", priority=1)
+            host = self.site if self.first.startswith("elsewhere/") else bad
+            yield scrapy.Request(f"{host}/{self.first}", priority=1)
         for n in range(int(self.pages)):
             yield scrapy.Request(f"{bad}/{self.bad}/{n}")
             yield scrapy.Request(f"{self.site}/ok/{n}")
