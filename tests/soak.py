@@ -37,10 +37,12 @@ PARTS = {
     "stored-items": ["tests.e2e.stored"],
     "early-stops": ["tests.e2e.early_stops", "--instants", "300", "--span", "6"],
     "feeding": ["tests.e2e.feeding", "--seeds", "100000", "--kills", "8"],
+    "feeding-sitemaps": ["tests.e2e.feeding", "--seeds", "1000000", "--kills", "3", "--sources", "sitemap"],
     "visits": ["tests.e2e.visits", "--seeds", "3"],
     "cache-suite": ["pytest", "-q", "tests/cache_suite"],
     "refusals": ["pytest", "-q", "tests/conformance/test_refusal_rules.py"],
-    "cron-leaders": ["pytest", "-q", "tests/e2e/test_cron_leaders.py"],
+    "cron-leaders": ["pytest", "-qs", "tests/e2e/test_cron_leaders.py"],
+    "cron-leaders-oldest": ["pytest", "-qs", "tests/e2e/test_cron_leaders.py"],
     "conformance-scripts": ["pytest", "-q", "-n", "3", "-m", "redis and not other_server", "tests/conformance"],
     "mixed-crawls": ["pytest", "-q", "-k", "mixed", "tests/integration/backends/test_redis_functions.py"],
     "conformance-kafka": ["pytest", "-q", "-n", "3", "-k", "kafka", "tests/conformance"],
@@ -48,6 +50,9 @@ PARTS = {
     "mutation": ["tests.mutation", "worker", "codec", "coordination", "cron", "backend", "--mutants", "60"],
     "mutation-lua": ["tests.mutation", "lua", "--mutants", "1000", "--seconds", "7200"],
 }
+
+#: Ends of the names of parts that are run by the oldest Python.
+OLDEST = "-oldest"
 
 #: What a part is told beside.
 ENVIRONMENT = {
@@ -57,6 +62,7 @@ ENVIRONMENT = {
     "conformance-scripts": {"TESTS_REDIS_FUNCTIONS": "0"},
     "mixed-crawls": {"MIXED_CRAWLS": "100"},
     "cron-leaders": {"CHAOS_INSTANTS": "200"},
+    "cron-leaders-oldest": {"CHAOS_INSTANTS": "200"},
     "kafka-brokers": {"KAFKA_BROKERS": "3"},
     "refusals": {"STRIDE": "1"},
 }
@@ -65,7 +71,8 @@ ENVIRONMENT = {
 def run(part: str) -> tuple[int, float, list[dict[str, Any]]]:
     """Exit code, seconds, what it printed."""
     began, lines = time.monotonic(), []
-    command, environment = [sys.executable, "-m", *PARTS[part]], {**os.environ, **ENVIRONMENT.get(part, {})}
+    python = str(ROOT / ".venv-oldest/bin/python") if part.endswith(OLDEST) else sys.executable
+    command, environment = [python, "-m", *PARTS[part]], {**os.environ, **ENVIRONMENT.get(part, {})}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

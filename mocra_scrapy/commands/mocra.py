@@ -9,6 +9,8 @@ one: write it there, name it in ``VERBS``, describe it in ``docs/reference/comma
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,6 +44,9 @@ VERBS = {
     "version": ("version", "print versions, and whether the project's backend answers"),
     "workers": ("workers", "list the workers of a crawl"),
 }
+
+#: As of a program that SIGPIPE ended.
+PIPE_CLOSED = 141
 
 
 class Command(ScrapyCommand):
@@ -94,4 +99,10 @@ class Command(ScrapyCommand):
             self.settings.setdict(arglist_to_dict(options.set), priority="cmdline")
         except ValueError as error:
             raise UsageError("Invalid -s value, use -s NAME=VALUE", print_help=False) from error
-        self.exitcode = verb.run(options, self)
+        try:
+            self.exitcode = verb.run(options, self)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What reads the output has read enough (`| head`). Nothing more is to be flushed at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.exitcode = PIPE_CLOSED

@@ -28,9 +28,9 @@ class Interruptible(AsyncGenerator[Any, Any]):
     """*generator*, which gets :class:`~mocra_scrapy.exceptions.LockLost` raised at its ``yield``
     when it is resumed after it lost a lock that it holds there.
 
-    Callbacks, errbacks and ``start()`` of a crawl are wrapped. Elsewhere wrap what you iterate:
-    ``async for page in interruptible(pages()): ...``. Generators that *generator* iterates itself
-    are covered by it.
+    Callbacks, errbacks and ``start()`` of a crawl are wrapped. Elsewhere, spider middlewares
+    included, wrap what you iterate: ``async for page in interruptible(pages()): ...``. Generators
+    that *generator* iterates itself are covered by it.
     """
 
     __slots__ = ("__weakref__", "_generator", "_held")

@@ -10,13 +10,17 @@ webhooks have threads of their own, for which nobody waits (the loop's are those
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
+import signal
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy._tasks import end_tasks, in_a_thread
 from mocra_scrapy.cron.alert_rules import DUE
@@ -143,14 +147,25 @@ def _is_late(error: Exception) -> bool:
 
 
 async def _run(command: tuple[str, ...], told: bytes) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, said = await process.communicate(told)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise RuntimeError(f"exit code {process.returncode}: {said.decode(errors='replace').strip()[-200:]}")
+    with contextlib.ExitStack() as stack:
+        said: Any = None
+        with contextlib.suppress(OSError):  # a full disk is one of the things that somebody is told of
+            # A file, not a pipe: what the command leaves running behind it holds that, and its end is
+            # not to be waited for.
+            said = stack.enter_context(tempfile.TemporaryFile())
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=said or asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            await process.communicate(told)
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)  # a shell and what it waits for
+                await process.wait()
+        if process.returncode:
+            why = said.seek(0) or said.read().decode(errors="replace").strip()[-200:] if said else ""
+            raise RuntimeError(f"exit code {process.returncode}: {why}")

@@ -85,6 +85,7 @@ class Runner:
         self.file = JobsFile(options.source())
         self._silence = Silence(options.lease, clock)
         self._digest = ""  #: of the jobs that it, or another leader, was last seen to have
+        self._since = (0, 0.0)  #: its last term, and when that began
         self._alerts = Alerts(self.store)
         self.candidate: Candidate | None = None
         self.log, self.signals = RunLog(wall), SignalManager(self)
@@ -250,18 +251,11 @@ class Runner:
 
     async def _write_note(self, number: int, now: float) -> None:
         digest = jobs_digest(self.jobs)
+        if number != self._since[0]:
+            self._since = number, now  # and not since the jobs file changed
         if digest != self._digest:
-            note = LeaderNote(
-                self.name,
-                socket.gethostname(),
-                os.getpid(),
-                number,
-                now,
-                digest,
-                str(self.file.source),
-                tuple(self.jobs),
-            )
-            await self.store.write_note(note)
+            told = self.name, socket.gethostname(), os.getpid(), *self._since, digest
+            await self.store.write_note(LeaderNote(*told, str(self.file.source), tuple(self.jobs)))
             self._digest = digest
 
     async def _let_go(self, name: str, old: Stored, number: int, now: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from scrapy import Request
@@ -34,19 +35,24 @@ Dropped = Callable[[Any], None]
 Hold = Callable[[Request], "Held | None"]
 SCRAPYS = Scraper.handle_spider_output_async
 
+#: In the pipelines: which of the items of its page it is, from 1, in the order in which the callback yields
+#: them; 0: nobody knows.
+NUMBER: ContextVar[int] = ContextVar("mocra_item_number", default=0)
+
 
 class Page:
     """The output of one callback, while it is processed.
 
     Attributes:
-        items: those that are in the pipelines.
+        items: those that are in the pipelines. *number*: of those that ever were.
         late: whether nobody waits for it any more: what comes is dropped.
     """
 
-    __slots__ = ("items", "late")
+    __slots__ = ("items", "late", "number")
 
     def __init__(self) -> None:
         self.items: set[asyncio.Task[None]] = set()
+        self.number = 0
         self.late = False
 
 
@@ -132,7 +138,10 @@ class Output:
                     if not taken % AT_A_TIME:
                         await asyncio.sleep(0)
                 else:
+                    page.number += 1
+                    before = NUMBER.set(page.number)
                     page.items.add(asyncio.ensure_future(scraper.start_itemproc_async(output, response=response)))
+                    NUMBER.reset(before)
         if page.items:
             await asyncio.wait(page.items)
 

@@ -58,6 +58,10 @@ class IElection(Interface):
         * Each new term has a greater number than all before, also after the role was empty for
           long or its record was deleted by hand: numbers begin at the server's clock. [terms_grow]
         * A leader that campaigns again keeps its term. [campaigning_again_keeps_the_term]
+        * If the server's clock is set back, or one with a slower clock takes over, time goes on from
+          when it last gave the role or renewed it. So a leader that died keeps the role for its
+          lease, counted from the first call after that, at most.
+          [a_clock_set_back_keeps_no_role_from_anybody]
         """
 
     async def renew(candidate: str, number: int, lease: float) -> bool:

@@ -49,7 +49,8 @@ class ILocks(Interface):
         * An owner that holds it already gets the same grant, renewed: so a repeated call is
           harmless. [acquiring_again_is_renewing]
         * Each grant of a name has a greater number than all before. [grants_grow]
-        * A permit that was not renewed in time is free. [an_expired_lock_is_free]
+        * A permit that was not renewed in time is free. [an_expired_lock_is_free] So it is when the
+          server's clock was set back meanwhile. [a_clock_set_back_keeps_no_lock_taken]
         """
 
     async def renew(name: str, owner: str, number: int, ttl: float) -> bool:

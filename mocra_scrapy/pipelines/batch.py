@@ -15,19 +15,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mocra_scrapy import signals
+from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.closing import is_closing
 from mocra_scrapy.engine.refusal import failed_to_open, told_in_one_line
 from mocra_scrapy.exceptions import ConfigurationError, ItemRefused, MocraError, SinkUnavailable
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.pipelines.batcher import Batcher
 from mocra_scrapy.pipelines.items import Origins, stored_item
+from mocra_scrapy.pipelines.patience import LOOK
 from mocra_scrapy.pipelines.sink import Sink, StoredItem
 from mocra_scrapy.pipelines.spill import Spill, SpillHead, path_of
 from mocra_scrapy.runtime import ATTRIBUTE
@@ -112,8 +114,9 @@ class BatchPipeline:
         """Raises ConfigurationError, SinkUnavailable: the crawl does not start."""
         if one_off_command():  # a page for a person: opened when there is an item
             return
+        began = self.crawler.crawling
         try:
-            await self._open()
+            await self._open(lambda: began and not self.crawler.crawling)
         except MocraError as error:
             await failed_to_open(self.crawler, error)
             raise
@@ -152,10 +155,9 @@ class BatchPipeline:
 
     # ------------------------------------------------------------------ inside
 
-    async def _open(self) -> None:
+    async def _open(self, leaves: Callable[[], bool] = lambda: False) -> None:
         async with self._opening:
-            if self._batcher is None:
-                await open_sink(self.sink, self._options.start_timeout)
+            if self._batcher is None and await open_sink(self.sink, self._options.start_timeout, leaves):
                 self._batcher = Batcher(
                     self.sink,
                     self._options.batch,
@@ -219,8 +221,9 @@ class BatchPipeline:
         self.crawler.signals.send_catch_log(signal, spider=self.crawler.spider, sink=self.sink.name, **more)
 
 
-async def open_sink(sink: Sink, patience: float) -> None:
-    """Open *sink*, trying again for *patience* seconds where it does not answer.
+async def open_sink(sink: Sink, patience: float, leaves: Callable[[], bool] = lambda: False) -> bool:
+    """Open *sink*, trying again for *patience* seconds where it does not answer. ``False``: whoever opens it
+    was told to leave meanwhile, as *leaves* says.
 
     Raises:
         ConfigurationError: it can't be written as things are.
@@ -228,14 +231,14 @@ async def open_sink(sink: Sink, patience: float) -> None:
     """
     loop = asyncio.get_running_loop()
     until, told = loop.time() + patience, False
-    while True:
+    while not leaves():
         try:
-            await asyncio.wait_for(sink.open(), max(1.0, until - loop.time()))
+            await _attempt(sink, max(1.0, until - loop.time()), leaves)
         except ConfigurationError:
             raise
         except (SinkUnavailable, OSError, asyncio.TimeoutError) as error:
             why = str(error) or "no answer"
-            if loop.time() + AGAIN >= until:
+            if loop.time() + AGAIN >= until and not leaves():
                 raise SinkUnavailable(
                     f"{why.rstrip('.')}. {sink.name} did not answer within MOCRA_START_TIMEOUT = {patience:g} s"
                 ) from error
@@ -244,4 +247,19 @@ async def open_sink(sink: Sink, patience: float) -> None:
                 logger.info("Waiting for %s, %s at most: %s", sink.name, counted(int(patience), "second"), why)
             await asyncio.sleep(AGAIN)
         else:
-            return
+            return True
+    return False
+
+
+async def _attempt(sink: Sink, seconds: float, leaves: Callable[[], bool]) -> None:
+    """Raises TimeoutError: not within *seconds*, or nobody waits any longer."""
+    loop = asyncio.get_running_loop()
+    until, opening = loop.time() + seconds, asyncio.ensure_future(sink.open())
+    try:
+        while (left := until - loop.time()) > 0 and not leaves():
+            await asyncio.wait({opening}, timeout=min(left, LOOK))
+            if opening.done():
+                return opening.result()
+        raise asyncio.TimeoutError
+    finally:
+        await end_tasks([opening])

@@ -5,7 +5,7 @@ killed before it was acknowledged is fetched again, and its items are stored aga
 
 ============  ================================================================================
 ``page``      fingerprint of the page's request, as the filter knows it (hex)
-``item``      which of the page's items, from 1, in the order in which they came to the pipeline
+``item``      which of the page's items, from 1, in the order in which its callback yields them
 ``delivery``  which hand-out of the request to a worker, from 1
 ============  ================================================================================
 """
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from mocra_scrapy.engine.callback_output import NUMBER
 from mocra_scrapy.exceptions import ItemRefused
 from mocra_scrapy.pipelines.sink import StoredItem
 from mocra_scrapy.worker.deliveries import CURRENT
@@ -47,7 +48,10 @@ class Origins:
         fingerprinter = self._crawler.request_fingerprinter
         if delivery is None or request is None or fingerprinter is None:
             return {}
-        number = self._counted[request] = self._counted.get(request, 0) + 1
+        # Pipelines before this one may change their order, and not twice in the same way.
+        number = NUMBER.get()
+        if not number:  # a component has replaced what starts the pipelines
+            number = self._counted[request] = self._counted.get(request, 0) + 1
         found: dict[str, Any] = {"page": fingerprinter.fingerprint(request).hex(), "item": number}
         if delivery.lease is not None:
             found["delivery"] = delivery.lease.deliveries

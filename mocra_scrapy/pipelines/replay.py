@@ -21,7 +21,7 @@ from mocra_scrapy.pipelines.appending import AppendedFile, sync_folder
 from mocra_scrapy.pipelines.batch import BatchPipeline, Place, open_sink
 from mocra_scrapy.pipelines.patience import Patience
 from mocra_scrapy.pipelines.sink import Sink, StoredItem
-from mocra_scrapy.pipelines.spill import SUFFIX, VERSION, SpillHead, line_of, path_of, read_head, read_item
+from mocra_scrapy.pipelines.spill import SUFFIX, VERSION, SpillHead, is_empty, line_of, path_of, read_head, read_item
 from mocra_scrapy.settings.pipelines import BatchOptions, StoreOptions
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ async def replay_file(path: Path, settings: BaseSettings, options: StoreOptions)
     held = AppendedFile(path, create=False)
     try:
         with path.open("rb") as file:
+            if is_empty(file):
+                held.delete()
+                return Outcome()
+            file.seek(0)
             head = read_head(file)
         if head is None:
             raise ConfigurationError(

@@ -21,6 +21,8 @@ from mocra_scrapy.pipelines.items import as_json
 from mocra_scrapy.pipelines.sink import StoredItem
 
 SUFFIX, VERSION = ".spill.jsonl", 1
+#: Of a file.
+BEGINNING = b'{"mocra_spill": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,10 @@ class Spill:
         self._file.append(lines)
 
     def close(self) -> None:
-        """May be called twice."""
+        """Leaves no file without items. May be called twice."""
         if self._file is not None:
+            if not self._file.size:  # the disk was full from the first one on
+                self._file.delete()
             self._file.close()
 
 
@@ -105,6 +109,14 @@ def read_head(file: IO[bytes]) -> SpillHead | None:
         return SpillHead(**found)
     except TypeError:
         return None
+
+
+def is_empty(file: IO[bytes]) -> bool:
+    """Whether nothing whole is in this file of ours: its worker was killed while it wrote the first items, whose
+    pages are fetched again.
+    """
+    line = file.readline()
+    return not line.endswith(b"\n") and BEGINNING.startswith(line[: len(BEGINNING)])
 
 
 def read_item(line: bytes) -> StoredItem | None:

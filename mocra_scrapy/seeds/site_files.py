@@ -41,8 +41,9 @@ class SiteFiles:
     def __init__(self, mocra: Mocra) -> None:
         self._mocra, self._crawler = mocra, mocra.crawler
 
-    async def fetch(self, url: str) -> bytes | None:
-        """The file *url*, up to the 50 MB of a sitemap; ``None``: the site does not give it.
+    async def fetch(self, url: str, is_guess: bool = False) -> bytes | None:
+        """The file *url*, up to the 50 MB of a sitemap; ``None``: the site does not give it, which is told unless
+        *is_guess*, and it only is not there.
 
         A redirect leads to http and https only: Scrapy follows no other.
         """
@@ -68,6 +69,8 @@ class SiteFiles:
                     return response.body
                 why = f"status {response.status}"
                 is_over |= response.status < 500 and response.status not in (408, 429)
+                if is_over and is_guess and response.status < 500:
+                    return None
             if is_over:
                 logger.warning("%s can't be had: %s", redact(url), why)
                 break

@@ -116,3 +116,23 @@ async def test_the_leader_is_known_to_all(harness: Harness) -> None:
     await role.resign("kä the:1\n", term.number)
     assert await other.leader() is None
     assert await harness.election("it").leader() is None
+
+
+async def test_a_clock_set_back_keeps_no_role_from_anybody(harness: Harness) -> None:
+    role, other = harness.election(), harness.election(second=True)
+    dead = await role.campaign("dead", 10)
+    assert dead is not None
+    for step in (3600, 1000):  # an hour, and again
+        await harness.turn_clock(-step)
+        assert await other.campaign("b", 10) is None, "it may live"
+    await harness.advance(10.1)
+    assert await other.leader() is None
+    term = await other.campaign("b", 10)
+    assert term is not None
+    assert term.number > dead.number
+    await harness.turn_clock(-3600)
+    assert await other.renew("b", term.number, 10), "who lives keeps it"
+    await harness.advance(9)
+    assert await role.campaign("c", 10) is None
+    await harness.advance(1.1)
+    assert await role.campaign("c", 10)

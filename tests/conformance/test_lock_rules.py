@@ -197,3 +197,36 @@ async def test_who_leaves_the_line_wakes_those_behind(harness: Harness) -> None:
     assert not await locks.release("door", "first", 0), "it held nothing"
     assert await waiting
     assert await others.acquire("door", "second", 60, patience=50)
+
+
+async def test_a_clock_set_back_keeps_no_lock_taken(harness: Harness) -> None:
+    locks, others = harness.locks(), harness.locks(second=True)
+    dead = await locks.acquire("door", "dead", 5)
+    assert dead is not None
+    await harness.advance(1)
+    assert await locks.acquire("door", "waiting, and dead", 5, patience=3) is None
+    waiting = [f"w{i}" for i in range(6)]
+    for one, step in zip(waiting, (3600, 1, 7200, 5, 600, 3600), strict=True):
+        await harness.turn_clock(-step)
+        assert await others.acquire("door", one, 5, patience=30) is None
+    await harness.advance(4.1)
+    assert list(await others.holders("door")) == []
+    for i, one in enumerate(waiting):
+        for later in waiting[i + 1 :]:
+            assert await locks.acquire("door", later, 5, patience=30) is None, f"{one} began to wait before it"
+        grant = await others.acquire("door", one, 5)
+        assert grant is not None
+        assert grant.number > dead.number
+        assert await others.release("door", one, grant.number)
+    # Who holds it without anybody waiting is heard of as well, and who lives keeps it.
+    await harness.advance(60)
+    assert await locks.acquire("door", "b", 5)
+    await harness.turn_clock(-3600)
+    assert await locks.acquire("door", "d", 5) is None
+    await harness.advance(5.1)
+    grant = await locks.acquire("door", "d", 5)
+    assert grant is not None
+    await harness.turn_clock(-3600)
+    assert await others.renew("door", "d", grant.number, 5)
+    await harness.advance(4.5)
+    assert await locks.acquire("door", "e", 5) is None

@@ -55,8 +55,8 @@ class Runners:
     def runner(self, *more: str) -> warm.AnyProcess:
         return self.run("cron", "run", "--lease", "1.5", "-s", f"MOCRA_BACKEND={self.backend}", *more)
 
-    def light_runner(self, lease: float = 1.5) -> warm.AnyProcess:
-        return self.run(str(self.starts), self.backend, str(lease), module="tests.e2e.cron_runners")
+    def light_runner(self, lease: float = 1.5, backend: str = "") -> warm.AnyProcess:
+        return self.run(str(self.starts), backend or self.backend, str(lease), module="tests.e2e.cron_runners")
 
     def logs(self) -> str:
         return "\n".join(p.read_text(errors="replace")[-4000:] for p in sorted(self.project.glob("process*.log")))

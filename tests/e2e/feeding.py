@@ -1,11 +1,12 @@
 """Many seeds through each kind of source while workers are killed: nothing is lost, and of sources with
 positions nothing comes twice.
 
-``python -m tests.e2e.feeding [--seeds 100000] [--kills 8] [--sources list,set,zset,stream,kafka,file,sitemap]``
+``python -m tests.e2e.feeding [--seeds 100000] [--kills 8] [--sources list,set,…,sitemap] [--most-memory MB]``
 prints a line of JSON for each source; the exit code is 0 if all is well.
 
-Nothing is fetched (the site accepts no connection), so what is stored can be counted. Seeds of streams
-and files have ``dont_filter``: a second one of them would be stored.
+Nothing is fetched (the site accepts no connection), so what is stored can be counted, each page by its number.
+Seeds of streams, topics, files and the standard input have ``dont_filter``: a second one of them would be
+stored. The worker whose standard input it is is not killed: nobody could read that again.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import asyncio
 import gzip
 import http.server
 import json
+import os
 import random
+import re
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -43,6 +48,7 @@ SOURCES = {
     "stream": "stream:fed:stream",
     "kafka": "kafka:{topic}",
     "file": "file:{folder}/seeds.jsonl",
+    "stdin": "stdin",
     "sitemap": "sitemap:{sitemaps}/index.xml",
 }
 
@@ -56,6 +62,7 @@ class Producer:
         self.kind, self.count, self.pushed = kind, count, 0
         self._broker, self.topic = broker, broker.topic(4) if broker is not None and kind == "kafka" else ""
         self._site, self._server, self._path = site, server, folder / "seeds.jsonl"
+        self.pipe = os.pipe() if kind == "stdin" else None
 
     def push(self) -> None:
         """The next chunk."""
@@ -76,6 +83,9 @@ class Producer:
                 self._produce(seeds)
             elif self.kind == "file":
                 with self._path.open("a") as file:
+                    file.write("".join(f"{seed}\n" for seed in seeds))
+            elif self.pipe is not None:
+                with open(self.pipe[1], "w", closefd=False) as file:  # waits where the worker reads no further
                     file.write("".join(f"{seed}\n" for seed in seeds))
             pipeline.execute()
         self.pushed += len(urls)
@@ -131,9 +141,26 @@ def size_of(url: str, crawl: str) -> QueueSize:
     return asyncio.run(look())
 
 
+def stored_pages(server: RedisServer, crawl: str, site: str) -> Iterator[int]:
+    """The numbers of all pages in the queue, whoever holds them, as they stand there."""
+    page = re.compile(re.escape(site.encode()) + rb"/(\d+)")
+    with server.client() as client:
+        for key in client.scan_iter(f"mocra:{{{crawl}:*", count=1000):
+            kind, found = client.type(key), []
+            if kind == b"list":
+                found = [client.lrange(key, at, at + 9999) for at in range(0, client.llen(key), 10_000)]
+            elif kind == b"hash":
+                found = [client.hvals(key)]
+            elif kind == b"zset":
+                found = [client.zrange(key, 0, -1)]
+            for some in found:
+                for item in some:
+                    yield from map(int, page.findall(item))
+
+
 def feed(kind: str, count: int, kills: int, server: RedisServer, broker: KafkaBroker | None) -> dict[str, Any]:
-    """*count* seeds through one source; what came of it."""
-    began, rng, killed = time.monotonic(), random.Random(kind), 0
+    """*count* seeds through one source; what came of it. *megabytes*: of the largest worker, at any time."""
+    began, rng = time.monotonic(), random.Random(kind)
     crawl = f"fed-{kind}"
     with tempfile.TemporaryDirectory() as name, closing(socket.create_server(("127.0.0.2", 0))) as silent:
         folder, site = Path(name), f"http://127.0.0.2:{silent.getsockname()[1]}"
@@ -146,9 +173,10 @@ def feed(kind: str, count: int, kills: int, server: RedisServer, broker: KafkaBr
             workers = Workers(folder, server.url)
             more = {} if broker is None else {"MOCRA_SEEDS_KAFKA": f"kafka://{broker.bootstrap}"}
 
-            def start() -> None:
+            def start(stdin: int = subprocess.DEVNULL) -> None:
                 workers.start(
                     "fed",
+                    stdin=stdin,
                     MOCRA_CRAWL=crawl,
                     MOCRA_SEEDS=place,
                     MOCRA_SEEDS_AHEAD=10 * count,
@@ -156,27 +184,30 @@ def feed(kind: str, count: int, kills: int, server: RedisServer, broker: KafkaBr
                     MOCRA_LEASE=2,
                     MOCRA_MAX_DELIVERIES=2 * kills + 5,  # the same request may be out at each of them
                     MOCRA_SEEDS_POLL=0.05,
+                    MOCRA_COMPRESSION="off",  # what is stored is read here
                     DOWNLOAD_TIMEOUT=100_000,
                     **more,
                 )
 
             try:
+                start(producer.pipe[0] if producer.pipe is not None else subprocess.DEVNULL)
                 start()
-                start()
-                killed = drive(producer, workers, start, lambda: size_of(server.url, crawl).unfinished, kills, rng)
-                size = size_of(server.url, crawl)
+                killed, megabytes = drive(
+                    producer, workers, start, lambda: size_of(server.url, crawl).unfinished, kills, rng
+                )
+                dead = size_of(server.url, crawl).dead
             finally:
                 workers.kill()
                 files.shutdown()
-    lost = max(0, count - size.unfinished - size.dead)
-    twice = max(0, size.unfinished - count)
+        pages = Counter(stored_pages(server, crawl, site))
     return {
         "source": kind,
         "seeds": count,
         "killed": killed,
-        "lost": lost,
-        "twice": twice,
-        "dead": size.dead,
+        "lost": count - len(pages),
+        "twice": pages.total() - len(pages),
+        "dead": dead,
+        "megabytes": megabytes,
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -188,16 +219,20 @@ def drive(
     stored: Callable[[], int],
     kills: int,
     rng: random.Random,
-) -> int:
-    """Push, and kill whenever so many more are stored; until nothing more comes. How many were killed."""
-    count, killed, last, still, end = producer.count, 0, -1, 0, time.monotonic() + PATIENCE
+) -> tuple[int, int]:
+    """Push, and kill whenever so many more are stored; until nothing more comes. How many were killed, and the
+    most memory that a worker took.
+    """
+    count, killed, last, still, end, most = producer.count, 0, -1, 0, time.monotonic() + PATIENCE, 0
     while time.monotonic() < end:
         if producer.pushed < count:
             producer.push()
         there = stored()
+        alive = [worker for worker in workers.all if worker.poll() is None]
+        assert alive, workers.log()
+        most = max([most, *(memory_of(worker.pid) for worker in alive)])
         if killed < kills and there >= (killed + 1) * count // (kills + 1):
-            alive = [worker for worker in workers.all if worker.poll() is None]
-            rng.choice(alive).kill()
+            rng.choice([worker for worker in alive if producer.pipe is None or worker is not workers.all[0]]).kill()
             killed += 1
             start()
         # Looked at for some seconds more: one that came twice would come late.
@@ -207,7 +242,16 @@ def drive(
         last = there
         if producer.pushed >= count:
             time.sleep(0.3)
-    return killed
+    return killed, most
+
+
+def memory_of(pid: int) -> int:
+    """Megabytes that a process had at most so far; 0 where nobody can tell."""
+    try:
+        told = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(told[1]) // 1024 if told else 0
 
 
 def main() -> None:
@@ -215,6 +259,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=8)
     parser.add_argument("--sources", default=",".join(SOURCES))
+    parser.add_argument("--most-memory", type=int, default=400, help="MB that a worker may take")
     options = parser.parse_args()
     kinds, is_well = options.sources.split(","), True
     with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
@@ -231,6 +276,7 @@ def main() -> None:
         for kind in kinds:
             result = feed(kind, options.seeds, options.kills, server, broker)
             is_well &= not (result["lost"] or result["twice"] or result["dead"])
+            is_well &= result["killed"] == options.kills and result["megabytes"] <= options.most_memory
             print(json.dumps(result), flush=True)
     sys.exit(not is_well)
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,31 +54,40 @@ def json_lines(folder: Path, server: RedisServer) -> Place:
     return Place("crawling.dying.DyingJsonLines", {"MOCRA_JSONLINES_DIR": folder}, read)
 
 
-def redis_stream(folder: Path, server: RedisServer) -> Place:
+def redis(folder: Path, server: RedisServer, kind: str) -> Place:
     def read() -> list[dict[str, Any]]:
         with server.client() as client:
-            return [json.loads(entry[b"item"]) for _, entry in client.xrange("items")]
+            if kind == "stream":
+                return [json.loads(entry[b"item"]) for _, entry in client.xrange("items")]
+            return [
+                json.loads(text)
+                for text in (client.lrange("items", 0, -1) if kind == "list" else client.hvals("items"))
+            ]
 
-    return Place("crawling.dying.DyingRedis", {"MOCRA_REDIS_ITEMS_KEY": "items"}, read)
+    settings = {"MOCRA_REDIS_ITEMS_KEY": "items", "MOCRA_REDIS_ITEMS_KIND": kind}
+    return Place(
+        "crawling.dying.DyingRedis", {**settings, **({"MOCRA_REDIS_ITEMS_ID": "id"} if kind == "hash" else {})}, read
+    )
 
 
-def postgres_upserts(folder: Path, server: RedisServer) -> Place:
-    postgres = PostgresServer(folder / "postgres")
-    postgres.join()
+def postgres(folder: Path, server: RedisServer, key: str) -> Place:
+    """Upserts by *key*; without one, ``COPY``."""
+    there = PostgresServer(folder / "postgres")
+    there.join()
 
     def read() -> list[dict[str, Any]]:
-        with postgres.client() as client:
+        with there.client() as client:
             return [{"id": id_, "_mocra": origin} for id_, origin in client.execute("SELECT id, _mocra FROM items")]
 
     columns = {"id": "text", "rest": "jsonb", "_mocra": "jsonb"}
     settings = {
-        "MOCRA_POSTGRES_URL": postgres.url(),
+        "MOCRA_POSTGRES_URL": there.url(),
         "MOCRA_POSTGRES_TABLE": "items",
-        "MOCRA_POSTGRES_KEY": "id",
+        "MOCRA_POSTGRES_KEY": key,
         "MOCRA_POSTGRES_REST": "rest",
         "MOCRA_POSTGRES_COLUMNS": json.dumps(columns),
     }
-    return Place("crawling.dying.DyingPostgres", settings, read, postgres.leave)
+    return Place("crawling.dying.DyingPostgres", settings, read, there.leave)
 
 
 def kafka(folder: Path, server: RedisServer) -> Place:
@@ -108,8 +118,11 @@ def parquet(folder: Path, server: RedisServer) -> Place:
 
 SINKS: dict[str, Callable[[Path, RedisServer], Place]] = {
     "jsonlines": json_lines,
-    "redis": redis_stream,
-    "postgres": postgres_upserts,
+    "redis": partial(redis, kind="stream"),
+    "redis-list": partial(redis, kind="list"),
+    "redis-hash": partial(redis, kind="hash"),
+    "postgres": partial(postgres, key="id"),
+    "postgres-copy": partial(postgres, key=""),
     "kafka": kafka,
     "parquet": parquet,
 }

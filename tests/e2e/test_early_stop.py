@@ -117,16 +117,24 @@ def test_an_engine_that_stops_by_itself_was_told_nothing(tmp_path: Path, site: M
     assert "Engine not running" not in done.stderr
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-def test_nobody_waits_for_a_server_who_was_told_to_leave(loop: str, tmp_path: Path) -> None:
-    settings = ONE_LINE + 'MOCRA_BACKEND = "redis://127.0.0.1:1/0"\nMOCRA_START_TIMEOUT = 3600\n'
+AWAY = {
+    "MOCRA_BACKEND": "",
+    "MOCRA_REDIS_ITEMS_URL": 'ITEM_PIPELINES = {"mocra_scrapy.pipelines.redis.RedisPipeline": 1}\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("loop", "server"), [*((loop, "MOCRA_BACKEND") for loop in LOOPS), ("asyncio", "MOCRA_REDIS_ITEMS_URL")]
+)
+def test_nobody_waits_for_a_server_who_was_told_to_leave(loop: str, server: str, tmp_path: Path) -> None:
+    settings = ONE_LINE + f'{server} = "redis://127.0.0.1:1/0"\nMOCRA_START_TIMEOUT = 3600\n' + AWAY[server]
     project = write_project(tmp_path, SPIDER, settings)
     options = [part for name, value in LOOPS[loop].items() for part in ("-s", f"{name}={value}")]
     log = tmp_path / "log"
     with log.open("wb") as file:
         command = [sys.executable, "-m", "scrapy", "crawl", "shop", *options]
         crawl = warm.start(command, cwd=project, env=unmeasured(), stdout=file, stderr=file)
-    eventually(lambda: "Waiting for redis://" in log.read_text(), 60)
+    eventually(lambda: "Waiting for " in log.read_text(), 60)
     crawl.send_signal(signal.SIGTERM)
     assert crawl.wait(60) == 0
     assert "'finish_reason': 'shutdown'" in log.read_text()

@@ -148,19 +148,23 @@ SPIDER = """
 
 
 def test_an_ordinary_project_with_feeds_and_a_pipeline_of_its_own(site: MockSite, tmp_path: Path) -> None:
-    """Beside one another: a feed, somebody's pipeline, and ours. One item can't be stored."""
+    """Beside one another: a feed, somebody's pipeline that changes the order, and ours. One item can't be stored."""
     settings = """
         ITEM_PIPELINES = {"shop.pipes.Upper": 100, "mocra_scrapy.pipelines.jsonlines.JsonLinesPipeline": 900}
         FEEDS = {"feed.jsonl": {"format": "jsonlines"}}
         MOCRA_JSONLINES_COMPRESSION = "none"
     """
     pipes = """
+        import asyncio
+
         from itemadapter import ItemAdapter
 
 
         class Upper:
-            def process_item(self, item):
+            async def process_item(self, item):
                 kind = ItemAdapter(item)["kind"]
+                for _ in range({"dataclass": 60, "attrs": 40, "item": 20}.get(kind, 0)):
+                    await asyncio.sleep(0)  # of a page the last one comes first
                 ItemAdapter(item)["kind"] = kind.upper() if isinstance(kind, str) else kind
                 return item
     """
@@ -176,7 +180,9 @@ def test_an_ordinary_project_with_feeds_and_a_pipeline_of_its_own(site: MockSite
     kinds = Counter((item["url"].rpartition("/")[2], item["kind"]) for item in stored)
     assert kinds == {(str(n), kind): 1 for n in range(6) for kind in ("DATACLASS", "ATTRS", "ITEM", "DICT")}
     for item in stored:
-        assert set(item.pop("_mocra")) == {"page", "item", "delivery"}
+        origin = item.pop("_mocra")
+        assert set(origin) == {"page", "item", "delivery"}
+        assert origin["item"] == 1 + ["DATACLASS", "ATTRS", "ITEM", "DICT"].index(item["kind"]), "as yielded"
     assert sorted(map(json.dumps, stored)) == sorted(map(json.dumps, feed)), "the feed has what was stored"
     assert "field 'kind': not a number or infinite" in done.stderr
     assert "'mocra/dead/item': 1" in done.stderr

@@ -30,10 +30,16 @@ class Workers:
         self.all: list[warm.AnyProcess] = []
 
     def start(
-        self, spider: str, environment: dict[str, str] | None = None, *, cold: bool = False, **arguments: Any
+        self,
+        spider: str,
+        environment: dict[str, str] | None = None,
+        *,
+        cold: bool = False,
+        stdin: int = subprocess.DEVNULL,
+        **arguments: Any,
     ) -> warm.AnyProcess:
         """One worker; arguments in capitals are settings, others go to the spider. See
-        :mod:`tests.services.warm` for *cold*.
+        :mod:`tests.services.warm` for *cold*. *stdin*: a descriptor.
         """
         command = [sys.executable, "-m", "scrapy", "crawl", spider, "-L", "INFO"]
         command += ["-s", f"MOCRA_BACKEND={self.backend}"]
@@ -46,7 +52,7 @@ class Workers:
             **(environment or {}),
         }
         with (self.folder / f"worker{len(self.all)}.log").open("wb") as log:
-            worker = warm.start(command, cwd=self.project, env=env, stdout=log, stderr=log, cold=cold)
+            worker = warm.start(command, cwd=self.project, env=env, stdin=stdin, stdout=log, stderr=log, cold=cold)
         self.all.append(worker)
         return worker
 

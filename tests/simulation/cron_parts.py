@@ -158,6 +158,7 @@ class SimulatedRunner(Runner):
         self.file: Any = SimpleNamespace(jobs={world.job.name: world.job}, source="simulated", reload=lambda: False)
         self._silence = Silence(SIGN, self._clock)
         self._digest, self._trouble, self._unstarted, self.candidate = "", "", "", None
+        self._since = (0, 0.0)
         self.log: Any = SimpleNamespace(look=lambda job, state: None)
         self._changed = asyncio.Event()
         self._alerts = Alerts(self.store, world.send_alert)

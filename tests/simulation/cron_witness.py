@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 POLL = 1.0  # s between two looks of a launcher at its crawl, here
 #: s within which a launcher asks again: it polls, signs for a third of ``SIGN``, and asks for 2 s.
 ASKS = POLL + SIGN / 3 + 2 * 2.0 + 0.5
+#: s from an instant to its decision by a leader whose answers take 1.8 s each, as they do at most when all is
+#: calm: versions, a state, signs of life; the write, which somebody was quicker than; the state, signs and the
+#: write once more. (Once it was 2, and one of 20,000 schedules had three slow answers in a row.)
+DECIDES = 7 * 1.8
 #: s from the death of a launcher to the end of its run: its sign, the patience, a look, slow answers.
 BURIED = SIGN + SIGN + 5.0 + 5.0
 
@@ -146,7 +150,7 @@ class Witness:
 
     def check(self) -> None:
         state, now, wrong = self.state, self._world.wall(), self._world.wrong
-        if state.last is None or state.last < now - EVERY - 2:
+        if state.last is None or state.last < now - EVERY - DECIDES:
             wrong(f"the last decided instant is {now - (state.last or 0):.0f} s old")
         counted = sum(run.count for run in state.runs if run.attempt == 1)
         first = min((self._first(run) for run in state.runs), default=None)

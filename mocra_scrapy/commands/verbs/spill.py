@@ -15,7 +15,7 @@ from mocra_scrapy.exceptions import MocraError
 from mocra_scrapy.models.wording import counted
 from mocra_scrapy.pipelines.appending import AppendedFile
 from mocra_scrapy.pipelines.replay import replay_file
-from mocra_scrapy.pipelines.spill import read_head, spill_files
+from mocra_scrapy.pipelines.spill import is_empty, read_head, spill_files
 from mocra_scrapy.settings.pipelines import read_store_options
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class verb:  # noqa: N801 - the name by which scrapy mocra finds it
 def _list(path: Path) -> int:
     try:
         with path.open("rb") as file:
+            if is_empty(file):
+                print(f"{path}  nothing whole; replay deletes it{_written(path)}")
+                return 0
+            file.seek(0)
             head, items = read_head(file), sum(line.endswith(b"\n") for line in file)
     except OSError as error:
         print(f"{path}: {error.strerror}", file=sys.stderr)
@@ -60,19 +64,17 @@ def _list(path: Path) -> int:
     if head is None:
         print(f"{path}: no spill file", file=sys.stderr)
         return 1
-    written = " (its worker still closes)" if _is_held(path) else ""
-    print(
-        f"{path}  {counted(items, 'item')} of crawl {head.crawl!r} for {head.sink}, pipeline {head.pipeline}{written}"
-    )
+    what = f"{counted(items, 'item')} of crawl {head.crawl!r} for {head.sink}, pipeline {head.pipeline}"
+    print(f"{path}  {what}{_written(path)}")
     return 0
 
 
-def _is_held(path: Path) -> bool:
+def _written(path: Path) -> str:
     try:
         AppendedFile(path, create=False).close()
     except OSError:
-        return True
-    return False
+        return " (its worker still closes)"
+    return ""
 
 
 def _replay(path: Path, settings: Settings) -> int:

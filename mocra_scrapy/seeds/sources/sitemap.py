@@ -37,16 +37,23 @@ DEPTH = 5
 REMEMBERED = 200_000
 #: Entries that are parsed at once.
 PART = 200
-#: Gets a file: its bytes; ``None``: it can't be had.
-Fetch = Callable[[str], Awaitable["bytes | None"]]
+#: Where a site has its sitemaps that names none.
+USUAL = ("sitemap.xml", "sitemap_index.xml", "sitemap.txt")
+#: Gets a robots.txt: its bytes; ``None``: it can't be had.
+Robots = Callable[[str], Awaitable["bytes | None"]]
+#: Gets a file in the same way, also told whether it is a guess, of which nobody said that it is there.
+Fetch = Callable[[str, bool], Awaitable["bytes | None"]]
 
 
 @dataclass(slots=True)
 class Level:
-    """A file on the way. *done*: entries of it that were given, or whose files were."""
+    """A file on the way. *done*: entries of it that were given, or whose files were. *is_guess*: nobody said that it
+    is there.
+    """
 
     url: str
     done: int = 0
+    is_guess: bool = False
     entries: Iterator[SitemapEntry] | None = None
     ahead: deque[SitemapEntry] = field(default_factory=deque)
     reading: Reading | None = None
@@ -56,8 +63,8 @@ class SitemapSource:
     """A sitemap, an index of sitemaps, or those that a site's robots.txt names.
 
     Args:
-        url: of a file; of a site (without a path) or its robots.txt: what that names, else
-            ``/sitemap.xml``.
+        url: of a file; of a site (without a path) or its robots.txt: what that names, else those of
+            :data:`USUAL` that are there.
         options: ``since``: pages that were changed before are left out, unless it is not known when:
             a date, or ``7d`` ago; ``include``: a pattern that is searched for in the address of a page;
             ``callback``: the name of a method.
@@ -77,7 +84,7 @@ class SitemapSource:
         options: Mapping[str, Any],
         *,
         fetch: Fetch,
-        robots: Fetch,
+        robots: Robots,
         count: Callable[[str], None],
     ) -> None:
         self.name, self.is_over = name, False
@@ -94,6 +101,7 @@ class SitemapSource:
         self._way: list[Level] = []
         self._known: set[int] = set()
         self._run = 0
+        self._is_guessing = self._has_guessed = False
 
     @property
     def position(self) -> bytes:
@@ -110,6 +118,8 @@ class SitemapSource:
         except (ValueError, TypeError, KeyError, AttributeError):
             logger.warning("The position of %s can't be read: it is read anew", self.name)
         self._known.update(hash(level.url) for level in self._way)
+        # What another worker gave of a site, it had from somewhere.
+        self._is_guessing, self._has_guessed = False, len(self._way) > 1
 
     async def read(self, want: int) -> list[Found]:
         found: list[Found] = []
@@ -125,6 +135,7 @@ class SitemapSource:
             if not level.ahead:
                 self._way.pop()
                 self._tell(level)
+                self._has_guessed |= level.is_guess and level.done > 0
             while level.ahead and len(found) < want and self._way[-1] is level:
                 found += self._taken(level, level.ahead.popleft())
         self.is_over = not self._way
@@ -177,7 +188,7 @@ class SitemapSource:
             self._count("mocra/seeds/sitemap_failed")
             logger.error("Sitemap %s is left out: it lies deeper than %d files (%s)", redact(url), DEPTH, self.name)
             return
-        self._way.append(Level(url))
+        self._way.append(Level(url, is_guess=self._is_guessing and len(self._way) == 1))
 
     def _seed(self, entry: SitemapEntry, place: str) -> Found:
         seed: dict[str, Any] = {"url": entry.url}
@@ -194,31 +205,38 @@ class SitemapSource:
     async def _open(self, level: Level) -> None:
         """Fetch it, and pass over what was given of it before."""
         if len(self._way) == 1 and _is_site(level.url):
-            level.entries = iter(await self._of_robots(level.url))
-        else:
-            body = await self._fetch(level.url)
-            if body is None:
-                self._count("mocra/seeds/sitemap_failed")
-                logger.error("Sitemap %s is left out: it can't be had (%s)", redact(level.url), self.name)
-                body = b""
-            else:
-                self._count("mocra/seeds/sitemaps")
-                level.reading = Reading(level.url, body)
-            level.entries = await asyncio.to_thread(_opened, level.reading, level.done) if body else iter(())
+            level.entries = islice(await self._of_robots(level.url), level.done, None)
             return
-        for _ in islice(level.entries, level.done):
-            pass
+        body = await self._fetch(level.url, level.is_guess)
+        if body is not None:
+            self._count("mocra/seeds/sitemaps")
+            level.reading = Reading(level.url, body)
+        elif not level.is_guess:
+            self._count("mocra/seeds/sitemap_failed")
+            logger.error("Sitemap %s is left out: it can't be had (%s)", redact(level.url), self.name)
+        level.entries = await asyncio.to_thread(_opened, level.reading, level.done) if body else iter(())
 
     async def _of_robots(self, url: str) -> list[SitemapEntry]:
         root = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
         body = await self._robots(root + "robots.txt") or b""
         # What is no address stays as it is, and is told as any other that can't be fetched.
-        urls = [absolute(root, one) or one for one in sitemaps_in_robots(body)] or [root + "sitemap.xml"]
+        urls = [absolute(root, one) or one for one in sitemaps_in_robots(body)]
+        self._is_guessing = not urls
+        urls = urls or [root + one for one in USUAL]
         return [SitemapEntry(one, "", is_sitemap=True) for one in urls]
 
     def _tell(self, level: Level) -> None:
+        """What was wrong with it. Not of a guess that was wrong: many sites have a page for whatever there is not."""
         problems = level.reading.problems if level.reading is not None else []
-        if problems:
+        if not self._way and self._is_guessing and not self._has_guessed:
+            self._count("mocra/seeds/sitemap_failed")
+            logger.error(
+                "No sitemap of %s was found: its robots.txt names none, and there is no %s (%s)",
+                redact(level.url),
+                ", ".join(USUAL),
+                self.name,
+            )
+        elif problems and (level.done or not level.is_guess):
             self._count("mocra/seeds/sitemap_failed")
             logger.error("Sitemap %s was not read as a whole: %s", redact(level.url), "; ".join(problems))
 

@@ -105,9 +105,16 @@ async def test_hot_reload_wakes_the_leader(bench: Bench) -> None:
     running = asyncio.create_task(runner.run(stop, 15.0))
     try:
         await bench.until(lambda state: state.identity == "*/10 * * * * UTC")
+        before = await runner.store.leading()
+        bench.now += 60
         bench.jobs('schedule = "nonsense"')
         bench.jobs('schedule = "*/5 * * * *"')
         await bench.until(lambda state: state.identity == "*/5 * * * * UTC")
+        after = await runner.store.leading()
+        assert before is not None
+        assert after is not None
+        assert after.digest != before.digest
+        assert after.since == before.since, "it has led since then"
     finally:
         stop.set()
         await running

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,36 @@ async def test_a_command_gets_the_run_as_json(store: Store, tmp_path: Path) -> N
         "failed",
         "1970-01-01T00:00:09Z",
     )
+
+
+async def test_what_a_command_leaves_running_is_not_waited_for(store: Store, tmp_path: Path) -> None:
+    """It would count as one that hangs, and be called again and again."""
+    left = tmp_path / "left"
+    sending = Alerts(store)
+    sending.look(job(on_failure=("sh", "-c", f"sleep 600 & echo $! > {left}")), (await store.get("shop")).state)
+    await sending.finish(300)
+    os.kill(int(left.read_text()), signal.SIGKILL)
+    assert await became(store) == ("sent:on_failure", 1)
+
+
+async def test_one_that_hangs_is_ended_with_what_it_waits_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    hanging = asyncio.ensure_future(alerts._run(("sh", "-c", f"sh -c 'cat >&3; sleep 600' 3> {pipe}; true"), b"!"))
+
+    async def read_until(what: bytes) -> None:
+        got: bytes | None = None
+        while got != what:
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(BlockingIOError):
+                got = os.read(held, 1)
+
+    await read_until(b"!")  # it was told, so it is awaited
+    hanging.cancel()
+    await asyncio.wait([hanging])
+    await asyncio.wait_for(read_until(b""), 60)  # nobody holds it any more
+    os.close(held)
 
 
 class Hook:

@@ -280,6 +280,17 @@ def test_a_disk_that_is_full_leaves_the_spill_file_as_it_was(
     assert spill.path.read_bytes().count(b"\n") == 3
 
 
+def test_a_disk_that_is_full_from_the_beginning_leaves_no_spill_file(
+    tmp_path: Path, full: Callable[[int | None], None]
+) -> None:
+    spill = Spill(tmp_path, HEAD, 2**20)
+    full(20)
+    with pytest.raises(OSError, match="No space left"):
+        spill.add([item(1)])
+    spill.close()
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "line", [b'{"origin":{},"item":{"n":1}}', b"\xff\n", b"[]\n", b'{"item":1,"origin":{}}\n', b"\n"]
 )

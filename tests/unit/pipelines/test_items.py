@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from scrapy import Request, Spider
 from scrapy.utils.test import get_crawler
 
+from mocra_scrapy.engine.callback_output import NUMBER
 from mocra_scrapy.exceptions import ItemRefused
 from mocra_scrapy.models import Lease
 from mocra_scrapy.pipelines.items import Origins, stored_item
@@ -139,6 +140,9 @@ def test_items_are_counted_by_their_page() -> None:
         token = CURRENT.set(Delivery(request, lease, None))
         try:
             found = [origins.next() for _ in range(2)]
+            number = NUMBER.set(7)
+            assert origins.next()["item"] == 7, "as the callback yields it, where that is known"
+            NUMBER.reset(number)
         finally:
             CURRENT.reset(token)
         page = crawler.request_fingerprinter.fingerprint(request).hex()  # type: ignore[union-attr]

@@ -204,6 +204,22 @@ async def test_a_replay_that_cannot_be_leaves_the_file(
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("kept", [0, 5, 60])
+async def test_a_file_of_which_no_line_is_whole_goes(
+    tmp_path: Path, fake: FakeSink, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = await spilled(tmp_path, fake)
+    file.write_bytes(file.read_bytes()[:kept])
+    assert await in_thread(tmp_path) == 0
+    assert capsys.readouterr().out == f"{file}  nothing whole; replay deletes it\n"
+    assert await in_thread(tmp_path, "replay") == 0
+    assert capsys.readouterr().out == f"{file}: 0 items stored\n"
+    assert not file.exists()
+    file.write_bytes(b"somebody's")
+    assert await in_thread(tmp_path, "replay") == 1
+    assert file.read_bytes() == b"somebody's"
+
+
 async def test_two_pipelines_of_one_kind_have_a_file_each(
     tmp_path: Path, fake: FakeSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +264,26 @@ def test_a_sink_is_waited_for_at_the_start(fake: FakeSink) -> None:
         with pytest.raises(SinkUnavailable, match="fake did not answer within MOCRA_START_TIMEOUT = 15 s"):
             await open_sink(fake, 15.0)
         assert asyncio.get_running_loop().time() < 20
+
+    on_a_jumping_clock(work())
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nobody_waits_for_a_sink_who_was_told_to_leave(tmp_path: Path, fake: FakeSink, hangs: bool) -> None:
+    async def work() -> None:
+        async def never() -> None:
+            await loop.create_future()
+
+        loop, fake.open_fails = asyncio.get_running_loop(), 1000
+        if hangs:
+            fake.open = never  # type: ignore[method-assign]
+        crawler = crawler_of(tmp_path, MOCRA_START_TIMEOUT=3600)
+        crawler.crawling = True
+        loop.call_later(10, setattr, crawler, "crawling", False)
+        pipeline = await begin(crawler)
+        assert 10 <= loop.time() < 12
+        await pipeline.close_spider()
+        assert not fake.closed, "it was never open"
 
     on_a_jumping_clock(work())
 

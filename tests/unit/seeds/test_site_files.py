@@ -65,6 +65,14 @@ async def test_what_passes_is_tried_again(answers: list[Any], body: bytes | None
     assert {request.meta["download_maxsize"] for request in engine.asked} == {MOST_BYTES}
 
 
+@pytest.mark.parametrize(("is_guess", "status", "told"), [(False, 404, 1), (True, 404, 0), (True, 503, 1)])
+async def test_what_is_only_guessed_need_not_be_there(
+    is_guess: bool, status: int, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await files_of(Engine(*[status] * 4)).fetch("http://s.test/sitemap.txt", is_guess) is None
+    assert caplog.text.count("can't be had") == told
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://s.test/x", "s3://b/x", "//[x", "http://[bad/"])
 async def test_what_is_no_address_of_the_web_is_never_asked_for(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -164,7 +164,7 @@ class Site:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.asked, self.counts = files, Counter[str](), Counter[str]()
 
-    async def get(self, url: str) -> bytes | None:
+    async def get(self, url: str, is_guess: bool = False) -> bytes | None:
         self.asked[url] += 1
         return self.files.get(url)
 
@@ -258,23 +258,52 @@ async def test_since_include_and_callback() -> None:
     assert site.asked["http://s.test/new.xml"] == 1, "an old file is not fetched"
 
 
-async def test_those_of_robots_txt_are_found() -> None:
+async def test_those_of_robots_txt_are_found_else_those_with_usual_names(caplog: pytest.LogCaptureFixture) -> None:
     site = Site(
         {
             "http://s.test/robots.txt": b"Sitemap: http://s.test/a.xml\nSitemap: /b.xml",
             "http://s.test/a.xml": urlset("http://s.test/1"),
             "http://s.test/b.xml": urlset("http://s.test/2"),
-            "http://t.test/sitemap.xml": urlset("http://t.test/3"),
+            "http://t.test/sitemap.xml": index("http://t.test/3.xml"),
+            "http://t.test/3.xml": urlset("http://t.test/3"),
+            "http://t.test/sitemap_index.xml": b"<html>There is no such page.</html>",
+            "http://t.test/sitemap.txt": b"http://t.test/3\nhttp://t.test/4",
         }
     )
     for url, pages in (
         ("http://s.test", ["http://s.test/1", "http://s.test/2"]),
         ("http://s.test/robots.txt", ["http://s.test/1", "http://s.test/2"]),
-        ("http://t.test/", ["http://t.test/3"]),
+        ("http://t.test/", ["http://t.test/3", "http://t.test/3", "http://t.test/4"]),
     ):
         source = site.source(url)
         await source.begin(None, 1)
         assert await pages_of(source) == pages
+    assert not caplog.messages, "what was only guessed need not be there"
+    assert not site.counts["mocra/seeds/sitemap_failed"]
+    del site.files["http://t.test/sitemap.xml"], site.files["http://t.test/sitemap.txt"]
+    source = site.source("http://t.test/")
+    await source.begin(None, 1)
+    assert await pages_of(source) == []
+    assert "No sitemap of http://t.test/ was found" in caplog.text
+    assert site.counts["mocra/seeds/sitemap_failed"] == 1
+
+
+async def test_what_is_named_and_not_there_is_told_and_so_is_what_is_broken(caplog: pytest.LogCaptureFixture) -> None:
+    site = Site(
+        {
+            "http://s.test/robots.txt": b"Sitemap: http://s.test/sitemap.xml",
+            "http://t.test/sitemap.xml": packed(urlset(count=5000))[:8000],
+        }
+    )
+    for url, failed in (("http://s.test/", 1), ("http://t.test/", 2)):
+        source = site.source(url)
+        await source.begin(None, 1)
+        assert bool(await pages_of(source)) == (failed == 2)
+        assert site.counts["mocra/seeds/sitemap_failed"] == failed
+    assert [message[:40] for message in caplog.messages] == [
+        "Sitemap http://s.test/sitemap.xml is lef",
+        "Sitemap http://t.test/sitemap.xml was no",
+    ]
 
 
 @pytest.mark.parametrize(

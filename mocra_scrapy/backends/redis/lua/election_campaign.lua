@@ -3,5 +3,5 @@
 local candidate, lease = ARGV[1], tonumber(ARGV[2])
 if term.is_running and term.leader ~= candidate then return {} end
 local number = term.is_running and term.number or coordination.text(coordination.greater(term.number))
-redis.call('HSET', KEYS[1], 'leader', candidate, 'number', number, 'until', coordination.text(coordination.now + lease))
+term.hold(candidate, number, lease)
 return {candidate, number, coordination.text(lease)}

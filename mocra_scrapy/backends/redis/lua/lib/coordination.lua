@@ -2,9 +2,11 @@
 -- what all its keys begin with, up to and with the last colon. The tag begins with "+", which no name of a crawl contains.
 --
 -- key                             type    holds                                                 gone when
---   {+lead:<role>} term           hash    leader, number of the term, until (ms)                never: numbers grow by it
+--   {+lead:<role>} term           hash    leader, number of the term, until (ms); heard, steps  never: numbers grow by it
 --   {+lock:<name>} permits        hash    '@'owner -> number; last: number; awaited: someone    an hour after the last hold
---                                         waits; '~'owner -> ms until which it stands in line
+--                                         waits; '~'owner -> ms until which it stands in line;
+--                                         heard: ms of the last hold or wait; steps: ms by which
+--                                         the server's clock was set back since
 --   {+lock:<name>} until          zset    owner -> ms when its place is free again              an hour after the last hold
 --   {+lock:<name>} line           zset    owner -> us when it began to wait                     an hour after the last wait
 --   {+shared:<namespace>} values  hash    name -> packed {version, fence, value or false, ends} the last value is deleted or over
@@ -40,7 +42,22 @@ local coordination = (function()
 
     local function text(n) return string.format('%.0f', n) end
 
-    local function greater(last) return math.max(tonumber(last or 0) + 1, now_us) end
+    local coordination = {prefix = prefix, now_us = now_us, now = math.floor(now_us / 1000), text = text}
 
-    return {prefix = prefix, now_us = now_us, now = math.floor(now_us / 1000), text = text, greater = greater}
+    function coordination.greater(last) return math.max(tonumber(last or 0) + 1, coordination.now_us) end
+
+    -- A leader or holder that died must not keep what it had until a clock that was set back is where it was, or the clock of
+    -- another server which has taken over: time goes on from when the record of it, *hash*, heard of somebody last. Were it
+    -- only kept from going back, it would stand for as long as the step.
+    function coordination.steady(hash)
+        local heard, steps = unpack(redis.call('HMGET', hash, 'heard', 'steps'))
+        heard, steps = tonumber(heard or 0), tonumber(steps or 0)
+        if now_us / 1000 + steps < heard then
+            steps = math.ceil(heard + 1 - now_us / 1000)  -- heard is rounded down: who asks now comes after who asked then
+            redis.call('HSET', hash, 'steps', text(steps))
+        end
+        coordination.now, coordination.now_us = coordination.now + steps, now_us + steps * 1000
+    end
+
+    return coordination
 end)()

@@ -1,8 +1,9 @@
 -- uses: coordination
 -- A lock or semaphore.
 local lock = (function()
-    local call, text, now = redis.call, coordination.text, coordination.now
     local PERMITS, UNTIL = coordination.prefix .. 'permits', coordination.prefix .. 'until'
+    coordination.steady(PERMITS)
+    local call, text, now = redis.call, coordination.text, coordination.now
     local LINE = coordination.prefix .. 'line'
     local AFTERGLOW = 3600000  -- ms that the record of a lock outlives its last hold
 
@@ -20,6 +21,7 @@ local lock = (function()
 
     local function hold(owner, ttl)
         call('ZADD', UNTIL, text(now + ttl), owner)
+        call('HSET', PERMITS, 'heard', text(now))
         for _, key in ipairs({PERMITS, UNTIL}) do
             if call('PTTL', key) < ttl + AFTERGLOW then call('PEXPIRE', key, text(ttl + AFTERGLOW)) end
         end
@@ -48,7 +50,7 @@ local lock = (function()
 
     local function stand_in_line(owner, patience)
         call('ZADD', LINE, 'NX', text(coordination.now_us), owner)
-        call('HSET', PERMITS, '~' .. owner, text(now + patience))
+        call('HSET', PERMITS, '~' .. owner, text(now + patience), 'heard', text(now))
         for _, key in ipairs({PERMITS, LINE}) do
             if call('PTTL', key) < AFTERGLOW then call('PEXPIRE', key, AFTERGLOW) end
         end
