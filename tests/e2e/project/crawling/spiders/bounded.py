@@ -29,8 +29,8 @@ class FilesSpider(scrapy.Spider):
 
 
 class BoundedSpider(scrapy.Spider):
-    """``paths``: JSON of slot -> ``[path, pages]``. Each of ``roots`` pages leads to ``links`` of slot ``queued``; the graph
-    is slot ``deep``.
+    """``paths``: JSON of slot -> ``[path, pages]``. Each of ``roots`` pages leads to ``links`` of slot ``queued``; slot
+    ``deep`` is the graph.
     """
 
     name = "bounded"
