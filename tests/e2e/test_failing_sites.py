@@ -155,7 +155,7 @@ def test_files_wait_for_one_probe_and_not_for_ever(site: MockSite, workers: Work
     """Files of a half-open host: one is the probe of all workers, and while it is under way others wait for
     ``MOCRA_BYPASS_MAX_WAIT``. Beside it a host whose ``Retry-After`` is 0.
     """
-    rules = {"slot": {"failures": 5, "window": 60, "count": ["http_5xx"]}, "hold": 0.1, "longest": 0.1, "probes": 1}
+    rules = {"slot": {"failures": 5, "window": 60, "count": ["http_5xx"]}, "hold": 0.1, "probes": 1}
     more = {
         "MOCRA_BREAKER": json.dumps(rules),
         "MOCRA_THROTTLE": json.dumps({"files": {"concurrency": 8}, "later": "8/s"}),
