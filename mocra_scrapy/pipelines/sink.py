@@ -20,6 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+#: `json.dumps` with separators makes one for each item.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
@@ -45,7 +48,7 @@ class StoredItem:
         """:attr:`text` with :attr:`origin` in *field*, unless that is empty or the item has it."""
         if not field or not self.origin or field in self.fields:
             return self.text
-        more = json.dumps({field: self.origin}, separators=(",", ":")).encode()
+        more = _ENCODER.encode({field: self.origin}).encode()
         return more if self.text == b"{}" else b"%b,%b" % (self.text[:-1], more[1:])
 
 
