@@ -23,7 +23,7 @@ from tests.services.processes import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.redis]
 
 PAGES = 60
-#: Requests that a worker has in flight, at most; links of each root; what a budget allows.
+#: Requests that a worker has in flight, at most; links of each fork; what a budget allows.
 OUT, LINKS, MOST = 4, 5, 10
 
 
@@ -94,15 +94,15 @@ def test_what_else_is_bounded_is_so_over_workers(workers: Workers, site: MockSit
         return 0 if state is None else state.pages + state.refused.get("queued", 0)
 
     say(lambda backend: backend.rate_limiter("crawling:bounded", QueueOptions()).pause("queued"))
-    site.gate(2 * OUT)  # both have some of the roots
-    workers.together(2, site, "bounded", roots=2 * OUT, links=LINKS, paths=json.dumps(paths), **more)
+    site.gate(2 * OUT)  # both have some of the forks
+    workers.together(2, site, "bounded", forks=2 * OUT, links=LINKS, paths=json.dumps(paths), **more)
     eventually(lambda: told() == 2 * OUT * LINKS, what="all that leads there was told")
     assert say(look)["slot:queued"].queued == MOST
     say(lambda backend: backend.rate_limiter("crawling:bounded", QueueOptions()).resume("queued"))
     assert workers.wait() == [0, 0]
 
-    roots = [event["pid"] for event in workers.events("item") if "/ok/root/" in event["url"]]
-    assert (len(roots), len({*roots})) == (2 * OUT, 2)
+    forks = [event["pid"] for event in workers.events("item") if "/ok/forks/" in event["url"]]
+    assert (len(forks), len({*forks})) == (2 * OUT, 2)
     assert len(arrivals(site, "ok/queued")) == MOST
     near = {0, *links_of(0, site.pages)}
     near |= {n for page in near for n in links_of(page, site.pages)}

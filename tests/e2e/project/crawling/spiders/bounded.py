@@ -29,21 +29,21 @@ class FilesSpider(scrapy.Spider):
 
 
 class BoundedSpider(scrapy.Spider):
-    """``paths``: JSON of slot -> ``[path, pages]``. Each of ``roots`` pages leads to ``links`` of slot ``queued``; slot
+    """``paths``: JSON of slot -> ``[path, pages]``. Each of ``forks`` pages leads to ``links`` of slot ``queued``; slot
     ``deep`` is the graph.
     """
 
     name = "bounded"
 
     async def start(self):
-        for n in range(int(self.roots)):
-            yield Request(f"{self.site}/ok/root/{n}", self.root, meta={"download_slot": "root"}, priority=2)
+        for n in range(int(self.forks)):
+            yield Request(f"{self.site}/ok/forks/{n}", self.fork, meta={"download_slot": "forks"}, priority=2)
         yield Request(f"{self.site}/page/0", self.deep, meta={"download_slot": "deep"}, priority=1)
         for slot, (path, pages) in json.loads(self.paths).items():
             for n in range(pages):
                 yield Request(f"{self.site}/{path}/{n}", meta={"download_slot": slot})
 
-    def root(self, response):
+    def fork(self, response):
         yield {"url": response.url}
         name = response.url.rpartition("/")[2]
         for n in range(int(self.links)):
