@@ -79,3 +79,11 @@ class Cache:
 
     def validates(self, asked: Ask | None = None) -> bool:
         return isinstance(self.machine.begin(asked or ask(), self.stored, self.now), Validate)
+
+
+def after(seconds: float, *, said: object = None, **rules: object) -> Cache:
+    """A cache with one page, so many seconds later."""
+    cache = Cache(**rules)
+    cache.get(said or answer(cache_control="max-age=10", etag='"1"'))  # type: ignore[arg-type]
+    cache.now += seconds
+    return cache
