@@ -46,16 +46,16 @@ LOOK, CROWDED, AWAY = 5.0, 0.2, 1.0
 #: Seconds after the instant from which a departure may be booked that one is asked for, at most: as
 #: long as an exchange for pages takes to come, so that neither always comes first.
 FAIR = 0.02
-#: How far ahead a departure may be booked that follows one of the same line, as a part of what pages may: the
-#: rest is the start that these have, however late a busy worker's exchange comes.
-SECOND = 0.6
+#: How far ahead who gives way may book, as a part of how far pages may: the rest is their start, for the exchange
+#: of a busy worker comes late.
+GIVING_WAY = 0.6
 #: Seconds by which the first departure that is free may seem to move although nobody took one.
 NOISE = 0.05
 
 
 class Line(deque["asyncio.Future[None]"]):
-    """Who waits, of the same names. Each second one that departs makes the next give way: where a departure may be
-    booked as soon as the last one happened, pages would else come too late for each.
+    """Who waits, of the same names. After every second departure the next one gives way to pages: a departure may be
+    booked at the moment of the one before, and an exchange for pages comes later than that.
 
     Attributes:
         gives_way: whether that is so, until somebody else had a turn.
@@ -278,7 +278,7 @@ class Bypass:
         """
         lookahead, line = self._parts.options.queue.lookahead, self._lines[names]
         try:
-            ahead = lookahead * SECOND if line.gives_way else lookahead
+            ahead = lookahead * GIVING_WAY if line.gives_way else lookahead
             (booking,) = await self._parts.limiter.reserve([Reservation(names, ahead)])
             if not booking.booked and (lent := self._lent(names)) is not None:
                 (booking,) = await self._parts.limiter.reserve([Reservation(names, lookahead, lent)])
@@ -288,7 +288,7 @@ class Bypass:
         if booking.booked:
             return booking
         line.heard(time.monotonic() + booking.wait)
-        ahead = lookahead * SECOND if line.gives_way else lookahead
+        ahead = lookahead * GIVING_WAY if line.gives_way else lookahead
         return Booking(max(0.0, booking.wait - ahead) + random.uniform(0.001, FAIR), False)  # noqa: S311
 
     def _lent(self, names: Names) -> Departure | None:
