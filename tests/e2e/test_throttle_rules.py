@@ -88,3 +88,23 @@ def test_workers_with_other_limits_share_the_strictest(site: MockSite, workers: 
         assert log.count("other limits than this one") == 1
         assert "MOCRA_THROTTLE or DOWNLOAD_SLOTS differ in other, paced" in log
     assert workers.stats()["mocra/throttle/rules_differ"] == 4
+
+
+def test_an_address_of_ipv6_has_the_rule_of_its_host(site: MockSite, workers: Workers) -> None:
+    """As a proxy the site answers for it, so that nothing leaves 127.0.0.1."""
+    host, pages = "[2001:db8::1]", 12
+    with site.stopped():
+        for number in range(2):
+            workers.start(
+                "list",
+                {"http_proxy": site.url},
+                site=f"http://{host}:8080",
+                paths=",".join(f"ok/{n}" for n in range(pages)),
+                MOCRA_THROTTLE=json.dumps({host: {"rate": "5/s", "concurrency": 1}}),
+                DOWNLOAD_DELAY=0,
+            )
+            workers.until_open(number)
+    assert workers.wait() == [0, 0]
+    came = sorted(at for times in site.arrivals().values() for at in times)
+    assert len(came) == pages
+    assert came[-1] - came[0] >= (pages - 1) / 5 - 0.2, "a departure may be a tenth of a second late on its way"

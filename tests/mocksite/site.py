@@ -168,6 +168,8 @@ class Site:
             while True:
                 request = await reader.readuntil(b"\r\n\r\n")
                 path, form = request.split(b" ", 2)[1].decode(), b""
+                if path.startswith("http://"):  # it is asked as a proxy, and is the site as well
+                    path = "/" + path.split("/", 3)[3]
                 for line in request.split(b"\r\n"):
                     if line.lower().startswith(b"content-length:"):
                         form = await reader.readexactly(int(line[15:]))
