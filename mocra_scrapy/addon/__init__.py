@@ -12,6 +12,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.misc import load_object
 
 from mocra_scrapy.addon.autothrottle import place_autothrottle
+from mocra_scrapy.addon.directories import make_jobdir, place_files_store
 from mocra_scrapy.addon.early_imports import import_contextfactory
 from mocra_scrapy.addon.events import place_events
 from mocra_scrapy.addon.feeds import place_feed_exporter
@@ -201,4 +202,6 @@ class Addon:
             outlives = backend.shared or backend.durable
             place_events(settings)
             place_proxies(settings)
+            make_jobdir(settings)
+            place_files_store(settings)
         place_feed_exporter(settings, outlives=outlives)
