@@ -68,13 +68,31 @@ def test_it_knows_the_same_of_itself(more: dict[str, str], tmp_path: Path) -> No
         ("raise KeyboardInterrupt", -signal.SIGINT),
         ("import os; os.kill(os.getpid(), 15)", -signal.SIGTERM),
         ("import threading, time; threading.Thread(target=print, args=['after']).start()", 0),
+        ("import sys; sys.stdout.close(); print('closed', file=sys.stderr)", 0),
+        ("import os; print('lost'); os.close(1); os.open('/dev/full', os.O_WRONLY)", 120),
     ],
 )
 def test_it_ends_the_same_way(code: str, expected: int, tmp_path: Path) -> None:
-    forked, started = (warm.run([sys.executable, "-c", code], tmp_path, 60, cold=cold) for cold in (False, True))
+    environment = {**unmeasured(), "PYTHONUNBUFFERED": ""}
+    forked, started = (
+        warm.run([sys.executable, "-c", code], tmp_path, 60, environment, cold=cold) for cold in (False, True)
+    )
     assert forked.returncode == started.returncode == expected
     assert forked.stdout == started.stdout
     assert forked.stderr.splitlines()[-1:] == started.stderr.splitlines()[-1:]
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_what_is_left_open_is_told_at_the_end(cold: bool, tmp_path: Path) -> None:
+    """A child doesn't take down all that its parent had imported, but what is its own."""
+    (tmp_path / "mine.py").write_text("kept = open('/dev/zero')\n")
+    code = "import warnings; warnings.simplefilter('always'); import mine; kept = open('/dev/null')"
+    done = warm.run([sys.executable, "-c", code], tmp_path, 60, unmeasured(), cold=cold)
+    told = [line for line in done.stderr.splitlines() if "ResourceWarning: unclosed file" in line]
+    assert sorted(name for name in ("/dev/null", "/dev/zero") for line in told if name in line) == [
+        "/dev/null",
+        "/dev/zero",
+    ]
 
 
 def test_it_is_stopped_killed_and_kept_until_it_is_waited_for(tmp_path: Path) -> None:
