@@ -14,29 +14,31 @@ from mocra_scrapy.runtime import Mocra
 if TYPE_CHECKING:
     from scrapy import Spider
     from scrapy.crawler import Crawler
+    from typing_extensions import Self
 
 
 class FileFeedStorage(feedexport.FileFeedStorage):
-    """Never empties a file: whoever begins the run has done so. It has Scrapy's name for the stats
-    that are counted by it.
+    """Never empties a file that workers share: whoever begins the run has done so. A file of this
+    worker's own (*kind* is ``None``) is Scrapy's; only its directory may be another worker's. It has
+    Scrapy's name for the stats that are counted by it.
     """
 
-    def __init__(self, uri: str, feeds: Feeds, kind: str, *, feed_options: dict[str, Any]) -> None:
-        super().__init__(uri, feed_options={**feed_options, "overwrite": False})
-        self._feeds = feeds
+    def __init__(self, uri: str, feeds: Feeds, kind: str | None, *, feed_options: dict[str, Any]) -> None:
+        super().__init__(uri, feed_options=feed_options if kind is None else {**feed_options, "overwrite": False})
+        self._feeds, self._own = feeds, kind is None
         self._lines = kind == LINES and "\n".encode(feed_options.get("encoding") or "utf-8") == b"\n"
 
     @classmethod
-    def from_crawler(
-        cls, crawler: Crawler, uri: str, *, feed_options: dict[str, Any] | None = None
-    ) -> feedexport.FileFeedStorage:
+    def from_crawler(cls, crawler: Crawler, uri: str, *, feed_options: dict[str, Any] | None = None) -> Self:
         feeds = Mocra.from_crawler(crawler).component(Feeds)
-        kind = feeds.kind_of(feed_options or {})
-        if kind is None:
-            return feedexport.FileFeedStorage(uri, feed_options=feed_options)
-        return cls(uri, feeds, kind, feed_options=feed_options or {})
+        return cls(uri, feeds, feeds.kind_of(feed_options or {}), feed_options=feed_options or {})
 
     def open(self, spider: Spider) -> IO[bytes]:
+        if self._own:
+            try:
+                return super().open(spider)
+            except FileExistsError:  # the directory: one that started with this worker has just made it
+                return super().open(spider)
         file = LineFile(self.path, lines=self._lines)
         self._feeds.opened(file)
         return cast("IO[bytes]", file)
