@@ -153,8 +153,9 @@ class LogReader:
             return
 
     async def _watch(self) -> None:
-        """Topics may be given more partitions."""
+        """Topics may be given more partitions, and a client may stand still."""
         before: Mapping[str, int] = {}
+        behind: Mapping[LogPartition, int] = {}
         while True:
             with contextlib.suppress(MocraError):
                 now = await self.lookup.partitions()
@@ -162,7 +163,26 @@ class LogReader:
                     if before.get(tier, count) != count:
                         self._say(Grown(tier, before[tier], count))
                 before = now
+                behind = await self._wake_those_that_stand(behind)
             await asyncio.sleep(WATCH)
+
+    async def _wake_those_that_stand(self, before: Mapping[LogPartition, int]) -> dict[LogPartition, int]:
+        """What could be read, and where that is. What stood there *before* is read anew: a client that has
+        lost its place says nothing, and its crawl would never end.
+        """
+        next_ones = {partition: self._ahead.expected(partition) for partition in self._ours}
+        begun = {partition: offset for partition, offset in next_ones.items() if offset is not None}
+        bounds = await self.lookup.bounds(begun.keys())
+        full = self._ahead.full()
+        behind = {
+            partition: offset
+            for partition, offset in begun.items()
+            if offset < bounds[partition][1] and partition not in full and offset == self._ahead.expected(partition)
+        }
+        stand = {partition: offset for partition, offset in behind.items() if before.get(partition) == offset}
+        if stand and self._thread is not None:
+            self._thread.read_anew(stand)
+        return behind
 
     # ------------------------------------------------------------------ reading
 

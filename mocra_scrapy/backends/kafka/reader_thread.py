@@ -68,6 +68,10 @@ class ReaderThread:
         """Read them from there on, if they are still this member's."""
         self._todo.put(lambda consumer, members: self._begin(consumer, members, starts))
 
+    def read_anew(self, standing: Mapping[LogPartition, int]) -> None:
+        """The client gives nothing of these, though there is something at that offset."""
+        self._todo.put(lambda consumer, _: self._read_anew(consumer, standing))
+
     def commit(self, commits: Mapping[LogPartition, Commit], done: Committed) -> None:
         """*done* is called in this thread with the reasons of those that were not committed."""
         self._todo.put(lambda consumer, members: self._commit(consumer, members, dict(commits), done))
@@ -97,6 +101,20 @@ class ReaderThread:
             consumer.resume([place])
             self._paused.discard(partition)
             self._begun.add(partition)
+
+    def _read_anew(self, consumer: Consumer, standing: Mapping[LogPartition, int]) -> None:
+        from confluent_kafka import KafkaException
+
+        for partition, offset in standing.items():
+            if partition not in self._begun or self._ahead.expected(partition) != offset:
+                continue  # it went on, or is another worker's
+            logger.warning("Kafka's client gives nothing of %s from offset %d on: it is read anew", partition, offset)
+            place = self._place(partition, offset)
+            with contextlib.suppress(KafkaException):  # the group has taken it
+                consumer.incremental_unassign([place])
+                consumer.incremental_assign([place])
+                consumer.resume([place])
+            self._paused.discard(partition)
 
     def _commit(
         self, consumer: Consumer, members: Membership, commits: dict[LogPartition, Commit], done: Committed

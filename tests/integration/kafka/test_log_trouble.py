@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -162,6 +163,33 @@ async def test_more_partitions_are_told_and_read(kafka: KafkaBroker, monkeypatch
             written = await fill(writer, 30)
             assert len({one.partition for one in written}) > 1
             await member.until_it_has(30)
+
+
+async def test_a_partition_that_stands_still_is_read_anew(
+    kafka: KafkaBroker, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a client that has lost its place, which says nothing of it."""
+    monkeypatch.setattr(log_reader, "WATCH", 0.3)
+    log = log_on(kafka.bootstrap, partitions=1)
+    place = LogPartition("normal", 0)
+    async with writing(log) as writer, reading(log) as member:
+        await fill(writer, 5)
+        await member.until_it_has(5)
+        thread = member.reader._opened()
+        asked = threading.Event()
+
+        def lose_it(consumer: Any, _: object) -> None:
+            consumer.pause([thread._place(place)])
+            asked.set()
+
+        thread._todo.put(lose_it)
+        await asyncio.to_thread(asked.wait, LIMIT)
+        await fill(writer, 5, 5)
+        assert await member.until_it_has(10) == list(range(10)), "each once"
+        await fill(writer, 5, 10)
+        assert await member.until_it_has(15) == list(range(15))
+    # A busy machine may stand still for longer than that, too.
+    assert (place, 5) in [record.args for record in caplog.records if "read anew" in record.msg]
 
 
 def test_topics_are_created_as_asked_for_or_not_at_all(kafka: KafkaBroker) -> None:
