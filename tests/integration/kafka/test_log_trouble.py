@@ -58,7 +58,11 @@ def commit_by_hand(kafka: KafkaBroker, log: Log, offset: int, text: str) -> None
 
     deadline = time.monotonic() + LIMIT
     while (error := trouble()) is not None:  # a broker that has just started coordinates nothing yet
-        assert error.code() == KafkaError.NOT_COORDINATOR
+        assert error.code() in (
+            KafkaError.NOT_COORDINATOR,
+            KafkaError.COORDINATOR_NOT_AVAILABLE,
+            KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        )
         assert time.monotonic() < deadline
 
 
