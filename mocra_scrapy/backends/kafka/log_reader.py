@@ -157,13 +157,15 @@ class LogReader:
         before: Mapping[str, int] = {}
         behind: Mapping[LogPartition, int] = {}
         while True:
-            with contextlib.suppress(MocraError):
+            try:
                 now = await self.lookup.partitions()
                 for tier, count in now.items():
                     if before.get(tier, count) != count:
                         self._say(Grown(tier, before[tier], count))
                 before = now
                 behind = await self._wake_those_that_stand(behind)
+            except MocraError:
+                behind = {}  # brokers are away, and nothing can move
             await asyncio.sleep(WATCH)
 
     async def _wake_those_that_stand(self, before: Mapping[LogPartition, int]) -> dict[LogPartition, int]:

@@ -110,8 +110,10 @@ class ReaderThread:
                 continue  # it went on, or is another worker's
             logger.warning("Kafka's client gives nothing of %s from offset %d on: it is read anew", partition, offset)
             place = self._place(partition, offset)
-            with contextlib.suppress(KafkaException):  # the group has taken it
+            # The group may have taken it. If not, the next time assigns what this one could not.
+            with contextlib.suppress(KafkaException):
                 consumer.incremental_unassign([place])
+            with contextlib.suppress(KafkaException):
                 consumer.incremental_assign([place])
                 consumer.resume([place])
             self._paused.discard(partition)

@@ -169,12 +169,13 @@ async def test_more_partitions_are_told_and_read(kafka: KafkaBroker, monkeypatch
             await member.until_it_has(30)
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 async def test_a_partition_that_stands_still_is_read_anew(
-    kafka: KafkaBroker, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+    kafka: KafkaBroker, protocol: str, monkeypatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As by a client that has lost its place, which says nothing of it."""
     monkeypatch.setattr(log_reader, "WATCH", 0.3)
-    log = log_on(kafka.bootstrap, partitions=1)
+    log = log_on(kafka.bootstrap, partitions=1, protocol=protocol)
     place = LogPartition("normal", 0)
     async with writing(log) as writer, reading(log) as member:
         await fill(writer, 5)

@@ -18,6 +18,7 @@ from scrapy.utils.test import get_crawler
 
 from mocra_scrapy import Addon
 from mocra_scrapy.pipelines.files_store import SharedFilesStore
+from tests.unit.races import make_what_is_looked_for
 
 FILES = "scrapy.pipelines.files.FilesPipeline"
 
@@ -46,17 +47,9 @@ def schemes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another worker makes what is looked for between the look and what follows."""
-    exists = Path.exists
-
-    def look(path: Path, **options: Any) -> bool:
-        there = exists(path, **options)
-        if not there:
-            path.mkdir(parents=True)
-        return there
-
-    monkeypatch.setattr(Path, "exists", look)
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker makes what is looked for between the look and what follows; pytest its own folder before."""
+    make_what_is_looked_for(monkeypatch)
 
 
 def with_the_addon(pipelines: dict[Any, Any], **settings: Any) -> Settings:

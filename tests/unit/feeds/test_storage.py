@@ -11,6 +11,7 @@ from scrapy.extensions import feedexport
 
 from mocra_scrapy.feeds.component import Feeds
 from mocra_scrapy.feeds.storage import FileFeedStorage
+from tests.unit.races import make_what_is_looked_for
 
 SPIDER = Spider("one")
 
@@ -21,15 +22,7 @@ def own(path: Path, **options: Any) -> FileFeedStorage:
 
 def test_another_worker_may_make_it_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "out" / "items-1.json"
-    exists = Path.exists
-
-    def look(path: Path, **options: Any) -> bool:
-        there = exists(path, **options)
-        if not there:
-            path.mkdir(parents=True)
-        return there
-
-    monkeypatch.setattr(Path, "exists", look)
+    make_what_is_looked_for(monkeypatch)
     with pytest.raises(FileExistsError):  # so ours has a reason to be
         feedexport.FileFeedStorage(str(tmp_path / "theirs" / "items-1.json")).open(SPIDER)
     with own(target).open(SPIDER) as file:
