@@ -19,7 +19,8 @@ from mocra_scrapy.models.log import LogOptions
 #: Bytes that a message takes in memory beside its own, roughly.
 AROUND = 500
 #: Nobody deletes single messages of a log, but clients have lost their place: a seek that came while they
-#: looked up another offset, a pause that put them back. So what seems to be missing is looked for this often.
+#: looked up another offset, a pause that put them back. So what seems to be missing is looked for this often, and
+#: told when it is passed over. The end of a transaction, which only others write, has an offset of its own.
 SURE = 2
 
 
@@ -44,11 +45,15 @@ class _Ahead:
         """Whether what is at *offset*, or begins there, is next. Only the third time where something
         seems to be missing.
         """
-        if offset > self.given.skip.after(self.read) and self.jumps < SURE:
+        if self.is_jump(offset) and self.jumps < SURE:
             self.jumps += 1
             return False
         self.jumps = 0
         return True
+
+    def is_jump(self, offset: int) -> bool:
+        """Whether something seems to be missing before *offset*."""
+        return offset > self.given.skip.after(self.read)
 
 
 class LookAhead:
@@ -61,6 +66,7 @@ class LookAhead:
         self._size = 0
         self._credit = dict.fromkeys(TIERS, 0)
         self._heavy = False
+        self._missing: list[tuple[LogPartition, int, int]] = []
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------ who reads
@@ -91,7 +97,7 @@ class LookAhead:
                 assert ahead is not None
                 if message.offset < ahead.read:
                     continue
-                if not ahead.follows(message.offset):
+                if not self._goes_on(partition, ahead, message.offset):
                     return False
                 ahead.read = message.offset + 1
                 if message.offset not in ahead.given.skip:
@@ -105,10 +111,29 @@ class LookAhead:
         with self._lock:
             ahead = self._ahead.get(partition)
             if ahead is not None and offset > ahead.read:
-                if not ahead.follows(offset):
+                if not self._goes_on(partition, ahead, offset):
                     return False
                 ahead.read = offset
         return True
+
+    def _goes_on(self, partition: LogPartition, ahead: _Ahead, offset: int) -> bool:
+        is_jump = ahead.is_jump(offset)
+        follows = ahead.follows(offset)
+        if is_jump and follows:
+            self._missing.append((partition, ahead.read, offset))
+        return follows
+
+    def take_missing(self) -> list[tuple[LogPartition, int, int]]:
+        """What was passed over at last since the last call: from an offset on, up to the one before another."""
+        with self._lock:
+            found, self._missing = self._missing, []
+            return found
+
+    def is_sure(self, partition: LogPartition) -> bool:
+        """Whether what is missing now is passed over the next time."""
+        with self._lock:
+            ahead = self._ahead.get(partition)
+            return ahead is not None and ahead.jumps >= SURE
 
     def expected(self, partition: LogPartition) -> int | None:
         """The offset that is to be put next; ``None``: it was not begun."""

@@ -103,20 +103,23 @@ class ReaderThread:
             self._begun.add(partition)
 
     def _read_anew(self, consumer: Consumer, standing: Mapping[LogPartition, int]) -> None:
-        from confluent_kafka import KafkaException
-
         for partition, offset in standing.items():
             if partition not in self._begun or self._ahead.expected(partition) != offset:
                 continue  # it went on, or is another worker's
             logger.warning("Kafka's client gives nothing of %s from offset %d on: it is read anew", partition, offset)
-            place = self._place(partition, offset)
-            # The group may have taken it. If not, the next time assigns what this one could not.
-            with contextlib.suppress(KafkaException):
-                consumer.incremental_unassign([place])
-            with contextlib.suppress(KafkaException):
-                consumer.incremental_assign([place])
-                consumer.resume([place])
-            self._paused.discard(partition)
+            self._assign_anew(consumer, partition, offset)
+
+    def _assign_anew(self, consumer: Consumer, partition: LogPartition, offset: int) -> None:
+        from confluent_kafka import KafkaException
+
+        place = self._place(partition, offset)
+        # The group may have taken it. If not, the next time assigns what this one could not.
+        with contextlib.suppress(KafkaException):
+            consumer.incremental_unassign([place])
+        with contextlib.suppress(KafkaException):
+            consumer.incremental_assign([place])
+            consumer.resume([place])
+        self._paused.discard(partition)
 
     def _commit(
         self, consumer: Consumer, members: Membership, commits: dict[LogPartition, Commit], done: Committed
@@ -227,6 +230,7 @@ class ReaderThread:
         for message in messages:
             error = message.error()
             if error is not None:
+                self._put(consumer, found)  # the end of a partition comes behind what is in it
                 self._failed(consumer, members, message, error)
                 continue
             partition = self._names.partition(message.topic() or "", message.partition() or 0)
@@ -234,19 +238,28 @@ class ReaderThread:
             found[partition].append(
                 Raw(message.offset() or 0, message.key(), message.value(), _headers(message), written / 1000)
             )
+        self._put(consumer, found)
+        for place, since, until in self._ahead.take_missing():
+            logger.warning("Kafka has nothing at offsets %d to %d of %s: they are passed over", since, until - 1, place)
+        self._some()
+
+    def _put(self, consumer: Consumer, found: dict[LogPartition, list[Raw]]) -> None:
         for partition, raws in found.items():
             if not self._ahead.put(partition, raws):
                 self._seek_again(consumer, partition)
         if found:
             self._is_fine()
-        self._some()
+            found.clear()
 
     def _seek_again(self, consumer: Consumer, partition: LogPartition) -> None:
+        """Something seems to be missing. Before it is believed, a fetch that has nothing of the last ones says so."""
         from confluent_kafka import KafkaException
 
         offset = self._ahead.expected(partition)
         logger.debug("Partition %s did not go on at %s", partition, offset)
-        if offset is not None:
+        if offset is not None and self._ahead.is_sure(partition):
+            self._assign_anew(consumer, partition, offset)
+        elif offset is not None:
             with contextlib.suppress(KafkaException):  # it is no longer this member's
                 consumer.seek(self._place(partition, offset))
 

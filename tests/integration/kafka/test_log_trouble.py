@@ -197,6 +197,33 @@ async def test_a_partition_that_stands_still_is_read_anew(
     assert (place, 5) in [record.args for record in caplog.records if "read anew" in record.msg]
 
 
+async def test_what_is_not_there_is_passed_over_and_told(kafka: KafkaBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """The end of a transaction has an offset, and no message. Before that is believed it is looked for, also by a
+    client that begins anew.
+    """
+    log = log_on(kafka.bootstrap, partitions=1)
+    place = LogPartition("normal", 0)
+    async with writing(log) as writer:
+        await fill(writer, 5)
+        other = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": log.names.group})
+        await asyncio.to_thread(other.init_transactions)
+        other.begin_transaction()
+        other.produce(log.names.topic("normal"), b"no request", partition=0)
+        await asyncio.to_thread(other.commit_transaction)
+        lookup, deadline = OffsetLookup(log), time.monotonic() + LIMIT
+        while (await lookup.bounds([place]))[place] != (0, 7):  # the end is written behind the answer
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        await fill(writer, 5, 5)
+        async with reading(log) as member:
+            assert await member.until_it_has(10) == list(range(10))
+            assert [one.offset for one in member.unreadable] == [5]
+            await fill(writer, 5, 10)
+            assert await member.until_it_has(15) == list(range(15))
+    told = [record.args for record in caplog.records if "passed over" in record.msg]
+    assert told == [(6, 6, place)]
+
+
 def test_topics_are_created_as_asked_for_or_not_at_all(kafka: KafkaBroker) -> None:
     log = log_on(kafka.bootstrap, partitions=3, retention=86_400.0)
     admin = Admin(log.address)

@@ -149,9 +149,16 @@ def test_what_seems_to_be_missing_is_looked_for() -> None:
     assert not ahead.put(NORMAL, raws(5, 6))
     assert ahead.expected(NORMAL) == 2
     assert ahead.put(NORMAL, raws(1, 2, 3, 4, 5)), "it was there"
-    for _ in range(SURE):
+    for attempt in range(SURE):
+        assert not ahead.is_sure(NORMAL)
         assert not ahead.at_end(NORMAL, 8)
+        assert ahead.is_sure(NORMAL) == (attempt == SURE - 1)
+    assert ahead.take_missing() == []
     assert ahead.at_end(NORMAL, 8)
+    assert ahead.take_missing() == [(NORMAL, 6, 8)], "which is told"
+    assert ahead.take_missing() == []
+    assert not ahead.is_sure(NORMAL)
+    assert not ahead.is_sure(HIGH)
     (batch,) = ahead.take(10, NOW)
     assert [record.offset for record in batch.records] == [0, 1, 2, 3, 4, 5]
     assert batch.next == 8
