@@ -70,6 +70,7 @@ class Lock:
 
     Attributes:
         number: the fencing token: greater than that of every hold of this name before.
+        waited: whether others had it when it was first asked for.
 
     Raises:
         LockTimeout: it was not free within *timeout* seconds. An outage of the backend is waited
@@ -99,7 +100,7 @@ class Lock:
             raise ConfigurationError(subject, f"on_loss {on_loss!r} is unknown", "Choose 'cancel' or 'flag'")
         self.name = name
         self.owner = f"{holder}/{secrets.token_hex(8)}"
-        self.number = 0
+        self.number, self.waited = 0, False
         self._locks, self._ttl, self._limit, self._timeout = locks, ttl, limit, timeout
         self._cancels = on_loss == "cancel"
         self._clock = clock
@@ -160,6 +161,7 @@ class Lock:
         deadline = None if self._timeout is None else self._clock() + self._timeout
         pause = FIRST_POLL
         grant = await self._try(deadline, pause)
+        self.waited = grant is None
         while grant is None:
             left = POLL if deadline is None else deadline - self._clock()
             if left <= 0:

@@ -10,10 +10,11 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.utils.httpobj import urlparse_cached
 
 from mocra_scrapy.codec.session_headers import give, take_off
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import readable
 from mocra_scrapy.runtime import Mocra
 from mocra_scrapy.sessions.assignment import Assignment
 from mocra_scrapy.sessions.jar import is_public_suffix
-from mocra_scrapy.sessions.pool import NoSession
+from mocra_scrapy.sessions.none_found import NoSession
 from mocra_scrapy.sessions.record import Record
 from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES
@@ -52,6 +53,7 @@ class CookiesMiddleware(cookies.CookiesMiddleware):
         """Raises NotConfigured: ``COOKIES_ENABLED`` is false; ConfigurationError: a setting is wrong."""
         middleware = super().from_crawler(crawler)
         middleware._assignment = Mocra.from_crawler(crawler).component(Assignment)
+        middleware._assignment.checks.readable = readable
         return middleware
 
     def process_request(  # type: ignore[override]
@@ -130,8 +132,7 @@ class CookiesMiddleware(cookies.CookiesMiddleware):
         return self._judged(request, response, record)
 
     def _judged(self, request: Request, response: Response, record: Record) -> Response | Request:
-        self._assignment.let_go(request, record)
-        return self._assignment.answered(request, response) or response
+        return self._assignment.answered(request, response, record) or response
 
     def process_exception(self, request: Request, exception: Exception, spider: object = None) -> None:
         take_off(request)

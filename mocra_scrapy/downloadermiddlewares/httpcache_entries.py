@@ -17,6 +17,7 @@ from scrapy import Request
 from scrapy.http import Headers, Response, TextResponse
 from scrapy.responsetypes import responsetypes
 
+from mocra_scrapy.cache.httpcache.codings import decoded
 from mocra_scrapy.cache.httpcache.fields import fields_of
 from mocra_scrapy.cache.httpcache.messages import Answer, Ask, Rules, Stored
 from mocra_scrapy.cache.httpcache.page_cache import asked_with
@@ -30,10 +31,18 @@ logger = logging.getLogger(__name__)
 
 #: The field in which one of Scrapy's storages keeps what our policy needs beside a response.
 BESIDE = b"X-Mocra-Httpcache"
+#: Bytes of a body that is decoded to be judged, at most.
+MOST_DECODED = 67_108_864
 
 
 def answer_of(response: Response) -> Answer:
     return Answer(response.status, fields_of(dict(dict.items(response.headers))), response.body, response.url)
+
+
+def readable(response: Response) -> Response:
+    """*response* without its codings; itself, where they can't be undone."""
+    answer = decoded(answer_of(response), MOST_DECODED)
+    return response if answer is None else response_of(answer, response.flags)
 
 
 def ask_of(request: Request, *, shared: bool) -> Ask:

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from scrapy.downloadermiddlewares import httpproxy
 from scrapy.exceptions import NotConfigured
 
-from mocra_scrapy.cache.httpcache.codings import decoded
-from mocra_scrapy.downloadermiddlewares.httpcache_entries import answer_of, response_of
+from mocra_scrapy.downloadermiddlewares.httpcache_entries import readable
 from mocra_scrapy.models.proxies import BAN, CREDENTIALS, DOUBT, FAILURES, MARK, PROXY, is_of_pool
 from mocra_scrapy.politeness.download_outcomes import DownloadOutcomes
 from mocra_scrapy.proxies.component import Proxies
@@ -35,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 #: ``meta["dont_cache"]`` of what a proxy spoilt: a ban is no page.
 REFUSED = "mocra_proxy"
-#: Bytes of a body that is decoded to be judged, at most.
-MOST = 67_108_864
 
 
 class HttpProxyMiddleware(httpproxy.HttpProxyMiddleware):
@@ -100,12 +97,6 @@ def forget_credentials(request: Request) -> None:
     request.meta.pop("_auth_proxy", None)
 
 
-def readable(response: Response) -> Response:
-    """*response* without its codings; itself, where they can't be undone."""
-    answer = decoded(answer_of(response), MOST)
-    return response if answer is None else response_of(answer, response.flags)
-
-
 def _delivery_of(request: Request) -> Any:
     """Of one that the queue handed out; ``None``: somebody in this process waits for its answer."""
     delivery = CURRENT.get()
@@ -120,7 +111,7 @@ class _Judged:
         if one_off_command() is not None:
             raise NotConfigured
         mocra = Mocra.from_crawler(crawler)
-        self._pool = mocra.component(Proxies)
+        self._mocra, self._pool = mocra, mocra.component(Proxies)
         self._putting_off = mocra.component(PuttingOff)
 
     @classmethod
@@ -137,7 +128,7 @@ class ProxyChoiceMiddleware(_Judged):
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
         self._cached = crawler.settings.getbool("HTTPCACHE_ENABLED")
-        Mocra.from_crawler(crawler).component(DownloadOutcomes).is_of_proxy = self._pool.is_of_proxy
+        self._mocra.component(DownloadOutcomes).is_of_proxy = self._pool.is_of_proxy
 
     def process_request(self, request: Request, spider: Any = None) -> Awaitable[None] | None:
         pool = self._pool
@@ -155,6 +146,9 @@ class ProxyChoiceMiddleware(_Judged):
             return response
         judge = self._pool.judge
         verdict = judge.status(request, response)
+        expired = self._mocra.find_expiry
+        if verdict == BAN and expired is not None and expired(request, response):
+            verdict = GOOD  # the site would say so through any proxy
         forget_credentials(request)
         if verdict == GOOD and judge.needs_body:
             coded = b"Content-Encoding" in response.headers and not 300 <= response.status < 400

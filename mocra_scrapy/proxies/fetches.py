@@ -107,7 +107,9 @@ class Fetches:
         session = self._session_of(request)
         if session is None or not session.sticky:
             return None
-        return key_of(f"session:{session.pool}:{session.id}", self._secret, waits=True, kept=session.proxy)
+        key = key_of(f"session:{session.pool}:{session.id}", self._secret)
+        # No site has seen one that went nowhere yet: it takes another proxy, and waits for none.
+        return key._replace(waits=bool(session.proxy), kept=session.proxy, of_session=True)
 
     def retire_session(self, request: Request, asked: Asked) -> bool:
         """Whether the session of *request* is given up: its proxy is gone for good, and the two are one
@@ -178,7 +180,7 @@ class Fetches:
             request.headers.pop(b"Proxy-Authorization", None)
         else:
             request.headers[b"Proxy-Authorization"] = authorization
-        session_of = self._session_of(request) if asked.key is not None and asked.key.waits else None
+        session_of = self._session_of(request) if asked.key is not None and asked.key.of_session else None
         if session_of is not None and session_of.proxy != member.identity:
             session_of.bind_proxy(member.identity)
 

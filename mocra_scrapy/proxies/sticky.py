@@ -26,17 +26,19 @@ class Key(NamedTuple):
         name: a digest: what the spider called it is shown to nobody.
         waits: whether a proxy that is out for a while is waited for; else another one is taken.
         kept: identity of the proxy that it had before the store forgot; empty: nobody knows.
+        of_session: whether it is a session's, which learns of its proxy.
     """
 
     name: str
     waits: bool = False
     kept: str = ""
+    of_session: bool = False
 
 
-def key_of(text: str, secret: str | None, *, waits: bool = False, kept: str = "") -> Key:
+def key_of(text: str, secret: str | None) -> Key:
     """The key that is called *text*."""
     digest = hmac.new((secret or "mocra").encode(), text.encode("utf-8", "surrogatepass"), hashlib.sha256)
-    return Key(digest.hexdigest()[:20], waits, kept)
+    return Key(digest.hexdigest()[:20])
 
 
 class Sticky:

@@ -72,6 +72,8 @@ class Mocra:
         worker_state: what this worker was asked to do: pause, drain, stop.
         find_session: set by what keeps sessions; ``None``: nothing does.
         refusals: each says whether a response that just came is none for a cache (the end of a session).
+        find_expiry: set by what keeps pools of sessions: whether a response that just came says that nobody is
+            logged in any more.
         joined: the run as :meth:`open` found it; ``None`` before.
 
     Raises:
@@ -95,6 +97,7 @@ class Mocra:
         self.joined: CrawlState | None = None
         self.find_session: Callable[[Request], Session | None] | None = None
         self.refusals: list[Callable[[Request, Response], bool]] = []
+        self.find_expiry: Callable[[Request, Response], bool] | None = None
         choice = BackendChoice() if self.one_off else self.options.backends
         self.crawl = self.options.crawl
         self.worker = worker_name()

@@ -66,6 +66,7 @@ class WorkerState:
         self._when_attached: list[Callable[[], None]] = []
         self._when_rejoined: list[Callable[[CrawlState], None]] = []
         self._when_changed: list[Callable[[str], None]] = []
+        self._when_over: list[Callable[[], None]] = []
         self._told = ""
 
     @property
@@ -92,6 +93,7 @@ class WorkerState:
         self._when_attached.clear()
         self._when_rejoined.clear()
         self._when_changed.clear()
+        self._when_over.clear()
 
     def when_attached(self, call: Callable[[], None]) -> None:
         """Call when the worker is whole."""
@@ -104,6 +106,17 @@ class WorkerState:
     def when_changed(self, call: Callable[[str], None]) -> None:
         """Call with the state of the worker, once it is whole, whenever it is another one."""
         self._when_changed.append(call)
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call when nothing is left of the run, as far as is known, and whenever that is heard once more; or when the
+        spider closes. What only prepares work is in vain then. The run may go on after all, when somebody pushes.
+        """
+        self._when_over.append(call)
+
+    def over(self) -> None:
+        """Nothing is left of the run, or the spider closes."""
+        for call in self._when_over:
+            call()
 
     def _changed(self) -> None:
         state = self.state
@@ -142,6 +155,7 @@ class WorkerState:
         """The engine closes the spider, whoever wanted it."""
         self.stopping = True
         self._changed()
+        self.over()
 
     def _obey(self) -> None:
         worker = self._worker

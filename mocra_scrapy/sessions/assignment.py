@@ -7,18 +7,19 @@ import logging
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from scrapy import signals
 from scrapy.downloadermiddlewares.retry import get_retry_request
-from scrapy.exceptions import CloseSpider, IgnoreRequest
+from scrapy.exceptions import IgnoreRequest
 
 from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.engine.hooks import EngineHooks
 from mocra_scrapy.exceptions import BackendError, LockError
-from mocra_scrapy.models.sessions import BAD, GOOD, MAKING, VERDICTS
+from mocra_scrapy.models.sessions import GOOD, MAKING
+from mocra_scrapy.sessions.checks import Checks
 from mocra_scrapy.sessions.component import Sessions
-from mocra_scrapy.sessions.pool import NoSession, Pool, PoolClosed, SessionGone
+from mocra_scrapy.sessions.none_found import NoSession, PoolClosed, SessionGone
+from mocra_scrapy.sessions.pool import Pool
 from mocra_scrapy.sessions.pool_state import Used
 from mocra_scrapy.sessions.sealing import WrongKey
 from mocra_scrapy.signals import worker_died
@@ -66,9 +67,10 @@ class Assignment:
         self._waiting = 0
         # id of a request -> it, and the permit of its session
         self._held: dict[int, tuple[Request, Lock]] = {}
-        self._verdicts: WeakKeyDictionary[Response, str] = WeakKeyDictionary()
+        self.checks = Checks(self.sessions, self._state.close)
         if self.sessions.pools:
-            mocra.refusals.append(self.refuses)
+            mocra.refusals.append(self.checks.refuses)
+            mocra.find_expiry = self.checks.is_expired
         self._released: set[asyncio.Task[object]] = set()
         settings = mocra.settings
         retried = settings.getlist("RETRY_HTTP_CODES") if settings.getbool("RETRY_ENABLED") else ()
@@ -194,11 +196,9 @@ class Assignment:
         choice = self._choice(request, host)
         exact = False
         if choice is not None:
+            exact = bool(choice.pool.options.concurrency)
             with self._stepped_out(request):
-                used = await self._taken(choice)
-                exact = bool(choice.pool.options.concurrency)
-                if exact:
-                    await self._permit(request, choice.pool, used)
+                used = await (self._taken_alone(request, choice) if exact else self._taken(choice))
             self._assign(request, used)
         record = self.sessions.record_of(self.sessions.name_of(request), host)
         try:
@@ -224,7 +224,22 @@ class Assignment:
                 raise
             return await choice.pool.take()
 
-    async def _permit(self, request: Request, pool: Pool, used: Used) -> None:
+    async def _taken_alone(self, request: Request, choice: Choice) -> Used:
+        """One of which there is a permit."""
+        while True:
+            used = await self._taken(choice)
+            permit = await self._permit(request, choice.pool, used)
+            try:
+                if permit.waited:  # whoever had it may have found out that the session is over
+                    await choice.pool.stored.look()
+            except BaseException:
+                self.let_go(request)
+                raise
+            if choice.pool.is_good(used):
+                return used
+            self.let_go(request)
+
+    async def _permit(self, request: Request, pool: Pool, used: Used) -> Lock:
         lock = self._mocra.lock(
             self._permit_of(used.id),
             ttl=PERMIT,
@@ -234,6 +249,7 @@ class Assignment:
         )
         await lock.__aenter__()
         self._held[id(request)] = (request, lock)
+        return lock
 
     @contextmanager
     def _stepped_out(self, request: Request) -> Iterator[None]:
@@ -266,27 +282,32 @@ class Assignment:
         """Tell the others what has changed; ``None``: nothing has."""
         return self._store.save(record) if self._store.cookies_changed(record) else None
 
-    def let_go(self, request: Request, record: Record | None = None) -> None:
-        """Its session is free for others, as soon as what *record* has of it is stored."""
+    def let_go(self, request: Request, record: Record | None = None, said: asyncio.Task[None] | None = None) -> None:
+        """Its session is free for others, as soon as what *record* has of it, and what was *said* of it, is
+        stored.
+        """
         held = self._held.pop(id(request), None)
         if held is not None:
-            self._in_background(self._give_back(held[1], record))
+            self._in_background(self._give_back(held[1], record, said))
 
     @staticmethod
-    async def _give_back(permit: Lock, record: Record | None) -> None:
+    async def _give_back(permit: Lock, record: Record | None, said: asyncio.Task[None] | None) -> None:
+        if said is not None:
+            await asyncio.wait([said])
         while record is not None and record.unsaved and record.writing is not None:
             await asyncio.wait([record.writing])  # while the backend is away
         await permit.__aexit__(None, None, None)
 
-    def answered(self, request: Request, response: Response) -> Request | None:
-        """What its policy says of *response* is told; *request* once more where that was not good, unless
-        somebody else retries it, or its retries are used up.
+    def answered(self, request: Request, response: Response, record: Record) -> Request | None:
+        """What its policy says of *response* is told, and its session is free for others; *request* once more
+        where that was not good, unless somebody else retries it, or its retries are used up.
         """
-        used, pool = self.sessions.used_by(request), self._judging(request, response)
+        used, pool = self.sessions.used_by(request), self.checks.pool_of(request, response)
         if used is None or pool is None:
+            self.let_go(request, record)
             return None
-        verdict = self._verdicts.pop(response, None) or self._asked(pool, request, response)
-        pool.judge(used, verdict)
+        verdict = self.checks.said(pool, request, response)
+        self.let_go(request, record, pool.judge(used, verdict))
         spider = self._mocra.crawler.spider
         if verdict == GOOD or request.meta.get("dont_retry") or response.status in self._retried or spider is None:
             return None
@@ -295,36 +316,3 @@ class Assignment:
         if again is not None:
             self.sessions.count("mocra/sessions/retried")
         return again
-
-    def refuses(self, request: Request, response: Response) -> bool:
-        """Whether *response* says that its session is no good: no cache is to give it to anybody."""
-        if (pool := self._judging(request, response)) is None:
-            return False
-        # Its policy is asked once for each response: it may count them.
-        verdict = self._verdicts.get(response) or self._asked(pool, request, response)
-        self._verdicts[response] = verdict
-        return verdict != GOOD
-
-    def _judging(self, request: Request, response: Response) -> Pool | None:
-        """The pool that has something to say of *response*."""
-        used = self.sessions.used_by(request)
-        passes = used is None or request.meta.get(MAKING) or "cached" in response.flags
-        return None if used is None or passes else self.sessions.pool_named(used.id)
-
-    def _asked(self, pool: Pool, request: Request, response: Response) -> str:
-        """What its policy says."""
-        try:
-            said: Any = self.sessions.policies[pool.name].check(response, request)
-        except CloseSpider as error:
-            self._state.close(error.reason)
-            return GOOD
-        except Exception:
-            logger.exception("The check of pool %r failed for %s", pool.name, request)
-            self.sessions.count("mocra/sessions/check_failed")
-            return BAD
-        verdict = GOOD if said in (None, True) else BAD if said is False else said
-        if verdict not in VERDICTS:
-            logger.error("The check of pool %r said %r for %s: say one of %s", pool.name, said, request, VERDICTS)
-            self.sessions.count("mocra/sessions/check_failed")
-            return BAD
-        return str(verdict)

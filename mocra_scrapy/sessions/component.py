@@ -84,6 +84,7 @@ class Sessions:
         if values is not None:
             mocra.worker_state.on_intake = self._tell_version
         mocra.crawler.signals.connect(self._worker_died, signals.worker_died)
+        mocra.worker_state.when_over(self._over)
 
     def _add_pool(self, name: str) -> None:
         options, crawler = self.options.pools[name], self._mocra.crawler
@@ -144,6 +145,11 @@ class Sessions:
         logger.error("%s; this worker closes", why)
         self.count("mocra/sessions/unreadable")
         self._mocra.worker_state.close("mocra_secret_key")
+
+    def _over(self) -> None:
+        """A log-in that waits for its site, or for a proxy, keeps no worker from closing."""
+        for pool in self.pools.values():
+            pool.give_up_making(closing=self._mocra.worker_state.stopping)
 
     def _worker_died(self, worker: str) -> None:
         for pool in self.pools.values():

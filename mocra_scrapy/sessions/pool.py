@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from mocra_scrapy._tasks import end_tasks
-from mocra_scrapy.exceptions import BackendError, MocraError
+from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.models.sessions import BAD, EXPIRED, GOOD, RETIRED
 from mocra_scrapy.models.wording import counted
+from mocra_scrapy.sessions.none_found import NoSession, PoolClosed, SessionGone, why_none
 from mocra_scrapy.sessions.pool_state import LEASE, OVER, USABLE, Decision, Entry, Make, PoolState, Used
 from mocra_scrapy.sessions.stored_pool import StoredPool
 
@@ -30,18 +31,6 @@ MAKING = 8
 STATS = {BAD: "mocra/sessions/bad", EXPIRED: "mocra/sessions/expired", RETIRED: "mocra/sessions/retired"}
 #: Seconds after which who waits looks by itself.
 LOOK = 1.0
-
-
-class NoSession(MocraError):
-    """There was none in time."""
-
-
-class SessionGone(MocraError):
-    """The session that a request asks for by name is used up, or was dropped."""
-
-
-class PoolClosed(NoSession):
-    """Too many sessions could not be made."""
 
 
 class Pool:
@@ -162,7 +151,7 @@ class Pool:
                 return found
             left = end - self._clock()
             if left <= 0 or self._closing:
-                raise NoSession(self._why(only))
+                raise NoSession(why_none(self.name, self.options, self.state, only=only, closing=self._closing))
             if not waited:
                 waited = True
                 self._count("mocra/sessions/waited")
@@ -170,15 +159,6 @@ class Pool:
                 await asyncio.wait_for(changed.wait(), min(left, LOOK))
             except asyncio.TimeoutError:
                 continue
-
-    def _why(self, only: str) -> str:
-        setting = f"MOCRA_SESSIONS[{self.name!r}]"
-        if only:
-            return f"session {only!r} was not usable within {setting}['wait'] = {self.options.wait:g} s"
-        return (
-            f"no session of {self.name!r} was to be had within {setting}['wait'] = {self.options.wait:g} s: "
-            f"{counted(len(self.state.sessions), 'session')}, {self.state.bad} attempts failed. Raise it, or 'size'"
-        )
 
     async def _try(self, avoid: str, only: str) -> Used | None:
         found = self.take_now(avoid, only)
@@ -259,19 +239,19 @@ class Pool:
 
     # ------------------------------------------------------------------ what became of one
 
-    def judge(self, used: Used, verdict: str) -> None:
-        """An answer says so. Soon all know."""
+    def judge(self, used: Used, verdict: str) -> asyncio.Task[None] | None:
+        """An answer says so. Soon all know; ``None``: there is nothing to know."""
         entry = self.state.sessions.get(used.id)
         if entry is None or entry.status not in USABLE or entry.generation != used.generation:
-            return  # nobody uses it any more
+            return None  # nobody uses it any more
         if verdict == GOOD:
             if not entry.errors:
-                return
+                return None
         else:
             self._count(STATS[verdict])
             if verdict != BAD or entry.errors + 1 >= self.options.max_errors:
                 self._judged.add(used)
-        self._in_background(self._judge(used, verdict))
+        return self._in_background(self._judge(used, verdict))
 
     async def _judge(self, used: Used, verdict: str) -> None:
         can = self._can_refresh
@@ -290,14 +270,24 @@ class Pool:
     def is_good(self, used: Used) -> bool:
         """Whether it may be used once more for a request that had it, as far as is known."""
         entry = self.state.sessions.get(used.id)
-        return entry is not None and entry.status in USABLE and entry.generation == used.generation
+        usable = entry is not None and entry.status in USABLE and entry.generation == used.generation
+        return usable and used not in self._judged
 
     def worker_died(self, worker: str) -> None:
         """What it made is free."""
         if any(entry.owner == worker for entry in self.state.sessions.values()):
             self._in_background(self.stored.insist(lambda state: state.died(self.stored.now, worker)))
 
-    def _in_background(self, work: Awaitable[object]) -> None:
+    def give_up_making(self, *, closing: bool) -> None:
+        """Nobody needs one any more. If somebody does, another one is made, unless the worker is *closing*: then
+        those who wait are told.
+        """
+        self._closing = self._closing or closing
+        for task in self.making.values():
+            task.cancel()
+        self.stored.wake()
+
+    def _in_background(self, work: Awaitable[object]) -> asyncio.Task[None]:
         async def do() -> None:
             try:
                 await work
@@ -307,6 +297,7 @@ class Pool:
         task = asyncio.ensure_future(do())
         self._told.add(task)
         task.add_done_callback(self._told.discard)
+        return task
 
     async def close(self) -> None:
         """Give back what was taken and not used, and what is being made."""

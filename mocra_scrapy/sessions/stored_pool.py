@@ -94,6 +94,15 @@ class StoredPool:
             logger.error("Pool %r in the store is not usable, it begins anew: %s", self.name, error)
             self.state = PoolState()
 
+    async def look(self) -> None:
+        """Know what is stored now.
+
+        Raises:
+            BackendUnavailable: no answer.
+        """
+        async with self._one_at_a_time:
+            await self._read()
+
     async def change(self, step: Callable[[PoolState], T]) -> T:
         """Take *step* on what is stored; it may be tried several times, each time on a copy.
 

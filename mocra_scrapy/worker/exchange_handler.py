@@ -107,6 +107,8 @@ class ExchangeHandler:
             self._give_back_held(exchange)
         else:
             self._outbox.release(list(exchange.leases))
+        if self._status.may_be_over and self._options.close != "never":
+            self._parts.state.over()  # what only prepares work would keep the engine from being idle
 
     def _tell_full(self, letters: int) -> None:
         """Once: from now on something is lost with each letter."""

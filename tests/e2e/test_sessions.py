@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,3 +90,29 @@ def test_planted_secrets_are_nowhere_else(members: Members, workers: Workers, re
     assert any("page/broken" in text for text in written.values())
     exported = "".join(text for path, text in written.items() if path.suffix == ".jsonl")
     assert "User-Agent" in exported, "there are exports, and they have headers in them"
+
+
+@pytest.mark.parametrize("end", ["finished", "stopped"])
+def test_a_log_in_that_hangs_keeps_no_worker(members: Members, workers: Workers, end: str) -> None:
+    """Neither when there is nothing left to crawl, nor when the worker is told to stop while requests wait for that
+    session; these are in the queue for the next one.
+    """
+    members.answered_log_ins = 1 if end == "finished" else 0
+    options = {"policy": "crawling.visiting.Visitors", "size": 2, "concurrency": 1, "init_timeout": 3600}
+    options["wait"] = 3600
+    settings = {"MOCRA_SESSIONS": json.dumps({"127.0.0.1": options}), "MOCRA_CRAWL": "visitors"}
+    environment = {"VISITOR_PASSWORD": PASSWORD}
+    worker = workers.start("visitors", environment, site=members.url, pages=1, chains=2, **settings)
+    if end == "stopped":
+        eventually(lambda: members.hanging == 2, 180, "both log-ins")
+        eventually(lambda: "Crawled 0 pages" in workers.log(), 180, "it is open")
+        worker.send_signal(signal.SIGTERM)
+        assert workers.wait(60) == [0]
+        assert not members.pages
+        members.answered_log_ins = 1
+        workers.start("visitors", environment, site=members.url, pages=1, chains=2, **settings)
+    assert set(workers.wait(60)) == {0}
+    assert {"/page/0/0", "/page/1/0", "/page/broken/0", "/page/failing/0"} == set(members.pages)
+    assert members.hanging >= 1
+    logs = "".join(workers.log(n) for n in range(len(workers.all)))
+    assert logs.count("Traceback") == 1, "of the page that is broken"

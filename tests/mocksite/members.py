@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import secrets
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ class Members:
         planted: all that only a session may know.
         mixed: requests with one visitor's cookie and another one's token.
         through: token -> the proxies through which it came, by port.
+        answered_log_ins: those that come after so many are never answered; *hanging*: how many wait.
     """
 
     def __init__(self) -> None:
@@ -24,6 +26,7 @@ class Members:
         self.planted, self.logins, self.refused, self.mixed = [PASSWORD], 0, 0, 0
         self.pages: list[str] = []
         self.through: dict[str, set[str]] = {}
+        self.answered_log_ins, self.hanging, self.closed = 10**9, 0, threading.Event()
         members = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,18 +52,26 @@ class Members:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closed.set()
         self.server.shutdown()
         self.server.server_close()
 
     def answer(self, asked: BaseHTTPRequestHandler, form: str) -> None:
+        if asked.path == "/login" and self.logins >= self.answered_log_ins:
+            self.hanging += 1
+            self.closed.wait()
+            return
         with self.lock:
             status, body, cookie = self.judged(asked, form)
+        coded = gzip.compress(body.encode())
         asked.send_response(status)
         if cookie:
             asked.send_header("Set-Cookie", f"sid={cookie}; Path=/")
-        asked.send_header("Content-Length", str(len(body)))
+        asked.send_header("Content-Type", "text/plain")
+        asked.send_header("Content-Encoding", "gzip")
+        asked.send_header("Content-Length", str(len(coded)))
         asked.end_headers()
-        asked.wfile.write(body.encode())
+        asked.wfile.write(coded)
 
     def judged(self, asked: BaseHTTPRequestHandler, form: str) -> tuple[int, str, str]:
         if asked.path == "/login":
@@ -75,7 +86,7 @@ class Members:
         if self.cookies.get(token) != sent:
             self.mixed += sent in self.cookies.values()
             self.refused += 1
-            return 403, "", ""
+            return 403, "log in first", ""
         self.pages.append(asked.path)
         self.through[token].add(str(asked.headers.get("X-Through")))
         status = 500 if "/failing/" in asked.path else 200

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mocra_scrapy.backends.kafka.client import LOOK, Ears, no_option
+from mocra_scrapy.backends.kafka.client import LOOK, Ears
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Commit, Gap, Headers, Raw, Recovered, Start, Trouble, Truncated
 from mocra_scrapy.backends.kafka.look_ahead import LookAhead
+from mocra_scrapy.backends.kafka.reading_client import make_reader
 from mocra_scrapy.backends.kafka.reading_trouble import is_end_of_client, meaning_of_reading
 from mocra_scrapy.backends.kafka.rebalance import Listener, Membership, Release
 from mocra_scrapy.exceptions import MocraError
@@ -170,7 +171,7 @@ class ReaderThread:
         """Until the client breaks down, or it is told to stop."""
         members = Membership(self._log, self._ahead, self.release, self._listener, self._stop.is_set)
         self._ears.clear()
-        consumer = self._made()
+        consumer = make_reader(self._log, self._ears, self._committed)
         try:
             consumer.subscribe(
                 list(self._names.topics().values()),
@@ -298,33 +299,6 @@ class ReaderThread:
             self._trouble = ""
             self._ears.clear()
             self._tell(Recovered())
-
-    def _made(self) -> Consumer:
-        from confluent_kafka import Consumer, KafkaException
-
-        classic = {
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": int(self._options.session_timeout * 1000),
-            # Members hear of a rebalance by their next heartbeat.
-            "heartbeat.interval.ms": max(100, min(1000, int(self._options.session_timeout * 100))),
-        }
-        ours: dict[str, Any] = {
-            "group.id": self._names.group,
-            "group.protocol": self._options.protocol,
-            **(classic if self._options.protocol == "classic" else {}),
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "queued.max.messages.kbytes": max(1024, self._options.ahead_bytes // 1024),
-            "queued.min.messages": max(1, self._options.ahead),
-            "fetch.max.bytes": max(2**20, self._options.ahead_bytes, self._options.message_bytes),
-            "on_commit": self._committed,
-        }
-        try:
-            return Consumer({"fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 20, **self._ears.config(), **ours})
-        except (KafkaException, TypeError, ValueError) as error:
-            raise no_option(error) from error
 
 
 def _headers(message: Message) -> Headers | None:

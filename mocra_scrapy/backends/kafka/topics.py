@@ -25,6 +25,9 @@ CARED_FOR = (
     "retention.ms",
     "unclean.leader.election.enable",
 )
+#: Codes of librdkafka's own errors: no answer, no connection. Answers about single topics don't say whether they may
+#: be asked for again, so the codes of brokers that may are named where they are looked at.
+OF_CLIENT = range(-200, -99)
 CREATE = "Run: scrapy mocra kafka create-topics SPIDER, or set MOCRA_KAFKA_CREATE_TOPICS = True"
 
 
@@ -240,13 +243,14 @@ def create_log(
             answers[topic].result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _not_created(error, topic, log) from error
+                raise not_created(error, topic, log) from error
         else:
             created.append(topic)
     return created
 
 
-def _not_created(error: Exception, topic: str, log: Log) -> ConfigurationError | BackendUnavailable:
+def not_created(error: Exception, topic: str, log: Log) -> ConfigurationError | BackendUnavailable:
+    """What *error* means."""
     from confluent_kafka import KafkaError
 
     trouble: KafkaError = error.args[0]
@@ -267,7 +271,13 @@ def _not_created(error: Exception, topic: str, log: Log) -> ConfigurationError |
         return ConfigurationError(
             log.setting, f"brokers refuse topic {topic!r}: {text}", "See the settings MOCRA_KAFKA_… of topics"
         )
-    if trouble.retriable():
+    passing = (
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+    )
+    if trouble.code() in passing or trouble.code() in OF_CLIENT:
         return BackendUnavailable(f"topic {topic!r} was not created: {text}")
     return ConfigurationError(log.setting, f"topic {topic!r} was not created: {text}", "See the log of the brokers")
 

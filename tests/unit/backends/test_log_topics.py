@@ -10,13 +10,15 @@ import pytest
 
 from mocra_scrapy.backends.kafka.address import read_address
 from mocra_scrapy.backends.kafka.log_names import Log, LogNames
-from mocra_scrapy.backends.kafka.topics import TopicFacts, compare, look_at_log, wanted_config
+from mocra_scrapy.backends.kafka.topics import TopicFacts, compare, look_at_log, not_created, wanted_config
+from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models.log import LogOptions
 
 confluent_kafka = pytest.importorskip("confluent_kafka")
 KafkaError, KafkaException = confluent_kafka.KafkaError, confluent_kafka.KafkaException
 
 OPTIONS = LogOptions(partitions=12, replication=3, min_insync=2, retention=86_400.0, message_bytes=1_000_000)
+LOG = Log(read_address("MOCRA_QUEUE_BACKEND", "kafka://127.0.0.1:9092", {}), LogNames("t", "shop"), OPTIONS)
 
 
 def facts(partitions: int = 12, replication: int = 3, **config: str) -> TopicFacts:
@@ -98,3 +100,20 @@ def test_a_topic_of_which_not_all_brokers_have_heard_is_not_there_yet() -> None:
     log = Log(read_address("MOCRA_QUEUE_BACKEND", "kafka://127.0.0.1:9", {}), LogNames("t", "crawl"), LogOptions())
     unheard: Any = Brokers(log.names.topic("low"))
     assert look_at_log(unheard, log).keys() == log.names.topics().keys() - {"low"}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (KafkaError._TIMED_OUT, BackendUnavailable),
+        (KafkaError._TRANSPORT, BackendUnavailable),
+        (KafkaError.REQUEST_TIMED_OUT, BackendUnavailable),
+        (KafkaError.UNKNOWN, ConfigurationError),
+        (KafkaError.POLICY_VIOLATION, ConfigurationError),
+    ],
+)
+def test_a_worker_waits_for_brokers_that_are_slow_to_create_topics(code: int, kind: type[Exception]) -> None:
+    """As for any outage at its start; what a broker refuses it refuses again."""
+    error = not_created(KafkaException(KafkaError(code)), "t.shop.high", LOG)
+    assert isinstance(error, kind)
+    assert "t.shop.high" in str(error)

@@ -76,6 +76,14 @@ class Refreshes(Logs):
         return "expired" if response.status == 403 else "good"
 
 
+class Reads(Logs):
+    """Finds out by the text of a page."""
+
+    def check(self, response: Response, request: Request) -> str:
+        self.seen.append(response.body)  # type: ignore[attr-defined]
+        return "expired" if "Please log in" in response.text else "good"
+
+
 class Says(SessionPolicy):
     """Its check says, or raises, what is set."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -10,7 +11,7 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
 from mocra_scrapy.models.sessions import MAKING
-from tests.unit.sessions.conftest import Stage
+from tests.unit.sessions.conftest import Stage, until
 from tests.unit.sessions.policies import SHOP, Shop, pool
 
 
@@ -60,3 +61,37 @@ async def test_a_policy_closes_the_spider(stage: Stage) -> None:
     with pytest.raises(IgnoreRequest):
         await one.get(SHOP)
     assert closed[0] == "no_account_left"
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_log_in_that_hangs_ends_with_the_crawl(stage: Stage, closing: bool) -> None:
+    """Whoever waits for the session of a worker that closes is told. Where the run goes on after all, because somebody
+    pushed, another log-in is begun.
+    """
+    shop, hangs = Shop(), asyncio.Event()
+
+    one = await stage.visitor(shop, **pool("Logs", wait=3600, init_timeout=3600))
+    once = one.once
+
+    async def slow(request: Request) -> Response | Request:
+        if "/login" in request.url and not hangs.is_set():
+            await hangs.wait()
+        return await once(request)
+
+    one.once = slow  # type: ignore[method-assign]
+    waiting = asyncio.ensure_future(one.get(SHOP))
+    site = one.sessions.pools["shop.example"]
+    await until(lambda: site.making)
+    first = set(site.making)
+    one.mocra.worker_state.stopping = closing
+    one.mocra.worker_state.over()
+    if closing:
+        with pytest.raises(IgnoreRequest, match="the worker closes"):
+            await asyncio.wait_for(waiting, 60)
+        await until(lambda: not site.making)
+        return
+    await until(lambda: site.making and not first & set(site.making))
+    hangs.set()
+    assert (await asyncio.wait_for(waiting, 60)).status == 200
+    assert shop.logins == 1
+    assert not {"mocra/sessions/init_failed", "mocra/sessions/init_bad"} & set(one.stats.get_stats())

@@ -5,18 +5,19 @@ among them, made anew for what is here.
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections import Counter
 from typing import Any
 
 import pytest
 from scrapy import Request
 from scrapy.exceptions import IgnoreRequest
-from scrapy.http import Response
+from scrapy.http import HtmlResponse, Response
 
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
 from mocra_scrapy.models import SharedValue
 from mocra_scrapy.sessions import pool_state
-from mocra_scrapy.sessions.pool import NoSession, SessionGone
+from mocra_scrapy.sessions.none_found import NoSession, SessionGone
 from tests.unit.sessions import policies
 from tests.unit.sessions.conftest import Stage, until
 from tests.unit.sessions.policies import SHOP, Refreshes, Says, Shop, pool
@@ -290,3 +291,22 @@ async def test_an_outage_of_the_backend_is_waited_for(stage: Stage) -> None:
     assert (await one.get(SHOP)).status == 200
     assert issubclass(NoSession, Exception)
     assert policies.SHOP
+
+
+async def test_a_check_reads_what_came_compressed(stage: Stage) -> None:
+    """It is asked next to the downloader, and once; the page goes on as it came."""
+    shop, seen = Shop(bans_after=2), list[bytes]()
+
+    def site(request: Request) -> Response:
+        answer = shop(request)
+        text = b"Please log in" if answer.status == 403 else b"Welcome"
+        coded = {b"Content-Encoding": b"gzip", b"Content-Type": b"text/html", **answer.headers}
+        return HtmlResponse(request.url, 200, headers=coded, body=gzip.compress(text), request=request)
+
+    one = await stage.visitor(site, **pool("Reads"))
+    one.sessions.policies["shop.example"].seen = seen  # type: ignore[attr-defined]
+    for n in range(6):
+        page = await one.get(f"{SHOP}/{n}")
+        assert gzip.decompress(page.body) == b"Welcome"
+    assert seen == [b"Welcome", b"Welcome", b"Please log in"] * 2 + [b"Welcome"] * 2
+    assert shop.logins == 3

@@ -42,7 +42,7 @@ class Stage:
         self.crawler.spider = Spider("s")
         self.sent: list[tuple[Any, dict[str, Any]]] = []
         self.status = QueueStatus(state())
-        self.worker_state = SimpleNamespace(draining=False, paused=False)
+        self.worker_state = SimpleNamespace(draining=False, paused=False, over=Mock())
         options = SimpleNamespace(queue=SimpleNamespace(lease=60.0, max_dead=50), close=close)
         session = SimpleNamespace(queue=SimpleNamespace(options=QueueOptions()))
         self.parts = SimpleNamespace(options=options, state=self.worker_state, crawl="c", session=session)
@@ -227,6 +227,17 @@ def test_close_idle_leaves_when_nothing_is_there_or_will_be(
         with pytest.raises(DontCloseSpider):
             stage.handler.on_idle(False)
     assert not stage.status.wants_end
+
+
+@pytest.mark.parametrize(
+    ("close", "unfinished", "over"), [("finished", 0, 1), ("finished", 1, 0), ("idle", 0, 1), ("never", 0, 0)]
+)
+def test_what_prepares_work_ends_when_nothing_is_left(close: str, unfinished: int, over: int) -> None:
+    """The engine is not idle while somebody logs in, and so nobody would ask for the end."""
+    stage = Stage(close)
+    stage.status.size = QueueSize(pending=unfinished)
+    stage()
+    assert stage.worker_state.over.call_count == over
 
 
 def test_the_end_is_asked_for_once_when_all_may_be_over() -> None:

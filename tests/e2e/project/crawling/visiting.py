@@ -16,4 +16,4 @@ class Visitors(SessionPolicy):
         return answer.status == 200
 
     def check(self, response, request):
-        return "expired" if response.status == 403 else "good"
+        return "expired" if response.text == "log in first" else "good"
