@@ -48,6 +48,7 @@ class ReaderThread:
         self._paused: set[LogPartition] = set()
         self._begun: set[LogPartition] = set()
         self._stuck: set[LogPartition] = set()
+        self._sought: set[LogPartition] = set()  # in this turn: what else it brought of them is of the past
         self._later: dict[LogPartition, Start] = {}
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name="mocra kafka reader", daemon=True)
@@ -228,6 +229,7 @@ class ReaderThread:
 
     def _take(self, consumer: Consumer, members: Membership, messages: Iterable[Message]) -> None:
         found: dict[LogPartition, list[Raw]] = defaultdict(list)
+        self._sought.clear()
         for message in messages:
             error = message.error()
             if error is not None:
@@ -246,7 +248,7 @@ class ReaderThread:
 
     def _put(self, consumer: Consumer, found: dict[LogPartition, list[Raw]]) -> None:
         for partition, raws in found.items():
-            if not self._ahead.put(partition, raws):
+            if partition not in self._sought and not self._ahead.put(partition, raws):
                 self._seek_again(consumer, partition)
         if found:
             self._is_fine()
@@ -256,6 +258,7 @@ class ReaderThread:
         """Something seems to be missing. Before it is believed, a fetch that has nothing of the last ones says so."""
         from confluent_kafka import KafkaException
 
+        self._sought.add(partition)
         offset = self._ahead.expected(partition)
         logger.debug("Partition %s did not go on at %s", partition, offset)
         if offset is not None and self._ahead.is_sure(partition):
@@ -271,7 +274,7 @@ class ReaderThread:
         code, topic = error.code(), message.topic()
         if code == Codes._PARTITION_EOF and topic is not None:
             partition = self._names.partition(topic, message.partition() or 0)
-            if not self._ahead.at_end(partition, message.offset() or 0):
+            if partition not in self._sought and not self._ahead.at_end(partition, message.offset() or 0):
                 self._seek_again(consumer, partition)
             self._is_fine()
         elif code in (Codes._AUTO_OFFSET_RESET, Codes.OFFSET_OUT_OF_RANGE) and topic is not None:
