@@ -20,6 +20,7 @@ PARTS = {
     "chaos": ["tests.e2e.chaos", "--seeds", "10"],
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
     "chaos-kafka": ["tests.e2e.chaos_kafka", "--seeds", "3"],
+    "kafka-writes": ["tests.integration.kafka.many_writes"],
     "kafka-scale": ["tests.e2e.kafka_scale"],
     "kafka-million": ["tests.e2e.kafka_million"],
     "kafka-brokers": [

@@ -107,11 +107,11 @@ def test_a_log_in_that_hangs_keeps_no_worker(members: Members, workers: Workers,
         eventually(lambda: members.hanging == 2, 180, "both log-ins")
         eventually(lambda: "Crawled 0 pages" in workers.log(), 180, "it is open")
         worker.send_signal(signal.SIGTERM)
-        assert workers.wait(60) == [0]
+        assert workers.wait(240) == [0]
         assert not members.pages
         members.answered_log_ins = 1
         workers.start("visitors", environment, site=members.url, pages=1, chains=2, **settings)
-    assert set(workers.wait(60)) == {0}
+    assert set(workers.wait(240)) == {0}
     assert {"/page/0/0", "/page/1/0", "/page/broken/0", "/page/failing/0"} == set(members.pages)
     assert members.hanging >= 1
     logs = "".join(workers.log(n) for n in range(len(workers.all)))

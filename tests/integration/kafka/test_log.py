@@ -14,6 +14,7 @@ from mocra_scrapy.backends.kafka.log_names import LogPartition
 from mocra_scrapy.backends.kafka.log_values import Assigned, Commit, Lost, Outgoing, Refused, Revoked, Start, Written
 from mocra_scrapy.backends.kafka.offsets import Runs
 from mocra_scrapy.models import Entry
+from tests.integration.kafka.many_writes import write_and_read
 from tests.integration.kafka.stage import LIMIT, Member, count_of, fill, log_on, reading, together, writing
 from tests.services.kafka_broker import KafkaBroker
 
@@ -46,6 +47,13 @@ async def test_what_is_written_is_read_once_whoever_comes_and_goes(kafka: KafkaB
         await first.until_it_owns(count_of(log))
         await first.until(lambda: len(first.records) + len(second.records) == 1000)
     assert sorted(first.numbers + second.numbers) == list(range(1000))
+
+
+@protocols
+async def test_what_is_written_while_it_is_read_is_all_read(kafka: KafkaBroker, protocol: str) -> None:
+    """The reader meets the end of each partition again and again. Long: ``make soak SOAK=kafka-writes``."""
+    found = await write_and_read(kafka.bootstrap, protocol, 1, writes=150, seconds=LIMIT)
+    assert found["each_once"], found
 
 
 async def test_a_position_and_what_is_finished_ahead_of_it(kafka: KafkaBroker) -> None:

@@ -70,6 +70,15 @@ def test_the_end_comes_behind_what_is_in_front_of_it() -> None:
     assert turn.ahead.expected(PLACE) == 4
 
 
+def test_nothing_is_passed_over_however_often_its_end_is_told() -> None:
+    """Ends that were believed before what lay in front of them made three of them a gap, and requests were lost."""
+    turn = Turns()
+    assert turn(end(0), message(0), end(1), end(1), message(1), end(2), end(2), end(2)) == []
+    (batch,) = turn.ahead.take(10, 0.0)
+    assert [one.offset for one in (*batch.records, *batch.unreadable)] == [0, 1]
+    assert turn.ahead.take_missing() == []
+
+
 def test_what_is_missing_is_looked_for_by_a_seek_then_by_a_new_beginning(caplog: pytest.LogCaptureFixture) -> None:
     """However much a turn brings of the past: each attempt has to come to the same."""
     turn, past = Turns(), [end(5), message(7), end(8)]
