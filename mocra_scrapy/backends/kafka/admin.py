@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mocra_scrapy.backends.kafka.address import KafkaAddress
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", bound=Hashable)
 #: Seconds for the attempts of one question; :data:`PATIENCE` together.
 ATTEMPTS = (2.0, 4.0, 9.0)
+#: Clients with what they still have to answer, though nobody waits for it. Answers come in a client's own thread, and
+#: where that one collects garbage which the client is part of (as of a failure's traceback), librdkafka (2.16) ends the
+#: process.
+_left: list[tuple[AdminClient, list[Future[Any]]]] = []
 
 
 class Admin:
@@ -68,6 +73,7 @@ class Admin:
             client.poll(0)  # what its connections say; answers come in a thread of its own
             waited = time.monotonic() - began
             if self.ears.refused is not None or given_up() or waited > patience or (self.ears.down and waited > DOWN):
+                _left.append((client, list(asked.values())))
                 raise self.ears.unavailable()
         return asked
 
@@ -75,6 +81,10 @@ class Admin:
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
+        for one in list(_left):
+            if all(answer.done() for answer in one[1]):
+                with contextlib.suppress(ValueError):  # another thread did
+                    _left.remove(one)
         with self._making:
             self.ears.clear()
             if self._client is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import Future
 
 import pytest
@@ -63,3 +65,35 @@ def test_what_changes_something_is_said_once(admin: Admin) -> None:
     with pytest.raises(BackendUnavailable):
         admin.ask_once(asked, patience=0.0)
     assert len(asked.clients) == 1
+
+
+def test_a_client_does_not_end_where_it_answers() -> None:
+    """It is garbage with a question under way, and collected in its own thread: librdkafka ended the process."""
+    script = """
+import gc, socket, threading
+from confluent_kafka import TopicCollection
+from mocra_scrapy.backends.kafka.address import read_address
+from mocra_scrapy.backends.kafka.admin import Admin
+from mocra_scrapy.exceptions import BackendUnavailable
+
+answered = threading.Event()
+
+def question(client):
+    found = client.describe_topics(TopicCollection(["t"]), request_timeout=0.3)
+    for answer in found.values():
+        answer.add_done_callback(lambda _: (gc.collect(), answered.set()))
+    return found
+
+def ask(port):
+    try:
+        Admin(read_address("MOCRA_QUEUE_BACKEND", f"kafka://127.0.0.1:{port}", {})).ask_once(question, patience=0.0)
+    except BackendUnavailable as error:
+        failed = error  # whose traceback has this frame, which has it
+
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    gc.disable()
+    ask(silent.getsockname()[1])
+    assert answered.wait(60)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
