@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -64,6 +65,7 @@ class Feeder:
         self._reader = LogReader(log, clock)
         self._readings = Readings(log.options.window, log.options.ahead)
         self._marks: dict[LogPartition, Marks] = {}  # ours, not begun yet
+        self._news: deque[News] = deque()  # not heard yet
         self._pending: list[LogBatch] = []  # taken, perhaps not fed yet
         self._state = LogState()
         self._kicked = asyncio.Event()
@@ -148,8 +150,10 @@ class Feeder:
 
     async def _turn(self) -> bool:
         """Whether there may be more to do at once."""
-        for news in self._reader.news():
-            await self._hear(news)
+        self._news += self._reader.news()
+        while self._news:
+            await self._hear(self._news[0])  # is told once: what could not be done about it is tried again
+            self._news.popleft()
         if self._marks:
             await self._begin(self._marks)
         if not self._pending:
@@ -177,10 +181,13 @@ class Feeder:
         elif isinstance(news, Lost):
             self._drop(news.partitions)
         elif isinstance(news, Truncated):
-            await self._gone({news.partition: news.gap}, is_stopped=True)
+            if news.gap.kind == "deleted":
+                self._marks.setdefault(news.partition, Marks(0, 0))  # what it lost is told where it begins anew
+            else:
+                await self._gone({news.partition: news.gap})
         elif isinstance(news, Grown):
-            tell_grown(crawl, news)
             await begin(self._window, self._reader.lookup, crawl)
+            tell_grown(crawl, news)
         elif isinstance(news, Trouble):
             logger.warning("The log of crawl %r can't be read for now: %s", crawl, news.error)
         elif isinstance(news, Recovered):
@@ -229,19 +236,16 @@ class Feeder:
         for partition, mark in told.items():
             self._backlog.written(partition, mark.end)
         self._readings.update(readings)
+        await self._gone(gaps)
         for partition in readings:
             self._marks.pop(partition, None)
-        await self._gone(gaps)
 
-    async def _gone(self, gaps: Mapping[LogPartition, Gap], *, is_stopped: bool = False) -> None:
-        """The log does not have what is to be read. *is_stopped*: it has to be begun anew."""
+    async def _gone(self, gaps: Mapping[LogPartition, Gap]) -> None:
+        """The log does not have what is to be read. What is deleted is told when the window has passed it over."""
         for partition, gap in gaps.items():
-            tell_gap(self._log.names, partition, gap)
             if gap.kind == "deleted":
                 await self._feed([LogBatch(partition, gap.position, gap.first, ())])
-                reading = self._readings.get(partition)
-                if is_stopped and reading is not None:
-                    await self._reader.begin({partition: Start(gap.first, reading.skip)})
+            tell_gap(self._log.names, partition, gap)
 
     # ------------------------------------------------------------------ into the window
 
