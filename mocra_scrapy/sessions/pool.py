@@ -230,6 +230,11 @@ class Pool:
                 and good
             ):
                 self._count("mocra/sessions/refreshed" if make.refresh else "mocra/sessions/made")
+        except asyncio.CancelledError:
+            if not self._closing:  # else close() tells
+                gone = self.stored.insist(lambda state: state.made_it(self.stored.now, make, self._worker, good=None))
+                self._in_background(gone)
+            raise
         except Exception:
             logger.exception("Making session %s failed: a defect of mocra_scrapy", make.id)
         finally:

@@ -11,6 +11,7 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
 from mocra_scrapy.models.sessions import MAKING
+from mocra_scrapy.sessions.pool_state import LEASE
 from tests.unit.sessions.conftest import Stage, until
 from tests.unit.sessions.policies import SHOP, Shop, pool
 
@@ -66,7 +67,7 @@ async def test_a_policy_closes_the_spider(stage: Stage) -> None:
 @pytest.mark.parametrize("closing", [False, True])
 async def test_a_log_in_that_hangs_ends_with_the_crawl(stage: Stage, closing: bool) -> None:
     """Whoever waits for the session of a worker that closes is told. Where the run goes on after all, because somebody
-    pushed, another log-in is begun.
+    pushed, another log-in is begun at once.
     """
     shop, hangs = Shop(), asyncio.Event()
 
@@ -90,7 +91,7 @@ async def test_a_log_in_that_hangs_ends_with_the_crawl(stage: Stage, closing: bo
             await asyncio.wait_for(waiting, 60)
         await until(lambda: not site.making)
         return
-    await until(lambda: site.making and not first & set(site.making))
+    await until(lambda: site.making and not first & set(site.making), LEASE)
     hangs.set()
     assert (await asyncio.wait_for(waiting, 60)).status == 200
     assert shop.logins == 1
