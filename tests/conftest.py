@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import hypothesis
 import pytest
+import scrapy.core.downloader.contextfactory  # noqa: F401 - first: what it deprecates looks through all that is loaded
 from twisted.internet import asyncioreactor
 
 from tests.services import kafka_broker, order, policy, postgres_server
