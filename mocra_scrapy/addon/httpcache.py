@@ -1,4 +1,6 @@
-"""Places our HTTP cache, where the project names our policy or our storage; else it is not even imported."""
+"""Places our HTTP cache, where the project names our policy or our storage, or has pools of sessions; else it is not
+even imported.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def place_httpcache(settings: BaseSettings) -> None:
     from mocra_scrapy.settings.httpcache import names_ours, read_httpcache
 
     read_httpcache(settings)
-    if not settings.getbool("HTTPCACHE_ENABLED") or not names_ours(settings):
+    if not settings.getbool("HTTPCACHE_ENABLED") or not (names_ours(settings) or _has_pools(settings)):
         return
     theirs = load_object(THEIRS)
     for name in ("DOWNLOADER_MIDDLEWARES", "DOWNLOADER_MIDDLEWARES_BASE"):
@@ -34,6 +36,16 @@ def place_httpcache(settings: BaseSettings) -> None:
         if any(order is not None for order in placed):
             # By its path, as Scrapy's own are: before 2.15 a class and its path count as two components.
             settings.replace_in_component_priority_dict(name, theirs, cast("type", OURS))
+
+
+def _has_pools(settings: BaseSettings) -> bool:
+    """Scrapy's own would keep the pages that say that a session is over, and answer retries with them."""
+    if not touched(settings, "MOCRA_SESSIONS"):
+        return False
+    from mocra_scrapy.settings.sessions import read_sessions
+
+    options = read_sessions(settings)
+    return options is not None and bool(options.pools)
 
 
 def _loaded(key: Any) -> Any:

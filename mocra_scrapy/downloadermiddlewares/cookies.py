@@ -36,6 +36,11 @@ logger = logging.getLogger(__name__)
 AGAIN = 5.0
 
 
+def _comes_from_queue(request: Request) -> bool:
+    delivery = CURRENT.get()
+    return delivery is not None and delivery.request is request and delivery.lease is not None
+
+
 class CookiesMiddleware(cookies.CookiesMiddleware):
     """Scrapy's, with its settings and meta keys. What differs:
 
@@ -71,7 +76,7 @@ class CookiesMiddleware(cookies.CookiesMiddleware):
 
     async def _prepare(self, request: Request, host: str) -> Request | None:
         try:
-            found = await self._assignment.prepared(request, host)
+            found = await self._assignment.prepared(request, host, stays=not _comes_from_queue(request))
         except NoSession as error:
             return self._later(request, str(error))
         if not isinstance(found, Record):
@@ -84,7 +89,7 @@ class CookiesMiddleware(cookies.CookiesMiddleware):
     def _later(self, request: Request, why: str) -> Request:
         """*request* once more, without a retry."""
         delivery = CURRENT.get()
-        if delivery is None or delivery.request is not request or delivery.lease is None:
+        if delivery is None or not _comes_from_queue(request):
             raise IgnoreRequest(f"{request} does not come from the queue, and has no session: {why}")
         self._assignment.sessions.count("mocra/sessions/deferred")
         logger.debug("Deferring %s for %g s: %s", request, AGAIN, why)

@@ -130,7 +130,8 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
                     with any storage
     our storage     the backend's, for all workers, with any policy
     either          a page that nobody has is asked for once at a time, by one worker
-    neither         it is Scrapy's own
+    pools           what says that a session is over is not kept, in one of Scrapy's storages either
+    none of these   it is Scrapy's own
     ==============  ====================================================================================
     """
 
@@ -152,11 +153,11 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         return middleware
 
     def _set_up(self, crawler: Crawler) -> None:
+        mocra = Mocra.from_crawler(crawler)
+        self._state, self._refusals = mocra.worker_state, mocra.refusals
         ours = isinstance(self.storage, BackendCacheStorage)
         if not ours and not isinstance(self.policy, RFC9111Policy):
             return
-        mocra = Mocra.from_crawler(crawler)
-        self._state, self._refusals = mocra.worker_state, mocra.refusals
         parts = mocra.component(CacheOfPages)
         self._flights = parts.flights
         if ours:
@@ -205,7 +206,8 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
         if self._rfc9111 is not None:
             return self._rfc9111.process_response(request, response)
         storage = self._backend
-        if storage is not None and self.is_refused(request, response):
+        if self.is_refused(request, response):
+            request.meta.pop("cached_response", None)  # Scrapy's, for an answer that says it still holds
             if (name := self._leads.pop(request, None)) is not None and self._flights is not None:
                 self._flights.leave(name, stored=False)
             return response

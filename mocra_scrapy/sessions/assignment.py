@@ -168,8 +168,8 @@ class Assignment:
         meta = request.meta
         meta["mocra_session_used"] = [*used, meta.get("redirect_times", 0), meta.get("retry_times", 0)]
 
-    async def prepared(self, request: Request, host: str) -> Record | Request:
-        """Its session, as soon as it can be had; or what goes back into the queue.
+    async def prepared(self, request: Request, host: str, *, stays: bool) -> Record | Request:
+        """Its session, as soon as it can be had; or what goes back into the queue. *stays*: see :meth:`Pool.take`.
 
         Raises:
             NoSession: not in time.
@@ -178,7 +178,7 @@ class Assignment:
         """
         while True:
             try:
-                return await self._prepared(request, host)
+                return await self._prepared(request, host, stays)
             except PoolClosed as error:
                 logger.error("The crawl is closed: %s", error)
                 self._state.close("mocra_bad_session_inits")
@@ -192,13 +192,13 @@ class Assignment:
                     return self._back(request, str(error))
                 await asyncio.sleep(PAUSE)
 
-    async def _prepared(self, request: Request, host: str) -> Record:
+    async def _prepared(self, request: Request, host: str, stays: bool) -> Record:
         choice = self._choice(request, host)
         exact = False
         if choice is not None:
             exact = bool(choice.pool.options.concurrency)
             with self._stepped_out(request):
-                used = await (self._taken_alone(request, choice) if exact else self._taken(choice))
+                used = await (self._taken_alone(request, choice, stays) if exact else self._taken(choice, stays))
             self._assign(request, used)
         record = self.sessions.record_of(self.sessions.name_of(request), host)
         try:
@@ -216,18 +216,18 @@ class Assignment:
             raise
         return record
 
-    async def _taken(self, choice: Choice) -> Used:
+    async def _taken(self, choice: Choice, stays: bool) -> Used:
         try:
-            return await choice.pool.take(choice.avoid, choice.only)
+            return await choice.pool.take(choice.avoid, choice.only, stays=stays)
         except (NoSession, SessionGone) as error:
             if isinstance(error, PoolClosed) or choice.strict or not choice.only:
                 raise
-            return await choice.pool.take()
+            return await choice.pool.take(stays=stays)
 
-    async def _taken_alone(self, request: Request, choice: Choice) -> Used:
+    async def _taken_alone(self, request: Request, choice: Choice, stays: bool) -> Used:
         """One of which there is a permit."""
         while True:
-            used = await self._taken(choice)
+            used = await self._taken(choice, stays)
             permit = await self._permit(request, choice.pool, used)
             try:
                 if permit.waited:  # whoever had it may have found out that the session is over

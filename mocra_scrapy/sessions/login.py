@@ -53,7 +53,10 @@ async def make(
     async def fetch(request: Request) -> Response:
         making.without_proxy = False
         own = {"mocra_session": session.id, MAKING: making}
-        asked = request.replace(meta={**request.meta, **own}, callback=NO_CALLBACK, dont_filter=True)
+        # A page of an HTTP cache would make another visitor's session once more, or one that is over.
+        asked = request.replace(
+            meta={"dont_cache": True, **request.meta, **own}, callback=NO_CALLBACK, dont_filter=True
+        )
         assert crawler.engine is not None
         return await crawler.engine.download_async(asked)
 

@@ -16,8 +16,9 @@ from mocra_scrapy._tasks import end_tasks
 from mocra_scrapy.exceptions import BackendError
 from mocra_scrapy.models.sessions import BAD, EXPIRED, GOOD, RETIRED
 from mocra_scrapy.models.wording import counted
+from mocra_scrapy.sessions.makings import Makings
 from mocra_scrapy.sessions.none_found import NoSession, PoolClosed, SessionGone, why_none
-from mocra_scrapy.sessions.pool_state import LEASE, OVER, USABLE, Decision, Entry, Make, PoolState, Used
+from mocra_scrapy.sessions.pool_state import OVER, USABLE, Decision, Entry, Make, PoolState, Used
 from mocra_scrapy.sessions.stored_pool import StoredPool
 
 if TYPE_CHECKING:
@@ -64,21 +65,27 @@ class Pool:
     ) -> None:
         self.name, self.options = name, options
         self.stored = StoredPool(name, values, run=run, lasts=lasts, clock=clock, wall=wall)
-        self._worker, self._make, self._drop, self._count = worker, make, drop, count
+        self._worker, self._drop, self._count = worker, drop, count
+        self._makings = Makings(self.stored, worker, make, count)
         self._can_refresh, self._clock = can_refresh, clock
         self._left: dict[str, list[int]] = {}  # session -> [generation, uses taken and not used]
         self._known, self._living, self._lapses, self._least = self.stored.state, 0, math.inf, 0.0
         self._good: dict[str, Entry] = {}
         self._judged: set[Used] = set()  # of which the store is about to hear that they are no good
         self._in_use: dict[str, int] = {}  # session -> how often it was given here, none less than _least
-        self.making: dict[str, asyncio.Task[None]] = {}
         self._told: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._closing = self._leaving = False
+        self._staying = 0  # of those that wait, those that can't go back into the queue
 
     @property
     def state(self) -> PoolState:
         """As far as is known."""
         return self.stored.state
+
+    @property
+    def making(self) -> dict[str, asyncio.Task[None]]:
+        """The log-ins that are under way here."""
+        return self._makings.tasks
 
     # ------------------------------------------------------------------ taking one
 
@@ -127,31 +134,43 @@ class Pool:
             self._left[best[0]][1] -= 1
         return Used(*best)
 
-    async def take(self, avoid: str = "", only: str = "") -> Used:
+    async def take(self, avoid: str = "", only: str = "", *, stays: bool = False) -> Used:
         """A session, as soon as there is one.
 
         Args:
             avoid: the one that is not wanted, if there is another one.
             only: the one that is wanted.
+            stays: whether the request can't go back into the queue: somebody in this process waits for its answer,
+                also while the worker closes.
 
         Raises:
             NoSession: not within ``wait`` seconds.
             SessionGone: *only* is.
             PoolClosed: too many could not be made.
         """
+        self._staying += stays
+        try:
+            return await self._awaited(avoid, only, stays)
+        finally:
+            self._staying -= stays
+            if self._leaving and not self._staying:
+                self._give_up()
+
+    async def _awaited(self, avoid: str, only: str, stays: bool) -> Used:
         end, waited = self._clock() + self.options.wait, False
         while True:
             changed = self.stored.changed
             try:
-                found = await self._try(avoid, only)
+                found = await self._try(avoid, only, stays)
             except BackendError as error:
                 logger.debug("Pool %r: %s", self.name, error)
                 found = None
             if found is not None:
                 return found
             left = end - self._clock()
-            if left <= 0 or self._closing:
-                raise NoSession(why_none(self.name, self.options, self.state, only=only, closing=self._closing))
+            closing = self._makes_none(stays)
+            if left <= 0 or closing:
+                raise NoSession(why_none(self.name, self.options, self.state, only=only, closing=closing))
             if not waited:
                 waited = True
                 self._count("mocra/sessions/waited")
@@ -160,18 +179,21 @@ class Pool:
             except asyncio.TimeoutError:
                 continue
 
-    async def _try(self, avoid: str, only: str) -> Used | None:
+    def _makes_none(self, stays: bool) -> bool:
+        return self._closing or (self._leaving and not stays)
+
+    async def _try(self, avoid: str, only: str, stays: bool) -> Used | None:
         found = self.take_now(avoid, only)
         if found is not None:
             return found
-        may_make = len(self.making) < MAKING and not self._closing
+        may_make = len(self.making) < MAKING and not self._makes_none(stays)
         if not self._is_worth_asking(only, may_make):
             return self._choose(avoid, only)
         decision = await self.stored.change(lambda state: self._step(state, avoid, only, may_make))
         if decision.drop:
             self._in_background(self._drop(decision.drop))
-        if decision.make is not None and not self._closing:
-            self._begin(decision.make)
+        if decision.make is not None and not self._makes_none(stays):
+            self._makings.begin(decision.make)
         if decision.over:
             raise PoolClosed(
                 f"{counted(self.options.max_bad_inits, 'session')} of {self.name!r} could not be made, one after the"
@@ -211,37 +233,6 @@ class Pool:
             only=only,
         )
 
-    # ------------------------------------------------------------------ making one
-
-    def _begin(self, make: Make) -> None:
-        self.making[make.id] = asyncio.create_task(self._made(make), name=f"mocra session {make.id}, log-in")
-
-    async def _made(self, make: Make) -> None:
-        work = asyncio.ensure_future(self._make(make))
-        try:
-            good: bool | None = False
-            while not (await asyncio.wait([work], timeout=LEASE / 3))[0]:
-                if not await self.stored.insist(lambda state: state.go_on(self.stored.now, make, self._worker)):
-                    logger.warning("Session %s: another worker makes one in its place", make.id)
-                    return
-            good = work.result()
-            if (
-                await self.stored.insist(lambda state: state.made_it(self.stored.now, make, self._worker, good=good))
-                and good
-            ):
-                self._count("mocra/sessions/refreshed" if make.refresh else "mocra/sessions/made")
-        except asyncio.CancelledError:
-            if not self._closing:  # else close() tells
-                gone = self.stored.insist(lambda state: state.made_it(self.stored.now, make, self._worker, good=None))
-                self._in_background(gone)
-            raise
-        except Exception:
-            logger.exception("Making session %s failed: a defect of mocra_scrapy", make.id)
-        finally:
-            await end_tasks([work])
-            self.making.pop(make.id, None)
-            self.stored.wake()
-
     # ------------------------------------------------------------------ what became of one
 
     def judge(self, used: Used, verdict: str) -> asyncio.Task[None] | None:
@@ -259,7 +250,7 @@ class Pool:
         return self._in_background(self._judge(used, verdict))
 
     async def _judge(self, used: Used, verdict: str) -> None:
-        can = self._can_refresh
+        can = self._can_refresh and not self._leaving
         try:
             make = await self.stored.insist(
                 lambda state: state.judge(
@@ -270,7 +261,7 @@ class Pool:
             self._judged.discard(used)
             self._least = 0.0
         if make is not None:
-            self._begin(make)
+            self._makings.begin(make)
 
     def is_good(self, used: Used) -> bool:
         """Whether it may be used once more for a request that had it, as far as is known."""
@@ -284,13 +275,23 @@ class Pool:
             self._in_background(self.stored.insist(lambda state: state.died(self.stored.now, worker)))
 
     def give_up_making(self, *, closing: bool) -> None:
-        """Nobody needs one any more. If somebody does, another one is made, unless the worker is *closing*: then
-        those who wait are told.
+        """Nobody needs one any more, but for those that can't go back into the queue. If somebody does, another one is
+        made, unless the worker is *closing*: then those who wait are told.
         """
-        self._closing = self._closing or closing
-        for task in self.making.values():
-            task.cancel()
+        self._leaving = self._leaving or closing
+        if not self._staying:
+            self._give_up()
         self.stored.wake()
+
+    def _give_up(self) -> None:
+        given_up = self._makings.give_up()
+        for task in given_up.values():
+            self._told.add(task)
+            task.add_done_callback(self._told.discard)
+        if given_up:  # another worker may need one, and the pool's size counts these
+            self._in_background(
+                self.stored.insist(lambda state: state.died(self.stored.now, self._worker, among=given_up))
+            )
 
     def _in_background(self, work: Awaitable[object]) -> asyncio.Task[None]:
         async def do() -> None:

@@ -246,10 +246,10 @@ class PoolState:
         if entry is not None and entry.generation == generation:
             entry.uses = max(0, entry.uses - uses)
 
-    def died(self, now: float, worker: str) -> None:
-        """What *worker* made goes to whoever needs it."""
-        for entry in self.sessions.values():
-            if entry.owner == worker:
+    def died(self, now: float, worker: str, among: Collection[str] | None = None) -> None:
+        """What *worker* made, of *among* or at all, goes to whoever needs it."""
+        for id, entry in self.sessions.items():
+            if entry.owner == worker and (among is None or id in among):
                 self._end(entry, now)
 
     def begin(self, run: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 from scrapy import Request
@@ -11,8 +12,10 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
 from mocra_scrapy.models.sessions import MAKING
-from mocra_scrapy.sessions.pool_state import LEASE
-from tests.unit.sessions.conftest import Stage, until
+from mocra_scrapy.sessions.pool_state import OVER
+from mocra_scrapy.worker.deliveries import CURRENT
+from mocra_scrapy.worker.earlier_failures import NO_FAILURES
+from tests.unit.sessions.conftest import Stage, Visitor, until
 from tests.unit.sessions.policies import SHOP, Shop, pool
 
 
@@ -64,35 +67,69 @@ async def test_a_policy_closes_the_spider(stage: Stage) -> None:
     assert closed[0] == "no_account_left"
 
 
-@pytest.mark.parametrize("closing", [False, True])
-async def test_a_log_in_that_hangs_ends_with_the_crawl(stage: Stage, closing: bool) -> None:
-    """Whoever waits for the session of a worker that closes is told. Where the run goes on after all, because somebody
-    pushed, another log-in is begun at once.
-    """
-    shop, hangs = Shop(), asyncio.Event()
-
-    one = await stage.visitor(shop, **pool("Logs", wait=3600, init_timeout=3600))
+async def hanging(stage: Stage, shop: Shop, asked: list[Request]) -> tuple[Visitor, asyncio.Event]:
+    """A worker whose log-ins hang until the event is set."""
+    one, answers = await stage.visitor(shop, **pool("Logs", wait=3600, init_timeout=3600)), asyncio.Event()
     once = one.once
 
     async def slow(request: Request) -> Response | Request:
-        if "/login" in request.url and not hangs.is_set():
-            await hangs.wait()
+        if "/login" in request.url:
+            asked.append(request)
+            await answers.wait()
         return await once(request)
 
     one.once = slow  # type: ignore[method-assign]
-    waiting = asyncio.ensure_future(one.get(SHOP))
+    return one, answers
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_log_in_that_hangs_ends_with_the_crawl(stage: Stage, closing: bool) -> None:
+    """What waits for the session of a worker that closes goes back into the queue. Where the run goes on after all,
+    because somebody pushed, another log-in is begun, by whichever worker: the pool has room for it at once.
+    """
+    shop, asked = Shop(), list[Request]()
+    one, answers = await hanging(stage, shop, asked)
     site = one.sessions.pools["shop.example"]
-    await until(lambda: site.making)
-    first = set(site.making)
+    request = Request(SHOP)
+
+    async def queued() -> Response | Request:
+        CURRENT.set(SimpleNamespace(request=request, lease=object(), failures=NO_FAILURES))  # type: ignore[arg-type]
+        return await one.once(request)
+
+    waiting = asyncio.ensure_future(queued())
+    await until(lambda: asked)
+    (first,) = site.making
     one.mocra.worker_state.stopping = closing
     one.mocra.worker_state.over()
     if closing:
-        with pytest.raises(IgnoreRequest, match="the worker closes"):
-            await asyncio.wait_for(waiting, 60)
-        await until(lambda: not site.making)
-        return
-    await until(lambda: site.making and not first & set(site.making), LEASE)
-    hangs.set()
-    assert (await asyncio.wait_for(waiting, 60)).status == 200
-    assert shop.logins == 1
+        again = await asyncio.wait_for(waiting, 60)
+        assert isinstance(again, Request)
+        assert again.meta["mocra_delay"] > 0
+        await until(lambda: not site.making and site.state.sessions[first].status == OVER)
+    else:
+        await until(lambda: len(asked) == 2)
+        answers.set()
+        answer = await asyncio.wait_for(waiting, 60)
+        assert isinstance(answer, Response)
+        assert answer.status == 200
+        assert shop.logins == 1
     assert not {"mocra/sessions/init_failed", "mocra/sessions/init_bad"} & set(one.stats.get_stats())
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_log_in_goes_on_for_what_can_not_go_back(stage: Stage, closing: bool) -> None:
+    """A callback awaits its answer, or a pipeline does: the page that it comes from would be a dead letter, the item
+    would have no file.
+    """
+    shop, asked = Shop(), list[Request]()
+    one, answers = await hanging(stage, shop, asked)
+    waiting = asyncio.ensure_future(one.get(SHOP))
+    await until(lambda: asked)
+    one.mocra.worker_state.stopping = closing
+    for _ in range(3):
+        one.mocra.worker_state.over()
+        await asyncio.sleep(0)
+    answers.set()
+    assert (await asyncio.wait_for(waiting, 60)).status == 200
+    assert shop.logins == len(asked) == 1
+    assert asked[0].meta["dont_cache"], "the page of a cache would be another visitor's"

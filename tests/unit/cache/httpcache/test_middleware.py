@@ -88,6 +88,14 @@ async def test_it_stands_where_scrapys_stood_and_only_then() -> None:
             {"HTTPCACHE_STORAGE": FILES, "HTTPCACHE_POLICY": "scrapy.extensions.httpcache.DummyPolicy"},
             theirs.HttpCacheMiddleware,
         ),
+        (
+            {
+                "HTTPCACHE_STORAGE": FILES,
+                "HTTPCACHE_POLICY": "scrapy.extensions.httpcache.DummyPolicy",
+                "MOCRA_SESSIONS": {"a.test": {}},
+            },
+            HttpCacheMiddleware,
+        ),
     ):
         crawler = get_crawler(Spider, {"ADDONS": {"mocra_scrapy.Addon": 300}, **OURS, **settings})
         from scrapy.utils.misc import load_object

@@ -120,3 +120,20 @@ async def test_a_refused_answer_changes_nothing_that_is_stored(desk: Callable[..
     assert (await one.fetch(page(b"", 304, etag='"1"'))).body == b"page"
     await one.fetch(page(b"ban", 403), Request(URL, method="DELETE"))
     assert (await one.fetch(page(b"", 304, etag='"1"'))).body == b"page"
+
+
+@pytest.mark.parametrize("policy", [DUMMY["HTTPCACHE_POLICY"], "scrapy.extensions.httpcache.RFC2616Policy"])
+async def test_one_of_scrapys_storages_keeps_no_refused_page_either(
+    policy: str, desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    """The same request once more would be answered with it, and not go out in another session."""
+    one = desk(HTTPCACHE_POLICY=policy, HTTPCACHE_STORAGE=FILES, HTTPCACHE_DIR=str(tmp_path))
+    Mocra.from_crawler(one.crawler).refusals.append(lambda request, response: b"log in" in response.body)
+    assert (await one.fetch(page(b"log in", cache_control="max-age=60"))).body == b"log in"
+    assert (await one.fetch(page(b"page", cache_control="max-age=60"))).body == b"page", "nothing was stored"
+    assert (await one.fetch(None)).body == b"page"
+    asks = Request(URL, headers={"Cache-Control": "max-age=0"})
+    if "RFC2616" in policy:
+        assert (await one.fetch(page(b"log in", cache_control="max-age=60"), asks)).body == b"log in"
+        assert "cached_response" not in asks.meta, "a retry would carry it"
+        assert (await one.fetch(None)).body == b"page"
