@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 #: Requests that wait for another one's answer without taking a place of the downloader, at most.
 MOST_WAITING = 500
+#: Where Scrapy's middleware keeps the page that it found while it asks whether that still holds.
+FOUND = "cached_response"
 
 
 class RFC9111Policy:
@@ -207,7 +209,7 @@ class HttpCacheMiddleware(httpcache.HttpCacheMiddleware):
             return self._rfc9111.process_response(request, response)
         storage = self._backend
         if self.is_refused(request, response):
-            request.meta.pop("cached_response", None)  # Scrapy's, for an answer that says it still holds
+            request.meta.pop(FOUND, None)
             if (name := self._leads.pop(request, None)) is not None and self._flights is not None:
                 self._flights.leave(name, stored=False)
             return response

@@ -42,7 +42,13 @@ def answer_of(response: Response) -> Answer:
 def readable(response: Response) -> Response:
     """*response* without its codings; itself, where they can't be undone."""
     answer = decoded(answer_of(response), MOST_DECODED)
-    return response if answer is None else response_of(answer, response.flags)
+    if answer is None:
+        return response
+    found = response_of(answer, response.flags)
+    found.request = response.request
+    found.ip_address, found.certificate = response.ip_address, response.certificate
+    found.protocol = response.protocol
+    return found
 
 
 def ask_of(request: Request, *, shared: bool) -> Ask:

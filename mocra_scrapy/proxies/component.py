@@ -222,10 +222,6 @@ class Proxies:
         crawler = self._mocra.crawler
         crawler.signals.send_catch_log(signal, spider=crawler.spider, **arguments)
 
-    def wake(self) -> None:
-        """Whoever waits for a proxy looks again."""
-        self._turns.wake()
-
     # ------------------------------------------------------------------ of one request
 
     def slot_of(self, request: Request) -> str:

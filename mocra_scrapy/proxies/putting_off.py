@@ -55,7 +55,6 @@ class PuttingOff:
 
     async def open(self) -> None:
         """Nothing to open."""
-        self._mocra.worker_state.when_over(self._pool.wake)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -107,8 +106,6 @@ class PuttingOff:
             if left <= 0 or (outlook != 0 and delivery is not None):
                 wait = self._wait(asked, outlook)
                 raise NoProxy(f"There is no proxy for {request} (MOCRA_PROXIES) within MOCRA_BYPASS_MAX_WAIT", wait)
-            if outlook != 0 and self._mocra.worker_state.stopping:
-                raise NoProxy(f"There is no proxy for {request} (MOCRA_PROXIES), and the worker closes", LEAST)
             await fetches.wait(asked, min(left, outlook or left))
 
     def _is_settled_otherwise(self, request: Request, asked: Asked) -> bool:

@@ -80,6 +80,8 @@ class Reads(Logs):
     """Finds out by the text of a page."""
 
     def check(self, response: Response, request: Request) -> str:
+        assert response.request is request
+        assert str(response.ip_address) == "127.0.0.1"
         self.seen.append(response.body)  # type: ignore[attr-defined]
         return "expired" if "Please log in" in response.text else "good"
 

@@ -12,7 +12,7 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
 from mocra_scrapy.models.sessions import MAKING
-from mocra_scrapy.sessions.pool_state import OVER
+from mocra_scrapy.sessions.pool_state import LEASE, OVER
 from mocra_scrapy.worker.deliveries import CURRENT
 from mocra_scrapy.worker.earlier_failures import NO_FAILURES
 from tests.unit.sessions.conftest import Stage, Visitor, until
@@ -107,7 +107,7 @@ async def test_a_log_in_that_hangs_ends_with_the_crawl(stage: Stage, closing: bo
         assert again.meta["mocra_delay"] > 0
         await until(lambda: not site.making and site.state.sessions[first].status == OVER)
     else:
-        await until(lambda: len(asked) == 2)
+        await until(lambda: len(asked) == 2, LEASE)
         answers.set()
         answer = await asyncio.wait_for(waiting, 60)
         assert isinstance(answer, Response)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections import Counter
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -301,7 +302,8 @@ async def test_a_check_reads_what_came_compressed(stage: Stage) -> None:
         answer = shop(request)
         text = b"Please log in" if answer.status == 403 else b"Welcome"
         coded = {b"Content-Encoding": b"gzip", b"Content-Type": b"text/html", **answer.headers}
-        return HtmlResponse(request.url, 200, headers=coded, body=gzip.compress(text), request=request)
+        body, address = gzip.compress(text), ip_address("127.0.0.1")
+        return HtmlResponse(request.url, 200, headers=coded, body=body, request=request, ip_address=address)
 
     one = await stage.visitor(site, **pool("Reads"))
     one.sessions.policies["shop.example"].seen = seen  # type: ignore[attr-defined]
