@@ -42,7 +42,7 @@ quick: setup ## unit tests but the slow ones, and the conformance suite on the i
 	@for python in $(PYTHON_IN) $(OLDEST_IN); do $$python -m pytest -qq --collect-only >/dev/null 2>&1 & done; wait
 	@touch $@
 
-test: setup .pycache/rewritten ## everything, 16 to 19 minutes on two cores; CONTRIBUTING.md has the phases
+test: setup .pycache/rewritten ## everything, 16 to 18 minutes on two cores; CONTRIBUTING.md has the phases
 	@rm -rf .coverage .coverage.*
 	@[ ! -d .pycache ] || find .pycache -type d -name 'pytest-of-*' -prune -exec rm -rf {} +
 	@$(MAKE) --no-print-directory -j 2 -O lint types newest docs wheel-test scrapy-quick oldest
