@@ -62,7 +62,7 @@ class SessionPolicy:
 
     def check(self, response: Response, request: Request) -> str | bool | None:
         """What *response* says of the session it was fetched with: ``"good"`` (or ``True``, ``None``),
-        ``"bad"`` (or ``False``), ``"expired"``. Called once for each page, before its callback; a body that came
-        compressed is not any more.
+        ``"bad"`` (or ``False``), ``"expired"``. Called once for each page, before its callback, with its body
+        decompressed.
         """
         return BAD if response.status in self.options.bad_statuses else GOOD
