@@ -4,6 +4,7 @@ and to start again.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,24 @@ class KafkaCluster:
         return sorted(node.id for node in admin.describe_cluster(request_timeout=30).result(60).nodes)
 
     def coordinator(self, group: str) -> int:
-        """The node that has *group*."""
-        admin = self.admin()
-        described = admin.describe_consumer_groups([group], request_timeout=30)[group].result(60)
-        return int(described.coordinator.id)
+        """The node that has *group*. The one before may just have been killed: then a client goes on asking it, and
+        the next one asks who has the group now.
+        """
+        from confluent_kafka import KafkaException
+
+        found: list[int] = []
+
+        def is_known() -> bool:
+            admin = self.admin()  # what it was asked for ends with it
+            try:
+                described = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10)
+            except (KafkaException, concurrent.futures.TimeoutError):
+                return False
+            found.append(int(described.coordinator.id))
+            return True
+
+        eventually(is_known, what=f"the coordinator of {group}")
+        return found[0]
 
     def leaders(self, topic: str) -> list[int]:
         """The node that leads each partition of *topic*."""

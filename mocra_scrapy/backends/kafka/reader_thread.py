@@ -8,11 +8,13 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.backends.kafka.client import LOOK, Ears
+from mocra_scrapy.backends.kafka.leaving import Departure
 from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Commit, Gap, Headers, Raw, Recovered, Start, Trouble, Truncated
 from mocra_scrapy.backends.kafka.look_ahead import LookAhead
@@ -51,6 +53,7 @@ class ReaderThread:
         self._sought: set[LogPartition] = set()  # in this turn: what else it brought of them is of the past
         self._later: dict[LogPartition, Start] = {}
         self._trouble = ""
+        self._leaves, self._until = False, 0.0
         self._thread = threading.Thread(target=self._run, name="mocra kafka reader", daemon=True)
         self.release = Release()
 
@@ -59,7 +62,7 @@ class ReaderThread:
 
     def stop(self, commits: Mapping[LogPartition, Commit], timeout: float) -> bool:
         """Commit, leave the group, end. Blocks; ``False``: it did not end in time."""
-        self._last = commits
+        self._last, self._until = commits, time.monotonic() + 0.8 * timeout  # the rest is for its end
         self._stop.set()
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -170,9 +173,12 @@ class ReaderThread:
 
     def _with_a_client(self) -> None:
         """Until the client breaks down, or it is told to stop."""
-        members = Membership(self._log, self._ahead, self.release, self._listener, self._stop.is_set)
+        self._leaves = False
+        deaf = lambda: self._leaves or self._stop.is_set()  # noqa: E731
+        members = Membership(self._log, self._ahead, self.release, self._listener, deaf)
         self._ears.clear()
         consumer = make_reader(self._log, self._ears, self._committed)
+        departure = Departure(consumer, self._options.protocol)
         try:
             consumer.subscribe(
                 list(self._names.topics().values()),
@@ -194,11 +200,9 @@ class ReaderThread:
             committing, self._committing = self._committing, []
             for ours, done in committing:
                 done(dict.fromkeys(ours, "the client ended"))
-            # A client of librdkafka (2.16) that owns nothing says nothing when it is closed, and the others wait for
-            # the end of its session. Where workers come and go all the time no rebalance ever ended.
-            for end in (consumer.unsubscribe, consumer.close):
-                with contextlib.suppress(Exception):  # it is thrown away
-                    end()
+            self._leaves = True
+            until = self._until if self._stop.is_set() else time.monotonic() + REST
+            departure.leave(until, lambda: self._ears.down or self._trouble)
 
     def _turn(self, consumer: Consumer, members: Membership) -> None:
         while True:

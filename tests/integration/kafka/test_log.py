@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from mocra_scrapy.backends.kafka.log_names import LogPartition
+from mocra_scrapy.backends.kafka.client import Ears
+from mocra_scrapy.backends.kafka.leaving import Departure
+from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Assigned, Commit, Lost, Outgoing, Refused, Revoked, Start, Written
 from mocra_scrapy.backends.kafka.offsets import Runs
+from mocra_scrapy.backends.kafka.reading_client import make_reader
 from mocra_scrapy.models import Entry
 from tests.integration.kafka.many_writes import write_and_read
 from tests.integration.kafka.stage import LIMIT, Member, count_of, fill, log_on, reading, together, writing
@@ -165,6 +169,18 @@ async def test_closing_gives_the_partitions_free_at_once(kafka: KafkaBroker) -> 
             assert second.marks[place].committed == 0
 
 
+async def members_of(admin: Any, log: Log) -> tuple[str, int]:
+    """The state of the group of *log*, and how many members it has. A broker that has never had a group finds none."""
+    from confluent_kafka import KafkaException
+
+    asked = admin.describe_consumer_groups([log.names.group], request_timeout=30)[log.names.group]
+    try:
+        found = await asyncio.to_thread(asked.result, 60)
+    except KafkaException as error:
+        return error.args[0].name(), 0
+    return found.state.name, len(found.members)
+
+
 @protocols
 async def test_who_goes_and_owns_nothing_leaves_all_the_same(kafka: KafkaBroker, protocol: str) -> None:
     """With sessions that outlast this test: whoever left without a word would be a member to its end."""
@@ -172,9 +188,7 @@ async def test_who_goes_and_owns_nothing_leaves_all_the_same(kafka: KafkaBroker,
     log, admin, looks = log_on(kafka.bootstrap, protocol=protocol, partitions=1, **more), kafka.admin(), True
 
     async def members() -> tuple[str, int]:
-        asked = admin.describe_consumer_groups([log.names.group], request_timeout=30)[log.names.group]
-        found = await asyncio.to_thread(asked.result, 60)
-        return found.state.name, len(found.members)
+        return await members_of(admin, log)
 
     async def look_on(*some: Member) -> None:
         while looks:
@@ -196,3 +210,37 @@ async def test_who_goes_and_owns_nothing_leaves_all_the_same(kafka: KafkaBroker,
                 assert time.monotonic() < deadline, await members()
         looks = False
         await looking
+
+
+async def test_who_goes_while_others_are_waited_for_leaves_all_the_same(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """librdkafka closes a client that waits for the end of a rebalance without a word. While a group waited for one
+    that died, each that came and left was one more, and no rebalance ever ended.
+    """
+    log, admin = log_on(kafka.bootstrap, partitions=1, session_timeout=300), kafka.admin()
+    deadline, going = time.monotonic() + LIMIT, threading.Event()
+    leave = Departure.leave
+    monkeypatch.setattr(Departure, "leave", lambda *given: (going.set(), leave(*given))[1])
+
+    async def until(*wanted: tuple[str, int]) -> None:
+        while (found := await members_of(admin, log)) not in wanted:
+            assert time.monotonic() < deadline, found
+
+    async with writing(log):  # which creates the topics
+        # A member that takes no part in rebalances, because nobody polls it.
+        still = make_reader(log, Ears(log.address), lambda *_: None)
+    still.subscribe(list(log.names.topics().values()))
+    try:
+        await until(("STABLE", 1))
+        async with reading(log) as guest:
+            await until(("PREPARING_REBALANCING", 2))
+            closing = asyncio.ensure_future(guest.reader.close(timeout=LIMIT))
+            await asyncio.to_thread(going.wait, LIMIT)
+            await asyncio.to_thread(still.poll, 0.0)  # it takes part
+            while (found := await members_of(admin, log)) != ("STABLE", 1):
+                assert time.monotonic() < deadline, found
+                await asyncio.to_thread(still.poll, 0.1)
+            assert await closing
+    finally:
+        await asyncio.to_thread(still.close)
