@@ -43,7 +43,10 @@ def make_reader(log: Log, ears: Ears, committed: Callable[[KafkaError | None, li
         "fetch.max.bytes": max(2**20, options.ahead_bytes, options.message_bytes),
         "on_commit": committed,
     }
+    # Also what a group waits for a member that does not do its part in a rebalance; the client's own is five minutes.
+    rebalance = max(60.0, 2 * options.session_timeout, 4 * options.revoke_timeout)
+    first = {"fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 20, "max.poll.interval.ms": int(rebalance * 1000)}
     try:
-        return Consumer({"fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 20, **ears.config(), **ours})
+        return Consumer({**first, **ears.config(), **ours})
     except (KafkaException, TypeError, ValueError) as error:
         raise no_option(error) from error
