@@ -45,5 +45,5 @@ def test_what_the_project_says_comes_first_but_for_what_is_promised(monkeypatch:
 def test_an_option_that_librdkafka_does_not_take_is_named() -> None:
     address = read_address("MOCRA_QUEUE_BACKEND", "kafka://127.0.0.1:9", {"max.poll.interval.ms": 5})
     log = Log(address, LogNames("t", "shop"), LogOptions())
-    with pytest.raises(ConfigurationError, match="max.poll.interval.ms"):
+    with pytest.raises(ConfigurationError, match=r"max\.poll\.interval\.ms"):
         make_reader(log, Ears(address), lambda *_: None)
