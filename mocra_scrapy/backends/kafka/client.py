@@ -27,6 +27,8 @@ LOOK = 0.1
 PATIENCE, DOWN = 15.0, 1.0
 
 _WHERE = re.compile(r"^(?:\S+/(?:bootstrap|\d+): )+")
+#: An answer that did not come in time is not heard when it comes.
+_UNHEARD = "Timed out ConsumerGroupHeartbeatRequest in flight"
 _AFTER = re.compile(r" \(after \d+ms in state \w+.*\)$")
 
 
@@ -46,13 +48,14 @@ class Ears:
     Attributes:
         down: no broker can be reached, as it seems.
         fatal: why the client does nothing any more.
+        unheard: its group, by the protocol "consumer", may have told the client something that it did not hear.
     """
 
     def __init__(self, address: KafkaAddress) -> None:
         self._address = address
         self._refused: ConfigurationError | None = None
         self._trouble = ""
-        self.down, self.fatal = False, ""
+        self.down, self.fatal, self.unheard = False, "", False
 
     def clear(self) -> None:
         """What was heard is of the past."""
@@ -102,6 +105,7 @@ class Ears:
         """librdkafka's log: lines about connections say what errors don't."""
         line = form % arguments if arguments else form
         logger.debug("%s", line)
+        self.unheard |= _UNHEARD in line
         found = line.partition("]: ")[2]
         if "Disconnected" in found and "closed by peer" in found:
             self._trouble = (

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, TopicPartition
 
 #: Seconds between two looks whether it is over.
 LOOK = 0.02
 #: Seconds for the group's first answer, of which a client that is to be closed knows only that it was asked for.
 FIRST = 2.0
+#: Seconds until a group that did not answer is asked once more.
+AGAIN = 1.0
 
 
 class Departure:
@@ -32,6 +34,7 @@ class Departure:
 
     def __init__(self, consumer: Consumer, protocol: str) -> None:
         self._consumer, self._protocol = consumer, protocol
+        self._asked = 0.0
         self._outside = consumer.consumer_group_metadata()
 
     def leave(self, until: float, hopeless: Callable[[], object]) -> None:
@@ -48,6 +51,21 @@ class Departure:
                 self._poll(self._consumer.memberid, until, hopeless)
         with contextlib.suppress(Exception):
             self._consumer.close()
+
+    def can_be_heard(self, place: TopicPartition) -> bool:
+        """Whether the group answers; it is asked for its position at *place*, once in a second at most. Who leaves
+        while it does not answer is a member to the end of its session.
+        """
+        from confluent_kafka import KafkaException
+
+        if time.monotonic() < self._asked + AGAIN:
+            return False
+        self._asked = time.monotonic()
+        try:
+            self._consumer.committed([place], timeout=AGAIN / 2)
+        except KafkaException:
+            return False
+        return True
 
     @property
     def has_joined(self) -> bool:

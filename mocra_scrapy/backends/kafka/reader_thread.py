@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mocra_scrapy.backends.kafka.client import LOOK, Ears
+from mocra_scrapy.backends.kafka.commits import Commits, Committed
 from mocra_scrapy.backends.kafka.leaving import Departure
-from mocra_scrapy.backends.kafka.log_names import Log, LogPartition
+from mocra_scrapy.backends.kafka.log_names import TIERS, Log, LogPartition
 from mocra_scrapy.backends.kafka.log_values import Commit, Gap, Headers, Raw, Recovered, Start, Trouble, Truncated
 from mocra_scrapy.backends.kafka.look_ahead import LookAhead
 from mocra_scrapy.backends.kafka.reading_client import make_reader
-from mocra_scrapy.backends.kafka.reading_trouble import is_end_of_client, meaning_of_reading
+from mocra_scrapy.backends.kafka.reading_trouble import is_end_of_client, meaning_of_reading, out_of_step
 from mocra_scrapy.backends.kafka.rebalance import Listener, Membership, Release
 from mocra_scrapy.exceptions import MocraError
 
@@ -33,8 +34,6 @@ AT_ONCE = 500
 #: Seconds before a client that broke down is made anew.
 REST = 1.0
 
-Committed = Callable[[Mapping[LogPartition, str]], None]
-
 
 class ReaderThread:
     """Of one worker and one crawl. Its methods may be called from other threads."""
@@ -46,7 +45,7 @@ class ReaderThread:
         self._todo: queue.SimpleQueue[Callable[[Consumer, Membership], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._last: Mapping[LogPartition, Commit] = {}
-        self._committing: list[tuple[dict[LogPartition, Commit], Committed]] = []
+        self._commits = Commits(log.names)
         self._paused: set[LogPartition] = set()
         self._begun: set[LogPartition] = set()
         self._stuck: set[LogPartition] = set()
@@ -79,7 +78,7 @@ class ReaderThread:
 
     def commit(self, commits: Mapping[LogPartition, Commit], done: Committed) -> None:
         """*done* is called in this thread with the reasons of those that were not committed."""
-        self._todo.put(lambda consumer, members: self._commit(consumer, members, dict(commits), done))
+        self._todo.put(lambda consumer, members: self._commits.begin(consumer, members, dict(commits), done))
 
     def _begin(self, consumer: Consumer, members: Membership, starts: Mapping[LogPartition, Start]) -> None:
         from confluent_kafka import KafkaException
@@ -126,33 +125,6 @@ class ReaderThread:
             consumer.resume([place])
         self._paused.discard(partition)
 
-    def _commit(
-        self, consumer: Consumer, members: Membership, commits: dict[LogPartition, Commit], done: Committed
-    ) -> None:
-        from confluent_kafka import KafkaException
-
-        foreign = dict.fromkeys(commits.keys() - members.owned, "another worker reads it")
-        ours = {partition: one for partition, one in commits.items() if partition not in foreign}
-        if not ours:
-            done(foreign)
-            return
-        self._committing.append((ours, lambda reasons: done({**foreign, **reasons})))
-        try:
-            consumer.commit(offsets=members.places(ours), asynchronous=True)
-        except KafkaException as error:
-            self._committing.pop()[1](dict.fromkeys(ours, error.args[0].str()))
-
-    def _committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
-        """librdkafka answers in order; each commit has its own answer."""
-        if not self._committing:
-            return
-        ours, done = self._committing.pop(0)
-        reasons = {} if error is None else dict.fromkeys(ours, error.str())
-        for place in places:
-            if place.error is not None:
-                reasons[self._names.partition(place.topic, place.partition)] = place.error.str()
-        done(reasons)
-
     def _place(self, partition: LogPartition, offset: int = -1) -> TopicPartition:
         from confluent_kafka import TopicPartition
 
@@ -173,11 +145,11 @@ class ReaderThread:
 
     def _with_a_client(self) -> None:
         """Until the client breaks down, or it is told to stop."""
-        self._leaves = False
+        self._leaves = self._ears.unheard = False
         deaf = lambda: self._leaves or self._stop.is_set()  # noqa: E731
         members = Membership(self._log, self._ahead, self.release, self._listener, deaf)
         self._ears.clear()
-        consumer = make_reader(self._log, self._ears, self._committed)
+        consumer = make_reader(self._log, self._ears, self._commits.answered)
         departure = Departure(consumer, self._options.protocol)
         try:
             consumer.subscribe(
@@ -187,7 +159,7 @@ class ReaderThread:
                 on_lost=members.lost,
             )
             while not self._stop.is_set():
-                self._turn(consumer, members)
+                self._turn(consumer, members, departure)
             last = {partition: one for partition, one in self._last.items() if partition in members.owned}
             if last:
                 members.commit_now(consumer, last)
@@ -197,14 +169,12 @@ class ReaderThread:
             self._begun.clear()
             self._later.clear()
             self._stuck.clear()
-            committing, self._committing = self._committing, []
-            for ours, done in committing:
-                done(dict.fromkeys(ours, "the client ended"))
+            self._commits.give_up("the client ended")
             self._leaves = True
             until = self._until if self._stop.is_set() else time.monotonic() + REST
             departure.leave(until, lambda: self._ears.down or self._trouble)
 
-    def _turn(self, consumer: Consumer, members: Membership) -> None:
+    def _turn(self, consumer: Consumer, members: Membership, departure: Departure) -> None:
         while True:
             try:
                 do = self._todo.get_nowait()
@@ -219,6 +189,8 @@ class ReaderThread:
             self._take(consumer, members, [first, *consumer.consume(AT_ONCE, 0)])
         elif self._ears.refused is not None or self._ears.down:
             self._is_troubled(self._ears.unavailable())
+        if self._ears.unheard and departure.can_be_heard(self._place(LogPartition(TIERS[0], 0))):
+            raise out_of_step()
 
     def _balance(self, consumer: Consumer, members: Membership) -> None:
         """Pause what is full, go on with what is not."""

@@ -60,3 +60,11 @@ def meaning_of_reading(error: KafkaError, topic: str, setting: str, ears: Ears) 
     if code == Codes._MAX_POLL_EXCEEDED:
         return BackendUnavailable("this process stood still for longer than max.poll.interval.ms; it joins again")
     return meaning(error, topic, setting, ears) if topic else BackendUnavailable(f"the group of the log: {text}")
+
+
+def out_of_step() -> MocraError:
+    """Of a client and its group, by the protocol "consumer". The group says once what a member has to give up, or
+    has: if that answer comes too late, librdkafka (2.16) neither heeds it nor asks again, and partitions are read by
+    nobody, some of them until the next rebalance. One that joins anew is told all.
+    """
+    return BackendUnavailable("the group of the log answered a heartbeat too late; this worker joins it again")

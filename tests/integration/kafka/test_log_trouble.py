@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -323,6 +325,26 @@ async def test_a_member_that_stood_still_loses_its_partitions_and_comes_back(kaf
         member.reader._thread._todo.put(lambda *_: time.sleep(3))  # type: ignore[union-attr]
         await member.until(lambda: len(member.lost) == count_of(log), "lost")
         assert member.reader.owned == frozenset() or member.all_of(Lost)
+        await member.until_it_owns(count_of(log))
+        await fill(writer, 10, 10)
+        assert await member.until_it_has(20) == list(range(20))
+
+
+async def test_an_answer_of_the_group_that_came_too_late_makes_a_member_join_anew(kafka_alone: KafkaBroker) -> None:
+    """librdkafka does not ask again what it is to have, or to give up: partitions would be read by nobody."""
+    log = log_on(kafka_alone.bootstrap, protocol="consumer")
+    async with writing(log) as writer, reading(log) as member:
+        await fill(writer, 10)
+        await member.until_it_has(10)
+        assert kafka_alone.pid is not None
+        os.kill(kafka_alone.pid, signal.SIGSTOP)
+        try:
+            await member.until(lambda: member.reader._thread._ears.unheard, "a heartbeat without an answer")  # type: ignore[union-attr]
+            assert not member.lost, "it would not be heard when it says that it leaves"
+        finally:
+            os.kill(kafka_alone.pid, signal.SIGCONT)
+        await member.until(lambda: "too late" in str(member.all_of(Trouble)) and member.all_of(Recovered))
+        assert len(member.lost) == count_of(log)
         await member.until_it_owns(count_of(log))
         await fill(writer, 10, 10)
         assert await member.until_it_has(20) == list(range(20))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mocra_scrapy.backends.kafka.leaving import Departure
+
+confluent_kafka = pytest.importorskip("confluent_kafka")
 
 
 class Client:
@@ -88,3 +91,26 @@ def test_a_client_that_raises_is_closed_all_the_same() -> None:
             raise RuntimeError("fatal")
 
     assert go(Broken()) == ["close"]
+
+
+def test_whether_the_group_answers_is_asked_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = 100.0, list[float]()
+    monkeypatch.setattr("mocra_scrapy.backends.kafka.leaving.time", SimpleNamespace(monotonic=lambda: now))
+
+    class Silent(Client):
+        answers = False
+
+        def committed(self, places: list[str], timeout: float) -> None:
+            asked.append(timeout)
+            if not self.answers:
+                raise confluent_kafka.KafkaException(confluent_kafka.KafkaError(-185))
+
+    client: Any = Silent()
+    departure: Any = Departure(client, "consumer")
+    assert not departure.can_be_heard("place")
+    client.answers = True
+    now = 100.9
+    assert not departure.can_be_heard("place"), "not asked"
+    now = 101.0
+    assert departure.can_be_heard("place")
+    assert asked == [0.5, 0.5]

@@ -47,3 +47,14 @@ def test_an_option_that_librdkafka_does_not_take_is_named() -> None:
     log = Log(address, LogNames("t", "shop"), LogOptions())
     with pytest.raises(ConfigurationError, match=r"max\.poll\.interval\.ms"):
         make_reader(log, Ears(address), lambda *_: None)
+
+
+def test_an_answer_of_the_group_that_came_too_late_is_heard_of() -> None:
+    """In the words of librdkafka 2.16; those of a real one are in tests/integration/kafka."""
+    ears = Ears(read_address("MOCRA_QUEUE_BACKEND", "kafka://127.0.0.1:9", {}))
+    line = "REQTMOUT [mocra_scrapy#consumer-2] [thrd:GroupCoordinator]: GroupCoordinator/2: Timed out %s in flight (after 1s)"
+    ears.log(5, line, "FetchRequest")
+    assert not ears.unheard
+    ears.log(5, line, "ConsumerGroupHeartbeatRequest")
+    ears.clear()
+    assert ears.unheard, "it is of the past when the client is another one"
