@@ -21,6 +21,7 @@ PARTS = {
     "chaos-fast": ["tests.e2e.chaos", "--seeds", "10", "--scheduler", "mocra-fast"],
     "chaos-kafka": ["tests.e2e.chaos_kafka", "--seeds", "3"],
     "kafka-writes": ["tests.integration.kafka.many_writes"],
+    "kafka-members": ["tests.integration.kafka.many_members"],
     "kafka-scale": ["tests.e2e.kafka_scale"],
     "kafka-million": ["tests.e2e.kafka_million"],
     "kafka-brokers": [
