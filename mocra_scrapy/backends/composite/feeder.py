@@ -110,9 +110,9 @@ class Feeder:
             self._kicked.set()
 
     def begin_anew(self) -> None:
-        """Another run: all positions are others."""
-        for partition in list(self._readings):
-            self._marks.setdefault(partition, Marks(0, 0))
+        """Another run: all positions are others, also those of partitions that are being begun now."""
+        for partition in [*self._readings, *self._marks]:
+            self._marks[partition] = Marks(0, 0)
         self._readings.drop(list(self._readings))
         self._pending.clear()
         self._kicked.set()
@@ -155,7 +155,7 @@ class Feeder:
             await self._hear(self._news[0])  # is told once: what could not be done about it is tried again
             self._news.popleft()
         if self._marks:
-            await self._begin(self._marks)
+            await self._begin(dict(self._marks))
         if not self._pending:
             limits = self._readings.limits()
             self._pending = self._reader.take(PART, [partition for partition, n in limits.items() if not n], limits)
@@ -238,7 +238,8 @@ class Feeder:
         self._readings.update(readings)
         await self._gone(gaps)
         for partition in readings:
-            self._marks.pop(partition, None)
+            if self._marks.get(partition) is marks[partition]:  # or it is to be begun once more
+                del self._marks[partition]
 
     async def _gone(self, gaps: Mapping[LogPartition, Gap]) -> None:
         """The log does not have what is to be read. What is deleted is told when the window has passed it over."""

@@ -87,3 +87,29 @@ async def test_what_happened_while_the_state_is_away_is_heard_when_it_is_back(
     assert sorted(set(reader.begun)) == [(ONE, 30), (TWO, 30)]
     assert (await window.log_state()).positions == {str(ONE): 30, str(TWO): 30}
     assert caplog.text.count("of topic") == 2, "of each partition once"
+
+
+async def test_another_run_that_begins_while_partitions_are_begun_begins_them_once_more() -> None:
+    """At the positions of the new run; with those of the one before nothing was fed until the next rebalance."""
+    backend = MemoryBackend(f"memory://{token_hex(6)}")
+    window = cast("ILoggedQueue", backend.request_queue("crawl", QueueOptions()))
+    await window.join("a")
+
+    class Anew(Reader):
+        async def marks(self, some: Collection[LogPartition] | None = None) -> dict[LogPartition, Marks]:
+            if TWO in (some or ()):
+                feeder.begin_anew()
+            return await super().marks(some)
+
+    feeder, reader = Feeder(window, LOG, Backlog(), lambda: 0.0), Anew()
+    feeder._reader = cast("Any", reader)
+    reader.told = [Assigned({ONE: Marks(0, 40)})]
+    await feeder._turn()
+    reader.begun, reader.told = [], [Assigned({TWO: Marks(0, 40)})]
+    await feeder._turn()
+    assert set(feeder._marks) == {ONE, TWO}
+    assert reader.begun == [(TWO, 0)]
+    reader.marks = super(Anew, reader).marks  # type: ignore[method-assign]
+    await feeder._turn()
+    assert sorted(reader.begun[1:]) == [(ONE, 0), (TWO, 0)]
+    assert not feeder._marks
