@@ -146,8 +146,7 @@ class ReaderThread:
     def _with_a_client(self) -> None:
         """Until the client breaks down, or it is told to stop."""
         self._leaves = self._ears.unheard = False
-        deaf = lambda: self._leaves or self._stop.is_set()  # noqa: E731
-        members = Membership(self._log, self._ahead, self.release, self._listener, deaf)
+        members = Membership(self._log, self._ahead, self.release, self._listener, self._is_going)
         self._ears.clear()
         consumer = make_reader(self._log, self._ears, self._commits.answered)
         departure = Departure(consumer, self._options.protocol)
@@ -173,6 +172,10 @@ class ReaderThread:
             self._leaves = True
             until = self._until if self._stop.is_set() else time.monotonic() + REST
             departure.leave(until, lambda: self._ears.down or self._trouble)
+
+    def _is_going(self) -> bool:
+        """Nobody is to be told what the group gives this client, or asked what it takes."""
+        return self._leaves or self._stop.is_set()
 
     def _turn(self, consumer: Consumer, members: Membership, departure: Departure) -> None:
         while True:

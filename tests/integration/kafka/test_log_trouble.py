@@ -336,10 +336,12 @@ async def test_an_answer_of_the_group_that_came_too_late_makes_a_member_join_ane
     async with writing(log) as writer, reading(log) as member:
         await fill(writer, 10)
         await member.until_it_has(10)
+        thread = member.reader._thread
         assert kafka_alone.pid is not None
+        assert thread is not None
         os.kill(kafka_alone.pid, signal.SIGSTOP)
         try:
-            await member.until(lambda: member.reader._thread._ears.unheard, "a heartbeat without an answer")  # type: ignore[union-attr]
+            await member.until(lambda: thread._ears.unheard, "a heartbeat without an answer")
             assert not member.lost, "it would not be heard when it says that it leaves"
         finally:
             os.kill(kafka_alone.pid, signal.SIGCONT)

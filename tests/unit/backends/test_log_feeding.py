@@ -96,8 +96,10 @@ async def test_another_run_that_begins_while_partitions_are_begun_begins_them_on
     await window.join("a")
 
     class Anew(Reader):
+        again = True
+
         async def marks(self, some: Collection[LogPartition] | None = None) -> dict[LogPartition, Marks]:
-            if TWO in (some or ()):
+            if self.again and TWO in (some or ()):
                 feeder.begin_anew()
             return await super().marks(some)
 
@@ -109,7 +111,7 @@ async def test_another_run_that_begins_while_partitions_are_begun_begins_them_on
     await feeder._turn()
     assert set(feeder._marks) == {ONE, TWO}
     assert reader.begun == [(TWO, 0)]
-    reader.marks = super(Anew, reader).marks  # type: ignore[method-assign]
+    reader.again = False
     await feeder._turn()
     assert sorted(reader.begun[1:]) == [(ONE, 0), (TWO, 0)]
     assert not feeder._marks
