@@ -11,6 +11,8 @@ import struct
 import threading
 from typing import Any
 
+from tests.services.listening import stop_listening
+
 
 class FaultProxy:
     """Forwards ``127.0.0.1:port`` to *target*.
@@ -44,9 +46,7 @@ class FaultProxy:
 
     def __exit__(self, *_: object) -> None:
         async def close() -> None:
-            self._server.close()
-            for _ in range(3):  # what was accepted just now is served, so that it is closed like the others
-                await asyncio.sleep(0)
+            await stop_listening(self._server)
             self._reset()
             tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
             for task in tasks:

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.services.listening import stop_listening
 from tests.services.processes import free_port
 
 FAULTS = ("refuse", "hang", "407", "401", "502", "cut", "captcha", "slow")
@@ -50,8 +51,8 @@ class FarmProxy:
 
     async def stop_listening(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await stop_listening(server)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._farm.connections.add(writer)  # before anything is awaited: what is closed early has it, too
@@ -186,8 +187,6 @@ class ProxyFarm:
             self.ended.set()
             for proxy in self.proxies:
                 await proxy.stop_listening()
-            for _ in range(3):
-                await asyncio.sleep(0)
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()

@@ -17,6 +17,7 @@ import pytest
 from mocra_scrapy.backends import open_backend
 from mocra_scrapy.backends.redis.connection import diagnosis
 from mocra_scrapy.exceptions import BackendUnavailable, ConfigurationError
+from tests.services.listening import stop_listening
 from tests.services.processes import free_port
 from tests.services.redis_server import RedisServer, TlsRedis
 
@@ -51,7 +52,7 @@ async def listening(answer: bytes | None) -> AsyncIterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        await stop_listening(server)
         await server.wait_closed()
 
 

@@ -21,6 +21,7 @@ from mocra_scrapy.cron.job_store import Address, Store
 from mocra_scrapy.cron.jobs import Job
 from mocra_scrapy.cron.schedule import Schedule
 from mocra_scrapy.cron.state import ENDED, JobState, Run
+from tests.services.listening import stop_listening
 
 
 def job(**values: Any) -> Job:
@@ -151,7 +152,7 @@ class Hook:
 
     async def __aexit__(self, *_: object) -> None:
         self._hanging.set()
-        self._server.close()
+        await stop_listening(self._server)
         await self._server.wait_closed()
 
 

@@ -22,6 +22,7 @@ from mocra_scrapy.events.signature import verify
 from mocra_scrapy.events.sink import Refused
 from mocra_scrapy.events.sinks.webhook import WebhookSink
 from mocra_scrapy.settings.events import SinkOptions
+from tests.services.listening import stop_listening
 
 from .sinks import SOURCE
 
@@ -64,7 +65,7 @@ async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Server
     try:
         yield server
     finally:
-        listening.close()
+        await stop_listening(listening)
         await listening.wait_closed()
 
 
