@@ -15,7 +15,7 @@ A reset empties the log, so that the first run after it finds nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mocra_scrapy.backends.kafka.log_names import LogPartition
 from mocra_scrapy.backends.kafka.log_values import Marks
@@ -36,14 +36,21 @@ async def begin(window: ILoggedQueue, lookup: OffsetLookup, crawl: str) -> LogSt
     known = await window.log_state()
     counts = await lookup.partitions()
     partitions = {LogPartition(tier, number) for tier, count in counts.items() for number in range(count)}
-    is_known = known.log_run == known.run
-    if is_known and all(str(partition) in known.positions for partition in partitions):
+    if _is_said(known, partitions):
         return known
     marks = await lookup.marks()
+    # Said by another worker meanwhile: the ends may have what it wrote since, which is nothing to be told of.
+    now = await window.log_state()
+    if _is_said(now, partitions):
+        return now
     begins = {str(partition): begin_of(known, mark) for partition, mark in marks.items()}
     state = await window.begin_log(known.run, begins)
     _tell(crawl, known, marks, state)
     return state
+
+
+def _is_said(state: LogState, partitions: Iterable[LogPartition]) -> bool:
+    return state.log_run == state.run and all(str(partition) in state.positions for partition in partitions)
 
 
 def begin_of(known: LogState, mark: Marks) -> int:

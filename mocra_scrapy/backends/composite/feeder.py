@@ -181,10 +181,10 @@ class Feeder:
         elif isinstance(news, Lost):
             self._drop(news.partitions)
         elif isinstance(news, Truncated):
-            if news.gap.kind == "deleted":
-                self._marks.setdefault(news.partition, Marks(0, 0))  # what it lost is told where it begins anew
-            else:
+            if news.gap.kind != "deleted":  # what that lost is told where it begins anew
                 await self._gone({news.partition: news.gap})
+            if news.gap.kind != "beyond":
+                self._marks.setdefault(news.partition, Marks(0, 0))
         elif isinstance(news, Grown):
             await begin(self._window, self._reader.lookup, crawl)
             tell_grown(crawl, news)

@@ -35,6 +35,16 @@ def tell_gap(names: LogNames, partition: LogPartition, gap: Gap) -> None:
             gap.end,
             gap.position,
         )
+    elif gap.kind == "again":
+        logger.warning(
+            "Crawl %r: topic %s, partition %d, did not have offset %d, which was to be read next, and has it now: it is read"
+            " on. If brokers lost its end meanwhile (unclean.leader.election.enable), requests that were written in its"
+            " place may never be read",
+            names.crawl,
+            topic,
+            partition.number,
+            gap.position,
+        )
 
 
 def tell_grown(crawl: str, news: Grown) -> None:

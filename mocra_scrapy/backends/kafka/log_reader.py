@@ -147,9 +147,13 @@ class LogReader:
                 await asyncio.sleep(AGAIN)
                 continue
             position, (first, end) = news.gap.position, bounds[news.partition]
+            gap = Gap("again", position, first, end)
+            if not first <= position <= end:
+                gap = gap._replace(kind="deleted" if position < first else "beyond")
+            else:
+                await asyncio.sleep(AGAIN)  # it may take its leader a while
             if news.partition in self._ours:
-                kind = "deleted" if position < first else "beyond"
-                self._say(Truncated(news.partition, Gap(kind, position, first, end)))  # type: ignore[arg-type]
+                self._say(Truncated(news.partition, gap))
             return
 
     async def _watch(self) -> None:

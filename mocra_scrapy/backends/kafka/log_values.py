@@ -112,10 +112,11 @@ class Gap(NamedTuple):
     Attributes:
         kind: ``"deleted"``: messages from *position* to *first* are gone, and it is read from *first*
             on; ``"beyond"``: its end is before *position* (it was truncated, or made anew), and
-            nothing is read; ``"not ours"``: another worker reads it.
+            nothing is read; ``"again"``: brokers said that it does not have *position*, and now it does;
+            ``"not ours"``: another worker reads it.
     """
 
-    kind: Literal["deleted", "beyond", "not ours"]
+    kind: Literal["deleted", "beyond", "again", "not ours"]
     position: int
     first: int = 0
     end: int = 0

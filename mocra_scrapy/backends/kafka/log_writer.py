@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from mocra_scrapy._tasks import in_a_thread
+from mocra_scrapy._tasks import end_tasks, in_a_thread
 from mocra_scrapy.backends.kafka.address import OPTIONS
 from mocra_scrapy.backends.kafka.admin import Admin
 from mocra_scrapy.backends.kafka.client import Ears, meaning, shortened
@@ -198,8 +198,21 @@ class LogWriter:
             self._ready()
             if self._ears.refused is not None:
                 raise self._ears.unavailable() from None
-            self._topics = await look_for_log(self._admin, self._log)  # the producer keeps to itself why it waits
+            await self._ask_why()
         self._ready()
+
+    async def _ask_why(self) -> None:
+        """The producer keeps to itself why it waits. Ends at its next report, which may come long before brokers say
+        a reason: one of them that stood still, for example, is asked for longer than messages wait for it.
+        """
+        looking = asyncio.ensure_future(look_for_log(self._admin, self._log))
+        hearing = asyncio.ensure_future(self._heard.wait())
+        try:
+            await asyncio.wait([looking, hearing], return_when=asyncio.FIRST_COMPLETED)
+            if not self._heard.is_set():
+                self._topics = looking.result()
+        finally:
+            await end_tasks([looking, hearing])
 
     def _reported(self, reports: Iterable[Report]) -> None:
         """What became of messages."""

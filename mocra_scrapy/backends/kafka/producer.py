@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mocra_scrapy.backends.kafka.address import OPTIONS, KafkaAddress
 from mocra_scrapy.backends.kafka.admin import check_topic
 from mocra_scrapy.backends.kafka.client import LOOK, Ears, make_producer, meaning, shortened
+from mocra_scrapy.exceptions import BackendUnavailable
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
@@ -124,7 +125,7 @@ class Sender:
             if self._ears.refused is not None or given_up():
                 raise self._ears.unavailable()
             if time.monotonic() - heard > QUIET:
-                self.check(given_up)  # the producer keeps to itself why it waits
+                self._ask_why(producer, given_up)
                 heard = time.monotonic()
         failed = {at: sent.error for at, sent in zip(part, waiting, strict=True) if sent.error is not None}
         for at in failed:
@@ -132,6 +133,22 @@ class Sender:
         if any(error.fatal() for error in failed.values()):
             self.close(given_up)  # it sends nothing any more
         return failed
+
+    def _ask_why(self, producer: Producer, given_up: Callable[[], bool]) -> None:
+        """The producer keeps to itself why it waits. Ends at its next report, which may come long before brokers say
+        a reason.
+        """
+        left = len(producer)
+
+        def is_enough() -> bool:
+            producer.poll(0)
+            return len(producer) < left or given_up()
+
+        try:
+            self.check(is_enough)
+        except BackendUnavailable:
+            if len(producer) == left:
+                raise
 
     def _ready(self, given_up: Callable[[], bool]) -> Producer:
         if self._producer is None:

@@ -115,3 +115,20 @@ async def test_another_run_that_begins_while_partitions_are_begun_begins_them_on
     await feeder._turn()
     assert sorted(reader.begun[1:]) == [(ONE, 0), (TWO, 0)]
     assert not feeder._marks
+
+
+@pytest.mark.parametrize(("kind", "begun"), [("beyond", []), ("again", [(ONE, 0)])])
+async def test_what_is_there_again_is_read_on(caplog: pytest.LogCaptureFixture, kind: Any, begun: list[Any]) -> None:
+    """From where the window was fed up to, which what was read ahead is beyond."""
+    backend = MemoryBackend(f"memory://{token_hex(6)}")
+    window = cast("ILoggedQueue", backend.request_queue("crawl", QueueOptions()))
+    await window.join("a")
+    feeder, reader = Feeder(window, LOG, Backlog(), lambda: 0.0), Reader()
+    feeder._reader = cast("Any", reader)
+    reader.told = [Assigned({ONE: Marks(0, 40)})]
+    await feeder._turn()
+    reader.begun, reader.told = [], [Truncated(ONE, Gap(kind, 7, 0, 5))]
+    await feeder._turn()
+    assert reader.begun == begun
+    assert ("and has it now: it is read on" in caplog.text) == (kind == "again")
+    assert ("Nothing of it is read" in caplog.text) == (kind == "beyond")

@@ -39,6 +39,7 @@ class Producer:
     Attributes:
         breaks_after: messages that it still stores; then it breaks down, with the others.
         room: messages that it takes at a time.
+        ready: set: what it is given; else it waits.
     """
 
     def __init__(self, stored: list[bytes], breaks_after: int | None = None, room: int = 10**6) -> None:
@@ -47,6 +48,8 @@ class Producer:
         self.fatal = False
         self.answers: Callable[[bytes], Any] = lambda _: None
         self.lock = threading.Lock()
+        self.ready = threading.Event()
+        self.ready.set()
 
     def produce(self, _topic: str, *, partition: int, on_delivery: Report, value: bytes, **_: Any) -> None:
         assert partition == 0
@@ -59,6 +62,8 @@ class Producer:
 
     def poll(self, _seconds: float) -> int:
         time.sleep(0.001)
+        if not self.ready.is_set():
+            return 0
         with self.lock:
             queue, self.queue = self.queue, []
         for value, report in queue:
@@ -145,3 +150,42 @@ async def test_what_is_refused_and_what_is_tried_again(monkeypatch: pytest.Monke
         answers = await writer.write(some(4))
         assert [type(answer) for answer in answers] == [Written, Refused, Written, Written]
     assert sorted(stored) == [b"0", b"2", b"3"], "each once"
+
+
+async def test_a_report_is_heard_while_brokers_are_asked_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stood still answers the producer long before another question is given up."""
+    producer = Producer([])
+    given_up = 0
+
+    async def look(*_: object) -> dict[str, TopicFacts]:
+        nonlocal given_up
+        producer.ready.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up += 1
+        raise AssertionError
+
+    producer.ready.clear()
+    async with writing(monkeypatch, producer) as writer:
+        monkeypatch.setattr(log_writer, "QUIET", 0.01)
+        monkeypatch.setattr(log_writer, "look_for_log", look)
+        assert len(await asyncio.wait_for(writer.write(some(3)), 60)) == 3
+    assert (sorted(producer.stored), given_up) == ([b"0", b"1", b"2"], 1)
+
+
+async def test_why_there_is_no_report_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(*_: object) -> dict[str, TopicFacts]:
+        raise ConfigurationError("X", "there is no topic 'p.c'", "Create it")
+
+    producer = Producer([])
+    producer.ready.clear()
+    async with writing(monkeypatch, producer) as writer:
+        monkeypatch.setattr(log_writer, "QUIET", 0.01)
+        monkeypatch.setattr(log_writer, "look_for_log", look)
+        with pytest.raises(ConfigurationError, match="there is no topic"):
+            await asyncio.wait_for(writer.write(some(3)), 60)
+        monkeypatch.setattr(log_writer, "QUIET", 60)
+        producer.ready.set()
+        assert len(await asyncio.wait_for(writer.write(some(3)), 60)) == 3
+    assert sorted(producer.stored) == [b"0", b"1", b"2"], "each once"
