@@ -33,10 +33,10 @@ apt_install() { # package …: as root on a system with apt; says what to do els
     fi
 }
 
-environment() { # folder python requirement…: an environment from exactly these
+environment() { # folder python requirement…: an environment from exactly these; PINS: a file with versions to have instead
     folder=$1; python=$2; shift 2
     # What stands behind [tool.ruff] is about tools, which read it anew each time.
-    stamp=$({ sed '/^\[tool\.ruff\]/q' pyproject.toml; cat setup.cfg tools/setup.sh; echo "$python $*"; } | cksum)
+    stamp=$({ sed '/^\[tool\.ruff\]/q' pyproject.toml; cat setup.cfg tools/setup.sh ${PINS:+"$PINS"}; echo "$python $*"; } | cksum)
     [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$stamp" ] && return
     echo "setup: $folder ($("$python" --version))"
     rm -rf "$folder"
@@ -46,6 +46,10 @@ environment() { # folder python requirement…: an environment from exactly thes
         "$python" -m venv "$folder"
     fi
     "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" || return 1
+    if [ -n "${PINS:-}" ]; then # in a step of its own: pip looks for minutes for what goes together with all of them
+        "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r "$PINS" || return 1
+        "$folder/bin/python" -m pip check -q --disable-pip-version-check || return 1
+    fi
     echo "$stamp" > "$folder/.stamp"
 }
 
@@ -88,7 +92,9 @@ crawl)
     ;;
 test | bench)
     environment .venv "$newest" -e ".[test,docs,bench,playwright]" # its PageMethod, for the matrix test; no browser
+    PINS=tools/oldest.txt
     environment .venv-oldest "$oldest" -e ".[test]" "scrapy==2.14.*"
+    PINS=
     # For the wheel, which tools/wheel_test.sh puts in the place of this first installation.
     environment .venv-wheel "$newest" ".[test]"
     # The oldest Redis that is supported, and Valkey; the first is compiled, so a C compiler and make are needed.

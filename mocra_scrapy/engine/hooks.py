@@ -35,6 +35,7 @@ from pydispatch.dispatcher import getAllReceivers, liveReceivers
 from scrapy import signals
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.http import Response
+from scrapy.spidermiddlewares.referer import RefererMiddleware
 
 from mocra_scrapy.engine.callback_output import Dropped, Hold, Output, Room, wrapping_output
 from mocra_scrapy.engine.idle import EngineSignals
@@ -227,14 +228,15 @@ class EngineHooks:
         self._engine.crawl(request)
 
     def listen_again(self) -> None:
-        """Find out whether anybody hears of requests that are scheduled or dropped. Scrapy's own
-        offsite filter doesn't count: what is known has passed it before.
+        """Find out whether anybody hears of requests that are scheduled or dropped. Of Scrapy's own, the
+        offsite filter doesn't count (what is known has passed it before), nor who corrects the Referer of
+        redirected requests, as this signal comes (in Scrapy 2.14.0): what is known is not sent.
         """
         heard = (
             receiver
             for signal in (signals.request_scheduled, signals.request_dropped)
             for receiver in liveReceivers(getAllReceivers(self._crawler, signal))
-            if type(getattr(receiver, "__self__", None)) is not OffsiteMiddleware
+            if type(getattr(receiver, "__self__", None)) not in (OffsiteMiddleware, RefererMiddleware)
         )
         self.unheard = next(iter(heard), None) is None
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mocra_scrapy.backends.kafka.client import OLDEST
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 PYTHON = re.compile(r"Programming Language :: Python :: 3\.(\d+)")
+BOUND = re.compile(r"(?P<name>[\w.-]+)(\[.*\])?>=(?P<version>[\d.]+)")
 #: Extras for work on the project, not for its users.
 OURS = {"test", "docs", "bench"}
 
@@ -101,3 +104,28 @@ def test_each_extra_has_code_behind_it() -> None:
                 assert inside <= set(PROJECT["optional-dependencies"]), extra
             else:
                 assert name.replace("-", "_") in names, f"{extra}: nothing imports {name}"
+
+
+def bounds() -> dict[str, str]:
+    """The oldest version of what users install with the project: name -> version, as it is written."""
+    needs = list(PROJECT["dependencies"])
+    for extra, more in PROJECT["optional-dependencies"].items():
+        needs += more if extra not in {*OURS, "playwright"} else []  # the oldest lane has no browser
+    found = [BOUND.match(need) for need in needs]
+    return {one["name"]: one["version"] for one in found if one}
+
+
+def test_the_oldest_version_of_each_dependency_is_what_the_oldest_lane_installs() -> None:
+    """Or a bound is a guess."""
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "tools" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    for name, version in bounds().items():
+        assert pins[name].startswith(version), f"{name}>={version} in pyproject.toml"
+        assert not pins[name][len(version) :].strip(".0"), f"{name}=={pins[name]} in tools/oldest.txt"
+
+
+def test_a_client_of_kafka_that_is_too_old_is_refused_where_a_project_has_one() -> None:
+    assert bounds()["confluent-kafka"] == ".".join(map(str, OLDEST))

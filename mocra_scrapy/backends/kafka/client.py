@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXTRA = 'pip install "mocra-scrapy[kafka]"'
+#: The oldest client that keeps what is promised. Partitions of groups with the protocol "consumer" stayed with nobody in
+#: tests with 2.12 and 2.13, and 2.6 does not know that protocol as brokers have it now.
+OLDEST = (2, 14)
 CLIENT = "mocra_scrapy"
 #: Seconds between two looks whether somebody still waits.
 LOOK = 0.1
@@ -34,12 +37,16 @@ _AFTER = re.compile(r" \(after \d+ms in state \w+.*\)$")
 
 def need_client(subject: str, what: str) -> None:
     """Raises ConfigurationError: *what*, which setting *subject* asks for, needs the client library,
-    which is not installed.
+    which is not installed, or too old.
     """
     try:
-        import confluent_kafka  # noqa: F401
+        import confluent_kafka
     except ImportError as error:
         raise ConfigurationError(subject, f"{what} needs confluent-kafka", EXTRA) from error
+    version = confluent_kafka.libversion()[0]  # of librdkafka, which has the same numbers
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ConfigurationError(subject, f"{what} needs confluent-kafka {oldest} or newer, this is {version}", EXTRA)
 
 
 class Ears:
