@@ -66,12 +66,13 @@ report: setup ## what was measured
 CRON_ON_OLDEST := tests/simulation/test_cron_simulation.py::test_what_must_hold_in_every_schedule
 # The units, the workers and the rules, as Python and Scrapy differ in many small things
 # (cancellation before 3.12, dates, TOML, hooks into the engine, callback output). Not once more here:
-# what servers do (a cluster as well) they do to every client, and the client is the same version: the rules of the backends
-# are those of memory here, and the workers', the integration tests' and the crawls' backend is Redis; crawls, but for
-# OLDEST_E2E, meet the same Scrapy by the same hooks; long series of random examples find the same in any Python.
+# what servers do (a cluster as well): the rules of the backends are those of memory here, and the workers', the integration
+# tests' and the crawls' backend is Redis; with the oldest clients of Redis and Kafka, make soak SOAK=servers-oldest has the
+# rest. Crawls, but for OLDEST_E2E, meet the same Scrapy by the same hooks; long series of random examples find the same in
+# any Python.
 # What judges the files of this project, and runs none of its code, judges the same files.
 OF_FILES := architecture contributing differences docs_messages docs_pages lua_mutants wheel_contents
-oldest: setup ## what may differ on the oldest Python found here and the oldest Scrapy supported
+oldest: setup ## what may differ on the oldest Python found here, the oldest Scrapy and other dependencies supported
 	$(OLDEST_IN) $(PYTEST) -n $(JOBS_BESIDE) -m "not alone and not other_server and not slow" -k "not cluster and not random_turns and not (conformance and redis)" $(OF_FILES:%=--ignore=tests/unit/test_%.py) tests/unit tests/conformance tests/integration $(CRON_ON_OLDEST) $(OLDEST_E2E)
 
 soak: setup ## the long forms, an hour and more: ten seeds of chaos, …; SOAK="chaos" for some of them
