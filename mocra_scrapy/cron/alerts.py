@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -153,19 +154,21 @@ async def _run(command: tuple[str, ...], told: bytes) -> None:
             # A file, not a pipe: what the command leaves running behind it holds that, and its end is
             # not to be waited for.
             said = stack.enter_context(tempfile.TemporaryFile())
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=said or asyncio.subprocess.DEVNULL,
+        # Not asyncio's: cancelled while it starts, that leaves a process and a pipe to nobody (seen with Python 3.10).
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - which starts it in this thread as well; see Key on_failure
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said or subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            await process.communicate(told)
+            await in_a_thread(lambda: process.communicate(told), "mocra cron alert")
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)  # a shell and what it waits for
-                await process.wait()
+                with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                    os.killpg(process.pid, signal.SIGKILL)  # a shell and what it waits for
+                await in_a_thread(process.wait, "mocra cron alert")
         if process.returncode:
             why = said.seek(0) or said.read().decode(errors="replace").strip()[-200:] if said else ""
             raise RuntimeError(f"exit code {process.returncode}: {why}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,23 @@ async def test_one_that_hangs_is_ended_with_what_it_waits_for(tmp_path: Path) ->
     await asyncio.wait([hanging])
     await asyncio.wait_for(read_until(b""), 60)  # nobody holds it any more
     os.close(held)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_one_that_is_given_up_while_it_starts_is_ended(turns: int) -> None:
+    """Of a process, nothing or all has happened, and nothing of it is left."""
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always")
+        starting = asyncio.ensure_future(alerts._run(("sleep", "600"), b"!"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        while not starting.done():  # more than once, as those who don't wait long do
+            starting.cancel()
+            await asyncio.sleep(0)
+        assert starting.cancelled()
+        del starting
+        gc.collect()
+    assert not left
 
 
 class Hook:
