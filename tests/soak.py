@@ -47,16 +47,8 @@ PARTS = {
     "cron-leaders-oldest": ["pytest", "-qs", "tests/e2e/test_cron_leaders.py"],
     # What make oldest leaves out. The sync client of redis-py 6.0, which only tests use, warns of itself.
     "servers-oldest": [
-        *(
-            "pytest",
-            "-q",
-            "-n",
-            "3",
-            "-m",
-            "not slow and not alone",
-            "-k",
-            "cluster or kafka or (conformance and redis)",
-        ),
+        *("pytest", "-q", "-n", "3", "-m", "not slow and not alone"),
+        *("-k", "cluster or kafka or (conformance and redis)"),
         *("-W", "ignore:Call to '__init__' function with deprecated usage:DeprecationWarning"),
         *("tests/conformance", "tests/integration"),
     ],

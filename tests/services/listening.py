@@ -13,7 +13,7 @@ async def stop_listening(server: asyncio.Server) -> None:
 
     ``Server.close()`` alone forgets what was accepted a moment ago: the transport that is made for it later finds its
     server closed, fails in silence and stays open until it is collected, with a ResourceWarning in whatever test is
-    the next one then (CPython's ``Server._attach``, all versions to 3.14).
+    the next one then (``Server._attach`` of CPython 3.13).
     """
     loop = asyncio.get_running_loop()
     for listening in server.sockets:

@@ -43,7 +43,7 @@ def need_client(subject: str, what: str) -> None:
         import confluent_kafka
     except ImportError as error:
         raise ConfigurationError(subject, f"{what} needs confluent-kafka", EXTRA) from error
-    version = confluent_kafka.libversion()[0]  # of librdkafka, which has the same numbers
+    version = confluent_kafka.libversion()[0]  # of librdkafka; its first two numbers are the same
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise ConfigurationError(subject, f"{what} needs confluent-kafka {oldest} or newer, this is {version}", EXTRA)

@@ -58,15 +58,22 @@ class Reader:
         return []
 
 
+async def fed_by(reader: Reader) -> tuple[ILoggedQueue, Feeder]:
+    """The window of a crawl that has begun, and who feeds it from what *reader* reads."""
+    backend = MemoryBackend(f"memory://{token_hex(6)}")
+    window = cast("ILoggedQueue", backend.request_queue("crawl", QueueOptions()))
+    await window.join("a")
+    feeder = Feeder(window, LOG, Backlog(), lambda: 0.0)
+    feeder._reader = cast("Any", reader)
+    return window, feeder
+
+
 async def test_what_happened_while_the_state_is_away_is_heard_when_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Both partitions were left unread for good: what was told is told once."""
-    backend = MemoryBackend(f"memory://{token_hex(6)}")
-    window = cast("ILoggedQueue", backend.request_queue("crawl", QueueOptions()))
-    await window.join("a")
-    feeder, reader = Feeder(window, LOG, Backlog(), lambda: 0.0), Reader()
-    feeder._reader = cast("Any", reader)
+    reader = Reader()
+    window, feeder = await fed_by(reader)
     reader.told = [Assigned({ONE: Marks(0, 40)})]
     await feeder._turn()
     assert reader.begun == [(ONE, 0)]
@@ -91,9 +98,6 @@ async def test_what_happened_while_the_state_is_away_is_heard_when_it_is_back(
 
 async def test_another_run_that_begins_while_partitions_are_begun_begins_them_once_more() -> None:
     """At the positions of the new run; with those of the one before nothing was fed until the next rebalance."""
-    backend = MemoryBackend(f"memory://{token_hex(6)}")
-    window = cast("ILoggedQueue", backend.request_queue("crawl", QueueOptions()))
-    await window.join("a")
 
     class Anew(Reader):
         again = True
@@ -103,8 +107,8 @@ async def test_another_run_that_begins_while_partitions_are_begun_begins_them_on
                 feeder.begin_anew()
             return await super().marks(some)
 
-    feeder, reader = Feeder(window, LOG, Backlog(), lambda: 0.0), Anew()
-    feeder._reader = cast("Any", reader)
+    reader = Anew()
+    _, feeder = await fed_by(reader)
     reader.told = [Assigned({ONE: Marks(0, 40)})]
     await feeder._turn()
     reader.begun, reader.told = [], [Assigned({TWO: Marks(0, 40)})]
@@ -120,11 +124,8 @@ async def test_another_run_that_begins_while_partitions_are_begun_begins_them_on
 @pytest.mark.parametrize(("kind", "begun"), [("beyond", []), ("again", [(ONE, 0)])])
 async def test_what_is_there_again_is_read_on(caplog: pytest.LogCaptureFixture, kind: Any, begun: list[Any]) -> None:
     """From where the window was fed up to, which what was read ahead is beyond."""
-    backend = MemoryBackend(f"memory://{token_hex(6)}")
-    window = cast("ILoggedQueue", backend.request_queue("crawl", QueueOptions()))
-    await window.join("a")
-    feeder, reader = Feeder(window, LOG, Backlog(), lambda: 0.0), Reader()
-    feeder._reader = cast("Any", reader)
+    reader = Reader()
+    _, feeder = await fed_by(reader)
     reader.told = [Assigned({ONE: Marks(0, 40)})]
     await feeder._turn()
     reader.begun, reader.told = [], [Truncated(ONE, Gap(kind, 7, 0, 5))]
